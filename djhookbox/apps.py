@@ -1,0 +1,19 @@
+"""The Django application."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class HookboxConfig(AppConfig):
+    """Registers the system checks and the signal receivers."""
+
+    name = "djhookbox"
+    label = "djhookbox"
+    verbose_name = _("Realtime channels")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect what has to be connected once the models are loaded."""
+        from . import checks, receivers  # noqa: F401

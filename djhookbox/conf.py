@@ -1,0 +1,325 @@
+"""The only reader of Django's settings: each `HOOKBOX_*` name as a typed property.
+
+Nothing is cached and nothing is written back, so that `override_settings` works everywhere.
+A property raises `HookboxMisconfigured` for a value of the wrong type; `checks.py` finds the
+same mistakes before anything runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.utils.crypto import salted_hmac
+
+from .exceptions import HookboxMisconfigured
+
+T = TypeVar("T")
+
+#: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
+WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+class HookboxSettings:
+    """The settings of django-hookbox, each with its default."""
+
+    # ---- reading ---------------------------------------------------------
+
+    def _typed(self, name: str, default: T, kind: type | tuple[type, ...], words: str) -> T:
+        value: Any = getattr(django_settings, name, default)
+        # bool is an int to Python, and never what was meant by a port.
+        wrong_bool = isinstance(value, bool) and kind is not bool
+        if value is not default and (wrong_bool or not isinstance(value, kind)):
+            raise HookboxMisconfigured(f"{name} must be {words}, not {value!r}.")
+        return value  # type: ignore[no-any-return]
+
+    def _str(self, name: str, default: str) -> str:
+        return self._typed(name, default, str, "a string")
+
+    def _optional(self, name: str) -> str | None:
+        return self._typed(name, None, (str, type(None)), "a string or None")
+
+    def _bool(self, name: str, default: bool) -> bool:
+        return self._typed(name, default, bool, "True or False")
+
+    def _int(self, name: str, default: int, least: int = 1) -> int:
+        value = self._typed(name, default, int, "a whole number")
+        if value < least:
+            raise HookboxMisconfigured(f"{name} must be at least {least}, not {value}.")
+        return value
+
+    def _seconds(self, name: str, default: float) -> float:
+        value = float(self._typed(name, default, (int, float), "a number of seconds"))
+        if not 0 < value < 86_400 * 365:
+            raise HookboxMisconfigured(f"{name} must be a positive number of seconds.")
+        return value
+
+    def _port(self, name: str, default: int) -> int:
+        value: Any = getattr(django_settings, name, default)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)  # 2011's settings often had it as a string
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65_536:
+            raise HookboxMisconfigured(f"{name} must be a port between 1 and 65535, not {value!r}.")
+        return value
+
+    def _url(self, name: str, schemes: Sequence[str]) -> str | None:
+        value = self._optional(name)
+        if not value:
+            return None
+        try:
+            parts = urlsplit(value)
+            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise HookboxMisconfigured(
+                f"{name} must be an absolute URL ({' or '.join(schemes)}), not {value!r}."
+            )
+        return value.rstrip("/")
+
+    def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
+        """Return all accepted secrets, the one to send first."""
+        for name in names:
+            value: Any = getattr(django_settings, name, None)
+            if value is None or value == "" or value == [] or value == ():
+                continue
+            secrets = (value,) if isinstance(value, str) else value
+            if not isinstance(secrets, list | tuple) or not all(
+                isinstance(secret, str) and secret for secret in secrets
+            ):
+                raise HookboxMisconfigured(
+                    f"{name} must be a non-empty string, or a list of them to rotate secrets."
+                )
+            return tuple(secrets)
+        # SECRET_KEY_FALLBACKS keep old derived secrets valid while SECRET_KEY is being rotated.
+        keys = [django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS]
+        return tuple(self._derived(purpose, key) for key in keys)
+
+    @staticmethod
+    def _derived(purpose: str, key: str | bytes) -> str:
+        # The salt keeps the two secrets apart from each other and from all of Django's own.
+        return salted_hmac(f"djhookbox.{purpose}", "secret", secret=key, algorithm="sha256").hexdigest()
+
+    # ---- from 2011 -------------------------------------------------------
+
+    @property
+    def interface(self) -> str:
+        """Address that the Hookbox process listens on."""
+        return self._str("HOOKBOX_INTERFACE", "127.0.0.1")
+
+    @property
+    def port(self) -> int:
+        """Port that the Hookbox process listens on."""
+        return self._port("HOOKBOX_PORT", 8001)
+
+    @property
+    def cbhost(self) -> str:
+        """Host that webhooks are sent to."""
+        return self._str("HOOKBOX_CBHOST", "127.0.0.1")
+
+    @property
+    def cbport(self) -> int:
+        """Port that webhooks are sent to."""
+        return self._port("HOOKBOX_CBPORT", 8000)
+
+    @property
+    def cbpath(self) -> str:
+        """Path below which the webhook views are found."""
+        value = self._str("HOOKBOX_CBPATH", "/hookbox").rstrip("/")
+        if value and not value.startswith("/"):
+            raise HookboxMisconfigured(f"HOOKBOX_CBPATH must begin with a slash, not {value!r}.")
+        return value
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Secrets accepted in webhooks; the process sends the first."""
+        return self._secrets(["HOOKBOX_WEBHOOK_SECRET"], "webhook")
+
+    @property
+    def rest_secrets(self) -> tuple[str, ...]:
+        """Secrets accepted by the process's REST API; Django sends the first."""
+        return self._secrets(["HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"], "rest")
+
+    @property
+    def admin_password(self) -> str | None:
+        """Password of the genuine server's console; ours has none."""
+        return self._optional("HOOKBOX_ADMIN_PASSWORD")
+
+    # ---- addresses -------------------------------------------------------
+
+    @property
+    def webhook_url(self) -> str:
+        """Where webhooks go: scheme, host, port and path, without a slash at the end."""
+        explicit = self._url("HOOKBOX_WEBHOOK_URL", ("http", "https"))
+        return explicit or f"http://{bracketed(self.cbhost)}:{self.cbport}{self.cbpath}"
+
+    @property
+    def public_url(self) -> str | None:
+        """What browsers connect to; None means the host of the page with `port`."""
+        return self._url("HOOKBOX_PUBLIC_URL", ("http", "https", "ws", "wss"))
+
+    @property
+    def rest_url(self) -> str:
+        """What Django calls: the process's address, loopback where it listens on all."""
+        explicit = self._url("HOOKBOX_REST_URL", ("http", "https"))
+        if explicit:
+            return explicit
+        host = self.interface
+        if host in WILDCARD_INTERFACES:
+            host = "::1" if host == "::" else "127.0.0.1"
+        return f"http://{bracketed(host)}:{self.port}"
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may connect with their cookies.
+
+        Entries are origins (`https://example.com`, `https://*.example.com`) or host patterns as
+        in `ALLOWED_HOSTS` (`.example.com`), which allow any scheme and port.
+        """
+        value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_ORIGINS", None)
+        if value is not None:
+            if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+                raise HookboxMisconfigured(
+                    "HOOKBOX_ALLOWED_ORIGINS must be a list of origins such as "
+                    f"'https://example.com', not {value!r}."
+                )
+            for origin in value:
+                # A wildcard would hand every visitor's session to every page of the web.
+                if not isinstance(origin, str) or "://" not in origin or origin.endswith("://*"):
+                    raise HookboxMisconfigured(
+                        "HOOKBOX_ALLOWED_ORIGINS: each origin needs scheme and host, such as "
+                        f"'https://example.com' or 'https://*.example.com', not {origin!r}."
+                    )
+            return tuple(origin.rstrip("/") for origin in value)
+        hosts = list(django_settings.ALLOWED_HOSTS)
+        if not hosts and django_settings.DEBUG:
+            hosts = [".localhost", "127.0.0.1", "[::1]"]  # what Django itself accepts then
+        origins = [*(host for host in hosts if host != "*"), *django_settings.CSRF_TRUSTED_ORIGINS]
+        return tuple(dict.fromkeys(origins))
+
+    # ---- behaviour -------------------------------------------------------
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call to the process may take."""
+        return self._seconds("HOOKBOX_TIMEOUT", 2.0)
+
+    @property
+    def webhook_timeout(self) -> float:
+        """Seconds that a webhook may take."""
+        return self._seconds("HOOKBOX_WEBHOOK_TIMEOUT", 5.0)
+
+    @property
+    def webhook_concurrency(self) -> int:
+        """Webhooks that may be under way at once."""
+        return self._int("HOOKBOX_WEBHOOK_CONCURRENCY", 32)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether visitors without an account may connect."""
+        return self._bool("HOOKBOX_ANONYMOUS", True)
+
+    @property
+    def token_max_age(self) -> float:
+        """Seconds for which a connect token is valid."""
+        return self._seconds("HOOKBOX_TOKEN_MAX_AGE", 60.0)
+
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """Peers whose X-Forwarded-For is believed."""
+        value: Any = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise HookboxMisconfigured("HOOKBOX_TRUSTED_PROXIES must be a list of IP addresses.")
+        return tuple(value)
+
+    # ---- limits ----------------------------------------------------------
+
+    @property
+    def max_frame_size(self) -> int:
+        """Bytes of one frame from a client."""
+        return self._int("HOOKBOX_MAX_FRAME_SIZE", 262_144, least=1024)
+
+    @property
+    def max_name_length(self) -> int:
+        """Characters of a channel's or user's name; the log columns hold 255."""
+        value = self._int("HOOKBOX_MAX_NAME_LENGTH", 255)
+        if value > 255:
+            raise HookboxMisconfigured("HOOKBOX_MAX_NAME_LENGTH must be at most 255.")
+        return value
+
+    @property
+    def max_channels_per_connection(self) -> int:
+        """Channels that one connection's user may be subscribed to."""
+        return self._int("HOOKBOX_MAX_CHANNELS_PER_CONNECTION", 256)
+
+    @property
+    def max_connections(self) -> int:
+        """Connections that the process accepts."""
+        return self._int("HOOKBOX_MAX_CONNECTIONS", 50_000)
+
+    @property
+    def max_unsent(self) -> int:
+        """Bytes waiting for a client that does not read, before it is dropped."""
+        return self._int("HOOKBOX_MAX_UNSENT", 1_048_576, least=4096)
+
+    @property
+    def max_frames_per_second(self) -> int:
+        """Frames a second that a connection may send, averaged over ten seconds."""
+        return self._int("HOOKBOX_MAX_FRAMES_PER_SECOND", 1000)
+
+    @property
+    def ping_interval(self) -> float:
+        """Seconds between pings; a peer silent for two of them is dropped."""
+        return self._seconds("HOOKBOX_PING_INTERVAL", 25.0)
+
+    # ---- process ---------------------------------------------------------
+
+    @property
+    def executable(self) -> str | None:
+        """Program to run in place of the embedded server."""
+        return self._optional("HOOKBOX_EXECUTABLE")
+
+    @property
+    def process_control(self) -> bool:
+        """Whether the admin may start and stop the process."""
+        return self._bool("HOOKBOX_PROCESS_CONTROL", True)
+
+    @property
+    def grace_period(self) -> float:
+        """Seconds that the process may take to end."""
+        return self._seconds("HOOKBOX_GRACE_PERIOD", 10.0)
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the lock file and the log, one for each project and system user."""
+        value: Any = getattr(django_settings, "HOOKBOX_RUN_DIR", None)
+        if value is None:
+            project = f"{django_settings.SETTINGS_MODULE}:{self._derived('run-dir', django_settings.SECRET_KEY)}"
+            digest = hashlib.sha256(project.encode()).hexdigest()[:12]
+            return Path(tempfile.gettempdir()) / f"hookbox-{os.getuid()}-{digest}"
+        if not isinstance(value, str | os.PathLike) or not Path(value).is_absolute():
+            raise HookboxMisconfigured(f"HOOKBOX_RUN_DIR must be an absolute path, not {value!r}.")
+        return Path(value)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as URLs write it: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+#: The one instance; read its properties, never Django's settings.
+settings = HookboxSettings()
+
+#: For checks: the properties that can raise.
+PROPERTIES: tuple[str, ...] = tuple(
+    name for name, value in vars(HookboxSettings).items() if isinstance(value, property)
+)
+
+__all__ = ["PROPERTIES", "HookboxSettings", "bracketed", "settings"]
+

@@ -1,0 +1,48 @@
+"""The exceptions of the Django side.
+
+One root, `HookboxError`, as in 2011; its subclasses say whose fault it was.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class HookboxError(Exception):
+    """A call to the Hookbox process did not do what it was asked.
+
+    Attributes:
+        reason: A plain sentence that says what went wrong.
+        status: HTTP status of the server's answer, None if there was none.
+        code: The server's short word for the reason (`refused`, `malformed`, …), or "".
+
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None, code: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class HookboxRefused(HookboxError):
+    """The server, a policy or a handler said no; asking again will not help."""
+
+
+class HookboxUnreachable(HookboxError, ConnectionError):
+    """The Hookbox process cannot be reached, or did not answer in time."""
+
+
+class HookboxMisconfigured(HookboxError, ImproperlyConfigured):
+    """A setting keeps Django and the Hookbox process from understanding each other."""
+
+
+class PayloadError(HookboxError, ValueError):
+    """A payload or an option cannot be written as JSON; nothing was sent."""
+
+
+class PatternError(ValueError):
+    """A channel pattern is malformed; the text says where and why."""

@@ -1,0 +1,1 @@
+"""The Hookbox process: an aiohttp server that knows nothing of Django."""

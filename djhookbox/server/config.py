@@ -1,0 +1,110 @@
+"""Everything that the server can be told, validated once."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+#: The webhooks and their paths below the webhook URL, unless options say otherwise.
+WEBHOOKS = (
+    "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
+    "publish", "message", "events", "recheck",
+)  # fmt: skip
+
+
+class ConfigError(ValueError):
+    """A value that the server cannot work with.
+
+    Attributes:
+        name: The field of `ServerConfig` that is wrong.
+
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How the server runs. Sizes are bytes, times seconds."""
+
+    interface: str = "127.0.0.1"
+    port: int = 8001
+    #: Where webhooks go: an absolute URL without a slash at the end.
+    webhook_url: str = "http://127.0.0.1:8000/hookbox"
+    #: Paths below `webhook_url` that differ from the webhook's name.
+    webhook_paths: dict[str, str] = field(default_factory=dict)
+    #: One absolute URL for all webhooks, if set (`--cb-single-url`).
+    single_url: str = ""
+    #: Sent as `secret` in each webhook, if set.
+    webhook_secret: str = ""
+    #: Accepted by the REST API; none closes it.
+    rest_secrets: tuple[str, ...] = ()
+    #: Origins, or host patterns, of the pages that may connect.
+    allowed_origins: tuple[str, ...] = ()
+    #: Peers whose X-Forwarded-For is believed.
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    webhook_timeout: float = 5.0
+    webhook_concurrency: int = 32
+    max_frame_size: int = 262_144
+    max_name_length: int = 255
+    max_channels_per_connection: int = 256
+    max_connections: int = 50_000
+    max_unsent: int = 1_048_576
+    max_frames_per_second: int = 1000
+    #: Events kept while Django does not take them; the oldest are dropped, and counted.
+    max_events: int = 10_000
+    ping_interval: float = 25.0
+    #: How long the server may take to end after SIGTERM.
+    grace_period: float = 10.0
+    #: How long the history of a channel outlives its last subscriber.
+    history_linger: float = 300.0
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            ConfigError: For the first value that is wrong.
+
+        """
+        if not 0 <= self.port < 65_536:
+            raise ConfigError("port", f"must be between 0 and 65535, not {self.port}")
+        if "/" in self.interface or " " in self.interface:
+            raise ConfigError("interface", f"must be an address, not {self.interface!r}")
+        for name in ("webhook_url", "single_url"):
+            value = getattr(self, name)
+            if value or name == "webhook_url":
+                _check_url(name, value)
+        for hook in self.webhook_paths:
+            if hook not in WEBHOOKS:
+                raise ConfigError("webhook_paths", f"names {hook!r}, which is no webhook")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_address(proxy)
+            except ValueError:
+                raise ConfigError("trusted_proxies", f"holds {proxy!r}, not an IP address") from None
+        for name in (
+            "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_name_length",
+            "max_channels_per_connection", "max_connections", "max_unsent",
+            "max_frames_per_second", "max_events", "ping_interval", "grace_period",
+            "history_linger",
+        ):  # fmt: skip
+            if not getattr(self, name) > 0:
+                raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
+
+
+def _check_url(name: str, value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError(name, f"must be an absolute http or https URL, not {value!r}")
