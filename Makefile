@@ -1,0 +1,118 @@
+# Each target creates what it needs: a fresh clone, `make demo` or `make test`, nothing else.
+#
+#   make demo    the chat site with its Hookbox process (Ctrl-C ends both)
+#   make test    all tests, on each supported Python that this machine has (through tox)
+#   make bench   the benchmark's five figures
+#   make lint    ruff: rules and formatting
+#   make check   lint, types, missing migrations, documents, packages
+#   make clean   remove everything that the other targets made
+#
+# Another Python than the newest found:  make PYTHON=/path/to/python3 demo
+
+MINIMUM := 3.10
+VENV := .venv
+BIN := $(VENV)/bin
+
+# pyenv's own commands find only the versions it has switched on; tox and we want all of them.
+# They come last, so that `python3` remains what the shell says.
+PYENV_ROOT ?= $(HOME)/.pyenv
+PYENV_BINS := $(wildcard $(PYENV_ROOT)/versions/3.1[0-9].*/bin $(PYENV_ROOT)/versions/3.1[0-9]/bin)
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$python && break; \
+	done)
+
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+
+# Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
+TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
+
+.PHONY: demo test bench lint format check types migrations documents package clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.site
+	@exec $(BIN)/python example/demo.py $(ARGS)
+
+# The Python of $(VENV) always takes part, so that there is one to test with everywhere.
+test: $(VENV)/.tox
+	@envs='$(ENV)'; \
+	[ -n "$$envs" ] || envs=$$($(BIN)/tox list --no-desc -q | paste -s -d , -) || exit 1; \
+	case "$(ENV),$$($(BIN)/python -c 'import sys; print(*sys.version_info[:2], sep="")')" in \
+		,310|,311|,313) ;; \
+		,*) envs="$$envs,py-django61" ;; \
+	esac; \
+	exec $(BIN)/tox run $(TOX_FLAGS) -e "$$envs" $(if $(ARGS),-- $(ARGS))
+
+bench: $(VENV)/.bench
+	@exec $(BIN)/python -m bench $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint types migrations documents package
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+migrations: $(VENV)/.dev
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
+
+documents: $(VENV)/.dev
+	for file in README.rst CHANGELOG.rst docs/*.rst; do \
+		$(BIN)/python -m docutils --strict --writer=null $$file || exit 1; \
+	done
+
+package: $(VENV)/.dev
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf $(VENV) .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f tests/*.sqlite3*
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# ---- what the targets need: one stamp for each set of packages ------------
+
+$(VENV)/.created:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "django-hookbox needs Python $(MINIMUM) or newer, and none was found" \
+			"($$(python3 --version 2>/dev/null || echo 'no python3 at all'))." \
+			"Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+		echo "$(PYTHON) is no Python $(MINIMUM) or newer; name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$(PYTHON) cannot make virtual environments: its venv module is missing" \
+			"(Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; fi
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# $(call install,what it is for,arguments for pip)
+define install
+@echo "Installing $(1)."
+@$(PIP) install --log $(VENV)/pip.log $(2) || { \
+	echo "The packages could not be installed: is there a network connection?" \
+		"What pip said is in $(VENV)/pip.log." >&2; exit 1; }
+@touch $@
+endef
+
+$(VENV)/.site: pyproject.toml | $(VENV)/.created
+	$(call install,the site and its server,-e .)
+
+$(VENV)/.tox: pyproject.toml | $(VENV)/.created
+	$(call install,tox,"tox>=4.25")
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.created
+	$(call install,the development tools,-e ".[dev]")
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.created
+	$(call install,what the benchmark compares,-e ".[bench]")
