@@ -32,6 +32,10 @@ class HookboxRefused(HookboxError):
     """The server, a policy or a handler said no; asking again will not help."""
 
 
+class ChannelNameError(HookboxRefused, ValueError):
+    """A channel's name is no name: empty, too long, or with control characters."""
+
+
 class HookboxUnreachable(HookboxError, ConnectionError):
     """The Hookbox process cannot be reached, or did not answer in time."""
 

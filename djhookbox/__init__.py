@@ -1,0 +1,106 @@
+"""Realtime channels for Django: publish, subscribe, and decide who may.
+
+The names are resolved when they are first used, so that the package can be imported before
+Django's settings are configured and before its apps are loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import signals as signals
+    from .exceptions import (
+        ChannelNameError,
+        HookboxError,
+        HookboxMisconfigured,
+        HookboxRefused,
+        HookboxUnreachable,
+        PayloadError,
+    )
+    from .handlers import register_channel_handler, unregister_channel_handler, whcallback
+    from .identity import connect_token
+    from .publishing import (
+        apublish,
+        channel_info,
+        create,
+        disconnect,
+        publish,
+        server_info,
+        set_channel_options,
+        state_delete,
+        state_set,
+        subscribe,
+        unsubscribe,
+    )
+
+#: Where each public name is found; "" is the module of that name itself.
+_HOMES = {
+    "ChannelNameError": "exceptions",
+    "HookboxError": "exceptions",
+    "HookboxMisconfigured": "exceptions",
+    "HookboxRefused": "exceptions",
+    "HookboxUnreachable": "exceptions",
+    "PayloadError": "exceptions",
+    "apublish": "publishing",
+    "channel_info": "publishing",
+    "connect_token": "identity",
+    "create": "publishing",
+    "disconnect": "publishing",
+    "publish": "publishing",
+    "register_channel_handler": "handlers",
+    "server_info": "publishing",
+    "set_channel_options": "publishing",
+    "signals": "",
+    "state_delete": "publishing",
+    "state_set": "publishing",
+    "subscribe": "publishing",
+    "unregister_channel_handler": "handlers",
+    "unsubscribe": "publishing",
+    "whcallback": "handlers",
+}
+
+__all__ = [
+    "ChannelNameError",
+    "HookboxError",
+    "HookboxMisconfigured",
+    "HookboxRefused",
+    "HookboxUnreachable",
+    "PayloadError",
+    "__version__",
+    "apublish",
+    "channel_info",
+    "connect_token",
+    "create",
+    "disconnect",
+    "publish",
+    "register_channel_handler",
+    "server_info",
+    "set_channel_options",
+    "signals",
+    "state_delete",
+    "state_set",
+    "subscribe",
+    "unregister_channel_handler",
+    "unsubscribe",
+    "whcallback",
+]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    if not home:
+        return import_module(f".{name}", __name__)
+    value: object = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,323 @@
+"""Calls to the Hookbox process's REST API; the only user of `requests`.
+
+Connections are kept alive and pooled. A call that was sent is never sent again: a publication
+must not be doubled, and nobody can tell whether a process that went without an answer had
+carried it out. Instead stale connections are avoided: one that the process has closed (it was
+restarted) is noticed by urllib3 before it is used, and one that idled for longer than
+`IDLE_SECONDS` is not used at all, so that no call meets a server that is just hanging up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, cast
+
+import requests
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.translation import gettext as _
+from urllib3.util import Timeout
+
+from .conf import settings
+from .exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable, PayloadError
+
+#: How long a connection may idle and still be used; below any server's keep-alive timeout.
+IDLE_SECONDS = 10.0
+#: How many idle sessions are kept; more may be in use at once.
+MAX_IDLE_SESSIONS = 16
+
+# Each session is used by one thread at a time. The deque's own methods are atomic, so there is
+# no lock that a fork could leave locked. Entries: when it was last used, and the session.
+_idle: deque[tuple[float, requests.Session]] = deque()
+
+
+def _forget_sessions() -> None:
+    """Start with an empty pool: a child must not talk on its parent's connections."""
+    while True:
+        try:
+            _at, session = _idle.pop()
+        except IndexError:
+            return
+        session.close()
+
+
+os.register_at_fork(after_in_child=_forget_sessions)
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a proxy or .netrc of the environment is not meant for this
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+@contextmanager
+def _session() -> Iterator[requests.Session]:
+    session = None
+    while session is None:
+        try:
+            used, candidate = _idle.pop()  # the one used last, so that surplus ones age
+        except IndexError:
+            session = _new_session()
+            break
+        if time.monotonic() - used < IDLE_SECONDS:
+            session = candidate
+        else:
+            candidate.close()
+    try:
+        yield session
+    except BaseException:
+        session.close()  # whatever it was doing, its connection may be in the middle of it
+        raise
+    if len(_idle) < MAX_IDLE_SESSIONS:
+        _idle.append((time.monotonic(), session))
+    else:
+        session.close()
+
+
+# ---- the protocol ----------------------------------------------------------------------------
+
+
+def to_json(value: object) -> str:
+    """Write a value as JSON text, as Django would.
+
+    Raises:
+        PayloadError: If it is not JSON; the text names the offending type.
+
+    """
+    try:
+        return json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(
+            _("This cannot be written as JSON: %(problem)s.") % {"problem": error},
+            code="malformed",
+        ) from error
+
+
+def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
+    """Make one REST call and return the object of its answer.
+
+    Arguments that are None are left out.
+
+    Raises:
+        HookboxRefused: The server said no.
+        HookboxUnreachable: There was no answer within `HOOKBOX_TIMEOUT`.
+        HookboxMisconfigured: What answered is no Hookbox process, or has another secret.
+
+    """
+    url = f"{settings.rest_url}/rest/{call}"
+    # The secret goes into the body: URLs end up in access logs.
+    body = {name: value for name, value in form.items() if value is not None}
+    body["secret"] = settings.rest_secrets[0]
+    timeout = settings.timeout
+    try:
+        with _session() as session:
+            response = session.post(
+                url,
+                data=body,
+                # `total` bounds connecting and waiting for the answer together; requests hands
+                # it on to urllib3, only its stubs do not know.
+                timeout=cast(float, Timeout(total=timeout)),
+                allow_redirects=False,
+            )
+    except requests.Timeout as error:
+        raise HookboxUnreachable(
+            _(
+                "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
+                "Is it running? Start it with “manage.py runhookbox”."
+            )
+            % {"url": settings.rest_url, "seconds": f"{timeout:g}"},
+            code="unavailable",
+        ) from error
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        raise HookboxUnreachable(
+            _(
+                "The Hookbox process at %(url)s cannot be reached. "
+                "Is it running? Start it with “manage.py runhookbox”."
+            )
+            % {"url": settings.rest_url},
+            code="unavailable",
+        ) from error
+    except requests.RequestException as error:
+        raise HookboxMisconfigured(
+            _("The call to %(url)s failed: %(problem)s. See HOOKBOX_REST_URL.")
+            % {"url": url, "problem": error}
+        ) from error
+    return _read_answer(call, response)
+
+
+def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
+    try:
+        success, answer = response.json()
+        if not isinstance(answer, dict):
+            raise TypeError(answer)
+    except (ValueError, TypeError) as error:
+        raise HookboxMisconfigured(
+            _(
+                "%(url)s did not answer “%(call)s” as a Hookbox process does (HTTP status "
+                "%(status)d). HOOKBOX_REST_URL, or HOOKBOX_INTERFACE and HOOKBOX_PORT, must "
+                "name the address on which runhookbox listens."
+            )
+            % {"url": settings.rest_url, "call": call, "status": response.status_code},
+            status=response.status_code,
+        ) from error
+    if success and response.status_code == 200:
+        return answer
+    reason = answer.get("msg") or answer.get("error") or ""
+    if reason == "Invalid secret":
+        raise HookboxMisconfigured(
+            _(
+                "The Hookbox process at %(url)s does not accept the secret. "
+                "HOOKBOX_REST_SECRET must be the same for Django and for the process."
+            )
+            % {"url": settings.rest_url},
+            status=response.status_code,
+        )
+    raise HookboxRefused(
+        str(reason) or _("The Hookbox process refused without a reason."),
+        status=response.status_code,
+        code=str(answer.get("code") or ""),
+    )
+
+
+def _option_texts(options: Mapping[str, object], reserved: Sequence[str]) -> dict[str, str]:
+    """Return channel options as the JSON texts that the server reads, one for each."""
+    for name in options:
+        if name in reserved:
+            raise PayloadError(
+                _("“%(name)s” is no option of a channel.") % {"name": name}, code="malformed"
+            )
+    return {name: to_json(value) for name, value in options.items()}
+
+
+# ---- one function for each call --------------------------------------------------------------
+
+
+def publish(
+    channel: str,
+    payload: str,
+    *,
+    options: Mapping[str, object] | None = None,
+    originator: str | None = None,
+    recorded: bool = False,
+) -> int | None:
+    """Publish a JSON text and return how many connections it reached.
+
+    None means that the server did not say: the genuine 0.3.3 does not count.
+
+    Args:
+        channel: The channel's name.
+        payload: The message as JSON text.
+        options: The options decided for the channel, should this bring it into being. With
+            them the server makes no webhook.
+        originator: Whom the message is from.
+        recorded: Whether the caller keeps a history row, so that the server reports no event.
+
+    """
+    answer = rest_call(
+        "publish",
+        channel_name=channel,
+        payload=payload,
+        originator=originator,
+        options=None if options is None else to_json(options),
+        recorded="1" if recorded else None,
+    )
+    delivered = answer.get("delivered")
+    return delivered if isinstance(delivered, int) else None
+
+
+def create_channel(channel: str, options: Mapping[str, object]) -> None:
+    """Create a channel with these options."""
+    rest_call(
+        "create_channel",
+        channel_name=channel,
+        **_option_texts(options, ("channel_name", "secret", "send_hook", "options")),
+    )
+
+
+def get_channel_info(channel: str) -> dict[str, Any]:
+    """Return a channel's name, subscribers and options."""
+    return rest_call("get_channel_info", channel_name=channel)
+
+
+def set_channel_options(channel: str, options: Mapping[str, object]) -> None:
+    """Change options of a channel."""
+    rest_call(
+        "set_channel_options",
+        channel_name=channel,
+        **_option_texts(options, ("channel_name", "secret", "send_hook")),
+    )
+
+
+def state_set_key(channel: str, key: str, value: object) -> None:
+    """Set a key of a channel's state."""
+    rest_call("state_set_key", channel_name=channel, key=key, val=to_json(value))
+
+
+def state_delete_key(channel: str, key: str) -> None:
+    """Delete a key of a channel's state."""
+    rest_call("state_delete_key", channel_name=channel, key=key)
+
+
+def subscribe(channel: str, user: str, *, options: Mapping[str, object] | None = None) -> None:
+    """Subscribe all connections of a user; `options` as for `publish`."""
+    rest_call(
+        "subscribe",
+        channel_name=channel,
+        name=user,
+        options=None if options is None else to_json(options),
+    )
+
+
+def unsubscribe(channel: str, user: str) -> None:
+    """Unsubscribe all connections of a user."""
+    rest_call("unsubscribe", channel_name=channel, name=user)
+
+
+def disconnect(
+    *,
+    user: str | None = None,
+    connection: str | None = None,
+    identity: str | None = None,
+    code: int = 4500,
+    reason: str = "",
+) -> int:
+    """Close the connections of a user, of an identity, or one; return how many."""
+    answer = rest_call(
+        "disconnect",
+        name=user,
+        conn_id=connection,
+        identity=identity,
+        code=str(code),
+        reason=reason or None,
+    )
+    return int(answer.get("disconnected", 0))
+
+
+def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict[str, Any]:
+    """Let the server ask again for subscriptions on channels that match regular expressions."""
+    return rest_call(
+        "recheck",
+        patterns=to_json(list(patterns)),
+        users=None if users is None else to_json(list(users)),
+    )
+
+
+def list_channels(prefix: str = "", limit: int = 100) -> dict[str, Any]:
+    """Return the live channels whose names begin so, and how many there are."""
+    return rest_call("list_channels", prefix=prefix, limit=str(limit))
+
+
+def list_connections(user: str = "", limit: int = 100) -> dict[str, Any]:
+    """Return open connections, of one user or of all."""
+    return rest_call("list_connections", name=user or None, limit=str(limit))
+
+
+def get_server_info() -> dict[str, Any]:
+    """Return the server's version, uptime and counts."""
+    return rest_call("get_server_info")
