@@ -99,7 +99,7 @@ $(VENV)/.created:
 # $(call install,what it is for,arguments for pip)
 define install
 @echo "Installing $(1)."
-@$(PIP) install --log $(VENV)/pip.log $(2) || { \
+@$(PIP) install --log $(VENV)/pip.log $(2) >/dev/null 2>&1 || { \
 	echo "The packages could not be installed: is there a network connection?" \
 		"What pip said is in $(VENV)/pip.log." >&2; exit 1; }
 @touch $@
