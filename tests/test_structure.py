@@ -1,0 +1,228 @@
+"""Who may import whom: the rules of the house, read from each module's import statements."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "djhookbox"
+LONGEST = 450  # lines; usually a module stays under 400
+
+HTTP_CLIENTS = ("requests", "aiohttp", "urllib.request", "http.client", "urllib3", "socket")
+
+#: Module or package → what neither it nor anything below it imports, not even in a function.
+NEVER = {
+    "djhookbox.__init__": ("django", "djhookbox.server"),
+    "djhookbox.conf": ("djhookbox.models", "djhookbox.server"),
+    "djhookbox.checks": (*HTTP_CLIENTS, "djhookbox.client", "djhookbox.server"),
+    "djhookbox.exceptions": ("djhookbox",),
+    "djhookbox.models": ("djhookbox.views", "djhookbox.admin", "djhookbox.client"),
+    "djhookbox.querysets": ("django.http", "djhookbox.client", *HTTP_CLIENTS),
+    "djhookbox.policies": ("django.http", "django.db", "djhookbox.models"),
+    "djhookbox.decisions": ("django.http", "djhookbox.server"),
+    "djhookbox.publishing": ("requests", "djhookbox.server"),
+    "djhookbox.handlers": ("djhookbox.models", "djhookbox.views"),
+    "djhookbox.views": ("requests", "djhookbox.server"),
+    "djhookbox.urls": ("djhookbox.models",),
+    "djhookbox.signals": ("djhookbox",),
+    "djhookbox.receivers": ("djhookbox.views", "djhookbox.admin"),
+    "djhookbox.client": ("djhookbox.models", "djhookbox.server"),
+    "djhookbox.process": ("django.db", "djhookbox.models", "djhookbox.server"),
+    "djhookbox.admin": ("djhookbox.server",),
+    "djhookbox.templatetags": ("djhookbox.models",),
+    "djhookbox.testing": ("tests",),
+    "djhookbox.server.protocol": ("asyncio", "djhookbox.server.core", *HTTP_CLIENTS),
+    "djhookbox.server.core": ("asyncio", "time", "djhookbox.server.protocol", *HTTP_CLIENTS),
+    "djhookbox.server.engine": ("djhookbox.server.transports",),
+    "djhookbox.server.transports": ("djhookbox.server.engine",),
+    "djhookbox.server.rest": ("djhookbox.server.transports",),
+    "djhookbox.server.webhooks": ("djhookbox.server.transports",),
+    "djhookbox.server.metrics": ("djhookbox",),
+}
+
+#: As above, but only while the module is imported: Django's registry is not ready then.
+NEVER_AT_IMPORT = {
+    "djhookbox.apps": ("djhookbox.models", "django.contrib.auth.models"),
+    "djhookbox.checks": ("djhookbox.models", "django.contrib.auth.models"),
+}
+
+#: What only these may import.
+ONLY = {
+    "requests": ("djhookbox.client",),
+    "aiohttp": ("djhookbox.server",),
+    "djhookbox.server": ("djhookbox.server", "djhookbox.management.commands.runhookbox"),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Return each module of the package by its dotted name; a package's own is `….__init__`."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Tell whether a dotted name is one of the prefixes or lies below one."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def imports(module: str, source: str, *, nested: bool = True) -> Iterator[tuple[int, str]]:
+    """Give line and absolute name of all that is imported, types for the checker left out."""
+    package = module.split(".")[:-1]
+
+    def walk(node: ast.AST) -> Iterator[tuple[int, str]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield child.lineno, alias.name
+            elif isinstance(child, ast.ImportFrom):
+                above = package[: len(package) - child.level + 1] if child.level else []
+                base = ".".join([*above, *filter(None, [child.module])])
+                for alias in child.names:
+                    yield child.lineno, f"{base}.{alias.name}"
+            elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+                for otherwise in child.orelse:
+                    yield from walk(otherwise)
+            elif nested or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from walk(child)
+
+    yield from walk(ast.parse(source))
+
+
+def offences(
+    module: str, path: Path, forbidden: tuple[str, ...], *, nested: bool = True
+) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for line, name in imports(module, path.read_text(), nested=nested)
+        if within(name, forbidden)
+    ]
+
+
+def test_the_reader_of_imports_sees_every_form() -> None:
+    source = """
+import os, a.b as c
+from . import sibling
+from ..core import hub as h
+from .deep.er import thing
+if typing.TYPE_CHECKING:
+    from hidden import Type
+else:
+    import shown
+try:
+    import tried
+except ImportError:
+    pass
+class K:
+    import inside
+async def f():
+    from late import x
+"""
+    module = "djhookbox.server.transports.websocket"
+    found = {name for _line, name in imports(module, source)}
+    assert found == {
+        "os", "a.b", "djhookbox.server.transports.sibling", "djhookbox.server.core.hub",
+        "djhookbox.server.transports.deep.er.thing", "shown", "tried", "inside", "late.x",
+    }  # fmt: skip
+    assert found - {name for _line, name in imports(module, source, nested=False)} == {"late.x"}
+    assert [name for _line, name in imports("djhookbox.__init__", "from . import urls")] == [
+        "djhookbox.urls"
+    ]
+    assert within("django.db.models", ("django.db",))
+    assert not within("djangorestframework", ("django",))
+
+
+@pytest.mark.parametrize(("subject", "forbidden"), NEVER.items(), ids=NEVER)
+def test_never_imports(subject: str, forbidden: tuple[str, ...]) -> None:
+    subjects = {name: path for name, path in modules().items() if within(name, (subject,))}
+    assert subjects, f"{subject} is in the rules, but not in the package"
+    assert [o for name, path in subjects.items() for o in offences(name, path, forbidden)] == []
+
+
+@pytest.mark.parametrize(("subject", "forbidden"), NEVER_AT_IMPORT.items(), ids=NEVER_AT_IMPORT)
+def test_never_imports_while_being_imported(subject: str, forbidden: tuple[str, ...]) -> None:
+    assert offences(subject, modules()[subject], forbidden, nested=False) == []
+
+
+@pytest.mark.parametrize(("subject", "users"), ONLY.items(), ids=ONLY)
+def test_is_imported_by_nobody_else(subject: str, users: tuple[str, ...]) -> None:
+    others = {name: path for name, path in modules().items() if not within(name, users)}
+    assert [o for name, path in others.items() for o in offences(name, path, (subject,))] == []
+
+
+def test_the_server_imports_nothing_of_ours_outside_itself() -> None:
+    strangers = [
+        f"{module}:{line} imports {name}"
+        for module, path in modules().items()
+        if within(module, ("djhookbox.server",))
+        for line, name in imports(module, path.read_text())
+        if within(name, ("djhookbox", "django", "django_hookbox", "model_utils"))
+        and not within(name, ("djhookbox.server",))
+    ]
+    assert strangers == []
+
+
+def test_the_server_runs_without_django() -> None:
+    """Import every module of the server in a process that has neither Django nor requests."""
+    names = [
+        name.removesuffix(".__init__") for name in modules() if within(name, ("djhookbox.server",))
+    ]
+    script = f"""
+import importlib, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("django", "requests", "model_utils"):
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+for name in {names!r}:
+    importlib.import_module(name)
+print(len({names!r}))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == len(names) > 10
+
+
+def test_only_conf_reads_our_settings() -> None:
+    readers = {
+        f"{module}:{node.lineno}"
+        for module, path in modules().items()
+        if module != "djhookbox.conf"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("HOOKBOX_")
+    }
+    assert readers == set()
+
+
+def test_the_browser_client_needs_no_third_party() -> None:
+    """ES modules are unbuilt and import each other by relative paths only."""
+    pattern = re.compile(r"""(?:\bfrom\s*|\bimport\s*\(?\s*)(["'])(?P<where>[^"']+)\1""")
+    scripts = sorted((PACKAGE / "static").rglob("*.js"))
+    assert scripts
+    found = [
+        (script, match["where"])
+        for script in scripts
+        for match in pattern.finditer(script.read_text())
+    ]
+    assert found, "the client is made of several modules"
+    for script, where in found:
+        assert where.startswith(("./", "../")), f"{script.name} imports {where}"
+        assert (script.parent / where).exists(), f"{script.name} imports {where}"
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if ".migrations." not in name])
+def test_modules_stay_readable(name: str) -> None:
+    lines = len(modules()[name].read_text().splitlines())
+    assert lines <= LONGEST, f"{name} has {lines} lines; find the part that wants its own module"
