@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -177,12 +178,43 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
             )
             % {"url": settings.rest_url},
             status=response.status_code,
+            code="secret",
         )
     raise HookboxRefused(
         str(reason) or _("The Hookbox process refused without a reason."),
         status=response.status_code,
         code=str(answer.get("code") or ""),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """What came back for a webhook that we sent ourselves to see whether it arrives."""
+
+    status: int
+    location: str
+    body: str
+
+
+def post_webhook(
+    url: str, form: Mapping[str, str], headers: Mapping[str, str], timeout: float
+) -> WebhookAnswer:
+    """Send a webhook as the Hookbox process would, redirects not followed.
+
+    Raises:
+        HookboxUnreachable: There was no answer in time.
+
+    """
+    try:
+        with _new_session() as session:
+            response = session.post(
+                url, data=form, headers=headers, timeout=timeout, allow_redirects=False
+            )
+            return WebhookAnswer(
+                response.status_code, response.headers.get("Location", ""), response.text
+            )
+    except requests.RequestException as error:
+        raise HookboxUnreachable(str(error), code="unavailable") from error
 
 
 def _option_texts(options: Mapping[str, object], reserved: Sequence[str]) -> dict[str, str]:

@@ -104,7 +104,9 @@ class HookboxSettings:
     @staticmethod
     def _derived(purpose: str, key: str | bytes) -> str:
         # The salt keeps the two secrets apart from each other and from all of Django's own.
-        return salted_hmac(f"djhookbox.{purpose}", "secret", secret=key, algorithm="sha256").hexdigest()
+        return salted_hmac(
+            f"djhookbox.{purpose}", "secret", secret=key, algorithm="sha256"
+        ).hexdigest()
 
     # ---- from 2011 -------------------------------------------------------
 
@@ -160,6 +162,26 @@ class HookboxSettings:
         return explicit or f"http://{bracketed(self.cbhost)}:{self.cbport}{self.cbpath}"
 
     @property
+    def webhook_headers(self) -> dict[str, str]:
+        """Headers that webhooks need to get past `SECURE_SSL_REDIRECT`.
+
+        Behind a proxy that ends TLS, Django takes a request for secure that has the header of
+        `SECURE_PROXY_SSL_HEADER`. Webhooks do not come through the proxy, so they bring it.
+        """
+        header = django_settings.SECURE_PROXY_SSL_HEADER
+        if not django_settings.SECURE_SSL_REDIRECT or not header:
+            return {}
+        if self.webhook_url.startswith("https:"):
+            return {}
+        try:
+            name, value = header
+        except ValueError:
+            raise HookboxMisconfigured(
+                "SECURE_PROXY_SSL_HEADER must be a tuple of a header's name and its value."
+            ) from None
+        return {name.removeprefix("HTTP_").replace("_", "-").title(): value}
+
+    @property
     def public_url(self) -> str | None:
         """What browsers connect to; None means the host of the page with `port`."""
         return self._url("HOOKBOX_PUBLIC_URL", ("http", "https", "ws", "wss"))
@@ -174,6 +196,11 @@ class HookboxSettings:
         if host in WILDCARD_INTERFACES:
             host = "::1" if host == "::" else "127.0.0.1"
         return f"http://{bracketed(host)}:{self.port}"
+
+    @property
+    def rest_is_derived(self) -> bool:
+        """Whether `rest_url` follows from `interface` and `port`."""
+        return not self._optional("HOOKBOX_REST_URL")
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -300,7 +327,8 @@ class HookboxSettings:
         """Folder of the lock file and the log, one for each project and system user."""
         value: Any = getattr(django_settings, "HOOKBOX_RUN_DIR", None)
         if value is None:
-            project = f"{django_settings.SETTINGS_MODULE}:{self._derived('run-dir', django_settings.SECRET_KEY)}"
+            key = self._derived("run-dir", django_settings.SECRET_KEY)
+            project = f"{django_settings.SETTINGS_MODULE}:{key}"
             digest = hashlib.sha256(project.encode()).hexdigest()[:12]
             return Path(tempfile.gettempdir()) / f"hookbox-{os.getuid()}-{digest}"
         if not isinstance(value, str | os.PathLike) or not Path(value).is_absolute():
@@ -321,5 +349,12 @@ PROPERTIES: tuple[str, ...] = tuple(
     name for name, value in vars(HookboxSettings).items() if isinstance(value, property)
 )
 
-__all__ = ["PROPERTIES", "HookboxSettings", "bracketed", "settings"]
+#: For checks: every `HOOKBOX_*` name that means something.
+NAMES: frozenset[str] = frozenset(
+    {f"HOOKBOX_{name.upper()}" for name in PROPERTIES}
+    - {"HOOKBOX_WEBHOOK_SECRETS", "HOOKBOX_WEBHOOK_HEADERS"}
+    - {"HOOKBOX_REST_SECRETS", "HOOKBOX_REST_IS_DERIVED"}
+    | {"HOOKBOX_WEBHOOK_SECRET", "HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"}
+)
 
+__all__ = ["NAMES", "PROPERTIES", "HookboxSettings", "bracketed", "settings"]

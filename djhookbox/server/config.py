@@ -40,6 +40,8 @@ class ServerConfig:
     webhook_url: str = "http://127.0.0.1:8000/hookbox"
     #: Paths below `webhook_url` that differ from the webhook's name.
     webhook_paths: dict[str, str] = field(default_factory=dict)
+    #: Sent with each webhook besides those of the protocol.
+    webhook_headers: dict[str, str] = field(default_factory=dict)
     #: One absolute URL for all webhooks, if set (`--cb-single-url`).
     single_url: str = ""
     #: Sent as `secret` in each webhook, if set.
@@ -89,7 +91,9 @@ class ServerConfig:
             try:
                 ipaddress.ip_address(proxy)
             except ValueError:
-                raise ConfigError("trusted_proxies", f"holds {proxy!r}, not an IP address") from None
+                raise ConfigError(
+                    "trusted_proxies", f"holds {proxy!r}, not an IP address"
+                ) from None
         for name in (
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_name_length",
             "max_channels_per_connection", "max_connections", "max_unsent",

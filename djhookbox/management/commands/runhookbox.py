@@ -1,0 +1,370 @@
+"""Run the Hookbox process: the one bridge from Django's settings to the server."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import socket
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from djhookbox import reachability
+from djhookbox._version import __version__
+from djhookbox.conf import bracketed, settings
+from djhookbox.exceptions import HookboxMisconfigured
+from djhookbox.server.config import ConfigError, ServerConfig
+
+#: The webhooks whose paths the genuine server's options can change.
+CALLBACKS = (
+    "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
+    "publish", "message",
+)  # fmt: skip
+
+#: What to name when a field of `ServerConfig` is wrong.
+REMEDIES = {
+    "interface": "-i/--interface, HOOKBOX_INTERFACE",
+    "port": "-p/--port, HOOKBOX_PORT",
+    "webhook_url": "--webhook-url, HOOKBOX_WEBHOOK_URL, or the --cb options",
+    "single_url": "--cb-single-url",
+    "allowed_origins": "--allow-origin, HOOKBOX_ALLOWED_ORIGINS",
+}
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Command(BaseCommand):
+    """Run the Hookbox process until it is told to stop."""
+
+    help = "Runs the Hookbox process, to which browsers connect. Ctrl-C or SIGTERM stops it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options of 2011, of the genuine server, and the new ones."""
+        add = parser.add_argument
+        add("-i", "--interface", help="Address to listen on (HOOKBOX_INTERFACE).")
+        add("-p", "--port", type=int, help="Port to listen on (HOOKBOX_PORT).")
+        add("--webhook-url", help="Where webhooks go, as one URL (HOOKBOX_WEBHOOK_URL).")
+        add("--cbhost", help="Host that webhooks go to (HOOKBOX_CBHOST).")
+        add("--cbport", type=int, help="Port that webhooks go to (HOOKBOX_CBPORT).")
+        add("--cbpath", help="Path that webhooks go to (HOOKBOX_CBPATH).")
+        for name in CALLBACKS:
+            add(f"--cb-{name}", metavar="PATH", help=f"Path of the {name} webhook below cbpath.")
+        add("--cb-single-url", metavar="URL", help="One absolute URL for all webhooks.")
+        add("-s", "--webhook-secret", help="Sent in each webhook (HOOKBOX_WEBHOOK_SECRET).")
+        add(
+            "-r", "--rest-secret", "--api-security-token",
+            help="Opens the REST API (HOOKBOX_REST_SECRET).",
+        )  # fmt: skip
+        add(
+            "-a", "--admin-password",
+            help="For the console of a program run by --executable (HOOKBOX_ADMIN_PASSWORD).",
+        )  # fmt: skip
+        add(
+            "-e", "--executable",
+            help="Program to run with these options in place of our server "
+            "(HOOKBOX_EXECUTABLE).",
+        )  # fmt: skip
+        add(
+            "--allow-origin", action="append", metavar="ORIGIN",
+            help="Origin whose pages may connect; may be repeated (HOOKBOX_ALLOWED_ORIGINS).",
+        )  # fmt: skip
+        add(
+            "-L", "--log-level", type=str.lower, choices=LEVELS,
+            help="How much is logged; without it what LOGGING says, or else info.",
+        )  # fmt: skip
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the embedded server, or turn into the program given.
+
+        Raises:
+            CommandError: For an option that cannot work; the text names it and the remedy.
+
+        """
+        try:
+            config = server_config(options)
+            executable = options["executable"] or settings.executable
+            password = options["admin_password"] or settings.admin_password
+            for warning in warnings(config, options):
+                self.stderr.write(self.style.WARNING(warning))
+            if executable:
+                self._become(executable, config, password)
+            else:
+                self._run(config, options)
+        except ConfigError as error:
+            problem = f"{REMEDIES.get(error.name, f'HOOKBOX_{error.name.upper()}')}: {error}."
+            raise CommandError(problem) from error
+        except HookboxMisconfigured as error:
+            raise CommandError(str(error)) from error
+
+    # ---- our server --------------------------------------------------------------------------
+
+    def _run(self, config: ServerConfig, options: dict[str, Any]) -> None:
+        # Imported late: `runhookbox --help` and --executable do without aiohttp.
+        from djhookbox.server import app
+
+        if options["admin_password"]:
+            self._say(_("The embedded server has no console of its own: -a is not used."))
+        foreign = _foreign(options)
+        watch = reachability.WebhookWatch(
+            config.single_url or config.webhook_url,
+            self._say,
+            secret=None if foreign else config.webhook_secret,
+            headers=config.webhook_headers,
+            timeout=config.webhook_timeout,
+        )
+
+        def on_ready(address: str) -> None:
+            self._say(_("Hookbox %(version)s listens at %(address)s. Ctrl-C stops it.") % {
+                "version": __version__, "address": address,
+            })  # fmt: skip
+            self._say(_("Webhooks go to %(url)s.") % {
+                "url": config.single_url or config.webhook_url,
+            })  # fmt: skip
+            self._say(_("Log: %(log)s.") % {"log": log})
+            watch.start()
+
+        with logging_set_up(options["log_level"]) as log:
+            try:
+                app.run(config, on_ready=on_ready)
+            except KeyboardInterrupt:
+                pass  # only before the server has taken over the signals
+            except OSError as error:
+                raise CommandError(_explain_os_error(error, config)) from error
+            finally:
+                watch.end()
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()  # a file or a pipe shall have it at once, too
+
+    # ---- another program ---------------------------------------------------------------------
+
+    def _become(self, executable: str, config: ServerConfig, password: str | None) -> None:
+        """Replace this process, so that signals and the exit status are the program's own."""
+        program = shutil.which(executable)
+        if program is None:
+            raise CommandError(
+                _(
+                    "There is no program “%(program)s” that could be run. Name one by "
+                    "--executable or HOOKBOX_EXECUTABLE, or leave both away for our own server."
+                )
+                % {"program": executable}
+            )
+        arguments = genuine_arguments(config, password)
+        self._say(
+            _("Running %(program)s at %(interface)s, port %(port)d; webhooks go to %(url)s.")
+            % {
+                "program": program,
+                "interface": config.interface,
+                "port": config.port,
+                "url": config.single_url or config.webhook_url,
+            }
+        )
+        try:
+            os.execv(program, [program, *arguments])  # noqa: S606 - there is no shell
+        except OSError as error:
+            raise CommandError(
+                _("%(program)s cannot be run: %(problem)s. See --executable, HOOKBOX_EXECUTABLE.")
+                % {"program": program, "problem": error.strerror}
+            ) from error
+
+
+# ---- settings and options → ServerConfig ---------------------------------------------------------
+
+
+def server_config(options: dict[str, Any]) -> ServerConfig:
+    """Return the configuration: the settings, and what the command line says otherwise.
+
+    Raises:
+        ConfigError: For a value that cannot work.
+        HookboxMisconfigured: For a setting that cannot work.
+        CommandError: For options that contradict each other.
+
+    """
+    return ServerConfig(
+        interface=_given(options["interface"], lambda: settings.interface),
+        port=_given(options["port"], lambda: settings.port),
+        webhook_url=_webhook_url(options),
+        webhook_paths={
+            name: options[f"cb_{name}"].lstrip("/")
+            for name in CALLBACKS
+            if options[f"cb_{name}"] is not None
+        },
+        webhook_headers=settings.webhook_headers,
+        single_url=options["cb_single_url"] or "",
+        webhook_secret=options["webhook_secret"] or settings.webhook_secrets[0],
+        rest_secrets=(options["rest_secret"],) if options["rest_secret"] else settings.rest_secrets,
+        allowed_origins=_allowed_origins(options["allow_origin"]),
+        trusted_proxies=settings.trusted_proxies,
+        webhook_timeout=settings.webhook_timeout,
+        webhook_concurrency=settings.webhook_concurrency,
+        max_frame_size=settings.max_frame_size,
+        max_name_length=settings.max_name_length,
+        max_channels_per_connection=settings.max_channels_per_connection,
+        max_connections=settings.max_connections,
+        max_unsent=settings.max_unsent,
+        max_frames_per_second=settings.max_frames_per_second,
+        ping_interval=settings.ping_interval,
+        grace_period=settings.grace_period,
+        version=__version__,
+    )
+
+
+def _webhook_url(options: dict[str, Any]) -> str:
+    host, port, path = options["cbhost"], options["cbport"], options["cbpath"]
+    parts_given = [name for name in ("cbhost", "cbport", "cbpath") if options[name] is not None]
+    if options["webhook_url"]:
+        if parts_given:
+            raise CommandError(f"--webhook-url says it all: leave away --{parts_given[0]}.")
+        return str(options["webhook_url"]).rstrip("/")
+    if not parts_given:
+        return settings.webhook_url
+    if port is not None and not 0 < port < 65_536:
+        raise CommandError(f"--cbport must be a port between 1 and 65535, not {port}.")
+    if path and not path.startswith("/"):
+        raise CommandError(f"--cbpath must begin with a slash, not {path!r}.")
+    configured = urlsplit(settings.webhook_url)
+    netloc = bracketed(host or configured.hostname or "")
+    port = port or configured.port
+    if port:
+        netloc = f"{netloc}:{port}"
+    path = configured.path if path is None else path.rstrip("/")
+    return SplitResult(configured.scheme, netloc, path, "", "").geturl()
+
+
+def _allowed_origins(given: Sequence[str] | None) -> tuple[str, ...]:
+    if not given:
+        return settings.allowed_origins
+    for origin in given:
+        if "://" not in origin or origin.endswith("://*"):
+            raise CommandError(
+                "--allow-origin needs scheme and host, such as https://example.com, "
+                f"not {origin!r}."
+            )
+    return tuple(origin.rstrip("/") for origin in given)
+
+
+def _given(option: Any, setting: Any) -> Any:
+    # A setting that the command line overrides is not read: it may be wrong without harm.
+    return setting() if option is None else option
+
+
+def _foreign(options: dict[str, Any]) -> bool:
+    """Return whether the options may lead the webhooks to another application than this site."""
+    names = ("webhook_url", "cbhost", "cbport", "cbpath", "cb_single_url", "webhook_secret")
+    return any(
+        options[name] is not None for name in (*names, *(f"cb_{name}" for name in CALLBACKS))
+    )
+
+
+def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
+    """Return the command line that the genuine server understands.
+
+    Raises:
+        ConfigError: It cannot send webhooks there.
+
+    """
+    url = urlsplit(config.webhook_url)
+    if url.scheme != "http":
+        raise ConfigError("webhook_url", "must begin with http:// for this program")
+    arguments = [
+        "-i", config.interface,
+        "-p", str(config.port),
+        "--cbhost", url.hostname or "",
+        "--cbport", str(url.port or 80),
+        "--cbpath", url.path,
+        "-s", config.webhook_secret,
+        "-r", config.rest_secrets[0],
+    ]  # fmt: skip
+    if password:
+        arguments += ["-a", password]
+    for name, path in config.webhook_paths.items():
+        arguments += [f"--cb-{name}", path]
+    if config.single_url:
+        arguments += ["--cb-single-url", config.single_url]
+    return arguments
+
+
+# ---- what is said ------------------------------------------------------------------------------
+
+
+def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
+    """Compare what the process will do with what this site expects."""
+    if not config.single_url:
+        path = (
+            f"{urlsplit(config.webhook_url).path}/{config.webhook_paths.get('connect', 'connect')}"
+        )
+        if not reachability.has_webhooks():
+            yield _(
+                "This site's URLconf lacks the webhooks: add "
+                "path(“hookbox/”, include(“djhookbox.urls”))."
+            )
+        elif not reachability.leads_to_webhook(path):
+            yield _(
+                "This site's URLconf has no webhook at %(path)s. See HOOKBOX_CBPATH, "
+                "HOOKBOX_WEBHOOK_URL."
+            ) % {"path": path}
+    if config.webhook_secret not in settings.webhook_secrets:
+        yield _("The webhook secret given by -s is not one that this site accepts.")
+    if settings.rest_secrets[0] not in config.rest_secrets:
+        yield _("The REST secret given by -r is not the one with which this site calls.")
+    # HOOKBOX_REST_URL may name a proxy, of which nothing is known here.
+    if (options["port"] or options["interface"]) and settings.rest_is_derived and (
+        config.port != settings.port or config.interface != settings.interface
+    ):  # fmt: skip
+        yield _(
+            "This site looks for the process at %(url)s, which is not where -i and -p let it "
+            "listen: set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
+        ) % {"url": settings.rest_url}
+
+
+@contextmanager
+def logging_set_up(level: str | None) -> Iterator[str]:
+    """Let the log go to standard error if the project's LOGGING does not say where."""
+    logger = logging.getLogger("djhookbox")
+    before = logger.level
+    handler = None
+    if logging.getLogger("djhookbox.server").hasHandlers():
+        where = _("as LOGGING says")
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        level = level or "info"
+        where = _("standard error, level %(level)s") % {"level": level}
+    if level:
+        logger.setLevel(level.upper())
+    try:
+        yield where
+    finally:
+        logger.setLevel(before)
+        if handler is not None:
+            logger.removeHandler(handler)
+
+
+def _explain_os_error(error: OSError, config: ServerConfig) -> str:
+    where = {"interface": config.interface, "port": config.port, "problem": error.strerror}
+    if error.errno == errno.EADDRINUSE:
+        text = _(
+            "Port %(port)d on %(interface)s is taken. Does another Hookbox process run? Stop it, "
+            "or choose another port with -p/--port or HOOKBOX_PORT."
+        )
+    elif error.errno == errno.EACCES:
+        text = _(
+            "Port %(port)d on %(interface)s needs privileges. Choose one above 1023 with "
+            "-p/--port or HOOKBOX_PORT."
+        )
+    elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        text = _(
+            "“%(interface)s” is no address of this machine. See -i/--interface, HOOKBOX_INTERFACE."
+        )
+    else:
+        text = _("The Hookbox process cannot listen on %(interface)s, port %(port)d: %(problem)s.")
+    return text % where
