@@ -12,25 +12,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
-from . import policies
+from . import options, policies
 from .exceptions import PatternError
+from .policies import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, LogQuerySet
 
 #: Longest channel or user name; also the server's limit.
 NAME_LENGTH = 255
-
-
-class Audience(models.TextChoices):
-    """Who may do something on the channels that a policy matches."""
-
-    EVERYONE = "everyone", _("everyone, also anonymous visitors")
-    SIGNED_IN = "signed_in", _("signed-in users")
-    STAFF = "staff", _("staff")
-    GROUPS = "groups", _("members of the groups")
-    PERMISSION = "permission", _("holders of the permission")
-    NAMED_USER = "named_user", _("the user that the channel names")
-    HANDLERS = "handlers", _("ask the handlers")
-    NOBODY = "nobody", _("nobody")
 
 
 def _validate_pattern(value: str) -> None:
@@ -49,98 +37,135 @@ class ChannelPolicy(TimeStampedModel):
     """Who may do what on the channels that a pattern matches, and with which options."""
 
     name = models.CharField(
-        _("name"), max_length=100, unique=True,
+        _("name"),
+        max_length=100,
+        unique=True,
         help_text=_("A short name; logs say that this policy decided."),
     )
     pattern = models.CharField(
-        _("pattern"), max_length=NAME_LENGTH, validators=[_validate_pattern],
+        _("pattern"),
+        max_length=NAME_LENGTH,
+        validators=[_validate_pattern],
         help_text=_(
             "The channels it covers, written like a route: /rooms/<int:room>/, /users/<username>/."
         ),
     )
     order = models.IntegerField(
-        _("order"), default=100, db_index=True,
-        help_text=_("Policies are tried from the lowest number up; the first that matches decides."),
+        _("order"),
+        default=100,
+        db_index=True,
+        help_text=_(
+            "Policies are tried from the lowest number up; the first that matches decides."
+        ),
     )
     enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("A disabled policy is skipped.")
     )
     create_audience = models.CharField(
-        _("who may create"), max_length=20, choices=Audience.choices, default=Audience.EVERYONE,
+        _("who may create"),
+        max_length=20,
+        choices=Audience.choices,
+        default=Audience.EVERYONE,
         help_text=_(
             "Who may bring the channel into being by being the first to use it. "
             "Subscribing and publishing are decided on their own."
         ),
     )
     subscribe_audience = models.CharField(
-        _("who may subscribe"), max_length=20, choices=Audience.choices,
-        default=Audience.SIGNED_IN, help_text=_("Who may read the channel."),
+        _("who may subscribe"),
+        max_length=20,
+        choices=Audience.choices,
+        default=Audience.SIGNED_IN,
+        help_text=_("Who may read the channel."),
     )
     publish_audience = models.CharField(
-        _("who may publish"), max_length=20, choices=Audience.choices, default=Audience.STAFF,
+        _("who may publish"),
+        max_length=20,
+        choices=Audience.choices,
+        default=Audience.STAFF,
         help_text=_("Whose browsers may publish. Code and the admin always may."),
     )
     groups = models.ManyToManyField(
-        "auth.Group", verbose_name=_("groups"), blank=True, related_name="+",
+        "auth.Group",
+        verbose_name=_("groups"),
+        blank=True,
+        related_name="+",
         help_text=_("Used where the audience is “members of the groups”."),
     )
     permission = models.CharField(
-        _("permission"), max_length=200, blank=True,
+        _("permission"),
+        max_length=200,
+        blank=True,
         help_text=_("Used where the audience is “holders of the permission”: app_label.codename."),
     )
     # ---- options of Hookbox channels
     reflective = models.BooleanField(
-        _("reflective"), default=True,
+        _("reflective"),
+        default=True,
         help_text=_("Who publishes also receives the own message."),
     )
     presenceful = models.BooleanField(
-        _("presence"), default=False,
+        _("presence"),
+        default=False,
         help_text=_("Subscribers see who is there, who comes and who goes."),
     )
     anonymous = models.BooleanField(
         _("anonymous"), default=False, help_text=_("Messages do not say who published them.")
     )
     moderated = models.BooleanField(
-        _("moderated"), default=True,
+        _("moderated"),
+        default=True,
         help_text=_(
             "Ask the site on every subscribe, unsubscribe and publish. Always on "
             "where an audience is anything but everyone."
         ),
     )
     moderated_subscribe = models.BooleanField(
-        _("moderated subscribe"), default=False,
+        _("moderated subscribe"),
+        default=False,
         help_text=_("Ask on subscribe even if the channel is not moderated."),
     )
     moderated_publish = models.BooleanField(
-        _("moderated publish"), default=False,
+        _("moderated publish"),
+        default=False,
         help_text=_("Ask on publish even if the channel is not moderated."),
     )
     moderated_unsubscribe = models.BooleanField(
-        _("moderated unsubscribe"), default=False,
+        _("moderated unsubscribe"),
+        default=False,
         help_text=_("Tell the site on unsubscribe even if the channel is not moderated."),
     )
     history_size = models.PositiveIntegerField(
-        _("history size"), default=0,
+        _("history size"),
+        default=0,
         help_text=_("How many past messages a new subscriber gets; 0 keeps none."),
     )
     history_duration = models.PositiveIntegerField(
-        _("history duration"), default=300,
+        _("history duration"),
+        default=300,
         help_text=_(
             "Seconds for which a message is kept, also after the last subscriber has left; "
             "0 keeps it as long as the channel exists."
         ),
     )
     history_publish_only = models.BooleanField(
-        _("history of messages only"), default=True,
+        _("history of messages only"),
+        default=True,
         help_text=_("Coming and going is not entered into the history."),
     )
     state = models.JSONField(
-        _("initial state"), default=dict, blank=True, validators=[_validate_object],
+        _("initial state"),
+        default=dict,
+        blank=True,
+        validators=[_validate_object],
         encoder=DjangoJSONEncoder,
         help_text=_("A JSON object shared with all subscribers; code can change it later."),
     )
     polling = models.JSONField(
-        _("polling"), default=dict, blank=True, validators=[_validate_object],
+        _("polling"),
+        default=dict,
+        blank=True,
+        validators=[_validate_object],
         encoder=DjangoJSONEncoder,
         help_text=_(
             "Lets the process fetch messages itself: "
@@ -148,16 +173,17 @@ class ChannelPolicy(TimeStampedModel):
         ),
     )
     server_presenceful = models.BooleanField(
-        _("server presence"), default=False,
+        _("server presence"),
+        default=False,
         help_text=_("The state says for each of the users below whether they are connected."),
     )
     server_user_presence = models.JSONField(
-        _("server presence of"), default=list, blank=True,
+        _("server presence of"),
+        default=list,
+        blank=True,
         help_text=_("A JSON list of user names."),
     )
-    note = models.TextField(
-        _("note"), blank=True, help_text=_("For yourself and your colleagues.")
-    )
+    note = models.TextField(_("note"), blank=True, help_text=_("For yourself and your colleagues."))
 
     objects = ChannelPolicyQuerySet.as_manager()
 
@@ -168,6 +194,10 @@ class ChannelPolicy(TimeStampedModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def natural_key(self) -> tuple[str]:
+        """Return what fixtures know this policy by."""
+        return (self.name,)
 
     def clean(self) -> None:
         """Refuse what would read stronger than it is.
@@ -199,7 +229,7 @@ class ChannelPolicy(TimeStampedModel):
             errors["server_user_presence"] = [ValidationError(message, code="names")]
         if isinstance(self.polling, dict):
             try:
-                policies.validate_polling(self.polling)
+                options.validate_polling(self.polling)
             except ValueError as error:
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:
@@ -210,19 +240,29 @@ class Log(models.Model):
     """What all logs have in common: facts that are not rewritten, and a note that may be."""
 
     created = models.DateTimeField(
-        _("when"), default=timezone.now, editable=False, db_index=True,
+        _("when"),
+        default=timezone.now,
+        editable=False,
+        db_index=True,
         help_text=_("When it happened."),
     )
     user_name = models.CharField(
-        _("user"), max_length=NAME_LENGTH, blank=True,
+        _("user"),
+        max_length=NAME_LENGTH,
+        blank=True,
         help_text=_("The name that the site gave; it begins with “ _” for anonymous visitors."),
     )
     connection_id = models.CharField(
-        _("connection"), max_length=64, blank=True, db_index=True,
+        _("connection"),
+        max_length=64,
+        blank=True,
+        db_index=True,
         help_text=_("The same for everything that one connection does."),
     )
     decided_by = models.CharField(
-        _("decided by"), max_length=NAME_LENGTH, blank=True,
+        _("decided by"),
+        max_length=NAME_LENGTH,
+        blank=True,
         help_text=_("The policy, handler or signal receiver that decided."),
     )
     reason = models.CharField(
@@ -254,14 +294,20 @@ class ConnectionLog(Log):
         _("event"), max_length=20, choices=Event.choices, help_text=_("What happened.")
     )
     transport = models.CharField(
-        _("transport"), max_length=20, choices=Transport.choices, blank=True,
+        _("transport"),
+        max_length=20,
+        choices=Transport.choices,
+        blank=True,
         help_text=_("How the browser is connected."),
     )
     ip = models.GenericIPAddressField(
         _("IP address"), null=True, blank=True, help_text=_("Where the browser came from.")
     )
     user_agent = models.CharField(
-        _("user agent"), max_length=NAME_LENGTH, blank=True, help_text=_("What the browser says it is.")
+        _("user agent"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("What the browser says it is."),
     )
     origin = models.CharField(
         _("origin"), max_length=NAME_LENGTH, blank=True, help_text=_("The site of the page.")
@@ -284,7 +330,7 @@ class ConnectionLog(Log):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_name or '–'}: {self.get_event_display()}"
+        return f"{self.user_name or '-'}: {self.get_event_display()}"
 
 
 class SubscriptionLog(Log):
@@ -316,7 +362,7 @@ class SubscriptionLog(Log):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_name or '–'}: {self.get_event_display()}: {self.channel}"
+        return f"{self.user_name or '-'}: {self.get_event_display()}: {self.channel}"
 
 
 class Publication(Log):
@@ -327,6 +373,7 @@ class Publication(Log):
         ADMIN = "admin", _("admin")
         CLIENT = "client", _("browser")
         REST = "rest", _("REST")
+        POLL = "poll", _("polling")
 
     class Status(models.TextChoices):
         SENT = "sent", _("sent")
@@ -337,7 +384,11 @@ class Publication(Log):
         _("channel"), max_length=NAME_LENGTH, help_text=_("The channel's name.")
     )
     payload = models.JSONField(
-        _("payload"), null=True, blank=True, encoder=DjangoJSONEncoder, help_text=_("The message, any JSON value.")
+        _("payload"),
+        null=True,
+        blank=True,
+        encoder=DjangoJSONEncoder,
+        help_text=_("The message, any JSON value."),
     )
     source = models.CharField(
         _("source"), max_length=20, choices=Source.choices, help_text=_("Where it came from.")
@@ -347,7 +398,9 @@ class Publication(Log):
     )
     error = models.TextField(_("error"), blank=True, help_text=_("Why it was not sent."))
     delivered = models.PositiveIntegerField(
-        _("delivered to"), null=True, blank=True,
+        _("delivered to"),
+        null=True,
+        blank=True,
         help_text=_("How many connections it was written to; empty where nobody counted."),
     )
 

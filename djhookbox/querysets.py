@@ -16,6 +16,10 @@ class ChannelPolicyQuerySet(models.QuerySet[Any]):
         """Return the policies that take part in decisions, in the order they are tried."""
         return self.filter(enabled=True).order_by("order", "pk")
 
+    def get_by_natural_key(self, name: str) -> Any:
+        """Return the policy of a name, for fixtures."""
+        return self.get(name=name)
+
 
 class LogQuerySet(models.QuerySet[Any]):
     """Questions about logs."""
