@@ -8,6 +8,7 @@ same mistakes before anything runs.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import tempfile
 from collections.abc import Sequence
@@ -68,6 +69,14 @@ class HookboxSettings:
             raise HookboxMisconfigured(f"{name} must be a port between 1 and 65535, not {value!r}.")
         return value
 
+    def _host(self, name: str, default: str) -> str:
+        value = self._str(name, default)
+        if "/" in value or " " in value:
+            raise HookboxMisconfigured(
+                f"{name} must be a host name or an IP address alone, not {value!r}."
+            )
+        return value
+
     def _url(self, name: str, schemes: Sequence[str]) -> str | None:
         value = self._optional(name)
         if not value:
@@ -113,7 +122,7 @@ class HookboxSettings:
     @property
     def interface(self) -> str:
         """Address that the Hookbox process listens on."""
-        return self._str("HOOKBOX_INTERFACE", "127.0.0.1")
+        return self._host("HOOKBOX_INTERFACE", "127.0.0.1")
 
     @property
     def port(self) -> int:
@@ -123,7 +132,7 @@ class HookboxSettings:
     @property
     def cbhost(self) -> str:
         """Host that webhooks are sent to."""
-        return self._str("HOOKBOX_CBHOST", "127.0.0.1")
+        return self._host("HOOKBOX_CBHOST", "127.0.0.1")
 
     @property
     def cbport(self) -> int:
@@ -263,6 +272,13 @@ class HookboxSettings:
         value: Any = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise HookboxMisconfigured("HOOKBOX_TRUSTED_PROXIES must be a list of IP addresses.")
+        for item in value:
+            try:
+                ipaddress.ip_address(item)
+            except ValueError:
+                raise HookboxMisconfigured(
+                    f"HOOKBOX_TRUSTED_PROXIES: {item!r} is no IP address."
+                ) from None
         return tuple(value)
 
     # ---- limits ----------------------------------------------------------

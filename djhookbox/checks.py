@@ -1,0 +1,289 @@
+"""System checks: one for each mistake that can be seen without running anything.
+
+Only E001 is an error. The others are warnings, for `migrate` must not be kept from running by
+what is wrong between two processes. `manage.py check --tag djhookbox` runs these alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.http.request import validate_host
+from django.urls import reverse
+from django.utils.module_loading import import_string
+
+from .conf import NAMES, PROPERTIES, settings
+from .exceptions import HookboxMisconfigured
+from .reachability import has_webhooks, leads_to_webhook
+
+#: Shorter secrets can be guessed.
+SHORTEST_SECRET = 16
+
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+SECURITY = "django.middleware.security.SecurityMiddleware"
+
+
+def _check(function: Callable[[], Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    @wraps(function)
+    def run(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+        try:
+            return list(function())
+        except HookboxMisconfigured:
+            return []  # a setting that cannot be read is E001's business
+
+    return register(run, "djhookbox")
+
+
+def _explicit(name: str) -> Any:
+    """Return a setting as it was written, None if it was not."""
+    return getattr(django_settings, name, None)
+
+
+def _has_middleware(path: str) -> bool:
+    wanted = import_string(path)
+    for entry in django_settings.MIDDLEWARE:
+        try:
+            found = import_string(entry)
+        except ImportError:
+            continue  # Django says so itself when the site starts
+        if isinstance(found, type) and issubclass(found, wanted):
+            return True
+    return False
+
+
+@_check
+def check_values() -> Iterator[CheckMessage]:
+    """E001: a setting is of a wrong type or out of range."""
+    seen = set()
+    for name in PROPERTIES:
+        try:
+            getattr(settings, name)
+        except HookboxMisconfigured as error:
+            text = str(error)
+            if text in seen:
+                continue  # `rest_url` reads the port, too
+            seen.add(text)
+            found = re.search(r"[A-Z]+(?:_[A-Z]+)+", text)
+            yield Error(
+                text,
+                hint=f"Correct {found.group() if found else name} or delete it to get its default.",
+                id="djhookbox.E001",
+            )
+
+
+@_check
+def check_names() -> Iterator[CheckMessage]:
+    """W001: a setting's name means nothing."""
+    for name in sorted(dir(django_settings)):
+        if not name.startswith("HOOKBOX_") or name in NAMES:
+            continue
+        similar = difflib.get_close_matches(name, NAMES, n=1)
+        yield Warning(
+            f"The setting {name} means nothing to django-hookbox.",
+            hint=f"Did you mean {similar[0]}?" if similar else f"Delete {name}.",
+            id="djhookbox.W001",
+        )
+
+
+# ---- webhooks must reach Django ------------------------------------------------------------------
+
+
+@_check
+def check_urlconf() -> Iterator[CheckMessage]:
+    """W002, W003: the webhook views are missing, or elsewhere than the webhooks go."""
+    if not has_webhooks():
+        yield Warning(
+            "The URLconf lacks the webhook views, so nobody can connect.",
+            hint="Add path('hookbox/', include('djhookbox.urls')) to the urlpatterns of "
+            "ROOT_URLCONF.",
+            id="djhookbox.W002",
+        )
+        return
+    path = f"{urlsplit(settings.webhook_url).path}/connect"
+    if not leads_to_webhook(path):
+        found = reverse("hookbox_connect").rstrip("/").removesuffix("/connect")
+        yield Warning(
+            f"Webhooks go to {path}, where the URLconf has no webhook view.",
+            hint="Include 'djhookbox.urls' there, or set HOOKBOX_CBPATH (or the path of "
+            f"HOOKBOX_WEBHOOK_URL) to {found!r}.",
+            id="djhookbox.W003",
+        )
+
+
+@_check
+def check_webhook_host() -> Iterator[CheckMessage]:
+    """W004: Django would answer webhooks with 400 Bad Request."""
+    host = urlsplit(settings.webhook_url).hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    allowed = list(django_settings.ALLOWED_HOSTS)
+    if not allowed and django_settings.DEBUG:
+        return  # Django accepts local names then, but runs nowhere else either
+    if not validate_host(host, allowed):
+        yield Warning(
+            f"Webhooks go to the host {host!r}, which ALLOWED_HOSTS does not accept.",
+            hint=f"Add {host!r} to ALLOWED_HOSTS, or let HOOKBOX_WEBHOOK_URL name a host that "
+            "is in it.",
+            id="djhookbox.W004",
+        )
+
+
+@_check
+def check_ssl_redirect() -> Iterator[CheckMessage]:
+    """W005: Django would redirect webhooks to https."""
+    if not django_settings.SECURE_SSL_REDIRECT or not _has_middleware(SECURITY):
+        return
+    parts = urlsplit(settings.webhook_url)
+    if parts.scheme == "https" or settings.webhook_headers:
+        return
+    # An exemption of some webhooks only would be as bad as none; two that differ stand for all.
+    paths = [f"{parts.path}/{name}".lstrip("/") for name in ("connect", "events")]
+    exempt = [re.compile(pattern) for pattern in django_settings.SECURE_REDIRECT_EXEMPT]
+    if not all(any(pattern.search(path) for pattern in exempt) for path in paths):
+        yield Warning(
+            f"SECURE_SSL_REDIRECT redirects the webhooks, which go to {settings.webhook_url}.",
+            hint=f"Add r'^{parts.path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, or set "
+            "SECURE_PROXY_SSL_HEADER if a proxy ends TLS, or give HOOKBOX_WEBHOOK_URL an https "
+            "address.",
+            id="djhookbox.W005",
+        )
+
+
+@_check
+def check_callback_settings() -> Iterator[CheckMessage]:
+    """W006: HOOKBOX_WEBHOOK_URL makes other settings ineffective."""
+    if not _explicit("HOOKBOX_WEBHOOK_URL"):
+        return
+    names = ("HOOKBOX_CBHOST", "HOOKBOX_CBPORT", "HOOKBOX_CBPATH")
+    unused = [name for name in names if _explicit(name) is not None]
+    if unused:
+        yield Warning(
+            f"HOOKBOX_WEBHOOK_URL is set, so {', '.join(unused)} has no effect.",
+            hint=f"Delete HOOKBOX_WEBHOOK_URL, or {' and '.join(unused)}.",
+            id="djhookbox.W006",
+        )
+
+
+# ---- who connects ------------------------------------------------------------------------------
+
+
+@_check
+def check_middleware() -> Iterator[CheckMessage]:
+    """W007, W008: webhooks would not know the user."""
+    for path, identifier in ((SESSION, "W007"), (AUTHENTICATION, "W008")):
+        if not _has_middleware(path):
+            yield Warning(
+                f"{path} is missing, so every browser connects as an anonymous visitor.",
+                hint=f"Add '{path}' to MIDDLEWARE.",
+                id=f"djhookbox.{identifier}",
+            )
+
+
+@_check
+def check_sessions() -> Iterator[CheckMessage]:
+    """W009: sessions cannot be revoked."""
+    if django_settings.SESSION_ENGINE == "django.contrib.sessions.backends.signed_cookies":
+        yield Warning(
+            "Sessions in signed cookies cannot be revoked: a copied cookie still connects after "
+            "its user has logged out.",
+            hint="Set SESSION_ENGINE to a backend that keeps sessions on the server, such as "
+            "'django.contrib.sessions.backends.db'.",
+            id="djhookbox.W009",
+        )
+
+
+@_check
+def check_origins() -> Iterator[CheckMessage]:
+    """W010: no page may connect with its cookies."""
+    if not settings.allowed_origins and _explicit("HOOKBOX_ALLOWED_ORIGINS") is None:
+        yield Warning(
+            "No origin is allowed, so no page can connect with its visitor's session: "
+            f"ALLOWED_HOSTS is {list(django_settings.ALLOWED_HOSTS)!r}, and '*' is no origin.",
+            hint="Set HOOKBOX_ALLOWED_ORIGINS to the addresses of your pages, such as "
+            "['https://example.com'], or name their hosts in ALLOWED_HOSTS.",
+            id="djhookbox.W010",
+        )
+
+
+@_check
+def check_public_url() -> Iterator[CheckMessage]:
+    """W011: browsers would not connect from an https page to an http address."""
+    url = settings.public_url or ""
+    if django_settings.SECURE_SSL_REDIRECT and urlsplit(url).scheme in ("http", "ws"):
+        yield Warning(
+            f"The pages are https (SECURE_SSL_REDIRECT), but browsers shall connect to {url}, "
+            "which they refuse.",
+            hint="Give HOOKBOX_PUBLIC_URL an https:// or wss:// address.",
+            id="djhookbox.W011",
+        )
+
+
+# ---- secrets -----------------------------------------------------------------------------------
+
+
+@_check
+def check_secrets() -> Iterator[CheckMessage]:
+    """W012, W013: secrets that can be guessed, or that know too much."""
+    if set(settings.webhook_secrets) & set(settings.rest_secrets):
+        yield Warning(
+            "HOOKBOX_WEBHOOK_SECRET and HOOKBOX_REST_SECRET are the same: whoever receives "
+            "webhooks could publish.",
+            hint="Give HOOKBOX_REST_SECRET another value, or delete both settings: secrets are "
+            "then derived from SECRET_KEY.",
+            id="djhookbox.W012",
+        )
+    rest = "HOOKBOX_REST_SECRET"
+    if not _explicit(rest) and _explicit("HOOKBOX_API_SECURITY_TOKEN"):
+        rest = "HOOKBOX_API_SECURITY_TOKEN"
+    secrets = {"HOOKBOX_WEBHOOK_SECRET": settings.webhook_secrets, rest: settings.rest_secrets}
+    for name, values in secrets.items():
+        if min(map(len, values)) < SHORTEST_SECRET:
+            yield Warning(
+                f"{name} has fewer than {SHORTEST_SECRET} characters and could be guessed.",
+                hint=f"Make {name} longer, or delete it: it is then derived from SECRET_KEY.",
+                id="djhookbox.W013",
+            )
+
+
+@_check
+def check_two_rest_secrets() -> Iterator[CheckMessage]:
+    """W014: one setting under two names, with two values."""
+    secret, token = _explicit("HOOKBOX_REST_SECRET"), _explicit("HOOKBOX_API_SECURITY_TOKEN")
+    if secret and token and secret != token:
+        yield Warning(
+            "HOOKBOX_REST_SECRET and HOOKBOX_API_SECURITY_TOKEN are the same setting under two "
+            "names, but differ; the former is used.",
+            hint="Delete HOOKBOX_API_SECURITY_TOKEN.",
+            id="djhookbox.W014",
+        )
+
+
+# ---- another program in place of our server ------------------------------------------------------
+
+
+@_check
+def check_executable() -> Iterator[CheckMessage]:
+    """W015, W016: the program is missing, or a password that only it would use is set."""
+    executable = settings.executable
+    if executable and shutil.which(executable) is None:
+        yield Warning(
+            f"HOOKBOX_EXECUTABLE names {executable!r}, which is no program that could be run.",
+            hint="Give HOOKBOX_EXECUTABLE the path of a program, or delete it: runhookbox then "
+            "runs the server that comes with django-hookbox.",
+            id="djhookbox.W015",
+        )
+    if settings.admin_password and not executable:
+        yield Warning(
+            "HOOKBOX_ADMIN_PASSWORD has no effect: the server that comes with django-hookbox has "
+            "no console of its own, its page is in Django's admin.",
+            hint="Delete HOOKBOX_ADMIN_PASSWORD.",
+            id="djhookbox.W016",
+        )

@@ -1,0 +1,81 @@
+"""Helpers for the tests of your own site.
+
+from djhookbox.testing import capture_publications
+
+class CommentTests(TestCase):
+    def test_readers_are_told(self):
+        with capture_publications() as sent:
+            self.client.post("/articles/1/comments/", {"text": "Hello"})
+        self.assertEqual(sent[0].channel, "/articles/1/")
+        self.assertEqual(sent[0].payload, {"text": "Hello"})
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from . import client
+from .exceptions import HookboxError
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedPublication:
+    """A message that would have been sent.
+
+    Attributes:
+        channel: The channel's name.
+        payload: The message as subscribers would get it: dates are strings, for instance.
+        user: The name that subscribers would see, "" if nobody's.
+        options: The options that the channel would be made with.
+
+    """
+
+    channel: str
+    payload: Any
+    user: str
+    options: Mapping[str, object]
+
+
+@contextmanager
+def capture_publications(
+    *, delivered: int = 1, error: HookboxError | None = None
+) -> Iterator[list[CapturedPublication]]:
+    """Collect what `publish()` and `apublish()` send, so that no Hookbox process is needed.
+
+    All the rest is done for real: the payload must be JSON, a policy or a handler must vouch for
+    the channel, and the publish history gets its row.
+
+    Args:
+        delivered: How many connections each message pretends to reach.
+        error: Raised for each message, to test what your site does without the process:
+            `capture_publications(error=HookboxUnreachable("down"))`.
+
+    """
+    captured: list[CapturedPublication] = []
+
+    def publish(
+        channel: str,
+        payload: str,
+        *,
+        options: Mapping[str, object] | None = None,
+        originator: str | None = None,
+        recorded: bool = False,
+    ) -> int | None:
+        captured.append(
+            CapturedPublication(channel, json.loads(payload), originator or "", options or {})
+        )
+        if error is not None:
+            raise error
+        return delivered
+
+    # Patched for all threads: a live server in a test has its own.
+    with mock.patch.object(client, "publish", publish):
+        yield captured
+
+
+__all__ = ["CapturedPublication", "capture_publications"]
