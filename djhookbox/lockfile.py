@@ -1,0 +1,225 @@
+"""The lock that says whether the Hookbox process runs, and which process it is.
+
+The process holds an exclusive `flock` on a file for as long as it lives; the file's text names
+its pid and when it was started. The kernel drops the lock with the process, so a file that was
+left behind by `kill -9` means nothing, and nobody has to guess from a pid.
+
+This module knows nothing of Django. Run as `python -m djhookbox.lockfile FD COMMAND…` it is the
+small step between the web process and the server: it detaches, enters itself into the locked
+file that it inherited, and becomes the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class RunDirError(OSError):
+    """The folder cannot be used, or somebody else could change what is in it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.problem}"
+
+
+def ensure_run_dir(path: Path) -> None:
+    """Create the folder, or make sure that only we can write to it.
+
+    It may be in /tmp, where anybody can put a folder or a link of that name first.
+
+    Raises:
+        RunDirError: If it is not our own folder, closed to others.
+
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.lstat()
+    except OSError as error:
+        raise RunDirError(path, f"cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise RunDirError(path, "is not a folder")
+    if info.st_uid != os.getuid():
+        raise RunDirError(path, "belongs to another user")
+    if info.st_mode & 0o077:
+        raise RunDirError(path, "is open to other users; its mode must be 0700")
+
+
+def started_at(pid: int) -> str:
+    """Return when a process was started, in the system's own notation; "" if it is gone.
+
+    A pid is used again one day; together with this it is not.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    else:
+        # Field 22; the second field is the program's name and may hold spaces and brackets.
+        fields = text.rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    found = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock, as it has entered itself."""
+
+    pid: int
+    started: str
+
+    @classmethod
+    def myself(cls) -> Holder:
+        """Describe this process."""
+        return cls(os.getpid(), started_at(os.getpid()))
+
+    def is_alive(self) -> bool:
+        """Whether this very process, not another with its pid, still runs."""
+        return bool(self.started) and started_at(self.pid) == self.started
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal; False if the process has ended.
+
+        With a pidfd nothing can happen between looking and sending; elsewhere the gap is small.
+        """
+        try:
+            if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
+                if not self.is_alive():
+                    return False
+                os.kill(self.pid, number)
+                return True
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if not self.is_alive():
+                return False
+            signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+
+class LockFile:
+    """An exclusive lock on a file, held by whoever has the file open.
+
+    Two `LockFile`s exclude each other even within one process, hence also two threads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    @property
+    def fd(self) -> int:
+        """The open, locked file."""
+        if self._fd is None:
+            raise ValueError("The lock is not held.")
+        return self._fd
+
+    def acquire(self) -> bool:
+        """Take the lock; False if somebody holds it. Never waits."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        os.utime(fd)  # see age()
+        self._fd = fd
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; the lock stays with a child that has inherited it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def is_held(self) -> bool:
+        """Whether somebody holds the lock."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared, so that two who only look do not take each other for the holder.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def enter(self) -> None:
+        """Write this process into the file, as the one that holds the lock."""
+        enter(self.fd)
+
+    def age(self) -> float:
+        """Seconds since the lock was taken; endless if it never was."""
+        try:
+            return time.time() - self.path.stat().st_mtime
+        except OSError:
+            return float("inf")
+
+    def holder(self) -> Holder | None:
+        """Return the process that holds the lock, None if none does or it cannot be proved."""
+        if not self.is_held():
+            return None
+        try:
+            entry = json.loads(self.path.read_text())
+            holder = Holder(int(entry["pid"]), str(entry["started"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return holder if holder.is_alive() else None
+
+
+def enter(fd: int) -> None:
+    """Write this process into a file whose lock it holds."""
+    holder = Holder.myself()
+    text = json.dumps({"pid": holder.pid, "started": holder.started})
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, text.encode(), 0)
+
+
+def become(fd: int, command: list[str]) -> None:
+    """Detach from the caller and become the command, which keeps the lock.
+
+    The second fork leaves the server to init: the web process need not reap it, and can end or
+    be replaced without taking it along. Masks and handlers are what a web server may have
+    changed, and a new program would inherit.
+    """
+    if os.fork():
+        os._exit(0)
+    with contextlib.suppress(ValueError, OSError):
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    enter(fd)
+    os.execv(command[0], command)  # noqa: S606 - the command is ours, there is no shell
+
+
+if __name__ == "__main__":
+    become(int(sys.argv[1]), sys.argv[2:])
