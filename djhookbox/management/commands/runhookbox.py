@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from djhookbox import reachability
+from djhookbox import process, reachability
 from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
@@ -130,7 +130,7 @@ class Command(BaseCommand):
             self._say(_("Log: %(log)s.") % {"log": log})
             watch.start()
 
-        with logging_set_up(options["log_level"]) as log:
+        with logging_set_up(options["log_level"]) as log, process.holding_lock():
             try:
                 app.run(config, on_ready=on_ready)
             except KeyboardInterrupt:
@@ -168,7 +168,8 @@ class Command(BaseCommand):
             }
         )
         try:
-            os.execv(program, [program, *arguments])  # noqa: S606 - there is no shell
+            with process.holding_lock():  # the program inherits it
+                os.execv(program, [program, *arguments])  # noqa: S606 - there is no shell
         except OSError as error:
             raise CommandError(
                 _("%(program)s cannot be run: %(problem)s. See --executable, HOOKBOX_EXECUTABLE.")
