@@ -1,0 +1,215 @@
+"""Real Django projects in folders of their own, with real processes and a real WebSocket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from websockets.sync.client import ClientConnection, connect
+
+T = TypeVar("T")
+
+#: Generous, for machines that do ten things at once; what is waited for usually comes at once.
+PATIENCE = 30.0
+
+
+def wait_for(question: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Ask until the answer is true; fail with `what` when patience ends."""
+    end = time.monotonic() + patience
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"waited {patience:.0f} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    """Tell whether there is an HTTP server, whatever it says."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+class Page:
+    """A WebSocket client that speaks the frames of a page."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._text = ""
+        self._last_id = 0
+
+    def send(self, name: str, **args: Any) -> int:
+        """Send a frame and return its id."""
+        self._last_id += 1
+        self._socket.send(json.dumps([self._last_id, name, args]) + "\r\n")
+        return self._last_id
+
+    def receive(self, *names: str) -> dict[str, Any]:
+        """Return the arguments of the next frame of these names; overlook others."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            while "\r\n" not in self._text:
+                text = self._socket.recv(timeout=max(0.0, end - time.monotonic()))
+                assert isinstance(text, str)
+                self._text += text
+            line, _, self._text = self._text.partition("\r\n")
+            _id, name, args = json.loads(line)
+            if name in names:
+                assert isinstance(args, dict)
+                return {**args, "frame": name}
+
+    def ask(self, name: str, **args: Any) -> dict[str, Any]:
+        """Send a frame and return the one that answers it."""
+        frame_id = self.send(name, **args)
+        own = {"CONNECT": "CONNECTED", "SUBSCRIBE": "SUBSCRIBE"}.get(name, "ACK")
+        while True:
+            answer = self.receive(own, "ERROR")
+            if answer["frame"] != "ERROR" or answer["id"] == frame_id:
+                return answer
+
+
+@contextmanager
+def page(url: str, *, origin: str | None, cookies: str = "") -> Iterator[Page]:
+    """Open a WebSocket as a page of `origin` does."""
+    headers = {"Cookie": cookies} if cookies else {}
+    with connect(
+        url, origin=origin, additional_headers=headers, open_timeout=PATIENCE, proxy=None
+    ) as websocket:
+        yield Page(websocket)
+
+
+class Project:
+    """A Django project with its own settings and database, run by the given Python."""
+
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+        self.folder = folder
+        self.python = python
+        self.site_port = free_port()
+        self.hookbox_port = free_port()
+        self._processes: list[tuple[str, subprocess.Popen[bytes], Path]] = []
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.site_port}"
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://127.0.0.1:{self.hookbox_port}/ws"
+
+    @property
+    def ports(self) -> str:
+        """The lines of settings that a project needs only because tests use ports of their own."""
+        return f"\nHOOKBOX_PORT = {self.hookbox_port}\nHOOKBOX_CBPORT = {self.site_port}\n"
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file of the project."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return this process's environment without what belongs to the tests."""
+        ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PYTHONWARNINGS", "HOOKBOX_TEST_DB")
+        return {k: v for k, v in os.environ.items() if k not in ours} | more
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        """Run a management command to its end and return what it printed."""
+        result = subprocess.run(
+            [self.python, "manage.py", *arguments],
+            cwd=self.folder, env=self.environment(**environment),
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def start(self, *arguments: str) -> None:
+        """Start a management command that goes on."""
+        log = self.folder / f"{arguments[0]}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [self.python, "-u", "manage.py", *arguments],
+                cwd=self.folder, env=self.environment(),
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._processes.append((arguments[0], process, log))
+
+    def run(self) -> None:
+        """Start Django and the Hookbox process as the README says, and wait for both."""
+        self.start("runserver", "--noreload", f"127.0.0.1:{self.site_port}")
+        self.wait_until(lambda: answers(f"{self.origin}/admin/login/"), "Django")
+        self.start("runhookbox")
+        self.wait_until(lambda: answers(f"http://127.0.0.1:{self.hookbox_port}/health"), "Hookbox")
+
+    def wait_until(self, question: Callable[[], bool], what: str) -> None:
+        """Wait as long as all processes live; tell what they printed if it was in vain."""
+
+        def ask() -> bool:
+            assert all(process.poll() is None for _, process, _ in self._processes)
+            return question()
+
+        try:
+            wait_for(ask, what)
+        except AssertionError as error:
+            raise AssertionError(f"{what}: {error}\n{self.logs()}") from error
+
+    def logs(self) -> str:
+        """Return what the processes printed."""
+        return "\n".join(f"--- {name}\n{log.read_text()}" for name, _, log in self._processes)
+
+    def stop(self) -> None:
+        """End all processes, politely first."""
+        for _name, process, _log in self._processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for _name, process, _log in self._processes:
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._processes.clear()
+
+    def log_in(self, name: str, password: str) -> str:
+        """Log in at the admin and return the Cookie header of that session."""
+        login = f"{self.origin}/admin/login/"
+        with requests.Session() as browser:
+            browser.trust_env = False
+            browser.get(login, timeout=PATIENCE)
+            browser.post(
+                login,
+                data={
+                    "username": name,
+                    "password": password,
+                    "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+                    "next": "/admin/",
+                },
+                allow_redirects=False,
+                timeout=PATIENCE,
+            )
+            assert "sessionid" in browser.cookies, f"{name} could not log in"
+            return f"sessionid={browser.cookies['sessionid']}"

@@ -1,0 +1,196 @@
+"""Code of 2011, pasted into a new project: it works as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .projects import Page, Project, page, wait_for
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+SETTINGS = """
+from pathlib import Path
+BASE_DIR = Path(__file__).resolve().parent
+SECRET_KEY = 'x' * 50
+DEBUG = True
+ROOT_URLCONF = 'urls'
+DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3',
+                         'OPTIONS': {'timeout': 20}}}
+INSTALLED_APPS = [
+    'django.contrib.admin', 'django.contrib.auth', 'django.contrib.contenttypes',
+    'django.contrib.messages', 'django.contrib.sessions', 'django.contrib.staticfiles',
+    'stuff',
+    'django_hookbox',
+]
+MIDDLEWARE = [
+    'django.contrib.sessions.middleware.SessionMiddleware',
+    'django.middleware.common.CommonMiddleware',
+    'django.middleware.csrf.CsrfViewMiddleware',
+    'django.contrib.auth.middleware.AuthenticationMiddleware',
+    'django.contrib.messages.middleware.MessageMiddleware',
+]
+TEMPLATES = [{
+    'BACKEND': 'django.template.backends.django.DjangoTemplates', 'APP_DIRS': True,
+    'OPTIONS': {'context_processors': [
+        'django.template.context_processors.request',
+        'django.contrib.auth.context_processors.auth',
+        'django.contrib.messages.context_processors.messages']},
+}]
+STATIC_URL = '/static/'
+DEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'
+HOOKBOX_WEBHOOK_SECRET = 'webhook secret of 2011'
+HOOKBOX_REST_SECRET = 'rest secret of 2011'
+"""
+
+URLS = """
+from django.contrib import admin
+from django.urls import include, path
+import djhookbox
+
+class SomeHandler(object):
+    def create(self, user, channel):
+        if channel == '/some-channel/':
+            return {'reflective': True, 'history_size': 5}
+
+djhookbox.register_channel_handler(SomeHandler())
+
+urlpatterns = [
+    path('admin/', admin.site.urls),
+    path('hookbox/', include('djhookbox.urls')),
+]
+"""
+
+# Sites of 2011 had their receivers in models.py, which is imported while the registry is filled.
+MODELS = """
+from djhookbox.views import signals
+
+def heard(what):
+    with open('heard.log', 'a') as log:
+        log.write(what + '\\n')
+
+def on_connect(sender, **kwargs):
+    heard('connect %s' % sender)
+    if sender.get_username() == 'mallory':
+        raise Exception('not you')
+
+def on_subscribe(sender, channel, **kwargs):
+    heard('subscribe %s %s' % (sender, channel))
+
+def on_unsubscribe(sender, channel, **kwargs):
+    heard('unsubscribe %s %s' % (sender, channel))
+
+def on_disconnect(sender, **kwargs):
+    heard('disconnect %s' % sender)
+
+signals['connect'].connect(on_connect)
+signals['subscribe'].connect(on_subscribe)
+signals['unsubscribe'].connect(on_unsubscribe)
+signals['disconnect'].connect(on_disconnect)
+"""
+
+MANAGE = """
+import os, sys
+os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
+
+PUBLISH = """
+import djhookbox
+djhookbox.publish('/some-channel/', {'data': 'some-data'})
+"""
+
+REFUSED = """
+import djhookbox
+try:
+    djhookbox.publish('/other-channel/', {'data': 'some-data'})
+except djhookbox.HookboxError as error:
+    print('HookboxError:', error)
+"""
+
+USERS = """
+from django.contrib.auth.models import User
+for name in ('alice', 'bob', 'mallory'):
+    User.objects.create_superuser(name, password='secret of ' + name)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project of 2011 with its two processes running."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.write("settings.py", SETTINGS + project.ports)
+    project.write("urls.py", URLS)
+    project.write("manage.py", MANAGE)
+    project.write("stuff/__init__.py", "")
+    project.write("stuff/models.py", MODELS)
+    try:
+        project.manage("migrate", "-v0")
+        project.manage("shell", "-c", USERS)
+        project.run()
+        yield project
+    finally:
+        project.stop()
+
+
+@pytest.fixture
+def alice(project: Project) -> Iterator[Page]:
+    cookies = project.log_in("alice", "secret of alice")
+    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
+        assert client.ask("CONNECT", cookie_string="")["name"] == "alice"
+        yield client
+
+
+def heard(project: Project) -> list[str]:
+    """Return what the receivers wrote down."""
+    log: Path = project.folder / "heard.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_the_checks_find_nothing_wrong(project: Project) -> None:
+    assert "no issues" in project.manage("check", "--fail-level", "WARNING")
+
+
+def test_a_handler_opens_its_channel_and_no_other(alice: Page) -> None:
+    assert alice.ask("SUBSCRIBE", channel_name="/some-channel/")["history_size"] == 5
+    refusal = alice.ask("SUBSCRIBE", channel_name="/other-channel/")
+    assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+
+
+def test_publish_reaches_the_page(project: Project, alice: Page) -> None:
+    alice.ask("SUBSCRIBE", channel_name="/some-channel/")
+    project.manage("shell", "-c", PUBLISH)
+    message = alice.receive("PUBLISH")
+    assert message["channel_name"] == "/some-channel/"
+    assert message["payload"] == {"data": "some-data"}
+
+
+def test_publish_raises_hookbox_error(project: Project) -> None:
+    assert "HookboxError: " in project.manage("shell", "-c", REFUSED)
+
+
+def test_receivers_hear_of_everything(project: Project) -> None:
+    cookies = project.log_in("bob", "secret of bob")
+    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
+        client.ask("CONNECT", cookie_string="")
+        client.ask("SUBSCRIBE", channel_name="/some-channel/")
+    wait_for(lambda: "disconnect bob" in heard(project), "the disconnect signal")
+    assert [line for line in heard(project) if " bob" in line] == [
+        "connect bob",
+        "subscribe bob /some-channel/",
+        "unsubscribe bob /some-channel/",
+        "disconnect bob",
+    ]
+
+
+def test_a_receiver_that_raises_refuses(project: Project) -> None:
+    cookies = project.log_in("mallory", "secret of mallory")
+    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
+        refusal = client.ask("CONNECT", cookie_string="")
+        # DEBUG is on: the browser reads what the receiver said, as it did in 2011.
+        assert (refusal["frame"], refusal["msg"]) == ("ERROR", "not you")
+        refused_again = client.ask("SUBSCRIBE", channel_name="/some-channel/")
+        assert refused_again["code"] == "not_connected"
