@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from djhookbox import *  # noqa: F403
 
 __version__ = djhookbox.__version__
-__all__ = list(djhookbox.__all__)  # noqa: PLE0605 - computed, so that it cannot differ
+__all__ = list(djhookbox.__all__)  # computed, so that it cannot differ
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,6 @@ import difflib
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,13 +32,14 @@ SECURITY = "django.middleware.security.SecurityMiddleware"
 
 
 def _check(function: Callable[[], Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
-    @wraps(function)
     def run(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
         try:
             return list(function())
         except HookboxMisconfigured:
             return []  # a setting that cannot be read is E001's business
 
+    # Not by functools.wraps: Django looks at the signature.
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
     return register(run, "djhookbox")
 
 

@@ -242,6 +242,11 @@ class HookboxSettings:
     # ---- behaviour -------------------------------------------------------
 
     @property
+    def debug(self) -> bool:
+        """Whether the site runs for its developer, who may read the texts of exceptions."""
+        return bool(django_settings.DEBUG)
+
+    @property
     def timeout(self) -> float:
         """Seconds that a call to the process may take."""
         return self._seconds("HOOKBOX_TIMEOUT", 2.0)
@@ -365,11 +370,12 @@ PROPERTIES: tuple[str, ...] = tuple(
     name for name, value in vars(HookboxSettings).items() if isinstance(value, property)
 )
 
+#: Properties that are no setting of their own.
+_DERIVED = {"debug", "rest_is_derived", "rest_secrets", "webhook_headers", "webhook_secrets"}
+
 #: For checks: every `HOOKBOX_*` name that means something.
 NAMES: frozenset[str] = frozenset(
-    {f"HOOKBOX_{name.upper()}" for name in PROPERTIES}
-    - {"HOOKBOX_WEBHOOK_SECRETS", "HOOKBOX_WEBHOOK_HEADERS"}
-    - {"HOOKBOX_REST_SECRETS", "HOOKBOX_REST_IS_DERIVED"}
+    {f"HOOKBOX_{name.upper()}" for name in PROPERTIES if name not in _DERIVED}
     | {"HOOKBOX_WEBHOOK_SECRET", "HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"}
 )
 

@@ -1,0 +1,117 @@
+"""A Hookbox process that answers what a test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Request:
+    """One request, its form decoded."""
+
+    path: str
+    query: str
+    form: dict[str, str]
+    headers: dict[str, str]
+    #: The client's port: equal for requests on one connection.
+    peer: int
+
+    @property
+    def call(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass
+class Answer:
+    """What is sent back."""
+
+    status: int = 200
+    body: str = "[true, {}]"
+    headers: dict[str, str] = field(default_factory=dict)
+    hang_up: bool = False
+
+
+class FakeHookbox:
+    """The server; `answer` decides what each request gets."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[Request] = []
+        self.answer: Callable[[Request], Answer] = lambda request: Answer()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length", 0))
+                form = parse_qs(
+                    self.rfile.read(length).decode(), keep_blank_values=True, strict_parsing=True
+                )
+                parts = urlsplit(self.path)
+                request = Request(
+                    parts.path,
+                    parts.query,
+                    {name: values[0] for name, values in form.items()},
+                    {name.lower(): value for name, value in self.headers.items()},
+                    self.client_address[1],
+                )
+                fake.requests.append(request)
+                answer = fake.answer(request)
+                if answer.hang_up:
+                    self.close_connection = True
+                    return
+                body = answer.body.encode()
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def process_request(self, request: object, client_address: object) -> None:
+                fake.sockets.append(request)
+                super().process_request(request, client_address)
+
+        self.sockets: list = []
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port: int = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+
+    def replies(self, *value: object, status: int = 200) -> None:
+        """Answer everything with this JSON array."""
+        self.answer = lambda request: Answer(status, json.dumps(value))
+
+    def stop(self) -> None:
+        """Stop, and close every connection, as a process does that ends."""
+        self.server.shutdown()
+        self._thread.join(5)
+        self.server.server_close()
+        for sock in self.sockets:
+            self.server.shutdown_request(sock)
+
+
+@contextmanager
+def fake_hookbox(port: int = 0) -> Iterator[FakeHookbox]:
+    fake = FakeHookbox(port)
+    try:
+        yield fake
+    finally:
+        fake.stop()
