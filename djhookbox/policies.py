@@ -355,8 +355,6 @@ def _ruling(
     if rule.pattern is None:
         return Ruling(Verdict.REFUSED, rule, _("The policy for this channel is malformed."))
     audience = rule.audience(operation)
-    if not trusted and not who.is_active and not who.is_anonymous:
-        return Ruling(Verdict.REFUSED, rule, _("This account is not active."))
     if audience == Audience.HANDLERS:
         return Ruling(Verdict.ASK, rule)
     if trusted or rule.admits(audience, who, channel):

@@ -1,0 +1,233 @@
+"""The project's own callables that decide what no policy covers.
+
+Two ways in, as in 2011: objects with a `create` method (`register_channel_handler`), and
+functions (`whcallback`). Both are asked through `ask`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, overload
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from . import options as reply_options
+from .policies import Operation
+
+logger = logging.getLogger("djhookbox")
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class HandlerError(Exception):
+    """A handler answered what cannot be understood: a bug of the project.
+
+    Attributes:
+        by: The handler.
+
+    """
+
+    def __init__(self, by: str, problem: str) -> None:
+        super().__init__(by, problem)
+        self.by = by
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.by} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler said, and which."""
+
+    allowed: bool
+    by: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    reason: str = ""
+
+
+# Replaced as a whole under the lock, so that readers need none.
+_lock = threading.Lock()
+_handlers: tuple[object, ...] = ()
+_callbacks: tuple[tuple[frozenset[str], Callable[..., object]], ...] = ()
+
+
+def register_channel_handler(handler: object) -> None:
+    """Let a handler decide what no policy covers.
+
+    A handler is any object with `create(user, channel)`, which returns the options of the
+    channel (a dict, perhaps empty), or None if it knows nothing of this channel. It may also
+    have `subscribe(user, channel)`, `publish(user, channel, payload)`,
+    `unsubscribe(user, channel)`, `connect(user)` and `message(user, recipient, payload)`: they
+    return None for no opinion, True or a dict of reply options for yes, False or a text for no.
+    Any of them may raise `PermissionDenied`; its text is what the browser reads.
+
+    Handlers are asked in order of registration; the first that returns something decides.
+    Registering one a second time changes nothing.
+    """
+    global _handlers
+    with _lock:
+        if not any(known is handler for known in _handlers):
+            _handlers = (*_handlers, handler)
+
+
+def unregister_channel_handler(handler: object) -> None:
+    """Take a handler out again.
+
+    Raises:
+        ValueError: It is not registered.
+
+    """
+    global _handlers
+    with _lock:
+        rest = tuple(known for known in _handlers if known is not handler)
+        if len(rest) == len(_handlers):
+            raise ValueError(f"{handler!r} is not registered.")
+        _handlers = rest
+
+
+@overload
+def whcallback(operation: Function, /) -> Function: ...
+
+
+@overload
+def whcallback(*operations: str | Iterable[str]) -> Callable[[Function], Function]: ...
+
+
+def whcallback(
+    *operations: Function | str | Iterable[str],
+) -> Function | Callable[[Function], Function]:
+    """Register a function for webhooks, as in the later releases of 2011.
+
+    Written bare it is called for all operations, else for those that are named: `connect`,
+    `disconnect`, `create`, `destroy`, `subscribe`, `unsubscribe`, `publish`, `message`.
+
+    It is called as `f(op, user)` for connect and disconnect, `f(op, user, channel)` for create,
+    `f(op, user, channel=channel)` for destroy, subscribe and unsubscribe, and
+    `f(op, user, channel, payload)` for publish (and message, where the recipient stands in
+    place of the channel). All matching functions are called and the first result counts:
+    None is no opinion, a text refuses, a dict allows with these options, and a list of two is
+    taken as the answer itself. Results for connect and disconnect are ignored.
+    """
+    if len(operations) == 1 and callable(operations[0]):
+        function: Function = operations[0]
+        _register(function, frozenset())
+        return function
+    names: set[str] = set()
+    for operation in operations:
+        if callable(operation):
+            raise TypeError("whcallback takes one function, or names of operations.")
+        names.update([operation] if isinstance(operation, str) else operation)
+    if unknown := names - set(Operation.values):
+        raise ValueError(f"whcallback knows no operation {', '.join(sorted(map(repr, unknown)))}.")
+
+    def decorator(function: Function) -> Function:
+        _register(function, frozenset(names))
+        return function
+
+    return decorator
+
+
+def _register(function: Callable[..., object], operations: frozenset[str]) -> None:
+    global _callbacks
+    with _lock:
+        _callbacks = (*_callbacks, (operations, function))
+
+
+def anyone_for(operation: Operation) -> bool:
+    """Return whether there is anybody to ask about an operation."""
+    return any(callable(getattr(handler, operation, None)) for handler in _handlers) or any(
+        not operations or operation in operations for operations, _function in _callbacks
+    )
+
+
+def ask(
+    operation: Operation, user: object, channel: str = "", payload: object = None
+) -> Answer | None:
+    """Return what the handlers say, or None if none of them has an opinion.
+
+    Raises:
+        HandlerError: A handler returned something that cannot be understood.
+        Exception: Whatever a handler raises.
+
+    """
+    for handler in _handlers:
+        method = getattr(handler, operation, None)
+        if not callable(method):
+            continue
+        by = f"handler:{_dotted(type(handler))}"
+        answer = _answer(operation, by, method(*_arguments(operation, user, channel, payload)))
+        if answer is not None:
+            if answer.allowed:
+                # Functions are also observers: they hear of what is not refused.
+                _ask_callbacks(operation, user, channel, payload)
+            return answer
+    return _ask_callbacks(operation, user, channel, payload)
+
+
+def _arguments(
+    operation: Operation, user: object, channel: str, payload: object
+) -> tuple[object, ...]:
+    if operation in (Operation.CONNECT, Operation.DISCONNECT):
+        return (user,)
+    if operation in (Operation.PUBLISH, Operation.MESSAGE):
+        return (user, channel, payload)
+    return (user, channel)
+
+
+def _ask_callbacks(
+    operation: Operation, user: object, channel: str, payload: object
+) -> Answer | None:
+    first: Answer | None = None
+    for operations, function in _callbacks:
+        if operations and operation not in operations:
+            continue
+        if operation in (Operation.DESTROY, Operation.SUBSCRIBE, Operation.UNSUBSCRIBE):
+            result = function(operation.value, user, channel=channel)
+        else:
+            result = function(operation.value, *_arguments(operation, user, channel, payload))
+        if operation in (Operation.CONNECT, Operation.DISCONNECT):
+            continue
+        answer = _answer(operation, f"handler:{_dotted(function)}", result)
+        if answer is None:
+            continue
+        if first is None:
+            first = answer
+        else:
+            logger.warning(
+                "%s on %r: %s answered first, %s is ignored.",
+                operation.value, channel, first.by, answer.by,
+            )  # fmt: skip
+    return first
+
+
+def _answer(operation: Operation, by: str, result: object) -> Answer | None:
+    if result is None:
+        return None
+    if isinstance(result, list | tuple):
+        if len(result) != 2 or not isinstance(result[1], Mapping):
+            raise HandlerError(by, "returned a list that is not [allowed, options].")
+        allowed, given = bool(result[0]), result[1]
+        if not allowed:
+            reason = given.get("error") or given.get("msg") or ""
+            return Answer(False, by, reason=str(reason) or _("Refused."))
+        result = given
+    if isinstance(result, Mapping):
+        try:
+            return Answer(True, by, reply_options.checked(operation, result))
+        except ValueError as error:
+            raise HandlerError(by, f"returned options that do not fit. {error}") from error
+    if isinstance(result, bool):
+        return Answer(result, by, reason="" if result else _("Refused."))
+    if isinstance(result, str | Promise):
+        return Answer(False, by, reason=str(result) or _("Refused."))
+    raise HandlerError(by, f"returned {type(result).__name__}, which is no answer.")
+
+
+def _dotted(thing: object) -> str:
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    return f"{getattr(thing, '__module__', '?')}.{name}"
