@@ -1,0 +1,45 @@
+/** Timers by purpose: starting one replaces the earlier one of the same purpose. */
+export class Timers {
+  #running = new Map();
+  #environment;
+
+  /**
+   * @param {object} environment
+   * @param {typeof setTimeout} environment.setTimeout
+   * @param {typeof clearTimeout} environment.clearTimeout
+   */
+  constructor(environment) {
+    this.#environment = environment;
+  }
+
+  /**
+   * Call `action` once, after `delay` milliseconds.
+   *
+   * @param {any} purpose A name, or the object that the timer is for.
+   * @param {number} delay
+   * @param {() => void} action
+   */
+  start(purpose, delay, action) {
+    this.stop(purpose);
+    const timer = this.#environment.setTimeout(() => {
+      this.#running.delete(purpose);
+      action();
+    }, delay);
+    this.#running.set(purpose, timer);
+  }
+
+  /** Forget the timer of `purpose`, if one runs. */
+  stop(purpose) {
+    if (this.#running.has(purpose)) {
+      this.#environment.clearTimeout(this.#running.get(purpose));
+      this.#running.delete(purpose);
+    }
+  }
+
+  /** Forget all of them. */
+  stopAll() {
+    for (const purpose of [...this.#running.keys()]) {
+      this.stop(purpose);
+    }
+  }
+}

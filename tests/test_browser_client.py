@@ -1,0 +1,38 @@
+"""The browser client's unit tests, which Node's own test runner runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
+
+
+def test_the_client_in_node():
+    node = shutil.which("node")
+    if node is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI is set, but Node is not installed")
+        pytest.skip("Node is not installed")
+    files = sorted(str(path) for path in (ROOT / "tests" / "js").glob("*.test.js"))
+    assert files
+    result = subprocess.run(
+        [node, "--test", *files], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+    assert "# fail 0" in result.stdout
+
+
+def test_modules_import_each_other_by_relative_names_only():
+    """Without a build step nothing else resolves, and the import map counts on it."""
+    for module in CLIENT.glob("*.js"):
+        for line in module.read_text().splitlines():
+            if line.startswith(("import ", "export {")) and " from " in line:
+                target = line.split('"')[1]
+                assert target.startswith("./"), (module.name, line)
+                assert (module.parent / target).is_file(), (module.name, line)
