@@ -1,0 +1,270 @@
+"""The server put together: listeners, periodic work, signals, a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from .admission import OriginRules, client_address
+from .config import ServerConfig
+from .connection import Handshake
+from .core.hub import Hub
+from .delivery import Delivery
+from .departures import Departures
+from .engine.memory import MemoryEngine
+from .events import Events
+from .frames import Frames
+from .lifecycle import Lifecycle
+from .metrics import Metrics
+from .operations import Operations
+from .pollers import Pollers
+from .protocol.disconnects import NO_PONG, RESTART
+from .rechecks import Rechecks
+from .rest import Rest
+from .rest_calls import Calls
+from .tasks import Tasks
+from .transports import websocket
+from .transports.websocket import WebSocketConnection
+from .webhooks import Webhooks
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Bytes that the kernel may hold for one client besides `max_unsent`; without a cap Linux lets
+#: a client that does not read cost up to 4 MiB more. The kernel doubles the figure.
+SEND_BUFFER = 65_536
+#: Connections pinged before others get a turn.
+PING_TURN = 200
+
+
+class Server:
+    """A Hookbox server that listens in the running event loop.
+
+    Args:
+        config: What to do, validated.
+
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.metrics = Metrics(time.time())
+        self._tasks = Tasks()
+        self._hub = Hub()
+        self._delivery = Delivery(self.metrics)
+        self._webhooks = Webhooks(config, self.metrics)
+        self._events = Events(self._webhooks, self.metrics, config.max_events)
+        engine = MemoryEngine()
+        self._lifecycle = Lifecycle(
+            config, self._hub, self._delivery, engine, self._webhooks, self._tasks
+        )
+        self._operations = Operations(
+            config, self._hub, self._delivery, self._lifecycle, self._webhooks, self._events
+        )
+        self._departures = Departures(
+            self._hub, self._delivery, self._operations, self._webhooks, self._events, self._tasks
+        )
+        self._pollers = Pollers(
+            self._hub, self._delivery, self._webhooks, self._events, self._tasks
+        )
+        self._frames = Frames(config, self._operations, self._delivery, self.metrics)
+        self._origins = OriginRules(config.allowed_origins)
+        calls = Calls(
+            config=config,
+            hub=self._hub,
+            delivery=self._delivery,
+            lifecycle=self._lifecycle,
+            operations=self._operations,
+            departures=self._departures,
+            webhooks=self._webhooks,
+            events=self._events,
+            rechecks=Rechecks(self._hub, self._delivery, self._webhooks, self._events, self._tasks),
+            metrics=self.metrics,
+            engine_name=engine.name,
+        )
+        self._rest = Rest(calls)
+        self._runner: web.AppRunner | None = None
+        self._periodic: list[asyncio.Task[None]] = []
+
+    # ---- life ------------------------------------------------------------
+
+    async def start(self) -> str:
+        """Listen; return the address, whose port is the real one if the configured one is 0.
+
+        Raises:
+            OSError: If the address cannot be listened on.
+
+        """
+        app = web.Application(client_max_size=16 * 1_048_576)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/ws", self._websocket)
+        app.router.add_get("/ws/{rest:.*}", self._websocket)
+        for prefix in ("rest", "web"):
+            app.router.add_route("GET", f"/{prefix}/{{call:.*}}", self._rest.handle)
+            app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=75
+        )
+        listener = _listen(self.config.interface, self.config.port)
+        await self._webhooks.start()
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, backlog=1024).start()
+        loop = asyncio.get_running_loop()
+        for work in (self._events.run(), self._every_second(), self._ping_all()):
+            self._periodic.append(loop.create_task(work))
+        host, port = listener.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop accepting, tell clients to come back, report events; within the grace period."""
+        deadline = time.monotonic() + self.config.grace_period
+        self._departures.stopping = True
+        if self._runner is not None:
+            for site in list(self._runner.sites):
+                await site.stop()
+        await self._pollers.stop()
+        self._delivery.flush()
+        for index, connection in enumerate(list(self._departures.connections)):
+            connection.close(RESTART)
+            if index % PING_TURN == 0:
+                await asyncio.sleep(0)
+        for task in self._periodic:
+            task.cancel()
+        await asyncio.gather(*self._periodic, return_exceptions=True)
+        left = deadline - time.monotonic()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._events.flush(), max(0.1, left * 0.6))
+        await self._tasks.finish(min(1.0, max(0.1, deadline - time.monotonic() - 1)))
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._webhooks.stop()
+
+    # ---- requests --------------------------------------------------------
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        admission = self._origins.admit(request.headers)
+        if not admission.admitted:
+            self.metrics.refused_total += 1
+            logger.warning(
+                "A page of %r was refused: see HOOKBOX_ALLOWED_ORIGINS",
+                request.headers.get("Origin", "")[:200],
+            )
+            return web.Response(status=403, text="This origin may not connect.\n")
+        if len(self._departures.connections) >= self.config.max_connections:
+            self.metrics.refused_total += 1
+            logger.warning("A connection was refused: there are %d", self.config.max_connections)
+            return web.Response(status=503, text="Too many connections.\n")
+        handshake = Handshake(
+            cookie=request.headers.get("Cookie", "") if admission.cookies else "",
+            remote_addr=client_address(
+                request.remote or "",
+                request.headers.get("X-Forwarded-For", ""),
+                self.config.trusted_proxies,
+            ),
+            user_agent=request.headers.get("User-Agent", "")[:255],
+            origin=request.headers.get("Origin", "")[:255],
+        )
+
+        def make(transport: asyncio.Transport) -> WebSocketConnection:
+            connection = WebSocketConnection(
+                transport,
+                self.config.max_unsent,
+                handshake=handshake,
+                handle=self._frames.handle,
+                on_end=self._departures.ended,
+                max_frame_size=self.config.max_frame_size,
+                frames_per_second=self.config.max_frames_per_second,
+            )
+            self._departures.connections.add(connection)
+            self.metrics.connections_total += 1
+            logger.info("Connection %s from %s", connection.id, handshake.remote_addr)
+            return connection
+
+        return await websocket.serve(request, make, self.config.max_frame_size)
+
+    # ---- periodic work ---------------------------------------------------
+
+    async def _every_second(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.time()
+            self.metrics.sample(now)
+            await self._lifecycle.expire(now)
+
+    async def _ping_all(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.ping_interval)
+            for index, connection in enumerate(list(self._departures.connections)):
+                if isinstance(connection, WebSocketConnection) and not connection.ping():
+                    connection.close(NO_PONG)
+                if index % PING_TURN == 0:
+                    await asyncio.sleep(0)
+
+
+def _listen(interface: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # inherited
+        listener.bind((interface.strip("[]"), port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(error.errno, f"port {port} of {interface or '*'} is taken") from None
+        raise
+    return listener
+
+
+async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) -> None:
+    loop = asyncio.get_running_loop()
+    server = Server(config)
+    stopping = asyncio.Event()
+    address = await server.start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    logger.info("Listening on %s, webhooks go to %s", address, config.webhook_url)
+    if on_ready is not None:
+        on_ready(address)
+    await stopping.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)  # a second signal ends at once
+        signal.signal(number, signal.SIG_DFL)
+    logger.info("Stopping")
+    await server.stop()
+    logger.info("Stopped")
+
+
+def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Run a server until SIGINT or SIGTERM; uvloop drives it if it is installed.
+
+    Args:
+        config: What to do.
+        on_ready: Called with the address once the server listens.
+
+    Raises:
+        OSError: If the address cannot be listened on.
+
+    """
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_main(config, on_ready))
+    else:
+        loop = uvloop.new_event_loop()
+        try:
+            loop.run_until_complete(_main(config, on_ready))
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()

@@ -1,0 +1,392 @@
+"""The state of all channels and users, and every legal change of it.
+
+Each method changes the state at once and returns what has to be sent, in order. Deciding
+whether a change is allowed is not the core's business: whoever calls has asked.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .effects import Broadcast, Effect, Emptied, PollingChanged, Send, Store
+from .model import Channel, Connection, Subscription, User
+from .options import ChannelOptions, Polling, UserOptions, check_channel_options
+
+#: Marks an argument that was not given, where None is a value.
+MISSING: Any = object()
+
+
+def timestamp(now: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Hub:
+    """Channels, users and who is in what."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.users: dict[str, User] = {}
+        #: Channels with `server_presenceful`, so that a connect need not look at all of them.
+        self._watching: set[Channel] = set()
+
+    # ---- users -----------------------------------------------------------
+
+    def connect(
+        self,
+        connection: Connection,
+        name: str,
+        options: UserOptions,
+        now: float,
+        greeting: Mapping[str, Any],
+    ) -> list[Effect]:
+        """Give a connection to a user; it joins all the channels that the user is in.
+
+        Args:
+            connection: A connection without a user.
+            name: The name that the site gave.
+            options: The user's options; the latest connect decides.
+            now: Seconds since the epoch.
+            greeting: The arguments of CONNECTED besides `name`.
+
+        """
+        user = self.users.get(name)
+        arrives = user is None
+        if user is None:
+            user = self.users[name] = User(name, options)
+        user.options = options
+        user.connections[connection] = None
+        connection.user = user
+        effects: list[Effect] = [Send((connection,), "CONNECTED", {"name": name, **greeting})]
+        if not options.per_connection_subscriptions:
+            for channel in user.subscriptions.values():
+                subscription = channel.subscribers[name]
+                if subscription.connections is None:
+                    channel.audience[connection] = None
+                    effects.append(
+                        Send((connection,), "SUBSCRIBE", self._snapshot(channel, name, now))
+                    )
+        if arrives:
+            effects += self._server_presence(name, True)
+        return effects
+
+    def detach(self, connection: Connection, now: float) -> tuple[list[Effect], list[Channel]]:
+        """Take a closed connection out of everything.
+
+        Returns:
+            What to send, and the channels that its user has left by it, in order of
+            subscription: all of them if it was the user's last connection.
+
+        """
+        user = connection.user
+        if user is None:
+            return [], []
+        user.connections.pop(connection, None)
+        left = []
+        effects: list[Effect] = []
+        for channel in list(user.subscriptions.values()):
+            channel.audience.pop(connection, None)
+            subscription = channel.subscribers[user.name]
+            own = subscription.connections
+            gone = not user.connections
+            if own is not None and connection in own:
+                own.discard(connection)
+                gone = gone or not own or user.options.global_unsubscriptions
+            if gone:
+                left.append(channel)
+                effects += self.unsubscribe(user, channel, now)
+        if not user.connections:
+            # The name may have come back meanwhile as another object; leave that one alone.
+            if self.users.get(user.name) is user:
+                del self.users[user.name]
+            effects += self._server_presence(user.name, False)
+        return effects, left
+
+    def message(
+        self, sender: str, recipient: str, payload: Any, now: float, reflect: bool
+    ) -> tuple[list[Effect], int]:
+        """Send a message from user to user (0.3.4); also say how many connections got it."""
+        target = self.users.get(recipient)
+        receivers = dict(target.connections) if target else {}
+        source = self.users.get(sender)
+        if reflect and source is not None and source is not target:
+            receivers.update(source.connections)
+        args = {
+            "sender": sender,
+            "recipient": recipient if target else None,
+            "payload": payload,
+            "datetime": timestamp(now),
+        }
+        return [Send(receivers, "MESSAGE", args)], len(target.connections) if target else 0
+
+    # ---- channels --------------------------------------------------------
+
+    def create_channel(
+        self, name: str, given: Mapping[str, Any], now: float, past: Iterable[Any] = ()
+    ) -> tuple[Channel, list[Effect]]:
+        """Bring a channel into being.
+
+        Args:
+            name: Its name; it must not exist.
+            given: Options as in a create_channel reply.
+            now: Seconds since the epoch.
+            past: (at, data) of publications that outlived a former channel of this name; they
+                become its history unless the options say what that is.
+
+        Raises:
+            OptionError: For options that are wrong; nothing has changed then.
+
+        """
+        check_channel_options(given)
+        if name in self.channels:
+            raise ValueError(f"the channel {name!r} exists")
+        channel = Channel(name, ChannelOptions(), now)
+        effects = self.set_options(channel, given, now)
+        if "history" not in given:
+            for at, data in past:
+                channel.remember(at, "PUBLISH", data)
+            channel.trim(now)
+        self.channels[name] = channel
+        return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]
+
+    def destroy_channel(self, channel: Channel, now: float) -> list[Effect]:
+        """Forget a channel; whoever is still in it is unsubscribed (0.3.4)."""
+        effects: list[Effect] = []
+        for subscription in list(channel.subscribers.values()):
+            effects += self.unsubscribe(subscription.user, channel, now)
+        if self.channels.get(channel.name) is channel:
+            del self.channels[channel.name]
+        self._watching.discard(channel)
+        if channel.options.polling.mode:
+            channel.options.polling = Polling()
+            effects.append(PollingChanged(channel))
+        return [effect for effect in effects if not isinstance(effect, Emptied)]
+
+    def set_options(self, channel: Channel, given: Mapping[str, Any], now: float) -> list[Effect]:
+        """Change options, all of them or none (D13).
+
+        Raises:
+            OptionError: For options that are wrong; nothing has changed then.
+
+        """
+        check_channel_options(given)
+        polling = channel.options.polling.changed(given.get("polling", {}))
+        effects: list[Effect] = []
+        for name, value in given.items():
+            if name not in ("polling", "history", "state"):
+                # true counts as a whole number in checks, and must not stay one.
+                kind = type(getattr(channel.options, name))
+                setattr(channel.options, name, kind(value))
+        if "history" in given:
+            channel.history.clear()
+            for kind, data in given["history"]:
+                channel.remember(now, kind, data)
+        channel.trim(now)
+        if "polling" in given:
+            channel.options.polling = polling
+            effects.append(PollingChanged(channel))
+        if "state" in given:
+            deletes = [key for key in channel.state if key not in given["state"]]
+            channel.state = dict(given["state"])
+            effects.append(self._state_update(channel, channel.state, deletes))
+        self._watching.discard(channel)
+        if channel.options.server_presenceful:
+            self._watching.add(channel)
+            for name in channel.options.server_user_presence:
+                effects += self.set_state(channel, {name: name in self.users})
+        return effects
+
+    def info(self, channel: Channel, now: float) -> dict[str, Any]:
+        """Return what get_channel_info says."""
+        options = channel.options
+        return {
+            "name": channel.name,
+            "subscribers": list(channel.subscribers),
+            "connections": len(channel.audience),
+            "options": {
+                **{name: getattr(options, name) for name in ChannelOptions.__slots__},
+                "polling": options.polling.info(),
+                "history": channel.history_list(now),
+                "state": channel.state,
+            },
+        }
+
+    # ---- subscriptions ---------------------------------------------------
+
+    def is_subscribed(self, user: User, channel: Channel, connection: Connection | None) -> bool:
+        """Tell whether a subscription of this user from this connection would change nothing."""
+        subscription = channel.subscribers.get(user.name)
+        if subscription is None:
+            return False
+        own = subscription.connections
+        return own is None or connection is None or connection in own
+
+    def subscribe(
+        self,
+        user: User,
+        channel: Channel,
+        connection: Connection | None,
+        now: float,
+        *,
+        initial_data: Any = MISSING,
+        by_code: bool = False,
+    ) -> list[Effect]:
+        """Put a user into a channel; the sender's connection matters only to users whose
+        subscriptions are per connection.
+        """
+        if self.is_subscribed(user, channel, connection):
+            return []
+        apart = user.options.per_connection_subscriptions and connection is not None
+        subscription = channel.subscribers.get(user.name)
+        effects: list[Effect] = []
+        args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
+        if subscription is None:
+            if channel.options.presenceful and channel.audience:
+                effects.append(Send(tuple(channel.audience), "SUBSCRIBE", args))
+            own = set[Connection]() if apart else None
+            subscription = Subscription(user, now, by_code, own)
+            channel.subscribers[user.name] = subscription
+            user.subscriptions[channel.name] = channel
+            channel.empty_since = None
+            arrives = True
+        else:
+            arrives = False
+        if subscription.connections is not None and connection is not None:
+            subscription.connections.add(connection)
+            joining: tuple[Connection, ...] = (connection,)
+        else:
+            joining = tuple(user.connections)
+        snapshot = self._snapshot(channel, user.name, now)
+        if initial_data is not MISSING or snapshot["history"]:
+            value = None if initial_data is MISSING else initial_data
+            init = {"channel_name": channel.name, "initial_data": value}
+            effects.append(Send(joining, "CHANNEL_INIT", {**init, "history": snapshot["history"]}))
+        if initial_data is not MISSING and initial_data:
+            snapshot["initial_data"] = initial_data
+        channel.audience.update(dict.fromkeys(joining))
+        effects.append(Send(joining, "SUBSCRIBE", snapshot))
+        if arrives:
+            self._remember_presence(channel, "SUBSCRIBE", user.name, now)
+        return effects
+
+    def unsubscribe(
+        self, user: User, channel: Channel, now: float, reason: str = ""
+    ) -> list[Effect]:
+        """Take a user out of a channel; a user who is not in it changes nothing."""
+        subscription = channel.subscribers.pop(user.name, None)
+        if subscription is None:
+            return []
+        user.subscriptions.pop(channel.name, None)
+        args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
+        if subscription.connections is None:
+            leaving = tuple(user.connections)
+        else:
+            leaving = tuple(subscription.connections)
+        for connection in leaving:
+            channel.audience.pop(connection, None)
+        effects: list[Effect] = []
+        if channel.options.presenceful and channel.audience:
+            effects.append(Send(tuple(channel.audience), "UNSUBSCRIBE", args))
+        effects.append(Send(leaving, "UNSUBSCRIBE", {**args, "reason": reason} if reason else args))
+        self._remember_presence(channel, "UNSUBSCRIBE", user.name, now)
+        if not channel.subscribers:
+            channel.empty_since = now
+            effects.append(Emptied(channel))
+        return effects
+
+    # ---- publications and state ------------------------------------------
+
+    def publish(
+        self,
+        channel: Channel,
+        payload: Any,
+        user: str | None,
+        now: float,
+        *,
+        origin: Connection | None = None,
+        only_to: Connection | None = None,
+    ) -> list[Effect]:
+        """Publish to a channel.
+
+        Args:
+            channel: The channel.
+            payload: Any JSON value.
+            user: The name that subscribers read; not shown on anonymous channels.
+            now: Seconds since the epoch.
+            origin: The connection it came from, which does not get it if the channel is not
+                reflective.
+            only_to: Send it to nobody else, and keep it out of the history (0.3.4).
+
+        """
+        data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
+        if not channel.options.anonymous:
+            data["user"] = user
+        args = {"channel_name": channel.name, **data}
+        if only_to is not None:
+            return [Send((only_to,), "PUBLISH", args)]
+        exclude = None if channel.options.reflective else origin
+        effects: list[Effect] = [Broadcast(channel, "PUBLISH", args, exclude)]
+        if channel.options.history_size > 0:
+            channel.remember(now, "PUBLISH", data)
+            effects.append(Store(channel, now, data))
+        return effects
+
+    def set_state(
+        self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
+    ) -> list[Effect]:
+        """Change keys of a channel's state; what stays equal is not sent."""
+        changed = {
+            key: value
+            for key, value in updates.items()
+            # 1 == True to Python, but not to a browser.
+            if key not in channel.state
+            or channel.state[key] != value
+            or type(channel.state[key]) is not type(value)
+        }
+        gone = [key for key in deletes if key in channel.state]
+        if not changed and not gone:
+            return []
+        channel.state.update(changed)
+        for key in gone:
+            del channel.state[key]
+        return [self._state_update(channel, changed, gone)]
+
+    # ---- parts -----------------------------------------------------------
+
+    def _snapshot(self, channel: Channel, name: str, now: float) -> dict[str, Any]:
+        args: dict[str, Any] = {
+            "channel_name": channel.name,
+            "user": name,
+            "history": channel.history_list(now),
+            "history_size": channel.options.history_size,
+            "state": channel.state,
+            "presence": channel.presence(),
+        }
+        if channel.options.history_duration:
+            args["history_duration"] = channel.options.history_duration
+        return args
+
+    @staticmethod
+    def _state_update(
+        channel: Channel, updates: Mapping[str, Any], deletes: list[str]
+    ) -> Broadcast:
+        args = {"channel_name": channel.name, "updates": dict(updates), "deletes": deletes}
+        return Broadcast(channel, "STATE_UPDATE", args)
+
+    @staticmethod
+    def _remember_presence(channel: Channel, kind: str, name: str, now: float) -> None:
+        # Only where presence is shown anyway: a history must not name people on channels that
+        # are anonymous or not presenceful (D22).
+        options = channel.options
+        if options.presenceful and not options.anonymous and not options.history_publish_only:
+            channel.remember(now, kind, {"user": name, "datetime": timestamp(now)})
+
+    def _server_presence(self, name: str, there: bool) -> list[Effect]:
+        effects: list[Effect] = []
+        for channel in self._watching:
+            if name in channel.options.server_user_presence:
+                effects += self.set_state(channel, {name: there})
+        return effects

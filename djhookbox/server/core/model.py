@@ -1,0 +1,108 @@
+"""The things the core knows: users, channels, and subscriptions between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .options import ChannelOptions, UserOptions
+
+
+class Connection(Protocol):
+    """All that the core needs of a connection: an identity, and whose it is."""
+
+    user: User | None
+
+    def __hash__(self) -> int: ...
+
+
+class Subscription:
+    """A user in a channel.
+
+    Attributes:
+        by_code: Made by the site (REST, auto_subscribe), so an edited policy cannot end it.
+        since: When it was made, in seconds.
+        connections: Those that subscribed; None means all of the user (the default).
+
+    """
+
+    __slots__ = ("by_code", "connections", "since", "user")
+
+    def __init__(
+        self, user: User, since: float, by_code: bool, connections: set[Connection] | None
+    ) -> None:
+        self.user = user
+        self.since = since
+        self.by_code = by_code
+        self.connections = connections
+
+
+class User:
+    """Somebody whom the site named; all connections with the same name are one user."""
+
+    __slots__ = ("connections", "name", "options", "subscriptions")
+
+    def __init__(self, name: str, options: UserOptions) -> None:
+        self.name = name
+        self.options = options
+        self.connections: dict[Connection, None] = {}
+        self.subscriptions: dict[str, Channel] = {}
+
+
+@dataclass(slots=True)
+class HistoryEntry:
+    """An entry of a channel's history list, and when it was made."""
+
+    at: float
+    kind: str
+    data: dict[str, Any]
+
+
+class Channel:
+    """A named channel.
+
+    Attributes:
+        audience: Every connection that receives its frames, kept flat for the fan-out.
+        empty_since: When it had its last subscriber, or came into being; None while it has any.
+
+    """
+
+    __slots__ = ("audience", "empty_since", "history", "name", "options", "state", "subscribers")
+
+    def __init__(self, name: str, options: ChannelOptions, now: float) -> None:
+        self.name = name
+        self.options = options
+        self.subscribers: dict[str, Subscription] = {}
+        self.audience: dict[Connection, None] = {}
+        self.history: deque[HistoryEntry] = deque()
+        self.state: dict[str, Any] = {}
+        self.empty_since: float | None = now
+
+    def presence(self) -> list[str]:
+        """Return the names of the subscribers in order, if the channel shows them."""
+        return list(self.subscribers) if self.options.presenceful else []
+
+    def entries(self, now: float) -> Iterator[HistoryEntry]:
+        """Yield the history entries that have not expired."""
+        oldest = now - self.options.history_duration if self.options.history_duration else None
+        return (entry for entry in self.history if oldest is None or entry.at >= oldest)
+
+    def history_list(self, now: float) -> list[list[Any]]:
+        """Return the history as clients read it."""
+        return [[entry.kind, entry.data] for entry in self.entries(now)]
+
+    def remember(self, now: float, kind: str, data: dict[str, Any]) -> None:
+        """Append to the history, and drop what no longer fits."""
+        if self.options.history_size > 0:
+            self.history.append(HistoryEntry(now, kind, data))
+            self.trim(now)
+
+    def trim(self, now: float) -> None:
+        """Drop entries that are too many or too old."""
+        while len(self.history) > self.options.history_size:
+            self.history.popleft()
+        if self.options.history_duration:
+            while self.history and self.history[0].at < now - self.options.history_duration:
+                self.history.popleft()

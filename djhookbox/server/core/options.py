@@ -1,0 +1,158 @@
+"""The options of channels and users: names, types, defaults, and plain words for mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+#: History entries a channel may keep, whatever it is asked to.
+MAX_HISTORY = 10_000
+
+
+class OptionError(ValueError):
+    """An option that does not exist, or a value that it cannot have."""
+
+
+@dataclass(slots=True)
+class Polling:
+    """How the server fetches messages for a channel itself (reference, section 7)."""
+
+    mode: str = ""
+    interval: float = 5.0
+    url: str = ""
+    form: dict[str, Any] = field(default_factory=dict)
+    originator: str = ""
+
+    def changed(self, given: Mapping[str, Any]) -> Polling:
+        """Return these settings with the given members replaced.
+
+        Raises:
+            OptionError: For unknown members and wrong types.
+
+        """
+        known = {"mode": str, "interval": float, "url": str, "form": dict, "originator": str}
+        values = self.info()
+        for name, value in given.items():
+            if name not in known:
+                raise OptionError(f"Invalid keyword argument {name}")
+            kinds = (int, float) if name == "interval" else known[name]
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise OptionError(
+                    f"Invalid type for polling {name} (should be {_words(known[name])})"
+                )
+            values[name] = value
+        if values["mode"] not in ("", "simple", "persistent", "once"):
+            raise OptionError(
+                "Invalid value for polling mode (should be simple, persistent or once)"
+            )
+        interval = float(values["interval"])
+        if not math.isfinite(interval) or interval < 0.1:
+            raise OptionError("Invalid value for polling interval (should be at least 0.1 seconds)")
+        if values["mode"] and not str(values["url"]).startswith(("http://", "https://")):
+            raise OptionError("Invalid value for polling url (should be an http or https URL)")
+        return Polling(**{**values, "interval": interval})
+
+    def info(self) -> dict[str, Any]:
+        """Return the members as JSON has them."""
+        return {
+            "mode": self.mode,
+            "interval": self.interval,
+            "url": self.url,
+            "form": dict(self.form),
+            "originator": self.originator,
+        }
+
+
+@dataclass(slots=True)
+class ChannelOptions:
+    """What a create_channel reply or set_channel_options can say, besides history and state."""
+
+    reflective: bool = True
+    history_size: int = 0
+    history_duration: int = 0
+    history_publish_only: bool = False
+    moderated: bool = True
+    moderated_subscribe: bool = False
+    moderated_publish: bool = False
+    moderated_unsubscribe: bool = False
+    presenceful: bool = False
+    anonymous: bool = False
+    server_presenceful: bool = False
+    server_user_presence: list[str] = field(default_factory=list)
+    polling: Polling = field(default_factory=Polling)
+
+    def asks(self, operation: str) -> bool:
+        """Tell whether a webhook decides subscribe, unsubscribe or publish."""
+        return self.moderated or bool(getattr(self, f"moderated_{operation}"))
+
+
+@dataclass(slots=True)
+class UserOptions:
+    """What a connect reply can say about a user (0.3.4)."""
+
+    reflective: bool = True
+    moderated_message: bool = True
+    per_connection_subscriptions: bool = False
+    global_unsubscriptions: bool = False
+    auto_subscribe: list[str] = field(default_factory=list)
+
+
+_WORDS = {bool: "bool", int: "int", float: "number", str: "string", list: "list", dict: "object"}
+_CHANNEL_TYPES: dict[str, type] = {
+    f.name: type(getattr(ChannelOptions(), f.name)) for f in fields(ChannelOptions)
+} | {"polling": dict, "history": list, "state": dict}
+_USER_TYPES: dict[str, type] = {
+    f.name: type(getattr(UserOptions(), f.name)) for f in fields(UserOptions)
+}
+#: The names of all options that a connect reply may carry for the user.
+USER_OPTIONS = frozenset(_USER_TYPES)
+
+
+def _words(kind: type) -> str:
+    return _WORDS[kind]
+
+
+def _check(types: Mapping[str, type], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        kind = types.get(name)
+        if kind is None:
+            raise OptionError(f"Invalid keyword argument {name}")
+        # As in the original, true is accepted where a whole number is wanted, 1.0 is not.
+        if not isinstance(value, kind):
+            raise OptionError(f"Invalid type for {name} (should be {_words(kind)})")
+
+
+def check_channel_options(given: Mapping[str, Any]) -> None:
+    """Check channel options, all before any is applied (D13).
+
+    Raises:
+        OptionError: For the first that is wrong.
+
+    """
+    _check(_CHANNEL_TYPES, given)
+    for name in ("history_size", "history_duration"):
+        if int(given.get(name, 0)) < 0:
+            raise OptionError(f"Invalid value for {name} (should not be negative)")
+    if int(given.get("history_size", 0)) > MAX_HISTORY:
+        raise OptionError(f"Invalid value for history_size (should be at most {MAX_HISTORY})")
+    for name in given.get("server_user_presence", ()):
+        if not isinstance(name, str):
+            raise OptionError("Invalid type for server_user_presence (should be a list of names)")
+    for entry in given.get("history", ()):
+        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], dict)):
+            raise OptionError("Invalid value for history (should be a list of [type, object])")
+
+
+def user_options(given: Mapping[str, Any]) -> UserOptions:
+    """Return the options of a user; missing ones have their defaults.
+
+    Raises:
+        OptionError: For wrong types.
+
+    """
+    known = {name: value for name, value in given.items() if name in USER_OPTIONS}
+    known.pop("auto_subscribe", None)  # carried out by whoever called, in one way for all replies
+    _check(_USER_TYPES, known)
+    return UserOptions(**known)

@@ -1,0 +1,102 @@
+"""Fan-out: frames are serialised and framed once, and the same bytes go to every receiver.
+
+What one turn of the event loop publishes to a channel leaves as one message, because RTJP is a
+byte stream and a write to a socket is what a delivery costs. Whatever must not be overtaken or
+doubled (a snapshot, an exclusion, a close) flushes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .connection import Connection, Packet
+from .core.effects import Broadcast, Effect, Emptied, Send, Store
+from .core.model import Channel
+from .metrics import Metrics
+from .protocol import rtjp, websocket
+
+#: Bytes that may wait for the end of a turn for one channel.
+MAX_PENDING = 65_536
+
+
+class Delivery:
+    """Carries out what the core wants sent."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._pending: dict[Channel, list[bytes]] = {}
+        self._sizes: dict[Channel, int] = {}
+        #: Set by those who deal with the effects that are not about sending.
+        self.on_store: Callable[[Store], None] = lambda effect: None
+        self.on_emptied: Callable[[Channel], None] = lambda channel: None
+        self.on_polling: Callable[[Channel], None] = lambda channel: None
+
+    def perform(self, effects: Iterable[Effect]) -> int:
+        """Carry out effects in order; return how many connections the broadcasts reach."""
+        reached = 0
+        for effect in effects:
+            if isinstance(effect, Broadcast):
+                reached += self._broadcast(effect)
+            elif isinstance(effect, Send):
+                self._send(effect)
+            elif isinstance(effect, Store):
+                self.on_store(effect)
+            elif isinstance(effect, Emptied):
+                self.on_emptied(effect.channel)
+            else:
+                self.on_polling(effect.channel)
+        return reached
+
+    def send(self, connection: Connection, name: str, args: dict[str, Any]) -> None:
+        """Send one frame to one connection, after all that was published before it."""
+        self._send(Send((connection,), name, args))
+
+    def flush(self) -> None:
+        """Write what waits for the end of the turn."""
+        while self._pending:
+            channel, frames = self._pending.popitem()
+            del self._sizes[channel]
+            self._write(channel.audience, b"".join(frames), len(frames))
+
+    # ---- parts -----------------------------------------------------------
+
+    def _broadcast(self, effect: Broadcast) -> int:
+        channel = effect.channel
+        reached = len(channel.audience)
+        if effect.exclude is not None and effect.exclude in channel.audience:
+            # This frame has other receivers than those before it, so it cannot share a message.
+            self.flush()
+            others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
+            self._write(others, rtjp.encode(effect.name, effect.args), 1)
+            return reached - 1
+        if not reached:
+            return 0
+        frame = rtjp.encode(effect.name, effect.args)
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        waiting = self._pending.get(channel)
+        if waiting is None:
+            self._pending[channel] = [frame]
+            self._sizes[channel] = len(frame)
+            return reached
+        waiting.append(frame)
+        self._sizes[channel] += len(frame)
+        if self._sizes[channel] > MAX_PENDING:
+            self.flush()
+        return reached
+
+    def _send(self, effect: Send) -> None:
+        if self._pending:
+            self.flush()
+        if effect.connections:
+            self._write(effect.connections, rtjp.encode(effect.name, effect.args), 1)
+
+    def _write(self, connections: Iterable[Any], data: bytes, frames: int) -> None:
+        packet = Packet(data, websocket.text(data))
+        count = 0
+        for connection in connections:
+            connection.write(packet)
+            count += 1
+        self._metrics.messages_out += count * frames

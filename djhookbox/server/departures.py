@@ -1,0 +1,111 @@
+"""What happens when a connection ends.
+
+Nobody waits for it: the user is out of all channels at once, and the webhooks that tell the
+site about it follow in the background, in the order of the reference (section 8).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from .connection import Connection
+from .core.hub import Hub
+from .core.model import Channel, User
+from .delivery import Delivery
+from .events import Events
+from .operations import Operations
+from .protocol.disconnects import Disconnect
+from .tasks import Tasks
+from .webhooks import Refusal, Webhooks
+
+logger = logging.getLogger("djhookbox.server")
+
+
+class Departures:
+    """Cleans up after connections."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        delivery: Delivery,
+        operations: Operations,
+        webhooks: Webhooks,
+        events: Events,
+        tasks: Tasks,
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._by_identity = operations.by_identity
+        self._webhooks = webhooks
+        self._events = events
+        self._tasks = tasks
+        self.connections: set[Connection] = set()
+        #: Set while the server stops: all go at once and come back soon, so that a webhook for
+        #: each would only storm the site.
+        self.stopping = False
+
+    def ended(self, connection: Connection, disconnect: Disconnect) -> None:
+        """Take a connection out of everything; called once for each."""
+        self.connections.discard(connection)
+        user = connection.user
+        if user is None:
+            logger.info("Connection %s closed before it connected", connection.id)
+            return
+        if connection.identity:
+            self._forget_identity(connection)
+        self._delivery.flush()
+        effects, left = self._hub.detach(connection, time.time())
+        self._delivery.perform(effects)
+        self._events.add(
+            "disconnect",
+            **connection.facts(),
+            user=user.name,
+            code=disconnect.code,
+            reason=disconnect.reason,
+        )
+        logger.info(
+            "Connection %s of %r closed: %d %s",
+            connection.id, user.name, disconnect.code, disconnect.reason,
+        )  # fmt: skip
+        for channel in left:
+            if self.stopping or not channel.options.asks("unsubscribe"):
+                self._events.add(
+                    "unsubscribe",
+                    channel_name=channel.name,
+                    user=user.name,
+                    conn_id=connection.id,
+                    by="disconnect",
+                    reason=disconnect.reason,
+                )
+        if not self.stopping and (left or not user.connections):
+            asked = [channel for channel in left if channel.options.asks("unsubscribe")]
+            self._tasks.start(self._tell(connection, user, asked, not user.connections))
+
+    async def _tell(
+        self, connection: Connection, user: User, left: Sequence[Channel], last: bool
+    ) -> None:
+        for channel in left:
+            form = {"channel_name": channel.name, "user": user.name}
+            await self._call("unsubscribe", form, connection)
+        if last:
+            await self._call("disconnect", {"name": user.name}, connection)
+
+    async def _call(self, hook: str, form: dict[str, str], connection: Connection) -> None:
+        # A failure is logged by the webhook, and the user has gone all the same. An
+        # auto_subscribe in the answer has nobody to go to (D37).
+        with suppress(Refusal):
+            await self._webhooks.call(hook, form, connection)
+
+    def _forget_identity(self, connection: Connection) -> None:
+        others = tuple(
+            other
+            for other in self._by_identity.get(connection.identity, ())
+            if other is not connection
+        )
+        if others:
+            self._by_identity[connection.identity] = others
+        else:
+            self._by_identity.pop(connection.identity, None)

@@ -1,0 +1,1 @@
+"""Where publications are kept beyond the life of a channel."""

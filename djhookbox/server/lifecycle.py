@@ -1,0 +1,170 @@
+"""How channels come into being and go: one at a time for each name, whoever asks.
+
+Creating and destroying hold the channel's lock across their webhooks, so that two first
+subscribers make one channel and nobody subscribes to a channel that is about to go (D17).
+A channel in use by an operation that waits for its webhook is pinned and stays. REST calls
+take no lock and wait for nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .config import ServerConfig
+from .connection import Connection
+from .core.effects import Store
+from .core.hub import Hub
+from .core.model import Channel
+from .core.options import OptionError
+from .delivery import Delivery
+from .engine.base import Engine
+from .locks import KeyedLocks
+from .tasks import Tasks
+from .webhooks import Refusal, Webhooks
+
+#: Seconds that a channel without subscribers is kept if it never had any, so that it neither
+#: lives for ever (D23) nor is created anew for each publication.
+IDLE_SECONDS = 60.0
+
+
+class Lifecycle:
+    """Creates and destroys channels."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        hub: Hub,
+        delivery: Delivery,
+        engine: Engine,
+        webhooks: Webhooks,
+        tasks: Tasks,
+    ) -> None:
+        self._config = config
+        self._hub = hub
+        self._delivery = delivery
+        self._engine = engine
+        self._webhooks = webhooks
+        self._tasks = tasks
+        self._locks = KeyedLocks()
+        self._pins: Counter[str] = Counter()
+        #: Channels that became empty while pinned; whoever lets go of them last destroys them.
+        self._due: set[str] = set()
+        delivery.on_emptied = self._emptied
+        delivery.on_store = self._store
+
+    @asynccontextmanager
+    async def using(
+        self, name: str, connection: Connection | None = None
+    ) -> AsyncIterator[Channel]:
+        """Give a channel for an operation; create it if it does not exist.
+
+        Args:
+            name: The channel's name.
+            connection: Who wants it; the create_channel webhook carries its cookies.
+
+        Raises:
+            Refusal: If the site does not let it come into being.
+
+        """
+        self._pins[name] += 1
+        try:
+            # The lock is free unless the channel is being created or destroyed just now.
+            async with self._locks.hold(name):
+                channel = self._hub.channels.get(name)
+                if channel is None:
+                    reply = await self._webhooks.call(
+                        "create_channel", {"channel_name": name}, connection
+                    )
+                    channel = await self.create(name, reply.check())
+            yield channel
+        finally:
+            self._unpin(name)
+
+    async def create(self, name: str, options: Mapping[str, Any]) -> Channel:
+        """Create a channel with decided options, or return the one that exists.
+
+        Raises:
+            Refusal: If the options are wrong.
+
+        """
+        past: list[tuple[float, dict[str, Any]]] = []
+        # What outlived a former channel comes back only where the site says that it may.
+        if options.get("history_duration") and isinstance(options.get("history_size"), int):
+            log = await self._engine.last(name, options["history_size"], time.time())
+            past = [(publication.at, publication.data) for publication in log]
+        existing = self._hub.channels.get(name)
+        if existing is not None:  # somebody was faster
+            return existing
+        try:
+            channel, effects = self._hub.create_channel(name, options, time.time(), past)
+        except OptionError as error:
+            raise Refusal(str(error), "malformed") from None
+        self._delivery.perform(effects)
+        return channel
+
+    async def expire(self, now: float) -> None:
+        """Drop channels that nobody has used for a while, and expired history."""
+        for channel in list(self._hub.channels.values()):
+            since = channel.empty_since
+            if (
+                since is not None
+                and now - since >= IDLE_SECONDS
+                and not channel.options.polling.mode
+            ):
+                self._tasks.start(self._destroy(channel))
+        await self._engine.expire(now)
+
+    # ---- parts -----------------------------------------------------------
+
+    def _unpin(self, name: str) -> None:
+        self._pins[name] -= 1
+        if not self._pins[name]:
+            del self._pins[name]
+            channel = self._hub.channels.get(name)
+            if name in self._due and channel is not None and not channel.subscribers:
+                self._tasks.start(self._destroy(channel))
+            self._due.discard(name)
+
+    def _emptied(self, channel: Channel) -> None:
+        if self._pins[channel.name]:
+            self._due.add(channel.name)
+        else:
+            self._tasks.start(self._destroy(channel))
+
+    async def _destroy(self, channel: Channel) -> None:
+        name = channel.name
+        async with self._locks.hold(name):
+            if self._hub.channels.get(name) is not channel or channel.subscribers:
+                return
+            if self._pins[name]:
+                self._due.add(name)
+                return
+            try:
+                reply = await self._webhooks.call("destroy_channel", {"channel_name": name})
+                allowed = reply.allowed
+            except Refusal:
+                allowed = False
+            # Code may have subscribed somebody meanwhile; whoever waits for the lock has it
+            # pinned, and gets a new channel.
+            if allowed and not channel.subscribers:
+                self._delivery.flush()
+                self._delivery.perform(self._hub.destroy_channel(channel, time.time()))
+            elif not channel.subscribers:
+                channel.empty_since = time.time()
+
+    def _store(self, effect: Store) -> None:
+        options = effect.channel.options
+        self._tasks.start(self._append(effect, options.history_size, options.history_duration))
+
+    async def _append(self, effect: Store, size: int, duration: float) -> None:
+        await self._engine.append(
+            effect.channel.name,
+            effect.at,
+            effect.data,
+            size=size,
+            duration=duration or self._config.history_linger,
+        )

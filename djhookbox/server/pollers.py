@@ -1,0 +1,149 @@
+"""Channels that fetch their own messages (`polling` in section 7 of the reference).
+
+Each poller is one task that ends with its channel (D25). Nothing waits for it (D24), and a poll
+that fails publishes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from .core.hub import Hub
+from .core.model import Channel
+from .core.options import OptionError, Polling
+from .delivery import Delivery
+from .events import Events
+from .protocol import rtjp
+from .tasks import Tasks
+from .webhooks import Webhooks
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Longest answer that is read.
+MAX_ANSWER = 1_048_576
+MAX_PAUSE = 300.0
+
+
+class Pollers:
+    """Starts and stops the pollers of channels."""
+
+    def __init__(
+        self, hub: Hub, delivery: Delivery, webhooks: Webhooks, events: Events, tasks: Tasks
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._webhooks = webhooks
+        self._events = events
+        self._owner = tasks
+        self._tasks: dict[Channel, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        delivery.on_polling = self.changed
+
+    def changed(self, channel: Channel) -> None:
+        """Stop the poller of a channel, and start one if its options want it."""
+        task = self._tasks.pop(channel, None)
+        # A poller whose own answer changes the options goes on with them by itself.
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        if channel.options.polling.mode:
+            self._tasks[channel] = self._owner.start(self._poll(channel))
+
+    async def stop(self) -> None:
+        """Stop all pollers."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+
+    # ---- parts -----------------------------------------------------------
+
+    async def _poll(self, channel: Channel) -> None:
+        polling = channel.options.polling
+        failures = 0
+        while True:
+            try:
+                again = await self._once(channel, polling)
+                failures = 0
+            except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+                failures += 1
+                again = True
+                logger.warning("Polling %s for %r failed: %s", polling.url, channel.name, error)
+            if not again or self._tasks.get(channel) is not asyncio.current_task():
+                break
+            pause = (
+                min(2.0**failures, max(MAX_PAUSE, polling.interval))
+                if failures
+                else polling.interval
+            )
+            await asyncio.sleep(pause)
+        if self._tasks.get(channel) is asyncio.current_task():
+            del self._tasks[channel]
+
+    async def _once(self, channel: Channel, polling: Polling) -> bool:
+        """Fetch and publish; tell whether to go on."""
+        if polling.mode == "simple":
+            text = await self._fetch("GET", polling.url, None)
+            try:
+                payload = rtjp.loads(text)
+                rtjp.dumps(payload)
+            except ValueError:
+                payload = text.decode("utf-8", "replace")
+            self._publish(channel, payload, polling)
+            return True
+        form = {key: value for key, value in polling.form.items() if isinstance(value, str)}
+        if self._webhooks.config.webhook_secret:
+            form.setdefault("secret", self._webhooks.config.webhook_secret)
+        answer = rtjp.loads(await self._fetch("POST", polling.url, form))
+        if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
+            raise ValueError("the answer is not a list of success and an object")
+        options: dict[str, Any] = dict(answer[1])
+        self._publish(channel, options.pop("payload", None), polling)
+        if options:
+            try:
+                self._delivery.flush()
+                self._delivery.perform(self._hub.set_options(channel, options, time.time()))
+            except OptionError as error:
+                logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+        return polling.mode != "once"
+
+    def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
+        if self._hub.channels.get(channel.name) is not channel:
+            return
+        sender = polling.originator
+        delivered = self._delivery.perform(self._hub.publish(channel, payload, sender, time.time()))
+        self._events.add(
+            "publish",
+            channel_name=channel.name,
+            user=sender,
+            payload=payload,
+            source="poll",
+            delivered=delivered,
+        )
+
+    async def _fetch(self, method: str, url: str, form: dict[str, str] | None) -> bytes:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=30),
+                connector=aiohttp.TCPConnector(force_close=True),
+                trust_env=False,
+            )
+        body = None if form is None else urlencode(form).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        async with self._session.request(
+            method, url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            answer = b""
+            async for chunk in response.content.iter_chunked(65_536):
+                answer += chunk
+                if len(answer) > MAX_ANSWER:
+                    raise ValueError("the answer is too long")
+            return answer

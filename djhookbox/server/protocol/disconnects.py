@@ -1,0 +1,33 @@
+"""Why the server ends a connection, and what the client should do then.
+
+Codes of 4000 to 4499 mean "come back", 4500 to 4999 "stay away"; an abnormal end (1006) means
+"come back".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """A close code (RFC 6455, section 7.4) and a plain reason."""
+
+    code: int
+    reason: str
+
+
+NORMAL = Disconnect(1000, "")
+RESTART = Disconnect(1012, "The server restarts; come back")
+SESSION_CHANGED = Disconnect(4000, "The session has changed")
+TOO_SLOW = Disconnect(4001, "The connection does not read fast enough")
+NO_PONG = Disconnect(4002, "The connection does not answer")
+BY_SITE = Disconnect(4500, "Disconnected by the site")
+
+#: What the close of a lost TCP connection is recorded as; never sent (RFC 6455, section 7.1.5).
+ABNORMAL = Disconnect(1006, "The connection was lost")
+
+
+def is_valid_code(code: int) -> bool:
+    """Tell whether a code may be sent in a close frame by an application."""
+    return code in (1000, 1001, 1008, 1011, 1012, 1013) or 3000 <= code < 5000

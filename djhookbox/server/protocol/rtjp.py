@@ -1,0 +1,144 @@
+"""RTJP, the frames of Hookbox: lines of JSON, `[id, name, args]`, each ended by CR LF.
+
+The rules and the texts of the errors are those of section 2 of the protocol reference in
+`docs/protocol.rst`. Feed text, collect frames; nothing here ever raises into a transport.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+#: Any JSON value.
+JSON: TypeAlias = Any
+
+_INT64 = 1 << 63
+_END = "\r\n"
+
+#: One counter for all connections: a frame is serialised once and shared by its receivers, so
+#: ids cannot be consecutive on each connection. Clients only ask for a number.
+_ids = itertools.count(1)
+
+_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A well-formed frame from a client."""
+
+    id: int
+    name: str
+    args: dict[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class BadFrame:
+    """A line that is no frame; `id` is set where the line had one."""
+
+    id: int | None
+    problem: str
+    code: str = "malformed"
+
+
+class Parser:
+    """Cuts a text stream into frames.
+
+    Args:
+        limit: Longest frame in characters. A longer one is skipped up to its end, so that
+            memory stays bounded and the connection usable.
+
+    """
+
+    __slots__ = ("_limit", "_parts", "_size", "_skipping")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[str] | None = None  # None is cheaper than an empty list per connection
+        self._size = 0
+        self._skipping = False
+
+    def feed(self, text: str) -> Iterator[Frame | BadFrame]:
+        """Take what arrived and yield the frames that are complete with it."""
+        if self._parts is not None:
+            # Joining only when an end can be in sight keeps many tiny pieces linear.
+            self._parts.append(text)
+            self._size += len(text)
+            if "\n" not in text:
+                if self._size > self._limit:
+                    self._parts = [self._parts[-1][-1:]]  # a CR may be waiting for its LF
+                    self._size, self._skipping = 1, True
+                return
+            text, self._parts = "".join(self._parts), None
+        start = 0
+        while (end := text.find(_END, start)) >= 0:
+            line, start = text[start:end], end + 2
+            if self._skipping or len(line) > self._limit:
+                self._skipping = False
+                yield BadFrame(None, f"Frame too large (at most {self._limit} bytes)", "limit")
+            else:
+                yield parse_line(line)
+        rest = text[start:]
+        if rest:
+            if self._skipping or len(rest) > self._limit:
+                rest, self._skipping = rest[-1:], True
+            self._parts, self._size = [rest], len(rest)
+
+
+def parse_line(line: str) -> Frame | BadFrame:
+    """Check one line in the order of the reference and return what it is."""
+    try:
+        value = loads(line)
+    except ValueError:
+        return BadFrame(None, "Invalid json")
+    if not isinstance(value, list):
+        return BadFrame(None, "Invalid frame (not a list)")
+    first = value[0] if value else None
+    frame_id = first if isinstance(first, int) and -_INT64 <= first < _INT64 else None
+    if len(value) != 3:
+        return BadFrame(frame_id, "Invalid frame length")
+    _, name, args = value
+    if frame_id is None:
+        return BadFrame(None, "Invalid frame id (must be int)")
+    if not isinstance(name, str) or not name:
+        return BadFrame(frame_id, "Invalid frame name (must be string)")
+    if not isinstance(args, dict):
+        return BadFrame(frame_id, "Invalid frame keyword arguments (must be dictionary)")
+    return Frame(frame_id, name, args)
+
+
+def encode(name: str, args: Mapping[str, JSON]) -> bytes:
+    """Return a frame to clients as bytes: ASCII with escapes, as the original client needs it."""
+    return b"%s\r\n" % dumps([next(_ids), name, args]).encode("ascii")
+
+
+def _refuse_constant(text: str) -> JSON:
+    raise ValueError(f"{text} is not JSON")
+
+
+def loads(text: str | bytes) -> JSON:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: If it is not JSON (RFC 8259), also for NaN and for absurdly deep nesting.
+
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dumps(value: JSON) -> str:
+    """Return a value as JSON text in ASCII.
+
+    Raises:
+        ValueError: If it holds a number that JSON cannot express, or is nested too deeply.
+
+    """
+    try:
+        return _encoder.encode(value)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

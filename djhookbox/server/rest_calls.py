@@ -1,0 +1,473 @@
+"""What each call of the REST API does."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from .config import WEBHOOKS, ConfigError, ServerConfig
+from .connection import Connection
+from .core.effects import Effect
+from .core.hub import Hub
+from .core.model import Channel, User
+from .core.options import user_options
+from .delivery import Delivery
+from .departures import Departures
+from .events import Events
+from .lifecycle import Lifecycle
+from .metrics import Metrics
+from .names import check_name
+from .operations import Operations, parse_payload
+from .protocol import rtjp
+from .protocol.disconnects import BY_SITE, Disconnect, is_valid_code
+from .rechecks import Rechecks
+from .webhooks import Refusal, Webhooks
+
+Form = Mapping[str, str]
+#: Members of lists in answers.
+MAX_LISTED = 100
+
+
+class BadCall(ValueError):
+    """An argument is missing or wrong; the text names it."""
+
+
+class NoChannel(LookupError):
+    """The channel does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Channel {name} doesn't exist")
+
+
+class Calls:
+    """The calls by name."""
+
+    def __init__(
+        self,
+        *,
+        config: ServerConfig,
+        hub: Hub,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        operations: Operations,
+        departures: Departures,
+        webhooks: Webhooks,
+        events: Events,
+        rechecks: Rechecks,
+        metrics: Metrics,
+        engine_name: str,
+    ) -> None:
+        self.secrets = config.rest_secrets
+        self._config = config
+        self._hub = hub
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._operations = operations
+        self._departures = departures
+        self._webhooks = webhooks
+        self._events = events
+        self._rechecks = rechecks
+        self._metrics = metrics
+        self._engine_name = engine_name
+        names = (
+            "publish", "publish_multi", "message", "subscribe", "unsubscribe", "disconnect",
+            "create_channel", "destroy_channel", "get_channel_info", "set_channel_options",
+            "state_set_key", "state_delete_key", "get_user_info", "set_user_options",
+            "get_server_info", "set_config", "recheck", "list_channels", "list_connections",
+        )  # fmt: skip
+        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
+            name: getattr(self, f"_{name}") for name in names
+        }
+
+    # ---- publications ----------------------------------------------------
+
+    async def _publish(self, form: Form) -> dict[str, Any]:
+        name = self._channel_name(form)
+        payload = parse_payload(form.get("payload", "null"))
+        return {"delivered": await self._publish_to(name, payload, form)}
+
+    async def _publish_multi(self, form: Form) -> dict[str, Any]:
+        names = [name for name in form.get("channel_names", "").split(",") if name]
+        if not names:
+            raise BadCall("Missing channel_names")
+        payload = parse_payload(form.get("payload", "null"))
+        delivered = 0
+        for name in names:
+            if name in self._hub.channels:  # unknown ones are skipped (0.3.4)
+                delivered += await self._publish_to(name, payload, form)
+        return {"delivered": delivered}
+
+    async def _publish_to(self, name: str, payload: Any, form: Form) -> int:
+        user = form.get("originator")
+        options = _object(form, "options")
+        channel = self._hub.channels.get(name)
+        publication: object = None
+        if channel is None and options is not None:
+            # The site has decided. Without subscribers only a history is worth a channel.
+            if not options.get("history_size"):
+                return 0
+            channel = await self._lifecycle.create(name, options)
+        if channel is None or form.get("send_hook") == "1":
+            async with self._lifecycle.using(name) as channel:
+                if form.get("send_hook") == "1":
+                    hook = {
+                        "channel_name": name,
+                        "payload": rtjp.dumps(payload),
+                        "user": user or "",
+                    }
+                    reply = (await self._webhooks.call("publish", hook)).check()
+                    payload = reply.get("override_payload", payload)
+                    publication = reply.get("publication")
+                delivered = self._perform(self._hub.publish(channel, payload, user, time.time()))
+        else:
+            delivered = self._perform(self._hub.publish(channel, payload, user, time.time()))
+        self._metrics.messages_in += 1
+        if isinstance(publication, int):
+            self._events.add("delivered", publication=publication, delivered=delivered)
+        elif form.get("recorded") != "1":
+            fields = {"payload": payload, "source": "rest", "delivered": delivered}
+            self._events.add("publish", channel_name=name, user=user or "", **fields)
+        return delivered
+
+    async def _message(self, form: Form) -> dict[str, Any]:
+        sender, recipient = _needed(form, "sender_name"), _needed(form, "recipient_name")
+        payload = parse_payload(form.get("payload", "null"))
+        if recipient not in self._hub.users:
+            raise Refusal(f"User {recipient} doesn't exist")
+        effects, delivered = self._hub.message(sender, recipient, payload, time.time(), False)
+        self._perform(effects)
+        return {"delivered": delivered}
+
+    # ---- subscriptions and connections -----------------------------------
+
+    async def _subscribe(self, form: Form) -> dict[str, Any]:
+        name, user = self._channel_name(form), self._user(form, "name")
+        options = _object(form, "options")
+        if name in self._hub.channels or options is not None:
+            channel = await self._lifecycle.create(name, options or {})
+            self._subscribe_by_code(user, channel)
+        else:
+            async with self._lifecycle.using(name) as channel:
+                self._subscribe_by_code(user, channel)
+        return {}
+
+    def _subscribe_by_code(self, user: User, channel: Channel) -> None:
+        if self._hub.users.get(user.name) is not user:
+            raise Refusal(f"User {user.name} doesn't exist")
+        existing = channel.subscribers.get(user.name)
+        if existing is not None:
+            existing.by_code = True
+            return
+        self._delivery.flush()
+        self._perform(self._hub.subscribe(user, channel, None, time.time(), by_code=True))
+        self._report("subscribe", channel, user)
+
+    async def _unsubscribe(self, form: Form) -> dict[str, Any]:
+        name = self._channel_name(form)
+        user = self._user(form, "name")
+        channel = self._hub.channels.get(name)
+        if channel is None:
+            raise BadCall(f"Channel {name} doesn't exist")
+        if user.name in channel.subscribers:
+            self._delivery.flush()
+            reason = form.get("reason", "")
+            self._perform(self._hub.unsubscribe(user, channel, time.time(), reason))
+            self._report("unsubscribe", channel, user)
+        return {}
+
+    async def _disconnect(self, form: Form) -> dict[str, Any]:
+        named = {key: form[key] for key in ("name", "conn_id", "identity") if key in form}
+        if not named:
+            raise BadCall("Missing name, conn_id or identity")
+        code = _whole(form, "code", BY_SITE.code)
+        if not is_valid_code(code):
+            raise BadCall("code must be a close code from 3000 to 4999")
+        end = Disconnect(code, form.get("reason", BY_SITE.reason))
+        chosen = self._chosen(named)
+        for connection in chosen:
+            connection.close(end)
+        return {"disconnected": len(chosen)}
+
+    def _chosen(self, named: Mapping[str, str]) -> list[Connection]:
+        """Return the connections that everything given applies to."""
+        connections: list[Connection]
+        if "identity" in named:
+            connections = list(self._operations.by_identity.get(named["identity"], ()))
+        elif "name" in named:
+            user = self._hub.users.get(named["name"])
+            connections = [c for c in user.connections if isinstance(c, Connection)] if user else []
+        else:
+            connections = list(self._departures.connections)
+        return [
+            connection
+            for connection in connections
+            if named.get("conn_id", connection.id) == connection.id
+            and ("name" not in named or (connection.user and connection.user.name == named["name"]))
+        ]
+
+    async def _recheck(self, form: Form) -> dict[str, Any]:
+        patterns, users = _list(form, "patterns"), _list(form, "users")
+        if patterns is None:
+            raise BadCall("Missing patterns")
+        try:
+            compiled = [re.compile(pattern) for pattern in patterns]
+        except re.error as error:
+            raise BadCall(f"patterns: {error}") from None
+        channels, subscriptions = self._rechecks.begin(
+            compiled, None if users is None else set(users)
+        )
+        return {"channels": channels, "subscriptions": subscriptions}
+
+    # ---- channels --------------------------------------------------------
+
+    async def _create_channel(self, form: Form) -> dict[str, Any]:
+        name = self._channel_name(form)
+        if name in self._hub.channels:
+            raise Refusal(f"Channel {name} exists already")
+        options = _object(form, "options")
+        known = ("secret", "security_token", "channel_name", "options", "send_hook")
+        given = {**(options or {}), **_options(form, known)}
+        if form.get("send_hook") == "1":
+            reply = await self._webhooks.call("create_channel", {"channel_name": name})
+            given = {**reply.check(), **given}
+        await self._lifecycle.create(name, given)
+        return {}
+
+    async def _destroy_channel(self, form: Form) -> dict[str, Any]:
+        channel = self._channel(form)
+        if form.get("send_hook") == "1":
+            reply = await self._webhooks.call("destroy_channel", {"channel_name": channel.name})
+            reply.check()
+        self._delivery.flush()
+        self._perform(self._hub.destroy_channel(channel, time.time()))
+        return {}
+
+    async def _get_channel_info(self, form: Form) -> dict[str, Any]:
+        return self._hub.info(self._channel(form), time.time())
+
+    async def _set_channel_options(self, form: Form) -> dict[str, Any]:
+        channel = self._channel(form)
+        given = _options(form, ("secret", "security_token", "channel_name"))
+        self._delivery.flush()
+        self._perform(self._hub.set_options(channel, given, time.time()))
+        return {}
+
+    async def _state_set_key(self, form: Form) -> dict[str, Any]:
+        channel = self._channel(form)
+        key = _needed(form, "key")
+        value = _json(_needed(form, "val"), "val")
+        self._perform(self._hub.set_state(channel, {key: value}))
+        return {}
+
+    async def _state_delete_key(self, form: Form) -> dict[str, Any]:
+        channel = self._channel(form)
+        self._perform(self._hub.set_state(channel, {}, [_needed(form, "key")]))
+        return {}
+
+    # ---- looking ---------------------------------------------------------
+
+    async def _get_user_info(self, form: Form) -> dict[str, Any]:
+        user = self._user(form, "user_name")
+        options = {name: getattr(user.options, name) for name in user.options.__slots__}
+        return {
+            "name": user.name,
+            "connections": len(user.connections),
+            "channels": list(user.subscriptions),
+            "options": options,
+        }
+
+    async def _set_user_options(self, form: Form) -> dict[str, Any]:
+        user = self._user(form, "user_name")
+        present = {name: getattr(user.options, name) for name in user.options.__slots__}
+        given = _options(form, ("secret", "security_token", "user_name"))
+        for name in given:
+            if name not in present:
+                raise BadCall(f"Invalid keyword argument {name}")
+        user.options = user_options({**present, **given})
+        return {}
+
+    async def _get_server_info(self, form: Form) -> dict[str, Any]:
+        metrics, now = self._metrics, time.time()
+        rate_in, rate_out = metrics.rates()
+        p95 = metrics.webhook_percentile(0.95)
+        return {
+            "version": self._config.version,
+            "pid": os.getpid(),
+            "uptime": round(now - metrics.started, 3),
+            "engine": self._engine_name,
+            "connections": len(self._departures.connections),
+            "users": len(self._hub.users),
+            "channels": len(self._hub.channels),
+            "connections_total": metrics.connections_total,
+            "connections_refused": metrics.refused_total,
+            "connections_too_slow": metrics.dropped_slow,
+            "messages_in": metrics.messages_in,
+            "messages_out": metrics.messages_out,
+            "messages_in_per_second": round(rate_in, 2),
+            "messages_out_per_second": round(rate_out, 2),
+            "webhooks": {
+                "url": self._config.webhook_url,
+                "total": metrics.webhooks_total,
+                "failed": metrics.webhooks_failed,
+                "p95_ms": None if p95 is None else round(p95 * 1000, 1),
+            },
+            "events_dropped": metrics.events_dropped,
+        }
+
+    async def _list_channels(self, form: Form) -> dict[str, Any]:
+        prefix, limit = form.get("prefix", ""), _limit(form)
+        found = [c for c in self._hub.channels.values() if c.name.startswith(prefix)]
+        found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
+        return {
+            "total": len(found),
+            "channels": [
+                {
+                    "name": channel.name,
+                    "subscribers": len(channel.subscribers),
+                    "connections": len(channel.audience),
+                    "history": len(channel.history),
+                }
+                for channel in found[:limit]
+            ],
+        }
+
+    async def _list_connections(self, form: Form) -> dict[str, Any]:
+        found = [c for c in self._departures.connections if c.user is not None]
+        if name := form.get("name"):
+            found = [c for c in found if c.user is not None and c.user.name == name]
+        found.sort(key=lambda connection: -connection.since)
+        return {
+            "total": len(found),
+            "connections": [
+                {
+                    "conn_id": connection.id,
+                    "user": connection.user.name if connection.user else "",
+                    "transport": connection.transport,
+                    "remote_addr": connection.handshake.remote_addr,
+                    "since": connection.since,
+                    "channels": list(connection.user.subscriptions) if connection.user else [],
+                }
+                for connection in found[: _limit(form)]
+            ],
+        }
+
+    async def _set_config(self, form: Form) -> dict[str, Any]:
+        known = ("secret", "security_token")
+        values = {}
+        for name, text in form.items():
+            if name not in known:
+                values[name] = _json(text, name, "form key")
+        self._webhooks.config = changed_config(self._webhooks.config, values)
+        rest_secret = values.get("rest_secret")
+        if isinstance(rest_secret, str) and rest_secret:
+            self.secrets = (rest_secret,)
+        return {}
+
+    # ---- parts -----------------------------------------------------------
+
+    def _perform(self, effects: list[Effect]) -> int:
+        return self._delivery.perform(effects)
+
+    def _channel_name(self, form: Form) -> str:
+        name = _needed(form, "channel_name")
+        return check_name("channel_name", name, self._config.max_name_length)
+
+    def _channel(self, form: Form) -> Channel:
+        name = self._channel_name(form)
+        channel = self._hub.channels.get(name)
+        if channel is None:
+            raise NoChannel(name)
+        return channel
+
+    def _user(self, form: Form, field: str) -> User:
+        name = _needed(form, field)
+        user = self._hub.users.get(name)
+        if user is None:
+            raise BadCall(f"User {name} doesn't exist")
+        return user
+
+    def _report(self, event: str, channel: Channel, user: User) -> None:
+        fields = {"conn_id": "", "by": "rest", "reason": ""}
+        self._events.add(event, channel_name=channel.name, user=user.name, **fields)
+
+
+def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerConfig:
+    """Return a configuration with what set_config may change; other names are ignored.
+
+    Raises:
+        BadCall: For a value that is wrong.
+
+    """
+    parts = urlsplit(config.webhook_url)
+    host = values.get("cbhost", parts.hostname)
+    port = values.get("cbport", parts.port or (443 if parts.scheme == "https" else 80))
+    path = str(values.get("cbpath", parts.path)).rstrip("/")
+    paths = dict(config.webhook_paths)
+    for hook in WEBHOOKS:
+        if isinstance(values.get(f"cb_{hook}"), str):
+            paths[hook] = values[f"cb_{hook}"]
+    try:
+        return replace(
+            config,
+            webhook_url=f"{parts.scheme}://{host}:{port}{path}",
+            webhook_paths=paths,
+            single_url=values.get("cb_single_url", config.single_url) or "",
+            webhook_secret=values.get("webhook_secret", config.webhook_secret) or "",
+        )
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise BadCall(f"set_config: {error}") from None
+
+
+def _needed(form: Form, name: str) -> str:
+    value = form.get(name)
+    if not value:
+        raise BadCall("Missing 'val' argument" if name == "val" else f"Missing {name}")
+    return value
+
+
+def _json(text: str, name: str, what: str = "option") -> Any:
+    try:
+        value = rtjp.loads(text)
+        rtjp.dumps(value)
+    except ValueError:
+        quoted = f"'{name}'" if what == "form key" else name
+        raise BadCall(f"Invalid json value for {what} {quoted}") from None
+    return value
+
+
+def _options(form: Form, others: tuple[str, ...]) -> dict[str, Any]:
+    return {name: _json(text, name) for name, text in form.items() if name not in others}
+
+
+def _object(form: Form, name: str) -> dict[str, Any] | None:
+    if name not in form:
+        return None
+    value = _json(form[name], name)
+    if not isinstance(value, dict):
+        raise BadCall(f"{name} must be a JSON object")
+    return value
+
+
+def _list(form: Form, name: str) -> list[str] | None:
+    if name not in form:
+        return None
+    value = _json(form[name], name)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadCall(f"{name} must be a JSON list of strings")
+    return value
+
+
+def _whole(form: Form, name: str, default: int) -> int:
+    text = form.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise BadCall(f"{name} must be a whole number")
+    return int(text)
+
+
+def _limit(form: Form) -> int:
+    return min(MAX_LISTED, _whole(form, "limit", MAX_LISTED))

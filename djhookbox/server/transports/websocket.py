@@ -1,0 +1,141 @@
+"""The WebSocket transport: aiohttp speaks the protocol, this moves RTJP through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from ..connection import Connection, Packet
+from ..protocol import websocket
+from ..protocol.disconnects import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
+
+#: Seconds a client has to answer a close frame.
+CLOSE_SECONDS = 1.0
+#: A message may hold many frames; this bounds what is in memory at once.
+MIN_MESSAGE_SIZE = 4 * 1_048_576
+
+
+class WebSocketConnection(Connection):
+    """A client on a WebSocket.
+
+    Args:
+        transport: The socket's transport; frames are written to it ready made.
+        max_unsent: Bytes that may wait for a client that does not read.
+        kwargs: See `Connection`.
+
+    """
+
+    __slots__ = ("_heard", "_limit", "_shut", "_transport")
+
+    transport = "websocket"
+
+    def __init__(self, transport: asyncio.Transport, max_unsent: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._transport = transport
+        self._limit = max_unsent
+        self._shut = False
+        self._heard = True
+
+    def write(self, packet: Packet) -> None:
+        """Send bytes, unless the client is so slow that too much waits already."""
+        if self._shut:
+            return
+        transport = self._transport
+        if transport.get_write_buffer_size() > self._limit:
+            # Not at once: whoever writes is going through the channel's audience.
+            self._shut = True
+            asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
+            return
+        transport.write(packet.websocket)
+
+    def ping(self) -> bool:
+        """Send a ping; tell whether the client has been heard of since the last one."""
+        heard, self._heard = self._heard, False
+        if not self._shut:
+            self._transport.write(websocket.PING)
+        return heard
+
+    def _end(self, disconnect: Disconnect) -> None:
+        self._shut = True
+        if disconnect is ABNORMAL or self._transport.is_closing():
+            self._transport.abort()
+            return
+        self._transport.write(websocket.close(disconnect.code, disconnect.reason))
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+
+    async def serve(self, socket: web.WebSocketResponse) -> None:
+        """Read until the client has gone; the connection is closed after it."""
+        while True:
+            message = await socket.receive()
+            self._heard = True
+            if message.type is WSMsgType.TEXT:
+                await self.receive(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self._receive_binary(message.data)
+            elif message.type is WSMsgType.PING:
+                if not self._shut:
+                    self._transport.write(websocket.pong(message.data))
+            elif message.type is not WSMsgType.PONG:
+                break
+        self._finish(message)
+
+    async def _receive_binary(self, data: bytes) -> None:
+        # Boundaries mean nothing, but a character never spans two messages of a sane client;
+        # what is not UTF-8 becomes a line that is not JSON, and gets its ERROR (D07).
+        await self.receive(data.decode("utf-8", "replace"))
+
+    def _finish(self, message: WSMessage) -> None:
+        if message.type is WSMsgType.CLOSE:
+            code = message.data or 1000
+            self.lost(Disconnect(code, str(message.extra or "")[:120]))
+            if not self._shut:
+                self._shut = True
+                self._transport.write(websocket.close(NORMAL.code if code == 1005 else code))
+            self._transport.close()
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        elif message.type is WSMsgType.ERROR:
+            self.lost(Disconnect(1002, str(message.data)[:120]))
+            self._shut = True
+        else:
+            self.lost(ABNORMAL)
+            self._shut = True
+
+
+def upgrade_problem(request: web.Request) -> web.Response | None:
+    """Return the answer to a request that is no WebSocket handshake, None if it is one."""
+    if request.headers.get("Upgrade", "").lower().strip() != "websocket":
+        return web.Response(status=400, text="This address is for WebSocket connections.\n")
+    if request.headers.get("Sec-WebSocket-Version", "") not in ("13", "8"):
+        versions = {"Sec-WebSocket-Version": "13, 8"}  # RFC 6455, section 4.4
+        return web.Response(status=426, headers=versions, text="Unsupported version.\n")
+    return None
+
+
+async def serve(
+    request: web.Request,
+    make: Callable[[asyncio.Transport], WebSocketConnection],
+    max_frame_size: int,
+) -> web.StreamResponse:
+    """Answer a handshake that has been admitted and serve the connection to its end."""
+    problem = upgrade_problem(request)
+    if problem is not None:
+        return problem
+    socket = web.WebSocketResponse(
+        autoclose=False,
+        autoping=False,
+        compress=False,  # compressed frames could not be shared by all receivers
+        max_msg_size=max(MIN_MESSAGE_SIZE, 2 * max_frame_size),
+    )
+    await socket.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return socket
+    connection = make(transport)
+    try:
+        await connection.serve(socket)
+    finally:
+        connection.lost(ABNORMAL)
+    return socket
