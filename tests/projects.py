@@ -21,6 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).resolve().parent.parent
+
 #: Generous, for machines that do ten things at once; what is waited for usually comes at once.
 PATIENCE = 30.0
 
@@ -135,7 +137,10 @@ class Project:
     def environment(self, **more: str) -> dict[str, str]:
         """Return this process's environment without what belongs to the tests."""
         ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PYTHONWARNINGS", "HOOKBOX_TEST_DB")
-        return {k: v for k, v in os.environ.items() if k not in ours} | more
+        environment = {k: v for k, v in os.environ.items() if k not in ours}
+        if self.python == sys.executable:  # another Python has the package installed
+            environment["PYTHONPATH"] = str(ROOT)
+        return environment | more
 
     def manage(self, *arguments: str, **environment: str) -> str:
         """Run a management command to its end and return what it printed."""

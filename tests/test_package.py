@@ -1,0 +1,249 @@
+"""What is uploaded: it holds everything, and a newcomer who follows the README succeeds with it."""
+
+from __future__ import annotations
+
+import email
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from websockets.exceptions import InvalidStatus
+
+from .projects import PATIENCE, ROOT, Project, page, wait_for
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    result = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of sdist and wheel: the one in HOOKBOX_DIST, else built here."""
+    if given := os.environ.get("HOOKBOX_DIST"):
+        return ROOT / given
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (wheel,) = dist.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def in_wheel(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def in_sdist(dist: Path) -> set[str]:
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def package_files() -> set[str]:
+    """Return all that the packages consist of, as git knows it or else as it lies there."""
+    folders = ("djhookbox", "django_hookbox")
+    if (ROOT / ".git").exists():
+        names = run("git", "ls-files", *folders).splitlines()
+        return {name for name in names if (ROOT / name).exists()}
+    return {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(in_wheel: set[str]) -> None:
+    assert package_files() - in_wheel == set()
+    assert {name.partition("/")[0] for name in in_wheel if ".dist-info/" not in name} == {
+        "djhookbox",
+        "django_hookbox",
+    }
+    assert any(name.endswith("/licenses/LICENSE") for name in in_wheel)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "djhookbox/py.typed",
+        "djhookbox/migrations/0001_initial.py",
+        "djhookbox/static/djhookbox/hookbox.js",
+        "djhookbox/templates/",
+        "djhookbox/management/commands/runhookbox.py",
+        "djhookbox/server/app.py",
+        "django_hookbox/apps.py",
+    ],
+)
+def test_both_carry(in_wheel: set[str], in_sdist: set[str], part: str) -> None:
+    assert any(name.startswith(part) for name in in_wheel)
+    assert any(name.startswith(part) for name in in_sdist)
+
+
+def test_the_sdist_can_be_worked_with(in_sdist: set[str]) -> None:
+    """Distributions build and test from it."""
+    assert package_files() <= in_sdist
+    assert in_sdist >= {
+        "LICENSE", "README.rst", "CHANGELOG.rst", "Makefile", "tox.ini", "pyproject.toml",
+        "tests/settings.py", "tests/test_package.py", "docs/protocol.rst", "example/demo.py",
+    }  # fmt: skip
+
+
+def test_the_wheel_requires_what_the_design_says_and_no_more(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    required = {
+        re.split(r"[^\w-]", requirement)[0].lower()
+        for requirement in metadata.get_all("Requires-Dist", [])
+        if "extra ==" not in requirement
+    }
+    assert required == {"aiohttp", "django", "django-model-utils", "requests"}
+
+
+# ---- the README, followed literally -----------------------------------------------------------
+
+
+def quick_start() -> dict[str, list[str]]:
+    """Return the code blocks of the README's quick start, by language."""
+    section = (ROOT / "README.rst").read_text().split("\nQuick start\n")[1].split("\n====")[0]
+    blocks: dict[str, list[str]] = {}
+    pattern = re.compile(r"^( *)\.\. code-block:: (\S+)\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
+    for _indent, language, text in pattern.findall(section):
+        blocks.setdefault(language, []).append(textwrap.dedent(text).strip() + "\n")
+    return blocks
+
+
+def between_dots(block: str) -> str:
+    """Return the line that a block of the README adds after its `...`."""
+    return block.split("...\n")[1].splitlines()[0].strip()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Project]:
+    """A new project in an empty virtual environment, up to and including `runhookbox`."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    run(sys.executable, "-m", "venv", folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    run(folder / "venv" / "bin" / "django-admin", "startproject", "mysite", cwd=folder)
+    project = Project(folder / "mysite", str(python))
+
+    installed_apps, urlpatterns, _publish = quick_start()["python"]
+    settings = (project.folder / "mysite/settings.py").read_text()
+    apps = "INSTALLED_APPS = [\n"
+    project.write(
+        "mysite/settings.py",
+        settings.replace(apps, f"{apps}{between_dots(installed_apps)}\n'pages',\n") + project.ports,
+    )
+    urls = (project.folder / "mysite/urls.py").read_text()
+    project.write(
+        "mysite/urls.py",
+        urlpatterns.splitlines()[0]
+        + "\nfrom django.views.generic import TemplateView\n"
+        + urls.replace(
+            "urlpatterns = [\n",
+            f"urlpatterns = [\n{between_dots(urlpatterns)}\n"
+            "path('', TemplateView.as_view(template_name='home.html')),\n",
+        ),
+    )
+    project.write("pages/__init__.py", "")
+    project.write("pages/templates/home.html", quick_start()["html+django"][0])
+    try:
+        project.manage("migrate", "-v0")
+        project.manage(
+            "createsuperuser", "--noinput", "--username", "alice", "--email", "alice@example.com",
+            DJANGO_SUPERUSER_PASSWORD="correct horse",
+        )  # fmt: skip
+        project.run()
+        yield project
+    finally:
+        project.stop()
+
+
+def test_the_quick_start_has_six_lines_of_template() -> None:
+    (template,) = quick_start()["html+django"]
+    assert len(template.splitlines()) <= 6
+
+
+def test_nothing_else_has_to_be_installed_or_set(project: Project) -> None:
+    run(project.python, "-m", "pip", "check")
+    assert "no issues" in project.manage("check", "--fail-level", "WARNING")
+    assert "No changes detected" in project.manage("makemigrations", "--check", "--dry-run")
+
+
+def test_the_page_loads_the_client(project: Project) -> None:
+    home = requests.get(f"{project.origin}/", timeout=PATIENCE)
+    assert home.status_code == 200
+    (module,) = set(re.findall(r'"(/static/djhookbox/hookbox\.[\w.]*js)"', home.text))
+    script = requests.get(project.origin + module, timeout=PATIENCE)
+    assert script.status_code == 200
+    assert "export function connect" in script.text
+
+
+def test_it_works(project: Project) -> None:
+    cookies = project.log_in("alice", "correct horse")
+    with page(project.websocket, origin=project.origin, cookies=cookies) as alice:
+        assert alice.ask("CONNECT", cookie_string="")["name"] == "alice"
+
+        # "Nobody can read that channel yet: what no rule opens is closed."
+        refusal = alice.ask("SUBSCRIBE", channel_name="/news/today/")
+        assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+
+        project.manage(
+            "shell", "-c",
+            "from djhookbox.models import ChannelPolicy\n"
+            "ChannelPolicy.objects.create(name='news', pattern='/news/<slug:topic>/')",
+        )  # fmt: skip
+        wait_for(
+            lambda: alice.ask("SUBSCRIBE", channel_name="/news/today/")["frame"] == "SUBSCRIBE",
+            "the new policy to reach Django",
+        )
+        project.manage("shell", "-c", quick_start()["python"][2])
+        assert alice.receive("PUBLISH")["payload"] == {"text": "It works."}
+
+        # Strangers: an anonymous visitor, a page elsewhere, a request that proves no page.
+        with page(project.websocket, origin=project.origin) as stranger:
+            assert stranger.ask("CONNECT", cookie_string="")["name"].startswith(" _")
+            refusal = stranger.ask("SUBSCRIBE", channel_name="/news/today/")
+            assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+        with (
+            pytest.raises(InvalidStatus) as foreign,
+            page(project.websocket, origin="https://elsewhere.example", cookies=cookies),
+        ):
+            pass
+        assert foreign.value.response.status_code == 403
+        with page(project.websocket, origin=None, cookies=cookies) as unproven:
+            assert unproven.ask("CONNECT", cookie_string="")["name"].startswith(" _")
+
+
+def test_the_rest_api_and_the_webhooks_are_closed_to_strangers(project: Project) -> None:
+    call = f"http://127.0.0.1:{project.hookbox_port}/rest/publish"
+    form = {"channel_name": "/news/today/", "payload": "1", "secret": "guess"}
+    answer = requests.post(call, form, timeout=PATIENCE)
+    assert answer.json()[0] is False
+    webhook = requests.post(
+        f"{project.origin}/hookbox/connect",
+        {"action": "connect", "conn_id": "1", "secret": "guess"},
+        timeout=PATIENCE,
+    )
+    assert webhook.status_code == 403
