@@ -23,6 +23,43 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SETTINGS = """
+from pathlib import Path
+BASE_DIR = Path(__file__).resolve().parent
+SECRET_KEY = "x" * 50
+DEBUG = True
+ROOT_URLCONF = "urls"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3",
+                         "OPTIONS": {"timeout": 20}}}
+INSTALLED_APPS = [
+    "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
+    "django.contrib.messages", "django.contrib.sessions", "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True,
+    "OPTIONS": {"context_processors": [
+        "django.template.context_processors.request",
+        "django.contrib.auth.context_processors.auth",
+        "django.contrib.messages.context_processors.messages"]},
+}]
+STATIC_URL = "/static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+"""
+
+MANAGE = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
+
 #: Generous, for machines that do ten things at once; what is waited for usually comes at once.
 PATIENCE = 30.0
 
@@ -134,6 +171,21 @@ class Project:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
+    def write_site(self, apps: list[str], *, urls: str, settings: str = "") -> None:
+        """Write manage.py, settings and routes of a site with these apps."""
+        self.write("manage.py", MANAGE)
+        self.write("settings.py", f"{SETTINGS}\nINSTALLED_APPS += {apps!r}\n{settings}{self.ports}")
+        self.write("urls.py", urls)
+
+    def create_users(self, *names: str) -> None:
+        """Create superusers for `log_in`."""
+        self.manage(
+            "shell", "-c",
+            "from django.contrib.auth.models import User\n"
+            f"for name in {names!r}:\n"
+            "    User.objects.create_superuser(name, password='secret of ' + name)",
+        )  # fmt: skip
+
     def environment(self, **more: str) -> dict[str, str]:
         """Return this process's environment without what belongs to the tests."""
         ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PYTHONWARNINGS", "HOOKBOX_TEST_DB")
@@ -199,9 +251,9 @@ class Project:
                 process.wait()
         self._processes.clear()
 
-    def log_in(self, name: str, password: str) -> str:
-        """Log in at the admin and return the Cookie header of that session."""
-        login = f"{self.origin}/admin/login/"
+    def log_in(self, name: str, password: str = "", at: str = "") -> str:
+        """Log in at the admin, at another origin if given, and return the Cookie header."""
+        login = f"{at or self.origin}/admin/login/"
         with requests.Session() as browser:
             browser.trust_env = False
             browser.get(login, timeout=PATIENCE)
@@ -209,7 +261,7 @@ class Project:
                 login,
                 data={
                     "username": name,
-                    "password": password,
+                    "password": password or f"secret of {name}",
                     "csrfmiddlewaretoken": browser.cookies["csrftoken"],
                     "next": "/admin/",
                 },

@@ -12,35 +12,6 @@ from .projects import Page, Project, page, wait_for
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 SETTINGS = """
-from pathlib import Path
-BASE_DIR = Path(__file__).resolve().parent
-SECRET_KEY = 'x' * 50
-DEBUG = True
-ROOT_URLCONF = 'urls'
-DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3',
-                         'OPTIONS': {'timeout': 20}}}
-INSTALLED_APPS = [
-    'django.contrib.admin', 'django.contrib.auth', 'django.contrib.contenttypes',
-    'django.contrib.messages', 'django.contrib.sessions', 'django.contrib.staticfiles',
-    'stuff',
-    'django_hookbox',
-]
-MIDDLEWARE = [
-    'django.contrib.sessions.middleware.SessionMiddleware',
-    'django.middleware.common.CommonMiddleware',
-    'django.middleware.csrf.CsrfViewMiddleware',
-    'django.contrib.auth.middleware.AuthenticationMiddleware',
-    'django.contrib.messages.middleware.MessageMiddleware',
-]
-TEMPLATES = [{
-    'BACKEND': 'django.template.backends.django.DjangoTemplates', 'APP_DIRS': True,
-    'OPTIONS': {'context_processors': [
-        'django.template.context_processors.request',
-        'django.contrib.auth.context_processors.auth',
-        'django.contrib.messages.context_processors.messages']},
-}]
-STATIC_URL = '/static/'
-DEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'
 HOOKBOX_WEBHOOK_SECRET = 'webhook secret of 2011'
 HOOKBOX_REST_SECRET = 'rest secret of 2011'
 """
@@ -91,13 +62,6 @@ signals['unsubscribe'].connect(on_unsubscribe)
 signals['disconnect'].connect(on_disconnect)
 """
 
-MANAGE = """
-import os, sys
-os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'
-from django.core.management import execute_from_command_line
-execute_from_command_line(sys.argv)
-"""
-
 PUBLISH = """
 import djhookbox
 djhookbox.publish('/some-channel/', {'data': 'some-data'})
@@ -111,25 +75,17 @@ except djhookbox.HookboxError as error:
     print('HookboxError:', error)
 """
 
-USERS = """
-from django.contrib.auth.models import User
-for name in ('alice', 'bob', 'mallory'):
-    User.objects.create_superuser(name, password='secret of ' + name)
-"""
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project of 2011 with its two processes running."""
     project = Project(tmp_path_factory.mktemp("project"))
-    project.write("settings.py", SETTINGS + project.ports)
-    project.write("urls.py", URLS)
-    project.write("manage.py", MANAGE)
+    project.write_site(["stuff", "django_hookbox"], urls=URLS, settings=SETTINGS)
     project.write("stuff/__init__.py", "")
     project.write("stuff/models.py", MODELS)
     try:
         project.manage("migrate", "-v0")
-        project.manage("shell", "-c", USERS)
+        project.create_users("alice", "bob", "mallory")
         project.run()
         yield project
     finally:
@@ -138,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def alice(project: Project) -> Iterator[Page]:
-    cookies = project.log_in("alice", "secret of alice")
+    cookies = project.log_in("alice")
     with page(project.websocket, origin=project.origin, cookies=cookies) as client:
         assert client.ask("CONNECT", cookie_string="")["name"] == "alice"
         yield client
@@ -173,7 +129,7 @@ def test_publish_raises_hookbox_error(project: Project) -> None:
 
 
 def test_receivers_hear_of_everything(project: Project) -> None:
-    cookies = project.log_in("bob", "secret of bob")
+    cookies = project.log_in("bob")
     with page(project.websocket, origin=project.origin, cookies=cookies) as client:
         client.ask("CONNECT", cookie_string="")
         client.ask("SUBSCRIBE", channel_name="/some-channel/")
@@ -187,7 +143,7 @@ def test_receivers_hear_of_everything(project: Project) -> None:
 
 
 def test_a_receiver_that_raises_refuses(project: Project) -> None:
-    cookies = project.log_in("mallory", "secret of mallory")
+    cookies = project.log_in("mallory")
     with page(project.websocket, origin=project.origin, cookies=cookies) as client:
         refusal = client.ask("CONNECT", cookie_string="")
         # DEBUG is on: the browser reads what the receiver said, as it did in 2011.
