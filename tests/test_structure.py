@@ -229,3 +229,12 @@ def test_the_browser_client_needs_no_third_party() -> None:
 def test_modules_stay_readable(name: str) -> None:
     lines = len(modules()[name].read_text().splitlines())
     assert lines <= LONGEST, f"{name} has {lines} lines; find the part that wants its own module"
+
+
+def test_the_readme_lists_every_setting_and_no_other() -> None:
+    pattern = re.compile(r"HOOKBOX_[A-Z][A-Z_]*[A-Z]")
+    known = set(pattern.findall((PACKAGE / "conf.py").read_text()))
+    table = (ROOT / "README.rst").read_text().split("\nSettings\n====")[1].split("\n====\n")[0]
+    rows = {name for name in known if f"\n``{name}``  " in table}
+    assert rows == known
+    assert set(pattern.findall((ROOT / "README.rst").read_text())) == known
