@@ -47,7 +47,7 @@ test: $(VENV)/.tox
 	exec $(BIN)/tox run $(TOX_FLAGS) -e "$$envs" $(if $(ARGS),-- $(ARGS))
 
 bench: $(VENV)/.bench
-	@exec $(BIN)/python -m bench $(ARGS)
+	@exec $(BIN)/python -m bench.run $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
