@@ -68,7 +68,13 @@ class Server:
             config, self._hub, self._delivery, self._lifecycle, self._webhooks, self._events
         )
         self._departures = Departures(
-            self._hub, self._delivery, self._operations, self._webhooks, self._events, self._tasks
+            self._hub,
+            self._delivery,
+            self._operations,
+            self._lifecycle,
+            self._webhooks,
+            self._events,
+            self._tasks,
         )
         self._pollers = Pollers(
             self._hub, self._delivery, self._webhooks, self._events, self._tasks

@@ -16,6 +16,7 @@ from .core.hub import Hub
 from .core.model import Channel, User
 from .delivery import Delivery
 from .events import Events
+from .lifecycle import Lifecycle
 from .operations import Operations
 from .protocol.disconnects import Disconnect
 from .tasks import Tasks
@@ -32,6 +33,7 @@ class Departures:
         hub: Hub,
         delivery: Delivery,
         operations: Operations,
+        lifecycle: Lifecycle,
         webhooks: Webhooks,
         events: Events,
         tasks: Tasks,
@@ -39,6 +41,7 @@ class Departures:
         self._hub = hub
         self._delivery = delivery
         self._by_identity = operations.by_identity
+        self._lifecycle = lifecycle
         self._webhooks = webhooks
         self._events = events
         self._tasks = tasks
@@ -57,6 +60,9 @@ class Departures:
         if connection.identity:
             self._forget_identity(connection)
         self._delivery.flush()
+        told = [] if self.stopping else list(user.subscriptions.values())
+        for channel in told:
+            self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
         effects, left = self._hub.detach(connection, time.time())
         self._delivery.perform(effects)
         self._events.add(
@@ -80,16 +86,22 @@ class Departures:
                     by="disconnect",
                     reason=disconnect.reason,
                 )
-        if not self.stopping and (left or not user.connections):
-            asked = [channel for channel in left if channel.options.asks("unsubscribe")]
-            self._tasks.start(self._tell(connection, user, asked, not user.connections))
+        if not self.stopping and (told or not user.connections):
+            self._tasks.start(self._tell(connection, user, told, left))
 
     async def _tell(
-        self, connection: Connection, user: User, left: Sequence[Channel], last: bool
+        self,
+        connection: Connection,
+        user: User,
+        pinned: Sequence[Channel],
+        left: Sequence[Channel],
     ) -> None:
-        for channel in left:
-            form = {"channel_name": channel.name, "user": user.name}
-            await self._call("unsubscribe", form, connection)
+        last = not user.connections
+        for channel in pinned:
+            if channel in left and channel.options.asks("unsubscribe"):
+                form = {"channel_name": channel.name, "user": user.name}
+                await self._call("unsubscribe", form, connection)
+            await self._lifecycle.release(channel)
         if last:
             await self._call("disconnect", {"name": user.name}, connection)
 

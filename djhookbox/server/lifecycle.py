@@ -82,7 +82,17 @@ class Lifecycle:
                     channel = await self.create(name, reply.check())
             yield channel
         finally:
-            self._unpin(name)
+            if self._unpinned(name):
+                self._tasks.start(self._destroy(self._hub.channels[name]))
+
+    def pin(self, channel: Channel) -> None:
+        """Keep a channel from being destroyed until `release`."""
+        self._pins[channel.name] += 1
+
+    async def release(self, channel: Channel) -> None:
+        """Let go of a channel; whoever does it last waits until it is destroyed, if it is due."""
+        if self._unpinned(channel.name):
+            await self._destroy(channel)
 
     async def create(self, name: str, options: Mapping[str, Any]) -> Channel:
         """Create a channel with decided options, or return the one that exists.
@@ -120,14 +130,16 @@ class Lifecycle:
 
     # ---- parts -----------------------------------------------------------
 
-    def _unpin(self, name: str) -> None:
+    def _unpinned(self, name: str) -> bool:
+        """Let go of a channel; tell whether it is to be destroyed now."""
         self._pins[name] -= 1
-        if not self._pins[name]:
-            del self._pins[name]
-            channel = self._hub.channels.get(name)
-            if name in self._due and channel is not None and not channel.subscribers:
-                self._tasks.start(self._destroy(channel))
-            self._due.discard(name)
+        if self._pins[name]:
+            return False
+        del self._pins[name]
+        due = name in self._due
+        self._due.discard(name)
+        channel = self._hub.channels.get(name)
+        return due and channel is not None and not channel.subscribers
 
     def _emptied(self, channel: Channel) -> None:
         if self._pins[channel.name]:

@@ -66,6 +66,7 @@ class Pollers:
     async def _poll(self, channel: Channel) -> None:
         polling = channel.options.polling
         failures = 0
+        await asyncio.sleep(polling.interval)
         while True:
             try:
                 again = await self._once(channel, polling)

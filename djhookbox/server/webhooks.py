@@ -171,12 +171,7 @@ class Webhooks:
         started = time.monotonic()
         self._metrics.webhooks_total += 1
         try:
-            try:
-                return await self._post(hook, body, headers)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A kept-alive connection that the site closed just now: the call did not get
-                # through, and a decision may be asked for twice.
-                return await self._post(hook, body, {**headers, "Connection": "close"})
+            return await self._post(hook, body, headers)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             self._failed(hook, str(error) or type(error).__name__, error)
             raise WebhookFailed from None

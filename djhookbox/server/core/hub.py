@@ -177,9 +177,7 @@ class Hub:
         effects: list[Effect] = []
         for name, value in given.items():
             if name not in ("polling", "history", "state"):
-                # true counts as a whole number in checks, and must not stay one.
-                kind = type(getattr(channel.options, name))
-                setattr(channel.options, name, kind(value))
+                setattr(channel.options, name, value)
         if "history" in given:
             channel.history.clear()
             for kind, data in given["history"]:
@@ -189,9 +187,11 @@ class Hub:
             channel.options.polling = polling
             effects.append(PollingChanged(channel))
         if "state" in given:
+            updates = _changed(channel.state, given["state"])
             deletes = [key for key in channel.state if key not in given["state"]]
             channel.state = dict(given["state"])
-            effects.append(self._state_update(channel, channel.state, deletes))
+            # Sent even if nothing changed, as in the original.
+            effects.append(self._state_update(channel, updates, deletes))
         self._watching.discard(channel)
         if channel.options.server_presenceful:
             self._watching.add(channel)
@@ -338,14 +338,7 @@ class Hub:
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
     ) -> list[Effect]:
         """Change keys of a channel's state; what stays equal is not sent."""
-        changed = {
-            key: value
-            for key, value in updates.items()
-            # 1 == True to Python, but not to a browser.
-            if key not in channel.state
-            or channel.state[key] != value
-            or type(channel.state[key]) is not type(value)
-        }
+        changed = _changed(channel.state, updates)
         gone = [key for key in deletes if key in channel.state]
         if not changed and not gone:
             return []
@@ -390,3 +383,12 @@ class Hub:
             if name in channel.options.server_user_presence:
                 effects += self.set_state(channel, {name: there})
         return effects
+
+
+def _changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in updates.items()
+        # 1 == True to Python, but not to a browser.
+        if key not in state or state[key] != value or type(state[key]) is not type(value)
+    }
