@@ -246,6 +246,8 @@ def disconnect(
     """
     if user is None and connection is None:
         raise TypeError("disconnect() needs a user or a connection")
+    if user is not None and not name_of(user):
+        raise ValueError("an anonymous user has no name: give the name of its connections")
     return client.disconnect(
         user=None if user is None else name_of(user),
         connection=connection,

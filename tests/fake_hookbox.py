@@ -86,6 +86,9 @@ class FakeHookbox:
                 fake.sockets.append(request)
                 super().process_request(request, client_address)
 
+            def handle_error(self, request: object, client_address: object) -> None:
+                pass  # clients that did not wait for the answer
+
         self.sockets: list = []
         self.server = Server(("127.0.0.1", port), Handler)
         self.port: int = self.server.server_address[1]
