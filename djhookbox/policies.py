@@ -135,6 +135,19 @@ def compile_pattern(text: str) -> Pattern:
     return Pattern(text, regex, matcher, converters)
 
 
+def reach(text: str) -> str:
+    """Return a regular expression for all that a policy of this pattern may decide about."""
+    try:
+        return compile_pattern(text).regex
+    except PatternError:
+        return re.escape(prefix(text)) + ".*"  # as `Rule.covers` has it
+
+
+def prefix(text: str) -> str:
+    """Return what a pattern, perhaps a malformed one, surely begins with."""
+    return text.partition("<")[0]
+
+
 def _literal(text: str) -> str:
     for bracket in "<>":
         if bracket in text:
@@ -233,7 +246,7 @@ class Rule:
     def covers(self, channel: str) -> bool:
         """Return whether this rule decides about a channel."""
         if self.pattern is None:
-            return channel.startswith(self.text.partition("<")[0])
+            return channel.startswith(prefix(self.text))
         return self.pattern.match(channel) is not None
 
     def admits(self, audience: str, who: UserFacts, channel: str) -> bool:

@@ -1,0 +1,252 @@
+"""Who a connection belongs to: names of visitors, identities, connect tokens.
+
+An identity is a text that Django gives the server when a connection is accepted and gets back
+with every later webhook of that connection. It says what the connection's rights hang on:
+a session (by the hash of its key, never the key), a token (with a hash that changes with the
+password), or nothing, for anonymous visitors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.translation import gettext as _
+
+from .conf import settings
+
+if TYPE_CHECKING:
+    from .decisions import User
+
+#: Begins the names of anonymous visitors; no account of that form may connect.
+ANONYMOUS_PREFIX = " _"
+
+#: The identity of anonymous visitors.
+ANONYMOUS = "anonymous"
+
+#: The code of refusals that signing in again would help.
+EXPIRED = "session_expired"
+
+_TOKEN_SALT = "djhookbox.token"  # noqa: S105 - a salt is no secret
+_ANONYMOUS_SALT = "djhookbox.anonymous"
+
+
+class IdentityError(Exception):
+    """Somebody cannot be let in; the text says why.
+
+    Attributes:
+        code: `refused`, or `session_expired` where signing in again would help.
+
+    """
+
+    def __init__(self, reason: str, code: str = "refused") -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who connects: the user, the name that others see, the identity."""
+
+    user: User
+    name: str
+    identity: str
+
+
+# ---- what pages and clients are given --------------------------------------
+
+
+def connect_token(user: User) -> str:
+    """Return a token with which a client without cookies connects as this user.
+
+    It is valid for `HOOKBOX_TOKEN_MAX_AGE` seconds (60), to connect once and at once; hand it
+    to the client in the body of an answer and let it be sent in CONNECT, never in a URL. The
+    connection lives on after it has expired, until the password changes or the account goes.
+
+    Raises:
+        ValueError: The user has no account, or it is not active.
+
+    """
+    if not user.is_authenticated or not user.is_active:
+        raise ValueError("Only an active account can be given a connect token.")
+    return signing.dumps([str(user.pk), _credential(user)], salt=_TOKEN_SALT)
+
+
+def issue_anonymous_id() -> str:
+    """Return a signed id that gives an anonymous visitor a name of their own.
+
+    It grants nothing; the signature only keeps visitors from taking each other's names.
+    """
+    return signing.Signer(salt=_ANONYMOUS_SALT).sign(secrets.token_urlsafe(9))
+
+
+def read_anonymous_id(token: str) -> str | None:
+    """Return the name that a signed id stands for, or None if it is not ours."""
+    try:
+        return ANONYMOUS_PREFIX + signing.Signer(salt=_ANONYMOUS_SALT).unsign(token)
+    except signing.BadSignature:
+        return None
+
+
+# ---- identities ------------------------------------------------------------
+
+
+def session_identity(session_key: str) -> str:
+    """Return the identity of connections that hang on a session."""
+    return "session:" + hashlib.sha256(b"djhookbox.session" + session_key.encode()).hexdigest()
+
+
+def token_identity(user: User) -> str:
+    """Return the identity of connections that hang on a user's password."""
+    return f"token:{user.pk}:{_credential(user)}"
+
+
+def _credential(user: User) -> str:
+    get_hash = getattr(user, "get_session_auth_hash", None)
+    return _credentials([get_hash() if get_hash else ""])[0]
+
+
+def _credentials(hashes: Iterable[str]) -> list[str]:
+    return [salted_hmac(_TOKEN_SALT, text).hexdigest()[:16] for text in hashes]
+
+
+def _holds(user: User, credential: str) -> bool:
+    """Tell whether a credential fits the user's password of now."""
+    hashes = [_credential(user)]
+    # While SECRET_KEY is being rotated the hashes made with the old keys count as well.
+    fallbacks = getattr(user, "get_session_auth_fallback_hash", None)
+    if fallbacks is not None:
+        hashes += _credentials(fallbacks())
+    return any(constant_time_compare(credential, known) for known in hashes)
+
+
+# ---- connecting --------------------------------------------------------------
+
+
+def identify(request: HttpRequest, token: str = "", expected: str = "") -> Visitor:
+    """Return who connects.
+
+    A user's token comes before the cookie, since whoever sends one means it; the signed id of
+    an anonymous visitor only counts where there is no session.
+
+    Raises:
+        IdentityError: Not as this user, or not at all.
+
+    """
+    user = _request_user(request)
+    anonymous_name = read_anonymous_id(token) if token else None
+    if token and anonymous_name is None:
+        user = _token_user(token)
+        visitor = Visitor(user, user.get_username(), token_identity(user))
+    elif user.is_authenticated and user.is_active:
+        key = _session_key(request)
+        # A site may know its users without a session, by a proxy's header for example.
+        identity = session_identity(key) if key else token_identity(user)
+        visitor = Visitor(user, user.get_username(), identity)
+    elif not settings.anonymous:
+        raise IdentityError(_("Only signed-in users may connect."))
+    else:
+        name = anonymous_name or ANONYMOUS_PREFIX + secrets.token_urlsafe(9)
+        visitor = Visitor(_nobody(), name, ANONYMOUS)
+    if visitor.identity != ANONYMOUS:
+        _require_usable(visitor.name)
+    if expected and expected != visitor.name:
+        raise IdentityError(_("You are not signed in as the same user any more."), EXPIRED)
+    return visitor
+
+
+def _require_usable(name: str) -> None:
+    if name.startswith(ANONYMOUS_PREFIX):
+        # Else an account could take the name of a visitor who is connected.
+        raise IdentityError(_("This user name is reserved for anonymous visitors."))
+    if not name or len(name) > settings.max_name_length:
+        raise IdentityError(_("This user name is too long, or empty."))
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise IdentityError(_("This user name has control characters."))
+
+
+def _token_user(token: str) -> Any:
+    try:
+        pk, credential = signing.loads(token, salt=_TOKEN_SALT, max_age=settings.token_max_age)
+    except (signing.BadSignature, ValueError, TypeError) as error:
+        raise IdentityError(
+            _("The connect token is not valid, or has expired."), EXPIRED
+        ) from error
+    user = _account(pk, str(credential))
+    if user is None:
+        raise IdentityError(_("The connect token is not valid any more."), EXPIRED)
+    return user
+
+
+def _account(pk: str, credential: str) -> Any | None:
+    """Return the active account of a key whose password has not changed."""
+    model = get_user_model()
+    try:
+        user = model._default_manager.get(pk=pk)
+    except (model.DoesNotExist, ValueError, TypeError, ValidationError):
+        return None
+    return user if user.is_active and _holds(user, credential) else None
+
+
+# ---- later webhooks ------------------------------------------------------------
+
+
+def verify(request: HttpRequest, identity: str, name: str) -> User | None:
+    """Return the user behind a webhook of a connection, or None if the session has ended.
+
+    Args:
+        request: The webhook, with the cookies of the connection.
+        identity: What Django gave the connection; empty from the genuine server.
+        name: The name that Django gave the user; empty where the server does not send it.
+
+    """
+    if identity == ANONYMOUS:
+        return _nobody()
+    if identity.startswith("token:"):
+        pk, _separator, credential = identity.removeprefix("token:").rpartition(":")
+        user = _account(pk, credential)
+        return user if user is not None and user.get_username() == name else None
+    user = _request_user(request)
+    if identity:
+        key = _session_key(request) if user.is_authenticated else None
+        same = key is not None and constant_time_compare(session_identity(key), identity)
+        return user if same and user.is_active and user.get_username() == name else None
+    if not name or user.get_username() == name:
+        return user
+    # The genuine server says only the name; no account has one like this.
+    return user if not user.is_authenticated and name.startswith(ANONYMOUS_PREFIX) else None
+
+
+def by_name(name: str) -> User:
+    """Return the account of a name, or an anonymous user; for those who are leaving."""
+    if name and not name.startswith(ANONYMOUS_PREFIX):
+        model = get_user_model()
+        user = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+        if user is not None and user.get_username() == name:
+            return user
+    return _nobody()
+
+
+def _nobody() -> User:
+    from django.contrib.auth.models import AnonymousUser
+
+    return AnonymousUser()
+
+
+def _request_user(request: HttpRequest) -> Any:
+    return getattr(request, "user", None) or _nobody()
+
+
+def _session_key(request: HttpRequest) -> str | None:
+    """Return the key of the session, which must have been loaded: it is None if it is gone."""
+    session = getattr(request, "session", None)
+    return getattr(session, "session_key", None)

@@ -1,0 +1,245 @@
+"""Webhook forms as typed values."""
+
+from __future__ import annotations
+
+import ast
+import ipaddress
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+#: Longest channel or user name: what the log's columns hold.
+NAME_LENGTH = 255
+CONNECTION_LENGTH = 64
+TOKEN_LENGTH = 2048
+
+#: Python 2 notation longer than this is kept as the text it is.
+_LITERAL_LENGTH = 262_144
+
+
+class MalformedCall(ValueError):
+    """A webhook that is not what a Hookbox server sends; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A webhook, as far as its action uses it; what the server did not send is empty.
+
+    Attributes:
+        ours: Whether the embedded server sent it, and not the genuine Hookbox.
+        user: The name of the user whose connection caused it.
+        identity: What Django gave the connection when it was accepted.
+        client: What a connecting browser says of itself: transport, user agent, origin.
+
+    """
+
+    action: str
+    ours: bool
+    connection: str = ""
+    user: str = ""
+    identity: str = ""
+    channel: str = ""
+    payload: object = None
+    token: str = ""
+    expected_user: str = ""
+    recipient: str = ""
+    ip: str | None = None
+    client: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[object, ...] = ()
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
+    """Read a webhook's form.
+
+    Raises:
+        MalformedCall: A field is missing, or is not what it should be.
+
+    """
+    if form.get("action") != action:
+        raise MalformedCall(_("This address takes the action “%(name)s”.") % {"name": action})
+    fields: dict[str, Any] = {
+        "connection": _name(form, "conn_id", limit=CONNECTION_LENGTH, needed=False),
+        "user": _name(form, "user", needed=False),
+        "identity": _name(form, "identity", needed=False),
+    }
+    read = _READERS.get(action)
+    if read is not None:
+        fields.update(read(form, ours))
+    return Call(action, ours, **fields)
+
+
+# ---- fields ----------------------------------------------------------------
+
+
+def _name(
+    form: Mapping[str, str], field: str, *, limit: int = NAME_LENGTH, needed: bool = True
+) -> str:
+    value = form.get(field, "")
+    if not value:
+        if needed:
+            raise MalformedCall(_("“%(field)s” is missing.") % {"field": field})
+        return ""
+    if len(value) > limit:
+        raise MalformedCall(
+            _("“%(field)s” is longer than %(limit)d characters.") % {"field": field, "limit": limit}
+        )
+    if has_control_characters(value):
+        raise MalformedCall(_("“%(field)s” has control characters.") % {"field": field})
+    return value
+
+
+def has_control_characters(text: str) -> bool:
+    """Tell whether a text has characters that no name has, such as NUL or a line break."""
+    return not text.isprintable() and any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
+    )
+
+
+def _json(form: Mapping[str, str], field: str, default: str | None = None) -> object:
+    text = form.get(field, default)
+    if text is None:
+        raise MalformedCall(_("“%(field)s” is missing.") % {"field": field})
+    try:
+        return strict_json(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedCall(_("“%(field)s” is not JSON.") % {"field": field}) from error
+
+
+def strict_json(text: str) -> object:
+    """Read JSON, without the NaN and Infinity that Python also takes and writes.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
+
+
+def _payload(form: Mapping[str, str], ours: bool) -> object:
+    if ours:
+        return _json(form, "payload")
+    text = form.get("payload")
+    if text is None:
+        raise MalformedCall(_("“%(field)s” is missing.") % {"field": "payload"})
+    try:
+        return strict_json(text)
+    except (ValueError, RecursionError):
+        return python2_value(text)
+
+
+def python2_value(text: str) -> object:
+    """Read what Hookbox 0.3.3 sends in place of JSON: `str()` of a value of Python 2.
+
+    Strings come bare there, everything inside lists and dicts as `repr()` wrote it. What
+    cannot be read as a literal is taken as such a bare string; nothing is ever evaluated.
+    """
+    if len(text) > _LITERAL_LENGTH:
+        return text
+    try:
+        value = ast.literal_eval(text)
+        # Sets, bytes and infinities are no JSON, and so cannot have been meant.
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return text
+
+
+def ip_address(text: str) -> str | None:
+    """Return an address in its usual spelling, or None if it is none."""
+    try:
+        return str(ipaddress.ip_address(text.strip().partition("%")[0]))
+    except ValueError:
+        return None
+
+
+# ---- actions ---------------------------------------------------------------
+
+
+def _connect(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    return {
+        "payload": _json(form, "payload", "null"),
+        "token": _name(form, "token", limit=TOKEN_LENGTH, needed=False),
+        "expected_user": _name(form, "expected_user", needed=False),
+        "ip": ip_address(form.get("remote_addr", "")),
+        "client": {name: form.get(name, "") for name in ("transport", "user_agent", "origin")},
+    }
+
+
+def _disconnect(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    return {"user": _name(form, "name")}
+
+
+def _channel(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    return {"channel": _name(form, "channel_name")}
+
+
+def _channel_of_user(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    return {"channel": _name(form, "channel_name"), "user": _name(form, "user")}
+
+
+def _publish(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    # 0.3.3 does not say who publishes; only the cookie does.
+    user = _name(form, "user", needed=ours)
+    return {
+        "channel": _name(form, "channel_name"),
+        "payload": _payload(form, ours),
+        "user": user or _name(form, "originator", needed=False),
+    }
+
+
+def _message(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    return {
+        "user": _name(form, "sender"),
+        "recipient": _name(form, "recipient"),
+        "payload": _json(form, "payload", "null"),
+    }
+
+
+def _events(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    events = _json(form, "events")
+    if not isinstance(events, list):
+        raise MalformedCall(_("“%(field)s” is not a list.") % {"field": "events"})
+    return {"events": tuple(events)}
+
+
+def _recheck(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    channels = _json(form, "channels")
+    if not isinstance(channels, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in channels.values()
+    ):
+        raise MalformedCall(
+            _("“%(field)s” is not an object of lists of names.") % {"field": "channels"}
+        )
+    return {"channels": {name: tuple(names) for name, names in channels.items()}}
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, str], bool], dict[str, object]]] = {
+    "connect": _connect,
+    "disconnect": _disconnect,
+    "create_channel": _channel,
+    "destroy_channel": _channel,
+    "subscribe": _channel_of_user,
+    "unsubscribe": _channel_of_user,
+    "publish": _publish,
+    "message": _message,
+    "events": _events,
+    "recheck": _recheck,
+}

@@ -1,0 +1,280 @@
+"""What follows from a change in the database: caches dropped, rights ended, the server told.
+
+All of it after commit. The calls of one transaction are put together, so that editing many
+rows costs few calls, and a process that does not run costs one refused connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from importlib import import_module
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_out
+from django.db import models, transaction
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+from django.http import HttpRequest
+from django.utils import timezone
+
+from .exceptions import HookboxError
+from .identity import session_identity
+from .models import ChannelPolicy
+from .policies import Audience, reach
+from .rules import cache
+
+logger = logging.getLogger("djhookbox")
+
+#: Close codes: come back once as the same user; stay away.
+SESSION_CHANGED, ACCOUNT_GONE = 4000, 4501
+
+#: More users than this are not named one by one: all subscriptions are asked for again.
+_MANY_USERS = 1000
+
+_USER = get_user_model()
+_CONCRETE = {field.name for field in _USER._meta.concrete_fields}
+
+#: The fields of users that rights hang on.
+_WATCHED = tuple(
+    name
+    for name in ("password", "is_active", "is_staff", "is_superuser", _USER.USERNAME_FIELD)
+    if name in _CONCRETE
+)
+
+
+class Notice:
+    """What the server is told once a transaction is committed."""
+
+    def __init__(self) -> None:
+        self.patterns: set[str] = set()
+        self.users: set[str] = set()
+        #: By kind (`user` or `identity`) and value: close code and reason.
+        self.departures: dict[tuple[str, str], tuple[int, str]] = {}
+
+    @classmethod
+    def after_commit(cls, using: str | None) -> Notice:
+        """Return the notice of the transaction, or of the savepoint, that is open now."""
+        connection = transaction.get_connection(using)
+        savepoints = set(connection.savepoint_ids)
+        for known, func, *_rest in reversed(connection.run_on_commit):
+            # Not one of another savepoint, which may yet be rolled back without this one.
+            if known == savepoints and isinstance(func, cls):
+                return func
+        return cls()
+
+    def book(self, using: str | None) -> None:
+        """Have the server told after commit, at once if no transaction is open."""
+        waiting = transaction.get_connection(using).run_on_commit
+        if not any(func is self for _savepoints, func, *_rest in waiting):
+            transaction.on_commit(self, using=using, robust=True)
+
+    def __call__(self) -> None:
+        """Tell the server."""
+        from . import client
+
+        try:
+            for (kind, value), (code, reason) in self.departures.items():
+                client.disconnect(**{kind: value}, code=code, reason=reason)  # type: ignore[arg-type]
+            if self.patterns:
+                client.recheck(sorted(self.patterns))
+            if len(self.users) > _MANY_USERS:
+                client.recheck([".*"])
+            elif self.users:
+                client.recheck([".*"], users=sorted(self.users))
+        except HookboxError as error:
+            # Nobody is connected to a process that does not run, and the edit stands anyway.
+            logger.warning("Hookbox could not be told of a change: %s", error)
+
+
+def _depart(using: str | None, kind: str, value: str, code: int, reason: str) -> None:
+    notice = Notice.after_commit(using)
+    if notice.departures.get((kind, value), (0, ""))[0] < code:  # gone outweighs changed
+        notice.departures[kind, value] = (code, reason)
+    notice.book(using)
+
+
+def _recheck(using: str | None, *, patterns: Iterable[str] = (), users: Iterable[str] = ()) -> None:
+    notice = Notice.after_commit(using)
+    notice.patterns.update(reach(pattern) for pattern in patterns)
+    notice.users.update(users)
+    if notice.patterns or notice.users:
+        notice.book(using)
+
+
+# ---- policies ----------------------------------------------------------------
+
+
+def remember_pattern(sender: type[ChannelPolicy], **kwargs: Any) -> None:
+    """Note the pattern that an edit replaces: its channels are to be asked about too."""
+    policy: ChannelPolicy = kwargs["instance"]
+    rows = ChannelPolicy.objects.using(kwargs["using"]).filter(pk=policy.pk)
+    known = [] if policy.pk is None else list(rows.values_list("pattern", flat=True))
+    policy._hookbox_patterns = known  # type: ignore[attr-defined]
+
+
+def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
+    """Drop the rules and have live channels rechecked after a policy was saved or deleted."""
+    policy: ChannelPolicy = kwargs["instance"]
+    cache.changed(kwargs["using"])
+    patterns = {policy.pattern, *getattr(policy, "_hookbox_patterns", ())}
+    _recheck(kwargs["using"], patterns=patterns)
+
+
+def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
+    """Do the same when the groups of a policy change."""
+    if not kwargs["action"].startswith("post_"):
+        return
+    cache.changed(kwargs["using"])
+    if isinstance(kwargs["instance"], ChannelPolicy):
+        _recheck(kwargs["using"], patterns=[kwargs["instance"].pattern])
+
+
+def _patterns_of(using: str | None, *audiences: Audience) -> list[str]:
+    """Return the patterns of the policies whose readers are one of these."""
+    policies = ChannelPolicy.objects.using(using).enabled()
+    return list(policies.filter(subscribe_audience__in=audiences).values_list("pattern", flat=True))
+
+
+# ---- users -------------------------------------------------------------------
+
+
+def remember_user(sender: type[models.Model], **kwargs: Any) -> None:
+    """Note what a save may change about a user's rights."""
+    user, update_fields = kwargs["instance"], kwargs["update_fields"]
+    watched = [name for name in _WATCHED if update_fields is None or name in update_fields]
+    before = None
+    # A login saves last_login alone: no reason for another query.
+    if watched and user.pk is not None and not user._state.adding and not kwargs["raw"]:
+        rows = _USER._base_manager.using(kwargs["using"]).filter(pk=user.pk)
+        before = rows.values(*watched).first()
+    user._hookbox_before = before
+
+
+def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
+    """End the rights that a saved user has no more."""
+    user, using = kwargs["instance"], kwargs["using"]
+    before: dict[str, Any] | None = getattr(user, "_hookbox_before", None)
+    if not before:
+        return
+    user._hookbox_before = None
+    changed = {name for name, value in before.items() if getattr(user, name) != value}
+    if not changed:
+        return
+    name = str(before.get(_USER.USERNAME_FIELD, user.get_username()))
+    if "is_active" in changed and not user.is_active:
+        _depart(using, "user", name, ACCOUNT_GONE, "account deactivated")
+    elif changed & {"password", _USER.USERNAME_FIELD}:
+        _depart(using, "user", name, SESSION_CHANGED, "password or name changed")
+    elif changed & {"is_staff", "is_superuser"}:
+        _recheck(using, users=[name])
+
+
+def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
+    """Close the connections of an account that is gone."""
+    name = kwargs["instance"].get_username()
+    _depart(kwargs["using"], "user", name, ACCOUNT_GONE, "account deleted")
+
+
+def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
+    """Ask again for the subscriptions of users whose groups or permissions change."""
+    action, instance, using = kwargs["action"], kwargs["instance"], kwargs["using"]
+    if isinstance(instance, _USER):
+        if action.startswith("post_"):
+            _recheck(using, users=[instance.get_username()])
+        return
+    # The other side: group.user_set.add(…). What is being cleared must be read beforehand.
+    users = _USER._base_manager.using(using)
+    if action in ("post_add", "post_remove"):
+        found = users.filter(pk__in=kwargs["pk_set"])
+    elif action == "pre_clear":
+        found = users.filter(**{_name_of_relation(sender): instance})
+    else:
+        return
+    _recheck(using, users=found.values_list(_USER.USERNAME_FIELD, flat=True))
+
+
+def _name_of_relation(through: type[models.Model]) -> str:
+    return next(
+        field.name for field in _USER._meta.many_to_many if field.remote_field.through is through
+    )
+
+
+def group_permissions_changed(sender: type[models.Model], **kwargs: Any) -> None:
+    """Ask again where a permission opens channels, when groups win or lose permissions."""
+    if kwargs["action"].startswith("post_"):
+        using = kwargs["using"]
+        _recheck(using, patterns=_patterns_of(using, Audience.PERMISSION))
+
+
+def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
+    """Ask again where groups or permissions open channels, when a group goes."""
+    using = kwargs["using"]
+    cache.changed(using)
+    _recheck(using, patterns=_patterns_of(using, Audience.GROUPS, Audience.PERMISSION))
+
+
+# ---- sessions ----------------------------------------------------------------
+
+
+def session_deleted(sender: type[models.Model], **kwargs: Any) -> None:
+    """Close the connections of a session that is deleted: by logout, by a new key, by hand."""
+    session: Any = kwargs["instance"]
+    # Clearing out thousands of expired or anonymous sessions concerns no connection.
+    if session.expire_date > timezone.now() and SESSION_KEY in session.get_decoded():
+        _end_session(kwargs["using"], session.session_key)
+
+
+def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+    """Close the connections of a session that is logged out and has no row to be deleted."""
+    session: Any = getattr(request, "session", None)
+    if user is None or session is None or not session.session_key:
+        return
+    if _model_of(type(session)) not in _SESSION_MODELS:
+        _end_session(None, session.session_key)
+
+
+def _end_session(using: str | None, key: str) -> None:
+    _depart(using, "identity", session_identity(key), SESSION_CHANGED, "session ended")
+
+
+def _model_of(store: Any) -> Any | None:
+    """Return the model that sessions of a store are kept in, if it keeps them in the database."""
+    get_model_class = getattr(store, "get_model_class", None)
+    return get_model_class() if get_model_class is not None else None
+
+
+def _session_models() -> Collection[Any]:
+    if not apps.is_installed("django.contrib.sessions"):
+        return ()
+    model = _model_of(import_module(django_settings.SESSION_ENGINE).SessionStore)
+    return () if model is None else (model,)
+
+
+_SESSION_MODELS = _session_models()
+
+
+# ---- connecting them -----------------------------------------------------------
+
+pre_save.connect(remember_pattern, sender=ChannelPolicy)
+post_save.connect(policy_changed, sender=ChannelPolicy)
+post_delete.connect(policy_changed, sender=ChannelPolicy)
+m2m_changed.connect(policy_groups_changed, sender=ChannelPolicy.groups.through)
+
+for _model in apps.get_models():
+    if issubclass(_model, _USER):  # proxies send signals of their own
+        pre_save.connect(remember_user, sender=_model)
+        post_save.connect(user_changed, sender=_model)
+        post_delete.connect(user_deleted, sender=_model)
+for _relation in ("groups", "user_permissions"):
+    if hasattr(_USER, _relation):
+        m2m_changed.connect(memberships_changed, sender=getattr(_USER, _relation).through)
+m2m_changed.connect(group_permissions_changed, sender=Group.permissions.through)
+pre_delete.connect(group_deleted, sender=Group)
+
+for _model in _SESSION_MODELS:
+    post_delete.connect(session_deleted, sender=_model)
+user_logged_out.connect(logged_out)
