@@ -1,0 +1,71 @@
+"""The baseline: a bare aiohttp server that writes one prebuilt frame to every connection.
+
+It knows no users, channels, limits or backpressure: this is what aiohttp and the event loop
+themselves cost. `POST /publish` sends its body to all WebSocket connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import struct
+
+from aiohttp import web
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop
+
+connections: set[asyncio.WriteTransport] = set()
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return an unmasked WebSocket text message in one frame (RFC 6455, section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return struct.pack("!BB", 0x81, length) + payload
+    if length < 65_536:
+        return struct.pack("!BBH", 0x81, 126, length) + payload
+    return struct.pack("!BBQ", 0x81, 127, length) + payload
+
+
+async def websocket(request: web.Request) -> web.WebSocketResponse:
+    """Keep a connection until it ends."""
+    response = web.WebSocketResponse()
+    await response.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return response
+    connections.add(transport)
+    try:
+        async for _ in response:
+            pass
+    finally:
+        connections.discard(transport)
+    return response
+
+
+async def publish(request: web.Request) -> web.Response:
+    """Write the body, framed once, to each connection's transport."""
+    frame = text_frame(await request.read())
+    for transport in connections:
+        transport.write(frame)
+    return web.Response(text="ok")
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    app = web.Application()
+    app.router.add_get("/ws", websocket)
+    app.router.add_post("/publish", publish)
+    web.run_app(
+        app, host="127.0.0.1", port=port, access_log=None, print=None, loop=new_event_loop()
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,453 @@
+"""The load generator: thousands of WebSocket subscribers and a few publishers in one process.
+
+Raw non-blocking sockets and epoll, the handshake written by hand, no WebSocket or JSON parsing:
+received bytes are only scanned for the end of an RTJP frame, so that this process is never the
+bottleneck. It takes one JSON command a line on stdin and answers each with one on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+ORIGIN = "http://bench.example"
+CHANNEL = "/bench/"
+#: What ends each publication. The bracket keeps a length in a WebSocket header, which may
+#: hold any two bytes, from being counted.
+END = b"]\r\n"
+#: Sent times are fixed in width, so that each publication has the same size.
+EPOCH = 10**18
+STAMP = re.compile(rb'"t": ?(\d{19})')
+OPTIONS = '{"moderated": false}'
+#: How many connections' publications are timed.
+SAMPLED = 50
+READ = select.EPOLLIN | select.EPOLLRDHUP
+HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+#: Seconds without any progress after which what is missing counts as lost.
+PATIENCE = 5.0
+
+
+class LoadError(Exception):
+    """The server under test did something else than expected."""
+
+
+def cpu_time(pid: int) -> float:
+    """Return the user and system time of a process, dead threads included, in seconds.
+
+    The process's CPU clock, which is what /proc/<pid>/stat rounds to hundredths.
+    """
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def masked(text: str) -> bytes:
+    """Return a text message as clients send it; a mask of zeros leaves the text as it is."""
+    data = text.encode()
+    if len(data) < 126:
+        return struct.pack("!BBI", 0x81, 0x80 | len(data), 0) + data
+    return struct.pack("!BBHI", 0x81, 0x80 | 126, len(data), 0) + data
+
+
+def cookie(number: int, size: int = 500) -> str:
+    """Return a Cookie header's value of exactly that size, of its own user and session."""
+    value = f"sessionid=s{number:031d}; user=user{number:06d}; csrftoken="
+    return value + f"{number:x}-".ljust(size - len(value), "c")
+
+
+class Publication:
+    """How one publication is asked for; only the time it is sent differs."""
+
+    def __init__(self, kind: str, secret: str, size: int) -> None:
+        head, tail = '{"t": ', ', "x": "'
+        tail += "x" * (size - len(head) - 19 - len(tail) - 2) + '"}'
+        if kind == "hookbox":
+            path = "/rest/publish"
+            head = (
+                f"secret={quote(secret)}&channel_name={quote(CHANNEL, safe='')}&recorded=1"
+                f"&options={quote(OPTIONS)}&payload={quote(head)}"
+            )
+            tail = quote(tail)
+            media_type = "application/x-www-form-urlencoded"
+        else:
+            # The frame that our server makes of it, so that all three send the same bytes.
+            path = "/publish"
+            head = f'[1, "PUBLISH", {{"channel_name": "{CHANNEL}", "payload": {head}'
+            tail += ', "datetime": "2026-01-01T00:00:00.000Z", "user": null}]\r\n'
+            media_type = "text/plain"
+        length = len(head) + 19 + len(tail)
+        self._before = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\n"
+            f"Content-Length: {length}\r\n\r\n{head}"
+        ).encode()
+        self._after = tail.encode()
+
+    def request(self) -> bytes:
+        """Return the request, to be sent now."""
+        return b"%b%d%b" % (self._before, EPOCH + time.monotonic_ns(), self._after)
+
+
+class Publisher:
+    """One keep-alive HTTP connection, one request at a time."""
+
+    def __init__(self, port: int, kind: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.busy = False
+        self._kind = kind
+        self._buffer = b""
+
+    def send(self, request: bytes) -> None:
+        self.busy = True
+        if self.socket.send(request) != len(request):
+            raise LoadError("a request did not fit into the socket's buffer")
+
+    def receive(self) -> bool:
+        """Read what is there; tell whether the answer is complete."""
+        data = self.socket.recv(65_536)
+        if not data:
+            raise LoadError("the server closed a publisher's connection")
+        self._buffer += data
+        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return False
+        match = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if match is None or len(body) < int(match[1]):
+            return False
+        if b" 200 " not in head[:16] or (self._kind == "hookbox" and not body.startswith(b"[true")):
+            raise LoadError(f"publish was answered {head[:60]!r} {body[:200]!r}")
+        self._buffer = b""
+        self.busy = False
+        return True
+
+
+class Load:
+    """All subscribers of one server, and what they have received."""
+
+    def __init__(self, kind: str, port: int, pid: int, secret: str) -> None:
+        self.kind, self.port, self.pid, self.secret = kind, port, pid, secret
+        self.received = 0
+        self.latencies: list[int] = []
+        self._epoll = select.epoll()
+        # Publishers have a set of their own, looked at between slices of the subscribers, so
+        # that a publisher never waits until thousands of subscribers have been read.
+        self._publisher_epoll = select.epoll()
+        self._epoll.register(self._publisher_epoll.fileno(), select.EPOLLIN)
+        self._publishers: dict[int, Publisher] = {}
+        self._sockets: dict[int, socket.socket] = {}
+        self._stuck: dict[int, socket.socket] = {}
+        self._stuck_closed: list[float] = []
+        self._pending: dict[int, bytes] = {}  # connecting: what came so far
+        self._tails: dict[int, bytes] = {}  # sampled: the unfinished frame
+        self._carry: dict[int, bytes] = {}  # ended within END: the last bytes
+        self._opened = 0
+        self._buffer = bytearray(262_144)
+        self._view = memoryview(self._buffer)[2:]
+
+    # ---- connecting
+
+    def connect(self, count: int, stuck: int = 0) -> dict[str, Any]:
+        """Open subscribers, the last of which will stop reading as soon as they are subscribed."""
+        first_stuck = self._opened + count
+        last = first_stuck + stuck
+        while self._opened < last or self._pending:
+            # Waves, as the backlog of the listener and the webhooks in flight are bounded.
+            while self._opened < last and len(self._pending) < 100:
+                self._open(
+                    self._opened,
+                    stuck=self._opened >= first_stuck,
+                    # Spread evenly: a server reaches its subscribers one after the other.
+                    sampled=self._opened % max(count // SAMPLED, 1) == 0,
+                )
+                self._opened += 1
+            if not self._turn(30.0):
+                raise LoadError(f"{len(self._pending)} connections got no answer in 30 s")
+        return {"connections": len(self._sockets) + len(self._stuck)}
+
+    def _open(self, number: int, *, stuck: bool, sampled: bool) -> None:
+        sock = socket.socket()
+        if stuck:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", self.port))
+        sock.setblocking(False)
+        sock.send(
+            (
+                "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                f"Sec-WebSocket-Version: 13\r\nOrigin: {ORIGIN}\r\n"
+                "User-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\n"
+                f"Cookie: {cookie(number)}\r\n\r\n"
+            ).encode()
+        )
+        fd = sock.fileno()
+        self._pending[fd] = b""
+        (self._stuck if stuck else self._sockets)[fd] = sock
+        if sampled and not stuck:
+            self._tails[fd] = b""
+        self._epoll.register(fd, READ)
+
+    def _continue_connecting(self, fd: int) -> None:
+        sock = self._sockets.get(fd) or self._stuck[fd]
+        data = sock.recv(65_536)
+        if not data:
+            raise LoadError(f"closed while connecting, after {self._pending[fd][-200:]!r}")
+        before = self._pending[fd]
+        now = self._pending[fd] = before + data
+        upgraded = b"\r\n\r\n" in now
+        if upgraded and b"\r\n\r\n" not in before:
+            if not now.startswith(b"HTTP/1.1 101"):
+                raise LoadError(f"the handshake was answered {now[:200]!r}")
+            if self.kind == "hookbox":
+                sock.send(
+                    masked('[1,"CONNECT",{"cookie_string":""}]\r\n')
+                    + masked(f'[2,"SUBSCRIBE",{{"channel_name":"{CHANNEL}"}}]\r\n')
+                )
+        if b'"ERROR"' in now:
+            raise LoadError(f"subscribing was answered {now[-300:]!r}")
+        if upgraded and (self.kind != "hookbox" or b'"SUBSCRIBE"' in now):
+            del self._pending[fd]
+            if fd in self._stuck:
+                self._epoll.modify(fd, HANGUP)
+
+    # ---- receiving
+
+    def _turn(self, timeout: float) -> bool:
+        """Handle what has come; tell whether there was anything."""
+        answers = self._publisher_epoll.poll(0)
+        for fd, _ in answers:
+            self._publishers[fd].receive()
+        ready = self._epoll.poll(0 if answers else timeout, 64)
+        for fd, events in ready:
+            if fd in self._pending:
+                self._continue_connecting(fd)
+            elif fd in self._sockets:
+                self._receive(fd)
+            elif fd in self._stuck and events & HANGUP:
+                self._stuck_closed.append(time.monotonic())
+                self._epoll.unregister(fd)
+                self._stuck.pop(fd).close()
+        return bool(ready or answers)
+
+    def _receive(self, fd: int) -> None:
+        size = self._sockets[fd].recv_into(self._view)
+        if not size:
+            raise LoadError("the server closed a subscriber's connection")
+        buffer, start, end = self._buffer, 2, size + 2
+        if fd in self._carry:
+            carry = self._carry.pop(fd)
+            start -= len(carry)
+            buffer[start:2] = carry
+        self.received += buffer.count(END, start, end)
+        if buffer[end - 1] != 10:
+            self._carry[fd] = bytes(buffer[max(start, end - 2) : end])
+        # Control frames come between messages, each of which ends in a line feed.
+        if buffer[2] == 0x89:
+            self._pong(fd, bytes(buffer[2:end]))
+        elif (at := buffer.find(b"\r\n\x89", start, end)) >= 0:
+            self._pong(fd, bytes(buffer[at + 2 : end]))
+        if fd in self._tails:
+            now = time.monotonic_ns()
+            data = self._tails[fd] + buffer[2:end]
+            complete, _, self._tails[fd] = data.rpartition(b"\r\n")
+            for match in STAMP.finditer(complete):
+                self.latencies.append(now - (int(match[1]) - EPOCH))
+
+    def _pong(self, fd: int, ping: bytes) -> None:
+        payload = ping[2 : 2 + ping[1]] if len(ping) > 1 and ping[1] < 126 else b""
+        self._sockets[fd].send(struct.pack("!BBI", 0x8A, 0x80 | len(payload), 0) + payload)
+
+    def _await(self, done: Callable[[], bool]) -> bool:
+        """Receive until it is done, or until nothing has come for a while."""
+        seen, since = self.received, time.monotonic()
+        while not done():
+            self._turn(0.2)
+            now = time.monotonic()
+            if self.received != seen:
+                seen, since = self.received, now
+            elif now - since > PATIENCE:
+                return False
+        return True
+
+    # ---- measuring
+
+    def _publish_on(self, count: int) -> list[Publisher]:
+        publishers = [Publisher(self.port, self.kind) for _ in range(count)]
+        for publisher in publishers:
+            fd = publisher.socket.fileno()
+            self._publishers[fd] = publisher
+            self._publisher_epoll.register(fd, select.EPOLLIN)
+        return publishers
+
+    def _stop_publishing(self) -> None:
+        for fd, publisher in self._publishers.items():
+            self._publisher_epoll.unregister(fd)
+            publisher.socket.close()
+        self._publishers.clear()
+
+    def _measure(self, publications: Callable[[], Iterator[int]]) -> dict[str, Any]:
+        """Run a generator that publishes and yields how many it has; count, time and weigh."""
+        self.received, self.latencies = 0, []
+        published = 0
+        server, own, wall = cpu_time(self.pid), time.process_time(), time.monotonic()
+        for count in publications():
+            published = count
+        # Until everything has come, or what is missing can only be lost.
+        expected = published * len(self._sockets)
+        complete = self._await(lambda: self.received >= expected)
+        wall = time.monotonic() - wall - (0 if complete else PATIENCE)
+        own, server = time.process_time() - own, cpu_time(self.pid) - server
+        self._stop_publishing()
+        latencies = sorted(self.latencies) or [0]
+        return {
+            "published": published,
+            "expected": expected,
+            "received": self.received,
+            "cpu": server,
+            "seconds": wall,
+            "load": own / wall,
+            "p50": latencies[len(latencies) // 2] / 1e9,
+            "p99": latencies[len(latencies) * 99 // 100] / 1e9,
+        }
+
+    def fanout(self, messages: int, size: int, seconds: float) -> dict[str, Any]:
+        """Publish one message after the other, each when all have the one before.
+
+        At least one message, and no more after so many seconds.
+        """
+        publication = Publication(self.kind, self.secret, size)
+
+        def one_in_flight() -> Iterator[int]:
+            (publisher,) = self._publish_on(1)
+            end = time.monotonic() + seconds
+            for number in range(1, messages + 1):
+                if number > 1 and time.monotonic() > end:
+                    return
+                publisher.send(publication.request())
+                expected = number * len(self._sockets)
+                if not self._await(lambda: not publisher.busy and self.received >= expected):  # noqa: B023
+                    raise LoadError(f"{expected - self.received} deliveries did not come")
+                yield number
+
+        return self._measure(one_in_flight)
+
+    def burst(self, seconds: float, publishers: int, size: int) -> dict[str, Any]:
+        """Publish as fast as answered, on several connections at once."""
+        publication = Publication(self.kind, self.secret, size)
+
+        def as_fast_as_answered() -> Iterator[int]:
+            published, end = 0, time.monotonic() + seconds
+            senders = self._publish_on(publishers)
+            while time.monotonic() < end:
+                for sender in senders:
+                    if not sender.busy:
+                        sender.send(publication.request())
+                        published += 1
+                self._turn(0.2)
+            yield published
+            if not self._await(lambda: not any(sender.busy for sender in senders)):
+                raise LoadError("a publish was not answered")
+
+        return self._measure(as_fast_as_answered)
+
+    def paced(self, seconds: float, rate: float, size: int, bound: int) -> dict[str, Any]:
+        """Publish at a steady rate, while the stuck subscribers read nothing.
+
+        Says how long after `bound` bytes had been published to them each stuck one was closed.
+        """
+        publication = Publication(self.kind, self.secret, size)
+        self._stuck_closed = []
+        stuck = len(self._stuck)
+        exceeded = 0.0
+
+        def steadily() -> Iterator[int]:
+            nonlocal exceeded
+            begin = time.monotonic()
+            (publisher,) = self._publish_on(1)
+            for number in range(1, int(seconds * rate) + 1):
+                while publisher.busy or time.monotonic() < begin + number / rate:
+                    wait = begin + number / rate - time.monotonic()
+                    self._turn(min(max(wait, 0.0), 0.2) if not publisher.busy else 0.2)
+                publisher.send(publication.request())
+                if not exceeded and number * size > bound:
+                    exceeded = time.monotonic()
+                yield number
+
+        with open(f"/proc/{self.pid}/clear_refs", "w") as refs:
+            refs.write("5")  # begin the peak anew
+        before = memory(self.pid)["VmRSS"]
+        result = self._measure(steadily)
+        result["grown"] = memory(self.pid)["VmHWM"] - before
+        result["stuck"] = stuck
+        result["closed_after"] = [closed - exceeded for closed in self._stuck_closed]
+        return result
+
+    def settle(self, seconds: float) -> dict[str, Any]:
+        """Wait while the server does what it still has to do."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._turn(0.2)
+        return {}
+
+    def serve(self) -> None:
+        """Carry out commands; in between, answer pings."""
+        self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
+        commands: dict[str, Callable[..., dict[str, Any]]] = {
+            "connect": self.connect,
+            "fanout": self.fanout,
+            "burst": self.burst,
+            "paced": self.paced,
+            "settle": self.settle,
+        }
+        while True:
+            self._turn(1.0)
+            if not select.select([sys.stdin], [], [], 0)[0]:
+                continue
+            line = sys.stdin.readline()
+            if not line:
+                return
+            # Level-triggered: while a command runs, its own line must not wake the loop.
+            name, arguments = json.loads(line)
+            try:
+                answer = commands[name](**arguments)
+            except (LoadError, OSError) as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), flush=True)
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Return the Vm… lines of a process's status, in bytes."""
+    with open(f"/proc/{pid}/status") as status:
+        rows = (line.split() for line in status if line.startswith("Vm"))
+        return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
+
+
+def main() -> None:
+    """Generate load until stdin ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=["hookbox", "baseline", "channels"], required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--pid", type=int, required=True)
+    parser.add_argument("--secret", default="")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    Load(options.kind, options.port, options.pid, options.secret).serve()
+
+
+if __name__ == "__main__":
+    main()

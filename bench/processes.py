@@ -1,0 +1,133 @@
+"""The processes of a run: servers under test, their load generators, the site that says yes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+SECRET = "bench-rest-secret"
+#: What is measured, in the order of the table's columns.
+KINDS = ("hookbox", "baseline", "channels")
+
+
+class BenchError(Exception):
+    """A measurement could not be made."""
+
+
+def channels_installed() -> bool:
+    """Tell whether Django Channels and Daphne are here to compare with."""
+    return all(importlib.util.find_spec(name) for name in ("channels", "daphne"))
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on right now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def own_cpu(index: int) -> set[int]:
+    """Return the processor for servers (0) or for everything else (1), if there are two."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        return set(cpus)
+    return {cpus[0]} if index == 0 else set(cpus[1:])
+
+
+@contextlib.contextmanager
+def python(
+    *arguments: str, cpu: int, port: int = 0, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `python -m …` on its processor while the block runs; wait until its port answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments], text=True, start_new_session=True, **options
+    )
+    try:
+        os.sched_setaffinity(process.pid, own_cpu(cpu))
+        deadline = time.monotonic() + 30
+        while port:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{arguments[0]} did not start")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+
+class Target:
+    """A server under test and its load generator."""
+
+    def __init__(self, kind: str, pid: int, load: subprocess.Popen[str]) -> None:
+        self.kind, self.pid = kind, pid
+        self._load = load
+
+    def __call__(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Let the load generator carry out a command; return what it measured."""
+        assert self._load.stdin is not None
+        assert self._load.stdout is not None
+        self._load.stdin.write(json.dumps([command, arguments]) + "\n")
+        self._load.stdin.flush()
+        line = self._load.stdout.readline()
+        if not line:
+            raise BenchError(f"the load generator of {self.kind} ended")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise BenchError(f"{self.kind}: {command}: {answer['error']}")
+        return answer
+
+    def private_memory(self) -> int:
+        """Return the bytes that only this server's process uses (USS)."""
+        total = 0
+        with open(f"/proc/{self.pid}/smaps_rollup") as rollup:
+            for line in rollup:
+                if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+
+@contextlib.contextmanager
+def target(kind: str) -> Iterator[Target]:
+    """Run a fresh server of that kind, and its load generator."""
+    # The load generator raises its limit itself; aiohttp and Daphne take what they get.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        if kind == "hookbox":
+            site = free_port()
+            stack.enter_context(python("bench.webhooks", "--port", str(site), cpu=1, port=site))
+            command = [
+                "bench.server", "--port", str(port), "--rest-secret", SECRET,
+                "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
+            ]  # fmt: skip
+        elif kind == "baseline":
+            command = ["bench.baseline", "--port", str(port)]
+        else:
+            command = ["daphne", "-v", "0", "-p", str(port), "bench.channels_app:application"]
+        server = stack.enter_context(python(*command, cpu=0, port=port))
+        load = stack.enter_context(
+            python(
+                "bench.load", "--kind", kind, "--port", str(port), "--pid", str(server.pid),
+                "--secret", SECRET, cpu=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+        )  # fmt: skip
+        yield Target(kind, server.pid, load)

@@ -1,0 +1,288 @@
+"""Run the benchmarks and print one table: `python -m bench.run [--quick] [name …]`.
+
+Exit status 1 if a figure is over its bound, 2 if one could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from .processes import KINDS, BenchError, Target, channels_installed, target
+
+#: Bytes of a publication's payload.
+PAYLOAD = 128
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table. `value` is what `bound` bounds; without a bound it only informs."""
+
+    bench: str
+    what: str
+    value: float
+    unit: str
+    bound: float | None
+    details: str
+
+    @property
+    def over(self) -> bool:
+        """Whether the bound is broken."""
+        return self.bound is not None and self.value > self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured."""
+
+    runs: int
+    kinds: tuple[str, ...]
+    deliveries: int
+    seconds: float
+
+
+def note(text: str) -> None:
+    """Tell whoever waits what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def interleaved(
+    scale: Scale, targets: dict[str, Target], command: str, **arguments: Any
+) -> dict[str, list[dict[str, Any]]]:
+    """Measure each target once a round; every other round in the opposite order."""
+    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in targets}
+    for number in range(scale.runs):
+        order = list(targets) if number % 2 == 0 else list(targets)[::-1]
+        for kind in order:
+            result = targets[kind](command, **arguments)
+            if not result["received"]:
+                raise BenchError(f"{kind}: nothing was delivered")
+            result["cost"] = result["cpu"] / result["received"]
+            results[kind].append(result)
+    return results
+
+
+def ratio(results: dict[str, list[dict[str, Any]]], key: str, kind: str = "hookbox") -> float:
+    """Return the median over the rounds of one kind's figure divided by the baseline's."""
+    pairs = zip(results[kind], results["baseline"], strict=True)
+    return float(median(one[key] / base[key] for one, base in pairs))
+
+
+def middle(results: dict[str, list[dict[str, Any]]], kind: str, key: str) -> float:
+    """Return the median over the rounds of one kind's figure."""
+    return float(median(result[key] for result in results[kind]))
+
+
+def costs(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Describe CPU per delivery, latency and what was lost, for each kind."""
+    parts = []
+    for kind in results:
+        part = (
+            f"{kind} {middle(results, kind, 'cost') * 1e6:.2f} µs"
+            f", p99 {middle(results, kind, 'p99') * 1e3:.1f} ms"
+        )
+        lost = 1 - sum(r["received"] for r in results[kind]) / sum(
+            r["expected"] for r in results[kind]
+        )
+        if lost > 0:
+            part += f", {lost:.0%} lost"
+        if middle(results, kind, "load") > 0.9:
+            part += ", load generator busy"
+        parts.append(part)
+    return "; ".join(parts)
+
+
+def compared(bench: str, what: str, results: dict[str, list[dict[str, Any]]]) -> list[Figure]:
+    """Return the row that says what Django Channels costs, if it was measured."""
+    if "channels" not in results:
+        return []
+    value = ratio(results, "cost", "channels")
+    return [Figure(bench, f"{what}: Channels ÷ baseline", value, "x", None, "for comparison")]
+
+
+def subscribed(stack: ExitStack, kinds: tuple[str, ...], count: int) -> dict[str, Target]:
+    """Start fresh servers, each with so many subscribers."""
+    targets = {}
+    for kind in kinds:
+        targets[kind] = stack.enter_context(target(kind))
+        targets[kind]("connect", count=count)
+    return targets
+
+
+def fanout(scale: Scale) -> list[Figure]:
+    """(1) One message in flight."""
+    figures = []
+    for count in (1000, 5000):
+        note(f"fanout: {count} subscribers")
+        with ExitStack() as stack:
+            targets = subscribed(stack, scale.kinds, count)
+            # In seconds, because the in-memory layer needs many for one message to thousands.
+            arguments = {"size": PAYLOAD, "seconds": scale.seconds * 2}
+            for measured in targets.values():
+                measured("fanout", messages=5, **arguments)  # warm up
+            messages = scale.deliveries // count
+            results = interleaved(scale, targets, "fanout", messages=messages, **arguments)
+        what = f"CPU per delivery, {count} subscribers"
+        figures += [
+            Figure("fanout", what, ratio(results, "cost"), "x", 1.15, costs(results)),
+            *compared("fanout", what, results),
+        ]
+    return figures
+
+
+def burst(scale: Scale) -> list[Figure]:
+    """(2) Publishing as fast as answered on four connections."""
+    note("burst: 1000 subscribers, 4 publishers")
+    arguments = {"publishers": 4, "size": PAYLOAD}
+    with ExitStack() as stack:
+        targets = subscribed(stack, scale.kinds, 1000)
+        for measured in targets.values():
+            measured("burst", seconds=0.3, **arguments)  # warm up
+        results = interleaved(scale, targets, "burst", seconds=scale.seconds, **arguments)
+    rates = "; ".join(
+        f"{kind} {median(r['published'] / r['seconds'] for r in results[kind]):.0f}/s"
+        for kind in results
+    )
+    return [
+        Figure("burst", "CPU per delivery", ratio(results, "cost"), "x", 0.6, costs(results)),
+        Figure("burst", "p99 latency", ratio(results, "p99"), "x", 1.0, f"published {rates}"),
+        *compared("burst", "CPU per delivery", results),
+    ]
+
+
+def memory(scale: Scale) -> list[Figure]:
+    """(3) What an idle, subscribed connection takes."""
+    count = 5000
+    taken: dict[str, list[float]] = {kind: [] for kind in scale.kinds}
+    for number in range(scale.runs):
+        note(f"memory: {count} subscribers, run {number + 1} of {scale.runs}")
+        for kind in scale.kinds:
+            with target(kind) as measured:
+                measured("connect", count=1)  # what the first one loads is not per connection
+                before = measured.private_memory()
+                measured("connect", count=count)
+                measured("settle", seconds=2.0)
+                taken[kind].append((measured.private_memory() - before) / count / KIB)
+    extra = median(
+        one - base for one, base in zip(taken["hookbox"], taken["baseline"], strict=True)
+    )
+    details = "; ".join(f"{kind} {median(values):.2f} KiB" for kind, values in taken.items())
+    return [Figure("memory", "per idle connection, above baseline", extra, "KiB", 4.0, details)]
+
+
+def stuck(scale: Scale) -> list[Figure]:
+    """(4) Subscribers that never read."""
+    readers, blocked, unsent = 100, 10, 1_048_576
+    arguments = {"seconds": 6.0, "rate": 200, "size": 8192, "bound": unsent}
+    slower, grown, closed, lost = [], [], [], 0
+    p99 = []
+    for number in range(scale.runs):
+        note(f"stuck: run {number + 1} of {scale.runs}")
+        with target("hookbox") as measured:
+            measured("connect", count=readers)
+            measured("paced", **{**arguments, "seconds": 1.0})  # warm up
+            without = measured("paced", **arguments)
+            measured("connect", count=0, stuck=blocked)
+            result = measured("paced", **arguments)
+        p99.append((without["p99"] * 1e3, result["p99"] * 1e3))
+        slower.append((result["p99"] - without["p99"]) * 1e3)
+        lost += result["expected"] - result["received"]
+        grown.append((result["grown"] - without["grown"]) / blocked / KIB / KIB)
+        open_still = blocked - len(result["closed_after"])
+        closed.append(max(result["closed_after"]) if not open_still else float("inf"))
+    times = f"p99 {median(a for a, _ in p99):.1f} ms without, {median(b for _, b in p99):.1f} with"
+    return [
+        Figure("stuck", "others' p99 latency, longer by", median(slower), "ms", 5.0, times),
+        Figure("stuck", "deliveries to others lost", lost, "", 0.0, f"{readers} readers"),
+        Figure("stuck", "server's memory per stuck connection", median(grown), "MiB", 2.0,
+               f"{blocked} stuck, at most 1 MiB unsent each"),
+        Figure("stuck", "closed after passing its bound", median(closed), "s", 2.0,
+               "the last of them; what the kernel buffers included"),
+    ]  # fmt: skip
+
+
+def webhook(scale: Scale) -> list[Figure]:
+    """(5) What a subscribe webhook costs Django."""
+    note("webhook: subscribe webhook and bare view")
+    command = [sys.executable, "-m", "bench.webhook_cost", "--runs", str(scale.runs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise BenchError("bench.webhook_cost failed")
+    result = json.loads(done.stdout)
+    details = (
+        f"webhook {result['webhook'] * 1e3:.2f} ms, {result['webhook_queries']} queries; "
+        f"bare view {result['bare'] * 1e3:.2f} ms, {result['bare_queries']} queries"
+    )
+    return [Figure("webhook", "subscribe ÷ bare Django view", result["ratio"], "x", 1.5, details)]
+
+
+BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
+    "fanout": fanout,
+    "burst": burst,
+    "memory": memory,
+    "stuck": stuck,
+    "webhook": webhook,
+}
+
+
+def table(figures: list[Figure]) -> str:
+    """Return the figures as text."""
+    lines = []
+    for figure in figures:
+        verdict = "" if figure.bound is None else "OVER" if figure.over else "OK"
+        bound = "" if figure.bound is None else f"≤ {figure.bound:g}"
+        value = f"{figure.value:.2f} {figure.unit}"
+        lines.append(
+            f"{figure.bench:<8} {figure.what:<55} {value:>10}  {bound:<7} {verdict:<5}\n"
+            f"{'':<9}  {figure.details}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("--runs", type=int, default=5, help="rounds; the median counts (5)")
+    parser.add_argument("--quick", action="store_true", help="one short round, for a look only")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    kinds: tuple[str, ...] = KINDS
+    if not channels_installed():
+        note("Django Channels is not measured: pip install 'django-hookbox[bench]' for that.")
+        kinds = KINDS[:2]
+    if options.quick:
+        scale = Scale(1, kinds, 50_000, 0.5)
+    else:
+        scale = Scale(options.runs, kinds, 200_000, 2.0)
+    figures: list[Figure] = []
+    failed = False
+    for name in options.names or BENCHES:
+        try:
+            figures += BENCHES[name](scale)
+        except BenchError as error:
+            failed = True
+            note(f"{name}: {error}")
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}, "
+        f"median of {scale.runs}\n{table(figures)}"
+    )
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump([{**asdict(f), "over": f.over} for f in figures], file, indent=1)
+    return 2 if failed else int(any(figure.over for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""The server under test: `djhookbox.server` with its defaults, told everything by options."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from djhookbox.server.app import run
+from djhookbox.server.config import ServerConfig
+
+from .load import ORIGIN
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--webhook-url", required=True)
+    parser.add_argument("--rest-secret", required=True)
+    options = parser.parse_args()
+    # As on a site that logs warnings; five thousand "connection open" lines measure the log.
+    logging.basicConfig(level=logging.WARNING)
+    run(
+        ServerConfig(
+            port=options.port,
+            webhook_url=options.webhook_url,
+            rest_secrets=(options.rest_secret,),
+            allowed_origins=(ORIGIN,),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What a policy-decided subscribe webhook costs Django, against the least that a view can do.
+
+The bare view reads `request.user` and inserts one row into the same log table. Both go through
+the WSGI handler and the middleware of `startproject`, with the session cookie of the same user,
+one after the other, on one SQLite file that is kept in memory where that is possible: waiting
+for a disk would hide what is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from statistics import median
+from typing import Any
+from urllib.parse import urlencode
+
+import django
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path, reverse
+from django.views.decorators.csrf import csrf_exempt
+
+SECRET = "bench-webhook-secret"
+CHANNEL = "/bench/room/"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+
+@csrf_exempt
+def bare(request: HttpRequest) -> JsonResponse:
+    """Read the user, insert one row."""
+    from djhookbox.models import SubscriptionLog
+
+    SubscriptionLog.objects.create(
+        event=SubscriptionLog.Event.SUBSCRIBE,
+        channel=request.POST["channel_name"],
+        user_name=request.user.get_username(),
+        connection_id=request.POST["conn_id"],
+    )
+    return JsonResponse([True, {}], safe=False)
+
+
+#: Filled in by `configure`, as the views can only be imported once Django is set up.
+urlpatterns: list[Any] = []
+
+
+def configure(folder: str) -> None:
+    """Set up a site, its database, a user and twenty policies, the last of which matches."""
+    settings.configure(
+        SECRET_KEY="bench",
+        ALLOWED_HOSTS=["127.0.0.1"],
+        ROOT_URLCONF=__name__,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "djhookbox",
+        ],
+        MIDDLEWARE=MIDDLEWARE,
+        # Opening the database anew for each request would make the bare view dearer.
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": f"{folder}/bench.sqlite3",
+                "CONN_MAX_AGE": None,
+            }
+        },
+        HOOKBOX_WEBHOOK_SECRET=SECRET,
+    )
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    from djhookbox.models import Audience, ChannelPolicy
+
+    urlpatterns.extend([path("bare/", bare), path("hookbox/", include("djhookbox.urls"))])
+    call_command("migrate", verbosity=0)
+    get_user_model().objects.create(username="alice")
+    for number in range(20):
+        pattern = "/bench/<slug:room>/" if number == 19 else f"/other-{number}/<slug:room>/"
+        ChannelPolicy.objects.create(
+            name=f"policy {number}",
+            pattern=pattern,
+            order=number,
+            subscribe_audience=Audience.SIGNED_IN,
+        )
+
+
+def log_in() -> str:
+    """Return the key of a new session of the user."""
+    from django.contrib.auth import get_user_model, login
+    from django.contrib.sessions.backends.db import SessionStore
+
+    request = HttpRequest()
+    request.session = SessionStore()
+    user = get_user_model().objects.get(username="alice")
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    request.session.save()
+    return str(request.session.session_key)
+
+
+class Site:
+    """The WSGI application, called as a worker calls it."""
+
+    def __init__(self, session: str) -> None:
+        self._application = WSGIHandler()
+        self._session = session
+        identity = hashlib.sha256(b"djhookbox.session" + session.encode()).hexdigest()
+        self._body = urlencode(
+            {
+                "action": "subscribe",
+                "secret": SECRET,
+                "conn_id": "0" * 32,
+                "user": "alice",
+                "identity": f"session:{identity}",
+                "channel_name": CHANNEL,
+            }
+        ).encode()
+
+    def post(self, url: str) -> float:
+        """Send the form; return the seconds it took."""
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": url,
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": "",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8000",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_COOKIE": f"sessionid={self._session}",
+            "HTTP_X_HOOKBOX_VERSION": "djhookbox/1.0.0",
+            "HTTP_X_REAL_IP": "127.0.0.1",
+            "CONTENT_TYPE": "application/x-www-form-urlencoded",
+            "CONTENT_LENGTH": str(len(self._body)),
+            "wsgi.input": io.BytesIO(self._body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
+        }
+        statuses: list[str] = []
+
+        def start_response(status: str, headers: Any, error: Any = None) -> Any:
+            statuses.append(status)
+
+        begin = time.perf_counter()
+        response = self._application(environ, start_response)
+        body = b"".join(response)
+        response.close()
+        took = time.perf_counter() - begin
+        if not statuses[0].startswith("200") or json.loads(body)[0] is not True:
+            raise SystemExit(f"{url} was answered {statuses[0]} {body[:300]!r}")
+        return took
+
+
+def queries(site: Site, url: str) -> int:
+    """Return how many queries the view makes."""
+    from django.db import connection
+
+    count = 0
+
+    def counted(execute: Any, *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return execute(*arguments)
+
+    with connection.execute_wrapper(counted):
+        site.post(url)
+    return count
+
+
+def main() -> None:
+    """Measure both and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=300)
+    options = parser.parse_args()
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
+        configure(folder)
+        from djhookbox.models import SubscriptionLog
+
+        site = Site(log_in())
+        urls = {"webhook": reverse("hookbox_subscribe"), "bare": "/bare/"}
+        counts = {name: queries(site, url) for name, url in urls.items()}
+        runs: dict[str, list[float]] = {name: [] for name in urls}
+        for _ in range(options.runs):
+            times: dict[str, list[float]] = {name: [] for name in urls}
+            for _ in range(options.calls):
+                for name, url in urls.items():
+                    times[name].append(site.post(url))
+            for name in urls:
+                runs[name].append(median(times[name]))
+        rows = SubscriptionLog.objects.count()
+        if rows != 2 * (options.runs * options.calls + 1):
+            raise SystemExit(f"{rows} rows were written")
+    ratio = median(one / base for one, base in zip(runs["webhook"], runs["bare"], strict=True))
+    result = {"ratio": ratio, **{name: median(values) for name, values in runs.items()}}
+    result |= {f"{name}_queries": count for name, count in counts.items()}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
