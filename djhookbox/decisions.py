@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-    User = AbstractBaseUser | AnonymousUser
+#: A user of Django, with an account or without.
+User: TypeAlias = "AbstractBaseUser | AnonymousUser"
 
 logger = logging.getLogger("djhookbox")
 
@@ -60,7 +61,7 @@ class Decision:
 
     allowed: bool
     reason: str = ""
-    options: Mapping[str, object] = _NOTHING
+    options: Mapping[str, object] = field(default_factory=dict)
     decided_by: str = ""
     code: str = ""
     explicit: frozenset[str] = frozenset()
