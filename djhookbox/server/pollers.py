@@ -104,13 +104,14 @@ class Pollers:
         if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("the answer is not a list of success and an object")
         options: dict[str, Any] = dict(answer[1])
-        self._publish(channel, options.pop("payload", None), polling)
+        payload = options.pop("payload", None)
         if options:
             try:
                 self._delivery.flush()
                 self._delivery.perform(self._hub.set_options(channel, options, time.time()))
             except OptionError as error:
                 logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+        self._publish(channel, payload, polling)
         return polling.mode != "once"
 
     def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
