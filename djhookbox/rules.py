@@ -24,7 +24,7 @@ logger = logging.getLogger("djhookbox")
 TTL = 1.0
 
 _OPTIONS = tuple(
-    field.name for field in ChannelPolicy._meta.get_fields() if field.name in options.CHANNEL
+    field.name for field in ChannelPolicy._meta.fields if field.name in options.CHANNEL
 )
 _COLUMNS = (
     "pk",
