@@ -1,0 +1,101 @@
+"""The tag that makes the browser client available to a page.
+
+    {% load djhookbox %}{% hookbox_script %}
+    <script type="module">
+      import { connect } from "djhookbox";
+      const room = connect().subscribe("/rooms/1/");
+      room.on("publish", ({ user, payload }) => console.log(user, payload));
+    </script>
+
+Under a Content-Security-Policy with nonces the page's own `<script>` needs its nonce as always,
+and `connect-src` the address of the Hookbox process.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urljoin
+
+from django import template
+from django.template import Context
+from django.templatetags.static import static
+from django.utils.safestring import SafeString, mark_safe
+
+from ..conf import settings
+
+register = template.Library()
+
+#: The modules of the client; the first is what pages import.
+MODULES = (
+    "hookbox", "backoff", "close_codes", "connection", "emitter", "errors", "link", "page",
+    "pending_requests", "rtjp", "subscription", "timers", "websocket_transport",
+)  # fmt: skip
+
+#: What must not stand in a script element; the same as in Django's json_script.
+_ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
+
+
+@register.inclusion_tag("djhookbox/script.html", takes_context=True)
+def hookbox_script(context: Context, *, anonymous_id: bool = True) -> dict[str, Any]:
+    """Print the client's configuration, and the import map that makes it known as `djhookbox`.
+
+    A page has one import map in most browsers, and it stands before all module scripts: put the
+    tag into the head.
+
+    Args:
+        context: The template's.
+        anonymous_id: Whether a visitor without an account is given a name that stays the same
+            while the page is open. Switch it off on pages that a cache shares among visitors,
+            who would else all have the same name.
+
+    """
+    user = getattr(context.get("request"), "user", None)
+    return {
+        "config": _config(user, anonymous_id=anonymous_id),
+        "import_map": _import_map(),
+        "nonce": _nonce(context),
+    }
+
+
+def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    if settings.public_url:
+        config["url"] = settings.public_url
+    else:
+        # Cookies belong to a host name: the browser takes the one that the page came from.
+        config["port"] = settings.port
+    if user is not None and user.is_authenticated:
+        config["user"] = user.get_username()
+    elif anonymous_id and settings.anonymous:
+        from ..identity import issue_anonymous_id
+
+        config["token"] = issue_anonymous_id()
+    return config
+
+
+def _import_map() -> SafeString:
+    """Map the client's name, and each module whose file name carries a hash, to their files.
+
+    The modules import each other as `./name.js`. Where the storage renames files, the browser
+    would find the copies without a hash, which caches may keep beyond an upgrade; so the map
+    sends these names on to the renamed files.
+    """
+    entry = static("djhookbox/hookbox.js")
+    imports = {"djhookbox": entry}
+    for name in MODULES[1:]:
+        address = static(f"djhookbox/{name}.js")
+        plain = urljoin(entry, f"{name}.js")
+        if address != plain:
+            imports[plain] = address
+    text = json.dumps({"imports": imports}).translate(_ESCAPES)
+    return mark_safe(text)  # noqa: S308 - escaped just above
+
+
+def _nonce(context: Context) -> str:
+    """Return the nonce that Django 6 or django-csp made for this answer, "" if there is none."""
+    nonce = context.get("csp_nonce")
+    if nonce is None:
+        nonce = getattr(context.get("request"), "csp_nonce", None)
+    # Both are lazy, and false until somebody has used them.
+    return "" if nonce is None else str(nonce)

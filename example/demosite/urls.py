@@ -1,0 +1,17 @@
+"""The example site's pages."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from . import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("chat/<slug:room>/", views.chat, name="chat"),
+    path("news/<slug:topic>/", views.news, name="news"),
+    path("login/", views.Login.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+    path("hookbox/", include("djhookbox.urls")),  # django-hookbox: where its process asks
+]
