@@ -227,24 +227,22 @@ def holding_lock() -> Iterator[bool]:
     lock (or this one, from before it became runhookbox: see `start()`), or if there is no place
     to keep one; the server then runs all the same.
     """
-    lock = None
+    lock = _lock()
+    held = False
     try:
         ensure_run_dir(settings.run_dir)
-        lock = _lock()
         # Somebody may be looking at the lock just now, which excludes us for an instant.
-        if _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None):
+        held = _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None)
+        if held:
             # Inheritable, since it may become another program (HOOKBOX_EXECUTABLE).
             os.set_inheritable(lock.fd, True)
             lock.enter()
-        else:
-            lock = None
     except OSError:
-        lock = None
+        held = False
     try:
-        yield lock is not None
+        yield held
     finally:
-        if lock is not None:
-            lock.close()
+        lock.close()
 
 
 def _start() -> ProcessStatus:
@@ -372,3 +370,16 @@ def _taken() -> str:
     else:
         text = _("Port %(port)d is taken by another program. Stop that, or set HOOKBOX_PORT.")
     return text % {"port": settings.port}
+
+
+__all__ = [
+    "ProcessError",
+    "ProcessStatus",
+    "State",
+    "holding_lock",
+    "log_tail",
+    "restart",
+    "start",
+    "status",
+    "stop",
+]

@@ -1,0 +1,29 @@
+"""The admin's pages: each behaves in a class of its own module, and is registered here.
+
+A project with another `AdminSite`, or with an own base class, registers these classes, or
+subclasses of them, itself.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from ..models import ChannelPolicy, ConnectionLog, Publication, Server, SubscriptionLog
+from .logs import ConnectionLogAdmin, SubscriptionLogAdmin
+from .policies import ChannelPolicyAdmin
+from .publications import PublicationAdmin
+from .server import ServerAdmin
+
+admin.site.register(Server, ServerAdmin)
+admin.site.register(ChannelPolicy, ChannelPolicyAdmin)
+admin.site.register(ConnectionLog, ConnectionLogAdmin)
+admin.site.register(SubscriptionLog, SubscriptionLogAdmin)
+admin.site.register(Publication, PublicationAdmin)
+
+__all__ = [
+    "ChannelPolicyAdmin",
+    "ConnectionLogAdmin",
+    "PublicationAdmin",
+    "ServerAdmin",
+    "SubscriptionLogAdmin",
+]

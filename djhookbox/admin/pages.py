@@ -1,0 +1,140 @@
+"""What all our pages share: their look, their addresses, and how values are written."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import django
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import ngettext
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+#: Word, shape and colour of each status; the shape and the word do without the colour.
+SHAPES = {"good": "✔", "bad": "✖", "warning": "▲", "neutral": "●"}
+
+PUBLISH_PERMISSION = "djhookbox.publish_message"
+
+
+class PageMixin(ModelAdmin):
+    """Pages beside the stock ones, and the stylesheet."""
+
+    #: What the list says while nothing is in it.
+    empty_state: Any = ""
+    #: What the list says below its rows.
+    footnote: Any = ""
+
+    class Media:
+        css = {"all": ["djhookbox/admin.css"]}
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may publish; also for actions."""
+        return request.user.has_perm(PUBLISH_PERMISSION)
+
+    def address(self, page: str, *args: object, model: str = "", **query: object) -> str:
+        """Return the address of a page of this admin site."""
+        opts = self.opts
+        name = f"{self.admin_site.name}:{opts.app_label}_{model or opts.model_name}_{page}"
+        url = reverse(name, args=args)
+        return f"{url}?{urlencode(query)}" if query else url
+
+    def page(
+        self, request: HttpRequest, template: str, title: object, **context: object
+    ) -> HttpResponse:
+        """Render one of our own templates within the admin's frame."""
+        # The admin's own templates reverse their links by this.
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            f"admin/djhookbox/{template}",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": title,
+                "media": self.media,
+                "has_view_permission": self.has_view_permission(request),
+                "list_name": capfirst(self.opts.verbose_name_plural),
+                # Django 6.1 writes its breadcrumbs as a list.
+                "breadcrumbs_are_list": django.VERSION >= (6, 1),
+                **context,
+            },
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Tell the list what to say while it is empty."""
+        ours = {
+            "empty_state": self.empty_state,
+            "footnote": self.footnote,
+            "may_publish": self.has_publish_permission(request),
+        }
+        return super().changelist_view(request, {**ours, **(extra_context or {})})
+
+    def has_own_permission(self, request: HttpRequest, action: str) -> bool:
+        """Whether the user has one of Django's permissions on this model."""
+        name = get_permission_codename(action, self.opts)
+        return request.user.has_perm(f"{self.opts.app_label}.{name}")
+
+
+def badge(word: object, tone: str) -> SafeString:
+    """Write a status as word, shape and colour."""
+    return format_html(
+        '<span class="hookbox-badge hookbox-{}">'
+        '<span class="hookbox-shape" aria-hidden="true">{}</span> {}</span>',
+        tone, SHAPES[tone], word,
+    )  # fmt: skip
+
+
+def link(url: str, text: object, title: object = "") -> SafeString:
+    """Write a link; names keep their own direction inside a text of the other one."""
+    if title:
+        return format_html('<a href="{}" title="{}"><bdi>{}</bdi></a>', url, title, text)
+    return format_html('<a href="{}"><bdi>{}</bdi></a>', url, text)
+
+
+def moment(value: datetime.datetime) -> SafeString:
+    """Write a time to the millisecond, in the site's time zone."""
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    day = formats.date_format(local, "SHORT_DATE_FORMAT")
+    clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+    return format_html(
+        '<time class="hookbox-time" datetime="{}">{} {}</time>', local.isoformat(), day, clock
+    )
+
+
+def span(value: datetime.timedelta) -> str:
+    """Write a duration as days and a clock."""
+    seconds = int(value.total_seconds())
+    clock = f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    days = seconds // 86_400
+    if not days:
+        return clock
+    return ngettext("%(days)d day %(clock)s", "%(days)d days %(clock)s", days) % {
+        "days": days,
+        "clock": clock,
+    }
+
+
+def pretty_json(value: object) -> str:
+    """Write a JSON value for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def preformatted(text: str) -> SafeString:
+    """Write text as it is; code runs from left to right in every language."""
+    return format_html('<pre class="hookbox-code" dir="ltr" tabindex="0">{}</pre>', text)
