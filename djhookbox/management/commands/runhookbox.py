@@ -317,7 +317,8 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
     if settings.rest_secrets[0] not in config.rest_secrets:
         yield _("The REST secret given by -r is not the one with which this site calls.")
     # HOOKBOX_REST_URL may name a proxy, of which nothing is known here.
-    if (options["port"] or options["interface"]) and settings.rest_is_derived and (
+    moved = options["port"] is not None or options["interface"] is not None
+    if moved and settings.rest_is_derived and (
         config.port != settings.port or config.interface != settings.interface
     ):  # fmt: skip
         yield _(
