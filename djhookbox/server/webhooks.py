@@ -92,13 +92,19 @@ class Webhooks:
         self.accepted: frozenset[str] = frozenset()
         self._metrics = metrics
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
-        self._session: aiohttp.ClientSession | None = None
+        #: One session that keeps connections, and one that makes a new one for each call.
+        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._one_each = False
 
     async def start(self) -> None:
         """Open the connection pool."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+        keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        closing = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._sessions = (self._session(keeping), self._session(closing))
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout),
             trust_env=False,
@@ -107,8 +113,8 @@ class Webhooks:
 
     async def stop(self) -> None:
         """Close the connection pool."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions or ():
+            await session.close()
 
     def url(self, hook: str) -> str:
         """Return where a webhook goes."""
@@ -180,11 +186,11 @@ class Webhooks:
             self._metrics.webhook_seconds.append(time.monotonic() - started)
 
     async def _post(self, hook: str, body: bytes, headers: dict[str, str]) -> Reply:
-        if self._session is None:
+        if self._sessions is None:
             raise RuntimeError("start() has not been called")
-        if self._one_each:
-            headers = {**headers, "Connection": "close"}
-        async with self._session.post(
+        # A `Connection: close` header would not do: aiohttp takes no notice of it, and uses the
+        # connection, which the site has closed, for the next call.
+        async with self._sessions[self._one_each].post(
             self.url(hook), data=body, headers=headers, allow_redirects=False
         ) as response:
             # Django's runserver answers a kept-alive request 40 ms late (delayed ACK).
