@@ -8,6 +8,7 @@ password), or nothing, for anonymous visitors.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import secrets
 import unicodedata
@@ -176,7 +177,9 @@ def _require_usable(name: str) -> None:
 
 def _token_user(token: str) -> Any:
     try:
-        pk, credential = signing.loads(token, salt=_TOKEN_SALT, max_age=settings.token_max_age)
+        pk, credential = signing.loads(
+            token, salt=_TOKEN_SALT, max_age=datetime.timedelta(seconds=settings.token_max_age)
+        )
     except (signing.BadSignature, ValueError, TypeError) as error:
         raise IdentityError(
             _("The connect token is not valid, or has expired."), EXPIRED
@@ -187,8 +190,8 @@ def _token_user(token: str) -> Any:
     return user
 
 
-def _account(pk: str, credential: str) -> Any | None:
-    """Return the active account of a key whose password has not changed."""
+def _account(pk: str, credential: str) -> Any:
+    """Return the active account of a key if its password has not changed, else None."""
     model = get_user_model()
     try:
         user = model._default_manager.get(pk=pk)
@@ -213,9 +216,9 @@ def verify(request: HttpRequest, identity: str, name: str) -> User | None:
         return _nobody()
     if identity.startswith("token:"):
         pk, _separator, credential = identity.removeprefix("token:").rpartition(":")
-        user = _account(pk, credential)
-        return user if user is not None and user.get_username() == name else None
-    user = _request_user(request)
+        account: User | None = _account(pk, credential)
+        return account if account is not None and account.get_username() == name else None
+    user: User = _request_user(request)
     if identity:
         key = _session_key(request) if user.is_authenticated else None
         same = key is not None and constant_time_compare(session_identity(key), identity)
@@ -230,7 +233,7 @@ def by_name(name: str) -> User:
     """Return the account of a name, or an anonymous user; for those who are leaving."""
     if name and not name.startswith(ANONYMOUS_PREFIX):
         model = get_user_model()
-        user = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+        user: Any = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
         if user is not None and user.get_username() == name:
             return user
     return _nobody()

@@ -78,7 +78,7 @@ class Notice:
 
         try:
             for (kind, value), (code, reason) in self.departures.items():
-                client.disconnect(**{kind: value}, code=code, reason=reason)  # type: ignore[arg-type]
+                client.disconnect(**{kind: value}, code=code, reason=reason)
             if self.patterns:
                 client.recheck(sorted(self.patterns))
             if len(self.users) > _MANY_USERS:
@@ -112,8 +112,7 @@ def remember_pattern(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     """Note the pattern that an edit replaces: its channels are to be asked about too."""
     policy: ChannelPolicy = kwargs["instance"]
     rows = ChannelPolicy.objects.using(kwargs["using"]).filter(pk=policy.pk)
-    known = [] if policy.pk is None else list(rows.values_list("pattern", flat=True))
-    policy._hookbox_patterns = known  # type: ignore[attr-defined]
+    policy._hookbox_patterns = list(rows.values_list("pattern", flat=True))  # type: ignore[attr-defined]
 
 
 def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:

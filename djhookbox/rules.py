@@ -103,7 +103,7 @@ class Cache:
             return held[1]
         rules = self._load()
         if not inside:  # a transaction may see a past that others must not be given
-            connection.hookbox_policies_changed = False  # type: ignore[attr-defined]
+            connection.hookbox_policies_changed = False
             with self._lock:
                 if generation == self._generation:  # else dropped while it was loaded
                     self._held = (now, rules)
@@ -119,7 +119,7 @@ class Cache:
         """Take note of an edit, and drop what is held when it is committed."""
         connection = transaction.get_connection(using)
         if connection.in_atomic_block:
-            connection.hookbox_policies_changed = True  # type: ignore[attr-defined]
+            connection.hookbox_policies_changed = True
         transaction.on_commit(self.drop, using=using)
 
 

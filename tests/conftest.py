@@ -1,0 +1,133 @@
+"""What many tests need: users, policies, and a server's way of calling webhooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.http import HttpResponse
+from django.test import Client
+
+from djhookbox import handlers, identity
+from djhookbox.conf import settings as hookbox_settings
+from djhookbox.models import ChannelPolicy
+from djhookbox.rules import cache
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep one test's handlers and cached policies from the next."""
+    monkeypatch.setattr(handlers, "_handlers", ())
+    monkeypatch.setattr(handlers, "_callbacks", ())
+    cache.drop()
+    yield
+    cache.drop()
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., Any]:
+    """Return a maker of accounts."""
+
+    def make(name: str, **fields: Any) -> Any:
+        return get_user_model().objects.create_user(name, password="secret", **fields)
+
+    return make
+
+
+@pytest.fixture
+def alice(make_user: Callable[..., Any]) -> Any:
+    return make_user("alice")
+
+
+@pytest.fixture
+def staff(make_user: Callable[..., Any]) -> Any:
+    return make_user("editor", is_staff=True)
+
+
+@pytest.fixture
+def make_policy(db: None) -> Callable[..., ChannelPolicy]:
+    """Return a maker of policies; everyone may do everything unless told otherwise."""
+
+    def make(pattern: str, name: str = "", **fields: Any) -> ChannelPolicy:
+        for operation in ("create", "subscribe", "publish"):
+            fields.setdefault(f"{operation}_audience", "everyone")
+        return ChannelPolicy.objects.create(name=name or pattern, pattern=pattern, **fields)
+
+    return make
+
+
+class Webhooks:
+    """Calls webhooks as a Hookbox server does for the connection of one browser."""
+
+    def __init__(self, user: Any = None, *, ours: bool = True) -> None:
+        self.client = Client()
+        self.headers = {"X-Hookbox-Version": "djhookbox/1.0.0"} if ours else {}
+        self.fields: dict[str, str] = {"conn_id": "c1"}
+        if user is not None:
+            self.client.force_login(user)
+            self.fields["user"] = user.get_username()
+            if ours:
+                key = self.client.session.session_key
+                assert key
+                self.fields["identity"] = identity.session_identity(key)
+        elif ours:
+            self.fields |= {"user": " _visitor", "identity": identity.ANONYMOUS}
+
+    def post(self, action: str, /, **fields: str | None) -> HttpResponse:
+        """Send a webhook; None leaves a field out."""
+        form: dict[str, str | None] = {
+            "action": action,
+            "secret": hookbox_settings.webhook_secrets[0],
+            **(self.fields if action != "connect" else {"conn_id": "c1"}),
+            **fields,
+        }
+        sent = {name: value for name, value in form.items() if value is not None}
+        return self.client.post(f"/hookbox/{action}", sent, headers=self.headers)  # type: ignore[return-value]
+
+    def __call__(self, action: str, /, **fields: str | None) -> tuple[bool, dict[str, Any]]:
+        """Send a webhook and return the reply, which must be a proper one."""
+        response = self.post(action, **fields)
+        assert response.status_code == 200, response.content
+        success, options = json.loads(response.content)
+        return success, options
+
+
+@pytest.fixture
+def webhooks(db: None) -> type[Webhooks]:
+    return Webhooks
+
+
+@pytest.fixture
+def told() -> Iterator[mock.MagicMock]:
+    """Stand in for the process: collects what receivers tell it."""
+    with (
+        mock.patch("djhookbox.client.disconnect") as disconnect,
+        mock.patch("djhookbox.client.recheck") as recheck,
+    ):
+        both = mock.MagicMock()
+        both.attach_mock(disconnect, "disconnect")
+        both.attach_mock(recheck, "recheck")
+        yield both
+
+
+class Who:
+    """Facts about a user that no database knows."""
+
+    def __init__(self, name: str = "", **facts: Any) -> None:
+        self.username = name
+        self.is_anonymous = not name
+        self.is_active = facts.get("is_active", bool(name))
+        self.is_staff = facts.get("is_staff", False)
+        self.is_superuser = facts.get("is_superuser", False)
+        self._groups = frozenset(facts.get("groups", ()))
+        self._permissions = frozenset(facts.get("permissions", ()))
+
+    def group_ids(self) -> frozenset[int]:
+        return self._groups
+
+    def has_permission(self, permission: str) -> bool:
+        return permission in self._permissions
