@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
@@ -38,7 +38,7 @@ class HookboxSettings:
         wrong_bool = isinstance(value, bool) and kind is not bool
         if value is not default and (wrong_bool or not isinstance(value, kind)):
             raise HookboxMisconfigured(f"{name} must be {words}, not {value!r}.")
-        return value  # type: ignore[no-any-return]
+        return cast(T, value)
 
     def _str(self, name: str, default: str) -> str:
         return self._typed(name, default, str, "a string")

@@ -340,8 +340,10 @@ def test_a_site_is_told_from_another(monkeypatch, settings):
 class TestLogging:
     @pytest.fixture(autouse=True)
     def no_handlers(self, monkeypatch):
-        """As in a project without LOGGING; pytest puts handlers of its own on the root."""
-        monkeypatch.setattr(logging.getLogger("djhookbox"), "propagate", False)
+        """As in a project without LOGGING; pytest puts handlers of its own everywhere."""
+        logger = logging.getLogger("djhookbox.server")
+        monkeypatch.setattr(logger, "hasHandlers", lambda: False)
+        return logger
 
     def test_without_a_handler_it_goes_to_standard_error(self, capsys):
         with runhookbox.logging_set_up(None) as where:
@@ -357,7 +359,8 @@ class TestLogging:
             logging.getLogger("djhookbox.server").debug("detail")
         assert "DEBUG detail" in capsys.readouterr().err
 
-    def test_the_projects_handlers_are_respected(self, capsys, monkeypatch):
+    def test_the_projects_handlers_are_respected(self, capsys, monkeypatch, no_handlers):
+        monkeypatch.undo()
         stream = StringIO()
         handlers = [logging.StreamHandler(stream)]
         monkeypatch.setattr(logging.getLogger("djhookbox"), "handlers", handlers)
