@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 from django.dispatch import Signal
+from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
 from . import handlers, policies, signals
@@ -115,6 +116,9 @@ def decide_for_code(channel: str, user: User) -> Decision:
 
     Audiences do not count, and no signal is sent: nobody has created anything yet.
     """
+    # Handlers are often registered beside views; a command or a task queue's worker, which
+    # answers no requests, would not have imported them.
+    get_resolver().urlconf_module  # noqa: B018 - imports it
     return decide(Operation.CREATE, user, channel, trusted=True, send_signals=False)
 
 
