@@ -147,6 +147,6 @@ def test_a_receiver_that_raises_refuses(project: Project) -> None:
     with page(project.websocket, origin=project.origin, cookies=cookies) as client:
         refusal = client.ask("CONNECT", cookie_string="")
         # DEBUG is on: the browser reads what the receiver said, as it did in 2011.
-        assert (refusal["frame"], refusal["msg"]) == ("ERROR", "not you")
+        assert (refusal["frame"], refusal["msg"]) == ("ERROR", "Exception: not you")
         refused_again = client.ask("SUBSCRIBE", channel_name="/some-channel/")
         assert refused_again["code"] == "not_connected"

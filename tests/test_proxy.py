@@ -123,7 +123,8 @@ def test_a_page_connects_at_its_own_origin(site: ProxiedSite) -> None:
     cookies = site.project.log_in("alice", at=site.origin)
     with page(site.websocket, origin=site.origin, cookies=cookies) as alice:
         assert alice.ask("CONNECT", cookie_string="")["name"] == "alice"
-        assert alice.ask("SUBSCRIBE", channel_name="/lobby/")["frame"] == "SUBSCRIBE"
+        answer = alice.ask("SUBSCRIBE", channel_name="/lobby/")
+        assert answer["frame"] == "SUBSCRIBE", (answer, site.project.logs())
         site.project.manage("shell", "-c", "import djhookbox; djhookbox.publish('/lobby/', [1])")
         assert alice.receive("PUBLISH")["payload"] == [1]
 
