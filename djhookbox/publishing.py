@@ -85,7 +85,7 @@ def publish(
     message = _message(channel, payload, user, source, sender)
     decision = None
     try:
-        decision = vouch(channel, user)
+        decision = _decide(channel, user)
         delivered = _send(message, decision)
     except HookboxError as error:
         _record(message, decision, error=error)
@@ -111,7 +111,7 @@ async def apublish(
     record = sync_to_async(_record)
     decision = None
     try:
-        decision = await sync_to_async(vouch)(channel, user)
+        decision = await sync_to_async(_decide)(channel, user)
         delivered = await asyncio.to_thread(_send, message, decision)
     except HookboxError as error:
         await record(message, decision, error=error)
@@ -134,6 +134,7 @@ def _message(
 
 
 def _send(message: _Message, decision: decisions.Decision) -> int | None:
+    _require(decision)
     return client.publish(
         message.channel,
         message.text,
@@ -300,11 +301,19 @@ def vouch(channel: str, user: User | None = None) -> decisions.Decision:
 
     """
     validate_channel(channel)
+    decision = _decide(channel, user)
+    _require(decision)
+    return decision
+
+
+def _decide(channel: str, user: User | None) -> decisions.Decision:
     who = AnonymousUser() if user is None or isinstance(user, str) else user
-    decision = decisions.decide_for_code(channel, who)
+    return decisions.decide_for_code(channel, who)
+
+
+def _require(decision: decisions.Decision) -> None:
     if not decision.allowed:
         raise HookboxRefused(decision.reason, code=decision.code or "refused")
-    return decision
 
 
 def _permitted(

@@ -178,6 +178,7 @@ class TestPublishRefused:
         row = Publication.objects.get()
         assert (row.status, row.delivered) == ("refused", None)
         assert "No policy" in row.error
+        assert row.decided_by == "nobody"
 
     def test_a_handler_forbids_it(self, hookbox):
         with pytest.raises(HookboxRefused, match="Not this one") as caught:
