@@ -227,6 +227,10 @@ class ChannelPolicy(TimeStampedModel):
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             message = _('This must be a JSON list of names, such as ["alice"].')
             errors["server_user_presence"] = [ValidationError(message, code="names")]
+        for field in ("state", "polling"):
+            # Blank to the field, which then asks no validator: null, "", [].
+            if not isinstance(getattr(self, field), dict) and not getattr(self, field):
+                setattr(self, field, {})
         if isinstance(self.polling, dict):
             try:
                 options.validate_polling(self.polling)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.utils import timezone
+
+from djhookbox import models, options
+from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+
+pytestmark = pytest.mark.django_db
+
+
+def policy(**fields: Any) -> ChannelPolicy:
+    return ChannelPolicy(**{"name": "p", "pattern": "/a/", **fields})
+
+
+def test_a_new_policy_is_closed_enough() -> None:
+    fresh = policy()
+    fresh.full_clean()
+    assert (fresh.create_audience, fresh.subscribe_audience, fresh.publish_audience) == (
+        "everyone", "signed_in", "staff",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "says"),
+    [
+        ({"pattern": "/<int:x/"}, "pattern", "counterpart"),
+        ({"subscribe_audience": "permission"}, "permission", "app_label"),
+        ({"subscribe_audience": "permission", "permission": "x"}, "permission", "app_label"),
+        ({"subscribe_audience": "named_user"}, "subscribe_audience", "<username>"),
+        ({"publish_audience": "named_user", "pattern": "/<user>/"}, "publish_audience", "names no"),
+        ({"subscribe_audience": "strangers"}, "subscribe_audience", "not a valid choice"),
+        ({"state": [1]}, "state", "object"),
+        ({"polling": "x"}, "polling", "object"),
+        ({"polling": {"mode": "often"}}, "polling", "mode"),
+        ({"server_user_presence": "alice"}, "server_user_presence", "list"),
+        ({"server_user_presence": [1]}, "server_user_presence", "list"),
+        ({"history_size": -1}, "history_size", "greater"),
+    ],
+)
+def test_policies_that_cannot_be_meant(fields: dict[str, Any], where: str, says: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        policy(**fields).full_clean()
+    assert list(caught.value.message_dict) == [where]
+    assert says in " ".join(caught.value.message_dict[where])
+
+
+@pytest.mark.parametrize("blank", [[], "", None])
+def test_what_a_form_left_empty_is_an_object(blank: object) -> None:
+    emptied = policy(state=blank, polling=blank)
+    emptied.clean()
+    assert (emptied.state, emptied.polling) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "polling",
+    [
+        {},
+        {"mode": ""},
+        {"mode": "simple", "url": "http://localhost:8000/x", "interval": 1},
+        {"mode": "once", "url": "https://example.com/", "form": {"a": "b"}, "originator": "x"},
+    ],
+)
+def test_polling_as_the_protocol_has_it(polling: dict[str, Any]) -> None:
+    policy(polling=polling).full_clean()
+    assert set(options.complete_polling(polling)) == {
+        "mode", "interval", "url", "form", "originator",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("polling", "says"),
+    [
+        ({"every": 1}, "every"),
+        ({"interval": 0}, "interval"),
+        ({"interval": True}, "interval"),
+        ({"interval": "5"}, "interval"),
+        ({"interval": float("nan")}, "interval"),
+        ({"mode": 1}, "mode"),
+        ({"mode": []}, "mode"),
+        ({"url": 1}, "url"),
+        ({"originator": None}, "originator"),
+        ({"form": []}, "form"),
+        ({"form": {"a": 1}}, "form"),
+        ({"mode": "simple"}, "url"),
+        ({"mode": "simple", "url": "ftp://example.com"}, "url"),
+        ({"url": "file:///etc/passwd"}, "url"),
+        ({"url": "http://[::1"}, "url"),
+    ],
+)
+def test_polling_that_is_none(polling: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        options.validate_polling(polling)
+
+
+def test_every_option_of_channels_is_a_column() -> None:
+    columns = {field.name for field in ChannelPolicy._meta.get_fields()}
+    assert set(options.CHANNEL) - columns == {"history"}
+
+
+def test_every_field_is_labelled_and_explained() -> None:
+    for model in (ChannelPolicy, ConnectionLog, SubscriptionLog, Publication):
+        for field in model._meta.get_fields():
+            if field.name in ("id", "created", "modified") and model is ChannelPolicy:
+                continue  # model_utils' own
+            if field.name != "id":
+                assert field.help_text, f"{model.__name__}.{field.name}"  # type: ignore[union-attr]
+
+
+def test_fixtures_know_policies_by_name(make_policy: Callable[..., ChannelPolicy]) -> None:
+    make_policy("/a/", "first")
+    out = io.StringIO()
+    call_command("dumpdata", "djhookbox.channelpolicy", natural_primary=True, stdout=out)
+    data = json.loads(out.getvalue())
+    assert "pk" not in data[0]
+    assert ChannelPolicy.objects.get_by_natural_key("first").natural_key() == ("first",)
+
+
+def test_enabled_policies_come_in_their_order(make_policy: Callable[..., ChannelPolicy]) -> None:
+    make_policy("/c/", order=2)
+    make_policy("/b/", order=1)
+    make_policy("/a/", order=1)
+    make_policy("/d/", order=0, enabled=False)
+    assert [p.pattern for p in ChannelPolicy.objects.enabled()] == ["/b/", "/a/", "/c/"]
+
+
+def test_older_than() -> None:
+    old = timezone.now() - datetime.timedelta(days=3)
+    first = ConnectionLog.objects.create(event="connect", created=old)
+    ConnectionLog.objects.create(event="connect")
+    assert list(ConnectionLog.objects.older_than(2)) == [first]
+    assert not ConnectionLog.objects.older_than(4).exists()
+
+
+def test_what_rows_are_called() -> None:
+    assert str(policy()) == "p"
+    assert str(ConnectionLog(user_name="bob", event="refused")) == "bob: refused"
+    assert str(SubscriptionLog(event="subscribe", channel="/a/")) == "-: subscribed: /a/"
+    assert str(Publication(channel="/a/", status="sent")) == "/a/: sent"
+    assert str(models.Server()) == "Hookbox"
