@@ -58,11 +58,16 @@ def note(text: str) -> None:
 def interleaved(
     scale: Scale, targets: dict[str, Target], command: str, **arguments: Any
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure each target once a round; every other round in the opposite order."""
+    """Measure each target once a round; every other round in the opposite order.
+
+    Channels has two rounds at most: it is not bounded, and takes as long as all the rest.
+    """
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in targets}
     for number in range(scale.runs):
         order = list(targets) if number % 2 == 0 else list(targets)[::-1]
         for kind in order:
+            if kind == "channels" and number > 1:
+                continue
             result = targets[kind](command, **arguments)
             if not result["received"]:
                 raise BenchError(f"{kind}: nothing was delivered")
@@ -73,7 +78,7 @@ def interleaved(
 
 def ratio(results: dict[str, list[dict[str, Any]]], key: str, kind: str = "hookbox") -> float:
     """Return the median over the rounds of one kind's figure divided by the baseline's."""
-    pairs = zip(results[kind], results["baseline"], strict=True)
+    pairs = zip(results[kind], results["baseline"], strict=False)
     return float(median(one[key] / base[key] for one, base in pairs))
 
 
@@ -127,8 +132,8 @@ def fanout(scale: Scale) -> list[Figure]:
             targets = subscribed(stack, scale.kinds, count)
             # In seconds, because the in-memory layer needs many for one message to thousands.
             arguments = {"size": PAYLOAD, "seconds": scale.seconds * 2}
-            for measured in targets.values():
-                measured("fanout", messages=5, **arguments)  # warm up
+            for measured in targets.values():  # warm up
+                measured("fanout", messages=5, **{**arguments, "seconds": 0.5})
             messages = scale.deliveries // count
             results = interleaved(scale, targets, "fanout", messages=messages, **arguments)
         what = f"CPU per delivery, {count} subscribers"
@@ -197,8 +202,8 @@ def stuck(scale: Scale) -> list[Figure]:
         slower.append((result["p99"] - without["p99"]) * 1e3)
         lost += result["expected"] - result["received"]
         grown.append((result["grown"] - without["grown"]) / blocked / KIB / KIB)
-        open_still = blocked - len(result["closed_after"])
-        closed.append(max(result["closed_after"]) if not open_still else float("inf"))
+        late = result["closed_after"]
+        closed.append(float("inf") if late is None else late)
     times = f"p99 {median(a for a, _ in p99):.1f} ms without, {median(b for _, b in p99):.1f} with"
     return [
         Figure("stuck", "others' p99 latency, longer by", median(slower), "ms", 5.0, times),
