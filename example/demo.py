@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -98,6 +99,7 @@ def check_python() -> None:
                 f"this Python was built without {package} (module {module}); name another: "
                 "make PYTHON=/path/to/python3 clean demo"
             ) from None
+    sys.path.append(str(HERE.parent))  # in a clone djhookbox need not be installed
     for name in PACKAGES:
         try:
             __import__(name)
@@ -135,6 +137,8 @@ def prepare(options: argparse.Namespace) -> None:
 
     try:
         django.setup()
+        # That Hookbox cannot be told of the new policy is no news: it is not running yet.
+        logging.getLogger("djhookbox").addHandler(logging.NullHandler())
         from demosite import accounts
 
         from djhookbox import process
@@ -178,13 +182,18 @@ def run(site_port: int) -> None:
 @contextlib.contextmanager
 def django_server(site_port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run Django in a process group of its own, which Ctrl-C in the terminal does not reach."""
-    from django.conf import settings
+    from demosite.settings import DATA_DIR
 
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"{HOST}:{site_port}"]
-    with (settings.DATA_DIR / "django.log").open("wb") as log:
+    with (DATA_DIR / "django.log").open("wb") as log:
         server = subprocess.Popen(
             command, cwd=HERE, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "PYTHONUNBUFFERED": "1",
+            },
+            start_new_session=True,
         )  # fmt: skip
     try:
         yield server
@@ -234,17 +243,17 @@ def go_on(server: subprocess.Popen[bytes], seconds: float) -> None:
 
 def django_log() -> str:
     """Return the last lines that Django has written."""
-    from django.conf import settings
+    from demosite.settings import DATA_DIR
 
     from djhookbox.launching import tail
 
-    return tail(settings.DATA_DIR / "django.log", lines=12)
+    return tail(DATA_DIR / "django.log", lines=12)
 
 
 def introduce(site: str) -> None:
     """Say where everything is."""
     from demosite.accounts import ACCOUNTS
-    from django.conf import settings
+    from demosite.settings import DATA_DIR
 
     people = [account.name for account in ACCOUNTS if not account.staff]
     staff = [account.name for account in ACCOUNTS if account.staff]
@@ -257,7 +266,7 @@ def introduce(site: str) -> None:
         f"  Admin   {site}/admin/",
         f"          log in as {staff[0]}; the password is the name.",
         "",
-        f"  Logs    {settings.DATA_DIR}",
+        f"  Logs    {DATA_DIR}",
         "",
         "Ctrl-C ends everything.",
         "",

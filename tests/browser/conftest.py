@@ -1,0 +1,166 @@
+"""A browser, and the demo as `make demo` runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start headless Chromium, the system's or Playwright's own."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        path = executable or playwright.chromium.executable_path
+        if not Path(path).exists():
+            if os.environ.get("CI"):
+                pytest.fail("CI is set, but there is no Chromium")
+            pytest.skip("there is no Chromium: install it, or run “playwright install chromium”")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def until(happened: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Look again and again, and fail if it does not happen."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"did not happen: {what}"
+        time.sleep(0.05)
+
+
+class Demo:
+    """`example/demo.py`, running in a folder of its own."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.port, self.hookbox_port = free_ports(2)
+        self.site = f"http://127.0.0.1:{self.port}"
+        self._output = folder / "output"
+
+    def start(self, *arguments: str) -> None:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DEMO_", "DJANGO_", "HOOKBOX_"))
+        }
+        environment |= {
+            "DEMO_DIR": str(self.folder),
+            "DEMO_PORT": str(self.port),
+            "DEMO_HOOKBOX_PORT": str(self.hookbox_port),
+        }
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "example" / "demo.py"), *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+            )  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_until_it_runs(self) -> None:
+        def runs() -> bool:
+            assert self.process.poll() is None, self.output
+            return "Ctrl-C ends everything." in self.output
+
+        until(runs, "the demo runs", 60)
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def processes(self) -> list[int]:
+        """Find the processes of this demo, whoever started them and however detached."""
+        mark = f"DEMO_DIR={self.folder}\0".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes() + b"\0":
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it has just ended, or is somebody else's
+        return found
+
+    def assert_nothing_is_left(self) -> None:
+        until(lambda: not self.processes(), "all processes have ended", 5)
+        for port in (self.port, self.hookbox_port):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+
+    def clean_up(self) -> None:
+        """Leave nothing behind, even if the demo itself is broken."""
+        try:
+            self.end()
+        finally:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Run one demo for all tests of a module."""
+    demo = Demo(tmp_path_factory.mktemp("demo") / "data")
+    demo.start()
+    try:
+        demo.wait_until_it_runs()
+        yield demo
+    finally:
+        demo.clean_up()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open an address in a browser of its own, as a user of the demo or as nobody."""
+    contexts = []
+    problems: list[str] = []
+
+    def open_page(address: str, user: str = "") -> Page:
+        context = browser.new_context()
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        if user:
+            site = "/".join(address.split("/")[:3])
+            page.goto(f"{site}/login/")
+            page.get_by_label("Name").fill(user)
+            page.get_by_label("Password").fill(user)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(f"{site}/chat/**")
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
