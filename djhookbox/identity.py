@@ -20,7 +20,7 @@ from django.contrib.auth import get_user_model
 from django.core import signing
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from .conf import settings
@@ -117,7 +117,8 @@ def _credential(user: User) -> str:
 
 
 def _credentials(hashes: Iterable[str]) -> list[str]:
-    return [salted_hmac(_TOKEN_SALT, text).hexdigest()[:16] for text in hashes]
+    # Django's hash is keyed already, and with old keys too while SECRET_KEY is being rotated.
+    return [hashlib.sha256(f"{_TOKEN_SALT}{text}".encode()).hexdigest()[:16] for text in hashes]
 
 
 def _holds(user: User, credential: str) -> bool:

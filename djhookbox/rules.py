@@ -98,12 +98,13 @@ class Cache:
         if inside and getattr(connection, "hookbox_policies_changed", False):
             # Who has edited a policy sees the edit, and nobody else until it is committed.
             return self._load()
+        if not inside:
+            connection.hookbox_policies_changed = False
         generation, held, now = self._generation, self._held, self._clock()
         if held is not None and not fresh and now - held[0] < TTL:
             return held[1]
         rules = self._load()
         if not inside:  # a transaction may see a past that others must not be given
-            connection.hookbox_policies_changed = False
             with self._lock:
                 if generation == self._generation:  # else dropped while it was loaded
                     self._held = (now, rules)
@@ -118,9 +119,13 @@ class Cache:
     def changed(self, using: str | None) -> None:
         """Take note of an edit, and drop what is held when it is committed."""
         connection = transaction.get_connection(using)
-        if connection.in_atomic_block:
-            connection.hookbox_policies_changed = True
-        transaction.on_commit(self.drop, using=using)
+        connection.hookbox_policies_changed = connection.in_atomic_block
+
+        def committed() -> None:
+            connection.hookbox_policies_changed = False
+            self.drop()
+
+        transaction.on_commit(committed, using=using)
 
 
 #: The one cache of this process.
