@@ -129,7 +129,7 @@ def spawn(lock_fd: int, path: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     log = os.open(path, flags, 0o600)
     try:
-        os.write(log, f"$ {shlex.join(arguments[1:])}\n".encode())
+        os.write(log, f"$ {shlex.join(['python', *arguments[1:]])}\n".encode())
         step = subprocess.run(
             [arguments[0], "-m", "djhookbox.lockfile", str(lock_fd), *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,

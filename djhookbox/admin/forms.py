@@ -64,7 +64,7 @@ class PlainJSONField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         """Write the value for people."""
-        if isinstance(value, InvalidJSONInput | str) and isinstance(value, InvalidJSONInput):
+        if isinstance(value, InvalidJSONInput):  # what the user has typed
             return value
         return json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
 
@@ -92,6 +92,7 @@ class PayloadForm(forms.Form):
     """What is to be published."""
 
     payload = PlainJSONField(
+        initial=InvalidJSONInput(""),  # an empty area, where None would be shown as null
         label=gettext_lazy("Payload"),
         widget=JSONWidget(attrs={"rows": 10}),
         help_text=gettext_lazy('Any JSON value, such as {"text": "hello"} or "hello".'),

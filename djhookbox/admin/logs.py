@@ -74,25 +74,25 @@ class LogAdmin(PageMixin):
         return badge(entry.get_event_display(), TONES.get(entry.event, "neutral"))
 
     @admin.display(description=gettext_lazy("user"))
-    def user_link(self, entry: Log) -> SafeString | None:
+    def user_link(self, entry: Log) -> str:
         """Lead to all that the user did."""
         return self._filtered("user_name", entry.user_name)
 
     @admin.display(description=gettext_lazy("channel"))
-    def channel_link(self, entry: Any) -> SafeString | None:
+    def channel_link(self, entry: Any) -> str:
         """Lead to all that happened on the channel."""
         return self._filtered("channel", entry.channel)
 
     @admin.display(description=gettext_lazy("connection"))
-    def connection_link(self, entry: Log) -> SafeString | None:
+    def connection_link(self, entry: Log) -> str:
         """Lead to all that the connection did."""
         number = entry.connection_id
         short = f"{number[:8]}…" if len(number) > 9 else number
         return self._filtered("connection_id", number, short)
 
-    def _filtered(self, field: str, value: str, text: str = "") -> SafeString | None:
+    def _filtered(self, field: str, value: str, text: str = "") -> str:
         if not value:
-            return None
+            return self.get_empty_value_display()
         url = self.address("changelist", **{field: value})
         return link(url, text or value, _("Only %(value)s") % {"value": value})
 
@@ -127,19 +127,19 @@ class ConnectionLogAdmin(LogAdmin):
     )
 
     @admin.display(description=gettext_lazy("IP address"))
-    def ip_link(self, entry: ConnectionLog) -> SafeString | None:
+    def ip_link(self, entry: ConnectionLog) -> str:
         """Lead to all that came from there; the search cannot find addresses by an index."""
         return self._filtered("ip", entry.ip or "")
 
     @admin.display(description=gettext_lazy("lasted"))
-    def lasted(self, entry: ConnectionLog) -> str | None:
+    def lasted(self, entry: ConnectionLog) -> str:
         """How long the connection was open."""
-        return None if entry.duration is None else span(entry.duration)
+        return self.get_empty_value_display() if entry.duration is None else span(entry.duration)
 
     @admin.display(description=gettext_lazy("why"))
     def why(self, entry: ConnectionLog) -> str:
-        """Close code and reason of an end, decider and reason of a refusal."""
-        parts = (entry.code, entry.reason, entry.decided_by)
+        """Close code and reason of an end, reason of a refusal."""
+        parts = (entry.code, entry.reason or entry.decided_by)
         return " ".join(str(part) for part in parts if part)
 
 

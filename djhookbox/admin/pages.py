@@ -82,6 +82,7 @@ class PageMixin(ModelAdmin):
             "empty_state": self.empty_state,
             "footnote": self.footnote,
             "may_publish": self.has_publish_permission(request),
+            "title": capfirst(self.opts.verbose_name_plural),
         }
         return super().changelist_view(request, {**ours, **(extra_context or {})})
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 #: Rows that are counted; beyond, the list says that there are more.
 COUNTED = 10_000
@@ -40,6 +45,28 @@ class LogChangeList(ChangeList):
         page: Any = self.model_admin
         rows: QuerySet[Any] = page.for_list(super().get_queryset(*args, **kwargs))
         return rows
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page's rows; without search or filter, all are found, and nothing to clear."""
+        super().get_results(request)
+        if not self.query and not self.filter_params:
+            self.full_result_count = self.result_count
+
+    @property
+    def count_text(self) -> str:
+        """How many rows there are, as far as they were counted."""
+        count: int = self.result_count
+        paginator: Any = self.paginator
+        if paginator.is_capped:
+            return _("%(count)s+ entries") % {"count": number_format(count)}
+        return ngettext("%(count)s entry", "%(count)s entries", count) % {
+            "count": number_format(count)
+        }
+
+    @property
+    def is_list_markup(self) -> bool:
+        """Whether this Django writes its page numbers as a list."""
+        return django.VERSION >= (6, 0)
 
     @property
     def older_url(self) -> str:

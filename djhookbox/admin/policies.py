@@ -10,14 +10,17 @@ from django.db import models
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from .. import process
 from ..exceptions import PatternError
 from ..models import Audience, ChannelPolicy
 from ..policies import compile_pattern
+from ..process import State
 from .forms import PayloadForm, PlainJSONField
 from .pages import PageMixin, badge
 from .publications import publish
@@ -149,6 +152,40 @@ class ChannelPolicyAdmin(PageMixin):
 
     # ---- saving ------------------------------------------------------------------------------
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Keep the angle brackets of help texts, which the admin takes for HTML."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and "<" in str(field.help_text):
+            field.help_text = escape(field.help_text)
+        return field
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say after a save whether live channels follow it."""
+        response = super().changeform_view(request, *args, **kwargs)
+        if request.method == "POST" and response.status_code == 302:
+            self.say_who_follows(request)
+        return response
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say after a deletion whether live channels follow it."""
+        response = super().delete_view(request, *args, **kwargs)
+        if request.method == "POST" and response.status_code == 302:
+            self.say_who_follows(request)
+        return response
+
+    def say_who_follows(self, request: HttpRequest) -> None:
+        """Say whether the process hears of a change (the receivers tell it after commit)."""
+        now = process.status()
+        if now.state in (State.RUNNING, State.VERSION_DIFFERS):
+            text = _("Hookbox has been told: live channels follow within a second.")
+            self.message_user(request, text, messages.INFO)
+        elif now.state == State.STOPPED:
+            text = _("Hookbox is not running; the change counts as soon as it is started.")
+            self.message_user(request, text, messages.INFO)
+        else:
+            text = _("Hookbox could not be told, so live channels stay as they are: %(problem)s")
+            self.message_user(request, text % {"problem": now.message}, messages.WARNING)
+
     def save_related(
         self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
     ) -> None:
@@ -173,6 +210,7 @@ class ChannelPolicyAdmin(PageMixin):
         count = self._switch(request, queryset, enabled=True)
         text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        self.say_who_follows(request)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Disable"))
     def disable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
@@ -180,12 +218,13 @@ class ChannelPolicyAdmin(PageMixin):
         count = self._switch(request, queryset, enabled=False)
         text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        self.say_who_follows(request)
 
     def _switch(
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy], *, enabled: bool
     ) -> int:
         count = 0
-        label = str(ChannelPolicy._meta.get_field("enabled").verbose_name)
+        label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
         for policy in queryset.filter(enabled=not enabled):
             policy.enabled = enabled
             policy.save()  # one by one: live channels learn of it by the model's signals
@@ -200,14 +239,14 @@ class ChannelPolicyAdmin(PageMixin):
         """Copy policies; a copy is off until somebody has looked at it."""
         copies = []
         for policy in queryset:
-            groups = list(policy.groups.all())
-            copy = policy
+            # Anew, without the groups that were fetched along: they are not the copy's.
+            copy = ChannelPolicy.objects.get(pk=policy.pk)
             copy.pk = None
             copy._state.adding = True
             copy.name = _free_name(policy.name)
             copy.enabled = False
             copy.save()
-            copy.groups.set(groups)
+            copy.groups.set(policy.groups.all())
             self.log_addition(request, copy, [{"added": {}}])
             copies.append(copy)
         text = ngettext(
@@ -225,10 +264,10 @@ class ChannelPolicyAdmin(PageMixin):
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
     ) -> HttpResponse | None:
         """Publish one message to the channels of policies that name exactly one channel."""
-        channels = []
+        fitting = []
         for policy in queryset:
             if _names_one_channel(policy):
-                channels.append(policy.pattern)
+                fitting.append(policy)
                 continue
             self.message_user(
                 request,
@@ -239,8 +278,9 @@ class ChannelPolicyAdmin(PageMixin):
                 % {"pattern": policy.pattern},
                 messages.WARNING,
             )
-        if not channels:
+        if not fitting:
             return None
+        channels = [policy.pattern for policy in fitting]
         confirmed = "confirmed" in request.POST
         form = PayloadForm(request.POST if confirmed else None)
         if confirmed and form.is_valid():
@@ -262,7 +302,7 @@ class ChannelPolicyAdmin(PageMixin):
             more=max(0, count - 10),
             hidden=[
                 ("action", "publish_to_channels"), ("confirmed", "1"),
-                *((ACTION_CHECKBOX_NAME, policy.pk) for policy in queryset),
+                *((ACTION_CHECKBOX_NAME, policy.pk) for policy in fitting),
             ],
             button=ngettext("Publish to %(count)d channel", "Publish to %(count)d channels", count)
             % {"count": count},

@@ -1,0 +1,56 @@
+"""What the tests of the admin share: people, and a process that only pretends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, Permission, User
+from django.test import Client
+
+from djhookbox._version import __version__
+from djhookbox.exceptions import HookboxUnreachable
+
+APP = "/admin/djhookbox/"
+VIEWS = ("channelpolicy", "connectionlog", "subscriptionlog", "publication", "server")
+
+
+class Hookbox:
+    """Stands in for the process: notes each REST call, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.running = True
+        self.delivered = 2
+        self.connections = 5
+
+    def __call__(self, call: str, /, **form: Any) -> dict[str, Any]:
+        self.calls.append((call, form))
+        if not self.running:
+            raise HookboxUnreachable("The Hookbox process cannot be reached.", code="unavailable")
+        if call == "publish":
+            return {"delivered": self.delivered}
+        return {"version": __version__, "pid": 4121, "uptime": 273_125.5, "engine": "memory",
+                "connections": self.connections, "users": 4, "channels": 3}  # fmt: skip
+
+    @property
+    def published(self) -> list[tuple[str, str]]:
+        return [(f["channel_name"], f["payload"]) for call, f in self.calls if call == "publish"]
+
+
+def person(name: str, *permissions: str, staff: bool = True) -> User:
+    user = User.objects.create_user(name, password="x", is_staff=staff)
+    for permission in permissions:
+        user.user_permissions.add(
+            Permission.objects.get(codename=permission, content_type__app_label="djhookbox")
+        )
+    return user
+
+
+def signed_in(user: AbstractBaseUser) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def messages_of(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
