@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 20.0
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it lives, Django takes the main thread for an asynchronous one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start headless Chromium, the system's or Playwright's own."""
     names = ("chromium", "chromium-browser", "google-chrome")

@@ -140,8 +140,6 @@ def test_pages_come_back_after_stop_and_start_in_the_admin(demo, visit):
         expect(page.get_by_role("status")).to_have_text(re.compile("coming back|Connecting"))
     until(lambda: "Hookbox has ended" in demo.output, "the demo says so")
     assert demo.process.poll() is None
-    # What is written meanwhile is sent when the connection is back.
-    say(alice, "written while it was down")
     admin.get_by_role("button", name="Start").click()
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text("Connected", timeout=30_000)
