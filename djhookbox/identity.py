@@ -234,7 +234,7 @@ def by_name(name: str) -> User:
     """Return the account of a name, or an anonymous user; for those who are leaving."""
     if name and not name.startswith(ANONYMOUS_PREFIX):
         model = get_user_model()
-        user: Any = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+        user: User | None = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
         if user is not None and user.get_username() == name:
             return user
     return _nobody()

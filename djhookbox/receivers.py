@@ -59,10 +59,11 @@ class Notice:
     def after_commit(cls, using: str | None) -> Notice:
         """Return the notice of the transaction, or of the savepoint, that is open now."""
         connection = transaction.get_connection(using)
-        savepoints = set(connection.savepoint_ids)
+        # None stands for a block without a savepoint, which is rolled back with the one around.
+        savepoints = set(connection.savepoint_ids) - {None}
         for known, func, *_rest in reversed(connection.run_on_commit):
             # Not one of another savepoint, which may yet be rolled back without this one.
-            if known == savepoints and isinstance(func, cls):
+            if isinstance(func, cls) and set(known) - {None} == savepoints:
                 return func
         return cls()
 
@@ -119,7 +120,7 @@ def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     """Drop the rules and have live channels rechecked after a policy was saved or deleted."""
     policy: ChannelPolicy = kwargs["instance"]
     cache.changed(kwargs["using"])
-    patterns = {policy.pattern, *getattr(policy, "_hookbox_patterns", ())}
+    patterns = {policy.pattern, *vars(policy).pop("_hookbox_patterns", ())}
     _recheck(kwargs["using"], patterns=patterns)
 
 

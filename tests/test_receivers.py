@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from djhookbox import receivers
+from djhookbox.exceptions import HookboxUnreachable
+from djhookbox.identity import session_identity
+from djhookbox.models import ChannelPolicy
+from djhookbox.policies import compile_pattern
+from djhookbox.rules import cache
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MakePolicy = Callable[..., ChannelPolicy]
+
+
+def rechecked(told: mock.MagicMock) -> list[Any]:
+    """Return what was asked for, and forget it."""
+    calls = [(*call.args, *call.kwargs.values()) for call in told.recheck.call_args_list]
+    told.reset_mock()
+    return calls
+
+
+def closed(told: mock.MagicMock) -> list[dict[str, Any]]:
+    """Return whose connections were closed, without the words for it, and forget it."""
+    calls = [dict(call.kwargs) for call in told.disconnect.call_args_list]
+    assert all(call.pop("reason") for call in calls)
+    told.reset_mock()
+    return calls
+
+
+# ---- policies
+
+
+def test_an_edit_reaches_live_channels_old_pattern_and_new(
+    told: mock.MagicMock, make_policy: MakePolicy
+) -> None:
+    edited = make_policy("/rooms/<int:room>/")
+    regex = compile_pattern("/rooms/<int:room>/").regex
+    assert rechecked(told) == [([regex],)]
+    cache.get()
+    edited.pattern = "/halls/"
+    edited.save()
+    assert rechecked(told) == [(sorted([regex, "/halls/"]),)]
+    assert cache.get()[0].text == "/halls/"
+    edited.delete()
+    assert rechecked(told) == [(["/halls/"],)]
+    assert cache.get() == ()
+
+
+def test_groups_of_a_policy_count(told: mock.MagicMock, make_policy: MakePolicy) -> None:
+    edited = make_policy("/g/", subscribe_audience="groups")
+    group = Group.objects.create(name="readers")
+    told.reset_mock()
+    for change in (
+        lambda: edited.groups.add(group),
+        lambda: edited.groups.clear(),
+        lambda: edited.groups.set([group]),
+        lambda: edited.groups.remove(group),
+    ):
+        cache.get()
+        change()
+        assert ["/g/"] in [call[0] for call in rechecked(told)]
+        assert cache.get()[0].groups == frozenset(edited.groups.values_list("pk", flat=True))
+
+
+def test_nothing_is_told_before_the_commit_nor_after_a_rollback(
+    told: mock.MagicMock, make_policy: MakePolicy
+) -> None:
+    with transaction.atomic():
+        make_policy("/a/")
+        make_policy("/b/")
+        with transaction.atomic():
+            make_policy("/c/")
+            transaction.set_rollback(True)
+        make_policy("/d/")
+        assert not told.mock_calls
+    assert rechecked(told) == [(["/a/", "/b/", "/d/"],)]
+    with transaction.atomic():
+        make_policy("/e/")
+        transaction.set_rollback(True)
+    assert not told.mock_calls
+
+
+def test_a_failed_savepoint_takes_its_own_with_it(
+    told: mock.MagicMock, make_user: Any, make_policy: MakePolicy
+) -> None:
+    alice = make_user("alice")
+    with transaction.atomic():
+        with transaction.atomic():
+            alice.is_active = False
+            alice.save()
+            transaction.set_rollback(True)
+        make_policy("/a/")
+    assert closed(told) == []
+
+
+def test_a_malformed_pattern_is_rechecked_by_its_beginning(
+    told: mock.MagicMock, make_policy: MakePolicy
+) -> None:
+    make_policy("/rooms/<hex:x>/")
+    assert rechecked(told) == [(["/rooms/.*"],)]
+
+
+def test_a_process_that_is_down_costs_a_warning(
+    make_policy: MakePolicy, make_user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob = make_user("alice"), make_user("bob")
+    down = HookboxUnreachable("nobody listens")
+    with (
+        mock.patch("djhookbox.client.disconnect", side_effect=down) as disconnect,
+        mock.patch("djhookbox.client.recheck", side_effect=down) as recheck,
+        transaction.atomic(),
+    ):
+        make_policy("/a/")
+        alice.delete()
+        bob.delete()
+    assert disconnect.call_count + recheck.call_count == 1  # one refused connection, not three
+    assert "nobody listens" in caplog.text
+    assert ChannelPolicy.objects.count() == 1
+
+
+# ---- users
+
+
+def test_deactivation_deletion_and_password(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    assert not told.mock_calls
+    alice.set_password("another")
+    alice.save()
+    assert closed(told) == [{"user": "alice", "code": 4000}]
+    alice.is_active = False
+    alice.save()
+    assert closed(told) == [{"user": "alice", "code": 4501}]
+    alice.is_active = True
+    alice.save()
+    assert not told.mock_calls
+    alice.delete()
+    assert closed(told) == [{"user": "alice", "code": 4501}]
+
+
+def test_a_new_name_ends_the_old(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    alice.username = "alicia"
+    alice.save()
+    assert closed(told) == [{"user": "alice", "code": 4000}]
+
+
+def test_gone_outweighs_changed(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    with transaction.atomic():
+        alice.is_active = False
+        alice.save()
+        alice.set_password("another")
+        alice.save()
+    assert closed(told) == [{"user": "alice", "code": 4501}]
+
+
+def test_saves_that_change_no_right_tell_nothing(
+    told: mock.MagicMock, make_user: Any, django_assert_num_queries: Any
+) -> None:
+    alice = make_user("alice")
+    alice.first_name = "Alice"
+    alice.save()
+    with django_assert_num_queries(1):  # as at each login
+        alice.save(update_fields=["last_login"])
+    alice.password = "changed, but not saved"
+    alice.save(update_fields=["first_name", "is_active"])
+    assert not told.mock_calls
+    alice.save(update_fields=["password"])
+    assert closed(told) == [{"user": "alice", "code": 4000}]
+
+
+def test_a_save_that_fails_tells_nothing(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    alice.is_active = False
+    with (
+        mock.patch("django.db.models.base.Model._do_update", side_effect=RuntimeError),
+        pytest.raises(RuntimeError),
+    ):
+        alice.save()
+    assert not told.mock_calls
+
+
+def test_status_is_asked_about_again(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    for field in ("is_staff", "is_superuser"):
+        for value in (True, False):
+            setattr(alice, field, value)
+            alice.save()
+            assert rechecked(told) == [([".*"], ["alice"])]
+
+
+def test_groups_and_permissions_of_users(told: mock.MagicMock, make_user: Any) -> None:
+    users = [make_user(name) for name in ("alice", "bob", "carol")]
+    alice, bob, _carol = users
+    group = Group.objects.create(name="readers")
+    permission = Permission.objects.get(codename="view_server")
+    only_alice, all_three = [([".*"], ["alice"])], [([".*"], ["alice", "bob", "carol"])]
+    for change, expected in (
+        (lambda: alice.groups.add(group), only_alice),
+        (lambda: alice.groups.remove(group), only_alice),
+        (lambda: alice.groups.clear(), only_alice),
+        (lambda: group.user_set.add(*users), all_three),
+        (lambda: group.user_set.remove(bob), [([".*"], ["bob"])]),
+        (lambda: group.user_set.clear(), [([".*"], ["alice", "carol"])]),
+        (lambda: alice.user_permissions.add(permission), only_alice),
+        (lambda: permission.user_set.clear(), only_alice),
+    ):
+        change()
+        assert rechecked(told) == expected
+
+
+def test_bulk_edits_cause_few_calls(
+    told: mock.MagicMock, make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [make_user(f"u{number}") for number in range(5)]
+    group = Group.objects.create(name="readers")
+    with transaction.atomic():
+        for user in users:
+            user.groups.add(group)
+            user.is_staff = True
+            user.save()
+    assert rechecked(told) == [([".*"], [f"u{number}" for number in range(5)])]
+    monkeypatch.setattr(receivers, "_MANY_USERS", 4)
+    with transaction.atomic():
+        for user in users:
+            user.groups.remove(group)
+    assert rechecked(told) == [([".*"],)]
+
+
+def test_permissions_of_groups_and_groups_that_go(
+    told: mock.MagicMock, make_policy: MakePolicy
+) -> None:
+    group = Group.objects.create(name="readers")
+    make_policy("/p/", subscribe_audience="permission", permission="a.b")
+    make_policy("/g/", subscribe_audience="groups").groups.add(group)
+    make_policy("/off/", subscribe_audience="groups", enabled=False)
+    make_policy("/s/", subscribe_audience="staff")
+    told.reset_mock()
+    group.permissions.add(Permission.objects.get(codename="view_server"))
+    assert rechecked(told) == [(["/p/"],)]
+    cache.get()
+    group.delete()
+    assert rechecked(told) == [(["/g/", "/p/"],)]
+    assert all(not rule.groups for rule in cache.get())
+
+
+# ---- sessions
+
+
+def test_logout_closes_the_sessions_connections(told: mock.MagicMock, make_user: Any) -> None:
+    alice = make_user("alice")
+    here, there = Client(), Client()
+    for client in (here, there):
+        client.force_login(alice)
+    key = here.session.session_key
+    told.reset_mock()
+    here.logout()
+    assert closed(told) == [{"identity": session_identity(key), "code": 4000}]
+
+
+def test_a_deleted_session_closes_its_connections(told: mock.MagicMock, make_user: Any) -> None:
+    client = Client()
+    client.force_login(make_user("alice"))
+    key = client.session.session_key
+    told.reset_mock()
+    Session.objects.all().delete()
+    assert closed(told) == [{"identity": session_identity(key), "code": 4000}]
+
+
+def test_expired_and_anonymous_sessions_concern_nobody(
+    told: mock.MagicMock, make_user: Any
+) -> None:
+    client = Client()
+    client.force_login(make_user("alice"))
+    Session.objects.update(expire_date=timezone.now() - timedelta(days=1))
+    anonymous = Client().session
+    anonymous["basket"] = [1]
+    anonymous.save()
+    told.reset_mock()
+    assert Session.objects.count() == 2
+    Session.objects.all().delete()
+    assert not told.mock_calls
+
+
+def test_a_rotated_key_closes_the_old_ones_connections(
+    told: mock.MagicMock, make_user: Any
+) -> None:
+    alice = make_user("alice")
+    client = Client()
+    client.force_login(alice)
+    request = RequestFactory().get("/")
+    request.session = client.session
+    request.user = alice
+    key = request.session.session_key
+    told.reset_mock()
+    update_session_auth_hash(request, alice)
+    assert request.session.session_key != key
+    assert closed(told) == [{"identity": session_identity(key), "code": 4000}]
+
+
+def test_logout_of_sessions_without_rows(told: mock.MagicMock, make_user: Any) -> None:
+    request = RequestFactory().get("/")
+    request.session = CacheStore("the-key-of-a-cached-session")
+    alice = make_user("alice")
+    user_logged_out.send(sender=type(alice), request=request, user=alice)
+    assert closed(told) == [
+        {"identity": session_identity("the-key-of-a-cached-session"), "code": 4000}
+    ]
+    for odd in ({"request": request, "user": None}, {"request": None, "user": alice}):
+        user_logged_out.send(sender=type(alice), **odd)
+    assert not told.mock_calls
