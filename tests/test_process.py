@@ -529,3 +529,59 @@ def test_settings_without_a_module_cannot_be_handed_on(
 
 def test_what_starts_it_is_runhookbox() -> None:
     assert launching.command()[1:] == ["-m", "django", "runhookbox"]
+
+
+# ---- the real one ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(
+    run_dir: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Let another process know the settings of this test."""
+    settings.HOOKBOX_CBPORT = free_port()
+    module = tmp_path / "settings_of_this_test.py"
+    module.write_text(
+        "from tests.settings import *\n"
+        f"HOOKBOX_PORT = {settings.HOOKBOX_PORT}\n"
+        f"HOOKBOX_CBPORT = {settings.HOOKBOX_CBPORT}\n"
+        f"HOOKBOX_RUN_DIR = {str(run_dir)!r}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", module.stem)
+    yield
+    holder = LockFile(run_dir / "hookbox.lock").holder()
+    if holder is not None:
+        holder.send(signal.SIGKILL)
+        until(lambda: not holder.is_alive())
+
+
+def test_the_real_server_starts_restarts_and_stops(real: None) -> None:
+    now = process.start()
+    assert now.state == State.RUNNING, process.log_tail()
+    assert now.can_stop
+    assert now.connections == 0
+    again = process.restart()
+    assert again.state == State.RUNNING, process.log_tail()
+    assert again.pid != now.pid
+    assert process.stop().state == State.STOPPED
+
+
+def test_the_real_server_started_in_a_shell_can_be_stopped(real: None) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    shell = subprocess.Popen(
+        [sys.executable, "-m", "django", "runhookbox"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: process.status().state == State.RUNNING, seconds=20)
+        now = process.status()
+        assert now.pid == shell.pid
+        assert now.can_stop
+        assert process.start().pid == shell.pid, "it runs already"
+        assert process.stop().state == State.STOPPED
+        assert shell.wait(timeout=10) == 0
+    finally:
+        if shell.poll() is None:
+            shell.kill()
+            shell.wait()

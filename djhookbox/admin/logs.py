@@ -106,7 +106,7 @@ class ConnectionLogAdmin(LogAdmin):
     """Who came, was refused, went: when, from where, why."""
 
     list_display = (
-        "when", "event_badge", "user_link", "transport", "ip_link", "lasted", "why",
+        "when", "event_badge", "user_link", "ip_link", "lasted", "why",
         "connection_link",
     )  # fmt: skip
     list_filter = ("event", "transport", "created")

@@ -114,7 +114,10 @@ def moment(value: datetime.datetime) -> SafeString:
     day = formats.date_format(local, "SHORT_DATE_FORMAT")
     clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
     return format_html(
-        '<time class="hookbox-time" datetime="{}">{} {}</time>', local.isoformat(), day, clock
+        '<time class="hookbox-time" dir="ltr" datetime="{}">{} {}</time>',
+        local.isoformat(),
+        day,
+        clock,
     )
 
 

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import escape
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -49,7 +49,7 @@ class ChannelPolicyAdmin(PageMixin):
     """The rules, in the order in which they are tried."""
 
     list_display = (
-        "order", "name", "pattern", "subscribe_column", "publish_column", "options", "is_on",
+        "order", "name", "pattern_column", "subscribe_column", "publish_column", "options", "is_on",
     )  # fmt: skip
     list_display_links = ("name",)
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
@@ -111,6 +111,11 @@ class ChannelPolicyAdmin(PageMixin):
         return rows.prefetch_related("groups")
 
     # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
+    def pattern_column(self, policy: ChannelPolicy) -> SafeString:
+        """Which channels; from left to right in every language."""
+        return format_html('<bdi dir="ltr">{}</bdi>', policy.pattern)
 
     @admin.display(description=gettext_lazy("subscribe"), ordering="subscribe_audience")
     def subscribe_column(self, policy: ChannelPolicy) -> str:
