@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import resource
 import select
@@ -19,40 +18,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+
+from .procfs import cpu_time, established, memory
+from .publishers import CHANNEL, DIGITS, EPOCH, LoadError, Publication, Publisher
 
 ORIGIN = "http://bench.example"
-CHANNEL = "/bench/"
 #: What ends each publication. The bracket keeps a length in a WebSocket header, which may
 #: hold any two bytes, from being counted.
 END = b"]\r\n"
-#: Sent times are fixed in width, so that each publication has the same size.
-EPOCH = 10**18
-STAMP = re.compile(rb'"t": ?(\d{19})')
-OPTIONS = '{"moderated": false}'
+STAMP = re.compile(rb'"t": ?(\d{%d})' % DIGITS)
 #: How many connections' publications are timed.
 SAMPLED = 50
 READ = select.EPOLLIN | select.EPOLLRDHUP
 #: Seconds without any progress after which what is missing counts as lost. Channels' in-memory
 #: layer takes half a minute for the first of five thousand deliveries on a busy machine.
 PATIENCE = 60.0
-
-
-class LoadError(Exception):
-    """The server under test did something else than expected."""
-
-
-def cpu_time(pid: int) -> float:
-    """Return the user and system time of a process, dead threads included, in seconds.
-
-    The process's CPU clock, which is what /proc/<pid>/stat rounds to hundredths.
-    """
-    try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        with open(f"/proc/{pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def masked(text: str) -> bytes:
@@ -67,73 +47,6 @@ def cookie(number: int, size: int = 500) -> str:
     """Return a Cookie header's value of exactly that size, of its own user and session."""
     value = f"sessionid=s{number:031d}; user=user{number:06d}; csrftoken="
     return value + f"{number:x}-".ljust(size - len(value), "c")
-
-
-class Publication:
-    """How one publication is asked for; only the time it is sent differs."""
-
-    def __init__(self, kind: str, secret: str, size: int) -> None:
-        head, tail = '{"t": ', ', "x": "'
-        tail += "x" * (size - len(head) - 19 - len(tail) - 2) + '"}'
-        if kind == "hookbox":
-            path = "/rest/publish"
-            head = (
-                f"secret={quote(secret)}&channel_name={quote(CHANNEL, safe='')}&recorded=1"
-                f"&options={quote(OPTIONS)}&payload={quote(head)}"
-            )
-            tail = quote(tail)
-            media_type = "application/x-www-form-urlencoded"
-        else:
-            # The frame that our server makes of it, so that all three send the same bytes.
-            path = "/publish"
-            head = f'[1, "PUBLISH", {{"channel_name": "{CHANNEL}", "payload": {head}'
-            tail += ', "datetime": "2026-01-01T00:00:00.000Z", "user": null}]\r\n'
-            media_type = "text/plain"
-        length = len(head) + 19 + len(tail)
-        self._before = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\n"
-            f"Content-Length: {length}\r\n\r\n{head}"
-        ).encode()
-        self._after = tail.encode()
-
-    def request(self) -> bytes:
-        """Return the request, to be sent now."""
-        return b"%b%d%b" % (self._before, EPOCH + time.monotonic_ns(), self._after)
-
-
-class Publisher:
-    """One keep-alive HTTP connection, one request at a time."""
-
-    def __init__(self, port: int, kind: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
-        self.busy = False
-        self._kind = kind
-        self._buffer = b""
-
-    def send(self, request: bytes) -> None:
-        self.busy = True
-        if self.socket.send(request) != len(request):
-            raise LoadError("a request did not fit into the socket's buffer")
-
-    def receive(self) -> bool:
-        """Read what is there; tell whether the answer is complete."""
-        data = self.socket.recv(65_536)
-        if not data:
-            raise LoadError("the server closed a publisher's connection")
-        self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return False
-        match = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if match is None or len(body) < int(match[1]):
-            return False
-        if b" 200 " not in head[:16] or (self._kind == "hookbox" and not body.startswith(b"[true")):
-            raise LoadError(f"publish was answered {head[:60]!r} {body[:200]!r}")
-        self._buffer = b""
-        self.busy = False
-        return True
 
 
 class Load:
@@ -424,28 +337,6 @@ class Load:
             except (LoadError, OSError) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), flush=True)
-
-
-def established(port: int) -> set[int]:
-    """Return the peers' ports of a server's open connections.
-
-    The kernel's view: a client that does not read is not told that it was closed either.
-    """
-    peers = set()
-    with open("/proc/net/tcp") as connections:
-        next(connections)
-        for line in connections:
-            local, peer, state = line.split()[1:4]
-            if state == "01" and int(local.rpartition(":")[2], 16) == port:
-                peers.add(int(peer.rpartition(":")[2], 16))
-    return peers
-
-
-def memory(pid: int) -> dict[str, int]:
-    """Return the Vm… lines of a process's status, in bytes."""
-    with open(f"/proc/{pid}/status") as status:
-        rows = (line.split() for line in status if line.startswith("Vm"))
-        return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
 
 
 def main() -> None:

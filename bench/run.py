@@ -259,12 +259,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}")
     parser.add_argument("--runs", type=int, default=5, help="rounds; the median counts (5)")
     parser.add_argument("--quick", action="store_true", help="one short round, for a look only")
+    parser.add_argument("--no-channels", action="store_true", help="do not compare with Channels")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     kinds: tuple[str, ...] = KINDS
-    if not channels_installed():
+    if options.no_channels:
+        kinds = KINDS[:2]
+    elif not channels_installed():
         note("Django Channels is not measured: pip install 'django-hookbox[bench]' for that.")
         kinds = KINDS[:2]
     if options.quick:
