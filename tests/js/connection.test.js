@@ -208,6 +208,33 @@ describe("coming back", () => {
   });
 });
 
+describe("a page that disconnects the moment it hears of", () => {
+  for (const status of ["connecting", "connected", "waiting"]) {
+    test(status, () => {
+      browser.socket.onopen({});
+      if (status !== "connected") {
+        browser.deliver(["CONNECTED", { name: "alice" }]);
+      }
+      const seen = record(hookbox, "connected", "disconnected");
+      hookbox.on("status", (now) => now === status && hookbox.disconnect());
+      if (status === "connected") {
+        browser.deliver(["CONNECTED", { name: "alice" }]);
+      } else {
+        browser.drop(1006);
+        browser.clock.pass(500);
+      }
+      assert.equal(hookbox.status, "closed");
+      assert.equal(browser.clock.running, 0);
+      assert.deepEqual(seen.at(-1), ["disconnected", { code: 1000, reason: "", reconnecting: false }]);
+      if (status === "connecting") {
+        assert.equal(browser.socket.closedWith, 1000);
+      } else {
+        assert.equal(seen.length, 1);
+      }
+    });
+  }
+});
+
 describe("publishing", () => {
   test("resolves on ACK and rejects on ERROR", async () => {
     browser.accept();
@@ -282,17 +309,22 @@ describe("subscribing", () => {
       ["PUBLISH", { channel_name: "/r/", user: "bob", payload: 1, datetime: "t1" }],
       ["PUBLISH", { channel_name: "/r/", payload: 2, datetime: "t2" }],
       ["SUBSCRIBE", { channel_name: "/r/", user: "carol", datetime: "t3" }],
+      ["SUBSCRIBE", { channel_name: "/r/", user: "carol", datetime: "t3" }],
       ["UNSUBSCRIBE", { channel_name: "/r/", user: "bob", datetime: "t4" }],
       ["STATE_UPDATE", { channel_name: "/r/", updates: { b: 2 }, deletes: ["a"] }],
       ["PUBLISH", { channel_name: "/elsewhere/", payload: 3 }],
     );
     assert.deepEqual(room.messages.map(({ payload }) => payload), [0, 1, 2]);
+    assert.equal(room.history.length, 3, "the oldest entry has made room");
     assert.deepEqual(room.history.at(-1), ["PUBLISH", { payload: 2, datetime: "t2" }]);
     assert.deepEqual(room.presence, ["alice", "carol"]);
     assert.deepEqual({ ...room.state }, { b: 2 });
     assert.deepEqual(
       seen.map(([event]) => event),
-      ["subscribed", "presence", "publish", "publish", "join", "presence", "leave", "presence", "state"],
+      [
+        ...["subscribed", "presence", "publish", "publish"],
+        ...["join", "presence", "join", "presence", "leave", "presence", "state"],
+      ],
     );
   });
 
@@ -360,6 +392,49 @@ describe("subscribing", () => {
     browser.subscribe("/r/");
     assert.equal(room.status, "subscribed");
     assert.deepEqual(seen, []);
+    // Another day it begins with the shortest delay again; and a lost connection ends it.
+    room.unsubscribe();
+    room.subscribe();
+    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "down", code: "unavailable" }]);
+    browser.clock.pass(500);
+    assert.equal(browser.sent("SUBSCRIBE").length, 5);
+    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "down", code: "unavailable" }]);
+    browser.drop(1012);
+    browser.clock.pass(5000);
+    browser.accept();
+    assert.equal(browser.sent("SUBSCRIBE").length, 1);
+  });
+
+  test("is not asked again when the page does not want it any more", () => {
+    const room = hookbox.subscribe("/r/");
+    record(hookbox, "error");
+    browser.accept();
+    room.unsubscribe();
+    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "down", code: "unavailable" }]);
+    browser.clock.pass(60_000);
+    assert.equal(browser.sent("SUBSCRIBE").length, 1);
+    assert.equal(room.status, "unsubscribed");
+  });
+
+  test("follows each change of mind, before any answer", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    room.unsubscribe();
+    room.subscribe();
+    assert.deepEqual(
+      browser.socket.sent.slice(1).map((frame) => frame[1]),
+      ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"],
+    );
+  });
+
+  test("nothing is heard after disconnect(), not even of what has arrived already", () => {
+    const room = hookbox.subscribe("/r/");
+    const seen = record(room, "subscribed", "publish");
+    hookbox.on("connected", () => hookbox.disconnect());
+    browser.socket.onopen({});
+    browser.deliver(["CONNECTED", { name: "alice" }], ["SUBSCRIBE", subscribeArgs("/r/")]);
+    assert.deepEqual(seen, []);
+    assert.equal(hookbox.status, "closed");
   });
 
   test("by the site is seen too, and announced to a page that asks afterwards", async () => {
@@ -394,6 +469,7 @@ describe("subscribing", () => {
     const seen = record(room, "unsubscribed", "subscribed");
     room.unsubscribe();
     room.subscribe();
+    assert.equal(browser.sent("SUBSCRIBE").length, 2);
     browser.deliver(
       ["UNSUBSCRIBE", { channel_name: "/r/", user: "alice" }],
       ["ACK", { id: browser.idOf("UNSUBSCRIBE") }],

@@ -159,8 +159,11 @@ export class Connection extends Emitter {
     this.#acknowledges = args.version !== undefined;
     this.emit("connected", { user: args.name, payload: args.payload });
     this.callback("onOpen", args);
+    if (!this.connected) {
+      return; // a listener has closed it
+    }
     for (const subscription of this.#subscriptions.values()) {
-      if (subscription.wanted && subscription.status === "waiting") {
+      if (subscription.status === "waiting") {
         this.#ask(subscription);
       }
     }

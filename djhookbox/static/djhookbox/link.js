@@ -113,7 +113,6 @@ export class Link {
     this.#timers.stop("reconnect");
     this.#refusal = null;
     this.#decoder = new FrameDecoder();
-    this.#setStatus("connecting");
     const Transport = this.#options.transport ?? WebSocketTransport;
     const transport = new Transport(
       this.#url,
@@ -126,6 +125,7 @@ export class Link {
     );
     this.#transport = transport;
     this.#timers.start("connect", CONNECT_TIMEOUT, () => transport.close(NORMAL, ""));
+    this.#setStatus("connecting");
   }
 
   #sendConnect() {
@@ -167,8 +167,9 @@ export class Link {
     });
     this.user = args.name;
     this.#lost = false;
-    this.#setStatus("connected");
-    this.#events.onConnected(args);
+    if (this.#setStatus("connected")) {
+      this.#events.onConnected(args);
+    }
   }
 
   #connectRefused(args) {
@@ -202,8 +203,7 @@ export class Link {
       delay += NEW_COOKIE_DELAY;
     }
     this.#timers.start("reconnect", delay, () => this.#attempt());
-    this.#setStatus("waiting");
-    if (!this.#lost) {
+    if (this.#setStatus("waiting") && !this.#lost) {
       this.#lost = true;
       this.#events.onLost(code, reason, true);
     }
@@ -241,8 +241,10 @@ export class Link {
     }
   }
 
+  /** Tell the new status; return whether it still holds, after what the page did about it. */
   #setStatus(status) {
     this.status = status;
     this.#events.onStatus(status);
+    return this.status === status;
   }
 }
