@@ -262,14 +262,15 @@ class Rule:
         if audience == Audience.NAMED_USER:
             named = self.pattern.user_name(channel) if self.pattern else None
             return bool(named) and named == who.username
-        if audience in (Audience.STAFF, Audience.GROUPS, Audience.PERMISSION):
-            if who.is_superuser:  # passes them as in has_perm(), but never the two above and below
-                return True
-            if audience == Audience.STAFF:
-                return who.is_staff
-            if audience == Audience.GROUPS:
-                return bool(self.groups) and not self.groups.isdisjoint(who.group_ids())
-            return bool(self.permission) and who.has_permission(self.permission)
+        # Superusers hold every permission, but are staff, or in a group, only if they are: an
+        # audience is never wider than it reads.
+        if audience == Audience.STAFF:
+            return who.is_staff
+        if audience == Audience.GROUPS:
+            return bool(self.groups) and not self.groups.isdisjoint(who.group_ids())
+        if audience == Audience.PERMISSION:
+            held = who.is_superuser or who.has_permission(self.permission)
+            return bool(self.permission) and held
         return False  # nobody, the handlers, and whatever a database may hold besides
 
     def forced_options(self) -> dict[str, bool]:

@@ -179,8 +179,12 @@ AUDIENCES = [
     # audience, who may, who may not
     ("everyone", [VISITOR, ALICE, STAFF], [INACTIVE]),
     ("signed_in", [ALICE, STAFF, SUPERUSER], [VISITOR, INACTIVE]),
-    ("staff", [STAFF, SUPERUSER], [VISITOR, ALICE, MEMBER, INACTIVE]),
-    ("groups", [MEMBER, SUPERUSER], [VISITOR, ALICE, STAFF, Who("bob", groups=[8]), INACTIVE]),
+    ("staff", [STAFF], [VISITOR, ALICE, MEMBER, SUPERUSER, INACTIVE]),
+    (
+        "groups",
+        [MEMBER],
+        [VISITOR, ALICE, STAFF, SUPERUSER, Who("bob", groups=[8]), INACTIVE],
+    ),
     ("permission", [HOLDER, SUPERUSER], [VISITOR, ALICE, STAFF, INACTIVE]),
     (
         "named_user",
