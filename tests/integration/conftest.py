@@ -1,0 +1,143 @@
+"""Sites and Hookbox processes for the integration tests."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from ..fake_hookbox import FakeHookbox, fake_hookbox
+from .clients import Client, client
+from .processes import Hookbox, Pair, Site
+
+_names = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.process)
+            item.add_marker(pytest.mark.slow)
+
+
+class MakePair(Protocol):
+    """Starts a site and its Hookbox process."""
+
+    def __call__(self, workers: str = "many", **settings: Any) -> Pair: ...
+
+
+class Enter(Protocol):
+    """Opens a page: a user's, or with `name=""` an anonymous visitor's."""
+
+    def __call__(self, name: str = "", **connect: Any) -> Client: ...
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, to be copied."""
+    folder = tmp_path_factory.mktemp("database")
+    path = folder / "migrated.sqlite3"
+    result = Pair(folder, path, {}).manage("migrate", "-v0")
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def _check_logs(pair: Pair) -> None:
+    """No test may leave a bug in a log that nobody reads."""
+    for process in (pair.hookbox, pair.site):
+        for sign in ("Traceback", "A bug:", "never awaited", "never retrieved"):
+            assert sign not in process.log(), process.log()[-20_000:]
+
+
+@pytest.fixture(scope="session")
+def pair(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The site that most tests share; each has users and channels of its own."""
+    folder = tmp_path_factory.mktemp("pair")
+    database = Path(shutil.copy(migrated, folder / "db.sqlite3"))
+    pair = Pair(folder, database, {})
+    try:
+        pair.site.run()
+        pair.hookbox.run()
+        yield pair
+    finally:
+        pair.stop()
+    _check_logs(pair)
+
+
+@pytest.fixture
+def site(pair: Pair) -> Site:
+    return pair.site
+
+
+@pytest.fixture
+def hookbox(pair: Pair) -> Hookbox:
+    return pair.hookbox
+
+
+@pytest.fixture
+def word() -> str:
+    """A word that is in no other test's names."""
+    return f"w{next(_names)}"
+
+
+@pytest.fixture
+def enter(pair: Pair) -> Iterator[Enter]:
+    """Open pages on the shared site."""
+    with ExitStack() as stack:
+        yield entering(pair, stack)
+
+
+def entering(pair: Pair, stack: ExitStack) -> Enter:
+    """Return what opens pages on a site, until the stack is closed."""
+
+    def enter(name: str = "", **connect: Any) -> Client:
+        session = pair.site.do("sign_in", name) if name else ""
+        page = stack.enter_context(
+            client(pair.hookbox.websocket, origin=pair.site.origin, session=session)
+        )
+        page.connect(**connect)
+        return page
+
+    return enter
+
+
+@pytest.fixture
+def make_pair(migrated: Path, tmp_path: Path) -> Iterator[MakePair]:
+    """Start sites with settings of their own."""
+    pairs: list[Pair] = []
+
+    def make(workers: str = "many", **settings: Any) -> Pair:
+        folder = tmp_path / f"pair{len(pairs)}"
+        folder.mkdir()
+        database = Path(shutil.copy(migrated, folder / "db.sqlite3"))
+        pairs.append(Pair(folder, database, settings))
+        return pairs[-1]
+
+    yield make
+    for pair in pairs:
+        pair.stop()
+
+
+@pytest.fixture(scope="session")
+def lonely_hookbox(
+    migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Hookbox, FakeHookbox]]:
+    """A Hookbox process whose site is a script: a web application that answers as it is told."""
+    pair = Pair(
+        tmp_path_factory.mktemp("lonely"),
+        migrated,
+        {"HOOKBOX_WEBHOOK_TIMEOUT": 1.5, "HOOKBOX_MAX_FRAME_SIZE": 65_536},
+    )
+    with fake_hookbox(pair.site.port) as script:
+        try:
+            pair.hookbox.run()
+            yield pair.hookbox, script
+        finally:
+            pair.hookbox.stop()
+    _check_logs(pair)

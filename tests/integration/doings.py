@@ -1,0 +1,206 @@
+"""What tests let the site do, in a request of its own: `site.do("publish", "/room/", "hello")`."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import SESSION_KEY, get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import Group
+from django.core.checks import run_checks
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+import djhookbox
+from djhookbox import process
+from djhookbox.exceptions import HookboxError
+from djhookbox.models import ChannelPolicy
+
+DOINGS: dict[str, Any] = {}
+
+
+def doing(function: Any) -> Any:
+    DOINGS[function.__name__] = function
+    return function
+
+
+@csrf_exempt
+@login_not_required
+def do(request: HttpRequest) -> JsonResponse:
+    """Call a doing with the arguments of the body and answer what it returns."""
+    name, args, kwargs = json.loads(request.body)
+    try:
+        result = DOINGS[name](request, *args, **kwargs)
+    except Exception:
+        if transaction.get_connection().in_atomic_block:
+            transaction.set_rollback(True)  # as if it had come through, under ATOMIC_REQUESTS
+        return JsonResponse({"error": traceback.format_exc()}, status=500)
+    return JsonResponse({"result": result}, encoder=DjangoJSONEncoder)
+
+
+# ---- people ------------------------------------------------------------------
+
+
+@doing
+def sign_in(request: HttpRequest, name: str, **fields: Any) -> str:
+    """Log somebody in, who may be new; return the session's key."""
+    user, _created = get_user_model().objects.get_or_create(username=name, defaults=fields)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    request.session.save()
+    return str(request.session.session_key)
+
+
+@doing
+def sign_out(request: HttpRequest) -> None:
+    logout(request)
+
+
+@doing
+def change_own_password(request: HttpRequest) -> str:
+    """Do what Django's password change view does; return the new key of the session."""
+    request.user.set_password("another")  # type: ignore[union-attr]
+    request.user.save()
+    update_session_auth_hash(request, request.user)  # type: ignore[arg-type]
+    request.session.save()
+    return str(request.session.session_key)
+
+
+@doing
+def whoami(request: HttpRequest) -> str:
+    return request.user.get_username()
+
+
+@doing
+def change_user(request: HttpRequest, name: str, password: str = "", **fields: Any) -> None:
+    user = get_user_model().objects.get(username=name)
+    if password:
+        user.set_password(password)
+    for field, value in fields.items():
+        setattr(user, field, value)
+    user.save()
+
+
+@doing
+def delete_user(request: HttpRequest, name: str) -> None:
+    get_user_model().objects.get(username=name).delete()
+
+
+@doing
+def delete_session(request: HttpRequest, key: str) -> None:
+    session = apps.get_model("sessions", "Session").objects.get(pk=key)
+    assert SESSION_KEY in session.get_decoded()
+    session.delete()
+
+
+@doing
+def join_group(request: HttpRequest, name: str, group: str) -> int:
+    found, _created = Group.objects.get_or_create(name=group)
+    get_user_model().objects.get(username=name).groups.add(found)
+    return found.pk
+
+
+@doing
+def leave_group(request: HttpRequest, name: str, group: str) -> None:
+    get_user_model().objects.get(username=name).groups.remove(Group.objects.get(name=group))
+
+
+@doing
+def connect_token(request: HttpRequest, name: str) -> str:
+    return djhookbox.connect_token(get_user_model().objects.get(username=name))
+
+
+# ---- policies and logs -------------------------------------------------------
+
+
+@doing
+def policy(
+    request: HttpRequest, pattern: str, groups: list[int] | None = None, **fields: Any
+) -> None:
+    """Add the policy of a pattern, or edit it."""
+    row = ChannelPolicy.objects.filter(pattern=pattern).first()
+    row = row or ChannelPolicy(name=pattern.strip("/")[:100], pattern=pattern)
+    for field, value in fields.items():
+        setattr(row, field, value)
+    row.full_clean()
+    row.save()
+    if groups is not None:
+        row.groups.set(groups)
+
+
+@doing
+def delete_policy(request: HttpRequest, pattern: str) -> None:
+    ChannelPolicy.objects.get(pattern=pattern).delete()
+
+
+@doing
+def rows(request: HttpRequest, model: str, **filters: Any) -> list[dict[str, Any]]:
+    """Return the rows of a log, oldest first."""
+    found = apps.get_model("djhookbox", model).objects.filter(**filters)
+    return list(found.order_by("pk").values())
+
+
+# ---- Hookbox -----------------------------------------------------------------
+
+
+@doing
+def publish(request: HttpRequest, channel: str, payload: Any) -> int:
+    return djhookbox.publish(channel, payload)
+
+
+@doing
+def publish_and_fail(request: HttpRequest, channel: str, payload: Any) -> None:
+    """Publish and roll back, if there is a transaction."""
+    get_user_model().objects.create(username="never seen")
+    djhookbox.publish(channel, payload)
+    raise RuntimeError("after publishing")
+
+
+@doing
+def try_to_publish(request: HttpRequest, channel: str, payload: Any) -> dict[str, Any]:
+    """Publish; return the kind of error, its text and how long it took."""
+    started = time.monotonic()
+    kind = text = ""
+    try:
+        djhookbox.publish(channel, payload)
+    except HookboxError as error:
+        kind, text = type(error).__name__, str(error)
+    return {"error": kind, "text": text, "seconds": time.monotonic() - started}
+
+
+@doing
+def subscribe(request: HttpRequest, channel: str, name: str) -> None:
+    djhookbox.subscribe(channel, name)
+
+
+@doing
+def channel_info(request: HttpRequest, channel: str) -> dict[str, Any]:
+    return djhookbox.channel_info(channel)
+
+
+@doing
+def disconnect(request: HttpRequest, name: str) -> int:
+    return djhookbox.disconnect(name, reason="enough")
+
+
+@doing
+def checks(request: HttpRequest) -> list[str]:
+    """Return what the system checks say about us."""
+    return [
+        f"{message.id}: {message.msg} {message.hint}" for message in run_checks(tags=["djhookbox"])
+    ]
+
+
+@doing
+def control(request: HttpRequest, action: str) -> dict[str, Any]:
+    """Press a button of the server page; return the state, or what was said instead."""
+    try:
+        status = getattr(process, action)()
+    except process.ProcessError as error:
+        return {"error": str(error)}
+    return {"state": status.state.value, "pid": status.pid, "ours": status.ours}

@@ -1,0 +1,191 @@
+"""A site and a Hookbox process, each a process of its own, and how tests speak to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from djhookbox.conf import settings as hookbox_settings
+
+from ..projects import PATIENCE, ROOT, answers, free_port, wait_for
+
+
+class Process:
+    """A Python process with a log, in a folder."""
+
+    def __init__(self, folder: Path, name: str, environment: dict[str, str]) -> None:
+        self.log_path = folder / f"{name}.log"
+        self._environment = environment
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> None:
+        """Run Python with these arguments."""
+        with self.log_path.open("ab") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-u", *arguments],
+                cwd=ROOT, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    @property
+    def child(self) -> subprocess.Popen[bytes]:
+        """The process."""
+        assert self._child is not None, "it has not been started"
+        return self._child
+
+    def log(self) -> str:
+        """Return what it has printed."""
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def until(self, happened: Callable[[], Any], what: str) -> None:
+        """Wait for something that needs the process alive."""
+
+        def ask() -> Any:
+            assert self.child.poll() is None, f"{what}: it ended\n{self.log()}"
+            return happened()
+
+        wait_for(ask, f"{what}\n{self.log()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.child.send_signal(number)
+
+    def stop(self) -> None:
+        """End it, politely first."""
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGCONT)
+            self._child.terminate()
+            try:
+                self._child.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+
+
+class Hookbox(Process):
+    """A Hookbox process."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], port: int) -> None:
+        super().__init__(folder, "hookbox", environment)
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.websocket = f"ws://127.0.0.1:{port}/ws"
+
+    def run(self, *options: str, wait: bool = True) -> None:
+        """Start it and wait until it answers."""
+        self.start("-m", "django", "runhookbox", *options)
+        if wait:
+            self.until(lambda: answers(f"{self.url}/health"), "Hookbox to listen")
+
+    def rest(self, call: str, /, **form: str) -> list[Any]:
+        """Make a REST call and return the answer."""
+        form["secret"] = hookbox_settings.rest_secrets[0]
+        answer = requests.post(f"{self.url}/rest/{call}", form, timeout=PATIENCE)
+        value: list[Any] = answer.json()
+        return value
+
+    def subscribers(self, channel: str) -> list[str]:
+        """Return who is in a channel; nobody if there is none."""
+        success, info = self.rest("get_channel_info", channel_name=channel)
+        return sorted(info["subscribers"]) if success else []
+
+    def connections(self, name: str = "") -> int:
+        """Return how many connections a user has, or all."""
+        count: int = self.rest("list_connections", name=name)[1]["total"]
+        return count
+
+
+class Site(Process):
+    """A Django site."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], port: int) -> None:
+        super().__init__(folder, "site", environment)
+        self.port = port
+        self.origin = f"http://127.0.0.1:{port}"
+        #: What a proxy in front of the site would add.
+        self.headers: dict[str, str] = {}
+
+    def run(self, workers: str = "many") -> None:
+        """Start it and wait until it answers."""
+        self.start("-m", "tests.integration.serve", str(self.port), workers)
+        self.until(lambda: answers(f"{self.origin}/do/"), "Django to listen")
+
+    def do(self, name: str, /, *args: Any, session: str = "", **kwargs: Any) -> Any:
+        """Let the site do something (see doings.py), in the session given."""
+        answer = self.ask(name, *args, session=session, **kwargs)
+        assert "result" in answer, answer.get("error")
+        return answer["result"]
+
+    def ask(self, name: str, /, *args: Any, session: str = "", **kwargs: Any) -> dict[str, Any]:
+        """Do the same and return all that it answers, which may be an error."""
+        answer = requests.post(
+            f"{self.origin}/do/",
+            json=[name, args, kwargs],
+            cookies={"sessionid": session} if session else {},
+            headers=self.headers,
+            timeout=PATIENCE,
+            allow_redirects=False,
+        )
+        try:
+            value: dict[str, Any] = answer.json()
+        except ValueError:
+            raise AssertionError(f"{answer.status_code} {answer.text[:2000]}") from None
+        return value
+
+    def rows(self, model: str, least: int = 0, /, **filters: Any) -> list[dict[str, Any]]:
+        """Return rows of a log, once there are so many; events come in half a second."""
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            found[:] = self.do("rows", model, **filters)
+            return len(found) >= least
+
+        try:
+            wait_for(enough, f"{least} rows of {model}", 10)
+        except AssertionError as error:
+            raise AssertionError(f"{error} with {filters}; there are {found}") from None
+        return found
+
+
+class Pair:
+    """A site and its Hookbox process, which know of each other."""
+
+    def __init__(self, folder: Path, database: Path, settings: dict[str, Any]) -> None:
+        site_port, hookbox_port = free_port(), free_port()
+        self.folder = folder
+        own = {
+            "DATABASE": str(database),
+            "HOOKBOX_PORT": hookbox_port,
+            "HOOKBOX_CBPORT": site_port,
+            "HOOKBOX_RUN_DIR": str(folder / "run"),
+            **settings,
+        }
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
+            "PYTHONPATH": str(ROOT),
+            "HOOKBOX_SITE": json.dumps(own),
+        }
+        self.site = Site(folder, self.environment, site_port)
+        self.hookbox = Hookbox(folder, self.environment, hookbox_port)
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """End both."""
+        self.hookbox.stop()
+        self.site.stop()
