@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config import ServerConfig
@@ -23,6 +23,7 @@ from .lifecycle import Lifecycle
 from .locks import KeyedLocks
 from .names import NameProblem, check_name
 from .protocol import rtjp
+from .protocol.disconnects import Disconnect
 from .webhooks import Refusal, Reply, Webhooks
 
 logger = logging.getLogger("djhookbox.server")
@@ -53,6 +54,9 @@ class Operations:
         self._locks = KeyedLocks()
         #: Connections by what the site calls their session or token.
         self.by_identity: dict[str, tuple[Connection, ...]] = {}
+        #: Connections that the site is being asked about, and whom it has sent away meanwhile:
+        #: the site may have decided before a session ended that has ended since.
+        self.connecting: dict[Connection, list[tuple[Mapping[str, str], Disconnect]]] = {}
 
     # ---- connect ---------------------------------------------------------
 
@@ -78,7 +82,12 @@ class Operations:
             form["token"] = token
         if expect_user:
             form["expected_user"] = expect_user
-        reply = await self._webhooks.call("connect", form, connection)
+        sent_away: list[tuple[Mapping[str, str], Disconnect]] = []
+        self.connecting[connection] = sent_away
+        try:
+            reply = await self._webhooks.call("connect", form, connection)
+        finally:
+            del self.connecting[connection]
         name = ""
         try:
             options = reply.check()
@@ -101,6 +110,11 @@ class Operations:
             self._hub.connect(connection, name, user_opts, time.time(), greeting)
         )
         logger.info("Connection %s is %r", connection.id, name)
+        known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
+        for named, disconnect in sent_away:
+            if named.items() <= known.items():
+                connection.close(disconnect)
+                raise ClientGone
         await self._follow_up(connection, options)
 
     def _who(self, options: dict[str, Any]) -> tuple[str, UserOptions]:
@@ -139,6 +153,7 @@ class Operations:
                 form = {"channel_name": name, "user": user.name}
                 options = await self._ask("subscribe", form, connection)
                 await self._follow_up(connection, options)
+                self._still_here(connection)  # following up may have taken a webhook
             if self._hub.channels.get(name) is not channel:
                 raise Refusal("The channel was destroyed meanwhile")
             self._delivery.flush()
@@ -169,6 +184,7 @@ class Operations:
                 form = {"channel_name": name, "user": user.name}
                 options = await self._ask("unsubscribe", form, connection)
                 await self._follow_up(connection, options)
+                self._still_here(connection)
             self._delivery.flush()
             self._delivery.perform(self._hub.unsubscribe(user, channel, time.time()))
         if not asked:

@@ -191,6 +191,8 @@ class Calls:
         chosen = self._chosen(named)
         for connection in chosen:
             connection.close(end)
+        for sent_away in self._operations.connecting.values():
+            sent_away.append((named, end))
         return {"disconnected": len(chosen)}
 
     def _chosen(self, named: Mapping[str, str]) -> list[Connection]:
