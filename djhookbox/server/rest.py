@@ -17,7 +17,8 @@ from aiohttp import web
 from .core.options import OptionError
 from .names import NameProblem
 from .protocol import rtjp
-from .rest_calls import BadCall, Calls, NoChannel
+from .rest_calls import Calls, NoChannel
+from .rest_forms import BadCall
 from .webhooks import Refusal
 
 logger = logging.getLogger("djhookbox.server.rest")

@@ -26,15 +26,18 @@ from .operations import Operations, parse_payload
 from .protocol import rtjp
 from .protocol.disconnects import BY_SITE, Disconnect, is_valid_code
 from .rechecks import Rechecks
+from .rest_forms import (
+    BadCall,
+    Form,
+    json_fields,
+    json_list,
+    json_object,
+    json_value,
+    list_limit,
+    needed,
+    whole,
+)
 from .webhooks import Refusal, Webhooks
-
-Form = Mapping[str, str]
-#: Members of lists in answers.
-MAX_LISTED = 100
-
-
-class BadCall(ValueError):
-    """An argument is missing or wrong; the text names it."""
 
 
 class NoChannel(LookupError):
@@ -104,7 +107,7 @@ class Calls:
 
     async def _publish_to(self, name: str, payload: Any, form: Form) -> int:
         user = form.get("originator")
-        options = _object(form, "options")
+        options = json_object(form, "options")
         channel = self._hub.channels.get(name)
         publication: object = None
         if channel is None and options is not None:
@@ -135,7 +138,7 @@ class Calls:
         return delivered
 
     async def _message(self, form: Form) -> dict[str, Any]:
-        sender, recipient = _needed(form, "sender_name"), _needed(form, "recipient_name")
+        sender, recipient = needed(form, "sender_name"), needed(form, "recipient_name")
         payload = parse_payload(form.get("payload", "null"))
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
@@ -147,7 +150,7 @@ class Calls:
 
     async def _subscribe(self, form: Form) -> dict[str, Any]:
         name, user = self._channel_name(form), self._user(form, "name")
-        options = _object(form, "options")
+        options = json_object(form, "options")
         if name in self._hub.channels or options is not None:
             channel = await self._lifecycle.create(name, options or {})
             self._subscribe_by_code(user, channel)
@@ -184,7 +187,7 @@ class Calls:
         named = {key: form[key] for key in ("name", "conn_id", "identity") if key in form}
         if not named:
             raise BadCall("Missing name, conn_id or identity")
-        code = _whole(form, "code", BY_SITE.code)
+        code = whole(form, "code", BY_SITE.code)
         if not is_valid_code(code):
             raise BadCall("code must be a close code from 3000 to 4999")
         end = Disconnect(code, form.get("reason", BY_SITE.reason))
@@ -213,7 +216,7 @@ class Calls:
         ]
 
     async def _recheck(self, form: Form) -> dict[str, Any]:
-        patterns, users = _list(form, "patterns"), _list(form, "users")
+        patterns, users = json_list(form, "patterns"), json_list(form, "users")
         if patterns is None:
             raise BadCall("Missing patterns")
         try:
@@ -231,9 +234,9 @@ class Calls:
         name = self._channel_name(form)
         if name in self._hub.channels:
             raise Refusal(f"Channel {name} exists already")
-        options = _object(form, "options")
+        options = json_object(form, "options")
         known = ("secret", "security_token", "channel_name", "options", "send_hook")
-        given = {**(options or {}), **_options(form, known)}
+        given = {**(options or {}), **json_fields(form, known)}
         if form.get("send_hook") == "1":
             reply = await self._webhooks.call("create_channel", {"channel_name": name})
             given = {**reply.check(), **given}
@@ -254,21 +257,21 @@ class Calls:
 
     async def _set_channel_options(self, form: Form) -> dict[str, Any]:
         channel = self._channel(form)
-        given = _options(form, ("secret", "security_token", "channel_name"))
+        given = json_fields(form, ("secret", "security_token", "channel_name"))
         self._delivery.flush()
         self._perform(self._hub.set_options(channel, given, time.time()))
         return {}
 
     async def _state_set_key(self, form: Form) -> dict[str, Any]:
         channel = self._channel(form)
-        key = _needed(form, "key")
-        value = _json(_needed(form, "val"), "val")
+        key = needed(form, "key")
+        value = json_value(needed(form, "val"), "val")
         self._perform(self._hub.set_state(channel, {key: value}))
         return {}
 
     async def _state_delete_key(self, form: Form) -> dict[str, Any]:
         channel = self._channel(form)
-        self._perform(self._hub.set_state(channel, {}, [_needed(form, "key")]))
+        self._perform(self._hub.set_state(channel, {}, [needed(form, "key")]))
         return {}
 
     # ---- looking ---------------------------------------------------------
@@ -286,7 +289,7 @@ class Calls:
     async def _set_user_options(self, form: Form) -> dict[str, Any]:
         user = self._user(form, "user_name")
         present = {name: getattr(user.options, name) for name in user.options.__slots__}
-        given = _options(form, ("secret", "security_token", "user_name"))
+        given = json_fields(form, ("secret", "security_token", "user_name"))
         for name in given:
             if name not in present:
                 raise BadCall(f"Invalid keyword argument {name}")
@@ -322,7 +325,7 @@ class Calls:
         }
 
     async def _list_channels(self, form: Form) -> dict[str, Any]:
-        prefix, limit = form.get("prefix", ""), _limit(form)
+        prefix, limit = form.get("prefix", ""), list_limit(form)
         found = [c for c in self._hub.channels.values() if c.name.startswith(prefix)]
         found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
         return {
@@ -354,7 +357,7 @@ class Calls:
                     "since": connection.since,
                     "channels": list(connection.user.subscriptions) if connection.user else [],
                 }
-                for connection in found[: _limit(form)]
+                for connection in found[: list_limit(form)]
             ],
         }
 
@@ -363,7 +366,7 @@ class Calls:
         values = {}
         for name, text in form.items():
             if name not in known:
-                values[name] = _json(text, name, "form key")
+                values[name] = json_value(text, name, "form key")
         self._webhooks.config = changed_config(self._webhooks.config, values)
         rest_secret = values.get("rest_secret")
         if isinstance(rest_secret, str) and rest_secret:
@@ -376,7 +379,7 @@ class Calls:
         return self._delivery.perform(effects)
 
     def _channel_name(self, form: Form) -> str:
-        name = _needed(form, "channel_name")
+        name = needed(form, "channel_name")
         return check_name("channel_name", name, self._config.max_name_length)
 
     def _channel(self, form: Form) -> Channel:
@@ -387,7 +390,7 @@ class Calls:
         return channel
 
     def _user(self, form: Form, field: str) -> User:
-        name = _needed(form, field)
+        name = needed(form, field)
         user = self._hub.users.get(name)
         if user is None:
             raise BadCall(f"User {name} doesn't exist")
@@ -423,53 +426,3 @@ def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerCon
         )
     except (ConfigError, TypeError, AttributeError) as error:
         raise BadCall(f"set_config: {error}") from None
-
-
-def _needed(form: Form, name: str) -> str:
-    value = form.get(name)
-    if not value:
-        raise BadCall("Missing 'val' argument" if name == "val" else f"Missing {name}")
-    return value
-
-
-def _json(text: str, name: str, what: str = "option") -> Any:
-    try:
-        value = rtjp.loads(text)
-        rtjp.dumps(value)
-    except ValueError:
-        quoted = f"'{name}'" if what == "form key" else name
-        raise BadCall(f"Invalid json value for {what} {quoted}") from None
-    return value
-
-
-def _options(form: Form, others: tuple[str, ...]) -> dict[str, Any]:
-    return {name: _json(text, name) for name, text in form.items() if name not in others}
-
-
-def _object(form: Form, name: str) -> dict[str, Any] | None:
-    if name not in form:
-        return None
-    value = _json(form[name], name)
-    if not isinstance(value, dict):
-        raise BadCall(f"{name} must be a JSON object")
-    return value
-
-
-def _list(form: Form, name: str) -> list[str] | None:
-    if name not in form:
-        return None
-    value = _json(form[name], name)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise BadCall(f"{name} must be a JSON list of strings")
-    return value
-
-
-def _whole(form: Form, name: str, default: int) -> int:
-    text = form.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise BadCall(f"{name} must be a whole number")
-    return int(text)
-
-
-def _limit(form: Form) -> int:
-    return min(MAX_LISTED, _whole(form, "limit", MAX_LISTED))
