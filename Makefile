@@ -66,7 +66,7 @@ migrations: $(VENV)/.dev
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
 
 documents: $(VENV)/.dev
-	for file in README.rst CHANGELOG.rst docs/*.rst; do \
+	for file in README.rst CHANGELOG.rst docs/*.rst $(wildcard bench/*.rst); do \
 		$(BIN)/python -m docutils --strict --writer=null $$file || exit 1; \
 	done
 
