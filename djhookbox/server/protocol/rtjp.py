@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 #: Any JSON value.
 JSON: TypeAlias = Any
+
+#: How deep values may be nested. Python's own limits differ between versions and depend on where
+#: they are met, so that what could be read could still be impossible to send on.
+MAX_DEPTH = 100
 
 _INT64 = 1 << 63
 _END = "\r\n"
@@ -67,7 +72,7 @@ class Parser:
             self._parts.append(text)
             self._size += len(text)
             if "\n" not in text:
-                if self._size > self._limit:
+                if self._size > self._limit + 1:  # the last character may be the CR of the end
                     self._parts = [self._parts[-1][-1:]]  # a CR may be waiting for its LF
                     self._size, self._skipping = 1, True
                 return
@@ -82,7 +87,7 @@ class Parser:
                 yield parse_line(line)
         rest = text[start:]
         if rest:
-            if self._skipping or len(rest) > self._limit:
+            if self._skipping or len(rest) > self._limit + 1:
                 rest, self._skipping = rest[-1:], True
             self._parts, self._size = [rest], len(rest)
 
@@ -114,21 +119,47 @@ def encode(name: str, args: Mapping[str, JSON]) -> bytes:
     return b"%s\r\n" % dumps([next(_ids), name, args]).encode("ascii")
 
 
+def loads(text: str | bytes) -> JSON:
+    """Return the value of a JSON text; whatever this returns, `dumps` can write.
+
+    Raises:
+        ValueError: If it is not JSON (RFC 8259), also for NaN, for numbers beyond every float,
+            and for values nested deeper than `MAX_DEPTH`.
+
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check_depth(value)
+    return value
+
+
 def _refuse_constant(text: str) -> JSON:
     raise ValueError(f"{text} is not JSON")
 
 
-def loads(text: str | bytes) -> JSON:
-    """Return the value of a JSON text.
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is beyond every float")
+    return value
 
-    Raises:
-        ValueError: If it is not JSON (RFC 8259), also for NaN and for absurdly deep nesting.
 
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+def _check_depth(value: JSON) -> None:
+    # Level by level: nothing here may depend on Python's recursion limit.
+    level = [value] if isinstance(value, (list, dict)) else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (list, dict))
+        ]
+    if level:
+        raise ValueError("nested too deeply")
 
 
 def dumps(value: JSON) -> str:

@@ -27,7 +27,7 @@ def text(data: bytes) -> bytes:
 
 def close(code: int, reason: str = "") -> bytes:
     """Return a close frame; the reason is cut to what a control frame can hold (section 5.5)."""
-    data = reason.encode()[:123].decode(errors="ignore").encode()
+    data = reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
     return _frame(_CLOSE, struct.pack("!H", code) + data)
 
 

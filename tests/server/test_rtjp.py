@@ -1,0 +1,195 @@
+"""RTJP: cutting a stream into frames, the checks of section 2 of the reference, JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from djhookbox.server.protocol.rtjp import (
+    MAX_DEPTH,
+    BadFrame,
+    Frame,
+    Parser,
+    dumps,
+    encode,
+    loads,
+    parse_line,
+)
+
+LIMIT = 40
+TOO_LARGE = BadFrame(None, f"Frame too large (at most {LIMIT} bytes)", "limit")
+
+#: Text that is rich in what matters to the parser.
+pieces = st.sampled_from([
+    "\r\n", "\r", "\n", "", " ", '[1,"A",{}]', '[1,"A",{"b":"é\\r\\n"}]', "[", "]", "x" * 39,
+    "x" * 40, "x" * 41, "\ud800", "\x00", '"', "NaN",
+])  # fmt: skip
+streams = st.lists(pieces | st.text(max_size=5), max_size=30).map("".join)
+
+
+def feed(parser: Parser, *texts: str) -> list[Frame | BadFrame]:
+    return [frame for text in texts for frame in parser.feed(text)]
+
+
+def expected(text: str) -> Iterator[Frame | BadFrame]:
+    """Say by the definition what a stream holds: lines ended by CR LF, each on its own."""
+    for line in text.split("\r\n")[:-1]:
+        yield TOO_LARGE if len(line) > LIMIT else parse_line(line)
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(streams, st.lists(st.integers(min_value=0), max_size=20))
+def test_any_cutting_of_any_text_gives_the_same_frames(text: str, places: list[int]) -> None:
+    assert feed(Parser(LIMIT), *cut(text, places)) == list(expected(text))
+
+
+@given(streams)
+def test_one_character_at_a_time(text: str) -> None:
+    assert feed(Parser(LIMIT), *text) == list(expected(text))
+
+
+@given(st.lists(pieces | st.text(max_size=100), max_size=40))
+def test_memory_is_bounded(texts: list[str]) -> None:
+    parser = Parser(LIMIT)
+    for text in texts:
+        feed(parser, text)
+        assert sum(map(len, parser._parts or ())) <= LIMIT + 1
+
+
+def test_an_idle_parser_keeps_nothing() -> None:
+    parser = Parser(LIMIT)
+    feed(parser, '[1,"A",{}]\r\n')
+    assert parser._parts is None
+
+
+def test_a_line_of_the_longest_allowed_length_may_be_cut_before_its_end() -> None:
+    line = '[1,"A",{' + " " * (LIMIT - 10) + "}]"
+    assert len(line) == LIMIT
+    frame = Frame(1, "A", {})
+    assert feed(Parser(LIMIT), line, "\r", "\n") == [frame]
+    assert feed(Parser(LIMIT), line + "\r", "\n") == [frame]
+    assert feed(Parser(LIMIT), line[:5], line[5:] + "\r", "", "\n") == [frame]
+
+
+def test_after_a_line_that_is_too_long_the_next_one_counts() -> None:
+    parser = Parser(LIMIT)
+    assert feed(parser, "x" * 50, "y" * 1000, "\r") == []
+    assert feed(parser, '\n[1,"A",{}]\r\n') == [TOO_LARGE, Frame(1, "A", {})]
+
+
+def test_ten_thousand_frames_in_one_text() -> None:
+    text = "".join(f'[{n},"A",{{}}]\r\n' for n in range(10_000))
+    frames = feed(Parser(LIMIT), text)
+    assert [frame.id for frame in frames] == list(range(10_000))
+
+
+@pytest.mark.parametrize(
+    ("line", "frame_id", "problem"),
+    [
+        ("", None, "Invalid json"),
+        ("{bad", None, "Invalid json"),
+        ("[1,'A',{}]", None, "Invalid json"),
+        ('[1,"A",{"a":NaN}]', None, "Invalid json"),
+        ('[1,"A",{"a":Infinity}]', None, "Invalid json"),
+        ('[1,"A",{"a":1e999}]', None, "Invalid json"),
+        ("[" * 5000 + "]" * 5000, None, "Invalid json"),
+        ("[" * 200_000, None, "Invalid json"),
+        ("1" * 5000, None, "Invalid json"),
+        ("{}", None, "Invalid frame (not a list)"),
+        ("null", None, "Invalid frame (not a list)"),
+        ("[]", None, "Invalid frame length"),
+        ("[7]", 7, "Invalid frame length"),
+        ('["a"]', None, "Invalid frame length"),
+        ('[7,"A",{},1]', 7, "Invalid frame length"),
+        ('[1.0,"A",{}]', None, "Invalid frame id (must be int)"),
+        ('["1","A",{}]', None, "Invalid frame id (must be int)"),
+        ('[null,"A",{}]', None, "Invalid frame id (must be int)"),
+        (f'[{2**63},"A",{{}}]', None, "Invalid frame id (must be int)"),
+        (f'[{-(2**63) - 1},"A",{{}}]', None, "Invalid frame id (must be int)"),
+        ('[1,"",{}]', 1, "Invalid frame name (must be string)"),
+        ("[1,5,{}]", 1, "Invalid frame name (must be string)"),
+        ("[1,null,{}]", 1, "Invalid frame name (must be string)"),
+        ('[1,"A",[]]', 1, "Invalid frame keyword arguments (must be dictionary)"),
+        ('[1,"A",null]', 1, "Invalid frame keyword arguments (must be dictionary)"),
+    ],
+)
+def test_a_line_that_is_no_frame(line: str, frame_id: int | None, problem: str) -> None:
+    assert parse_line(line) == BadFrame(frame_id, problem)
+
+
+@pytest.mark.parametrize("number", ["0", "-5", "true", str(2**63 - 1), str(-(2**63))])
+def test_ids_that_are_taken(number: str) -> None:
+    assert parse_line(f'[{number},"A",{{}}]') == Frame(json.loads(number), "A", {})
+
+
+def test_a_bare_lf_is_white_space() -> None:
+    assert feed(Parser(100), '[1,\n"A",{}]\n\r\n') == [Frame(1, "A", {})]
+
+
+@given(st.text())
+def test_no_line_raises(line: str) -> None:
+    assert isinstance(parse_line(line), (Frame, BadFrame))
+
+
+def nested(depth: int, kind: str = "[") -> str:
+    if kind == "[":
+        return "[" * depth + "]" * depth
+    return '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
+
+
+@pytest.mark.parametrize("kind", ["[", "{"])
+def test_nesting_has_a_limit_of_its_own(kind: str) -> None:
+    value = loads(nested(MAX_DEPTH, kind))
+    # What is allowed can be sent on, inside of a frame and a history.
+    assert json.loads(encode("PUBLISH", {"history": [["PUBLISH", {"payload": value}]]}))
+    with pytest.raises(ValueError, match="deep"):
+        loads(nested(MAX_DEPTH + 1, kind))
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e999]", "-1e400", "", "01", "[1,]"])
+def test_what_is_not_json(text: str) -> None:
+    with pytest.raises(ValueError):
+        loads(text)
+
+
+def test_a_number_that_is_not_finite_is_never_written() -> None:
+    with pytest.raises(ValueError):
+        dumps(math.inf)
+
+
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(values)
+def test_whatever_can_be_read_can_be_sent_as_one_line_of_ascii(value: Any) -> None:
+    assert loads(dumps(value)) == value
+    frame = encode("PUBLISH", {"payload": value})
+    assert frame.endswith(b"\r\n")
+    assert b"\n" not in frame[:-2]
+    frame_id, name, args = json.loads(frame.decode("ascii"))
+    assert type(frame_id) is int
+    assert (name, args) == ("PUBLISH", {"payload": value})
+
+
+def test_lone_surrogates_pass_unchanged() -> None:
+    assert loads(dumps("\ud800")) == "\ud800"
+    assert b"\\ud800" in encode("A", {"a": "\ud800"})
