@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from ..projects import PATIENCE
@@ -32,8 +36,8 @@ class Refused(Exception):
 class Client:
     """A connection; frames that nobody has waited for yet are in `inbox`."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.socket = websocket
         self.inbox: list[tuple[str, dict[str, Any]]] = []
         self.name = ""
         self._text = ""
@@ -45,7 +49,7 @@ class Client:
         """Send a message as it is."""
         self.socket.send(text)
 
-    def send(self, name: str, **args: Any) -> int:
+    def send(self, name: str, /, **args: Any) -> int:
         """Send a frame and return its id."""
         self._last_id += 1
         self.send_text(json.dumps([self._last_id, name, args]) + "\r\n")
@@ -65,7 +69,13 @@ class Client:
             _id, name, args = json.loads(line)
             self.inbox.append((name, args))
 
-    def expect(self, name: str, patience: float = PATIENCE, **fields: Any) -> dict[str, Any]:
+    def next(self) -> tuple[str, dict[str, Any]]:
+        """Return the next frame, whatever it is."""
+        while not self.inbox:
+            self._receive(time.monotonic() + PATIENCE)
+        return self.inbox.pop(0)
+
+    def expect(self, name: str, /, patience: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """Wait for a frame with these arguments; others stay in the inbox."""
         until = time.monotonic() + patience
         looked_at = 0
@@ -98,7 +108,7 @@ class Client:
 
     # ---- asking --------------------------------------------------------------
 
-    def ask(self, name: str, **args: Any) -> None:
+    def ask(self, name: str, /, **args: Any) -> None:
         """Send a frame and wait for its ACK.
 
         Raises:
@@ -168,5 +178,44 @@ def client(
         close_timeout=1,
         ping_interval=None,
         proxy=None,
-    ) as socket:
-        yield Client(socket)
+    ) as websocket:
+        yield Client(websocket)
+
+
+class DeafClient:
+    """A socket that has shaken hands and then neither reads nor answers anything."""
+
+    def __init__(self, port: int, origin: str) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = (
+            "GET /ws HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket",
+            "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
+            f"Origin: {origin}", "", "",
+        )  # fmt: skip
+        self.socket.sendall("\r\n".join(lines).encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += self.socket.recv(1)
+        assert answer.startswith(b"HTTP/1.1 101 ")
+
+    def send(self, number: int, name: str, /, **args: Any) -> None:
+        """Send a frame."""
+        text = json.dumps([number, name, args]) + "\r\n"
+        self.socket.sendall(Frame(Opcode.TEXT, text.encode()).serialize(mask=True))
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Read until some bytes have come."""
+        data = b""
+        while mark not in data:
+            more = self.socket.recv(65_536)
+            assert more, f"the end came before {mark!r}: {data!r}"
+            data += more
+        return data
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import pytest
 from ..fake_hookbox import FakeHookbox, fake_hookbox
 from .clients import Client, client
 from .processes import Hookbox, Pair, Site
+from .scripted import ORIGIN, Lonely, yes
 
 _names = itertools.count(1)
 
@@ -124,20 +126,54 @@ def make_pair(migrated: Path, tmp_path: Path) -> Iterator[MakePair]:
         pair.stop()
 
 
-@pytest.fixture(scope="session")
-def lonely_hookbox(
-    migrated: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Hookbox, FakeHookbox]]:
-    """A Hookbox process whose site is a script: a web application that answers as it is told."""
-    pair = Pair(
-        tmp_path_factory.mktemp("lonely"),
-        migrated,
-        {"HOOKBOX_WEBHOOK_TIMEOUT": 1.5, "HOOKBOX_MAX_FRAME_SIZE": 65_536},
-    )
+@contextmanager
+def scripted_site(folder: Path, database: Path, **settings: Any) -> Iterator[Lonely]:
+    """Run a Hookbox process whose site is a script."""
+    pair = Pair(folder, database, settings)
     with fake_hookbox(pair.site.port) as script:
+        script.answer = yes
         try:
             pair.hookbox.run()
             yield pair.hookbox, script
         finally:
             pair.hookbox.stop()
     _check_logs(pair)
+
+
+@pytest.fixture(scope="session")
+def lonely_hookbox(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lonely]:
+    """A Hookbox process whose site answers as it is told."""
+    folder = tmp_path_factory.mktemp("lonely")
+    with scripted_site(
+        folder, migrated, HOOKBOX_WEBHOOK_TIMEOUT=1.5, HOOKBOX_MAX_FRAME_SIZE=65_536
+    ) as lonely:
+        yield lonely
+
+
+@pytest.fixture
+def script(lonely_hookbox: Lonely) -> Iterator[FakeHookbox]:
+    """The web application, which allows everything until it is told otherwise."""
+    script = lonely_hookbox[1]
+    script.answer = yes
+    script.requests.clear()
+    yield script
+    script.answer = yes
+
+
+def opening(hookbox: Hookbox, stack: ExitStack) -> Callable[..., Client]:
+    """Return what opens pages, connected by the name given, or not yet connected."""
+
+    def open_page(name: str = "") -> Client:
+        page = stack.enter_context(client(hookbox.websocket, origin=ORIGIN))
+        if name:
+            page.connect(payload=json.dumps(name))
+        return page
+
+    return open_page
+
+
+@pytest.fixture
+def page(lonely_hookbox: Lonely, script: FakeHookbox) -> Iterator[Callable[..., Client]]:
+    """Open pages of the scripted site."""
+    with ExitStack() as stack:
+        yield opening(lonely_hookbox[0], stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 import traceback
@@ -15,6 +16,7 @@ from django.core.checks import run_checks
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 import djhookbox
@@ -87,6 +89,14 @@ def change_user(request: HttpRequest, name: str, password: str = "", **fields: A
 
 
 @doing
+def change_user_in_vain(request: HttpRequest, name: str, **fields: Any) -> None:
+    """Do the same in a transaction that is rolled back."""
+    with transaction.atomic():
+        change_user(request, name, **fields)
+        transaction.set_rollback(True)
+
+
+@doing
 def delete_user(request: HttpRequest, name: str) -> None:
     get_user_model().objects.get(username=name).delete()
 
@@ -96,6 +106,14 @@ def delete_session(request: HttpRequest, key: str) -> None:
     session = apps.get_model("sessions", "Session").objects.get(pk=key)
     assert SESSION_KEY in session.get_decoded()
     session.delete()
+
+
+@doing
+def expire_session(request: HttpRequest, key: str) -> None:
+    """Let a session end of old age, which no signal tells anybody."""
+    apps.get_model("sessions", "Session").objects.filter(pk=key).update(
+        expire_date=timezone.now() - datetime.timedelta(seconds=1)
+    )
 
 
 @doing
@@ -131,6 +149,14 @@ def policy(
     row.save()
     if groups is not None:
         row.groups.set(groups)
+
+
+@doing
+def policy_in_vain(request: HttpRequest, pattern: str, **fields: Any) -> None:
+    """Do the same in a transaction that is rolled back."""
+    with transaction.atomic():
+        policy(request, pattern, **fields)
+        transaction.set_rollback(True)
 
 
 @doing

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import pytest
 
 from ..fake_hookbox import Answer, FakeHookbox, Request
 from ..projects import wait_for
-from .clients import Client, Refused, client
+from .clients import Client, Refused
 from .processes import Hookbox
+from .scripted import Held, Lonely, yes
 
-ORIGIN = "http://127.0.0.1"
 PLAIN = "The site does not answer; try again later"
-
-Lonely = tuple[Hookbox, FakeHookbox]
-
-
-def yes(request: Request) -> Answer:
-    """Answer as a site that allows everything; the name is the payload of CONNECT."""
-    options: dict[str, object] = {}
-    if request.call == "connect":
-        options = {"name": json.loads(request.form["payload"]) or "alice"}
-    if request.call == "create_channel":
-        options = {"moderated": True}
-    return Answer(body=json.dumps([True, options]))
-
-
-@pytest.fixture
-def script(lonely_hookbox: Lonely) -> Iterator[FakeHookbox]:
-    """The web application, which allows everything until it is told otherwise."""
-    script = lonely_hookbox[1]
-    script.answer = yes
-    script.requests.clear()
-    yield script
-    script.answer = yes
-
-
-@pytest.fixture
-def page(lonely_hookbox: Lonely, script: FakeHookbox) -> Iterator[Callable[..., Client]]:
-    """Open pages, connected by the name given, or not yet connected."""
-    with ExitStack() as stack:
-
-        def open_page(name: str = "") -> Client:
-            page = stack.enter_context(client(lonely_hookbox[0].websocket, origin=ORIGIN))
-            if name:
-                page.connect(payload=json.dumps(name))
-            return page
-
-        yield open_page
 
 
 def hanging(request: Request) -> Answer:
@@ -156,23 +119,6 @@ def test_a_connect_without_a_name_is_refused(
 
 
 # ---- leaving in the middle ---------------------------------------------------
-
-
-class Held:
-    """Holds the answers of one webhook back until it is told to let them go."""
-
-    def __init__(self, script: FakeHookbox, hook: str, answer: Answer | None = None) -> None:
-        self.reached = threading.Event()
-        self.released = threading.Event()
-
-        def reply(request: Request) -> Answer:
-            if request.call != hook:
-                return yes(request)
-            self.reached.set()
-            self.released.wait(5)
-            return answer or yes(request)
-
-        script.answer = reply
 
 
 def gone(hookbox: Hookbox, name: str) -> None:

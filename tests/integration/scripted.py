@@ -1,0 +1,61 @@
+"""A web application in place of the site, which answers webhooks as a test wants it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from ..fake_hookbox import Answer, FakeHookbox, Request
+from ..projects import wait_for
+from .processes import Hookbox
+
+ORIGIN = "http://127.0.0.1"
+
+#: A Hookbox process and the script that is its site.
+Lonely = tuple[Hookbox, FakeHookbox]
+
+
+def yes(request: Request) -> Answer:
+    """Answer as a site that allows everything.
+
+    The name is the payload of CONNECT; channels below /open/ are not moderated.
+    """
+    options: dict[str, object] = {}
+    if request.call == "connect":
+        options = {"name": json.loads(request.form["payload"]) or "alice"}
+    if request.call == "create_channel":
+        options = {"moderated": not request.form["channel_name"].startswith("/open/")}
+    return Answer(body=json.dumps([True, options]), headers={"X-Hookbox-Accepts": "events"})
+
+
+class Held:
+    """Holds the answers of one webhook back until it is told to let them go."""
+
+    def __init__(self, script: FakeHookbox, hook: str, answer: Answer | None = None) -> None:
+        self.reached = threading.Event()
+        self.released = threading.Event()
+
+        def reply(request: Request) -> Answer:
+            if request.call != hook:
+                return yes(request)
+            self.reached.set()
+            self.released.wait(5)
+            return answer or yes(request)
+
+        script.answer = reply
+
+
+def event(script: FakeHookbox, **fields: Any) -> dict[str, Any]:
+    """Wait until an event with these fields is reported."""
+
+    def find() -> dict[str, Any] | None:
+        for request in list(script.requests):
+            if request.call == "events":
+                for reported in json.loads(request.form["events"]):
+                    if fields.items() <= reported.items():
+                        found: dict[str, Any] = reported
+                        return found
+        return None
+
+    return wait_for(find, f"the event {fields}", 10) or {}
