@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import struct
 
 from aiohttp import web
@@ -62,9 +63,13 @@ def main() -> None:
     app = web.Application()
     app.router.add_get("/ws", websocket)
     app.router.add_post("/publish", publish)
-    web.run_app(
-        app, host="127.0.0.1", port=port, access_log=None, print=None, loop=new_event_loop()
-    )
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # As the server under test does, so that both get as much into the kernel with one call.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+    listener.bind(("127.0.0.1", port))
+    loop = new_event_loop()
+    web.run_app(app, sock=listener, backlog=1024, access_log=None, print=None, loop=loop)
 
 
 if __name__ == "__main__":

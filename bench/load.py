@@ -337,6 +337,8 @@ class Load:
             except (LoadError, OSError) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), flush=True)
+            if "error" in answer:
+                return
 
 
 def main() -> None:

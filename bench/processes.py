@@ -122,7 +122,10 @@ def target(kind: str) -> Iterator[Target]:
         elif kind == "baseline":
             command = ["bench.baseline", "--port", str(port)]
         else:
-            command = ["daphne", "-v", "0", "-p", str(port), "bench.channels_app:application"]
+            command = [
+                "daphne", "-v", "0", "-p", str(port), "--websocket_connect_timeout", "60", "--application-close-timeout", "120",
+                "bench.channels_app:application",
+            ]  # fmt: skip
         server = stack.enter_context(python(*command, cpu=0, port=port))
         load = stack.enter_context(
             python(
