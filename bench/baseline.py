@@ -14,9 +14,9 @@ import struct
 from aiohttp import web
 
 try:
-    from uvloop import new_event_loop
+    import uvloop as loops
 except ImportError:
-    from asyncio import new_event_loop
+    import asyncio as loops  # type: ignore[no-redef]
 
 connections: set[asyncio.WriteTransport] = set()
 
@@ -68,7 +68,7 @@ def main() -> None:
     # As the server under test does, so that both get as much into the kernel with one call.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
     listener.bind(("127.0.0.1", port))
-    loop = new_event_loop()
+    loop = loops.new_event_loop()
     web.run_app(app, sock=listener, backlog=1024, access_log=None, print=None, loop=loop)
 
 

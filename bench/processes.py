@@ -123,7 +123,8 @@ def target(kind: str) -> Iterator[Target]:
             command = ["bench.baseline", "--port", str(port)]
         else:
             command = [
-                "daphne", "-v", "0", "-p", str(port), "--websocket_connect_timeout", "60", "--application-close-timeout", "120",
+                "daphne", "-v", "0", "-p", str(port), "--websocket_connect_timeout", "60",
+                "--application-close-timeout", "120",
                 "bench.channels_app:application",
             ]  # fmt: skip
         server = stack.enter_context(python(*command, cpu=0, port=port))
