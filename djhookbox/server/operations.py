@@ -313,17 +313,17 @@ class Operations:
 
     def _follow(self, key: str, user: User, channel: Channel, connection: Connection) -> None:
         inside = user.name in channel.subscribers
-        if inside is (key == "auto_subscribe"):
-            return
         self._delivery.flush()
-        if inside:
-            self._delivery.perform(self._hub.unsubscribe(user, channel, time.time()))
+        if key == "auto_subscribe":
+            if not inside:
+                self._check_room(user)
+            effects = self._hub.subscribe(user, channel, connection, time.time(), by_code=True)
         else:
-            self._check_room(user)
-            self._delivery.perform(
-                self._hub.subscribe(user, channel, None, time.time(), by_code=True)
-            )
-        self._report("unsubscribe" if inside else "subscribe", channel, user, connection, "auto")
+            effects = self._hub.unsubscribe(user, channel, time.time())
+        self._delivery.perform(effects)
+        if inside is not (user.name in channel.subscribers):
+            event = "unsubscribe" if inside else "subscribe"
+            self._report(event, channel, user, connection, "auto")
 
     def _names(self, options: dict[str, Any], key: str) -> Sequence[str]:
         names = options.get(key, [])

@@ -162,13 +162,11 @@ class Calls:
     def _subscribe_by_code(self, user: User, channel: Channel) -> None:
         if self._hub.users.get(user.name) is not user:
             raise Refusal(f"User {user.name} doesn't exist")
-        existing = channel.subscribers.get(user.name)
-        if existing is not None:
-            existing.by_code = True
-            return
+        arrives = user.name not in channel.subscribers
         self._delivery.flush()
         self._perform(self._hub.subscribe(user, channel, None, time.time(), by_code=True))
-        self._report("subscribe", channel, user)
+        if arrives:
+            self._report("subscribe", channel, user)
 
     async def _unsubscribe(self, form: Form) -> dict[str, Any]:
         name = self._channel_name(form)

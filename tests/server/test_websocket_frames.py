@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TypeVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,21 +14,28 @@ from websockets.streams import StreamReader
 from djhookbox.server.protocol import websocket
 from djhookbox.server.protocol.disconnects import is_valid_code
 
+T = TypeVar("T")
+
 
 def read(data: bytes) -> Frame:
     """Return the one frame that these bytes are."""
     stream = StreamReader()
     stream.feed_data(data)
     stream.feed_eof()
-    parsing = Frame.parse(stream.read_exact, mask=False)
-    with pytest.raises(StopIteration) as done:
-        while True:
-            next(parsing)
-    frame: Frame = done.value.value
+    frame = run(Frame.parse(stream.read_exact, mask=False))
     frame.check()
-    next(stream.at_eof(), None)
-    assert len(stream.buffer) == 0
+    assert run(stream.at_eof())
     return frame
+
+
+def run(steps: Generator[None, None, T]) -> T:
+    """Return the result of a parser that has all its bytes."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 100_000])

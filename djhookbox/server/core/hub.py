@@ -6,22 +6,16 @@ whether a change is allowed is not the core's business: whoever calls has asked.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .effects import Broadcast, Effect, Emptied, PollingChanged, Send, Store
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
+from .values import changed, timestamp
 
 #: Marks an argument that was not given, where None is a value.
 MISSING: Any = object()
-
-
-def timestamp(now: float) -> str:
-    """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Hub:
@@ -61,14 +55,11 @@ class Hub:
         user.connections[connection] = None
         connection.user = user
         effects: list[Effect] = [Send((connection,), "CONNECTED", {"name": name, **greeting})]
-        if not options.per_connection_subscriptions:
-            for channel in user.subscriptions.values():
-                subscription = channel.subscribers[name]
-                if subscription.connections is None:
-                    channel.audience[connection] = None
-                    effects.append(
-                        Send((connection,), "SUBSCRIBE", self._snapshot(channel, name, now))
-                    )
+        for channel in user.subscriptions.values():
+            # Those made while subscriptions were per connection stay with their connections.
+            if channel.subscribers[name].connections is None:
+                channel.audience[connection] = None
+                effects.append(Send((connection,), "SUBSCRIBE", self._snapshot(channel, name, now)))
         if arrives:
             effects += self._server_presence(name, True)
         return effects
@@ -91,11 +82,14 @@ class Hub:
             channel.audience.pop(connection, None)
             subscription = channel.subscribers[user.name]
             own = subscription.connections
-            gone = not user.connections
-            if own is not None and connection in own:
+            subscribed = own is None or connection in own
+            if own is not None:
                 own.discard(connection)
-                gone = gone or not own or user.options.global_unsubscriptions
-            if gone:
+            if (
+                not user.connections
+                or (own is not None and not own)
+                or (subscribed and user.options.global_unsubscriptions)
+            ):
                 left.append(channel)
                 effects += self.unsubscribe(user, channel, now)
         if not user.connections:
@@ -116,7 +110,7 @@ class Hub:
             receivers.update(source.connections)
         args = {
             "sender": sender,
-            "recipient": recipient if target else None,
+            "recipient": recipient if target else "null",  # as in 0.3.4
             "payload": payload,
             "datetime": timestamp(now),
         }
@@ -155,6 +149,8 @@ class Hub:
     def destroy_channel(self, channel: Channel, now: float) -> list[Effect]:
         """Forget a channel; whoever is still in it is unsubscribed (0.3.4)."""
         effects: list[Effect] = []
+        # Each learns that it is out; that the others are as well would be n² frames.
+        channel.options.presenceful = False
         for subscription in list(channel.subscribers.values()):
             effects += self.unsubscribe(subscription.user, channel, now)
         if self.channels.get(channel.name) is channel:
@@ -187,7 +183,7 @@ class Hub:
             channel.options.polling = polling
             effects.append(PollingChanged(channel))
         if "state" in given:
-            updates = _changed(channel.state, given["state"])
+            updates = changed(channel.state, given["state"])
             deletes = [key for key in channel.state if key not in given["state"]]
             channel.state = dict(given["state"])
             # Sent even if nothing changed, as in the original.
@@ -217,12 +213,15 @@ class Hub:
     # ---- subscriptions ---------------------------------------------------
 
     def is_subscribed(self, user: User, channel: Channel, connection: Connection | None) -> bool:
-        """Tell whether a subscription of this user from this connection would change nothing."""
+        """Tell whether a subscription of this user from this connection would change nothing.
+
+        Without a connection, as code subscribes, it is one of all connections.
+        """
         subscription = channel.subscribers.get(user.name)
         if subscription is None:
             return False
         own = subscription.connections
-        return own is None or connection is None or connection in own
+        return own is None or connection in own
 
     def subscribe(
         self,
@@ -237,10 +236,12 @@ class Hub:
         """Put a user into a channel; the sender's connection matters only to users whose
         subscriptions are per connection.
         """
+        subscription = channel.subscribers.get(user.name)
+        if subscription is not None and by_code:
+            subscription.by_code = True  # the site has said so by itself; a policy cannot end it
         if self.is_subscribed(user, channel, connection):
             return []
         apart = user.options.per_connection_subscriptions and connection is not None
-        subscription = channel.subscribers.get(user.name)
         effects: list[Effect] = []
         args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
         if subscription is None:
@@ -254,11 +255,13 @@ class Hub:
             arrives = True
         else:
             arrives = False
+        joining: tuple[Connection, ...]
         if subscription.connections is not None and connection is not None:
             subscription.connections.add(connection)
-            joining: tuple[Connection, ...] = (connection,)
+            joining = (connection,)
         else:
-            joining = tuple(user.connections)
+            subscription.connections = None
+            joining = tuple(c for c in user.connections if c not in channel.audience)
         snapshot = self._snapshot(channel, user.name, now)
         if initial_data is not MISSING or snapshot["history"]:
             value = None if initial_data is MISSING else initial_data
@@ -338,14 +341,14 @@ class Hub:
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
     ) -> list[Effect]:
         """Change keys of a channel's state; what stays equal is not sent."""
-        changed = _changed(channel.state, updates)
+        new = changed(channel.state, updates)
         gone = [key for key in deletes if key in channel.state]
-        if not changed and not gone:
+        if not new and not gone:
             return []
-        channel.state.update(changed)
+        channel.state.update(new)
         for key in gone:
-            del channel.state[key]
-        return [self._state_update(channel, changed, gone)]
+            channel.state.pop(key, None)
+        return [self._state_update(channel, new, gone)]
 
     # ---- parts -----------------------------------------------------------
 
@@ -383,12 +386,3 @@ class Hub:
             if name in channel.options.server_user_presence:
                 effects += self.set_state(channel, {name: there})
         return effects
-
-
-def _changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in updates.items()
-        # 1 == True to Python, but not to a browser.
-        if key not in state or state[key] != value or type(state[key]) is not type(value)
-    }

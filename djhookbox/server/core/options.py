@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 #: History entries a channel may keep, whatever it is asked to.
 MAX_HISTORY = 10_000
+#: Longest `history_duration`: ten years. Numbers beyond every float would break the arithmetic.
+MAX_SECONDS = 315_360_000
 
 
 class OptionError(ValueError):
@@ -47,12 +48,12 @@ class Polling:
             raise OptionError(
                 "Invalid value for polling mode (should be simple, persistent or once)"
             )
-        interval = float(values["interval"])
-        if not math.isfinite(interval) or interval < 0.1:
+        interval = values["interval"]
+        if not 0.1 <= interval <= MAX_SECONDS:
             raise OptionError("Invalid value for polling interval (should be at least 0.1 seconds)")
         if values["mode"] and not str(values["url"]).startswith(("http://", "https://")):
             raise OptionError("Invalid value for polling url (should be an http or https URL)")
-        return Polling(**{**values, "interval": interval})
+        return Polling(**{**values, "interval": float(interval)})
 
     def info(self) -> dict[str, Any]:
         """Return the members as JSON has them."""
@@ -132,16 +133,22 @@ def check_channel_options(given: Mapping[str, Any]) -> None:
 
     """
     _check(_CHANNEL_TYPES, given)
-    for name in ("history_size", "history_duration"):
-        if int(given.get(name, 0)) < 0:
+    for name, most in (("history_size", MAX_HISTORY), ("history_duration", MAX_SECONDS)):
+        value = int(given.get(name, 0))
+        if value < 0:
             raise OptionError(f"Invalid value for {name} (should not be negative)")
-    if int(given.get("history_size", 0)) > MAX_HISTORY:
-        raise OptionError(f"Invalid value for history_size (should be at most {MAX_HISTORY})")
+        if value > most:
+            raise OptionError(f"Invalid value for {name} (should be at most {most})")
     for name in given.get("server_user_presence", ()):
         if not isinstance(name, str):
             raise OptionError("Invalid type for server_user_presence (should be a list of names)")
     for entry in given.get("history", ()):
-        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], dict)):
+        if not (
+            isinstance(entry, list)
+            and len(entry) == 2
+            and isinstance(entry[0], str)
+            and isinstance(entry[1], dict)
+        ):
             raise OptionError("Invalid value for history (should be a list of [type, object])")
 
 

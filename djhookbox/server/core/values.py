@@ -1,0 +1,31 @@
+"""Values as clients read them: what is equal to a browser, and how times are written."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+
+def timestamp(now: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the updates that would change a state."""
+    return {
+        key: value
+        for key, value in updates.items()
+        if key not in state or not same(state[key], value)
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two JSON values are equal; to Python 1 == True, to a browser it is not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)

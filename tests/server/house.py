@@ -1,0 +1,86 @@
+"""A hub whose frames are delivered at once, without a loop or a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from djhookbox.server.core.effects import Broadcast, Effect, Send
+from djhookbox.server.core.hub import Hub
+from djhookbox.server.core.model import Channel, User
+from djhookbox.server.core.options import UserOptions
+
+NOW = 1_300_000_000.0
+WHEN = "2011-03-13T07:06:40.000Z"
+
+#: Whom a frame goes to, its name and arguments.
+Frame = tuple[str, dict[str, Any]]
+
+
+class Client:
+    """A connection that notes what it is sent."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.user: User | None = None
+        self.frames: list[Frame] = []
+
+    def __repr__(self) -> str:
+        return self.label
+
+    def took(self) -> list[Frame]:
+        """Return what came since the last call."""
+        frames, self.frames = self.frames, []
+        return frames
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.took()]
+
+
+def deliver(effects: Iterable[Effect]) -> list[Effect]:
+    """Give frames to whom they are for; return the effects."""
+    effects = list(effects)
+    for effect in effects:
+        for client in receivers(effect):
+            client.frames.append((effect.name, dict(effect.args)))  # type: ignore[union-attr]
+    return effects
+
+
+def receivers(effect: Effect) -> Iterator[Client]:
+    if isinstance(effect, Send):
+        yield from effect.connections  # type: ignore[misc]
+    elif isinstance(effect, Broadcast):
+        yield from (c for c in effect.channel.audience if c is not effect.exclude)  # type: ignore[misc]
+
+
+class House:
+    """A hub whose frames are delivered."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+
+    def connect(self, name: str, label: str = "", **options: Any) -> Client:
+        client = Client(label or name)
+        deliver(self.hub.connect(client, name, UserOptions(**options), NOW, {}))
+        return client
+
+    def channel(self, name: str = "room", **options: Any) -> Channel:
+        channel, effects = self.hub.create_channel(name, options, NOW)
+        deliver(effects)
+        return channel
+
+    def subscribe(self, client: Client, channel: Channel, **more: Any) -> list[Effect]:
+        assert client.user is not None
+        return deliver(self.hub.subscribe(client.user, channel, client, NOW, **more))
+
+    def unsubscribe(self, client: Client, channel: Channel, reason: str = "") -> list[Effect]:
+        assert client.user is not None
+        return deliver(self.hub.unsubscribe(client.user, channel, NOW, reason))
+
+    def publish(self, channel: Channel, payload: Any, **more: Any) -> list[Effect]:
+        return deliver(self.hub.publish(channel, payload, "alice", NOW, **more))
+
+    def detach(self, client: Client) -> list[Channel]:
+        effects, left = self.hub.detach(client, NOW)
+        deliver(effects)
+        return left
