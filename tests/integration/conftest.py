@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class MakePair(Protocol):
-    """Starts a site and its Hookbox process."""
+    """Makes a site and its Hookbox process, neither of them started yet."""
 
-    def __call__(self, workers: str = "many", **settings: Any) -> Pair: ...
+    def __call__(self, **settings: Any) -> Pair: ...
 
 
 class Enter(Protocol):
@@ -57,19 +57,33 @@ def _check_logs(pair: Pair) -> None:
             assert sign not in process.log(), process.log()[-20_000:]
 
 
-@pytest.fixture(scope="session")
-def pair(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """The site that most tests share; each has users and channels of its own."""
-    folder = tmp_path_factory.mktemp("pair")
+@contextmanager
+def started(
+    folder: Path,
+    migrated: Path,
+    *,
+    workers: str = "many",
+    headers: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Pair]:
+    """Run a site and its Hookbox process."""
     database = Path(shutil.copy(migrated, folder / "db.sqlite3"))
-    pair = Pair(folder, database, {})
+    pair = Pair(folder, database, settings)
+    pair.site.headers.update(headers or {})
     try:
-        pair.site.run()
+        pair.site.run(workers)
         pair.hookbox.run()
         yield pair
     finally:
         pair.stop()
     _check_logs(pair)
+
+
+@pytest.fixture(scope="session")
+def pair(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The site that most tests share; each has users and channels of its own."""
+    with started(tmp_path_factory.mktemp("pair"), migrated) as pair:
+        yield pair
 
 
 @pytest.fixture
@@ -101,7 +115,7 @@ def entering(pair: Pair, stack: ExitStack) -> Enter:
     def enter(name: str = "", **connect: Any) -> Client:
         session = pair.site.do("sign_in", name) if name else ""
         page = stack.enter_context(
-            client(pair.hookbox.websocket, origin=pair.site.origin, session=session)
+            client(pair.hookbox.websocket, origin=pair.site.pages, session=session)
         )
         page.connect(**connect)
         return page
@@ -111,10 +125,10 @@ def entering(pair: Pair, stack: ExitStack) -> Enter:
 
 @pytest.fixture
 def make_pair(migrated: Path, tmp_path: Path) -> Iterator[MakePair]:
-    """Start sites with settings of their own."""
+    """Make sites with settings of their own."""
     pairs: list[Pair] = []
 
-    def make(workers: str = "many", **settings: Any) -> Pair:
+    def make(**settings: Any) -> Pair:
         folder = tmp_path / f"pair{len(pairs)}"
         folder.mkdir()
         database = Path(shutil.copy(migrated, folder / "db.sqlite3"))

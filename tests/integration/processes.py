@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,15 @@ from typing import Any
 import requests
 
 from djhookbox.conf import settings as hookbox_settings
+from djhookbox.lockfile import Holder, LockFile
 
 from ..projects import PATIENCE, ROOT, answers, free_port, wait_for
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Process:
@@ -53,9 +61,27 @@ class Process:
 
         wait_for(ask, f"{what}\n{self.log()}")
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.child.send_signal(number)
+    def set(self, **settings: Any) -> None:
+        """Let it have other settings than its partner."""
+        own = {**json.loads(self._environment["HOOKBOX_SITE"]), **settings}
+        self._environment = {**self._environment, "HOOKBOX_SITE": json.dumps(own)}
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM."""
+        self.child.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait."""
+        self.child.kill()
+        self.child.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end; return its status, negative after a signal."""
+        return self.child.wait(seconds)
+
+    def freeze(self) -> None:
+        """Let it hang: it lives, and does nothing."""
+        self.child.send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
         """End it, politely first."""
@@ -111,13 +137,15 @@ class Site(Process):
         super().__init__(folder, "site", environment)
         self.port = port
         self.origin = f"http://127.0.0.1:{port}"
+        #: The origin that pages have: the proxy's, if there is one.
+        self.pages = self.origin
         #: What a proxy in front of the site would add.
         self.headers: dict[str, str] = {}
 
     def run(self, workers: str = "many") -> None:
         """Start it and wait until it answers."""
         self.start("-m", "tests.integration.serve", str(self.port), workers)
-        self.until(lambda: answers(f"{self.origin}/do/"), "Django to listen")
+        self.until(lambda: listens(self.port), "Django to listen")
 
     def do(self, name: str, /, *args: Any, session: str = "", **kwargs: Any) -> Any:
         """Let the site do something (see doings.py), in the session given."""
@@ -185,7 +213,14 @@ class Pair:
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
+    def holder(self) -> Holder | None:
+        """Return the process that holds the lock."""
+        return LockFile(self.folder / "run" / "hookbox.lock").holder()
+
     def stop(self) -> None:
-        """End both."""
+        """End both, and a Hookbox process that the site has started."""
         self.hookbox.stop()
         self.site.stop()
+        holder = self.holder()
+        if holder is not None and holder.send(signal.SIGKILL):
+            wait_for(lambda: not holder.is_alive(), "the Hookbox process to end")

@@ -16,6 +16,10 @@ ROOT_URLCONF = "tests.integration.urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration"]
 DATABASES = {
     # Nothing else set: the newcomer's SQLite.
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": _OWN.pop("DATABASE")}
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _OWN.pop("DATABASE"),
+        "ATOMIC_REQUESTS": _OWN.pop("ATOMIC_REQUESTS", False),
+    }
 }
 globals().update(_OWN)
