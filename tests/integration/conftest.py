@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import pytest
 
 from ..fake_hookbox import FakeHookbox, fake_hookbox
 from .clients import Client, client
-from .processes import Hookbox, Pair, Site
+from .processes import Hookbox, Pair, Process, Site
 from .scripted import ORIGIN, Lonely, yes
 
 _names = itertools.count(1)
@@ -26,6 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.process)
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the processes have printed where a test has failed."""
+    report = yield
+    if report.failed:
+        for process in Process.running:
+            report.sections.append((str(process.log_path), process.log()[-3000:]))
+    return report
 
 
 class MakePair(Protocol):

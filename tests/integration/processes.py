@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 
@@ -29,8 +29,12 @@ def listens(port: int) -> bool:
 class Process:
     """A Python process with a log, in a folder."""
 
+    #: Those whose logs may tell why a test failed.
+    running: ClassVar[set[Process]] = set()
+
     def __init__(self, folder: Path, name: str, environment: dict[str, str]) -> None:
         self.log_path = folder / f"{name}.log"
+        Process.running.add(self)
         self._environment = environment
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -85,6 +89,7 @@ class Process:
 
     def stop(self) -> None:
         """End it, politely first."""
+        Process.running.discard(self)
         if self._child is None:
             return
         if self._child.poll() is None:
