@@ -6,6 +6,7 @@ which page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -65,7 +66,10 @@ class OriginRules:
             parts.port  # noqa: B018 - raises for a port that is none
         except ValueError:
             return False
-        if parts.scheme not in ("http", "https") or not host or parts.path or "@" in origin:
+        # Scheme, host and port are all that an origin has (RFC 6454, section 6.1).
+        if parts.scheme not in ("http", "https") or not host:
+            return False
+        if any(c in "/?#@\\" for c in origin.partition("://")[2]):
             return False
         origin = _without_default_port(origin)
         return (
@@ -123,7 +127,7 @@ def _cookie_name(part: str) -> str:
 
 
 def client_address(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
-    """Return where a client comes from, as far as trusted proxies tell.
+    """Return the address that a client comes from, as far as trusted proxies tell.
 
     Args:
         peer: Address of the TCP peer.
@@ -136,5 +140,8 @@ def client_address(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
     for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         if address not in proxies:
             break
-        address = hop
-    return address[:64]
+        try:
+            address = str(ipaddress.ip_address(hop))
+        except ValueError:
+            break  # what is no address is not passed on
+    return address

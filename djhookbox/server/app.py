@@ -15,7 +15,7 @@ from aiohttp import web
 
 from .admission import OriginRules, client_address
 from .config import ServerConfig
-from .connection import Handshake
+from .connection import Connection, Handshake
 from .core.hub import Hub
 from .delivery import Delivery
 from .departures import Departures
@@ -26,10 +26,11 @@ from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .operations import Operations
 from .pollers import Pollers
-from .protocol.disconnects import NO_PONG, RESTART
+from .protocol.disconnects import NO_PONG, RESTART, TOO_SLOW, Disconnect
 from .rechecks import Rechecks
 from .rest import Rest
 from .rest_calls import Calls
+from .rest_reports import Reports
 from .tasks import Tasks
 from .transports import websocket
 from .transports.websocket import WebSocketConnection
@@ -92,7 +93,13 @@ class Server:
             events=self._events,
             rechecks=Rechecks(self._hub, self._delivery, self._webhooks, self._events, self._tasks),
             metrics=self.metrics,
-            engine_name=engine.name,
+            reports=Reports(
+                hub=self._hub,
+                departures=self._departures,
+                webhooks=self._webhooks,
+                metrics=self.metrics,
+                engine_name=engine.name,
+            ),
         )
         self._rest = Rest(calls)
         self._runner: web.AppRunner | None = None
@@ -121,16 +128,15 @@ class Server:
         await self._webhooks.start()
         await self._runner.setup()
         await web.SockSite(self._runner, listener, backlog=1024).start()
-        loop = asyncio.get_running_loop()
         for work in (self._events.run(), self._every_second(), self._ping_all()):
-            self._periodic.append(loop.create_task(work))
+            self._periodic.append(self._tasks.start(work))  # which logs a failure
         host, port = listener.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
         """Stop accepting, tell clients to come back, report events; within the grace period."""
         deadline = time.monotonic() + self.config.grace_period
-        self._departures.stopping = True
+        self._departures.stopping = self._lifecycle.stopping = True
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await site.stop()
@@ -170,14 +176,14 @@ class Server:
             logger.warning("A connection was refused: there are %d", self.config.max_connections)
             return web.Response(status=503, text="Too many connections.\n")
         handshake = Handshake(
-            cookie=request.headers.get("Cookie", "") if admission.cookies else "",
+            cookie=_header(request, "Cookie") if admission.cookies else "",
             remote_addr=client_address(
                 request.remote or "",
                 request.headers.get("X-Forwarded-For", ""),
                 self.config.trusted_proxies,
             ),
-            user_agent=request.headers.get("User-Agent", "")[:255],
-            origin=request.headers.get("Origin", "")[:255],
+            user_agent=_header(request, "User-Agent")[:255],
+            origin=_header(request, "Origin")[:255],
         )
 
         def make(transport: asyncio.Transport) -> WebSocketConnection:
@@ -186,7 +192,7 @@ class Server:
                 self.config.max_unsent,
                 handshake=handshake,
                 handle=self._frames.handle,
-                on_end=self._departures.ended,
+                on_end=self._ended,
                 max_frame_size=self.config.max_frame_size,
                 frames_per_second=self.config.max_frames_per_second,
             )
@@ -196,6 +202,11 @@ class Server:
             return connection
 
         return await websocket.serve(request, make, self.config.max_frame_size)
+
+    def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
+        if disconnect is TOO_SLOW:
+            self.metrics.dropped_slow += 1
+        self._departures.ended(connection, disconnect)
 
     # ---- periodic work ---------------------------------------------------
 
@@ -214,6 +225,12 @@ class Server:
                     connection.close(NO_PONG)
                 if index % PING_TURN == 0:
                     await asyncio.sleep(0)
+
+
+def _header(request: web.Request, name: str) -> str:
+    """Return a header as proper text: aiohttp escapes bytes that are not UTF-8 as surrogates."""
+    value = request.headers.get(name, "")
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _listen(interface: str, port: int) -> socket.socket:

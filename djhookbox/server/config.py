@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
@@ -112,3 +114,31 @@ def _check_url(name: str, value: str) -> None:
         valid = False
     if not valid:
         raise ConfigError(name, f"must be an absolute http or https URL, not {value!r}")
+
+
+def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerConfig:
+    """Return a configuration with what REST set_config may change; other names are ignored.
+
+    Raises:
+        ConfigError: For a value that is wrong.
+
+    """
+    texts = ("cbhost", "cbpath", "cb_single_url", "webhook_secret", *(f"cb_{w}" for w in WEBHOOKS))
+    for name in texts:
+        if not isinstance(values.get(name, ""), str):
+            raise ConfigError(name, f"must be a string, not {values[name]!r}")
+    parts = urlsplit(config.webhook_url)
+    host = str(values.get("cbhost", parts.hostname))
+    port = values.get("cbport", parts.port or (443 if parts.scheme == "https" else 80))
+    path = str(values.get("cbpath", parts.path)).rstrip("/")
+    if path and not path.startswith("/"):
+        raise ConfigError("cbpath", f"must begin with a slash, not {path!r}")
+    host = f"[{host}]" if ":" in host else host
+    given = {hook: values[f"cb_{hook}"] for hook in WEBHOOKS if f"cb_{hook}" in values}
+    return replace(
+        config,
+        webhook_url=f"{parts.scheme}://{host}:{port}{path}",
+        webhook_paths={**config.webhook_paths, **given},
+        single_url=values.get("cb_single_url", config.single_url),
+        webhook_secret=values.get("webhook_secret", config.webhook_secret),
+    )

@@ -134,7 +134,10 @@ class Connection:
 
     async def receive(self, text: str) -> None:
         """Take what has arrived; returns when the transport may read on."""
+        idle = self._busy is None
         for frame in self._parser.feed(text):
+            if self.closed:
+                return
             if self._waiting is None:
                 self._waiting = deque()
             self._waiting.append(frame)
@@ -143,13 +146,14 @@ class Connection:
             if len(self._waiting) >= MAX_WAITING:
                 self._room = asyncio.Event()
                 await self._room.wait()
-            if self.closed:
-                return
+        if idle and self._busy is not None:
+            # A turn for the first frame: many a page publishes as the last thing before it goes.
+            await asyncio.sleep(0)
 
-    async def drain(self) -> None:
-        """Wait until the frame that is being handled, if any, is done."""
-        if self._busy is not None:
-            await asyncio.wait({self._busy})
+    @property
+    def paused(self) -> bool:
+        """Whether reading waits for frames to be handled; then nothing can be heard."""
+        return self._room is not None
 
     async def _work(self) -> None:
         try:
@@ -170,6 +174,7 @@ class Connection:
             self._busy = None
             if self._room is not None:
                 self._room.set()
+                self._room = None
             if not self._waiting:
                 self._waiting = None  # an idle connection keeps no queue
 

@@ -56,7 +56,8 @@ class Delivery:
     def flush(self) -> None:
         """Write what waits for the end of the turn."""
         while self._pending:
-            channel, frames = self._pending.popitem()
+            channel = next(iter(self._pending))  # the first that was published to
+            frames = self._pending.pop(channel)
             del self._sizes[channel]
             self._write(channel.audience, b"".join(frames), len(frames))
 

@@ -38,7 +38,7 @@ class Frames:
         try:
             if isinstance(frame, BadFrame):
                 raise Refusal(frame.problem, frame.code)
-            logger.debug("%s > %s", connection.id, frame.name)
+            logger.debug("%s > %.40s", connection.id, frame.name)
             await self._dispatch(connection, frame)
         except ClientGone:
             pass
@@ -47,7 +47,8 @@ class Frames:
         except Refusal as refusal:
             self._error(connection, frame, refusal.reason, refusal.code)
         except Exception:
-            logger.exception("A bug: connection %s, frame %s", connection.id, frame)
+            name = "" if isinstance(frame, BadFrame) else frame.name
+            logger.exception("A bug: connection %s, frame %.40s", connection.id, name)
             self._error(connection, frame, "Internal error", "error")
         else:
             if connection.acks and frame.name != "CONNECT" and not connection.closed:

@@ -51,6 +51,8 @@ class Lifecycle:
         self._tasks = tasks
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
+        #: Set while the server stops: a webhook for each channel would only storm the site.
+        self.stopping = False
         #: Channels that became empty while pinned; whoever lets go of them last destroys them.
         self._due: set[str] = set()
         delivery.on_emptied = self._emptied
@@ -123,8 +125,9 @@ class Lifecycle:
             if (
                 since is not None
                 and now - since >= IDLE_SECONDS
-                and not channel.options.polling.mode
+                and channel.options.polling.mode not in ("simple", "persistent")
             ):
+                channel.empty_since = now  # asked for again only after as long
                 self._tasks.start(self._destroy(channel))
         await self._engine.expire(now)
 
@@ -139,12 +142,12 @@ class Lifecycle:
         due = name in self._due
         self._due.discard(name)
         channel = self._hub.channels.get(name)
-        return due and channel is not None and not channel.subscribers
+        return due and channel is not None and not channel.subscribers and not self.stopping
 
     def _emptied(self, channel: Channel) -> None:
         if self._pins[channel.name]:
             self._due.add(channel.name)
-        else:
+        elif not self.stopping:
             self._tasks.start(self._destroy(channel))
 
     async def _destroy(self, channel: Channel) -> None:

@@ -214,7 +214,7 @@ class Operations:
                 form = {"channel_name": name, "payload": rtjp.dumps(payload)}
                 if not channel.options.anonymous:
                     form["originator"] = user.name
-                options = await self._ask("publish", form, connection)
+                options = await self._ask("publish", form, connection, leaving=True)
                 await self._follow_up(connection, options)
                 payload = options.get("override_payload", payload)
                 publication = options.get("publication")
@@ -254,10 +254,10 @@ class Operations:
                 "recipient_exists": str(recipient in self._hub.users),
                 "payload": rtjp.dumps(payload),
             }
-            options = await self._ask("message", form, connection)
+            options = await self._ask("message", form, connection, leaving=True)
             await self._follow_up(connection, options)
             payload = options.get("override_payload", payload)
-            recipient = options.get("override_recipient_name", recipient)
+            recipient = other_recipient(options, recipient)
         elif recipient not in self._hub.users:
             raise Refusal("Invalid user name")
         effects, _ = self._hub.message(
@@ -267,8 +267,17 @@ class Operations:
 
     # ---- parts -----------------------------------------------------------
 
-    async def _ask(self, hook: str, form: dict[str, str], connection: Connection) -> dict[str, Any]:
+    async def _ask(
+        self, hook: str, form: dict[str, str], connection: Connection, *, leaving: bool = False
+    ) -> dict[str, Any]:
         """Return the options of the site's yes.
+
+        Args:
+            hook: The webhook.
+            form: Its fields.
+            connection: Who wants it.
+            leaving: What was granted is done even for a client that has left since: many a page
+                publishes as the last thing it does, and the site has it in its history.
 
         Raises:
             Refusal: If it said no.
@@ -276,7 +285,8 @@ class Operations:
 
         """
         reply = await self._webhooks.call(hook, form, connection)
-        self._still_here(connection, reply)
+        if not (leaving and reply.allowed and connection.closed):
+            self._still_here(connection, reply)
         return reply.check()
 
     def _still_here(
@@ -299,15 +309,18 @@ class Operations:
     async def _follow_up(self, connection: Connection, options: dict[str, Any]) -> None:
         """Carry out auto_subscribe, then auto_unsubscribe.
 
-        One that fails stops neither the others nor what was granted (D33).
+        One that fails stops neither the others nor what was granted (D33). A client that has
+        gone is not subscribed to anything.
         """
         user = _user(connection)
         for key in ("auto_subscribe", "auto_unsubscribe"):
             for name in self._names(options, key):
                 try:
+                    if connection.closed:
+                        return
                     async with self._lifecycle.using(name, connection) as channel:
-                        self._still_here(connection)
-                        self._follow(key, user, channel, connection)
+                        if not connection.closed:
+                            self._follow(key, user, channel, connection)
                 except Refusal as refusal:
                     logger.warning("%s of %r to %r failed: %s", key, user.name, name, refusal)
 
@@ -370,6 +383,15 @@ def parse_payload(text: object) -> Any:
     except ValueError:
         raise Refusal("Invalid json for payload", "malformed") from None
     return value
+
+
+def other_recipient(options: Mapping[str, Any], recipient: str) -> str:
+    """Return whom a message goes to after the site has had its say."""
+    other = options.get("override_recipient_name", recipient)
+    if not isinstance(other, str):
+        logger.error("The site's reply to message has an unusable override_recipient_name")
+        raise Refusal("Unauthorized (unusable recipient in server response)")
+    return other
 
 
 def _user(connection: Connection) -> User:

@@ -30,6 +30,13 @@ MAX_ANSWER = 1_048_576
 MAX_PAUSE = 300.0
 
 
+def pause_after(failures: int, interval: float) -> float:
+    """Return the seconds until the next try: growing while it fails, but bounded."""
+    if not failures:
+        return interval
+    return float(min(2 ** min(failures, 30), max(MAX_PAUSE, interval)))
+
+
 class Pollers:
     """Starts and stops the pollers of channels."""
 
@@ -77,12 +84,7 @@ class Pollers:
                 logger.warning("Polling %s for %r failed: %s", polling.url, channel.name, error)
             if not again or self._tasks.get(channel) is not asyncio.current_task():
                 break
-            pause = (
-                min(2.0**failures, max(MAX_PAUSE, polling.interval))
-                if failures
-                else polling.interval
-            )
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause_after(failures, polling.interval))
         if self._tasks.get(channel) is asyncio.current_task():
             del self._tasks[channel]
 
@@ -97,7 +99,10 @@ class Pollers:
                 payload = text.decode("utf-8", "replace")
             self._publish(channel, payload, polling)
             return True
-        form = {key: value for key, value in polling.form.items() if isinstance(value, str)}
+        form = {
+            key: value if isinstance(value, str) else rtjp.dumps(value)
+            for key, value in polling.form.items()
+        }
         if self._webhooks.config.webhook_secret:
             form.setdefault("secret", self._webhooks.config.webhook_secret)
         answer = rtjp.loads(await self._fetch("POST", polling.url, form))
@@ -136,7 +141,7 @@ class Pollers:
                 connector=aiohttp.TCPConnector(force_close=True),
                 trust_env=False,
             )
-        body = None if form is None else urlencode(form).encode()
+        body = None if form is None else urlencode(form, errors="replace").encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
         async with self._session.request(
             method, url, data=body, headers=headers, allow_redirects=False

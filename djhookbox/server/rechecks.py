@@ -84,6 +84,8 @@ class Rechecks:
         await self._ask_all(self._affected(patterns, users, started - 0.1))
 
     async def _ask_all(self, work: list[tuple[Channel, list[str]]]) -> None:
+        # One half minute for all batches: a site that is down does not get it for each of them.
+        pauses: Sequence[float] = PAUSES
         batch: dict[str, list[str]] = {}
         size = 0
         for channel, names in work:
@@ -93,15 +95,17 @@ class Rechecks:
                 batch[channel.name] = part
                 size += max(1, len(part))
                 if size >= BATCH:
-                    await self._ask(batch)
+                    if not await self._ask(batch, pauses):
+                        pauses = ()
                     batch, size = {}, 0
                 if not rest:
                     break
         if batch:
-            await self._ask(batch)
+            await self._ask(batch, pauses)
 
-    async def _ask(self, batch: dict[str, list[str]]) -> None:
-        for pause in (*PAUSES, None):
+    async def _ask(self, batch: dict[str, list[str]], pauses: Sequence[float]) -> bool:
+        """Ask for one batch and do what the site says; tell whether it could be asked."""
+        for pause in (*pauses, None):
             try:
                 reply = await self._webhooks.call("recheck", {"channels": rtjp.dumps(batch)})
                 answers = reply.check().get("channels")
@@ -114,11 +118,12 @@ class Rechecks:
                         name: {"refused": dict.fromkeys(names, refusal.reason)}
                         for name, names in batch.items()
                     })  # fmt: skip
-                    return
+                    return False
                 await asyncio.sleep(pause)
             else:
                 self._apply(answers)
-                return
+                return True
+        return False
 
     def _apply(self, answers: dict[str, Any]) -> None:
         self._delivery.flush()

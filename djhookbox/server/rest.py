@@ -47,8 +47,10 @@ class Rest:
         if form is None:
             return answer(False, {"msg": "The form is not UTF-8", "code": "malformed"}, 400)
         given = form.get("secret") or form.get("security_token") or ""
-        # A secret outside ASCII must not raise in compare_digest; so bytes.
-        if not any(hmac.compare_digest(given.encode(), s.encode()) for s in self._calls.secrets):
+        # Bytes, since compare_digest raises for text outside ASCII; a query may even hold what
+        # is not UTF-8.
+        secret = given.encode(errors="surrogateescape")
+        if not any(hmac.compare_digest(secret, s.encode()) for s in self._calls.secrets):
             if not self._calls.secrets:
                 logger.warning("A REST call was refused: no REST secret is configured")
             return answer(False, {"msg": "Invalid secret", "code": "secret"})

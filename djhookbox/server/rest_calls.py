@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from .config import WEBHOOKS, ConfigError, ServerConfig
+from .config import ConfigError, ServerConfig, changed_config
 from .connection import Connection
 from .core.effects import Effect
-from .core.hub import Hub
+from .core.hub import MISSING, Hub
 from .core.model import Channel, User
 from .core.options import user_options
 from .delivery import Delivery
@@ -22,7 +19,7 @@ from .events import Events
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .names import check_name
-from .operations import Operations, parse_payload
+from .operations import Operations, other_recipient, parse_payload
 from .protocol import rtjp
 from .protocol.disconnects import BY_SITE, Disconnect, is_valid_code
 from .rechecks import Rechecks
@@ -33,10 +30,10 @@ from .rest_forms import (
     json_list,
     json_object,
     json_value,
-    list_limit,
     needed,
     whole,
 )
+from .rest_reports import Reports, named_user
 from .webhooks import Refusal, Webhooks
 
 
@@ -63,7 +60,7 @@ class Calls:
         events: Events,
         rechecks: Rechecks,
         metrics: Metrics,
-        engine_name: str,
+        reports: Reports,
     ) -> None:
         self.secrets = config.rest_secrets
         self._config = config
@@ -76,16 +73,14 @@ class Calls:
         self._events = events
         self._rechecks = rechecks
         self._metrics = metrics
-        self._engine_name = engine_name
         names = (
             "publish", "publish_multi", "message", "subscribe", "unsubscribe", "disconnect",
             "create_channel", "destroy_channel", "get_channel_info", "set_channel_options",
-            "state_set_key", "state_delete_key", "get_user_info", "set_user_options",
-            "get_server_info", "set_config", "recheck", "list_channels", "list_connections",
+            "state_set_key", "state_delete_key", "set_user_options", "set_config", "recheck",
         )  # fmt: skip
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
             name: getattr(self, f"_{name}") for name in names
-        }
+        } | reports.by_name
 
     # ---- publications ----------------------------------------------------
 
@@ -140,6 +135,16 @@ class Calls:
     async def _message(self, form: Form) -> dict[str, Any]:
         sender, recipient = needed(form, "sender_name"), needed(form, "recipient_name")
         payload = parse_payload(form.get("payload", "null"))
+        if form.get("send_hook") == "1":
+            hook = {
+                "sender": sender,
+                "recipient": recipient,
+                "recipient_exists": str(recipient in self._hub.users),
+                "payload": rtjp.dumps(payload),
+            }
+            reply = (await self._webhooks.call("message", hook)).check()
+            payload = reply.get("override_payload", payload)
+            recipient = other_recipient(reply, recipient)
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
         effects, delivered = self._hub.message(sender, recipient, payload, time.time(), False)
@@ -149,32 +154,49 @@ class Calls:
     # ---- subscriptions and connections -----------------------------------
 
     async def _subscribe(self, form: Form) -> dict[str, Any]:
-        name, user = self._channel_name(form), self._user(form, "name")
+        name, user = self._channel_name(form), named_user(self._hub, form, "name")
         options = json_object(form, "options")
-        if name in self._hub.channels or options is not None:
+        if form.get("send_hook") != "1" and (name in self._hub.channels or options is not None):
             channel = await self._lifecycle.create(name, options or {})
             self._subscribe_by_code(user, channel)
-        else:
-            async with self._lifecycle.using(name) as channel:
-                self._subscribe_by_code(user, channel)
+            return {}
+        if options is not None:
+            await self._lifecycle.create(name, options)
+        async with self._lifecycle.using(name) as channel:
+            reply = await self._hook("subscribe", channel, user, form)
+            self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
         return {}
 
-    def _subscribe_by_code(self, user: User, channel: Channel) -> None:
+    async def _hook(self, hook: str, channel: Channel, user: User, form: Form) -> dict[str, Any]:
+        """Make a webhook after all, if the call asks for it; return the options of the yes."""
+        if form.get("send_hook") != "1":
+            return {}
+        fields = {"channel_name": channel.name, "user": user.name}
+        return (await self._webhooks.call(hook, fields)).check()
+
+    def _subscribe_by_code(self, user: User, channel: Channel, initial: Any = MISSING) -> None:
         if self._hub.users.get(user.name) is not user:
             raise Refusal(f"User {user.name} doesn't exist")
+        if self._hub.channels.get(channel.name) is not channel:
+            raise Refusal("The channel was destroyed meanwhile")
         arrives = user.name not in channel.subscribers
         self._delivery.flush()
-        self._perform(self._hub.subscribe(user, channel, None, time.time(), by_code=True))
+        self._perform(
+            self._hub.subscribe(
+                user, channel, None, time.time(), initial_data=initial, by_code=True
+            )
+        )
         if arrives:
             self._report("subscribe", channel, user)
 
     async def _unsubscribe(self, form: Form) -> dict[str, Any]:
         name = self._channel_name(form)
-        user = self._user(form, "name")
+        user = named_user(self._hub, form, "name")
         channel = self._hub.channels.get(name)
         if channel is None:
             raise BadCall(f"Channel {name} doesn't exist")
         if user.name in channel.subscribers:
+            await self._hook("unsubscribe", channel, user, form)
             self._delivery.flush()
             reason = form.get("reason", "")
             self._perform(self._hub.unsubscribe(user, channel, time.time(), reason))
@@ -272,20 +294,10 @@ class Calls:
         self._perform(self._hub.set_state(channel, {}, [needed(form, "key")]))
         return {}
 
-    # ---- looking ---------------------------------------------------------
-
-    async def _get_user_info(self, form: Form) -> dict[str, Any]:
-        user = self._user(form, "user_name")
-        options = {name: getattr(user.options, name) for name in user.options.__slots__}
-        return {
-            "name": user.name,
-            "connections": len(user.connections),
-            "channels": list(user.subscriptions),
-            "options": options,
-        }
+    # ---- users and configuration -----------------------------------------
 
     async def _set_user_options(self, form: Form) -> dict[str, Any]:
-        user = self._user(form, "user_name")
+        user = named_user(self._hub, form, "user_name")
         present = {name: getattr(user.options, name) for name in user.options.__slots__}
         given = json_fields(form, ("secret", "security_token", "user_name"))
         for name in given:
@@ -294,78 +306,16 @@ class Calls:
         user.options = user_options({**present, **given})
         return {}
 
-    async def _get_server_info(self, form: Form) -> dict[str, Any]:
-        metrics, now = self._metrics, time.time()
-        rate_in, rate_out = metrics.rates()
-        p95 = metrics.webhook_percentile(0.95)
-        return {
-            "version": self._config.version,
-            "pid": os.getpid(),
-            "uptime": round(now - metrics.started, 3),
-            "engine": self._engine_name,
-            "connections": len(self._departures.connections),
-            "users": len(self._hub.users),
-            "channels": len(self._hub.channels),
-            "connections_total": metrics.connections_total,
-            "connections_refused": metrics.refused_total,
-            "connections_too_slow": metrics.dropped_slow,
-            "messages_in": metrics.messages_in,
-            "messages_out": metrics.messages_out,
-            "messages_in_per_second": round(rate_in, 2),
-            "messages_out_per_second": round(rate_out, 2),
-            "webhooks": {
-                "url": self._config.webhook_url,
-                "total": metrics.webhooks_total,
-                "failed": metrics.webhooks_failed,
-                "p95_ms": None if p95 is None else round(p95 * 1000, 1),
-            },
-            "events_dropped": metrics.events_dropped,
-        }
-
-    async def _list_channels(self, form: Form) -> dict[str, Any]:
-        prefix, limit = form.get("prefix", ""), list_limit(form)
-        found = [c for c in self._hub.channels.values() if c.name.startswith(prefix)]
-        found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
-        return {
-            "total": len(found),
-            "channels": [
-                {
-                    "name": channel.name,
-                    "subscribers": len(channel.subscribers),
-                    "connections": len(channel.audience),
-                    "history": len(channel.history),
-                }
-                for channel in found[:limit]
-            ],
-        }
-
-    async def _list_connections(self, form: Form) -> dict[str, Any]:
-        found = [c for c in self._departures.connections if c.user is not None]
-        if name := form.get("name"):
-            found = [c for c in found if c.user is not None and c.user.name == name]
-        found.sort(key=lambda connection: -connection.since)
-        return {
-            "total": len(found),
-            "connections": [
-                {
-                    "conn_id": connection.id,
-                    "user": connection.user.name if connection.user else "",
-                    "transport": connection.transport,
-                    "remote_addr": connection.handshake.remote_addr,
-                    "since": connection.since,
-                    "channels": list(connection.user.subscriptions) if connection.user else [],
-                }
-                for connection in found[: list_limit(form)]
-            ],
-        }
-
     async def _set_config(self, form: Form) -> dict[str, Any]:
         known = ("secret", "security_token")
         values = {}
         for name, text in form.items():
             if name not in known:
                 values[name] = json_value(text, name, "form key")
-        self._webhooks.config = changed_config(self._webhooks.config, values)
+        try:
+            self._webhooks.config = changed_config(self._webhooks.config, values)
+        except ConfigError as error:
+            raise BadCall(f"set_config: {error}") from None
         rest_secret = values.get("rest_secret")
         if isinstance(rest_secret, str) and rest_secret:
             self.secrets = (rest_secret,)
@@ -387,40 +337,6 @@ class Calls:
             raise NoChannel(name)
         return channel
 
-    def _user(self, form: Form, field: str) -> User:
-        name = needed(form, field)
-        user = self._hub.users.get(name)
-        if user is None:
-            raise BadCall(f"User {name} doesn't exist")
-        return user
-
     def _report(self, event: str, channel: Channel, user: User) -> None:
         fields = {"conn_id": "", "by": "rest", "reason": ""}
         self._events.add(event, channel_name=channel.name, user=user.name, **fields)
-
-
-def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerConfig:
-    """Return a configuration with what set_config may change; other names are ignored.
-
-    Raises:
-        BadCall: For a value that is wrong.
-
-    """
-    parts = urlsplit(config.webhook_url)
-    host = values.get("cbhost", parts.hostname)
-    port = values.get("cbport", parts.port or (443 if parts.scheme == "https" else 80))
-    path = str(values.get("cbpath", parts.path)).rstrip("/")
-    paths = dict(config.webhook_paths)
-    for hook in WEBHOOKS:
-        if isinstance(values.get(f"cb_{hook}"), str):
-            paths[hook] = values[f"cb_{hook}"]
-    try:
-        return replace(
-            config,
-            webhook_url=f"{parts.scheme}://{host}:{port}{path}",
-            webhook_paths=paths,
-            single_url=values.get("cb_single_url", config.single_url) or "",
-            webhook_secret=values.get("webhook_secret", config.webhook_secret) or "",
-        )
-    except (ConfigError, TypeError, AttributeError) as error:
-        raise BadCall(f"set_config: {error}") from None

@@ -161,7 +161,9 @@ class Webhooks:
                 headers["X-Real-IP"] = connection.handshake.remote_addr
             if cookie and connection.cookie:
                 headers["Cookie"] = connection.cookie
-        return await self._call(hook, urlencode(fields).encode("ascii"), headers)
+        # A lone surrogate, of a browser's header or another application's reply, becomes "?".
+        body = urlencode(fields, errors="replace").encode("ascii")
+        return await self._call(hook, body, headers)
 
     # ---- parts -----------------------------------------------------------
 

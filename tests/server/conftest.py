@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+
+import pytest
 from hypothesis import settings
+
+from .rig import Rig, turns
 
 # A busy machine must not fail a test that is right.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def make_rig(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rig]:
+    """Return a maker of servers without a network."""
+    return lambda **config: Rig(monkeypatch, **config)
+
+
+@pytest.fixture
+async def rig(make_rig: Callable[..., Rig]) -> AsyncIterator[Rig]:
+    """Return a server without a network; afterwards nothing may be left over."""
+    rig = make_rig()
+    yield rig
+    await turns()
+    rig.check()

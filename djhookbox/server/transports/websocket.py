@@ -44,19 +44,27 @@ class WebSocketConnection(Connection):
         if self._shut:
             return
         transport = self._transport
-        if transport.get_write_buffer_size() > self._limit:
-            # Not at once: whoever writes is going through the channel's audience.
+        try:
+            if transport.get_write_buffer_size() <= self._limit:
+                transport.write(packet.websocket)
+                return
+        except RuntimeError:
+            # uvloop: the socket is lost, which the reading side will notice in its next turn.
             self._shut = True
-            asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
             return
-        transport.write(packet.websocket)
+        # Not at once: whoever writes is going through the channel's audience.
+        self._shut = True
+        asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
 
     def ping(self) -> bool:
         """Send a ping; tell whether the client has been heard of since the last one."""
-        heard, self._heard = self._heard, False
-        if not self._shut:
-            self._transport.write(websocket.PING)
+        heard, self._heard = self._heard or self.paused, False
+        self._control(websocket.PING)
         return heard
+
+    def _control(self, frame: bytes) -> None:
+        if not (self._shut or self._transport.is_closing()):
+            self._transport.write(frame)
 
     def _end(self, disconnect: Disconnect) -> None:
         self._shut = True
@@ -76,8 +84,7 @@ class WebSocketConnection(Connection):
             elif message.type is WSMsgType.BINARY:
                 await self._receive_binary(message.data)
             elif message.type is WSMsgType.PING:
-                if not self._shut:
-                    self._transport.write(websocket.pong(message.data))
+                self._control(websocket.pong(message.data))
             elif message.type is not WSMsgType.PONG:
                 break
         self._finish(message)
@@ -91,9 +98,8 @@ class WebSocketConnection(Connection):
         if message.type is WSMsgType.CLOSE:
             code = message.data or 1000
             self.lost(Disconnect(code, str(message.extra or "")[:120]))
-            if not self._shut:
-                self._shut = True
-                self._transport.write(websocket.close(NORMAL.code if code == 1005 else code))
+            self._control(websocket.close(NORMAL.code if code == 1005 else code))
+            self._shut = True
             self._transport.close()
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
         elif message.type is WSMsgType.ERROR:

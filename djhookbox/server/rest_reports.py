@@ -1,0 +1,128 @@
+"""The calls of the REST API that only look: users, connections, channels, counters."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from .core.hub import Hub
+from .core.model import User
+from .departures import Departures
+from .metrics import Metrics
+from .rest_forms import BadCall, Form, list_limit, needed
+from .webhooks import Webhooks
+
+
+def named_user(hub: Hub, form: Form, field: str) -> User:
+    """Return the user whom a field names.
+
+    Raises:
+        BadCall: If nobody of that name is connected.
+
+    """
+    name = needed(form, field)
+    user = hub.users.get(name)
+    if user is None:
+        raise BadCall(f"User {name} doesn't exist")
+    return user
+
+
+class Reports:
+    """Says what is there."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        departures: Departures,
+        webhooks: Webhooks,
+        metrics: Metrics,
+        engine_name: str,
+    ) -> None:
+        self._hub = hub
+        self._departures = departures
+        self._webhooks = webhooks
+        self._metrics = metrics
+        self._engine_name = engine_name
+        self.by_name = {
+            "get_user_info": self._get_user_info,
+            "get_server_info": self._get_server_info,
+            "list_channels": self._list_channels,
+            "list_connections": self._list_connections,
+        }
+
+    async def _get_user_info(self, form: Form) -> dict[str, Any]:
+        user = named_user(self._hub, form, "user_name")
+        options = {name: getattr(user.options, name) for name in user.options.__slots__}
+        return {
+            "name": user.name,
+            "connections": len(user.connections),
+            "channels": list(user.subscriptions),
+            "options": options,
+        }
+
+    async def _get_server_info(self, form: Form) -> dict[str, Any]:
+        metrics, now = self._metrics, time.time()
+        rate_in, rate_out = metrics.rates()
+        p95 = metrics.webhook_percentile(0.95)
+        return {
+            "version": self._webhooks.config.version,
+            "pid": os.getpid(),
+            "uptime": round(now - metrics.started, 3),
+            "engine": self._engine_name,
+            "connections": len(self._departures.connections),
+            "users": len(self._hub.users),
+            "channels": len(self._hub.channels),
+            "connections_total": metrics.connections_total,
+            "connections_refused": metrics.refused_total,
+            "connections_too_slow": metrics.dropped_slow,
+            "messages_in": metrics.messages_in,
+            "messages_out": metrics.messages_out,
+            "messages_in_per_second": round(rate_in, 2),
+            "messages_out_per_second": round(rate_out, 2),
+            "webhooks": {
+                "url": self._webhooks.config.webhook_url,
+                "total": metrics.webhooks_total,
+                "failed": metrics.webhooks_failed,
+                "p95_ms": None if p95 is None else round(p95 * 1000, 1),
+            },
+            "events_dropped": metrics.events_dropped,
+        }
+
+    async def _list_channels(self, form: Form) -> dict[str, Any]:
+        prefix, limit = form.get("prefix", ""), list_limit(form)
+        found = [c for c in self._hub.channels.values() if c.name.startswith(prefix)]
+        found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
+        return {
+            "total": len(found),
+            "channels": [
+                {
+                    "name": channel.name,
+                    "subscribers": len(channel.subscribers),
+                    "connections": len(channel.audience),
+                    "history": len(channel.history),
+                }
+                for channel in found[:limit]
+            ],
+        }
+
+    async def _list_connections(self, form: Form) -> dict[str, Any]:
+        found = [c for c in self._departures.connections if c.user is not None]
+        if name := form.get("name"):
+            found = [c for c in found if c.user is not None and c.user.name == name]
+        found.sort(key=lambda connection: -connection.since)
+        return {
+            "total": len(found),
+            "connections": [
+                {
+                    "conn_id": connection.id,
+                    "user": connection.user.name if connection.user else "",
+                    "transport": connection.transport,
+                    "remote_addr": connection.handshake.remote_addr,
+                    "since": connection.since,
+                    "channels": list(connection.user.subscriptions) if connection.user else [],
+                }
+                for connection in found[: list_limit(form)]
+            ],
+        }

@@ -1,0 +1,181 @@
+"""The server as `app.py` wires it, with a scripted site and clients in place of the network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from djhookbox.server import app
+from djhookbox.server.config import ServerConfig
+from djhookbox.server.connection import Connection, Handshake, Packet
+from djhookbox.server.core.model import Channel
+from djhookbox.server.metrics import Metrics
+from djhookbox.server.protocol.disconnects import NORMAL, Disconnect
+from djhookbox.server.webhooks import Refusal, Reply
+
+#: Turns of the event loop in which everything settles that waits for nobody.
+TURNS = 60
+
+#: What an answer can be: options of a yes, a refusal, or what makes one of the form.
+Answer = Mapping[str, Any] | Exception | Callable[[Mapping[str, str]], Any]
+
+
+async def turns(count: int = TURNS) -> None:
+    """Let the loop go round so often; there is no I/O here that could take longer."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Site:
+    """Stands in for `Webhooks`: notes the calls and answers as it was told."""
+
+    def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
+        self.config = config
+        self.accepted = frozenset({"events", "recheck", "message"})
+        self.calls: list[tuple[str, dict[str, str]]] = []
+        self.answers: dict[str, Answer] = {}
+        self.held: dict[str, asyncio.Event] = {}
+
+    async def call(
+        self, hook: str, form: Mapping[str, str], connection: Any = None, *, cookie: bool = True
+    ) -> Reply:
+        fields = dict(form)
+        if connection is not None and connection.user is not None:
+            fields.setdefault("user", connection.user.name)
+        self.calls.append((hook, fields))
+        if hook in self.held:
+            await self.held[hook].wait()
+        else:
+            await asyncio.sleep(0)
+        answer = self.answers.get(hook, {})
+        if callable(answer):
+            answer = answer(form)
+        if isinstance(answer, Exception):
+            if type(answer) is Refusal:
+                return Reply(False, {"error": answer.reason, "code": answer.code})
+            raise answer
+        if hook == "connect" and "name" not in answer:
+            answer = {"name": form["payload"].strip('"'), **answer}
+        return Reply(True, dict(answer))
+
+    async def stop(self) -> None:
+        """There is no connection pool to close."""
+
+    def hold(self, hook: str) -> asyncio.Event:
+        """Let calls of a hook wait until the event is set."""
+        return self.held.setdefault(hook, asyncio.Event())
+
+    def took(self, *hooks: str) -> list[tuple[str, dict[str, str]]]:
+        """Return the calls since the last time (of these hooks), and forget them."""
+        found = [call for call in self.calls if not hooks or call[0] in hooks]
+        self.calls = [call for call in self.calls if call not in found]
+        return found
+
+    def names(self) -> list[str]:
+        return [hook for hook, _ in self.took()]
+
+
+class FakeConnection(Connection):
+    """A client whose frames are written down."""
+
+    transport = "websocket"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.frames: list[tuple[str, dict[str, Any]]] = []
+        self.packets: list[bytes] = []
+        self.end: Disconnect | None = None
+
+    def write(self, packet: Packet) -> None:
+        assert not self.closed, "nothing may be sent to a client that has gone"
+        self.packets.append(packet.data)
+        for line in packet.data.split(b"\r\n")[:-1]:
+            number, name, args = json.loads(line)
+            assert type(number) is int
+            self.frames.append((name, args))
+
+    def _end(self, disconnect: Disconnect) -> None:
+        self.end = disconnect
+
+    def took(self) -> list[tuple[str, dict[str, Any]]]:
+        frames, self.frames = self.frames, []
+        return frames
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.took()]
+
+
+class Rig:
+    """A server without a network."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
+        monkeypatch.setattr(app, "Webhooks", Site)
+        self.server = app.Server(ServerConfig(version="test", rest_secrets=("s",), **config))
+        self.site: Site = self.server._webhooks  # type: ignore[assignment]
+        self.hub = self.server._hub
+        self.lifecycle = self.server._lifecycle
+        self.events = self.server._events
+        self.calls = self.server._rest._calls
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        return self.hub.channels
+
+    def client(self, cookie: str = "") -> FakeConnection:
+        """Return a client that has not sent CONNECT."""
+        config = self.server.config
+        connection = FakeConnection(
+            handshake=Handshake(cookie, "10.0.0.1"),
+            handle=self.server._frames.handle,
+            on_end=self.server._ended,
+            max_frame_size=config.max_frame_size,
+            frames_per_second=config.max_frames_per_second,
+        )
+        self.server._departures.connections.add(connection)
+        return connection
+
+    async def connect(self, name: str, **args: Any) -> FakeConnection:
+        client = self.client()
+        await self.send(client, "CONNECT", cookie_string="", payload=json.dumps(name), **args)
+        assert client.user is not None, client.frames
+        client.took()
+        return client
+
+    async def send(self, client: FakeConnection, name: str, /, **args: Any) -> None:
+        """Send a frame and let everything settle."""
+        await client.receive(json.dumps([7, name, args]) + "\r\n")
+        await turns()
+
+    async def subscribe(self, client: FakeConnection, channel: str = "room") -> None:
+        await self.send(client, "SUBSCRIBE", channel_name=channel)
+        assert client.took()[-1][0] == "SUBSCRIBE"
+
+    async def leave(self, client: FakeConnection) -> None:
+        client.lost(NORMAL)
+        await turns()
+
+    async def rest(self, call: str, /, **form: str) -> dict[str, Any]:
+        return await self.calls.by_name[call](form)
+
+    def reported(self) -> list[dict[str, Any]]:
+        """Return the events that wait for the site."""
+        return [json.loads(text) for text in self.events._queue]
+
+    def check(self) -> None:
+        """Check what must hold whenever nothing is going on: no ghosts, nothing left over."""
+        for user in self.hub.users.values():
+            assert user.connections
+            assert not any(c.closed for c in user.connections)  # type: ignore[attr-defined]
+        for name, channel in self.channels.items():
+            assert channel.name == name
+            for user_name, subscription in channel.subscribers.items():
+                assert self.hub.users[user_name] is subscription.user
+            assert not any(c.closed for c in channel.audience)  # type: ignore[attr-defined]
+        assert not self.lifecycle._pins
+        assert not self.lifecycle._locks._locks
+        assert not self.server._operations._locks._locks
+        assert not self.server._operations.connecting

@@ -1,0 +1,111 @@
+"""Fan-out: the same bytes for everyone, in order, and as few writes as can be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from djhookbox.server.delivery import MAX_PENDING, Delivery
+
+from .rig import FakeConnection, Rig, turns
+
+
+async def open_channel(rig: Rig, *clients: FakeConnection, name: str = "room") -> None:
+    rig.site.answers["create_channel"] = {"moderated": False}
+    for client in clients:
+        await rig.subscribe(client, name)
+    for client in clients:
+        client.frames.clear()
+        client.packets.clear()
+
+
+def publish(rig: Rig, payload: object, name: str = "room") -> int:
+    effects = rig.hub.publish(rig.channels[name], payload, "alice", time.time())
+    return rig.server._delivery.perform(effects)
+
+
+async def test_what_one_turn_publishes_is_one_message_of_shared_bytes(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    await open_channel(rig, alice, bob)
+    assert [publish(rig, number) for number in range(3)] == [2, 2, 2]
+    assert alice.packets == []
+    await asyncio.sleep(0)
+    ((packet,), (other,)) = alice.packets, bob.packets
+    assert packet is other
+    assert [args["payload"] for _, args in alice.took()] == [0, 1, 2]
+    publish(rig, 3)
+    await turns(2)
+    assert len(alice.packets) == 2
+
+
+async def test_much_does_not_wait_for_the_end_of_the_turn(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await open_channel(rig, alice)
+    publish(rig, "x" * MAX_PENDING)
+    assert alice.names() == []
+    publish(rig, "y")
+    assert alice.names() == ["PUBLISH", "PUBLISH"]
+    publish(rig, "z")
+    await turns(2)
+    assert [args["payload"] for _, args in alice.took()] == ["z"]
+
+
+async def test_channels_keep_the_order_in_which_they_were_published_to(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    for name in ("a", "b", "c"):
+        await open_channel(rig, alice, name=name)
+    for name in ("b", "a", "c"):
+        publish(rig, 1, name)
+    await turns(2)
+    assert [args["channel_name"] for _, args in alice.took()] == ["b", "a", "c"]
+
+
+async def test_a_frame_for_one_comes_after_what_was_published_before(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await open_channel(rig, alice)
+    publish(rig, 1)
+    rig.server._delivery.send(alice, "ERROR", {"id": 1})
+    publish(rig, 2)
+    await turns(2)
+    assert alice.names() == ["PUBLISH", "ERROR", "PUBLISH"]
+
+
+async def test_an_exclusion_neither_loses_nor_doubles(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    await open_channel(rig, alice, bob)
+    channel = rig.channels["room"]
+    channel.options.reflective = False
+    publish(rig, 1)
+    effects = rig.hub.publish(channel, 2, "alice", time.time(), origin=alice)
+    assert rig.server._delivery.perform(effects) == 1
+    publish(rig, 3)
+    await turns(2)
+    assert [args["payload"] for _, args in alice.took()] == [1, 3]
+    assert [args["payload"] for _, args in bob.took()] == [1, 2, 3]
+
+
+async def test_nobody_costs_nothing(rig: Rig) -> None:
+    await rig.lifecycle.create("room", {})
+    assert publish(rig, 1) == 0
+    delivery: Delivery = rig.server._delivery
+    assert delivery._pending == {}
+
+
+async def test_messages_are_counted_per_receiver(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    await open_channel(rig, alice, bob)
+    before = rig.server.metrics.messages_out
+    publish(rig, 1)
+    publish(rig, 2)
+    await turns(2)
+    assert rig.server.metrics.messages_out - before == 4
+
+
+async def test_whoever_leaves_in_the_turn_misses_nothing_that_came_before(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    await open_channel(rig, alice, bob)
+    publish(rig, 1)
+    await rig.rest("unsubscribe", channel_name="room", name="bob")
+    assert bob.names() == ["PUBLISH", "UNSUBSCRIBE"]
+    await turns(2)
+    assert alice.names() == ["PUBLISH"]
