@@ -1,0 +1,156 @@
+"""What no webhook decided, reported in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from djhookbox.server import events as module
+from djhookbox.server.config import ServerConfig
+from djhookbox.server.events import BATCH, BATCH_BYTES, Events
+from djhookbox.server.metrics import Metrics
+from djhookbox.server.webhooks import Refusal, WebhookFailed
+
+from .rig import Site, turns, until
+
+
+class Case:
+    """Events and the site that they are reported to."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self.metrics = Metrics(0.0)
+        self.site = Site(ServerConfig(), self.metrics)
+        self.events = Events(self.site, self.metrics, limit)  # type: ignore[arg-type]
+
+    def add(self, *numbers: int, **fields: Any) -> None:
+        for number in numbers:
+            self.events.add("disconnect", number=number, **fields)
+
+    def batches(self) -> list[list[int]]:
+        return [
+            [event["number"] for event in json.loads(form["events"])]
+            for hook, form in self.site.took()
+            if hook == "events"
+        ]
+
+
+async def test_a_batch_is_bounded_in_number_and_size() -> None:
+    case = Case()
+    case.add(*range(BATCH + 5))
+    assert await case.events.flush()
+    assert case.batches() == [list(range(BATCH)), list(range(BATCH, BATCH + 5))]
+    big = "x" * (BATCH_BYTES // 2)
+    case.add(1, 2, 3, payload=big)
+    case.add(4, payload=big * 5)  # one that is too big by itself still goes
+    assert await case.events.flush()
+    assert case.batches() == [[1], [2], [3], [4]]
+    assert case.events._size == 0
+
+
+async def test_events_have_a_time_and_are_ascii() -> None:
+    case = Case()
+    case.events.add("publish", payload={"é": "\ud800"}, user="ü")
+    await case.events.flush()
+    ((_, form),) = case.site.took()
+    assert form["events"].isascii()
+    (event,) = json.loads(form["events"])
+    assert event["at"] == pytest.approx(module.time.time(), abs=60)
+
+
+async def test_a_site_that_does_not_know_them_gets_none() -> None:
+    case = Case(limit=3)
+    case.site.accepted = frozenset()
+    case.add(*range(5))
+    assert await case.events.flush()
+    assert case.site.calls == []
+    assert case.metrics.events_dropped == 2
+    case.site.accepted = frozenset({"events"})
+    await case.events.flush()
+    assert case.batches() == [[2, 3, 4]]
+
+
+async def test_what_the_site_does_not_take_is_tried_again() -> None:
+    case = Case()
+    case.site.answers["events"] = WebhookFailed()
+    case.add(1, 2)
+    assert not await case.events.flush()
+    case.add(3)
+    case.site.answers.clear()
+    assert await case.events.flush()
+    assert case.batches() == [[1, 2], [1, 2, 3]]
+
+
+async def test_what_the_site_refuses_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.site.answers["events"] = Refusal("no")
+    case.add(1, 2)
+    assert await case.events.flush()
+    assert not case.events._queue
+    assert "refuses 2 events" in caplog.text
+
+
+async def test_an_overflow_during_a_report_drops_no_more_than_it_must() -> None:
+    case = Case(limit=3)
+    case.add(1, 2, 3)
+    held = case.site.hold("events")
+    flushing = asyncio.create_task(case.events.flush())
+    await turns()
+    case.add(4, 5)  # 1 and 2 fall out, although they are on their way
+    held.set()
+    await flushing
+    assert case.batches() == [[1, 2, 3], [4, 5]]
+    assert case.events._size == 0
+    assert case.metrics.events_dropped == 2
+
+
+async def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+    case = Case()
+    case.add(*range(100), payload="x" * 1000)
+    assert case.events._size <= 10_000
+    assert case.events._size == sum(map(len, case.events._queue))
+    assert case.metrics.events_dropped == 100 - len(case.events._queue)
+
+
+async def test_they_are_reported_soon_or_when_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.02)
+    case = Case()
+    running = asyncio.create_task(case.events.run())
+    case.add(1)
+    await until(lambda: case.site.calls)
+    assert case.batches() == [[1]]
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 3600.0)
+    await asyncio.sleep(0.05)  # the pause that has begun ends
+    case.add(*range(BATCH))
+    await until(lambda: case.site.calls)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_site_that_is_down_is_asked_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.01)
+    case = Case()
+    down = True
+    times: list[float] = []
+
+    def answer(form: Mapping[str, str]) -> Any:
+        times.append(asyncio.get_running_loop().time())
+        return WebhookFailed() if down else {}
+
+    case.site.answers["events"] = answer
+    case.add(*range(2 * BATCH))  # a full queue must not turn retries into a storm
+    running = asyncio.create_task(case.events.run())
+    await until(lambda: len(times) >= 4)
+    pauses = [b - a for a, b in itertools.pairwise(times)]
+    assert pauses[2] > 0.03
+    down = False
+    await until(lambda: not case.events._queue)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
