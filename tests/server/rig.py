@@ -68,7 +68,7 @@ class Site:
                 return Reply(False, {"error": answer.reason, "code": answer.code})
             raise answer
         if hook == "connect" and "name" not in answer:
-            answer = {"name": form["payload"].strip('"'), **answer}
+            answer = {"name": json.loads(form["payload"]), **answer}
         return Reply(True, dict(answer))
 
     async def stop(self) -> None:

@@ -1,0 +1,391 @@
+"""The server put together, with real sockets: WebSockets, limits, slow readers, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
+
+from djhookbox.server.app import Server
+from djhookbox.server.config import ServerConfig
+from djhookbox.server.core.model import Channel
+
+from .rig import until
+
+
+class App:
+    """A site that says yes: a connection's payload is its name."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, str], str | None]] = []
+        self.options: dict[str, dict[str, Any]] = {}
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
+        self.calls.append((form["action"], form, request.headers.get("Cookie")))
+        options = dict(self.options.get(form["action"], {}))
+        if form["action"] == "connect":
+            options["name"] = json.loads(form["payload"])
+        return web.json_response([True, options], headers={"X-Hookbox-Accepts": "events"})
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[App]:
+    application = App()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", application.handle)
+    async with TestServer(app) as server:
+        application.url = str(server.make_url("/hookbox"))
+        yield application
+
+
+Start = Callable[..., Awaitable["Running"]]
+
+
+class Running:
+    """A server, its address, and clients of it."""
+
+    def __init__(self, server: Server, address: str, http: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.address = address
+        self.http = http
+
+    async def open(self, name: str = "", **kwargs: Any) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket and, given a name, connect."""
+        socket = await self.http.ws_connect(f"{self.address}/ws", **kwargs)
+        if name:
+            args = {"cookie_string": "", "payload": json.dumps(name)}
+            await send(socket, "CONNECT", **args)
+            assert (await read(socket))[1] == "CONNECTED"
+        return socket
+
+    async def rest(self, call: str, **form: str) -> Any:
+        data = {"secret": "s", **form}
+        async with self.http.post(f"{self.address}/rest/{call}", data=data) as response:
+            return json.loads(await response.text())
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        return self.server._hub.channels
+
+
+@pytest.fixture
+async def start(site: App) -> AsyncIterator[Start]:
+    running: list[Running] = []
+
+    async def make(**config: Any) -> Running:
+        values = {"webhook_url": site.url, "rest_secrets": ("s",), "port": 0, "grace_period": 3.0}
+        server = Server(ServerConfig(**{**values, **config}))
+        address = await server.start()
+        running.append(Running(server, address, aiohttp.ClientSession()))
+        return running[-1]
+
+    yield make
+    for one in running:
+        await one.http.close()
+        await one.server.stop()
+
+
+async def send(socket: aiohttp.ClientWebSocketResponse, name: str, /, **args: Any) -> None:
+    await socket.send_str(json.dumps([1, name, args]) + "\r\n")
+
+
+async def read(socket: aiohttp.ClientWebSocketResponse) -> Any:
+    """Return the next frame; the server may send several in one message."""
+    waiting: list[str] = socket.__dict__.setdefault("waiting_frames", [])
+    if not waiting:
+        message = await asyncio.wait_for(socket.receive(), 10)
+        assert message.type is WSMsgType.TEXT, message  # binary would not do (D02)
+        assert message.data.endswith("\r\n")
+        assert message.data.isascii()
+        waiting += message.data.split("\r\n")[:-1]
+    return json.loads(waiting.pop(0))
+
+
+async def ended(socket: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Return the code with which the server closes."""
+    while True:
+        message = await asyncio.wait_for(socket.receive(), 10)
+        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+            return socket.close_code
+
+
+def transport(socket: aiohttp.ClientWebSocketResponse) -> asyncio.Transport:
+    """Return what a misbehaving client has its hands on."""
+    found = socket._response.connection.transport  # type: ignore[union-attr]
+    assert isinstance(found, asyncio.Transport)
+    return found
+
+
+# ---- handshakes -------------------------------------------------------------------------------
+
+
+async def test_health_says_only_ok(start: Start) -> None:
+    one = await start()
+    async with one.http.get(f"{one.address}/health") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+    async with one.http.get(f"{one.address}/nowhere") as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "7"}, 426),
+        ({"Upgrade": "websocket", "Connection": "Upgrade"}, 426),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+async def test_requests_that_are_no_handshake(
+    start: Start, headers: dict[str, str], status: int
+) -> None:
+    one = await start()
+    async with one.http.get(f"{one.address}/ws", headers=headers) as response:
+        assert response.status == status
+        assert (
+            status != 426
+            or response.headers["Sec-WebSocket-Version"] == "8, 13"
+            or (response.headers["Sec-WebSocket-Version"] == "13, 8")
+        )
+    assert not one.server._departures.connections
+
+
+@pytest.mark.parametrize(
+    ("headers", "cookie"),
+    [
+        ({}, None),
+        ({"Origin": "http://site.example"}, "sid=1"),
+        ({"Sec-Fetch-Site": "same-origin"}, "sid=1"),
+        ({"Sec-Fetch-Site": "cross-site"}, None),
+    ],
+)
+async def test_cookies_count_only_for_a_page_that_proves_itself(
+    start: Start, site: App, headers: dict[str, str], cookie: str | None
+) -> None:
+    one = await start(allowed_origins=("http://site.example",))
+    await one.open("alice", headers={**headers, "Cookie": "sid=1"})
+    assert site.calls[0][2] == cookie
+
+
+async def test_headers_that_are_no_text(start: Start, site: App) -> None:
+    one = await start()
+    host, port = one.address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-Fetch-Site: same-origin\r\nCookie: a=\xe9; sid=1\r\n"
+        b"User-Agent: \xff\xfe\r\nX-Forwarded-For: \xe9\r\n\r\n"
+    )
+    assert b"101" in await reader.readuntil(b"\r\n\r\n")
+    text = b'[1,"CONNECT",{"cookie_string":"","payload":"\\"alice\\""}]\r\n'
+    writer.write(struct.pack("!BB", 0x81, 0x80 | len(text)) + b"\0\0\0\0" + text)
+    assert b"CONNECTED" in await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    _, form, cookie = site.calls[0]
+    assert form["remote_addr"] == "127.0.0.1"
+    assert cookie is not None
+    assert cookie.endswith("; sid=1")
+    writer.close()
+
+
+async def test_too_many_connections(start: Start) -> None:
+    one = await start(max_connections=2)
+    first, _ = await one.open("a"), await one.open("b")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await one.open()
+    assert caught.value.status == 503
+    await first.close()
+    await until(lambda: len(one.server._departures.connections) == 1)
+    await one.open("c")
+
+
+# ---- frames -----------------------------------------------------------------------------------
+
+
+async def test_a_conversation(start: Start, site: App) -> None:
+    one = await start()
+    alice, bob = await one.open("alice"), await one.open("bob")
+    for client in (alice, bob):
+        await send(client, "SUBSCRIBE", channel_name="/é/")
+        assert (await read(client))[1] == "SUBSCRIBE"
+    await send(alice, "PUBLISH", channel_name="/é/", payload='"😀"')
+    for client in (alice, bob):
+        _, name, args = await read(client)
+        assert (name, args["payload"], args["user"]) == ("PUBLISH", "😀", "alice")
+    await alice.close()
+    await until(lambda: "disconnect" in [hook for hook, _, _ in site.calls])
+    assert list(one.channels["/é/"].subscribers) == ["bob"]
+
+
+async def test_boundaries_of_messages_mean_nothing(start: Start) -> None:
+    one = await start()
+    client = await one.open("alice")
+    frame = '[1,"SUBSCRIBE",{"channel_name":"a"}]\r\n[2,"FLY",{}]\r'
+    for character in frame:
+        await client.send_str(character)
+    await client.send_str("")  # not the end of the connection (D07)
+    await client.send_bytes('\n[3,"FLÜ",{}]\r\n'.encode())
+    await client.send_bytes(b"\xff\xfe\r\n")
+    assert (await read(client))[1] == "SUBSCRIBE"
+    found = [await read(client) for _ in range(3)]
+    assert [(name, args["id"]) for _, name, args in found] == [
+        ("ERROR", 2), ("ERROR", 3), ("ERROR", None),
+    ]  # fmt: skip
+
+
+async def test_ten_thousand_frames_in_one_write(start: Start, site: App) -> None:
+    site.options["create_channel"] = {"moderated": False}
+    one = await start(max_frames_per_second=100_000)
+    alice, bob = await one.open("alice"), await one.open("bob")
+    await send(bob, "SUBSCRIBE", channel_name="room")
+    await read(bob)
+    frames = (
+        json.dumps([n, "PUBLISH", {"channel_name": "room", "payload": str(n)}])
+        for n in range(10_000)
+    )
+    await alice.send_str("\r\n".join(frames) + "\r\n")
+    await send(alice, "FLY")
+    got = [(await read(bob))[2]["payload"] for _ in range(10_000)]
+    assert got == list(range(10_000))
+    assert (await read(alice))[1] == "ERROR"
+
+
+async def test_a_client_that_publishes_and_goes(start: Start) -> None:
+    one = await start()
+    alice, bob = await one.open("alice"), await one.open("bob")
+    await send(bob, "SUBSCRIBE", channel_name="room")
+    await read(bob)
+    await send(alice, "PUBLISH", channel_name="room", payload='"bye"')
+    await alice.close()
+    assert (await read(bob))[2]["payload"] == "bye"
+
+
+async def test_clients_that_vanish_do_not_hold_up_the_others(start: Start, site: App) -> None:
+    site.options["create_channel"] = {"moderated": False}
+    one = await start()
+    stays = await one.open("stays")
+    await send(stays, "SUBSCRIBE", channel_name="room")
+    await read(stays)
+    for number in range(20):
+        client = await one.open(f"u{number}")
+        await send(client, "SUBSCRIBE", channel_name="room")
+        await read(client)
+        transport(client).abort()
+        await one.rest("publish", channel_name="room", payload=str(number))
+        assert (await read(stays))[2]["payload"] == number
+    await until(lambda: list(one.channels["room"].subscribers) == ["stays"])
+
+
+# ---- limits and ends --------------------------------------------------------------------------
+
+
+async def test_a_subscriber_that_never_reads(start: Start, site: App) -> None:
+    site.options["create_channel"] = {"moderated": False}
+    one = await start(max_unsent=100_000)
+    reader, stuck = await one.open("reader"), await one.open("stuck")
+    for client in (reader, stuck):
+        await send(client, "SUBSCRIBE", channel_name="room")
+        await read(client)
+    raw = stuck.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    transport(stuck).pause_reading()
+    payload = json.dumps("x" * 10_000)
+    for _ in range(2000):
+        await one.rest("publish", channel_name="room", payload=payload)
+        await read(reader)
+        if one.server.metrics.dropped_slow:
+            break
+    assert one.server.metrics.dropped_slow == 1
+    await until(lambda: list(one.channels["room"].subscribers) == ["reader"])
+    await until(lambda: len(one.server._departures.connections) == 1)
+
+
+async def test_dead_peers_are_found(start: Start) -> None:
+    one = await start(ping_interval=0.1)
+    alive, dead = await one.open("alive"), await one.open("dead")
+    transport(dead).pause_reading()  # so it answers no ping
+    reading = asyncio.create_task(alive.receive())
+    await until(lambda: "dead" not in one.server._hub.users)
+    await asyncio.sleep(0.3)  # three more pings
+    assert "alive" in one.server._hub.users
+    reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+
+
+async def test_sent_away(start: Start, site: App) -> None:
+    one = await start()
+    alice = await one.open("alice")
+    reply = await one.rest("disconnect", name="alice", code="4501", reason="The account is gone")
+    assert reply == [True, {"disconnected": 1}]
+    assert await ended(alice) == 4501
+    await until(lambda: not one.server._departures.connections)
+    assert one.server._hub.users == {}
+
+
+async def test_a_client_that_does_not_answer_a_close_is_dropped(start: Start) -> None:
+    one = await start()
+    host, port = one.address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    (connection,) = one.server._departures.connections
+    await one.rest("disconnect", conn_id=connection.id)
+    with suppress(ConnectionError):  # aborted, or ended
+        rest = await asyncio.wait_for(reader.read(), 5)
+        assert rest.startswith(b"\x88")
+    writer.close()
+
+
+async def test_stopping_tells_clients_to_come_back_and_reports(start: Start, site: App) -> None:
+    site.options["create_channel"] = {"moderated": False}
+    one = await start()
+    clients = [await one.open(f"u{number}") for number in range(5)]
+    await send(clients[0], "SUBSCRIBE", channel_name="room")
+    await read(clients[0])
+    site.calls.clear()
+    stopping = asyncio.create_task(one.server.stop())
+    assert [await ended(client) for client in clients] == [1012] * 5
+    await asyncio.wait_for(stopping, 5)
+    assert {hook for hook, _, _ in site.calls} == {"events"}
+    events = [e for _, form, _ in site.calls for e in json.loads(form["events"])]
+    assert [e["code"] for e in events if e["event"] == "disconnect"] == [1012] * 5
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await one.open()
+
+
+async def test_a_taken_port(start: Start) -> None:
+    one = await start()
+    port = int(one.address.rpartition(":")[2])
+    with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 is taken"):
+        await Server(ServerConfig(port=port)).start()
+
+
+async def test_a_periodic_task_that_fails_is_logged(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await start()
+
+    async def fail(now: float) -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr(one.server._lifecycle, "expire", fail)
+    with caplog.at_level(logging.ERROR):
+        await until(lambda: "A background task failed" in caplog.text)

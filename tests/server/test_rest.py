@@ -1,0 +1,426 @@
+"""The REST API: the secret, statuses, and what each call does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from djhookbox.server.rest_forms import BadCall
+from djhookbox.server.webhooks import Refusal, WebhookFailed
+
+from .rig import Rig, turns
+
+Http = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def http(rig: Rig) -> AsyncIterator[Http]:
+    """Return a client of the REST API of a server that has no other network."""
+    app = web.Application()
+    for prefix in ("rest", "web"):
+        app.router.add_route("*", f"/{prefix}/{{call:.*}}", rig.server._rest.handle)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def post(http: Http, call: str, /, **form: str) -> tuple[int, bool, dict[str, Any]]:
+    response = await http.post(f"/rest/{call}", data=urlencode({"secret": "s", **form}))
+    success, value = json.loads(await response.text())
+    return response.status, success, value
+
+
+# ---- over HTTP --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [{}, {"secret": ""}, {"secret": "x"}, {"secret": "sécret"},
+                                  {"security_token": "ss"}])  # fmt: skip
+async def test_without_the_secret_nothing_happens(http: Http, form: dict[str, str]) -> None:
+    for method in ("GET", "POST"):
+        sent = {"params": form} if method == "GET" else {"data": form}
+        response = await http.request(method, "/rest/get_server_info", **sent)
+        assert response.status == 200
+        success, value = json.loads(await response.text())
+        assert (success, value["msg"]) == (False, "Invalid secret")
+
+
+async def test_bytes_that_are_no_text(http: Http) -> None:
+    reader, writer = await open_raw(http)
+    writer.write(b"GET /rest/publish?secret=\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readline()).split()[1] in (b"200", b"400")
+    writer.close()
+    response = await http.post("/rest/publish", data=b"secret=s&channel_name=%ff")
+    assert response.status == 400
+    assert json.loads(await response.text())[0] is False
+
+
+async def open_raw(http: Http) -> Any:
+    return await asyncio.open_connection(http.host, http.port)
+
+
+async def test_secrets_outside_ascii_and_several_of_them(rig: Rig, http: Http) -> None:
+    rig.calls.secrets = ("schlüssel", "s")
+    for secret in ("schlüssel", "s"):
+        response = await http.post("/web/get_server_info", data={"security_token": secret})
+        assert json.loads(await response.text())[0] is True
+
+
+async def test_no_configured_secret_closes_the_api(rig: Rig, http: Http) -> None:
+    rig.calls.secrets = ()
+    for secret in ("", "s"):
+        assert (await post(http, "get_server_info", secret=secret))[1] is False
+
+
+async def test_unknown_calls(http: Http) -> None:
+    for path in ("/rest/fly", "/rest/", "/rest/_publish", "/rest/publish/x", "/rest/__init__"):
+        response = await http.post(path, data={"secret": "s"})
+        assert (response.status, await response.text()) == (404, "Not Found")
+
+
+async def test_a_query_will_do_and_the_first_value_counts(rig: Rig, http: Http) -> None:
+    await rig.lifecycle.create("room", {})
+    query = "secret=s&channel_name=&channel_name=room&channel_name=other"
+    response = await http.get(f"/rest/get_channel_info?{query}")
+    assert json.loads(await response.text())[1]["name"] == "room"
+
+
+@pytest.mark.parametrize(
+    ("call", "form", "status", "code", "msg"),
+    [
+        ("publish", {}, 400, "malformed", "Missing channel_name"),
+        ("publish", {"channel_name": "a\n"}, 400, "malformed",
+         "channel_name must not contain control characters"),
+        ("publish", {"channel_name": "r", "payload": "{bad"}, 400, "malformed",
+         "Invalid json for payload"),
+        ("publish", {"channel_name": "r", "payload": "NaN"}, 400, "malformed",
+         "Invalid json for payload"),
+        ("publish", {"channel_name": "r", "options": "5"}, 400, "malformed",
+         "options must be a JSON object"),
+        ("get_channel_info", {"channel_name": "é"}, 200, "no_channel", "Channel é doesn't exist"),
+        ("unsubscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
+         "User nobody doesn't exist"),
+        ("set_config", {"cbport": "{"}, 400, "malformed",
+         "Invalid json value for form key 'cbport'"),
+        ("set_config", {"cbport": '"x"'}, 400, "malformed", None),
+        ("recheck", {}, 400, "malformed", "Missing patterns"),
+        ("recheck", {"patterns": '["("]'}, 400, "malformed", None),
+        ("recheck", {"patterns": "[1]"}, 400, "malformed", None),
+        ("disconnect", {}, 400, "malformed", "Missing name, conn_id or identity"),
+        ("disconnect", {"name": "a", "code": "1006"}, 400, "malformed", None),
+        ("disconnect", {"name": "a", "code": "-1"}, 400, "malformed", None),
+        ("disconnect", {"name": "a", "code": "٤"}, 400, "malformed", None),
+        ("message", {"sender_name": "a", "recipient_name": "b"}, 409, "refused",
+         "User b doesn't exist"),
+        ("list_channels", {"limit": "x"}, 400, "malformed", "limit must be a whole number"),
+    ],
+)  # fmt: skip
+async def test_errors_are_honest(
+    http: Http, call: str, form: dict[str, str], status: int, code: str, msg: str | None
+) -> None:
+    got, success, value = await post(http, call, **form)
+    assert (got, success, value["code"]) == (status, False, code)
+    assert msg is None or value["msg"] == msg
+
+
+async def test_refusals_and_failures_of_the_site(rig: Rig, http: Http) -> None:
+    for error, status in ((Refusal("not now"), 409), (WebhookFailed(), 502)):
+        rig.site.answers["create_channel"] = error
+        got, success, value = await post(http, "publish", channel_name="room")
+        assert (got, success, value["msg"]) == (status, False, error.reason)
+    assert rig.channels == {}
+
+
+async def test_a_bug_says_nothing(rig: Rig, http: Http, caplog: pytest.LogCaptureFixture) -> None:
+    rig.site.answers["create_channel"] = ZeroDivisionError("in the vault")
+    status, success, value = await post(http, "publish", channel_name="room")
+    assert (status, success, value["msg"]) == (500, False, "Internal error")
+    assert "in the vault" in caplog.text
+
+
+async def test_names_outside_ascii_are_those_of_clients(rig: Rig, http: Http) -> None:
+    alice = await rig.connect("älice")
+    await rig.subscribe(alice, "/räume/1/")
+    _, success, value = await post(http, "publish", channel_name="/räume/1/", payload='"ü"')
+    assert (success, value) == (True, {"delivered": 1})
+    await post(http, "state_set_key", channel_name="/räume/1/", key="schlüssel", val="1")
+    assert rig.channels["/räume/1/"].state == {"schlüssel": 1}
+    assert (await post(http, "get_user_info", user_name="älice"))[2]["connections"] == 1
+    assert list(rig.channels) == ["/räume/1/"]
+
+
+# ---- publish ----------------------------------------------------------------------------------
+
+
+async def test_decided_options_never_ask_the_site(rig: Rig) -> None:
+    rig.site.took()
+    form = {"channel_name": "room", "payload": "1", "recorded": "1"}
+    assert await rig.rest("publish", **form, options='{"presenceful": true}') == {"delivered": 0}
+    assert rig.channels == {}  # a channel without subscribers or history is not worth being
+    await rig.rest("publish", **form, options='{"history_size": 2, "moderated_publish": true}')
+    assert len(rig.channels["room"].history) == 1
+    assert rig.site.calls == []
+    assert rig.reported() == []
+
+
+async def test_decided_options_during_somebody_elses_create_webhook(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    held = rig.site.hold("create_channel")
+    await rig.send(alice, "SUBSCRIBE", channel_name="room")
+    answer = await rig.rest("publish", channel_name="room", options='{"history_size": 2}')
+    assert answer == {"delivered": 0}
+    held.set()
+    await turns()
+    assert [name for name, _ in alice.took()] == ["CHANNEL_INIT", "SUBSCRIBE"]
+    assert len(rig.channels) == 1
+
+
+async def test_without_options_the_site_is_asked(rig: Rig) -> None:
+    await rig.rest("publish", channel_name="room", payload="[1]", originator="bob")
+    assert rig.site.names() == ["create_channel"]
+    (event,) = rig.reported()
+    assert (event["event"], event["user"], event["source"], event["payload"]) == (
+        "publish", "bob", "rest", [1],
+    )  # fmt: skip
+
+
+async def test_an_existing_channel_keeps_its_options(rig: Rig) -> None:
+    await rig.lifecycle.create("room", {"history_size": 1})
+    for number in range(2):
+        await rig.rest(
+            "publish", channel_name="room", payload=str(number), options='{"history_size": 9}'
+        )
+    assert len(rig.channels["room"].history) == 1
+
+
+async def test_send_hook_asks_after_all(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    rig.site.took()
+    rig.site.answers["publish"] = {"override_payload": 2, "publication": 4}
+    await rig.rest("publish", channel_name="room", payload="1", send_hook="1")
+    await turns()
+    assert rig.site.names() == ["publish"]
+    assert alice.took()[0][1]["payload"] == 2
+    assert rig.reported()[-1]["publication"] == 4
+    rig.site.answers["publish"] = Refusal("no")
+    with pytest.raises(Refusal):
+        await rig.rest("publish", channel_name="room", send_hook="1")
+
+
+async def test_publish_multi_skips_unknown_channels(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    for name in ("a", "b"):
+        await rig.subscribe(alice, name)
+    answer = await rig.rest("publish_multi", channel_names="a,,x,b", payload="1")
+    await turns()
+    assert answer == {"delivered": 2}
+    assert [args["channel_name"] for _, args in alice.took()] == ["a", "b"]
+    with pytest.raises(BadCall):
+        await rig.rest("publish_multi", channel_names=",")
+
+
+async def test_messages(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    form = {"sender_name": "the site", "recipient_name": "alice", "payload": "[1]"}
+    assert await rig.rest("message", **form) == {"delivered": 1}
+    assert alice.took()[0][1]["sender"] == "the site"
+    rig.site.took()
+    rig.site.answers["message"] = {"override_payload": 3}
+    await rig.rest("message", **form, send_hook="1")
+    assert alice.took()[0][1]["payload"] == 3
+    assert rig.site.took()[0][1]["recipient_exists"] == "True"
+
+
+# ---- subscriptions and connections ------------------------------------------------------------
+
+
+async def test_subscribe_and_unsubscribe(rig: Rig) -> None:
+    one, two = await rig.connect("alice"), await rig.connect("alice")
+    rig.site.took()
+    for _ in range(2):
+        assert await rig.rest("subscribe", channel_name="room", name="alice") == {}
+    assert rig.site.names() == ["create_channel"]
+    assert one.names() == two.names() == ["SUBSCRIBE"]
+    assert rig.channels["room"].subscribers["alice"].by_code
+    await rig.rest("unsubscribe", channel_name="room", name="alice", reason="enough")
+    assert two.took()[0][1]["reason"] == "enough"
+    await turns()
+    assert rig.site.names() == ["destroy_channel"]
+    assert [(e["event"], e["by"]) for e in rig.reported()] == [
+        ("subscribe", "rest"), ("unsubscribe", "rest"),
+    ]  # fmt: skip
+    with pytest.raises(BadCall):
+        await rig.rest("unsubscribe", channel_name="room", name="alice")
+
+
+async def test_subscribe_with_decided_options(rig: Rig) -> None:
+    await rig.connect("alice")
+    rig.site.took()
+    await rig.rest("subscribe", channel_name="room", name="alice", options='{"history_size": 1}')
+    assert rig.site.calls == []
+    assert rig.channels["room"].options.history_size == 1
+
+
+async def test_subscribing_who_leaves_during_the_create_webhook(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    held = rig.site.hold("create_channel")
+    call = asyncio.create_task(rig.rest("subscribe", channel_name="room", name="alice"))
+    await turns()
+    await rig.leave(alice)
+    held.set()
+    with pytest.raises(Refusal):
+        await call
+    assert not rig.channels["room"].subscribers
+
+
+async def test_subscriptions_with_send_hook(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    rig.site.took()
+    rig.site.answers["subscribe"] = {"initial_data": 5}
+    form = {"channel_name": "room", "name": "alice", "send_hook": "1"}
+    await rig.rest("subscribe", **form)
+    assert alice.took()[0][1]["initial_data"] == 5
+    rig.site.answers["unsubscribe"] = Refusal("stay")
+    with pytest.raises(Refusal):
+        await rig.rest("unsubscribe", **form)
+    assert rig.site.names() == ["create_channel", "subscribe", "unsubscribe"]
+    assert "alice" in rig.channels["room"].subscribers
+
+
+@pytest.mark.parametrize(
+    ("named", "hit"),
+    [
+        ({"name": "alice"}, [0, 1]),
+        ({"identity": "session:1"}, [0, 2]),
+        ({"name": "alice", "identity": "session:1"}, [0]),
+        ({"name": "nobody"}, []),
+        ({"identity": "session:9"}, []),
+        ({"name": "bob", "identity": "session:2"}, []),
+    ],
+)
+async def test_disconnect(rig: Rig, named: dict[str, str], hit: list[int]) -> None:
+    clients = []
+    for name, identity in (("alice", "1"), ("alice", "2"), ("bob", "1")):
+        rig.site.answers["connect"] = {"identity": f"session:{identity}"}
+        clients.append(await rig.connect(name))
+    answer = await rig.rest("disconnect", **named, code="4501", reason="gone")
+    assert answer == {"disconnected": len(hit)}
+    ends = [client.end and client.end.code for client in clients]
+    assert ends == [4501 if number in hit else None for number in range(3)]
+
+
+async def test_disconnect_one(rig: Rig) -> None:
+    one, two = await rig.connect("alice"), await rig.connect("alice")
+    assert await rig.rest("disconnect", conn_id=one.id) == {"disconnected": 1}
+    assert one.end is not None
+    assert (one.end.code, two.end) == (4500, None)
+    wrong = await rig.rest("disconnect", conn_id=two.id, name="bob")
+    assert wrong == {"disconnected": 0}
+
+
+# ---- channels, users, looking -----------------------------------------------------------------
+
+
+async def test_create_and_destroy(rig: Rig) -> None:
+    await rig.rest("create_channel", channel_name="room", history_size="3", state='{"k": 1}')
+    channel = rig.channels["room"]
+    assert (channel.options.history_size, channel.state) == (3, {"k": 1})
+    with pytest.raises(Refusal):
+        await rig.rest("create_channel", channel_name="room")
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    rig.site.answers["destroy_channel"] = Refusal("no")
+    with pytest.raises(Refusal):
+        await rig.rest("destroy_channel", channel_name="room", send_hook="1")
+    await rig.rest("destroy_channel", channel_name="room")
+    assert alice.names() == ["UNSUBSCRIBE"]
+    assert rig.channels == {}
+    rig.site.answers["create_channel"] = {"history_size": 7}
+    await rig.rest("create_channel", channel_name="room", send_hook="1")
+    assert rig.channels["room"].options.history_size == 7
+
+
+async def test_wrong_options_change_nothing(http: Http, rig: Rig) -> None:
+    await rig.lifecycle.create("room", {"state": {"a": 1}})
+    for wrong in ({"history_size": "1.5"}, {"history_size": "many"}, {"colour": '"red"'},
+                  {"history_duration": "9" * 400}, {"polling": '{"interval": 1e400}'}):  # fmt: skip
+        status, success, _ = await post(
+            http, "set_channel_options", channel_name="room", state="{}", **wrong
+        )
+        assert (status, success) == (400, False)
+    assert rig.channels["room"].state == {"a": 1}
+
+
+async def test_state(rig: Rig) -> None:
+    await rig.lifecycle.create("room", {})
+    await rig.rest("state_set_key", channel_name="room", key="k", val="null")
+    assert rig.channels["room"].state == {"k": None}
+    await rig.rest("state_delete_key", channel_name="room", key="k")
+    assert rig.channels["room"].state == {}
+    for call in ("state_set_key", "state_delete_key"):
+        with pytest.raises(BadCall, match="Missing key"):
+            await rig.rest(call, channel_name="room", val="1")
+    with pytest.raises(BadCall, match="Missing 'val' argument"):
+        await rig.rest("state_set_key", channel_name="room", key="k")
+
+
+async def test_the_webhook_secret_is_shown_nowhere(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(webhook_secret="hush-hush")
+    polling = {"mode": "once", "url": "http://127.0.0.1:1/", "interval": 1000}
+    await rig.lifecycle.create("room", {"polling": polling})
+    client = await rig.connect("alice")
+    seen = [
+        await rig.rest(call, channel_name="room", user_name="alice")
+        for call in ("get_channel_info", "get_server_info", "get_user_info", "list_connections")
+    ]
+    assert "hush-hush" not in json.dumps(seen)
+    assert client.id in json.dumps(seen)
+    await rig.server._pollers.stop()
+    await turns()
+
+
+async def test_users(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    info = await rig.rest("get_user_info", user_name="alice")
+    assert (info["connections"], info["channels"]) == (1, ["room"])
+    await rig.rest("set_user_options", user_name="alice", reflective="false")
+    assert alice.user is not None
+    assert not alice.user.options.reflective
+    for wrong in ({"colour": "1"}, {"reflective": '"no"'}):
+        with pytest.raises(ValueError):
+            await rig.rest("set_user_options", user_name="alice", **wrong)
+
+
+async def test_lists(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    for number in range(3):
+        await rig.subscribe(alice, f"/a/{number}/")
+    await rig.subscribe(bob, "/a/1/")
+    await rig.subscribe(bob, "/b/")
+    rig.client()  # has not connected yet
+    found = await rig.rest("list_channels", prefix="/a/", limit="2")
+    assert found["total"] == 3
+    assert [(c["name"], c["subscribers"]) for c in found["channels"]] == [
+        ("/a/1/", 2),
+        ("/a/0/", 1),
+    ]
+    found = await rig.rest("list_connections", name="bob")
+    assert (found["total"], found["connections"][0]["channels"]) == (1, ["/a/1/", "/b/"])
+    assert (await rig.rest("list_connections", limit="1"))["total"] == 2
+    info = await rig.rest("get_server_info")
+    assert (info["users"], info["channels"], info["connections"]) == (2, 4, 3)
+
+
+async def test_set_config(rig: Rig, http: Http) -> None:
+    before = rig.server.config.webhook_url
+    await rig.rest("set_config", cbport="9999", rest_secret='"new"', colour='"red"')
+    assert rig.site.config.webhook_url == before.replace("8000", "9999")
+    assert (await post(http, "get_server_info"))[1] is False
+    assert (await post(http, "get_server_info", secret="new"))[1] is True

@@ -1,0 +1,101 @@
+"""Writing to a WebSocket: the bound on unsent bytes, and sockets that are no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from djhookbox.server.connection import Handshake, Packet
+from djhookbox.server.protocol import websocket
+from djhookbox.server.protocol.disconnects import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
+from djhookbox.server.transports.websocket import WebSocketConnection
+
+PACKET = Packet(b"x\r\n", websocket.text(b"x\r\n"))
+
+
+class Transport:
+    """A socket's transport as uvloop makes it: one that is lost refuses to be written to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.unsent = 0
+        self.is_lost = False
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: bytes) -> None:
+        if self.is_lost:
+            raise RuntimeError("unable to perform operation; the handler is closed")
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.is_lost
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Case:
+    """A connection on such a transport."""
+
+    def __init__(self) -> None:
+        self.transport = Transport()
+        self.ends: list[Disconnect] = []
+        on_end: Callable[..., None] = lambda connection, end: self.ends.append(end)  # noqa: E731
+        self.connection = WebSocketConnection(
+            self.transport,  # type: ignore[arg-type]
+            1000,
+            handshake=Handshake(),
+            handle=None,
+            on_end=on_end,
+            max_frame_size=100,
+            frames_per_second=10,
+        )
+
+
+async def test_bytes_are_written_ready_made() -> None:
+    case = Case()
+    case.connection.write(PACKET)
+    assert case.transport.written == [PACKET.websocket]
+
+
+async def test_who_does_not_read_is_closed_after_the_fan_out() -> None:
+    case = Case()
+    case.transport.unsent = 1001
+    case.connection.write(PACKET)
+    case.connection.write(PACKET)
+    assert (case.transport.written, case.ends) == ([], [])
+    await asyncio.sleep(0)
+    assert case.ends == [TOO_SLOW]
+    assert case.transport.written == [websocket.close(TOO_SLOW.code, TOO_SLOW.reason)]
+    case.connection.write(PACKET)
+    assert len(case.transport.written) == 1
+
+
+async def test_a_lost_socket_does_not_stop_the_fan_out() -> None:
+    case = Case()
+    case.transport.is_lost = True
+    case.connection.write(PACKET)
+    case.connection.ping()
+    case.connection.write(PACKET)
+    case.connection.close(BY_SITE)
+    assert case.ends == [BY_SITE]
+    assert case.transport.aborted
+
+
+async def test_an_abnormal_end_is_not_announced() -> None:
+    case = Case()
+    case.connection.close(ABNORMAL)
+    assert case.transport.written == []
+    assert case.transport.aborted
+
+
+async def test_pings_tell_whether_anything_was_heard() -> None:
+    case = Case()
+    assert case.connection.ping()  # the handshake was
+    assert not case.connection.ping()
+    assert case.transport.written == [websocket.PING] * 2
+    case.connection._room = asyncio.Event()  # reading waits: it could not hear a pong
+    assert case.connection.ping()
