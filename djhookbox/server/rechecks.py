@@ -28,7 +28,8 @@ logger = logging.getLogger("djhookbox.server")
 BATCH = 100
 #: Pauses between tries while the site does not answer.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-#: A web process may decide by the old policy for a second; what it let in is asked for again.
+#: A web process may decide by the old policy for a second; what it let in is asked for again,
+#: and once more when every webhook of that time has been answered.
 SETTLED_SECONDS = 1.5
 #: Options that an edit must not reset on a live channel.
 INITIAL_ONLY = frozenset({"history", "state"})
@@ -68,7 +69,8 @@ class Rechecks:
                 and subscription.since >= since
                 and (users is None or name in users)
             ]
-            if names or (users is None and not since):
+            # Without new subscribers it matters only if it is new itself.
+            if names or (users is None and channel.created >= since):
                 affected.append((channel, names))
         return affected
 
@@ -80,8 +82,12 @@ class Rechecks:
         started: float,
     ) -> None:
         await self._ask_all(work)
-        await asyncio.sleep(max(0.0, started + SETTLED_SECONDS - time.time()))
-        await self._ask_all(self._affected(patterns, users, started - 0.1))
+        since = started - 0.1
+        for pause in (SETTLED_SECONDS, SETTLED_SECONDS + self._webhooks.config.webhook_timeout):
+            await asyncio.sleep(max(0.0, started + pause - time.time()))
+            asked = time.time()
+            await self._ask_all(self._affected(patterns, users, since))
+            since = asked
 
     async def _ask_all(self, work: list[tuple[Channel, list[str]]]) -> None:
         # One half minute for all batches: a site that is down does not get it for each of them.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from ..fake_hookbox import Answer, FakeHookbox, Request
 from ..projects import wait_for
 from .clients import Client, Refused
+from .conftest import opening, scripted_site
 from .processes import Hookbox
 from .scripted import Held, Lonely, yes
 
@@ -289,3 +294,52 @@ def test_a_session_that_ends_while_it_connects(
     held.released.set()
     assert alice.closed() == (4000, "session ended")
     assert lonely_hookbox[0].connections(f"alice{word}") == 0
+
+
+@pytest.mark.parametrize("hook", ["subscribe", "create_channel"])
+def test_a_yes_that_is_older_than_an_edit_does_not_outlive_it(
+    hook: str, migrated: Path, tmp_path: Path
+) -> None:
+    """The site has decided, is slow to say so, and by then a policy has been edited."""
+    with ExitStack() as stack:
+        hookbox, script = stack.enter_context(
+            scripted_site(tmp_path, migrated, HOOKBOX_WEBHOOK_TIMEOUT=3)
+        )
+        page = opening(hookbox, stack)
+        alice, bob = page("alice"), page("bob")
+        if hook == "subscribe":
+            bob.subscribe("/room/")
+        reached, released = threading.Event(), threading.Event()
+        now = {"/room/": {"options": {"moderated": True}, "refused": {"alice": "Not any more."}}}
+
+        def reply(request: Request) -> Answer:
+            if request.call == "recheck":
+                return Answer(body=json.dumps([True, {"channels": now}]))
+            if request.call == hook:
+                reached.set()
+                released.wait(5)
+            if request.call == "create_channel":
+                return Answer(body='[true, {"moderated": false}]')
+            return yes(request)
+
+        script.answer = reply
+        if hook == "subscribe":
+            frame = alice.send("SUBSCRIBE", channel_name="/room/")
+        else:
+            frame = alice.send("PUBLISH", channel_name="/room/", payload="1")
+        assert reached.wait(5)
+        edited = time.monotonic()
+        assert hookbox.rest("recheck", patterns='["/room/"]')[0]
+        # Longer than the server takes web processes to go by the old policy.
+        wait_for(lambda: time.monotonic() > edited + 1.8, "the old policy to be forgotten")
+        released.set()
+        alice.answer(frame)
+        info = partial(hookbox.rest, "get_channel_info")
+        if hook == "subscribe":
+            left = alice.expect("UNSUBSCRIBE", patience=6, channel_name="/room/")
+            assert left["reason"] == "Not any more."
+        wait_for(
+            lambda: info(channel_name="/room/")[1]["options"]["moderated"],
+            "the options of now",
+            6,
+        )

@@ -65,11 +65,15 @@ class Channel:
 
     Attributes:
         audience: Every connection that receives its frames, kept flat for the fan-out.
+        created: When it came into being.
         empty_since: When it had its last subscriber, or came into being; None while it has any.
 
     """
 
-    __slots__ = ("audience", "empty_since", "history", "name", "options", "state", "subscribers")
+    __slots__ = (
+        "audience", "created", "empty_since", "history", "name", "options", "state",
+        "subscribers",
+    )  # fmt: skip
 
     def __init__(self, name: str, options: ChannelOptions, now: float) -> None:
         self.name = name
@@ -78,6 +82,7 @@ class Channel:
         self.audience: dict[Connection, None] = {}
         self.history: deque[HistoryEntry] = deque()
         self.state: dict[str, Any] = {}
+        self.created = now
         self.empty_since: float | None = now
 
     def presence(self) -> list[str]:
