@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .procfs import cpu_time, established, memory
+from .procfs import accepted, cpu_time, memory, still_open
 from .publishers import CHANNEL, DIGITS, EPOCH, LoadError, Publication, Publisher
 
 ORIGIN = "http://bench.example"
@@ -278,7 +278,11 @@ class Load:
         Says how long after `bound` bytes had been published the last stuck one was closed.
         """
         publication = Publication(self.kind, self.secret, size)
-        stuck = {sock.getsockname()[1] for sock in self._stuck.values()}
+        peers = {sock.getsockname()[1] for sock in self._stuck.values()}
+        # Watched in the server: a client that does not read is not told that it was closed.
+        stuck = accepted(self.pid, self.port, peers)
+        if len(stuck) != len(peers):
+            raise LoadError("stuck connections were closed too early")
         exceeded = closed = look = 0.0
 
         def steadily() -> Iterator[int]:
@@ -294,7 +298,7 @@ class Load:
                     exceeded = time.monotonic()
                 if exceeded and not closed and time.monotonic() > look:
                     look = time.monotonic() + 0.05
-                    if not stuck & established(self.port):
+                    if not still_open(stuck):
                         closed = look - 0.05
                 yield number
 
@@ -303,6 +307,9 @@ class Load:
         before = memory(self.pid)["VmRSS"]
         result = self._measure(steadily)
         result["grown"] = memory(self.pid)["VmHWM"] - before
+        for sock in self._stuck.values():
+            sock.close()
+        self._stuck.clear()
         result["closed_after"] = closed - exceeded if closed else None
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -19,19 +20,32 @@ def cpu_time(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def established(port: int) -> set[int]:
-    """Return the peers' ports of a server's open connections.
-
-    The kernel's view: a client that does not read is not told that it was closed either.
-    """
-    peers = set()
+def accepted(pid: int, port: int, peers: set[int]) -> dict[str, str]:
+    """Return a server's file descriptors for the connections from these ports, as links."""
+    inodes = set()
     with open("/proc/net/tcp") as connections:
         next(connections)
         for line in connections:
-            local, peer, state = line.split()[1:4]
-            if state == "01" and int(local.rpartition(":")[2], 16) == port:
-                peers.add(int(peer.rpartition(":")[2], 16))
-    return peers
+            fields = line.split()
+            local, peer = (int(address.rpartition(":")[2], 16) for address in fields[1:3])
+            if local == port and peer in peers:
+                inodes.add(f"socket:[{fields[9]}]")
+    links = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        with contextlib.suppress(OSError):
+            if (link := os.readlink(path)) in inodes:
+                links[path] = link
+    return links
+
+
+def still_open(links: dict[str, str]) -> bool:
+    """Tell whether any of these descriptors is still the connection it was."""
+    for path, link in links.items():
+        with contextlib.suppress(OSError):
+            if os.readlink(path) == link:
+                return True
+    return False
 
 
 def memory(pid: int) -> dict[str, int]:
