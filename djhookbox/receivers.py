@@ -15,7 +15,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.models import Group
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.http import HttpRequest
@@ -237,6 +237,16 @@ def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs:
         _end_session(None, session.session_key)
 
 
+def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
+    """Close the connections of a session without a row that a login has put another in place of."""
+    session: Any = getattr(request, "session", None)
+    if request is None or session is None or _model_of(type(session)) in _SESSION_MODELS:
+        return
+    before = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
+    if before and before != session.session_key:
+        _end_session(None, before)
+
+
 def _end_session(using: str | None, key: str) -> None:
     _depart(using, "identity", session_identity(key), SESSION_CHANGED, "session ended")
 
@@ -277,4 +287,5 @@ pre_delete.connect(group_deleted, sender=Group)
 
 for _model in _SESSION_MODELS:
     post_delete.connect(session_deleted, sender=_model)
+user_logged_in.connect(logged_in)
 user_logged_out.connect(logged_out)

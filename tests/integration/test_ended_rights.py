@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from .clients import Client, Refused, client
+from .conftest import MakePair
 from .processes import Pair, Site
 
 SOON = 1.0
@@ -175,3 +177,26 @@ def test_the_site_disconnects_somebody(site: Site, people: People) -> None:
     assert site.do("disconnect", alice.name) == 1
     assert alice.closed(SOON) == (4500, "enough")
     bob.sync()
+
+
+@pytest.mark.parametrize("engine", ["cache", "cached_db", "file"])
+def test_logout_with_other_session_engines(
+    engine: str, make_pair: MakePair, tmp_path: Path, word: str
+) -> None:
+    pair = make_pair(
+        SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}", SESSION_FILE_PATH=str(tmp_path)
+    )
+    pair.site.run()
+    pair.hookbox.run()
+    with ExitStack() as stack:
+        people = People(pair, stack, word)
+        alice, session = people.enter("alice")
+        elsewhere, other = people.enter("alice")
+        bob, _ = people.enter("bob")
+        pair.site.do("sign_out", session=session)
+        assert alice.closed(SOON)[0] == 4000
+        elsewhere.sync()
+        refused(people, session, "alice")
+        pair.site.do("sign_in", people.name("carol"), session=other)
+        assert elsewhere.closed(SOON)[0] == 4000
+        bob.sync()
