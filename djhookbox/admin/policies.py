@@ -49,7 +49,7 @@ class ChannelPolicyAdmin(PageMixin):
     """The rules, in the order in which they are tried."""
 
     list_display = (
-        "order", "name", "pattern_column", "subscribe_column", "publish_column", "options", "is_on",
+        "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column", "options",
     )  # fmt: skip
     list_display_links = ("name",)
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
