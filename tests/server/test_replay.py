@@ -1,0 +1,98 @@
+"""The recorded conversations with Hookbox 0.3.3, played against `runhookbox`.
+
+Where the server answers otherwise on purpose, `deviations.json` says how and why. Each deviation
+names the defect of the original (section 12 of its reference) or the point of the design that
+explains it; one that the server does not need any more is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("HOOKBOX_PROTOCOL", ROOT.parent / "shared" / "protocol"))
+AT_A_TIME = 4
+DEVIATIONS = json.loads((Path(__file__).parent / "deviations.json").read_text())
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def load_replay() -> ModuleType | None:
+    """Return the tool that plays transcripts; it comes with them, not with this package."""
+    path = FOLDER / "replay.py"
+    if not path.exists():
+        return None
+    spec = importlib.util.spec_from_file_location("hookbox_replay", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+replay = load_replay()
+
+
+def is_ours(transcript: Any) -> bool:
+    """Tell whether a transcript does without CSP, which the server does not speak yet."""
+    steps = [step for _, step in transcript.steps]
+    return not any(step.get("open") == "csp" or "http" in step for step in steps)
+
+
+TRANSCRIPTS = [t for t in replay.load([FOLDER / "transcripts"]) if is_ours(t)] if replay else []
+
+
+def test_the_transcripts_are_there() -> None:
+    if replay is None:
+        assert not os.environ.get("CI"), f"{FOLDER} is missing: set HOOKBOX_PROTOCOL"
+        pytest.skip(f"there are no transcripts at {FOLDER}; HOOKBOX_PROTOCOL says where they are")
+    assert TRANSCRIPTS
+    assert DEVIATIONS.keys() <= {transcript.name for transcript in TRANSCRIPTS}
+    assert all(deviation["why"] for deviation in DEVIATIONS.values())
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[str, list[str]]]:
+    """Play the selected transcripts, several at a time: most of it is waiting for nothing."""
+    assert replay is not None
+    start = replay.command(
+        f"{shlex.quote(sys.executable)} -m django runhookbox -i 127.0.0.1 -p {{port}} "
+        "--cbhost 127.0.0.1 --cbport {cbport} {options}"
+    )
+    settings = replay.Settings(json_payload=True, cookie_superset=True)
+    names = {item.callspec.id for item in request.session.items
+             if item.fspath == request.fspath and hasattr(item, "callspec")}  # fmt: skip
+
+    async def play(transcript: Any, gate: asyncio.Semaphore) -> tuple[str, tuple[str, list[str]]]:
+        async with gate:
+            deviation = DEVIATIONS.get(transcript.name)
+            verdict, remarks = await replay.check(transcript, start, settings, deviation)
+        return transcript.name, (verdict, [str(remark) for remark in remarks])
+
+    async def play_all() -> dict[str, tuple[str, list[str]]]:
+        gate = asyncio.Semaphore(AT_A_TIME)
+        return dict(await asyncio.gather(*(play(t, gate) for t in TRANSCRIPTS if t.name in names)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("run")))  # a run directory of its own
+        return asyncio.run(play_all())
+
+
+@pytest.mark.parametrize("name", [transcript.name for transcript in TRANSCRIPTS])
+def test_transcript(name: str, verdicts: dict[str, tuple[str, list[str]]]) -> None:
+    assert verdicts[name] == ("OK", [])
