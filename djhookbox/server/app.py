@@ -13,12 +13,12 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from .admission import OriginRules, client_address
 from .config import ServerConfig
-from .connection import Connection, Handshake
+from .connection import Connection
 from .core.hub import Hub
 from .delivery import Delivery
 from .departures import Departures
+from .door import Door
 from .engine.memory import MemoryEngine
 from .events import Events
 from .frames import Frames
@@ -33,6 +33,7 @@ from .rest_calls import Calls
 from .rest_reports import Reports
 from .tasks import Tasks
 from .transports import websocket
+from .transports.csp import Csp
 from .transports.websocket import WebSocketConnection
 from .webhooks import Webhooks
 
@@ -81,7 +82,14 @@ class Server:
             self._hub, self._delivery, self._webhooks, self._events, self._tasks
         )
         self._frames = Frames(config, self._operations, self._delivery, self.metrics)
-        self._origins = OriginRules(config.allowed_origins)
+        self._door = Door(
+            config,
+            self.metrics,
+            self._departures.connections,
+            self._frames.handle,
+            self._ended,
+        )
+        self._csp = Csp(config, self._door)
         calls = Calls(
             config=config,
             hub=self._hub,
@@ -118,6 +126,7 @@ class Server:
         app.router.add_get("/health", self._health)
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/ws/{rest:.*}", self._websocket)
+        self._csp.add_routes(app.router)
         for prefix in ("rest", "web"):
             app.router.add_route("GET", f"/{prefix}/{{call:.*}}", self._rest.handle)
             app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
@@ -146,6 +155,7 @@ class Server:
             connection.close(RESTART)
             if index % PING_TURN == 0:
                 await asyncio.sleep(0)
+        self._csp.stop()
         for task in self._periodic:
             task.cancel()
         await asyncio.gather(*self._periodic, return_exceptions=True)
@@ -163,42 +173,16 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        admission = self._origins.admit(request.headers)
-        if not admission.admitted:
-            self.metrics.refused_total += 1
-            logger.warning(
-                "A page of %r was refused: see HOOKBOX_ALLOWED_ORIGINS",
-                request.headers.get("Origin", "")[:200],
-            )
-            return web.Response(status=403, text="This origin may not connect.\n")
-        if len(self._departures.connections) >= self.config.max_connections:
-            self.metrics.refused_total += 1
-            logger.warning("A connection was refused: there are %d", self.config.max_connections)
-            return web.Response(status=503, text="Too many connections.\n")
-        handshake = Handshake(
-            cookie=_header(request, "Cookie") if admission.cookies else "",
-            remote_addr=client_address(
-                request.remote or "",
-                request.headers.get("X-Forwarded-For", ""),
-                self.config.trusted_proxies,
-            ),
-            user_agent=_header(request, "User-Agent")[:255],
-            origin=_header(request, "Origin")[:255],
-        )
+        refusal = self._door.foreign(request)
+        if refusal is None:
+            refusal = self._door.full()
+        if refusal is not None:
+            return refusal
+        terms = self._door.terms(self._door.handshake(request))
 
         def make(transport: asyncio.Transport) -> WebSocketConnection:
-            connection = WebSocketConnection(
-                transport,
-                self.config.max_unsent,
-                handshake=handshake,
-                handle=self._frames.handle,
-                on_end=self._ended,
-                max_frame_size=self.config.max_frame_size,
-                frames_per_second=self.config.max_frames_per_second,
-            )
-            self._departures.connections.add(connection)
-            self.metrics.connections_total += 1
-            logger.info("Connection %s from %s", connection.id, handshake.remote_addr)
+            connection = WebSocketConnection(transport, self.config.max_unsent, **terms)
+            self._door.enter(connection)
             return connection
 
         return await websocket.serve(request, make, self.config.max_frame_size)
@@ -207,6 +191,7 @@ class Server:
         if disconnect is TOO_SLOW:
             self.metrics.dropped_slow += 1
         self._departures.ended(connection, disconnect)
+        self._csp.ended(connection)
 
     # ---- periodic work ---------------------------------------------------
 
@@ -225,12 +210,6 @@ class Server:
                     connection.close(NO_PONG)
                 if index % PING_TURN == 0:
                     await asyncio.sleep(0)
-
-
-def _header(request: web.Request, name: str) -> str:
-    """Return a header as proper text: aiohttp escapes bytes that are not UTF-8 as surrogates."""
-    value = request.headers.get(name, "")
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _listen(interface: str, port: int) -> socket.socket:

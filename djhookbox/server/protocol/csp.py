@@ -1,0 +1,265 @@
+"""CSP, the Comet Session Protocol: batches of packets, and the variables that shape answers.
+
+The rules are those of section 4 of the protocol reference; what differs from it is in
+`docs/protocol.rst`. Nothing that a client sends is ever put into an answer unless it is one of
+the few texts that known clients need: answers are read as JavaScript, and are HTML by default.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import itertools
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from . import rtjp
+
+#: Highest packet id of a client; browsers count exactly to 2^53 only.
+MAX_ID = (1 << 63) - 1
+
+# A callback of JSONP, which may be a member of an object.
+_CALLBACK = r"[A-Za-z_$][A-Za-z0-9_$.]{0,127}"
+_BEFORE = re.compile(rf"{_CALLBACK}|data: ")
+_AFTER = re.compile(r";?(?:\r?\n){0,2}")
+# Padding makes some browsers and proxies begin to show a stream.
+_PREAMBLE = re.compile(rf"{_CALLBACK}|[ \t\r\n]{{1,1024}}")
+_TYPE = re.compile(
+    "text/html|application/javascript|text/javascript|text/event-stream|text/plain", re.IGNORECASE
+)
+
+#: Parameters that are text: the attribute they set, and what they may be.
+_TEXTS = {
+    "rp": ("reply_prefix", _BEFORE),
+    "rs": ("reply_suffix", _AFTER),
+    "bp": ("batch_prefix", _BEFORE),
+    "bs": ("batch_suffix", _AFTER),
+    "p": ("preamble", _PREAMBLE),
+    "ct": ("content_type", _TYPE),
+}
+#: Parameters that are integers: the attribute they set, and the greatest value; the least is 0.
+_NUMBERS = {
+    "ps": ("padding", 8192),
+    "du": ("duration", 60),  # proxies commonly give up after a minute
+    "se": ("event_ids", 1),
+    "is": ("streaming", 1),
+    "i": ("interval", 60),
+    "g": ("gzip", 1),
+}
+
+_BASE64 = re.compile(r"[A-Za-z0-9_\-+/]*={0,2}")
+
+
+class BadBatch(ValueError):
+    """What was sent is no batch of packets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A packet from a client; without data it is the null packet, the end of the stream."""
+
+    id: int
+    data: bytes | None
+
+
+def parse_batch(body: bytes | bytearray) -> list[Received]:
+    """Return the packets of a batch, `[[id, encoding, data], …]`.
+
+    Raises:
+        BadBatch: If any of it is wrong; then none of it counts.
+
+    """
+    try:
+        batch = rtjp.loads(body.decode("utf-8"))
+    except ValueError:
+        raise BadBatch("no JSON") from None
+    if not isinstance(batch, list):
+        raise BadBatch("no array")
+    return [_packet(item) for item in batch]
+
+
+def _packet(item: rtjp.JSON) -> Received:
+    if not isinstance(item, list) or len(item) != 3:
+        raise BadBatch("a packet is no array of three")
+    number, encoding, data = item
+    if type(number) is not int or type(encoding) is not int or abs(number) > MAX_ID:
+        raise BadBatch("the id or encoding of a packet is no integer")
+    if data is None:
+        return Received(number, None)
+    if not isinstance(data, str):
+        raise BadBatch("the data of a packet is no string")
+    if encoding != 1:
+        return Received(number, data.encode("utf-8", "replace"))
+    digits = data.rstrip("=")
+    if not _BASE64.fullmatch(data) or len(digits) % 4 == 1:
+        raise BadBatch("the data of a packet is no base64")
+    return Received(number, base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)))
+
+
+def integer(text: str) -> int | None:
+    """Return the integer that a parameter is, None if it is none and thus to be ignored."""
+    return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", text, re.ASCII) else None
+
+
+class Inbox:
+    """What a client has sent: each packet counts once, and none after the null packet.
+
+    Attributes:
+        last_id: The highest id seen.
+        ended: Whether the null packet was among them.
+
+    """
+
+    __slots__ = ("_decoder", "ended", "last_id")
+
+    def __init__(self) -> None:
+        # A character may be cut in two by the packets of a byte stream.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.last_id = 0
+        self.ended = False
+
+    def take(self, batch: Iterable[Received]) -> str:
+        """Return the text of the packets that are new."""
+        parts: list[str] = []
+        for packet in batch:
+            if packet.id <= self.last_id or self.ended:
+                continue
+            self.last_id = packet.id
+            if packet.data is None:
+                self.ended = True
+            else:
+                parts.append(self._decoder.decode(packet.data))
+        return "".join(parts)
+
+
+class Outbox:
+    """What the client has not yet acknowledged; packets are numbered 1, 2, 3…
+
+    Attributes:
+        acknowledged: The id of the last packet that is known to have arrived.
+        size: Bytes that wait.
+        ended: Whether the null packet has been added; nothing comes after it.
+
+    """
+
+    __slots__ = ("_packets", "acknowledged", "ended", "size")
+
+    def __init__(self) -> None:
+        self._packets: deque[bytes | None] = deque()
+        self.acknowledged = 0
+        self.size = 0
+        self.ended = False
+
+    def add(self, data: bytes) -> None:
+        """Add whole RTJP frames, one packet for each."""
+        if self.ended:
+            return
+        self.size += len(data)
+        if data.count(b"\r\n") == 1:
+            self._packets.append(data)  # shared with all its other receivers
+        else:
+            self._packets.extend(frame + b"\r\n" for frame in data.split(b"\r\n")[:-1])
+
+    def end(self) -> None:
+        """Add the null packet."""
+        if not self.ended:
+            self._packets.append(None)
+            self.ended = True
+
+    def acknowledge(self, upto: int) -> None:
+        """Forget all packets up to an id."""
+        while self._packets and self.acknowledged < upto:
+            self.size -= len(self._packets.popleft() or b"")
+            self.acknowledged += 1
+
+    def after(self, seen: int) -> list[tuple[int, bytes | None]]:
+        """Return the waiting packets with ids above one."""
+        skipped = max(0, seen - self.acknowledged)
+        packets = itertools.islice(self._packets, skipped, None)
+        return list(enumerate(packets, self.acknowledged + skipped + 1))
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything has arrived, the null packet included."""
+        return self.ended and not self._packets
+
+
+@dataclass(slots=True)
+class Variables:
+    """How a session wants its answers; given on any request, they hold from then on."""
+
+    reply_prefix: str = ""
+    reply_suffix: str = ""
+    batch_prefix: str = ""
+    batch_suffix: str = ""
+    preamble: str = ""
+    content_type: str = "text/html"
+    padding: int = 0
+    duration: int = 30
+    event_ids: int = 0
+    streaming: int = 0
+    interval: int = 0
+    gzip: int = 0
+
+    def update(self, query: Mapping[str, str]) -> None:
+        """Take over what a request says; what no known client needs is ignored.
+
+        An empty text sets a variable back, which the original could not do (D26).
+        """
+        for key, (attribute, allowed) in _TEXTS.items():
+            text = query.get(key)
+            if text == "":
+                setattr(self, attribute, getattr(_DEFAULTS, attribute))
+            elif text is not None and allowed.fullmatch(text):
+                setattr(self, attribute, text.lower() if key == "ct" else text)
+        for key, (attribute, most) in _NUMBERS.items():
+            value = integer(query.get(key, ""))
+            if value is not None:
+                setattr(self, attribute, min(max(value, 0), most))
+
+    @property
+    def streams(self) -> bool:
+        """Whether an answer to comet goes on after its first batch."""
+        return bool(self.streaming) or self.content_type == "text/event-stream"
+
+    @property
+    def patience(self) -> int:
+        """Seconds without a request after which the session ends."""
+        return 2 * self.duration or 60
+
+    def reply(self, value: rtjp.JSON) -> str:
+        """Return the answer to handshake, send, close or reflect."""
+        return f"{self.reply_prefix}({_harmless(value)}){self.reply_suffix}"
+
+    def opening(self) -> str:
+        """Return what an answer to comet begins with."""
+        return " " * self.padding + self.preamble
+
+    def batch(self, packets: Sequence[tuple[int, bytes | None]]) -> str:
+        """Return packets as an answer to comet has them."""
+        content = _harmless(
+            [
+                [number, 0, None]
+                if data is None
+                else [number, 1, base64.urlsafe_b64encode(data).decode("ascii")]
+                for number, data in packets
+            ]
+        )
+        event = ""
+        if self.event_ids:
+            event = f"id: {packets[-1][0]}\r\n\r\n" if packets else "\r\n"
+        return f"{self.batch_prefix}({content}){self.batch_suffix}{event}"
+
+
+_DEFAULTS = Variables()
+
+
+def _harmless(value: rtjp.JSON) -> str:
+    """Return JSON in ASCII that can neither open a tag nor end a script."""
+    text = json.dumps(value)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,347 @@
+"""The CSP transport: RTJP over plain HTTP requests, for where there are no WebSockets.
+
+Handshake, comet, send, close and reflect, as in section 4 of the protocol reference, with the
+stream and the server-sent events that the original only pretended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from ..config import ServerConfig
+from ..connection import Connection
+from ..door import Door
+from ..protocol import csp
+from ..protocol.csp import Variables
+from .csp_session import Comet, CspConnection
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Bytes of data in one request, as in one message of a WebSocket, unless frames may be larger.
+MIN_BODY_SIZE = 4 * 1_048_576
+#: Bytes that reflect gives back.
+MAX_REFLECTED = 65_536
+#: Requests with data of one session at a time; browsers make at most six.
+MAX_SENDS = 8
+#: Seconds in which a request's data must have arrived, and an answer must have been read.
+BODY_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
+#: Bytes after which a stream ends: only the next request acknowledges what was in it.
+STREAM_BYTES = 262_144
+
+
+class Problem(Exception):
+    """A request that is answered by an error.
+
+    Attributes:
+        status: The HTTP status.
+        text: What is wrong; a constant, since it is sent to whoever asks.
+
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+class Csp:
+    """Answers requests below /csp/ and keeps the sessions.
+
+    Args:
+        config: The limits.
+        door: Decides who may begin a session.
+
+    """
+
+    def __init__(self, config: ServerConfig, door: Door) -> None:
+        self._config = config
+        self._door = door
+        self._sessions: dict[str, CspConnection] = {}
+        #: Sessions that have ended and wait for their client to learn it, the oldest first.
+        self._ended: dict[CspConnection, None] = {}
+        self._calls: dict[
+            str, Callable[[web.Request, CspConnection], Awaitable[web.StreamResponse]]
+        ] = {
+            "comet": self._comet,
+            "send": self._send,
+            "close": self._close,
+            "reflect": self._reflect,
+        }
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Answer from now on."""
+        for method in ("GET", "POST", "OPTIONS"):
+            router.add_route(method, "/csp/{call:.*}", self.handle)
+
+    def stop(self) -> None:
+        """Answer what is held, and forget all sessions; their connections have been closed."""
+        for session in list(self._sessions.values()):
+            session.forget()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request."""
+        refusal = self._door.foreign(request)
+        if refusal is not None:
+            return refusal
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={**_cors(request), **_PREFLIGHT})
+        name = request.match_info["call"]
+        if name != "handshake" and name not in self._calls:
+            return web.Response(status=404, headers=_headers(request))
+        query = _first_values(request)
+        if name == "handshake":
+            return self._handshake(request, query)
+        try:
+            session = self._find(request, query)
+            return await self._calls[name](request, session)
+        except Problem as problem:
+            # In quotes, since clients evaluate answers.
+            return _answer(request, f"'{problem.text}'", "text/plain", problem.status)
+
+    # ---- the requests ----------------------------------------------------
+
+    def _handshake(self, request: web.Request, query: Mapping[str, str]) -> web.Response:
+        full = self._door.full()
+        if full is not None:
+            full.headers.update(_headers(request))
+            return full
+        # A <script> of any page makes GET requests with the visitor's cookies.
+        handshake = self._door.handshake(request, cookies=request.method == "POST")
+        session = CspConnection(
+            self._config.max_unsent, self._forget, **self._door.terms(handshake)
+        )
+        self._sessions[session.key] = session
+        self._door.enter(session)
+        session.variables.update(query)
+        session.heard()
+        return _reply(request, session.variables, {"session": session.key})
+
+    def _find(self, request: web.Request, query: Mapping[str, str]) -> CspConnection:
+        """Return the session of a request, and take in what all requests may say."""
+        session = self._sessions.get(query.get("s", ""))
+        if session is None:
+            raise Problem(404, "Session not found")
+        session.variables.update(query)
+        # The browser adds the header when it comes back for more server-sent events.
+        for text in (query.get("a", ""), request.headers.get("Last-Event-ID", "")):
+            acknowledged = csp.integer(text)
+            if acknowledged is not None:
+                session.outbox.acknowledge(acknowledged)
+        session.heard()
+        if session.finished:
+            session.forget()
+            raise Problem(404, "Session not found")
+        return session
+
+    async def _send(self, request: web.Request, session: CspConnection) -> web.Response:
+        if session.sends >= MAX_SENDS:
+            raise Problem(429, "Too many requests at once")
+        session.sends += 1
+        data = bytearray()
+        try:
+            await self._read(request, session, data)
+            try:
+                batch = csp.parse_batch(data)
+            except csp.BadBatch:
+                raise Problem(400, "Malformed batch") from None
+            await session.take(batch)
+        finally:
+            session.sends -= 1
+            session.arriving -= len(data)
+        if session.finished:
+            session.forget()
+        return _reply(request, session.variables, "OK")
+
+    async def _close(self, request: web.Request, session: CspConnection) -> web.Response:
+        session.leave()
+        return _reply(request, session.variables, "OK")
+
+    async def _reflect(self, request: web.Request, session: CspConnection) -> web.Response:
+        if session.sends >= MAX_SENDS:
+            raise Problem(429, "Too many requests at once")
+        session.sends += 1
+        data = bytearray()
+        try:
+            await self._read(request, session, data)
+        finally:
+            session.sends -= 1
+            session.arriving -= len(data)
+        if len(data) > MAX_REFLECTED:
+            raise Problem(413, "Too much data")
+        return _reply(request, session.variables, data.decode("utf-8", "replace"))
+
+    async def _read(self, request: web.Request, session: CspConnection, data: bytearray) -> None:
+        """Put the data of a request into `data`, counted in the session's `arriving`."""
+        if request.method == "GET":
+            data += _first_values(request).get("d", "").encode("utf-8", "replace")
+            session.arriving += len(data)
+            return
+        limit = max(MIN_BODY_SIZE, 2 * self._config.max_frame_size)
+
+        async def read() -> None:
+            while chunk := await request.content.readany():
+                data.extend(chunk)
+                session.arriving += len(chunk)
+                if len(data) > limit:
+                    raise Problem(413, "Too much data")
+                if session.arriving > limit:
+                    raise Problem(429, "Too much data at once")
+
+        try:
+            await asyncio.wait_for(read(), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            raise Problem(408, "The data did not arrive") from None
+        except (web.HTTPException, ConnectionError, ValueError):
+            raise Problem(400, "The data did not arrive") from None
+
+    async def _comet(self, request: web.Request, session: CspConnection) -> web.StreamResponse:
+        comet = session.hold(request.transport)
+        try:
+            if session.variables.streams:
+                return await self._stream(request, session, comet)
+            return await self._poll(request, session, comet)
+        finally:
+            session.let_go(comet)
+
+    async def _poll(
+        self, request: web.Request, session: CspConnection, comet: Comet
+    ) -> web.StreamResponse:
+        variables = session.variables
+        until = asyncio.get_running_loop().time() + variables.duration
+        packets = await comet.packets(session.outbox, 0, until)
+        response = _answer(
+            request, variables.opening() + variables.batch(packets), variables.content_type
+        )
+        if _wants_gzip(request, variables):
+            response.enable_compression(web.ContentCoding.gzip)
+        # Sent here, so that not more than one answer of a session waits for its client.
+        await response.prepare(request)
+        await _sent(response.write_eof(), comet)
+        return response
+
+    async def _stream(
+        self, request: web.Request, session: CspConnection, comet: Comet
+    ) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        variables = session.variables
+        end = loop.time() + variables.duration
+        headers = {**_headers(request), "X-Accel-Buffering": "no"}  # nginx would hold it back
+        headers["Content-Type"] = f"{variables.content_type}; charset=utf-8"
+        compressor = zlib.compressobj(wbits=31) if _wants_gzip(request, variables) else None
+        if compressor is not None:
+            headers["Content-Encoding"] = "gzip"
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        seen = sent = 0
+        text, over = variables.opening(), False
+        while not over:
+            due = min(end, loop.time() + variables.interval) if variables.interval else end
+            packets = await comet.packets(session.outbox, seen, due)
+            over = comet.over or loop.time() >= end
+            if packets or not over or not sent:  # an empty batch says that all is well
+                text += variables.batch(packets)
+            if packets:
+                seen = packets[-1][0]
+                over = over or packets[-1][1] is None or sent + len(text) > self._stream_bytes
+            data = text.encode("ascii")
+            if compressor is not None:
+                data = compressor.compress(data)
+                data += compressor.flush(zlib.Z_FINISH if over else zlib.Z_SYNC_FLUSH)
+            if data and not await _sent(response.write(data), comet):
+                return response
+            sent, text = sent + len(text), ""
+        await _sent(response.write_eof(), comet)
+        return response
+
+    # ---- sessions --------------------------------------------------------
+
+    @property
+    def _stream_bytes(self) -> int:
+        return min(STREAM_BYTES, self._config.max_unsent // 4)
+
+    def ended(self, connection: Connection) -> None:
+        """Keep a session that has ended until its client knows, but not any number of them."""
+        if isinstance(connection, CspConnection):
+            self._ended[connection] = None
+            if len(self._ended) > self._config.max_connections:
+                next(iter(self._ended)).forget()
+
+    def _forget(self, session: CspConnection) -> None:
+        self._sessions.pop(session.key, None)
+        self._ended.pop(session, None)
+
+
+# ---- answers -----------------------------------------------------------------
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def _cors(request: web.Request) -> dict[str, str]:
+    """Return the headers by which a page of another, allowed origin may read an answer."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        # No browser looks at it where it sent no Origin. Programs of 2010 were answered so.
+        return {"Vary": "Origin", "Access-Control-Allow-Origin": "*"}
+    return {
+        "Vary": "Origin",
+        "Access-Control-Allow-Origin": origin,  # others have been refused
+        "Access-Control-Allow-Credentials": "true",
+    }
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    return {
+        **_cors(request),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _answer(request: web.Request, text: str, content_type: str, status: int = 200) -> web.Response:
+    return web.Response(
+        text=text,
+        status=status,
+        content_type=content_type,
+        charset="utf-8",
+        headers=_headers(request),
+    )
+
+
+def _reply(request: web.Request, variables: Variables, value: object) -> web.Response:
+    return _answer(request, variables.reply(value), variables.content_type)
+
+
+async def _sent(writing: Awaitable[None], comet: Comet) -> bool:
+    """Wait until an answer, or a part of one, is on its way; tell whether the client is there."""
+    try:
+        await asyncio.wait_for(writing, ANSWER_SECONDS)
+    except asyncio.TimeoutError:
+        comet.abort()
+        return False
+    except ConnectionError:
+        return False  # it comes back, or the session times out
+    return True
+
+
+def _wants_gzip(request: web.Request, variables: Variables) -> bool:
+    accepted = request.headers.get("Accept-Encoding", "").lower()
+    return bool(variables.gzip) and "gzip" in accepted
+
+
+def _first_values(request: web.Request) -> dict[str, str]:
+    """Return the first value of each parameter that is not empty, "" where all are."""
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if not values.get(name):
+            values[name] = value
+    return values
