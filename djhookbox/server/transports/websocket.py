@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -72,12 +74,21 @@ class WebSocketConnection(Connection):
             self._transport.abort()
             return
         self._transport.write(websocket.close(disconnect.code, disconnect.reason))
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._give_up)
 
-    async def serve(self, socket: web.WebSocketResponse) -> None:
+    def _give_up(self) -> None:
+        # Still open: it has not even read the close frame. Without this the kernel would keep
+        # what it holds for a reader that never reads, for minutes, and the peer learn nothing.
+        if not self._transport.is_closing():
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    async def serve(self, response: web.WebSocketResponse) -> None:
         """Read until the client has gone; the connection is closed after it."""
         while True:
-            message = await socket.receive()
+            message = await response.receive()
             self._heard = True
             if message.type is WSMsgType.TEXT:
                 await self.receive(message.data)
@@ -129,19 +140,19 @@ async def serve(
     problem = upgrade_problem(request)
     if problem is not None:
         return problem
-    socket = web.WebSocketResponse(
+    response = web.WebSocketResponse(
         autoclose=False,
         autoping=False,
         compress=False,  # compressed frames could not be shared by all receivers
         max_msg_size=max(MIN_MESSAGE_SIZE, 2 * max_frame_size),
     )
-    await socket.prepare(request)
+    await response.prepare(request)
     transport = request.transport
     if transport is None:
-        return socket
+        return response
     connection = make(transport)
     try:
-        await connection.serve(socket)
+        await connection.serve(response)
     finally:
         connection.lost(ABNORMAL)
-    return socket
+    return response
