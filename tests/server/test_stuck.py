@@ -13,6 +13,11 @@ from djhookbox.server.transports import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection
 
 
+def read_to_the_end(client: socket.socket) -> None:
+    while client.recv(1_000_000):
+        pass
+
+
 async def test_the_kernel_does_not_keep_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.05)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -47,7 +52,6 @@ async def test_the_kernel_does_not_keep_what_nobody_reads(monkeypatch: pytest.Mo
     await asyncio.wait_for(lost, 5)
     # A reset, where a plain close would let it read on for as long as it likes.
     with pytest.raises(ConnectionResetError):
-        while client.recv(1_000_000):
-            pass
+        read_to_the_end(client)
     client.close()
     listener.close()
