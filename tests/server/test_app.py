@@ -61,10 +61,12 @@ class Running:
         self.server = server
         self.address = address
         self.http = http
+        self.sockets: list[aiohttp.ClientWebSocketResponse] = []
 
     async def open(self, name: str = "", **kwargs: Any) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket and, given a name, connect."""
         socket = await self.http.ws_connect(f"{self.address}/ws", **kwargs)
+        self.sockets.append(socket)
         if name:
             args = {"cookie_string": "", "payload": json.dumps(name)}
             await send(socket, "CONNECT", **args)
@@ -94,6 +96,8 @@ async def start(site: App) -> AsyncIterator[Start]:
 
     yield make
     for one in running:
+        for client in one.sockets:
+            client._response.close()  # without courtesies, which some tests have made impossible
         await one.http.close()
         await one.server.stop()
 
