@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import ipaddress
 import json
 import math
@@ -13,13 +12,12 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from . import python2
+
 #: Longest channel or user name: what the log's columns hold.
 NAME_LENGTH = 255
 CONNECTION_LENGTH = 64
 TOKEN_LENGTH = 2048
-
-#: Python 2 notation longer than this is kept as the text it is.
-_LITERAL_LENGTH = 262_144
 
 
 class MalformedCall(ValueError):
@@ -134,31 +132,13 @@ def _finite(text: str) -> float:
 
 
 def _payload(form: Mapping[str, str], ours: bool) -> object:
-    if ours:
+    # 0.3.4 sends JSON, and it says from whom it is.
+    if ours or "originator" in form:
         return _json(form, "payload")
     text = form.get("payload")
     if text is None:
         raise MalformedCall(_("“%(field)s” is missing.") % {"field": "payload"})
-    try:
-        return strict_json(text)
-    except (ValueError, RecursionError):
-        return python2_value(text)
-
-
-def python2_value(text: str) -> object:
-    """Read what Hookbox 0.3.3 sends in place of JSON: `str()` of a value of Python 2.
-
-    Strings come bare there, everything inside lists and dicts as `repr()` wrote it. What
-    cannot be read as a literal is taken as such a bare string; nothing is ever evaluated.
-    """
-    if len(text) > _LITERAL_LENGTH:
-        return text
-    try:
-        value = ast.literal_eval(text)
-        # Sets, bytes and infinities are no JSON, and so cannot have been meant.
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return text
+    return python2.value(text)
 
 
 def ip_address(text: str) -> str | None:
