@@ -44,13 +44,7 @@ def load_replay() -> ModuleType | None:
 replay = load_replay()
 
 
-def is_ours(transcript: Any) -> bool:
-    """Tell whether a transcript does without CSP, which the server does not speak yet."""
-    steps = [step for _, step in transcript.steps]
-    return not any(step.get("open") == "csp" or "http" in step for step in steps)
-
-
-TRANSCRIPTS = [t for t in replay.load([FOLDER / "transcripts"]) if is_ours(t)] if replay else []
+TRANSCRIPTS = replay.load([FOLDER / "transcripts"]) if replay else []
 
 
 def test_the_transcripts_are_there() -> None:
