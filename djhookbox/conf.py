@@ -13,84 +13,20 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
 from .exceptions import HookboxMisconfigured
-
-T = TypeVar("T")
+from .typed_settings import SettingsReader
 
 #: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings:
+class HookboxSettings(SettingsReader):
     """The settings of django-hookbox, each with its default."""
-
-    # ---- reading ---------------------------------------------------------
-
-    def _typed(self, name: str, default: T, kind: type | tuple[type, ...], words: str) -> T:
-        value: Any = getattr(django_settings, name, default)
-        # bool is an int to Python, and never what was meant by a port.
-        wrong_bool = isinstance(value, bool) and kind is not bool
-        if value is not default and (wrong_bool or not isinstance(value, kind)):
-            raise HookboxMisconfigured(f"{name} must be {words}, not {value!r}.")
-        return cast(T, value)
-
-    def _str(self, name: str, default: str) -> str:
-        return self._typed(name, default, str, "a string")
-
-    def _optional(self, name: str) -> str | None:
-        return self._typed(name, None, (str, type(None)), "a string or None")
-
-    def _bool(self, name: str, default: bool) -> bool:
-        return self._typed(name, default, bool, "True or False")
-
-    def _int(self, name: str, default: int, least: int = 1) -> int:
-        value = self._typed(name, default, int, "a whole number")
-        if value < least:
-            raise HookboxMisconfigured(f"{name} must be at least {least}, not {value}.")
-        return value
-
-    def _seconds(self, name: str, default: float) -> float:
-        value = float(self._typed(name, default, (int, float), "a number of seconds"))
-        if not 0 < value < 86_400 * 365:
-            raise HookboxMisconfigured(f"{name} must be a positive number of seconds.")
-        return value
-
-    def _port(self, name: str, default: int) -> int:
-        value: Any = getattr(django_settings, name, default)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value)  # 2011's settings often had it as a string
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65_536:
-            raise HookboxMisconfigured(f"{name} must be a port between 1 and 65535, not {value!r}.")
-        return value
-
-    def _host(self, name: str, default: str) -> str:
-        value = self._str(name, default)
-        if "/" in value or " " in value:
-            raise HookboxMisconfigured(
-                f"{name} must be a host name or an IP address alone, not {value!r}."
-            )
-        return value
-
-    def _url(self, name: str, schemes: Sequence[str]) -> str | None:
-        value = self._optional(name)
-        if not value:
-            return None
-        try:
-            parts = urlsplit(value)
-            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            raise HookboxMisconfigured(
-                f"{name} must be an absolute URL ({' or '.join(schemes)}), not {value!r}."
-            )
-        return value.rstrip("/")
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
         """Return all accepted secrets, the one to send first."""
