@@ -306,9 +306,9 @@ def subscribe(channel: str, user: str, *, options: Mapping[str, object] | None =
     )
 
 
-def unsubscribe(channel: str, user: str) -> None:
-    """Unsubscribe all connections of a user."""
-    rest_call("unsubscribe", channel_name=channel, name=user)
+def unsubscribe(channel: str, user: str, *, reason: str = "") -> None:
+    """Unsubscribe all connections of a user, whose pages are told the reason."""
+    rest_call("unsubscribe", channel_name=channel, name=user, reason=reason or None)
 
 
 def disconnect(
@@ -353,3 +353,14 @@ def list_connections(user: str = "", limit: int = 100) -> dict[str, Any]:
 def get_server_info() -> dict[str, Any]:
     """Return the server's version, uptime and counts."""
     return rest_call("get_server_info")
+
+
+def get_server_report(channel: str = "", user: str = "") -> dict[str, Any]:
+    """Return the same, with rates and lists; a server that has none leaves them out.
+
+    Args:
+        channel: What the names of the channels listed contain.
+        user: What the names of the users whose connections are listed contain.
+
+    """
+    return rest_call("get_server_info", report="1", channel=channel or None, user=user or None)

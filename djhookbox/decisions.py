@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +18,7 @@ from django.dispatch import Signal
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
-from . import handlers, policies, signals
+from . import handlers, policies, reserved, signals
 from .conf import settings
 from .exceptions import HookboxError
 from .options import LIVE
@@ -53,7 +54,8 @@ class Decision:
         reason: Why it is refused: a sentence for the browser.
         options: The options of the channel (create) or of the webhook's reply.
         decided_by: `policy:<name>`, `handler:<dotted name>`, `signal:<dotted name>`, `nobody`
-            (no policy and no handler vouched), or empty where nobody had to decide.
+            (no policy and no handler vouched), `built-in` (a reserved name), or empty where
+            nobody had to decide.
         code: A short word for a refusal: `refused`, or `error` after a bug in the project.
         explicit: Names of those options that a handler has set.
         steps: How it came about, if that was asked for.
@@ -124,7 +126,7 @@ def decide_for_code(channel: str, user: User) -> Decision:
 
 def standing_options(rules: Sequence[policies.Rule], channel: str) -> dict[str, object]:
     """Return the options that a live channel should have by the policies of now."""
-    for rule in rules:
+    for rule in (*reserved.RULES, *rules):
         if rule.covers(channel):
             if rule.pattern is None:
                 break
@@ -151,11 +153,15 @@ def _decide(
     ruling = policies.Ruling(Verdict.NO_MATCH)
     if operation in BY_POLICY:
         in_force = cache.get() if rules is None else rules
-        ruling = policies.evaluate(in_force, operation, who, channel, trusted=trusted, steps=steps)
-    decider = f"policy:{ruling.rule.name}" if ruling.rule else ""
+        ruling = policies.evaluate(
+            chain(reserved.RULES, in_force), operation, who, channel, trusted=trusted, steps=steps
+        )
+    decider = ruling.rule.decider if ruling.rule else ""
     if ruling.verdict is Verdict.REFUSED:
         return refused(ruling.reason, decider)
-    signal = signals.signals.get(operation) if send_signals else None
+    # Handlers and receivers have no say about our own channels, and would not expect them.
+    ours = operation != Operation.MESSAGE and reserved.is_reserved(channel)
+    signal = signals.signals.get(operation) if send_signals and not ours else None
     told = signal if signal is not None and signal.has_listeners(user) else None
     if ruling.verdict is Verdict.ALLOWED:
         options = ruling.rule.options if operation == Operation.CREATE and ruling.rule else _NOTHING
@@ -163,8 +169,9 @@ def _decide(
         asked = False
     else:
         decision = Decision(True)
-        asked = handlers.anyone_for(operation) or (
-            operation in BY_POLICY and handlers.anyone_for(Operation.CREATE)
+        asked = not ours and (
+            handlers.anyone_for(operation)
+            or (operation in BY_POLICY and handlers.anyone_for(Operation.CREATE))
         )
         if not asked and operation in NEEDS_VOUCHING:
             return _nobody(operation)

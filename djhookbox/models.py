@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
-from . import options, policies
+from . import options, policies, reserved
 from .exceptions import PatternError
 from .policies import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, LogQuerySet
@@ -26,6 +26,9 @@ def _validate_pattern(value: str) -> None:
         policies.compile_pattern(value)
     except PatternError as error:
         raise ValidationError(str(error), code="pattern") from error
+    if reserved.is_reserved(value):
+        text = _("Names that begin with “%(prefix)s” are reserved.")
+        raise ValidationError(text, code="reserved", params={"prefix": reserved.PREFIX})
 
 
 def _validate_object(value: object) -> None:
@@ -430,7 +433,10 @@ class Server(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
-        permissions = [("control_server", _("Can start and stop the Hookbox process"))]
+        permissions = [
+            ("control_server", _("Can start and stop the Hookbox process")),
+            ("disconnect_user", _("Can disconnect and unsubscribe users")),
+        ]
         verbose_name = _("server")
         verbose_name_plural = _("server")
 

@@ -221,6 +221,7 @@ class Rule:
         pattern: None if the row's pattern is malformed; the rule then refuses whatever begins
             like it, because what it was meant to close must not fall to a later, wider rule.
         options: The channel's options, with the forced moderation.
+        reserved: Ours (see `reserved.py`): for staff only, and not even code gets past it.
 
     """
 
@@ -233,6 +234,12 @@ class Rule:
     groups: frozenset[int] = frozenset()
     permission: str = ""
     options: Mapping[str, object] = field(default_factory=dict, compare=False)
+    reserved: bool = False
+
+    @property
+    def decider(self) -> str:
+        """What decisions and logs call it."""
+        return self.name if self.reserved else f"policy:{self.name}"
 
     def audience(self, operation: Operation) -> str:
         """Return who may do this."""
@@ -349,7 +356,7 @@ def evaluate(
     """
     for rule in rules:
         if not rule.covers(channel):
-            if steps is not None:
+            if steps is not None and not rule.reserved:
                 steps.append(Step(f"policy:{rule.name}", _("Its pattern does not match.")))
             continue
         ruling = _ruling(rule, operation, who, channel, trusted)
@@ -358,7 +365,7 @@ def evaluate(
                 Verdict.ALLOWED: _("It allows this."),
                 Verdict.ASK: _("It says to ask the handlers."),
             }
-            steps.append(Step(f"policy:{rule.name}", said.get(ruling.verdict, ruling.reason)))
+            steps.append(Step(rule.decider, said.get(ruling.verdict, ruling.reason)))
         return ruling
     return Ruling(Verdict.NO_MATCH)
 
@@ -366,6 +373,8 @@ def evaluate(
 def _ruling(
     rule: Rule, operation: Operation, who: UserFacts, channel: str, trusted: bool
 ) -> Ruling:
+    if rule.reserved and (trusted or rule.pattern is None or not who.is_staff):
+        return Ruling(Verdict.REFUSED, rule, _("The names of such channels are reserved."))
     if rule.pattern is None:
         return Ruling(Verdict.REFUSED, rule, _("The policy for this channel is malformed."))
     audience = rule.audience(operation)

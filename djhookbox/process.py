@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class ProcessStatus:
     channels: int | None = None
     messages_in: int | None = None
     messages_out: int | None = None
+    #: All that it says of itself, as far as it was asked.
+    info: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: What starts it in a shell.
     command: str = "manage.py runhookbox"
 
@@ -96,8 +98,13 @@ class ProcessStatus:
 # ---- describing ------------------------------------------------------------------------------
 
 
-def status() -> ProcessStatus:
-    """Describe the process. Never raises: what is wrong is part of the description."""
+def status(ask: Callable[[], dict[str, Any]] | None = None) -> ProcessStatus:
+    """Describe the process. Never raises: what is wrong is part of the description.
+
+    Args:
+        ask: The call that it is asked by, if not `get_server_info`.
+
+    """
     known: dict[str, Any] = {"control": False}
     try:
         known |= {"address": settings.rest_url, "control": settings.process_control}
@@ -106,7 +113,7 @@ def status() -> ProcessStatus:
         if holder is not None:
             known |= {"pid": holder.pid, "ours": True}
         try:
-            info = client.get_server_info()
+            info = (ask or client.get_server_info)()
         except HookboxUnreachable as error:
             return _silent(error, lock, known)
         return _answered(info, holder, known)
@@ -166,7 +173,7 @@ def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]
         uptime=float(uptime) if isinstance(uptime, int | float) else None,
         engine=str(info.get("engine") or ""),
         connections=number("connections"), users=number("users"), channels=number("channels"),
-        messages_in=number("messages_in"), messages_out=number("messages_out"),
+        messages_in=number("messages_in"), messages_out=number("messages_out"), info=info,
         **known,
     )  # fmt: skip
 

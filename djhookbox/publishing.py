@@ -223,10 +223,10 @@ def subscribe(channel: str, user: User) -> None:
     client.subscribe(channel, name_of(user), options=decision.options)
 
 
-def unsubscribe(channel: str, user: User) -> None:
-    """Unsubscribe all connections of a user."""
+def unsubscribe(channel: str, user: User, *, reason: str = "") -> None:
+    """Unsubscribe all connections of a user, whose pages are told the reason."""
     validate_channel(channel)
-    client.unsubscribe(channel, name_of(user))
+    client.unsubscribe(channel, name_of(user), reason=reason)
 
 
 def disconnect(

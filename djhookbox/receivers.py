@@ -25,6 +25,7 @@ from .exceptions import HookboxError
 from .identity import session_identity
 from .models import ChannelPolicy
 from .policies import Audience, reach
+from .reserved import REPORT_CHANNEL
 from .rules import cache
 
 logger = logging.getLogger("djhookbox")
@@ -136,7 +137,9 @@ def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
 def _patterns_of(using: str | None, *audiences: Audience) -> list[str]:
     """Return the patterns of the policies whose readers are one of these."""
     policies = ChannelPolicy.objects.using(using).enabled()
-    return list(policies.filter(subscribe_audience__in=audiences).values_list("pattern", flat=True))
+    found = policies.filter(subscribe_audience__in=audiences).values_list("pattern", flat=True)
+    # The channel of the server page is opened by a permission too, if not by a row.
+    return [*found, REPORT_CHANNEL] if Audience.PERMISSION in audiences else list(found)
 
 
 # ---- users -------------------------------------------------------------------

@@ -32,8 +32,9 @@ logger = logging.getLogger("djhookbox.webhook")
 
 View = Callable[[HttpRequest, Call], HttpResponse]
 
-#: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them.
-ACCEPTS = "events, recheck, message"
+#: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
+#: that its own channel is closed here to all but the operators, so that it may report there.
+ACCEPTS = "events, recheck, message, report"
 
 #: Begins the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"

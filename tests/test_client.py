@@ -122,7 +122,17 @@ def free_port() -> int:
             "list_connections",
             {"name": "bob", "limit": "100"},
         ),
+        (
+            lambda: client.unsubscribe("/a/", "bob", reason="bye"),
+            "unsubscribe",
+            {"channel_name": "/a/", "name": "bob", "reason": "bye"},
+        ),
         (lambda: client.get_server_info(), "get_server_info", {}),
+        (
+            lambda: client.get_server_report("/a", "bob"),
+            "get_server_info",
+            {"report": "1", "channel": "/a", "user": "bob"},
+        ),
     ],
 )
 def test_each_call_sends_its_form(hookbox, make, call, form):

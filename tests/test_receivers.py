@@ -252,10 +252,10 @@ def test_permissions_of_groups_and_groups_that_go(
     make_policy("/s/", subscribe_audience="staff")
     told.reset_mock()
     group.permissions.add(Permission.objects.get(codename="view_server"))
-    assert rechecked(told) == [(["/p/"],)]
+    assert rechecked(told) == [(["/p/", "djhookbox:server"],)]
     cache.get()
     group.delete()
-    assert rechecked(told) == [(["/g/", "/p/"],)]
+    assert rechecked(told) == [(["/g/", "/p/", "djhookbox:server"],)]
     assert all(not rule.groups for rule in cache.get())
 
 

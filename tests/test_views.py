@@ -93,7 +93,7 @@ class TestEveryWebhook:
         server.client = Client(enforce_csrf_checks=True)
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
-        assert response.headers["X-Hookbox-Accepts"] == "events, recheck, message"
+        assert response.headers["X-Hookbox-Accepts"] == "events, recheck, message, report"
         assert response.headers["Content-Type"] == "application/json"
 
     def test_takes_its_own_action_only(self, action: str, webhooks: type[Webhooks]) -> None:

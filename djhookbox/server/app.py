@@ -28,6 +28,7 @@ from .operations import Operations
 from .pollers import Pollers
 from .protocol.disconnects import NO_PONG, RESTART, TOO_SLOW, Disconnect
 from .rechecks import Rechecks
+from .reporting import Reporter
 from .rest import Rest
 from .rest_calls import Calls
 from .rest_reports import Reports
@@ -90,6 +91,14 @@ class Server:
             self._ended,
         )
         self._csp = Csp(config, self._door)
+        reports = Reports(
+            hub=self._hub,
+            departures=self._departures,
+            webhooks=self._webhooks,
+            metrics=self.metrics,
+            engine_name=engine.name,
+        )
+        self._reporter = Reporter(self._hub, self._delivery, self._webhooks, reports.report)
         calls = Calls(
             config=config,
             hub=self._hub,
@@ -101,13 +110,7 @@ class Server:
             events=self._events,
             rechecks=Rechecks(self._hub, self._delivery, self._webhooks, self._events, self._tasks),
             metrics=self.metrics,
-            reports=Reports(
-                hub=self._hub,
-                departures=self._departures,
-                webhooks=self._webhooks,
-                metrics=self.metrics,
-                engine_name=engine.name,
-            ),
+            reports=reports,
         )
         self._rest = Rest(calls)
         self._runner: web.AppRunner | None = None
@@ -200,6 +203,7 @@ class Server:
             await asyncio.sleep(1.0)
             now = time.time()
             self.metrics.sample(now)
+            self._reporter.tick(now)
             await self._lifecycle.expire(now)
 
     async def _ping_all(self) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 #: Seconds that the ring of samples covers; one sample a second.
 WINDOW = 600
+#: Seconds that each point of a series stands for.
+STEP = 10
 
 
 class Metrics:
@@ -36,6 +39,16 @@ class Metrics:
         if span <= 0:
             return 0.0, 0.0
         return (last_in - first_in) / span, (last_out - first_out) / span
+
+    def series(self) -> tuple[list[float], list[float]]:
+        """Return messages in and out per second for each `STEP` of the window, oldest first."""
+        ends = list(self._samples)[::-1][::STEP][::-1]
+        incoming, outgoing = [], []
+        for (begin, first_in, first_out), (end, last_in, last_out) in pairwise(ends):
+            span = max(end - begin, 0.001)  # clocks may be set back
+            incoming.append((last_in - first_in) / span)
+            outgoing.append((last_out - first_out) / span)
+        return incoming, outgoing
 
     def webhook_percentile(self, fraction: float) -> float | None:
         """Return a percentile of the latest webhooks' times in seconds, None before the first."""

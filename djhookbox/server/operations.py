@@ -15,7 +15,7 @@ from typing import Any
 from .config import ServerConfig
 from .connection import Connection
 from .core.hub import MISSING, Hub
-from .core.model import Channel, User
+from .core.model import RESERVED_PREFIX, Channel, User
 from .core.options import USER_OPTIONS, OptionError, UserOptions, user_options
 from .delivery import Delivery
 from .events import Events
@@ -345,6 +345,8 @@ class Operations:
                 raise NameProblem(f"{key} must be a list of channel names")  # D38
             for name in names:
                 check_name("channel_name", name, self._config.max_name_length)
+                if name.startswith(RESERVED_PREFIX):
+                    raise NameProblem(f"{name} is reserved")
         except NameProblem as error:
             logger.error("The site's reply has an unusable %s: %s", key, error)
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from .core.hub import Hub
 from .core.model import User
 from .departures import Departures
-from .metrics import Metrics
-from .rest_forms import BadCall, Form, list_limit, needed
+from .metrics import STEP, Metrics
+from .rest_forms import MAX_LISTED, BadCall, Form, list_limit, needed
 from .webhooks import Webhooks
 
 
@@ -63,6 +64,31 @@ class Reports:
         }
 
     async def _get_server_info(self, form: Form) -> dict[str, Any]:
+        if form.get("report") != "1":
+            return self._info()
+        return self.report(form.get("channel", ""), form.get("user", ""))
+
+    def report(self, channel: str = "", user: str = "") -> dict[str, Any]:
+        """Return the counts, the rates of the last minutes, and what is going on most.
+
+        Args:
+            channel: What the names of the channels listed contain.
+            user: What the names of the users whose connections are listed contain.
+
+        """
+        incoming, outgoing = self._metrics.series()
+        return {
+            **self._info(),
+            "rates": {
+                "step": STEP,
+                "in": [round(rate, 2) for rate in incoming],
+                "out": [round(rate, 2) for rate in outgoing],
+            },
+            "channel_list": self._busiest(channel.casefold(), time.time()),
+            "connection_list": self._latest(user.casefold()),
+        }
+
+    def _info(self) -> dict[str, Any]:
         metrics, now = self._metrics, time.time()
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
@@ -88,6 +114,46 @@ class Reports:
                 "p95_ms": None if p95 is None else round(p95 * 1000, 1),
             },
             "events_dropped": metrics.events_dropped,
+        }
+
+    def _busiest(self, part: str, now: float) -> dict[str, Any]:
+        channels = self._hub.channels.values()
+        found = [c for c in channels if part in c.name.casefold()] if part else channels
+        # Not sorted as a whole: there may be very many.
+        listed = heapq.nsmallest(MAX_LISTED, found, key=lambda c: (-len(c.subscribers), c.name))
+        return {
+            "total": len(found),
+            "listed": [
+                {
+                    "name": channel.name,
+                    "subscribers": len(channel.subscribers),
+                    "history": len(channel.history),
+                    "rate": round(channel.published.per_second(now), 2),
+                }
+                for channel in listed
+            ],
+        }
+
+    def _latest(self, part: str) -> dict[str, Any]:
+        found = [
+            (connection.since, connection.id, connection.user, connection.transport)
+            for connection in self._departures.connections
+            if connection.user is not None and part in connection.user.name.casefold()
+        ]
+        # By the id as well, which no two share: users cannot be compared.
+        listed = heapq.nlargest(MAX_LISTED, found, key=lambda row: row[:2])
+        return {
+            "total": len(found),
+            "listed": [
+                {
+                    "id": number,
+                    "user": user.name,
+                    "transport": transport,
+                    "since": round(since, 3),
+                    "channels": len(user.subscriptions),
+                }
+                for since, number, user, transport in listed
+            ],
         }
 
     async def _list_channels(self, form: Form) -> dict[str, Any]:

@@ -241,7 +241,10 @@ class Hub:
             subscription.by_code = True  # the site has said so by itself; a policy cannot end it
         if self.is_subscribed(user, channel, connection):
             return []
-        apart = user.options.per_connection_subscriptions and connection is not None
+        # A report is for the page that asked, not for all that its user has open.
+        apart = connection is not None and (
+            channel.reserved or user.options.per_connection_subscriptions
+        )
         effects: list[Effect] = []
         args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
         if subscription is None:
@@ -328,6 +331,7 @@ class Hub:
         if not channel.options.anonymous:
             data["user"] = user
         args = {"channel_name": channel.name, **data}
+        channel.published.add(now)
         if only_to is not None:
             return [Send((only_to,), "PUBLISH", args)]
         exclude = None if channel.options.reflective else origin

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .options import ChannelOptions, UserOptions
+from .rates import Rate
+
+#: Names that begin so belong to the server and the site.
+RESERVED_PREFIX = "djhookbox:"
 
 
 class Connection(Protocol):
@@ -67,11 +71,12 @@ class Channel:
         audience: Every connection that receives its frames, kept flat for the fan-out.
         created: When it came into being.
         empty_since: When it had its last subscriber, or came into being; None while it has any.
+        published: How often somebody publishes to it.
 
     """
 
     __slots__ = (
-        "audience", "created", "empty_since", "history", "name", "options", "state",
+        "audience", "created", "empty_since", "history", "name", "options", "published", "state",
         "subscribers",
     )  # fmt: skip
 
@@ -84,6 +89,12 @@ class Channel:
         self.state: dict[str, Any] = {}
         self.created = now
         self.empty_since: float | None = now
+        self.published = Rate()
+
+    @property
+    def reserved(self) -> bool:
+        """Whether it belongs to the server and the site."""
+        return self.name.startswith(RESERVED_PREFIX)
 
     def presence(self) -> list[str]:
         """Return the names of the subscribers in order, if the channel shows them."""

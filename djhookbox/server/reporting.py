@@ -1,0 +1,53 @@
+"""The report that the server publishes about itself, for the page in the site's admin.
+
+To a channel like any other, as far as its subscribers are concerned: the site decides who they
+are, on the very webhooks. But its name is reserved, so that nobody else publishes there; and the
+report is neither kept, nor counted as an event, nor asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .core.hub import Hub
+from .core.model import RESERVED_PREFIX
+from .delivery import Delivery
+from .webhooks import Webhooks
+
+#: Where the reports go.
+CHANNEL = f"{RESERVED_PREFIX}server"
+#: What the site says that it accepts if it keeps the channel closed to all but its operators.
+#: Another application would let anybody in who asks for a channel of that name.
+CAPABILITY = "report"
+#: Seconds between reports.
+INTERVAL = 3.0
+
+
+class Reporter:
+    """Publishes reports while somebody reads them."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        delivery: Delivery,
+        webhooks: Webhooks,
+        report: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._webhooks = webhooks
+        self._report = report
+        self._due = 0.0
+
+    def tick(self, now: float) -> None:
+        """Publish if it is time to; called about once a second."""
+        channel = self._hub.channels.get(CHANNEL)
+        if channel is None or not channel.audience or CAPABILITY not in self._webhooks.accepted:
+            self._due = now  # the next who comes gets one at once
+            return
+        # A tick may come a little early, and a clock that was set back must not hold it up.
+        if 0.5 < self._due - now <= INTERVAL:
+            return
+        self._due = now + INTERVAL
+        self._delivery.perform(self._hub.publish(channel, self._report(), None, now))
