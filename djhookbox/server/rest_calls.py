@@ -85,9 +85,11 @@ class Calls:
     # ---- publications ----------------------------------------------------
 
     async def _publish(self, form: Form) -> dict[str, Any]:
-        name = self._channel_name(form)
-        payload = parse_payload(form.get("payload", "null"))
-        return {"delivered": await self._publish_to(name, payload, form)}
+        name, text = self._channel_name(form), form.get("payload", "null")
+        if name in self._hub.channels or "options" in form:
+            return {"delivered": await self._publish_to(name, parse_payload(text), form)}
+        async with self._lifecycle.using(name):  # which 0.3.3 did before it read the payload
+            return {"delivered": await self._publish_to(name, parse_payload(text), form)}
 
     async def _publish_multi(self, form: Form) -> dict[str, Any]:
         names = [name for name in form.get("channel_names", "").split(",") if name]
@@ -191,10 +193,11 @@ class Calls:
 
     async def _unsubscribe(self, form: Form) -> dict[str, Any]:
         name = self._channel_name(form)
-        user = named_user(self._hub, form, "name")
+        needed(form, "name")
         channel = self._hub.channels.get(name)
         if channel is None:
             raise BadCall(f"Channel {name} doesn't exist")
+        user = named_user(self._hub, form, "name")
         if user.name in channel.subscribers:
             await self._hook("unsubscribe", channel, user, form)
             self._delivery.flush()

@@ -21,7 +21,8 @@ def needed(form: Form, name: str) -> str:
     """Return a field that must be there."""
     value = form.get(name)
     if not value:
-        raise BadCall("Missing 'val' argument" if name == "val" else f"Missing {name}")
+        quoted = name in ("key", "val")  # as 0.3.3 wrote them
+        raise BadCall(f"Missing '{name}' argument" if quoted else f"Missing {name}")
     return value
 
 

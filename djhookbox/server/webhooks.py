@@ -1,7 +1,7 @@
 """Calls to the site: form posts as Hookbox made them, with timeouts, limits and plain errors.
 
-A webhook that fails grants nothing. What went wrong in detail is logged; the browser only
-learns that the site does not answer (D15).
+A webhook that fails grants nothing. What went wrong in detail is logged; nothing of what the site
+sent goes to the browser (D15).
 """
 
 from __future__ import annotations
@@ -51,8 +51,12 @@ class Refusal(Exception):
 class WebhookFailed(Refusal):
     """The site did not give a usable answer."""
 
-    def __init__(self) -> None:
-        super().__init__(UNAVAILABLE, "unavailable")
+    def __init__(self, reason: str = UNAVAILABLE) -> None:
+        super().__init__(reason, "unavailable")
+
+
+class WrongShape(ValueError):
+    """The answer is JSON, but not as an answer must be; the text is that of 0.3.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,9 @@ class Webhooks:
         self._metrics.webhooks_total += 1
         try:
             return await self._post(hook, body, headers)
+        except WrongShape as error:
+            self._failed(hook, str(error), error)
+            raise WebhookFailed(str(error)) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             self._failed(hook, str(error) or type(error).__name__, error)
             raise WebhookFailed from None
@@ -234,8 +241,10 @@ def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:
         value = rtjp.loads(answer)
     except ValueError:
         raise ValueError(f"the answer is no JSON: {answer[:80]!r}") from None
-    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], dict):
-        raise ValueError("the answer is not a list of success and an object")
+    if not isinstance(value, list) or len(value) != 2:
+        raise WrongShape("Invalid response (expected json list of length 2)")
+    if not isinstance(value[1], dict):
+        raise WrongShape("Invalid response (expected json object in response index 1)")
     return bool(value[0]), value[1]
 
 

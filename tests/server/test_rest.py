@@ -103,8 +103,10 @@ async def test_a_query_will_do_and_the_first_value_counts(rig: Rig, http: Http) 
         ("publish", {"channel_name": "r", "options": "5"}, 400, "malformed",
          "options must be a JSON object"),
         ("get_channel_info", {"channel_name": "é"}, 200, "no_channel", "Channel é doesn't exist"),
-        ("unsubscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
+        ("subscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
          "User nobody doesn't exist"),
+        ("unsubscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
+         "Channel r doesn't exist"),
         ("set_config", {"cbport": "{"}, 400, "malformed",
          "Invalid json value for form key 'cbport'"),
         ("set_config", {"cbport": '"x"'}, 400, "malformed", None),
@@ -187,6 +189,14 @@ async def test_without_options_the_site_is_asked(rig: Rig) -> None:
     assert (event["event"], event["user"], event["source"], event["payload"]) == (
         "publish", "bob", "rest", [1],
     )  # fmt: skip
+
+
+async def test_the_channel_is_created_before_the_payload_is_read(rig: Rig, http: Http) -> None:
+    for _ in range(2):  # the second time it exists
+        status, _, value = await post(http, "publish", channel_name="room", payload="{bad")
+        assert (status, value["msg"]) == (400, "Invalid json for payload")
+        assert list(rig.channels) == ["room"]
+    assert rig.site.names() == ["create_channel"]
 
 
 async def test_an_existing_channel_keeps_its_options(rig: Rig) -> None:
@@ -364,7 +374,7 @@ async def test_state(rig: Rig) -> None:
     await rig.rest("state_delete_key", channel_name="room", key="k")
     assert rig.channels["room"].state == {}
     for call in ("state_set_key", "state_delete_key"):
-        with pytest.raises(BadCall, match="Missing key"):
+        with pytest.raises(BadCall, match="Missing 'key' argument"):
             await rig.rest(call, channel_name="room", val="1")
     with pytest.raises(BadCall, match="Missing 'val' argument"):
         await rig.rest("state_set_key", channel_name="room", key="k")

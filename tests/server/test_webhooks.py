@@ -172,8 +172,6 @@ async def test_refusals(
         lambda: web.Response(status=302, headers={"Location": "/login"}),
         lambda: web.Response(status=403), lambda: web.Response(status=404),
         lambda: web.Response(body=b"\xff\xfe\x00"),
-        lambda: web.Response(text="[true]"), lambda: web.Response(text="[true, []]"),
-        lambda: web.Response(text='{"true": {}}'), lambda: web.Response(text="[true, {}, 1]"),
         lambda: web.Response(text='[true, {"a": NaN}]'),
         lambda: web.Response(text='[true, {"initial_data": 1e999}]'),
         lambda: web.Response(text="[" * 100_000),
@@ -195,6 +193,27 @@ async def test_what_is_no_answer_grants_nothing_and_is_not_passed_on(
     assert (caught.value.reason, caught.value.code) == (UNAVAILABLE, "unavailable")
     assert "Webhook connect to" in caplog.text
     assert webhooks._metrics.webhooks_failed == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("{}", "Invalid response (expected json list of length 2)"),
+        ('"yes"', "Invalid response (expected json list of length 2)"),
+        ("[true]", "Invalid response (expected json list of length 2)"),
+        ("[true, {}, 1]", "Invalid response (expected json list of length 2)"),
+        ("[true, []]", "Invalid response (expected json object in response index 1)"),
+        ("[false, null]", "Invalid response (expected json object in response index 1)"),
+    ],
+)
+async def test_json_of_a_wrong_shape_is_called_what_it_is(
+    site: App, start: Start, answer: str, reason: str
+) -> None:
+    site.answer = lambda request: web.Response(text=answer)
+    webhooks = await start(site.url)
+    with pytest.raises(WebhookFailed) as caught:
+        await webhooks.call("connect", {})
+    assert (caught.value.reason, caught.value.code) == (reason, "unavailable")
 
 
 async def test_nobody_listens(start: Start) -> None:

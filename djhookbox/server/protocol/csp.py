@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from . import rtjp
 
@@ -49,6 +50,9 @@ _NUMBERS = {
     "i": ("interval", 60),
     "g": ("gzip", 1),
 }
+
+#: The id and data of a packet for a client; the null packet has no data.
+Waiting: TypeAlias = tuple[int, "bytes | None"]
 
 _BASE64 = re.compile(r"[A-Za-z0-9_\-+/]*={0,2}")
 
@@ -107,6 +111,8 @@ def integer(text: str) -> int | None:
 class Inbox:
     """What a client has sent: each packet counts once, and none after the null packet.
 
+    As in the original the null packet counts whatever its id is.
+
     Attributes:
         last_id: The highest id seen.
         ended: Whether the null packet was among them.
@@ -125,12 +131,12 @@ class Inbox:
         """Return the text of the packets that are new."""
         parts: list[str] = []
         for packet in batch:
-            if packet.id <= self.last_id or self.ended:
-                continue
-            self.last_id = packet.id
+            if self.ended:
+                break
             if packet.data is None:
                 self.ended = True
-            else:
+            elif packet.id > self.last_id:
+                self.last_id = packet.id
                 parts.append(self._decoder.decode(packet.data))
         return "".join(parts)
 
@@ -142,16 +148,18 @@ class Outbox:
         acknowledged: The id of the last packet that is known to have arrived.
         size: Bytes that wait.
         ended: Whether the null packet has been added; nothing comes after it.
+        end_sent: Whether an answer has carried the null packet.
 
     """
 
-    __slots__ = ("_packets", "acknowledged", "ended", "size")
+    __slots__ = ("_packets", "acknowledged", "end_sent", "ended", "size")
 
     def __init__(self) -> None:
         self._packets: deque[bytes | None] = deque()
         self.acknowledged = 0
         self.size = 0
         self.ended = False
+        self.end_sent = False
 
     def add(self, data: bytes) -> None:
         """Add whole RTJP frames, one packet for each."""
@@ -175,16 +183,11 @@ class Outbox:
             self.size -= len(self._packets.popleft() or b"")
             self.acknowledged += 1
 
-    def after(self, seen: int) -> list[tuple[int, bytes | None]]:
+    def after(self, seen: int) -> list[Waiting]:
         """Return the waiting packets with ids above one."""
         skipped = max(0, seen - self.acknowledged)
         packets = itertools.islice(self._packets, skipped, None)
         return list(enumerate(packets, self.acknowledged + skipped + 1))
-
-    @property
-    def finished(self) -> bool:
-        """Whether everything has arrived, the null packet included."""
-        return self.ended and not self._packets
 
 
 @dataclass(slots=True)
@@ -238,7 +241,7 @@ class Variables:
         """Return what an answer to comet begins with."""
         return " " * self.padding + self.preamble
 
-    def batch(self, packets: Sequence[tuple[int, bytes | None]]) -> str:
+    def batch(self, packets: Sequence[Waiting]) -> str:
         """Return packets as an answer to comet has them."""
         content = _harmless(
             [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -78,6 +78,7 @@ class Csp:
         """Answer from now on."""
         for method in ("GET", "POST", "OPTIONS"):
             router.add_route(method, "/csp/{call:.*}", self.handle)
+            router.add_route(method, "/csp", self.handle)
 
     def stop(self) -> None:
         """Answer what is held, and forget all sessions; their connections have been closed."""
@@ -91,7 +92,7 @@ class Csp:
             return refusal
         if request.method == "OPTIONS":
             return web.Response(status=204, headers={**_cors(request), **_PREFLIGHT})
-        name = request.match_info["call"]
+        name = request.match_info.get("call", "")
         if name != "handshake" and name not in self._calls:
             return web.Response(status=404, headers=_headers(request))
         query = _first_values(request)
@@ -222,7 +223,8 @@ class Csp:
             response.enable_compression(web.ContentCoding.gzip)
         # Sent here, so that not more than one answer of a session waits for its client.
         await response.prepare(request)
-        await _sent(response.write_eof(), comet)
+        if await _sent(response.write_eof(), comet):
+            self._delivered(session, packets)
         return response
 
     async def _stream(
@@ -255,6 +257,7 @@ class Csp:
                 data += compressor.flush(zlib.Z_FINISH if over else zlib.Z_SYNC_FLUSH)
             if data and not await _sent(response.write(data), comet):
                 return response
+            self._delivered(session, packets)
             sent, text = sent + len(text), ""
         await _sent(response.write_eof(), comet)
         return response
@@ -271,6 +274,13 @@ class Csp:
             self._ended[connection] = None
             if len(self._ended) > self._config.max_connections:
                 next(iter(self._ended)).forget()
+
+    def _delivered(self, session: CspConnection, packets: Sequence[csp.Waiting]) -> None:
+        """Note what an answer has carried; whoever got the last packet need not say so."""
+        if packets and packets[-1][1] is None:
+            session.outbox.end_sent = True
+            if session.finished:
+                session.forget()
 
     def _forget(self, session: CspConnection) -> None:
         self._sessions.pop(session.key, None)

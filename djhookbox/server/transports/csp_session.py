@@ -10,7 +10,7 @@ from typing import Any
 
 from ..connection import Connection, Packet
 from ..protocol import rtjp
-from ..protocol.csp import Inbox, Outbox, Received, Variables
+from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
 from ..protocol.disconnects import NO_PONG, NORMAL, TOO_SLOW, Disconnect
 
 #: Two sends at once may overtake each other: how often, and in what pauses, the later one looks
@@ -63,9 +63,7 @@ class Comet:
         if self._transport is not None:
             self._transport.abort()
 
-    async def packets(
-        self, outbox: Outbox, seen: int, until: float
-    ) -> list[tuple[int, bytes | None]]:
+    async def packets(self, outbox: Outbox, seen: int, until: float) -> list[Waiting]:
         """Wait for packets above an id; return none if there are none until then."""
         loop = asyncio.get_running_loop()
         while not self._superseded:
@@ -194,7 +192,7 @@ class CspConnection(Connection):
     @property
     def finished(self) -> bool:
         """Whether null packets have gone both ways, so that nobody needs the session."""
-        return self.inbox.ended and self.outbox.finished
+        return self.inbox.ended and self.outbox.end_sent
 
     def _end(self, disconnect: Disconnect) -> None:
         if self.acks:

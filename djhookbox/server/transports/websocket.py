@@ -126,7 +126,7 @@ def upgrade_problem(request: web.Request) -> web.Response | None:
     if request.headers.get("Upgrade", "").lower().strip() != "websocket":
         return web.Response(status=400, text="This address is for WebSocket connections.\n")
     if request.headers.get("Sec-WebSocket-Version", "") not in ("13", "8"):
-        versions = {"Sec-WebSocket-Version": "13, 8"}  # RFC 6455, section 4.4
+        versions = {"Sec-WebSocket-Version": "8, 13"}  # RFC 6455, section 4.4
         return web.Response(status=426, headers=versions, text="Unsupported version.\n")
     return None
 
