@@ -3,6 +3,7 @@
 #   make demo    the chat site with its Hookbox process (Ctrl-C ends both)
 #   make test    all tests, on each supported Python that this machine has (through tox)
 #   make bench   the benchmark's five figures
+#   make genuine install Hookbox 0.3.3, with which `make test` then tests as well (Python 2.7)
 #   make lint    ruff: rules and formatting
 #   make check   lint, types, missing migrations, documents, packages
 #   make clean   remove everything that the other targets made
@@ -30,7 +31,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-.PHONY: demo test bench lint format check types migrations documents package clean
+.PHONY: demo test bench genuine lint format check types migrations documents package clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -48,6 +49,9 @@ test: $(VENV)/.tox
 
 bench: $(VENV)/.bench
 	@exec $(BIN)/python -m bench.run $(ARGS)
+
+genuine: | $(VENV)/.created
+	@$(BIN)/python -m tests.interop.genuine
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -76,7 +80,7 @@ package: $(VENV)/.dev
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f tests/*.sqlite3*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +11,10 @@ import pytest
 import requests
 from websockets.exceptions import InvalidStatus
 
-from .projects import PATIENCE, ROOT, Project, answers, free_port, page
+from .nginx import proxy, require_nginx
+from .projects import PATIENCE, ROOT, Project, free_port, page
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-#: Debian keeps it where only root's PATH looks.
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 URLS = """
 from django.contrib import admin
@@ -37,27 +32,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("hookbox/", include("djhookbox.urls")),
 ]
-"""
-
-#: What is around the README's snippet on every site; one process, so that it needs no rights.
-CONF = """
-master_process off;
-pid nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass {site};
-            proxy_set_header Host $http_host;
-        }}
-{snippet}
-    }}
-}}
 """
 
 
@@ -82,11 +56,7 @@ def snippet() -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedSite]:
     """A site with its Hookbox process behind nginx."""
-    if NGINX is None:
-        reason = "nginx is not installed (apt install nginx)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_nginx()
     project = Project(tmp_path_factory.mktemp("site"))
     port = free_port()
     origin = f"http://127.0.0.1:{port}"
@@ -98,24 +68,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedSite]:
     lines = snippet()
     assert lines.count("127.0.0.1:8001") == 1
     lines = lines.replace("127.0.0.1:8001", f"127.0.0.1:{project.hookbox_port}")
-    project.write("nginx.conf", CONF.format(port=port, site=project.origin, snippet=lines))
-    nginx = None
     try:
         project.manage("migrate", "-v0")
         project.create_users("alice")
         project.run()
-        with (project.folder / "nginx.log").open("wb") as log:
-            nginx = subprocess.Popen(
-                [NGINX, "-p", str(project.folder), "-c", "nginx.conf", "-g", "daemon off;"],
-                stdout=log,
-                stderr=log,
-            )
-        project.wait_until(lambda: answers(f"{origin}/admin/login/"), "nginx")
-        yield ProxiedSite(project, origin)
+        with proxy(project.folder, port=port, site=project.origin, snippet=lines):
+            yield ProxiedSite(project, origin)
     finally:
-        if nginx is not None:
-            nginx.terminate()
-            nginx.wait(PATIENCE)
         project.stop()
 
 

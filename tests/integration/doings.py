@@ -210,6 +210,16 @@ def channel_info(request: HttpRequest, channel: str) -> dict[str, Any]:
 
 
 @doing
+def state_set(request: HttpRequest, channel: str, key: str, value: Any) -> None:
+    djhookbox.state_set(channel, key, value)
+
+
+@doing
+def state_delete(request: HttpRequest, channel: str, key: str) -> None:
+    djhookbox.state_delete(channel, key)
+
+
+@doing
 def disconnect(request: HttpRequest, name: str) -> int:
     return djhookbox.disconnect(name, reason="enough")
 
