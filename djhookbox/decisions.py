@@ -109,8 +109,10 @@ def decide(
     )
     if steps is None:
         return decision
-    outcome = _("Allowed.") if decision.allowed else decision.reason
-    return replace(decision, steps=(*steps, Step(decision.decided_by, outcome)))
+    if not steps or steps[-1].who != decision.decided_by:  # who decides may have been noted
+        outcome = _("Allowed.") if decision.allowed else decision.reason
+        steps.append(Step(decision.decided_by, outcome))
+    return replace(decision, steps=tuple(steps))
 
 
 def decide_for_code(channel: str, user: User) -> Decision:
@@ -181,7 +183,7 @@ def _decide(
     try:
         with transaction.atomic():
             if asked:
-                decision = _ask(operation, user, channel, payload, ruling)
+                decision = _ask(operation, user, channel, payload, ruling, steps)
             if told is not None and decision.allowed and operation in REFUSABLE:
                 stage = "signal"
                 told.send(sender=user, **_arguments(operation, channel, payload))
@@ -198,12 +200,20 @@ def _decide(
 
 
 def _ask(
-    operation: Operation, user: User, channel: str, payload: object, ruling: policies.Ruling
+    operation: Operation,
+    user: User,
+    channel: str,
+    payload: object,
+    ruling: policies.Ruling,
+    steps: list[Step] | None,
 ) -> Decision:
-    answer = handlers.ask(operation, user, channel, payload)
+    answer = handlers.ask(operation, user, channel, payload, steps=steps)
     if answer is None and operation in (Operation.SUBSCRIBE, Operation.PUBLISH):
         # 2011's handlers only know how to create: who vouches for a channel, vouches for its use.
-        vouching = handlers.ask(Operation.CREATE, user, channel)
+        if steps is not None:
+            said = _("None has an opinion: who vouches for creating the channel decides.")
+            steps.append(Step("handlers", said))
+        vouching = handlers.ask(Operation.CREATE, user, channel, steps=steps)
         answer = replace(vouching, options=_NOTHING) if vouching else None
     if answer is None:
         return _nobody(operation) if operation in NEEDS_VOUCHING else Decision(True)

@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from . import options as reply_options
-from .policies import Operation
+from .policies import Operation, Step
 
 logger = logging.getLogger("djhookbox")
 
@@ -146,9 +146,21 @@ def anyone_for(operation: Operation) -> bool:
 
 
 def ask(
-    operation: Operation, user: object, channel: str = "", payload: object = None
+    operation: Operation,
+    user: object,
+    channel: str = "",
+    payload: object = None,
+    *,
+    steps: list[Step] | None = None,
 ) -> Answer | None:
     """Return what the handlers say, or None if none of them has an opinion.
+
+    Args:
+        operation: What is to be done.
+        user: Who asks.
+        channel: The channel's name; of a message, the recipient's.
+        payload: What is published or sent.
+        steps: Receives what each handler said, if given.
 
     Raises:
         HandlerError: A handler returned something that cannot be understood.
@@ -157,16 +169,32 @@ def ask(
     """
     for handler in _handlers:
         method = getattr(handler, operation, None)
-        if not callable(method):
-            continue
         by = f"handler:{_dotted(type(handler))}"
+        if not callable(method):
+            _note(steps, by, _("It is not asked: it has no “%(method)s”."), method=operation.value)
+            continue
         answer = _answer(operation, by, method(*_arguments(operation, user, channel, payload)))
+        _note_answer(steps, by, answer)
         if answer is not None:
             if answer.allowed:
                 # Functions are also observers: they hear of what is not refused.
                 _ask_callbacks(operation, user, channel, payload)
             return answer
-    return _ask_callbacks(operation, user, channel, payload)
+    return _ask_callbacks(operation, user, channel, payload, steps)
+
+
+def _note(steps: list[Step] | None, by: str, said: str, **values: str) -> None:
+    if steps is not None:
+        steps.append(Step(by, said % values))
+
+
+def _note_answer(steps: list[Step] | None, by: str, answer: Answer | None) -> None:
+    if answer is None:
+        _note(steps, by, _("It has no opinion."))
+    elif answer.allowed:
+        _note(steps, by, _("It allows this."))
+    else:
+        _note(steps, by, _("It refuses this: %(reason)s"), reason=answer.reason)
 
 
 def _arguments(
@@ -180,7 +208,11 @@ def _arguments(
 
 
 def _ask_callbacks(
-    operation: Operation, user: object, channel: str, payload: object
+    operation: Operation,
+    user: object,
+    channel: str,
+    payload: object,
+    steps: list[Step] | None = None,
 ) -> Answer | None:
     first: Answer | None = None
     for operations, function in _callbacks:
@@ -193,6 +225,8 @@ def _ask_callbacks(
         if operation in (Operation.CONNECT, Operation.DISCONNECT):
             continue
         answer = _answer(operation, f"handler:{_dotted(function)}", result)
+        if first is None:  # what comes after an answer is told, not asked
+            _note_answer(steps, f"handler:{_dotted(function)}", answer)
         if answer is None:
             continue
         if first is None:

@@ -63,18 +63,20 @@ class Pattern:
         text: As it was written.
         regex: An equivalent regular expression without groups, to be matched on whole names. It
             may match a few names more: those that are not the one spelling of their values.
+        parts: What it consists of, in order: literal texts, and the converters between them.
 
     """
 
     text: str
     regex: str
+    parts: tuple[Any, ...] = field(repr=False, compare=False)
     _matcher: re.Pattern[str] = field(repr=False)
     _converters: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
-    def parameters(self) -> frozenset[str]:
-        """The names between angle brackets."""
-        return frozenset(self._converters)
+    def parameters(self) -> tuple[str, ...]:
+        """The names between angle brackets, in order."""
+        return tuple(self._converters)
 
     def match(self, name: str) -> dict[str, object] | None:
         """Return the values that the name gives to the parameters, or None if it does not match.
@@ -115,11 +117,13 @@ def compile_pattern(text: str) -> Pattern:
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise PatternError(_("A pattern cannot contain control characters."))
     named, plain, end = [], [], 0
+    parts: list[Any] = []
     converters: dict[str, Any] = {}
     for found in _PARAMETER.finditer(text):
         literal = _literal(text[end : found.start()])
         name, converter = _parameter(found, converters)
         converters[name] = converter
+        parts += [text[end : found.start()], converter]
         named += [literal, f"(?P<{name}>{converter.regex})"]
         plain += [literal, f"(?:{converter.regex})"]
         end = found.end()
@@ -132,7 +136,7 @@ def compile_pattern(text: str) -> Pattern:
         # Only a project's own converter can do this.
         message = _("The pattern's converters make no regular expression: %(error)s.")
         raise PatternError(message % {"error": error}) from error
-    return Pattern(text, regex, matcher, converters)
+    return Pattern(text, regex, (*parts, text[end:]), matcher, converters)
 
 
 def reach(text: str) -> str:

@@ -401,7 +401,42 @@ def test_steps(make_policy: MakePolicy, alice: Any) -> None:
     assert [step.who for step in decision.steps] == ["policy:one", "policy:two", "nobody"]
     assert decision.steps[-1].said == decision.reason
     allowed = decide("subscribe", alice, "/a/", explain=True)
-    assert [step.who for step in allowed.steps] == ["policy:one", "policy:one"]
+    assert [step.who for step in allowed.steps] == ["policy:one"]
+
+
+def test_steps_of_handlers(alice: Any) -> None:
+    class Silent:
+        def create(self, user: Any, channel: str) -> None:
+            return None
+
+    class Strict:
+        def create(self, user: Any, channel: str) -> dict[str, object]:
+            if channel == "/raises/":
+                raise PermissionDenied("Not on Sundays.")
+            return {}
+
+        def publish(self, user: Any, channel: str, payload: object) -> str | None:
+            return "Too loud." if payload == "LOUD" else None
+
+    for handler in (Silent(), Strict()):
+        djhookbox.register_channel_handler(handler)
+
+    def said(operation: str, channel: str, payload: object = None) -> list[tuple[str, str]]:
+        decision = decide(operation, alice, channel, payload=payload, explain=True)
+        return [(step.who.rpartition(".")[2], step.said) for step in decision.steps]
+
+    silent = ("Silent", "It has no opinion.")
+    assert said("create", "/x/") == [silent, ("Strict", "It allows this.")]
+    assert said("publish", "/x/", "LOUD") == [
+        ("Silent", "It is not asked: it has no “publish”."),
+        ("Strict", "It refuses this: Too loud."),
+    ]
+    assert said("publish", "/x/")[-3:] == [
+        ("handlers", "None has an opinion: who vouches for creating the channel decides."),
+        silent,
+        ("Strict", "It allows this."),
+    ]
+    assert said("create", "/raises/") == [silent, ("create", "Not on Sundays.")]
 
 
 # ---- options of live channels

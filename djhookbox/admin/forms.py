@@ -13,7 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..exceptions import HookboxError
+from ..identity import ANONYMOUS_PREFIX
+from ..models import NAME_LENGTH
+from ..policies import Operation
 from ..publishing import validate_channel
+from ..trying import OPERATIONS, UnknownUser, user_named
 
 
 class JSONWidget(AdminTextareaWidget):
@@ -25,6 +29,9 @@ class JSONWidget(AdminTextareaWidget):
             "class": "vLargeTextField hookbox-json",
             "dir": "ltr",
             "spellcheck": "false",
+            # What admin_json.js says below it.
+            "data-json-valid": gettext_lazy("This is JSON, %s bytes."),
+            "data-json-invalid": gettext_lazy("This is not JSON."),
         }
         super().__init__(attrs={**ours, **(attrs or {})})
 
@@ -99,25 +106,88 @@ class PayloadForm(forms.Form):
     )
 
 
+class ChannelField(forms.CharField):
+    """The name of one channel, completed from those that are live where a script may run."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        ours = {"class": "vLargeTextField hookbox-channel", "dir": "ltr", "autocomplete": "off"}
+        options = {
+            "label": gettext_lazy("Channel"),
+            "max_length": NAME_LENGTH,
+            "strip": False,
+            "widget": AdminTextInputWidget(attrs={**ours, "spellcheck": "false"}),
+            "help_text": gettext_lazy("The channel's name, such as /news/today/; no pattern."),
+        }
+        super().__init__(**{**options, **kwargs})
+
+    def clean(self, value: Any) -> str:
+        """Refuse what is no channel's name.
+
+        Raises:
+            ValidationError: With the reason.
+
+        """
+        channel: str = super().clean(value)
+        if channel:
+            try:
+                validate_channel(channel)
+            except HookboxError as error:
+                raise ValidationError(str(error), code=error.code) from error
+        return channel
+
+
 class PublishForm(PayloadForm):
     """What is to be published, and where."""
 
-    channel = forms.CharField(
-        label=gettext_lazy("Channel"),
-        max_length=255,
-        strip=False,
-        widget=AdminTextInputWidget(
-            attrs={"class": "vLargeTextField hookbox-channel", "dir": "ltr"}
-        ),
-        help_text=gettext_lazy("The channel's name, such as /news/today/; no pattern."),
-    )
+    channel = ChannelField()
     field_order = ["channel", "payload"]
 
-    def clean_channel(self) -> str:
-        """Refuse what is no channel's name."""
-        channel: str = self.cleaned_data["channel"]
-        try:
-            validate_channel(channel)
-        except HookboxError as error:
-            raise ValidationError(str(error), code=error.code) from error
-        return channel
+
+class TryForm(forms.Form):
+    """Who wants to do what on which channel."""
+
+    user = forms.CharField(
+        label=gettext_lazy("User"),
+        required=False,
+        max_length=NAME_LENGTH,
+        strip=False,
+        widget=AdminTextInputWidget(
+            attrs={"class": "vTextField hookbox-user", "autocomplete": "off"}
+        ),
+        help_text=gettext_lazy("The user's name. Empty: an anonymous visitor."),
+    )
+    channel = ChannelField()
+    operation = forms.ChoiceField(
+        label=gettext_lazy("Wants to"),
+        choices=[(operation.value, operation.label) for operation in OPERATIONS],
+        initial=OPERATIONS[0].value,
+        required=False,
+    )
+    payload = PlainJSONField(
+        label=gettext_lazy("Payload"),
+        required=False,
+        initial=InvalidJSONInput(""),
+        widget=JSONWidget(attrs={"rows": 2}),
+        help_text=gettext_lazy("What is published, if handlers look at it."),
+    )
+
+    def clean_user(self) -> str:
+        """Forget spaces around a name, except those of anonymous visitors."""
+        name: str = self.cleaned_data["user"]
+        return name if name.startswith(ANONYMOUS_PREFIX) else name.strip()
+
+    def clean_operation(self) -> Operation:
+        """Take the first operation where none was chosen."""
+        return Operation(self.cleaned_data["operation"] or OPERATIONS[0])
+
+    def clean(self) -> dict[str, Any]:
+        """Look the user up."""
+        values = super().clean() or self.cleaned_data
+        if "user" in values:
+            try:
+                values["account"] = user_named(values["user"])
+            except UnknownUser as error:
+                self.add_error("user", str(error))
+        if values.get("payload") == "":
+            values["payload"] = None
+        return values

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import django
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
+from django.forms import Media, Script
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -90,6 +91,12 @@ class PageMixin(ModelAdmin):
         """Whether the user has one of Django's permissions on this model."""
         name = get_permission_codename(action, self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{name}")
+
+
+def module_script(*names: str) -> Media:
+    """Return what loads scripts of ours; as modules they wait until the page is there."""
+    scripts: list[Any] = [Script(f"djhookbox/{name}.js", type="module") for name in names]
+    return Media(js=scripts)
 
 
 def badge(word: object, tone: str) -> SafeString:

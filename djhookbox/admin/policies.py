@@ -22,7 +22,8 @@ from ..models import Audience, ChannelPolicy
 from ..policies import compile_pattern
 from ..process import State
 from .forms import PayloadForm, PlainJSONField
-from .pages import PageMixin, badge
+from .pages import badge
+from .policies_try import TryMixin
 from .publications import publish
 
 
@@ -45,7 +46,7 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
         return queryset.filter(history_size=0) if self.value() == "no" else queryset
 
 
-class ChannelPolicyAdmin(PageMixin):
+class ChannelPolicyAdmin(TryMixin):
     """The rules, in the order in which they are tried."""
 
     list_display = (

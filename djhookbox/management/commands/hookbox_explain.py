@@ -1,0 +1,119 @@
+"""Say whether a user may do something on a channel, and who decides it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
+
+from ...decisions import Decision
+from ...exceptions import HookboxError
+from ...policies import Operation
+from ...publishing import validate_channel
+from ...trying import OPERATIONS, Trial, UnknownUser, attempt, user_named
+
+#: Exit status where the answer is no, and where there is none.
+REFUSED, MISTAKEN = 1, 2
+
+
+class Command(BaseCommand):
+    """The admin's “Try a channel” for the shell."""
+
+    help = (
+        "Says whether a user may do something on a channel, who decides it, and why the policies "
+        "and handlers before did not. Handlers really run, but what they write to the database is "
+        "undone; receivers of signals are not asked. The exit status is 0 if it is allowed, 1 if "
+        "it is refused, 2 if it could not be found out."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take who, where and what."""
+        parser.formatter_class = argparse.HelpFormatter
+        parser.add_argument(
+            "user", help="the user's name; an empty one ('') is an anonymous visitor"
+        )
+        parser.add_argument("channel", help="the channel's name, such as /news/today/")
+        parser.add_argument(
+            "--operation",
+            choices=[operation.value for operation in OPERATIONS],
+            default=Operation.SUBSCRIBE.value,
+            help="what the user wants to do (default: subscribe)",
+        )
+        parser.add_argument(
+            "--payload", help="what is published, as JSON: handlers may look at it", default="null"
+        )
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="answer in JSON, for programs"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Find out and tell.
+
+        Raises:
+            CommandError: It cannot be found out.
+
+        """
+        try:
+            user = user_named(options["user"])
+            validate_channel(options["channel"])
+            payload = json.loads(options["payload"])
+        except (UnknownUser, HookboxError) as error:
+            raise CommandError(str(error), returncode=MISTAKEN) from error
+        except ValueError as error:
+            raise CommandError(f"--payload is not JSON: {error}", returncode=MISTAKEN) from error
+        trial = attempt(user, options["channel"], Operation(options["operation"]), payload)
+        if options["as_json"]:
+            self.stdout.write(json.dumps(_report(trial), ensure_ascii=False, indent=2))
+        else:
+            self._tell(trial)
+        if not trial.allowed:
+            sys.exit(REFUSED)
+
+    def _tell(self, trial: Trial) -> None:
+        style = self.style.SUCCESS if trial.allowed else self.style.ERROR
+        self.stdout.write(style(trial.outcome))
+        self._steps(str(trial.operation.label), trial.decision)
+        if trial.creation is not None:
+            self._steps(str(Operation.CREATE.label), trial.creation)
+        if trial.options is not None:
+            self.stdout.write("")
+            self.stdout.write(_("Options of the channel if it comes into being:"))
+            for name, value in trial.options.items():
+                self.stdout.write(f"  {name}: {json.dumps(value, ensure_ascii=False, default=str)}")
+        if trial.disabled:
+            names = ", ".join(trial.disabled)
+            self.stdout.write("")
+            self.stdout.write(_("Switched off, would match: %(names)s") % {"names": names})
+
+    def _steps(self, title: str, decision: Decision) -> None:
+        self.stdout.write("")
+        self.stdout.write(f"{title}:")
+        for step in decision.steps:
+            self.stdout.write(f"  {step.who or '-'}: {step.said}")
+
+
+def _report(trial: Trial) -> dict[str, object]:
+    return {
+        "user": trial.user,
+        "channel": trial.channel,
+        "operation": trial.operation.value,
+        "allowed": trial.allowed,
+        "outcome": trial.outcome,
+        "decision": _decision(trial.decision),
+        "creation": None if trial.creation is None else _decision(trial.creation),
+        "options": trial.options,
+        "disabled": list(trial.disabled),
+    }
+
+
+def _decision(decision: Decision) -> dict[str, object]:
+    return {
+        "allowed": decision.allowed,
+        "decided_by": decision.decided_by,
+        "reason": decision.reason,
+        "steps": [{"who": step.who, "said": step.said} for step in decision.steps],
+    }

@@ -1,0 +1,131 @@
+"""Try a channel: the page that says who decides, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+import djhookbox
+from djhookbox.models import ChannelPolicy
+
+from .stand_in import APP, Hookbox, person, signed_in
+
+TRY = f"{APP}channelpolicy/try/"
+
+
+def asked(client: Client, **query: str) -> Any:
+    return client.get(f"{TRY}?{urlencode(query)}")
+
+
+def test_the_address_is_what_the_logs_link_to() -> None:
+    assert reverse("admin:djhookbox_channelpolicy_try") == TRY
+
+
+def test_who_may_try(
+    root: Client, viewer: Client, staff: Client, stranger: Client, rows: Any, hookbox: Hookbox
+) -> None:
+    page = root.get(f"{APP}channelpolicy/").content.decode()
+    assert f'href="{TRY}"' in page
+    for client in (root, viewer):
+        assert client.get(TRY).status_code == 200
+        assert asked(client, channel="/front/").status_code == 200
+        assert client.post(TRY).status_code == 405
+    assert staff.get(TRY).status_code == 403
+    assert stranger.get(TRY).status_code == 302
+    assert not hookbox.calls, "nothing of it is the process's business"
+
+
+def test_a_refusal_is_explained(viewer: Client, rows: Any, django_assert_num_queries: Any) -> None:
+    person("alice", staff=False)
+    ChannelPolicy.objects.create(name="Fro<nt> off", pattern="/front/", enabled=False)
+    ChannelPolicy.objects.filter(name="Front").update(subscribe_audience="staff")
+    with django_assert_num_queries(11):
+        page = asked(viewer, user="alice", channel="/front/", operation="subscribe")
+    html = page.content.decode()
+    assert "Refused: Only staff may do this here." in html
+    news = rows["channelpolicy"]
+    assert f'<a href="{APP}channelpolicy/{news.pk}/change/"><bdi>Policy News</bdi></a>' in html
+    assert "Its pattern does not match." in html
+    assert "Fro&lt;nt&gt; off" in html
+    assert "receivers of signals" in html
+    assert "Handlers really run" in html
+    assert 'value="alice"' in html
+    assert 'value="/front/"' in html
+
+
+def test_a_yes_shows_the_options(viewer: Client, rows: Any) -> None:
+    person("alice", staff=False)
+    html = asked(viewer, user=" alice ", channel="/front/").content.decode()
+    assert "hookbox-good" in html
+    assert "<code>history_size</code>" in html
+    ChannelPolicy.objects.update(create_audience="nobody")
+    html = asked(viewer, user="alice", channel="/front/").content.decode()
+    assert "Allowed while the channel exists." in html
+    assert "<code>history_size</code>" not in html
+
+
+def test_handlers_are_named(viewer: Client, db: None) -> None:
+    class Rooms:
+        def create(self, user: Any, channel: str) -> None:
+            return None
+
+    djhookbox.register_channel_handler(Rooms())
+    html = asked(viewer, channel="/x/", operation="create").content.decode()
+    assert "Rooms" in html
+    assert "It has no opinion." in html
+    assert "No policy and no handler opens this channel." in html
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"user": "nobody", "channel": "/x/"}, "There is no user “nobody”."),
+        ({"user": "", "channel": ""}, "This field is required."),
+        ({"user": "", "channel": "x" * 256}, "at most 255"),
+        ({"user": "", "channel": "/a\nb/"}, "control characters"),
+        ({"user": "a\0b", "channel": "/x/"}, "Null characters are not allowed."),
+        ({"user": "", "channel": "/x/", "operation": "fly"}, "Select a valid choice"),
+        ({"user": "", "channel": "/x/", "payload": "{"}, "This is not JSON"),
+        ({"user": "x" * 300, "channel": "/x/"}, "at most 255"),
+    ],
+)
+def test_mistakes_are_said_plainly(viewer: Client, query: dict[str, str], words: str) -> None:
+    page = asked(viewer, **query)
+    assert page.status_code == 200
+    assert words in page.content.decode()
+    assert page.context["trial"] is None
+
+
+@pytest.mark.parametrize("name", ["<b>&\"'", "💬" * 255, "/ünïcode/", "%2F", " ", "../x"])
+def test_odd_names(viewer: Client, db: None, name: str) -> None:
+    page = asked(viewer, channel=name)
+    assert page.status_code == 200
+    assert page.context["trial"].channel == name
+    assert "<b>&" not in page.content.decode()
+
+
+def test_anonymous_visitors_of_the_logs(viewer: Client, rows: Any) -> None:
+    html = asked(viewer, user=" _q1W2e3", channel="/front/").content.decode()
+    assert "an anonymous visitor" in html
+    assert "Only signed-in users may do this here." in html
+
+
+def test_names_are_completed_for_those_who_may_see_users(
+    root: Client, viewer: Client, stranger: Client
+) -> None:
+    users = f"{TRY}users/"
+    for name in ("bea", "Ben", "bob", "carl"):
+        person(name, staff=False)
+    assert root.get(users, {"q": "b"}).json() == {"names": ["Ben", "bea", "bob"]}
+    assert root.get(users, {"q": "b\0%"}).json() == {"names": []}
+    assert users in root.get(TRY).content.decode()
+    assert viewer.get(users, {"q": "b"}).status_code == 403
+    assert users not in viewer.get(TRY).content.decode()
+    assert stranger.get(users).status_code == 302
+    only_users = signed_in(User.objects.create_user("clerk", is_staff=True))
+    assert only_users.get(users).status_code == 403

@@ -1,0 +1,197 @@
+"""Whether a rule leaves a later one anything to decide, compared with matching names by force."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from django.urls import converters, register_converter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from djhookbox.examples import examples
+from djhookbox.policies import Rule, compile_pattern
+from djhookbox.shadows import covered, overlap, shadows
+
+
+def rule(text: str) -> Rule:
+    return Rule(text, text, compile_pattern(text), "everyone", "everyone", "everyone")
+
+
+def malformed(text: str) -> Rule:
+    return Rule(text, text, None, "nobody", "nobody", "nobody")
+
+
+def shadowing(later: str, *earlier: str) -> set[str]:
+    return {found.name for found in shadows(rule(later), [rule(text) for text in earlier])}
+
+
+UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("/front/", "/front/"),
+        ("<path:x>", "anything"),
+        ("/<path:x>", "/rooms/<int:room>/"),
+        ("/rooms/<path:x>", "/rooms/<int:room>/<slug:part>/"),
+        ("/<str:x>/", "/<slug:x>/"),
+        ("/<str:x>/", "/<uuid:x>/"),
+        ("/<slug:x>/", "/<int:x>/"),
+        ("/<slug:x>/", "/<uuid:x>/"),
+        ("/<slug:x>/", "/2026-11/"),
+        ("/<int:a>/", "/<int:b>/"),
+        ("/<int:a>/", "/0/"),
+        ("/<username>/", "/<str:who>/"),
+        ("/<path:a>/<path:b>", "/<path:a>/<path:b>/<path:c>"),
+        ("/<int:a><path:b>", "/<int:c><path:d>"),
+        ("/<slug:a>.<slug:b>/", "/x.<uuid:b>/"),
+        ("/<uuid:a>/", f"/{UUID}/"),
+        ("<path:a>b<path:c>", "<path:a>bb<path:c>"),
+    ],
+)
+def test_what_leaves_nothing(earlier: str, later: str) -> None:
+    assert shadowing(later, earlier) == {earlier}
+    assert shadowing(later, "/elsewhere/", earlier, "/<int:other>/x/") == {earlier}
+    assert overlap(rule(earlier), rule(later))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("/front/", "/front"),
+        ("/<int:a>/", "/<slug:a>/"),
+        ("/<int:a>/", "/007/"),
+        ("/<slug:a>/", "/<str:a>/"),
+        ("/<str:a>/", "/<path:a>/"),
+        ("/<uuid:a>/", "/<slug:a>/"),
+        ("/<uuid:a>/", f"/{UUID.upper()}/"),
+        ("/rooms/<path:x>", "/rooms/"),
+        ("/<str:a>/", "/a/b/"),
+        ("/<slug:a>/", "/a.b/"),
+        # The path takes all but the last digit, so the number that is looked at may be misspelt.
+        ("/<int:a><path:b>", "/<path:x>"),
+        ("<path:a>/<int:n>/<path:b>", "a/2/01/b"),
+    ],
+)
+def test_what_leaves_something(earlier: str, later: str) -> None:
+    assert shadowing(later, earlier) == set()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("/a/<x>/", "/<x>/b/", True),
+        ("/a/<x>/", "/b/<x>/", False),
+        ("/<int:x>/", "/<slug:x>/", True),
+        ("/<int:x>/", "/0<int:x>/", False),
+        ("/<uuid:x>/", "/<int:x>/", False),
+        ("<path:x>x", "<path:x>y", False),
+        ("<path:a>x<uuid:u>", "<path:b>y<uuid:c>", False),
+    ],
+)
+def test_what_two_rules_share(one: str, other: str, expected: bool) -> None:
+    assert overlap(rule(one), rule(other)) is overlap(rule(other), rule(one)) is expected
+
+
+def test_several_may_do_it_together() -> None:
+    together = ("<str:a>", "/", "/<path:a>", "<path:a>/", "<path:a>/<path:b>")
+    assert shadowing("<path:x>", "/x/", *together) == set(together)
+    for missing in together:
+        rest = [text for text in together if text != missing]
+        assert shadowing("<path:x>", "/x/", *rest) == set()
+
+
+def test_malformed_rules_cover_what_begins_like_them() -> None:
+    broken = malformed("/rooms/<hex:x>/")
+    assert shadows(rule("/rooms/<int:x>/"), [broken]) == (broken,)
+    assert shadows(rule("/<path:x>/"), [broken]) == ()
+    wide = rule("/<path:x>")
+    assert shadows(broken, [wide]) == (wide,)
+    assert shadows(broken, [rule("/rooms/<str:x>/")]) == ()
+
+
+class Even(converters.IntConverter):
+    regex = "[02468]+"
+
+
+@pytest.fixture
+def own_converter() -> Iterator[None]:
+    register_converter(Even, "even")
+    yield
+    del converters.REGISTERED_CONVERTERS["even"]
+    converters.get_converters.cache_clear()
+
+
+@pytest.mark.usefixtures("own_converter")
+def test_of_a_projects_converter_nothing_is_assumed() -> None:
+    assert shadowing("/<int:x>/", "/<even:x>/") == set()
+    assert shadowing("/<even:x>/", "/<int:x>/") == set()
+    assert shadowing("/<even:x>/", "/<even:y>/") == {"/<even:y>/"}
+    assert shadowing("/a/<even:x>/", "/<path:y>") == {"/<path:y>"}
+    assert examples(compile_pattern("/<even:x>/<slug:y>")) != []
+
+
+def test_long_answers_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("djhookbox.shadows.LIMIT", 5)
+    assert shadowing("/rooms/<int:room>/", "/<path:x>") == set()
+
+
+# ---- by force --------------------------------------------------------------------------------
+
+ALPHABET = "01a-/."
+NAMES = ["".join(name) for n in range(1, 6) for name in itertools.product(ALPHABET, repeat=n)]
+
+parts = st.lists(
+    st.sampled_from(["0", "1", "a", "-", "/", ".", "<str>", "<int>", "<slug>", "<path>"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+def pattern(chosen: list[str]) -> Rule:
+    text = "".join(
+        f"<{part[1:-1]}:p{index}>" if part.startswith("<") else part
+        for index, part in enumerate(chosen)
+    )
+    return rule(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts, st.lists(parts, min_size=1, max_size=3))
+def test_as_matching_every_short_name_shows(later: list[str], earlier: list[list[str]]) -> None:
+    subject, others = pattern(later), [pattern(chosen) for chosen in earlier]
+    left = [
+        name for name in NAMES if subject.covers(name) and not any(o.covers(name) for o in others)
+    ]
+    shadowed = shadows(subject, others)
+    assert not (left and shadowed), (left[:3], shadowed)
+    if shadowed:
+        assert covered(subject, others)
+    if any(subject.covers(name) and others[0].covers(name) for name in NAMES):
+        assert overlap(subject, others[0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(parts)
+def test_examples_are_examples(chosen: list[str]) -> None:
+    subject = pattern(chosen)
+    assert subject.pattern
+    names = examples(subject.pattern)
+    assert names
+    assert all(subject.pattern.match(name) is not None for name in names)
+    # A rule leaves nothing to one that reads the same, and nothing but that is left by a shorter.
+    assert shadows(subject, [subject]) == (subject,)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(parts, min_size=2, max_size=2))
+def test_nothing_that_is_left_is_missed_where_there_are_no_numbers(two: list[list[str]]) -> None:
+    """The answer is exact, not only cautious: short patterns show it in short names."""
+    kept = [[part for part in chosen if part != "<int>"] or ["a"] for chosen in two]
+    later, earlier = pattern(kept[0]), pattern(kept[1])
+    names = [name for name in NAMES if later.covers(name)]
+    if names and all(earlier.covers(name) for name in names) and len(kept[0]) + len(kept[1]) <= 4:
+        assert shadows(later, [earlier])
