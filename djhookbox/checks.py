@@ -287,3 +287,17 @@ def check_executable() -> Iterator[CheckMessage]:
             hint="Delete HOOKBOX_ADMIN_PASSWORD.",
             id="djhookbox.W016",
         )
+
+
+# ---- logs ----------------------------------------------------------------------------------------
+
+
+@_check
+def check_redaction() -> Iterator[CheckMessage]:
+    """W017: there is nothing to mask."""
+    if settings.redact and not settings.store_payloads:
+        yield Warning(
+            "HOOKBOX_REDACT has no effect: HOOKBOX_STORE_PAYLOADS is off, so no payload is kept.",
+            hint="Delete HOOKBOX_REDACT, or HOOKBOX_STORE_PAYLOADS.",
+            id="djhookbox.W017",
+        )

@@ -262,6 +262,44 @@ class HookboxSettings(SettingsReader):
         """Seconds between pings; a peer silent for two of them is dropped."""
         return self._seconds("HOOKBOX_PING_INTERVAL", 25.0)
 
+    # ---- logs ------------------------------------------------------------
+
+    @property
+    def log_connections(self) -> bool:
+        """Whether the connection log is written."""
+        return self._bool("HOOKBOX_LOG_CONNECTIONS", True)
+
+    @property
+    def log_subscriptions(self) -> bool:
+        """Whether the subscription log is written."""
+        return self._bool("HOOKBOX_LOG_SUBSCRIPTIONS", True)
+
+    @property
+    def log_days(self) -> int:
+        """Days for which all logs are kept; 0 keeps them for ever."""
+        if getattr(django_settings, "HOOKBOX_LOG_DAYS", 0) is None:
+            return 0
+        value = self._int("HOOKBOX_LOG_DAYS", 30, least=0)
+        if value > 36_500:  # dates before the year 1 are none
+            raise HookboxMisconfigured("HOOKBOX_LOG_DAYS must be at most 36500; 0 keeps all.")
+        return value
+
+    @property
+    def store_payloads(self) -> bool:
+        """Whether the publish history keeps what was published."""
+        return self._bool("HOOKBOX_STORE_PAYLOADS", True)
+
+    @property
+    def redact(self) -> frozenset[str]:
+        """Fields of payloads, in lower case, whose values the publish history does not keep."""
+        names = self._names("HOOKBOX_REDACT", (), "names of fields")
+        return frozenset(name.casefold() for name in names)
+
+    @property
+    def export_limit(self) -> int:
+        """Rows of a log that one export holds at most."""
+        return self._int("HOOKBOX_EXPORT_LIMIT", 100_000)
+
     # ---- process ---------------------------------------------------------
 
     @property

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from django.db.models import Case, IntegerField, Value, When
 
-from .logs import fit, moment, storable, write_all
+from . import payloads
+from .conf import settings
+from .logs import fit, moment, write_all
 from .models import ConnectionLog, Publication, SubscriptionLog
 from .parsing import ip_address
 
@@ -48,8 +50,10 @@ def record(events: Iterable[object]) -> None:
             # One odd event must not cost the other 499, nor be sent again for ever.
             kind = event.get("event") if isinstance(event, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
-    write_all(ConnectionLog, connections)
-    write_all(SubscriptionLog, subscriptions)
+    if settings.log_connections:
+        write_all(ConnectionLog, connections)
+    if settings.log_subscriptions:
+        write_all(SubscriptionLog, subscriptions)
     write_all(Publication, publications)
     if delivered:
         _count(delivered)
@@ -103,10 +107,10 @@ def _publication(event: Mapping[str, object]) -> Publication:
         channel=_channel(event),
         user_name=_text(event, "user"),
         connection_id=_text(event, "conn_id", 64),
-        payload=storable(event.get("payload")),
         source=source,
         status=Publication.Status.SENT,
         delivered=_number(event, "delivered") if event.get("delivered") is not None else None,
+        **payloads.kept(event.get("payload")),
     )
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
-import re
 from collections.abc import Sequence
 from typing import TypeVar
 
 from django.conf import settings as django_settings
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, OperationalError, models, transaction
 from django.utils import timezone
 
+from . import payloads
+from .conf import settings
 from .decisions import Decision
 from .models import ConnectionLog, Publication, SubscriptionLog
 from .parsing import Call, has_control_characters
@@ -22,33 +21,12 @@ logger = logging.getLogger("djhookbox.webhook")
 
 Row = TypeVar("Row", bound=models.Model)
 
-#: What PostgreSQL cannot keep in JSON: NUL, and halves of surrogate pairs.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_MAYBE_UNSTORABLE = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
-
 
 def fit(text: str, limit: int = 255) -> str:
     """Return a text as a column can hold it."""
     if has_control_characters(text):
         text = "".join("�" if has_control_characters(char) else char for char in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def storable(payload: object) -> object:
-    """Return a JSON value without the characters that some databases refuse in it."""
-    if not _MAYBE_UNSTORABLE.search(json.dumps(payload, cls=DjangoJSONEncoder)):
-        return payload
-    return _cleaned(payload)
-
-
-def _cleaned(value: object) -> object:
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("�", value)
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {_UNSTORABLE.sub("�", str(key)): _cleaned(item) for key, item in value.items()}
-    return value
 
 
 def moment(at: object) -> datetime.datetime:
@@ -99,6 +77,8 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
 
 def write_connection(call: Call, name: str, decision: Decision) -> None:
     """Log that somebody connected, or was refused."""
+    if not settings.log_connections:
+        return
     known = call.client.get("transport", "")
     transport = known if known in ConnectionLog.Transport.values else ""
     event = ConnectionLog.Event
@@ -119,6 +99,8 @@ def write_connection(call: Call, name: str, decision: Decision) -> None:
 
 def write_disconnection(call: Call) -> None:
     """Log that the last connection of a user has gone; only the genuine server is logged so."""
+    if not settings.log_connections:
+        return
     write(
         ConnectionLog(
             event=ConnectionLog.Event.DISCONNECT,
@@ -132,6 +114,8 @@ def write_subscription(
     call: Call, name: str, decision: Decision, allowed: str, refused: str
 ) -> None:
     """Log what became of a channel or a subscription."""
+    if not settings.log_subscriptions:
+        return
     write(
         SubscriptionLog(
             event=allowed if decision.allowed else refused,
@@ -150,7 +134,6 @@ def write_publication(call: Call, name: str, decision: Decision) -> int | None:
     row = write(
         Publication(
             channel=call.channel,
-            payload=storable(decision.options.get("override_payload", call.payload)),
             source=Publication.Source.CLIENT,
             status=status,
             error="" if decision.allowed else decision.reason,
@@ -158,6 +141,7 @@ def write_publication(call: Call, name: str, decision: Decision) -> int | None:
             connection_id=call.connection,
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
+            **payloads.kept(decision.options.get("override_payload", call.payload)),
         )
     )
     return None if row is None else int(row.pk)

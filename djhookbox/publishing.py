@@ -22,7 +22,7 @@ from django.db import DatabaseError, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from . import client, decisions
+from . import client, decisions, payloads
 from .conf import settings
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused
 from .models import Publication
@@ -158,7 +158,6 @@ def _record(
     row = Publication(
         created=timezone.now(),
         channel=message.channel,
-        payload=json.loads(message.text),
         user_name=message.sender[:255],
         source=message.source,
         status=status,
@@ -166,6 +165,7 @@ def _record(
         delivered=delivered,
         decided_by="" if decision is None else decision.decided_by[:255],
         reason="" if decision is None else decision.reason[:255],
+        **payloads.kept(json.loads(message.text)),
     )
     using = router.db_for_write(Publication)
     after_transaction(using, partial(_save, row, using))

@@ -78,3 +78,12 @@ class SettingsReader:
                 f"{name} must be an absolute URL ({' or '.join(schemes)}), not {value!r}."
             )
         return value.rstrip("/")
+
+    def _names(self, name: str, default: Sequence[str], words: str) -> tuple[str, ...]:
+        value: Any = getattr(django_settings, name, default)
+        # A text is a sequence of texts to Python, and never what was meant.
+        if not isinstance(value, list | tuple | set | frozenset) or not all(
+            isinstance(item, str) and item for item in value
+        ):
+            raise HookboxMisconfigured(f"{name} must be a list of {words}, not {value!r}.")
+        return tuple(value)

@@ -102,6 +102,15 @@ def test_a_good_site_has_nothing_to_hear():
         ("HOOKBOX_PROCESS_CONTROL", 1),
         ("HOOKBOX_GRACE_PERIOD", 0),
         ("HOOKBOX_RUN_DIR", "relative/path"),
+        ("HOOKBOX_LOG_CONNECTIONS", "no"),
+        ("HOOKBOX_LOG_SUBSCRIPTIONS", 0),
+        ("HOOKBOX_LOG_DAYS", -1),
+        ("HOOKBOX_LOG_DAYS", 36_501),
+        ("HOOKBOX_LOG_DAYS", "30"),
+        ("HOOKBOX_STORE_PAYLOADS", None),
+        ("HOOKBOX_REDACT", "password"),
+        ("HOOKBOX_REDACT", ["password", ""]),
+        ("HOOKBOX_EXPORT_LIMIT", 0),
     ],
 )
 def test_a_value_that_cannot_work_is_an_error(settings, name, value):
@@ -338,6 +347,18 @@ def test_a_password_for_nothing(settings):
     assert run() == []
 
 
+# ---- logs
+
+
+def test_nothing_to_mask(settings):
+    settings.HOOKBOX_REDACT = ["password"]
+    assert run() == []
+    settings.HOOKBOX_STORE_PAYLOADS = False
+    message = only()
+    assert message.id == "djhookbox.W017"
+    assert "HOOKBOX_REDACT" in message.hint
+
+
 # ---- all together
 
 
@@ -376,4 +397,4 @@ def test_a_new_project_has_no_warnings(tmp_path):
 def test_each_mistake_has_an_id_of_its_own():
     source = Path(module.__file__).read_text()
     used = [*re.findall(r'id="djhookbox\.([EW]\d{3})"', source), "W007", "W008"]
-    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 17))]
+    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 18))]

@@ -40,6 +40,19 @@ def test_each_setting_has_a_name():
     assert [name for name in NAMES if f'"{name}"' not in source] == []
 
 
+def test_logs_are_kept_for_a_while_or_for_ever(settings):
+    assert conf.log_days == 30
+    for never in (0, None):
+        settings.HOOKBOX_LOG_DAYS = never
+        assert conf.log_days == 0
+
+
+def test_fields_to_mask_are_known_in_any_case(settings):
+    assert conf.redact == frozenset()
+    settings.HOOKBOX_REDACT = ["Password", "PIN"]
+    assert conf.redact == {"password", "pin"}
+
+
 # ---- secrets
 
 

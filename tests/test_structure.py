@@ -24,6 +24,7 @@ NEVER = {
     "djhookbox.checks": (*HTTP_CLIENTS, "djhookbox.client", "djhookbox.server"),
     "djhookbox.exceptions": ("djhookbox",),
     "djhookbox.models": ("djhookbox.views", "djhookbox.admin", "djhookbox.client"),
+    "djhookbox.log_models": ("djhookbox.views", "djhookbox.admin", "djhookbox.client"),
     "djhookbox.querysets": ("django.http", "djhookbox.client", *HTTP_CLIENTS),
     "djhookbox.policies": ("django.http", "django.db", "djhookbox.models"),
     "djhookbox.decisions": ("django.http", "djhookbox.server"),
