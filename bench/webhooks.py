@@ -12,7 +12,7 @@ import json
 
 from aiohttp import web
 
-HEADERS = {"X-Hookbox-Accepts": "events, recheck, message"}
+HEADERS = {"X-Hookbox-Accepts": "events, recheck, message, prune"}
 
 
 async def answer(request: web.Request) -> web.Response:

@@ -17,6 +17,7 @@ _VIEWS = (
     views.message,
     views.events,
     views.recheck,
+    views.prune,
 )
 
 # With and without the slash: 2011 had none, and the server may be told to send one.

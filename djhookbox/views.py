@@ -9,14 +9,14 @@ from functools import wraps
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from . import logs
+from . import logs, pruning
 from .conf import settings
 from .decisions import Decision, User, decide, refused
 from .events import record
@@ -34,7 +34,7 @@ View = Callable[[HttpRequest, Call], HttpResponse]
 
 #: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
 #: that its own channel is closed here to all but the operators, so that it may report there.
-ACCEPTS = "events, recheck, message, report"
+ACCEPTS = "events, recheck, message, report, prune"
 
 #: Begins the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"
@@ -221,3 +221,17 @@ def events(request: HttpRequest, call: Call) -> HttpResponse:
 def recheck(request: HttpRequest, call: Call) -> HttpResponse:
     """Say which subscriptions an edit has ended, and which options it has changed."""
     return _answer(Decision(True), {"channels": recheck_channels(call.channels)})
+
+
+@webhook("prune")
+def prune(request: HttpRequest, call: Call) -> HttpResponse:
+    """Delete old log entries, for no longer than the server waits; say if there are more."""
+    days = settings.log_days
+    if not days:
+        return _answer(Decision(True), {"more": False})
+    try:
+        done = pruning.prune(days, seconds=settings.webhook_timeout / 3)
+    except DatabaseError:
+        logger.exception("The logs could not be pruned now.")
+        return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
+    return _answer(Decision(True), {"more": not done.complete})

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import djhookbox
-from djhookbox import identity, logs, parsing, signals
+from djhookbox import identity, logs, parsing, pruning, signals
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
 from .conftest import Webhooks
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 MakePolicy = Callable[..., ChannelPolicy]
 ACTIONS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
-    "publish", "message", "events", "recheck",
+    "publish", "message", "events", "recheck", "prune",
 )  # fmt: skip
 
 #: A well-formed call of each.
@@ -43,6 +43,7 @@ FORMS: dict[str, dict[str, str]] = {
     "message": {"sender": "alice", "recipient": "bob", "payload": "1"},
     "events": {"events": "[]"},
     "recheck": {"channels": "{}"},
+    "prune": {},
 }
 
 
@@ -93,7 +94,8 @@ class TestEveryWebhook:
         server.client = Client(enforce_csrf_checks=True)
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
-        assert response.headers["X-Hookbox-Accepts"] == "events, recheck, message, report"
+        accepts = response.headers["X-Hookbox-Accepts"]
+        assert accepts == "events, recheck, message, report, prune"
         assert response.headers["Content-Type"] == "application/json"
 
     def test_takes_its_own_action_only(self, action: str, webhooks: type[Webhooks]) -> None:
@@ -586,16 +588,58 @@ def test_texts_fit_their_columns(text: str) -> None:
         assert fitted == text
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(st.characters()),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
-    )
-)
-def test_stored_payloads_have_nothing_that_databases_refuse(payload: object) -> None:
-    stored = json.dumps(logs.storable(payload), ensure_ascii=False)
-    stored.encode()  # no halves of surrogate pairs
-    assert "\\u0000" not in stored.replace("\\\\", "")
+# ---- what is kept
+
+
+def test_logs_can_be_switched_off(
+    webhooks: type[Webhooks], make_policy: MakePolicy, settings: Any
+) -> None:
+    make_policy("/a/")
+    settings.HOOKBOX_LOG_CONNECTIONS = settings.HOOKBOX_LOG_SUBSCRIPTIONS = False
+    server = webhooks()
+    server("connect")
+    server("create_channel", channel_name="/a/")
+    server("subscribe", channel_name="/a/")
+    webhooks(ours=False)("disconnect", name="alice")
+    server("events", events=json.dumps(EVENTS))
+    assert not ConnectionLog.objects.exists()
+    assert not SubscriptionLog.objects.exists()
+    assert Publication.objects.count() == 1
+
+
+def test_payloads_are_masked_before_they_are_written(
+    webhooks: type[Webhooks], make_policy: MakePolicy, settings: Any
+) -> None:
+    make_policy("/a/")
+    settings.HOOKBOX_REDACT = ["pin"]
+    event = {**EVENTS[3], "payload": {"pin": 1234}}
+    server = webhooks()
+    assert server("publish", channel_name="/a/", payload='{"pin": 1234}')[0]
+    server("events", events=json.dumps([event]))
+    rows = list(Publication.objects.all())
+    assert [(row.payload, row.preview, row.kept) for row in rows] == [
+        ({"pin": "***"}, '{"pin": "***"}', "masked")
+    ] * 2
+    settings.HOOKBOX_STORE_PAYLOADS = False
+    assert server("publish", channel_name="/a/", payload='"x"')[0]
+    row = Publication.objects.latest("pk")
+    assert (row.payload, row.preview, row.kept, row.size) == (None, "", "nothing", 3)
+
+
+def test_the_server_has_logs_pruned(webhooks: type[Webhooks], settings: Any) -> None:
+    old = timezone.now() - datetime.timedelta(days=31)
+    ConnectionLog.objects.bulk_create(ConnectionLog(created=old) for _ in range(3))
+    settings.HOOKBOX_LOG_DAYS = 0
+    assert webhooks()("prune") == (True, {"more": False})
+    assert ConnectionLog.objects.count() == 3
+    settings.HOOKBOX_LOG_DAYS = 30
+    with mock.patch("djhookbox.pruning.prune", return_value=pruning.Pruned({}, False)) as prune:
+        assert webhooks()("prune") == (True, {"more": True})
+    assert prune.call_args.kwargs["seconds"] < 5, "the server does not wait for longer"
+    assert webhooks()("prune") == (True, {"more": False})
+    assert not ConnectionLog.objects.exists()
+    with mock.patch("djhookbox.pruning.prune", side_effect=OperationalError("locked")):
+        assert webhooks().post("prune").status_code == 503
 
 
 # ---- recheck

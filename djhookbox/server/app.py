@@ -22,6 +22,7 @@ from .door import Door
 from .engine.memory import MemoryEngine
 from .events import Events
 from .frames import Frames
+from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .operations import Operations
@@ -140,7 +141,8 @@ class Server:
         await self._webhooks.start()
         await self._runner.setup()
         await web.SockSite(self._runner, listener, backlog=1024).start()
-        for work in (self._events.run(), self._every_second(), self._ping_all()):
+        housekeeping = Housekeeping(self._webhooks).run()
+        for work in (self._events.run(), self._every_second(), self._ping_all(), housekeeping):
             self._periodic.append(self._tasks.start(work))  # which logs a failure
         host, port = listener.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"

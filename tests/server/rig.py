@@ -44,7 +44,7 @@ class Site:
 
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
         self.config = config
-        self.accepted = frozenset({"events", "recheck", "message"})
+        self.accepted = frozenset({"events", "recheck", "message", "prune"})
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.answers: dict[str, Answer] = {}
         self.held: dict[str, asyncio.Event] = {}

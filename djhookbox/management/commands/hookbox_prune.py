@@ -1,0 +1,63 @@
+"""Delete old entries of the logs, by hand or from cron; the Hookbox process does it daily."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from djhookbox import pruning
+from djhookbox.conf import settings
+from djhookbox.exceptions import HookboxMisconfigured
+
+
+class Command(BaseCommand):
+    """Delete what the logs have kept for longer than they should."""
+
+    help = (
+        "Deletes entries of the connection log, the subscription log and the publish history "
+        "that are older than HOOKBOX_LOG_DAYS days."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--days", type=int, help="Delete what is older than so many days (HOOKBOX_LOG_DAYS)."
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only say how much would be deleted."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Delete, and say what.
+
+        Raises:
+            CommandError: For days that are none.
+
+        """
+        try:
+            days = settings.log_days if options["days"] is None else options["days"]
+        except HookboxMisconfigured as error:
+            raise CommandError(str(error)) from error
+        if options["days"] is not None and not 1 <= days <= 36_500:
+            raise CommandError(_("--days must be between 1 and 36500."))
+        if not days:
+            self.stdout.write(_("All entries are kept: HOOKBOX_LOG_DAYS is 0."))
+            return
+        if options["dry_run"]:
+            counts = pruning.due(days)
+            self.stdout.write(_("This would be deleted:"))
+        else:
+            counts = pruning.prune(days).counts
+            self.stdout.write(_("This was deleted:"))
+        for name, model in pruning.LOGS.items():
+            self.stdout.write(f"  {model._meta.verbose_name_plural}: {counts[name]}")
+        text = ngettext(
+            "What is older than %(days)d day is deleted.",
+            "What is older than %(days)d days is deleted.",
+            days,
+        )
+        self.stdout.write(text % {"days": days})
