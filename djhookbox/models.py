@@ -15,6 +15,7 @@ from .policies import Audience as Audience
 from .querysets import ChannelPolicyQuerySet
 
 __all__ = [
+    "NAME_LENGTH",
     "Audience",
     "ChannelPolicy",
     "ConnectionLog",
