@@ -340,9 +340,25 @@ def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict
     )
 
 
-def list_channels(prefix: str = "", limit: int = 100) -> dict[str, Any]:
-    """Return the live channels whose names begin so, and how many there are."""
-    return rest_call("list_channels", prefix=prefix, limit=str(limit))
+def list_channels(
+    prefix: str = "", limit: int = 100, patterns: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return the live channels whose names begin so, and how many there are.
+
+    Those with the most subscribers come first.
+
+    Args:
+        prefix: How names begin.
+        limit: How many are listed; there are never more than 100.
+        patterns: Regular expressions; a name must match one of them.
+
+    """
+    return rest_call(
+        "list_channels",
+        prefix=prefix,
+        limit=str(limit),
+        patterns=None if patterns is None else to_json(list(patterns)),
+    )
 
 
 def list_connections(user: str = "", limit: int = 100) -> dict[str, Any]:

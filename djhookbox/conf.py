@@ -222,6 +222,11 @@ class HookboxSettings(SettingsReader):
                 ) from None
         return tuple(value)
 
+    @property
+    def confirm_recipients(self) -> int:
+        """Connections that a message from the admin may reach without a question."""
+        return self._int("HOOKBOX_CONFIRM_RECIPIENTS", 100, least=0)
+
     # ---- limits ----------------------------------------------------------
 
     @property

@@ -22,6 +22,7 @@ __all__ = [
     "Log",
     "Pruning",
     "Publication",
+    "Publishing",
     "Server",
     "SubscriptionLog",
 ]
@@ -261,6 +262,19 @@ class Server(models.Model):
         ]
         verbose_name = _("server")
         verbose_name_plural = _("server")
+
+    def __str__(self) -> str:
+        return "Hookbox"
+
+
+class Publishing(models.Model):
+    """Publishing by hand, as far as the admin needs a model for an entry in its menu."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()  # `publish_message` of the publish history counts
+        verbose_name = _("message to publish")
+        verbose_name_plural = _("publish a message")
 
     def __str__(self) -> str:
         return "Hookbox"

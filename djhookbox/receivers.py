@@ -7,7 +7,10 @@ rows costs few calls, and a process that does not run costs one refused connecti
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -47,6 +50,45 @@ _WATCHED = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of telling the server about an edit.
+
+    Attributes:
+        channels: How many live channels it concerns.
+        connections: How many connections are asked about, None if the server does not say.
+        error: Why it could not be told, None if it was.
+
+    """
+
+    channels: int = 0
+    connections: int | None = None
+    error: HookboxError | None = None
+
+
+_listener: ContextVar[list[Told] | None] = ContextVar("_listener", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[list[Told]]:
+    """Collect what comes of telling the server, until the block ends.
+
+    It stays empty where a transaction around the block has yet to be committed.
+    """
+    told: list[Told] = []
+    token = _listener.set(told)
+    try:
+        yield told
+    finally:
+        _listener.reset(token)
+
+
+def _heard(told: Told) -> None:
+    listener = _listener.get()
+    if listener is not None:
+        listener.append(told)
+
+
 class Notice:
     """What the server is told once a transaction is committed."""
 
@@ -82,7 +124,8 @@ class Notice:
             for (kind, value), (code, reason) in self.departures.items():
                 client.disconnect(**{kind: value}, code=code, reason=reason)
             if self.patterns:
-                client.recheck(sorted(self.patterns))
+                answer = client.recheck(sorted(self.patterns))
+                _heard(Told(_count(answer, "channels") or 0, _count(answer, "connections")))
             if len(self.users) > _MANY_USERS:
                 client.recheck([".*"])
             elif self.users:
@@ -90,6 +133,12 @@ class Notice:
         except HookboxError as error:
             # Nobody is connected to a process that does not run, and the edit stands anyway.
             logger.warning("Hookbox could not be told of a change: %s", error)
+            _heard(Told(error=error))
+
+
+def _count(answer: Mapping[str, object], name: str) -> int | None:
+    value = answer.get(name)
+    return value if isinstance(value, int) else None
 
 
 def _depart(using: str | None, kind: str, value: str, code: int, reason: str) -> None:

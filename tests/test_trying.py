@@ -88,8 +88,7 @@ def explain(*arguments: str) -> tuple[int, str]:
     try:
         call_command("hookbox_explain", *arguments, stdout=out, no_color=True)
     except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code, out.getvalue()
+        return int(end.code or 0), out.getvalue()
     return 0, out.getvalue()
 
 

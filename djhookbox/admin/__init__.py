@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from ..models import ChannelPolicy, ConnectionLog, Publication, Server, SubscriptionLog
+from ..models import (
+    ChannelPolicy,
+    ConnectionLog,
+    Publication,
+    Publishing,
+    Server,
+    SubscriptionLog,
+)
 from .logs import ConnectionLogAdmin, SubscriptionLogAdmin
 from .policies import ChannelPolicyAdmin
 from .publications import PublicationAdmin
+from .publishing import PublishingAdmin
 from .server import ServerAdmin
 
 admin.site.register(Server, ServerAdmin)
@@ -19,11 +27,13 @@ admin.site.register(ChannelPolicy, ChannelPolicyAdmin)
 admin.site.register(ConnectionLog, ConnectionLogAdmin)
 admin.site.register(SubscriptionLog, SubscriptionLogAdmin)
 admin.site.register(Publication, PublicationAdmin)
+admin.site.register(Publishing, PublishingAdmin)
 
 __all__ = [
     "ChannelPolicyAdmin",
     "ConnectionLogAdmin",
     "PublicationAdmin",
+    "PublishingAdmin",
     "ServerAdmin",
     "SubscriptionLogAdmin",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
 from django.db import models
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -17,14 +17,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import process
-from ..exceptions import PatternError
 from ..models import Audience, ChannelPolicy
-from ..policies import compile_pattern
 from ..process import State
-from .forms import PayloadForm, PlainJSONField
+from .forms import PlainJSONField
 from .pages import badge
 from .policies_try import TryMixin
-from .publications import publish
 
 
 class KeepsHistoryFilter(admin.SimpleListFilter):
@@ -265,54 +262,14 @@ class ChannelPolicyAdmin(TryMixin):
             return HttpResponseRedirect(self.address("change", copies[0].pk))
         return None
 
-    @admin.action(permissions=["publish"], description=gettext_lazy("Publish to these channels…"))
+    @admin.action(permissions=["publish"], description=gettext_lazy("Publish to their channels…"))
     def publish_to_channels(
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
-    ) -> HttpResponse | None:
-        """Publish one message to the channels of policies that name exactly one channel."""
-        fitting = []
-        for policy in queryset:
-            if _names_one_channel(policy):
-                fitting.append(policy)
-                continue
-            self.message_user(
-                request,
-                _(
-                    "%(pattern)s stands for many channels: publish to one of them from the "
-                    "publish history."
-                )
-                % {"pattern": policy.pattern},
-                messages.WARNING,
-            )
-        if not fitting:
-            return None
-        channels = [policy.pattern for policy in fitting]
-        confirmed = "confirmed" in request.POST
-        form = PayloadForm(request.POST if confirmed else None)
-        if confirmed and form.is_valid():
-            payload = form.cleaned_data["payload"]
-            if publish(self, request, [(channel, payload) for channel in channels]) is not None:
-                text = _("The channels after that one have not been tried.")
-                self.message_user(request, text, messages.WARNING)
-            return None
-        count = len(channels)
-        return self.page(
-            request,
-            "publish.html",
-            ngettext("Publish to %(count)d channel", "Publish to %(count)d channels", count)
-            % {"count": count},
-            form=form,
-            adminform=AdminForm(form, [(None, {"fields": ["payload"]})], {}),  # type: ignore[arg-type]
-            media=self.media + form.media,
-            items=channels[:10],
-            more=max(0, count - 10),
-            hidden=[
-                ("action", "publish_to_channels"), ("confirmed", "1"),
-                *((ACTION_CHECKBOX_NAME, policy.pk) for policy in fitting),
-            ],
-            button=ngettext("Publish to %(count)d channel", "Publish to %(count)d channels", count)
-            % {"count": count},
-        )  # fmt: skip
+    ) -> HttpResponse:
+        """Lead to the page that publishes one message to the channels of policies."""
+        keys = queryset.order_by("order", "pk").values_list("pk", flat=True)
+        query = urlencode([("policy", key) for key in keys])
+        return HttpResponseRedirect(f"{self.address('changelist', model='publishing')}?{query}")
 
 
 def _audience(policy: ChannelPolicy, audience: str) -> str:
@@ -332,10 +289,3 @@ def _free_name(name: str) -> str:
         if not ChannelPolicy.objects.filter(name=copy).exists():
             return copy
         number += 1
-
-
-def _names_one_channel(policy: ChannelPolicy) -> bool:
-    try:
-        return not compile_pattern(policy.pattern).parameters
-    except PatternError:
-        return False

@@ -109,7 +109,7 @@ class PublicationAdmin(LogAdmin):
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         return [
-            path("publish/", view(self.publish_view), name=f"{prefix}_publish"),
+            path("publish/", view(self.new_view), name=f"{prefix}_publish"),
             path(
                 "<path:object_id>/publish-again/",
                 view(self.publish_view),
@@ -154,6 +154,18 @@ class PublicationAdmin(LogAdmin):
         return preformatted(pretty_json(entry.payload))
 
     # ---- publishing --------------------------------------------------------------------------
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the page that publishes, with what is known of the message.
+
+        Raises:
+            PermissionDenied: The user may not publish.
+
+        """
+        if not self.has_publish_permission(request):
+            raise PermissionDenied
+        page = self.address("changelist", model="publishing")
+        return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}" if request.GET else page)
 
     def publish_view(self, request: HttpRequest, object_id: str = "") -> HttpResponse:
         """Publish a message, a new one or one of the history, edited if need be.

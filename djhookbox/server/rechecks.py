@@ -49,11 +49,16 @@ class Rechecks:
 
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
-    ) -> tuple[int, int]:
-        """Start asking in the background; return how many channels and subscriptions."""
+    ) -> dict[str, int]:
+        """Start asking in the background; return how many of each it is about."""
         work = self._affected(patterns, users, 0.0)
         self._tasks.start(self._run(patterns, users, work, time.time()))
-        return len(work), sum(len(names) for _, names in work)
+        names = {name for _channel, names in work for name in names if name in self._hub.users}
+        return {
+            "channels": len(work),
+            "subscriptions": sum(len(names) for _channel, names in work),
+            "connections": sum(len(self._hub.users[name].connections) for name in names),
+        }
 
     def _affected(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None, since: float

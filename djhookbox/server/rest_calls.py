@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -31,6 +30,7 @@ from .rest_forms import (
     json_object,
     json_value,
     needed,
+    regexes,
     whole,
 )
 from .rest_reports import Reports, named_user
@@ -239,17 +239,10 @@ class Calls:
         ]
 
     async def _recheck(self, form: Form) -> dict[str, Any]:
-        patterns, users = json_list(form, "patterns"), json_list(form, "users")
+        patterns, users = regexes(form, "patterns"), json_list(form, "users")
         if patterns is None:
             raise BadCall("Missing patterns")
-        try:
-            compiled = [re.compile(pattern) for pattern in patterns]
-        except re.error as error:
-            raise BadCall(f"patterns: {error}") from None
-        channels, subscriptions = self._rechecks.begin(
-            compiled, None if users is None else set(users)
-        )
-        return {"channels": channels, "subscriptions": subscriptions}
+        return self._rechecks.begin(patterns, None if users is None else set(users))
 
     # ---- channels --------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,15 @@ def json_list(form: Form, name: str) -> list[str] | None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadCall(f"{name} must be a JSON list of strings")
     return value
+
+
+def regexes(form: Form, name: str) -> list[re.Pattern[str]] | None:
+    """Return a field that holds a JSON list of regular expressions, None if it is missing."""
+    texts = json_list(form, name)
+    try:
+        return None if texts is None else [re.compile(text) for text in texts]
+    except re.error as error:
+        raise BadCall(f"{name}: {error}") from None
 
 
 def whole(form: Form, name: str, default: int) -> int:

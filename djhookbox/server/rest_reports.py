@@ -11,7 +11,7 @@ from .core.hub import Hub
 from .core.model import User
 from .departures import Departures
 from .metrics import STEP, Metrics
-from .rest_forms import MAX_LISTED, BadCall, Form, list_limit, needed
+from .rest_forms import MAX_LISTED, BadCall, Form, list_limit, needed, regexes
 from .webhooks import Webhooks
 
 
@@ -158,7 +158,13 @@ class Reports:
 
     async def _list_channels(self, form: Form) -> dict[str, Any]:
         prefix, limit = form.get("prefix", ""), list_limit(form)
-        found = [c for c in self._hub.channels.values() if c.name.startswith(prefix)]
+        patterns = regexes(form, "patterns")
+        found = [
+            channel
+            for channel in self._hub.channels.values()
+            if channel.name.startswith(prefix)
+            and (patterns is None or any(p.fullmatch(channel.name) for p in patterns))
+        ]
         found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
         return {
             "total": len(found),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, Permission, User
@@ -22,6 +24,8 @@ class Hookbox:
         self.running = True
         self.delivered = 2
         self.connections = 5
+        #: Live channels, and how many connections each has.
+        self.live: dict[str, int] = {}
 
     def __call__(self, call: str, /, **form: Any) -> dict[str, Any]:
         self.calls.append((call, form))
@@ -29,8 +33,23 @@ class Hookbox:
             raise HookboxUnreachable("The Hookbox process cannot be reached.", code="unavailable")
         if call == "publish":
             return {"delivered": self.delivered}
+        if call == "list_channels":
+            return self._list(**form)
+        if call == "recheck":
+            return {"channels": 1, "subscriptions": 3, "connections": 4}
         return {"version": __version__, "pid": 4121, "uptime": 273_125.5, "engine": "memory",
                 "connections": self.connections, "users": 4, "channels": 3}  # fmt: skip
+
+    def _list(
+        self, prefix: str = "", limit: str = "100", patterns: str | None = None
+    ) -> dict[str, Any]:
+        found = [
+            {"name": name, "subscribers": count, "connections": count}
+            for name, count in sorted(self.live.items(), key=lambda item: -item[1])
+            if name.startswith(prefix)
+            and (patterns is None or any(re.fullmatch(p, name) for p in json.loads(patterns)))
+        ]
+        return {"total": len(found), "channels": found[: int(limit)]}
 
     @property
     def published(self) -> list[tuple[str, str]]:

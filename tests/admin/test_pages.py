@@ -19,11 +19,19 @@ from djhookbox.admin import (
     ChannelPolicyAdmin,
     ConnectionLogAdmin,
     PublicationAdmin,
+    PublishingAdmin,
     ServerAdmin,
     SubscriptionLogAdmin,
 )
 from djhookbox.admin.forms import PayloadForm
-from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, Server, SubscriptionLog
+from djhookbox.models import (
+    ChannelPolicy,
+    ConnectionLog,
+    Publication,
+    Publishing,
+    Server,
+    SubscriptionLog,
+)
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
@@ -36,6 +44,7 @@ other_site.register(ChannelPolicy, ChannelPolicyAdmin)
 other_site.register(ConnectionLog, ConnectionLogAdmin)
 other_site.register(SubscriptionLog, SubscriptionLogAdmin)
 other_site.register(Publication, PublicationAdmin)
+other_site.register(Publishing, PublishingAdmin)
 other_site.register(Server, ServerAdmin)
 urlpatterns = [
     path("backoffice/", other_site.urls),
@@ -60,7 +69,7 @@ def test_superuser_and_viewers_see_each_page(root: Client, viewer: Client, rows:
 
 def test_others_see_none(staff: Client, stranger: Client, rows: Any) -> None:
     pk = rows["publication"].pk
-    more = [f"{APP}publication/publish/", f"{APP}publication/{pk}/publish-again/"]
+    more = [f"{APP}publishing/", f"{APP}publication/{pk}/publish-again/"]
     more += [f"{APP}server/{name}/" for name in ("start", "stop", "restart")]
     for page in pages(rows) + more:
         assert staff.get(page).status_code == 403, page
@@ -83,7 +92,13 @@ def test_viewers_are_offered_nothing_to_do(viewer: Client, rows: Any, hookbox: H
         assert "publish-again" not in form, model
     hookbox.running = False
     assert "/start/" not in viewer.get(f"{APP}server/").content.decode()
-    for page in ("publication/publish/", "server/start/", "server/stop/", "server/restart/"):
+    for page in (
+        "publishing/",
+        "publication/publish/",
+        "server/start/",
+        "server/stop/",
+        "server/restart/",
+    ):
         assert viewer.post(f"{APP}{page}").status_code == 403, page
 
 
@@ -99,7 +114,7 @@ def test_viewers_cannot_act_by_forged_posts(viewer: Client, rows: Any, action: s
 
 
 def test_every_page_stays_within_a_strict_policy(root: Client, rows: Any) -> None:
-    more = [f"{APP}publication/publish/", f"{APP}server/stop/", f"{APP}channelpolicy/add/"]
+    more = [f"{APP}publishing/", f"{APP}server/stop/", f"{APP}channelpolicy/add/"]
     for page in pages(rows) + more:
         html = root.get(page).content.decode()
         assert not re.search(r"<style[\s>]", html), page
@@ -112,14 +127,14 @@ def test_every_page_stays_within_a_strict_policy(root: Client, rows: Any) -> Non
 @override_settings(ROOT_URLCONF="tests.admin.test_pages")
 def test_another_admin_site_works(root: Client, rows: Any, hookbox: Hookbox) -> None:
     pk = rows["publication"].pk
-    more = [f"{APP}publication/publish/", f"{APP}publication/{pk}/publish-again/"]
+    more = [f"{APP}publishing/", f"{APP}publication/{pk}/publish-again/"]
     for page in pages(rows) + more + [f"{APP}server/stop/"]:
         page = page.replace("/admin/", "/backoffice/")
         response = root.get(page, follow=True)
         assert response.status_code == 200, page
         assert 'href="/admin/' not in response.content.decode(), page
     response = root.post(
-        "/backoffice/djhookbox/publication/publish/", {"channel": "/front/", "payload": "1"}
+        "/backoffice/djhookbox/publishing/", {"channel": "/front/", "payload": "1"}
     )
     assert response["Location"] == "/backoffice/djhookbox/publication/"
 

@@ -1,4 +1,4 @@
-"""Publishing from the admin: anew, again, to several channels."""
+"""Publishing again from the admin."""
 
 from __future__ import annotations
 
@@ -7,80 +7,17 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from djhookbox.models import ChannelPolicy, Publication
+from djhookbox.models import Publication
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
-PUBLISH = f"{APP}publication/publish/"
+PUBLISH = f"{APP}publishing/"
 
 
 @pytest.fixture
 def publisher(db: None) -> Client:
     """May publish, and see the history, nothing else."""
     return signed_in(person("publisher", "publish_message", "view_publication"))
-
-
-def test_a_message_is_published_in_the_users_name(
-    publisher: Client, rows: Any, hookbox: Hookbox
-) -> None:
-    assert PUBLISH in publisher.get(f"{APP}publication/").content.decode()
-    assert 'value="/front/"' in publisher.get(f"{PUBLISH}?channel=/front/").content.decode()
-    data = {"channel": "/front/", "payload": '{"text": "Grüße"}'}
-    response = publisher.post(PUBLISH, data, follow=True)
-    assert messages_of(response) == ["Published to /front/; it reached 2 connections."]
-    assert hookbox.published == [("/front/", '{"text": "Gr\\u00fc\\u00dfe"}')]
-    row = Publication.objects.latest("pk")
-    assert (row.source, row.status, row.user_name) == ("admin", "sent", "publisher")
-    assert (row.payload, row.delivered) == ({"text": "Grüße"}, 2)
-    assert "Grüße" in response.content.decode(), "the list shows how the message begins"
-
-
-def test_nobody_there_is_no_failure(publisher: Client, rows: Any, hookbox: Hookbox) -> None:
-    hookbox.delivered = 0
-    response = publisher.post(PUBLISH, {"channel": "/front/", "payload": "null"}, follow=True)
-    assert messages_of(response) == ["Published to /front/, where nobody is subscribed just now."]
-
-
-@pytest.mark.parametrize(
-    ("channel", "payload", "words"),
-    [
-        ("/front/", "{text: 1}", "This is not JSON: "),
-        ("/front/", "hello", "A text needs double quotes: &quot;hello&quot;."),
-        ("/front/", "", "This field is required."),
-        ("", "1", "This field is required."),
-        ("/fr\nont/", "1", "control characters"),
-        ("x" * 256, "1", "at most 255"),
-        ("/elsewhere/", "1", "The message was not published."),
-    ],
-)
-def test_mistakes_leave_the_form_filled_in(
-    publisher: Client, rows: Any, hookbox: Hookbox, channel: str, payload: str, words: str
-) -> None:
-    response = publisher.post(PUBLISH, {"channel": channel, "payload": payload})
-    page = response.content.decode()
-    assert response.status_code == 200
-    assert words in page
-    assert payload in page
-    assert not hookbox.published
-
-
-def test_a_process_that_is_down_is_an_error_message_and_a_row(
-    publisher: Client, rows: Any, hookbox: Hookbox
-) -> None:
-    hookbox.running = False
-    response = publisher.post(PUBLISH, {"channel": "/front/", "payload": "1"})
-    assert response.status_code == 200
-    assert "The Hookbox process cannot be reached." in response.content.decode()
-    assert Publication.objects.latest("pk").status == "failed"
-
-
-def test_who_may_publish_but_not_see_the_history_stays_on_the_form(rows: Any) -> None:
-    speaker = signed_in(person("speaker", "publish_message"))
-    assert speaker.get(PUBLISH).status_code == 200
-    response = speaker.post(PUBLISH, {"channel": "/front/", "payload": "1"})
-    assert response["Location"] == f"{PUBLISH}?channel=%2Ffront%2F"
-    pk = rows["publication"].pk
-    assert speaker.get(f"{APP}publication/{pk}/publish-again/").status_code == 403
 
 
 def test_a_failed_publication_is_edited_and_sent_again(
@@ -105,6 +42,12 @@ def test_publishing_a_row_again_that_is_gone(publisher: Client, db: None) -> Non
     response = publisher.get(f"{APP}publication/99/publish-again/", follow=True)
     assert response.status_code == 200
     assert any("doesn’t exist" in text for text in messages_of(response))
+
+
+def test_who_may_not_see_a_message_may_not_publish_it_again(rows: Any) -> None:
+    speaker = signed_in(person("speaker", "publish_message"))
+    pk = rows["publication"].pk
+    assert speaker.get(f"{APP}publication/{pk}/publish-again/").status_code == 403
 
 
 def act(client: Client, model: str, action: str, rows: list[Any], **more: str) -> Any:
@@ -154,27 +97,6 @@ def test_a_refused_one_does_not_stop_the_rest(
     response = act(publisher, "publication", "publish_again", [refused, third], confirmed="1")
     assert hookbox.published == [("/front/", "3")]
     assert messages_of(response)[0].startswith("/no/: refused.")
-
-
-def test_one_message_to_the_channels_of_policies(root: Client, rows: Any, hookbox: Hookbox) -> None:
-    ChannelPolicy.objects.create(name="Back", pattern="/back/", order=30)
-    policies = list(ChannelPolicy.objects.all())
-    question = act(root, "channelpolicy", "publish_to_channels", policies)
-    assert "Publish to 2 channels" in question.content.decode()
-    assert any("stands for many channels" in text for text in messages_of(question))
-    mistake = act(
-        root, "channelpolicy", "publish_to_channels", policies, confirmed="1", payload="{"
-    )
-    assert "This is not JSON" in mistake.content.decode()
-    assert not hookbox.published
-    act(root, "channelpolicy", "publish_to_channels", policies, confirmed="1", payload='"x"')
-    assert hookbox.published == [("/front/", '"x"'), ("/back/", '"x"')]
-
-
-def test_policies_that_stand_for_many_channels_lead_nowhere(root: Client, rows: Any) -> None:
-    response = act(root, "channelpolicy", "publish_to_channels", [rows["channelpolicy"]])
-    assert response.redirect_chain
-    assert any("stands for many channels" in text for text in messages_of(response))
 
 
 def test_forms_need_the_csrf_token(rows: Any) -> None:

@@ -61,7 +61,7 @@ async def test_who_lost_the_right_is_unsubscribed_and_told_why(rig: Rig) -> None
     one, two = await people(rig, 2)
     rig.site.answers["recheck"] = refuse("u0")
     answer = await rig.rest("recheck", patterns='["roo."]')
-    assert answer == {"channels": 1, "subscriptions": 2}
+    assert answer == {"channels": 1, "subscriptions": 2, "connections": 2}
     assert (await asked(rig, 1))[0] == {"room": ["u0", "u1"]}
     ((name, args),) = one.took()
     assert (name, args["reason"]) == ("UNSUBSCRIBE", "u0 may not")
@@ -74,9 +74,14 @@ async def test_only_whom_the_edit_could_concern_is_asked_for(rig: Rig) -> None:
     clients = await people(rig, 3)
     await rig.subscribe(clients[0], "other")
     await rig.rest("subscribe", channel_name="room", name="u1")  # now it is the code's
-    await rig.rest("recheck", patterns='["room", "roo"]', users='["u1", "u2"]')
+    assert await rig.rest("recheck", patterns='["room", "roo"]', users='["u1", "u2"]') == {
+        "channels": 1, "subscriptions": 1, "connections": 1,
+    }  # fmt: skip
     assert (await asked(rig, 1))[0] == {"room": ["u2"]}
-    assert await rig.rest("recheck", patterns='["x"]') == {"channels": 0, "subscriptions": 0}
+    assert set((await rig.rest("recheck", patterns='["x"]')).values()) == {0}
+    # A connection counts once, in however many channels it is.
+    both = await rig.rest("recheck", patterns='["room", "other"]', users='["u0"]')
+    assert both == {"channels": 2, "subscriptions": 2, "connections": 1}
 
 
 async def test_a_hundred_at_a_time(rig: Rig) -> None:

@@ -120,6 +120,7 @@ async def test_a_query_will_do_and_the_first_value_counts(rig: Rig, http: Http) 
         ("message", {"sender_name": "a", "recipient_name": "b"}, 409, "refused",
          "User b doesn't exist"),
         ("list_channels", {"limit": "x"}, 400, "malformed", "limit must be a whole number"),
+        ("list_channels", {"patterns": '["("]'}, 400, "malformed", None),
     ],
 )  # fmt: skip
 async def test_errors_are_honest(
@@ -421,6 +422,9 @@ async def test_lists(rig: Rig) -> None:
         ("/a/1/", 2),
         ("/a/0/", 1),
     ]
+    found = await rig.rest("list_channels", patterns='["/a/[12]/", "/b"]')
+    assert (found["total"], [c["name"] for c in found["channels"]]) == (2, ["/a/1/", "/a/2/"])
+    assert (await rig.rest("list_channels", patterns="[]"))["total"] == 0
     found = await rig.rest("list_connections", name="bob")
     assert (found["total"], found["connections"][0]["channels"]) == (1, ["/a/1/", "/b/"])
     assert (await rig.rest("list_connections", limit="1"))["total"] == 2

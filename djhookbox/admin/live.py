@@ -1,0 +1,98 @@
+"""What the process says about live channels, for pages that have to do without if it is silent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from django.http import HttpRequest, JsonResponse
+
+from .. import client
+from ..exceptions import HookboxError
+from ..policies import Rule, reach
+from ..rules import cache
+
+#: The process lists no more channels than this in one answer.
+LISTED = 100
+
+#: Names that a completion offers.
+OFFERED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A channel that a message is meant for; `connections` is None where nobody can say."""
+
+    name: str
+    connections: int | None = None
+
+
+def audiences(names: Sequence[str]) -> tuple[list[Target], HookboxError | None]:
+    """Return how many connections each channel has now, and why that is unknown if it is."""
+    try:
+        found = _listed([re.escape(name) for name in names])[0]
+    except HookboxError as error:
+        return [Target(name) for name in names], error
+    known = {target.name: target.connections for target in found}
+    return [Target(name, known.get(name, 0)) for name in names], None
+
+
+def decided_by(names: Collection[str]) -> tuple[list[Target], int]:
+    """Return the live channels that policies of these names decide about, and how many there are.
+
+    Channels that a policy names in full are among them even if they are not live.
+
+    Raises:
+        HookboxError: The process does not say.
+
+    """
+    rules = cache.get(fresh=True)
+    chosen = [rule for rule in rules if rule.name in names]
+    if not chosen:
+        return [], 0
+    found, total = _listed([reach(rule.text) for rule in chosen])
+    targets = {target.name: target for target in found if _decider(rules, target.name) in chosen}
+    for rule in chosen:
+        if rule.pattern and not rule.pattern.parameters and _decider(rules, rule.text) is rule:
+            targets.setdefault(rule.text, Target(rule.text, 0))
+    # What was not listed cannot be told apart.
+    more = max(0, total - len(found))
+    return list(targets.values()), len(targets) + more
+
+
+def policy_of(channel: str) -> Rule | None:
+    """Return the policy that decides about a channel."""
+    return _decider(cache.get(), channel)
+
+
+def completions(request: HttpRequest) -> JsonResponse:
+    """Complete the name of a channel, `?q=…`, from those that are live."""
+    try:
+        answer = client.list_channels(request.GET.get("q", ""), OFFERED)
+        names = [target.name for target in _targets(answer)]
+    except HookboxError:
+        names = []  # without completions it is an input like others
+    return JsonResponse({"names": names})
+
+
+def _decider(rules: Iterable[Rule], channel: str) -> Rule | None:
+    return next((rule for rule in rules if rule.covers(channel)), None)
+
+
+def _listed(patterns: Sequence[str]) -> tuple[list[Target], int]:
+    answer = client.list_channels(limit=LISTED, patterns=patterns)
+    targets = _targets(answer)
+    total = answer.get("total")
+    return targets, total if isinstance(total, int) else len(targets)
+
+
+def _targets(answer: dict[str, object]) -> list[Target]:
+    """Read an answer that may be another program's."""
+    listed = answer.get("channels")
+    targets = []
+    for channel in listed if isinstance(listed, list) else ():
+        if isinstance(channel, dict) and isinstance(name := channel.get("name"), str):
+            count = channel.get("connections")
+            targets.append(Target(name, count if isinstance(count, int) else None))
+    return targets

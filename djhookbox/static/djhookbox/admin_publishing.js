@@ -1,0 +1,60 @@
+/**
+ * Says who will receive a message while its channel is typed, and sends a form only once: the
+ * channel's input has `data-audience`, an address that answers `?channel=…` with two texts.
+ */
+
+/** Milliseconds without a key before the site is asked. */
+const PAUSE = 250;
+/** Milliseconds after which a count is old. */
+const REFRESH = 5000;
+
+/** @param {HTMLInputElement} input */
+function follow(input) {
+  const audience = document.getElementById("hookbox-audience");
+  const vouching = document.getElementById("hookbox-vouching");
+  let timer = 0;
+
+  async function ask() {
+    clearTimeout(timer);
+    const channel = input.value;
+    const url = new URL(input.dataset.audience, document.baseURI);
+    url.searchParams.set("channel", channel);
+    try {
+      const response = await fetch(url, { headers: { Accept: "application/json" } });
+      if (!response.ok) return; // the session has ended; the form will say so
+      const answer = await response.json();
+      if (input.value !== channel) return; // more has been typed meanwhile
+      // Only what has changed is announced.
+      if (audience.textContent !== answer.audience) audience.textContent = answer.audience;
+      if (vouching.textContent !== answer.vouching) vouching.textContent = answer.vouching;
+    } catch {
+      // The site is away; the next turn may find it.
+    }
+    again(REFRESH);
+  }
+
+  function again(pause) {
+    clearTimeout(timer);
+    timer = setTimeout(() => (document.hidden ? again(REFRESH) : ask()), pause);
+  }
+
+  input.addEventListener("input", () => again(PAUSE));
+  input.addEventListener("change", ask);
+  again(input.value ? REFRESH : PAUSE);
+}
+
+/** @param {HTMLFormElement} form */
+function sendOnce(form) {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) event.preventDefault();
+    sent = true;
+  });
+  // Coming back by the browser's history shows the page as it was left.
+  window.addEventListener("pageshow", () => {
+    sent = false;
+  });
+}
+
+document.querySelectorAll("input[data-audience]").forEach(follow);
+document.querySelectorAll("#hookbox-publish").forEach(sendOnce);
