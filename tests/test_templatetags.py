@@ -82,7 +82,10 @@ def test_the_address_follows_the_settings():
 
 
 def test_the_client_is_known_by_name():
-    assert imports_of(render()) == {"djhookbox": "/static/djhookbox/hookbox.js"}
+    assert imports_of(render()) == {
+        "djhookbox": "/static/djhookbox/hookbox.js",
+        "djhookbox/legacy": "/static/djhookbox/legacy.js",
+    }
 
 
 @pytest.mark.parametrize("where", ["context", "request"])
@@ -112,8 +115,8 @@ def test_renamed_files_are_all_in_the_map(tmp_path):
     with override_settings(STORAGES=storages, STATIC_ROOT=tmp_path, DEBUG=False):
         call_command(Command(), verbosity=0, interactive=False)
         imports = imports_of(render())
-    assert set(imports) == {"djhookbox"} | {
-        f"/static/djhookbox/{name}.js" for name in MODULES if name != "hookbox"
+    assert set(imports) == {"djhookbox", "djhookbox/legacy"} | {
+        f"/static/djhookbox/{name}.js" for name in MODULES
     }
     for name, address in imports.items():
         assert re.fullmatch(r"/static/djhookbox/\w+\.[0-9a-f]{12}\.js", address)
@@ -130,11 +133,12 @@ def test_a_storage_that_signs_addresses_gets_every_module_signed(monkeypatch):
 
 
 def test_modules_are_what_the_client_imports():
-    found, waiting = set(), ["hookbox"]
+    found, waiting = set(), ["hookbox", "legacy"]
     while waiting:
         name = waiting.pop()
         found.add(name)
         source = (CLIENT / f"{name}.js").read_text()
         names = re.findall(r'^import .* from "\./(\w+)\.js";$', source, flags=re.MULTILINE)
+        names += re.findall(r'\bimport\("\./(\w+)\.js"\)', source)
         waiting += [name for name in names if name not in found]
     assert sorted(found) == sorted(MODULES)

@@ -26,10 +26,12 @@ from ..conf import settings
 
 register = template.Library()
 
-#: The modules of the client; the first is what pages import.
+#: The modules of the client: what pages import, and what that may load.
 MODULES = (
-    "hookbox", "backoff", "close_codes", "connection", "emitter", "errors", "link", "page",
-    "pending_requests", "rtjp", "subscription", "timers", "websocket_transport",
+    "hookbox", "backoff", "channels", "close_codes", "connection", "csp_transport",
+    "deferred_transport", "emitter", "errors", "legacy", "link", "message_stream", "page",
+    "pending_requests", "position", "route", "rtjp", "subscription", "timers",
+    "websocket_transport",
 )  # fmt: skip
 
 #: What must not stand in a script element; the same as in Django's json_script.
@@ -82,8 +84,8 @@ def _import_map() -> SafeString:
     sends these names on to the renamed files.
     """
     entry = static("djhookbox/hookbox.js")
-    imports = {"djhookbox": entry}
-    for name in MODULES[1:]:
+    imports = {"djhookbox": entry, "djhookbox/legacy": static("djhookbox/legacy.js")}
+    for name in MODULES:
         address = static(f"djhookbox/{name}.js")
         plain = urljoin(entry, f"{name}.js")
         if address != plain:

@@ -43,7 +43,7 @@ describe("connecting", () => {
     assert.equal(hookbox.connected, true);
     assert.deepEqual(seen, [
       ["status", "connected"],
-      ["connected", { user: "alice", payload: undefined }],
+      ["connected", { user: "alice", version: "djhookbox/1.0.0", conn_id: "c1" }],
     ]);
   });
 
@@ -370,12 +370,22 @@ describe("subscribing", () => {
     assert.equal(seen[1][0], "subscribed");
   });
 
-  test("a refusal that nobody listens to is in the console", (context) => {
+  test("a refusal that nobody listens to is in the console only while debugging", (context) => {
     const warned = context.mock.method(console, "warn", () => {});
-    hookbox.subscribe("/secret/");
-    browser.accept();
-    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "No policy", code: "refused" }]);
-    assert.deepEqual(warned.mock.calls[0].arguments, ["hookbox: No policy"]);
+    const debugged = context.mock.method(console, "debug", () => {});
+    for (const debug of [false, true]) {
+      connect({ environment: browser.environment, debug }).subscribe("/secret/");
+      browser.accept();
+      assert.equal(warned.mock.callCount(), 0);
+      browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "No policy", code: "refused" }]);
+    }
+    const [text] = warned.mock.calls[0].arguments;
+    assert.match(text, /^hookbox: No policy \(refused, see https:.*#error-codes\)$/);
+    assert.equal(warned.mock.callCount(), 1);
+    assert.deepEqual(
+      debugged.mock.calls.map((call) => call.arguments.filter((one) => typeof one === "string").join(" ")),
+      ["hookbox > CONNECT", "hookbox < CONNECTED", "hookbox > SUBSCRIBE", "hookbox < ERROR"],
+    );
   });
 
   test("is asked again by itself while the site is out of order", () => {
@@ -497,54 +507,5 @@ describe("subscribing", () => {
     for (const name of ["", null, undefined, 7]) {
       assert.throws(() => hookbox.subscribe(name), TypeError);
     }
-  });
-});
-
-describe("a page of 2011", () => {
-  test("is called back as it was", async () => {
-    const calls = [];
-    const connection = connect({ environment: browser.environment });
-    const note = (name) => (...args) => calls.push([name, ...args]);
-    for (const name of ["onOpen", "onError", "onClose", "onUnsubscribed", "onMessaged"]) {
-      connection[name] = note(name);
-    }
-    connection.onSubscribed = (name, subscription) => {
-      calls.push(["onSubscribed", name, subscription.channelName, subscription.history.length]);
-      for (const callback of ["onPublish", "onSubscribe", "onUnsubscribe", "onState"]) {
-        subscription[callback] = note(callback);
-      }
-    };
-    connection.subscribe("/r/");
-    browser.accept();
-    browser.subscribe("/r/");
-    const publish = { channel_name: "/r/", user: "bob", payload: 1 };
-    const join = { channel_name: "/r/", user: "bob" };
-    const state = { channel_name: "/r/", updates: {}, deletes: [] };
-    const message = { sender: "bob", recipient: "alice", payload: 1 };
-    browser.deliver(["PUBLISH", publish], ["SUBSCRIBE", join], ["UNSUBSCRIBE", join]);
-    browser.deliver(["STATE_UPDATE", state], ["MESSAGE", message]);
-    connection.publish("/r/", 1);
-    const error = { id: browser.idOf("PUBLISH"), msg: "no", code: "refused" };
-    browser.deliver(["ERROR", error]);
-    const subscription = connection.getSubscription("/r/");
-    subscription.cancel();
-    const own = { channel_name: "/r/", user: "alice" };
-    browser.deliver(["UNSUBSCRIBE", own]);
-    assert.equal(subscription.canceled, true);
-    connection.disconnect();
-    await Promise.resolve(); // no unhandled rejection: onError has told it
-    assert.deepEqual(calls, [
-      ["onOpen", { name: "alice", version: "djhookbox/1.0.0", conn_id: "c1" }],
-      ["onSubscribed", "/r/", "/r/", 0],
-      ["onPublish", publish],
-      ["onSubscribe", join],
-      ["onUnsubscribe", join],
-      ["onState", state],
-      ["onMessaged", message],
-      ["onError", error],
-      ["onUnsubscribe", own],
-      ["onUnsubscribed", subscription, own],
-      ["onClose", 1000, ""],
-    ]);
   });
 });

@@ -17,6 +17,10 @@ export class FakeClock {
     this.#timers.delete(timer);
   };
 
+  get now() {
+    return this.#now;
+  }
+
   /** How many timers are running. */
   get running() {
     return this.#timers.size;
@@ -41,6 +45,7 @@ export class FakeClock {
 
 class FakeSocket {
   sent = [];
+  pings = [];
   closedWith = null;
 
   constructor(url) {
@@ -49,7 +54,13 @@ class FakeSocket {
 
   send(text) {
     for (const line of text.split("\r\n").slice(0, -1)) {
-      this.sent.push(JSON.parse(line));
+      const frame = JSON.parse(line);
+      if (frame[1] === "PING") {
+        this.pings.push(frame);
+        this.onPing?.(frame[0]);
+      } else {
+        this.sent.push(frame);
+      }
     }
   }
 
@@ -73,15 +84,23 @@ export class FakeBrowser {
   sockets = [];
   window = new EventTarget();
   document = new FakeDocument();
+  /** Whether the server is there to answer PING. */
+  alive = true;
   #frames = 0;
 
   constructor({ random = () => 0.5 } = {}) {
-    const { sockets } = this;
+    const browser = this;
     this.environment = {
       WebSocket: class extends FakeSocket {
         constructor(url) {
           super(url);
-          sockets.push(this);
+          browser.sockets.push(this);
+        }
+
+        onPing(id) {
+          if (browser.alive) {
+            browser.clock.setTimeout(() => this.onmessage({ data: `[0,"ACK",{"id":${id}}]\r\n` }), 1);
+          }
         }
       },
       setTimeout: this.clock.setTimeout,
@@ -90,6 +109,9 @@ export class FakeBrowser {
       document: this.document,
       location: { protocol: "http:", hostname: "site.example" },
       random,
+      now: () => this.clock.now,
+      fetch: undefined,
+      storage: undefined,
     };
   }
 

@@ -1,6 +1,8 @@
 /** Close codes that the client treats by themselves; ranges decide about all others. */
 export const NORMAL = 1000;
+export const LOST = 1006;
 export const SESSION_CHANGED = 4000;
+export const ACCOUNT_GONE = 4501;
 
 /**
  * Tell whether a page comes back after its connection was closed with `code`.

@@ -1,79 +1,114 @@
+import { Channels } from "./channels.js";
 import { Emitter } from "./emitter.js";
-import { HookboxError } from "./errors.js";
-import { Link, PASSING } from "./link.js";
+import { errorOf, HookboxError } from "./errors.js";
+import { Link } from "./link.js";
 import { PendingRequests } from "./pending_requests.js";
-import { Subscription } from "./subscription.js";
 import { Timers } from "./timers.js";
 
-/** How long a frame may go unanswered, also while there is no connection; milliseconds. */
-const REQUEST_TIMEOUT = 15_000;
+/**
+ * What a connection may be told; each has a default.
+ *
+ * @typedef {object} ConnectionOptions
+ * @property {string | (() => string | Promise<string>)} [token] Who this is, where cookies do not
+ *   tell; a function is called for each connection, since tokens are short-lived.
+ * @property {any} [payload] Handed to the site's connect webhook.
+ * @property {string} [cookieString] Cookies that the handshake does not carry.
+ * @property {number} [timeout] Milliseconds that the server may take to answer (15 000).
+ * @property {{ interval?: number, timeout?: number }} [heartbeat] Milliseconds between the signs of
+ *   life asked for (25 000; 0: none), and for their answer (10 000).
+ * @property {number} [keep] How many publications and messages wait for a connection (100); with 0
+ *   they are rejected at once while there is none.
+ * @property {boolean} [debug] Show all frames, and errors that nobody listens to, in the console.
+ * @property {{ debug: Function, warn: Function }} [logger] Where to show them instead.
+ * @property {("websocket" | "streaming" | "polling")[]} [transports] The ones to try, in order.
+ * @property {Record<string, string>} [cursors] Where to begin to read channels, by their names.
+ * @property {new (...args: any[]) => import("./websocket_transport.js").Transport} [transport]
+ *   The only one to use.
+ * @property {import("./backoff.js").Backoff} [backoff]
+ * @property {any} [WebSocket] The class to use, for example that of `ws` in Node.
+ * @property {Record<string, any>} [environment] `WebSocket`, `fetch`, timers, `random`, `now`,
+ *   `storage`, `window`, `document`: the browser's own unless given.
+ */
 
-/** How many frames wait for a connection. */
-const OUTBOX_SIZE = 100;
+/**
+ * The events of a connection.
+ *
+ * @typedef {object} ConnectionEvents
+ * @property {import("./link.js").LinkStatus} status
+ * @property {{ user: string, payload?: any, [more: string]: any }} connected
+ * @property {{ code: number, reason: string, reconnecting: boolean }} disconnected Once per outage.
+ * @property {{ code: number, reason: string }} sessionended The session behind the connection is
+ *   over, or the account; after logging in again `connect()` takes up where it was.
+ * @property {HookboxError} refused The site does not let this page connect.
+ * @property {HookboxError} error What no subscription and no promise told.
+ * @property {{ sender: string, recipient: string, payload: any, datetime: string }} message
+ * @property {import("./subscription.js").Subscription} subscribed Also for channels that the site
+ *   subscribed the user to.
+ * @property {import("./subscription.js").Subscription} unsubscribed
+ */
 
 /**
  * The page's connection to the Hookbox process; it comes back by itself when it is lost.
  *
- * Events: `connected` (`{user, payload?}`); `disconnected` (`{code, reason, reconnecting}`), once
- * per outage; `status` (the new `status`); `refused` (a `HookboxError`): the site does not let
- * this page connect; `error` (a `HookboxError`): what no subscription and no promise told;
- * `message` (`{sender, recipient, payload, datetime}`); `subscribed` and `unsubscribed` (a
- * `Subscription`), also for channels that the site subscribed the user to.
- *
- * The callbacks of 2011, to be assigned: `onOpen`, `onClose`, `onConnectionLost`, `onError`,
- * `onSubscribed`, `onUnsubscribed`, `onMessaged`.
+ * @extends {Emitter<ConnectionEvents>}
  */
 export class Connection extends Emitter {
-  /** @type {Map<string, Subscription>} Channel names come from users: a Map. */
-  #subscriptions = new Map();
-  /** @type {Map<number, Subscription>} SUBSCRIBE frames that have no answer yet. */
-  #asked = new Map();
-  /** @type {Map<number, Subscription>} UNSUBSCRIBE frames that have no answer yet. */
-  #left = new Map();
-  /** @type {[number, string, object][]} Frames that wait for a connection. */
+  /** @type {[number, string, Record<string, any>][]} Frames that wait for a connection. */
   #outbox = [];
 
-  #environment;
+  #options;
+  #channels;
   #link;
   #pending;
-  #timers;
   #acknowledges = false;
 
   /**
    * @param {string} url The server's address, without `/ws`.
-   * @param {object} [options]
-   * @param {string} [options.token] Who this is, where cookies do not tell.
-   * @param {any} [options.payload] Handed to the site's connect webhook.
-   * @param {string} [options.cookieString] Cookies that the handshake does not carry.
-   * @param {new (...args: any[]) => import("./websocket_transport.js").Transport} [options.transport]
-   * @param {import("./backoff.js").Backoff} [options.backoff]
-   * @param {Partial<typeof globalThis> & { random?: () => number }} [options.environment]
-   *   WebSocket, timers, window, document: the browser's own unless given.
+   * @param {ConnectionOptions} [options]
    */
   constructor(url, options = {}) {
     super();
-    this.#environment = {
-      WebSocket: globalThis.WebSocket,
+    const environment = {
+      WebSocket: options.WebSocket ?? globalThis.WebSocket,
       // Browsers insist that these are called as the window's own.
+      fetch: globalThis.fetch && ((...args) => globalThis.fetch(.../** @type {[any]} */ (args))),
       setTimeout: (callback, delay) => globalThis.setTimeout(callback, delay),
       clearTimeout: (timer) => globalThis.clearTimeout(timer),
       window: globalThis.window,
       document: globalThis.document,
       random: Math.random,
+      now: Date.now,
+      storage: storage(),
       ...options.environment,
     };
-    this.#pending = new PendingRequests(this.#environment, REQUEST_TIMEOUT);
-    this.#timers = new Timers(this.#environment);
-    this.#link = new Link(url, options, this.#environment, {
+    this.#options = {
+      timeout: 15_000,
+      keep: 100,
+      ...options,
+      heartbeat: { interval: 25_000, timeout: 10_000, ...options.heartbeat },
+      logger: options.logger ?? (options.debug ? console : undefined),
+    };
+    this.#pending = new PendingRequests(environment, this.#options.timeout);
+    this.#channels = new Channels(
+      {
+        isConnected: () => this.connected,
+        send: (name, args) => this.#link.send(name, args),
+        publish: (channelName, payload) => this.publish(channelName, payload),
+        emit: (event, detail) => this.emit(event, detail),
+        random: environment.random,
+      },
+      new Timers(environment),
+      options.cursors ?? {},
+    );
+    this.#link = new Link(url, this.#options, environment, {
       onStatus: (status) => this.emit("status", status),
       onConnected: (args) => this.#connected(args),
       onFrame: (name, args) => this.#receive(name, args),
       onDetached: (wasConnected) => this.#detached(wasConnected),
       onLost: (code, reason, reconnecting) => this.#lost(code, reason, reconnecting),
-      onRefused: (error, args, forGood) => {
-        const heard = this.callback("onError", args);
-        this.#tell(forGood ? "refused" : "error", error, heard);
-      },
+      onRefused: (error, forGood) => this.#tell(forGood ? "refused" : "error", error),
+      onSessionEnded: (code, reason) => this.emit("sessionended", { code, reason }),
+      isIdle: () => this.#pending.size === 0,
     });
   }
 
@@ -82,14 +117,19 @@ export class Connection extends Emitter {
     return this.#link.status;
   }
 
-  /** Whether frames can be exchanged at this moment. */
+  /** Whether frames can be exchanged at this moment. @returns {boolean} */
   get connected() {
     return this.#link.status === "connected";
   }
 
-  /** The name that the site gave this page's user; null until it did. */
+  /** The name that the site gave this page's user; null until it did. @returns {string | null} */
   get user() {
     return this.#link.user;
+  }
+
+  /** What carries the frames: `websocket`, `streaming`, `polling`. @returns {string} */
+  get transport() {
+    return this.#link.transport;
   }
 
   /**
@@ -111,23 +151,38 @@ export class Connection extends Emitter {
    * Subscribe to a channel, now or as soon as there is a connection, and again after each reconnect.
    *
    * @param {string} channelName
-   * @returns {Subscription} The one of that channel.
+   * @param {{ since?: string }} [options] `since`: a cursor of `djhookbox.cursor()`, from which on
+   *   to read.
+   * @returns {import("./subscription.js").Subscription} The one of that channel.
    */
-  subscribe(channelName) {
+  subscribe(channelName, { since } = {}) {
     if (typeof channelName !== "string" || channelName === "") {
       throw new TypeError("A channel's name must be a string that is not empty.");
     }
-    return this.#subscriptionOf(channelName).subscribe();
+    const subscription = this.#channels.of(channelName);
+    if (since && subscription.position.cursor === undefined) {
+      subscription.position.cursor = since;
+    }
+    return subscription.subscribe();
   }
 
-  /** Leave a channel. */
+  /**
+   * Leave a channel.
+   *
+   * @param {string} channelName
+   */
   unsubscribe(channelName) {
-    this.#subscriptions.get(channelName)?.unsubscribe();
+    this.#channels.get(channelName)?.unsubscribe();
   }
 
-  /** The subscription to a channel, if there is one. @returns {Subscription | undefined} */
+  /**
+   * The subscription to a channel, if there is one.
+   *
+   * @param {string} channelName
+   * @returns {import("./subscription.js").Subscription | undefined}
+   */
   getSubscription(channelName) {
-    return this.#subscriptions.get(channelName);
+    return this.#channels.get(channelName);
   }
 
   /**
@@ -157,29 +212,19 @@ export class Connection extends Emitter {
   #connected(args) {
     // The genuine server of 2010 does not acknowledge; it does not give its version either.
     this.#acknowledges = args.version !== undefined;
-    this.emit("connected", { user: args.name, payload: args.payload });
-    this.callback("onOpen", args);
+    const { name, ...rest } = args;
+    this.emit("connected", { user: name, ...rest });
     if (!this.connected) {
       return; // a listener has closed it
     }
-    for (const subscription of this.#subscriptions.values()) {
-      if (subscription.status === "waiting") {
-        this.#ask(subscription);
-      }
-    }
+    this.#channels.connected(this.#acknowledges);
     for (const [id, name, frameArgs] of this.#outbox.splice(0)) {
       this.#transmit(id, name, frameArgs);
     }
   }
 
   #detached(wasConnected) {
-    this.#asked.clear();
-    this.#left.clear();
-    this.#timers.stopAll();
-    for (const subscription of this.#subscriptions.values()) {
-      subscription.leaving = false;
-      subscription.status = subscription.wanted ? "waiting" : "unsubscribed";
-    }
+    this.#channels.detached();
     if (wasConnected) {
       // Nobody knows whether these reached the server: sending them again could double them.
       this.#pending.failAll(new HookboxError("The connection was lost.", "connection_lost"));
@@ -192,8 +237,6 @@ export class Connection extends Emitter {
       this.#pending.failAll(new HookboxError("The connection is closed.", "closed"));
     }
     this.emit("disconnected", { code, reason, reconnecting });
-    this.callback("onClose", code, reason);
-    this.callback("onConnectionLost", reason);
   }
 
   // ---- publications and messages ------------------------------------------------------------
@@ -203,18 +246,19 @@ export class Connection extends Emitter {
     if (this.status === "closed") {
       return Promise.reject(new HookboxError("The connection is closed.", "closed"));
     }
-    if (this.#outbox.length >= OUTBOX_SIZE) {
-      return Promise.reject(new HookboxError("Too much waits for the connection.", "limit"));
+    if (!this.connected && this.#outbox.length >= this.#options.keep) {
+      const error =
+        this.#options.keep > 0
+          ? new HookboxError("Too much waits for the connection.", "limit")
+          : new HookboxError("There is no connection.", "offline");
+      return Promise.reject(error);
     }
     const id = this.#link.nextId();
-    const promise = this.#pending.add(id);
+    const promise = this.#pending.add(id, args.channel_name);
     if (this.connected) {
       this.#transmit(id, name, args);
     } else {
       this.#outbox.push([id, name, args]);
-    }
-    if (typeof this.onError === "function") {
-      promise.catch(() => {}); // pages of 2011 look at no promise: onError tells them
     }
     return promise;
   }
@@ -232,157 +276,55 @@ export class Connection extends Emitter {
   // ---- frames from the server ---------------------------------------------------------------
 
   #receive(name, args) {
-    const mine = args.user === this.user;
     switch (name) {
       case "ACK":
-        this.#acknowledged(args.id);
+        this.#acknowledged(args);
         break;
       case "ERROR":
         this.#failed(args);
         break;
       case "CHANNEL_INIT":
-        this.#subscriptionOf(args.channel_name).initialData = args.initial_data;
+        this.#channels.of(args.channel_name).initialData = args.initial_data;
         break;
       case "MESSAGE":
         this.emit("message", args);
-        this.callback("onMessaged", args);
         break;
       case "SUBSCRIBE":
-        mine ? this.#subscribed(args) : this.#pass(name, args);
-        break;
       case "UNSUBSCRIBE":
-        mine ? this.#unsubscribed(args) : this.#pass(name, args);
-        break;
+        if (args.user === this.user) {
+          this.#channels.own(name, args);
+          break;
+        }
+      // falls through: somebody else's
       case "PUBLISH":
       case "STATE_UPDATE":
-        this.#pass(name, args);
+        this.#channels.get(args.channel_name)?.receive(name, args);
         break;
     }
   }
 
-  #pass(name, args) {
-    this.#subscriptions.get(args.channel_name)?.receive(name, args);
-  }
-
-  #acknowledged(id) {
-    this.#asked.delete(id);
-    this.#stayed(id);
-    this.#pending.succeed(id);
+  #acknowledged({ id, offset }) {
+    if (!this.#channels.acknowledged(id)) {
+      this.#channels.get(this.#pending.subject(id))?.position.published(offset);
+      this.#pending.succeed(id);
+    }
   }
 
   #failed(args) {
-    const error = new HookboxError(String(args.msg), args.code ?? "refused");
-    const heard = this.callback("onError", args);
-    const subscription = this.#asked.get(args.id);
-    if (subscription) {
-      this.#asked.delete(args.id);
-      this.#subscribeFailed(subscription, error, heard);
-    } else if (this.#stayed(args.id) || !this.#pending.fail(args.id, error)) {
-      this.#tell("error", error, heard);
+    const error = errorOf(args);
+    const outcome = this.#channels.failed(args);
+    if (outcome === "untold" || (outcome === "not ours" && !this.#pending.fail(args.id, error))) {
+      this.#tell("error", error);
+    }
+    if (error.code === "session_expired") {
+      this.#link.sessionChanged();
     }
   }
 
-  /** Emit a failure; the console tells the developer what nobody listens to. */
-  #tell(event, error, heard) {
-    if (!this.emit(event, error) && !heard) {
-      console.warn(`hookbox: ${error.message}`);
-    }
-  }
-
-  // ---- subscriptions ------------------------------------------------------------------------
-
-  #subscriptionOf(channelName) {
-    let subscription = this.#subscriptions.get(channelName);
-    if (!subscription) {
-      subscription = new Subscription(channelName, {
-        subscribe: (which) => this.#want(which),
-        unsubscribe: (which) => this.#leave(which),
-        publish: (name, payload) => this.publish(name, payload),
-      });
-      this.#subscriptions.set(channelName, subscription);
-    }
-    return subscription;
-  }
-
-  #want(subscription) {
-    subscription.wanted = true;
-    if (subscription.status === "subscribed" && !subscription.leaving) {
-      // Subscribed by the site or by another page: the caller still expects the event.
-      queueMicrotask(() => subscription.status === "subscribed" && subscription.announce());
-    } else if (subscription.status !== "subscribing" || subscription.leaving) {
-      subscription.status = "waiting";
-      if (this.connected) {
-        this.#ask(subscription);
-      }
-    }
-  }
-
-  #ask(subscription) {
-    this.#timers.stop(subscription);
-    subscription.status = "subscribing";
-    const id = this.#link.send("SUBSCRIBE", { channel_name: subscription.channelName });
-    this.#asked.set(id, subscription);
-  }
-
-  #leave(subscription) {
-    subscription.wanted = false;
-    this.#timers.stop(subscription);
-    if (this.connected && ["subscribed", "subscribing"].includes(subscription.status)) {
-      subscription.leaving = true;
-      const id = this.#link.send("UNSUBSCRIBE", { channel_name: subscription.channelName });
-      this.#left.set(id, subscription);
-    } else {
-      subscription.status = "unsubscribed";
-    }
-  }
-
-  /** An UNSUBSCRIBE frame has its answer; say whether `id` was one. */
-  #stayed(id) {
-    const subscription = this.#left.get(id);
-    this.#left.delete(id);
-    if (subscription) {
-      subscription.leaving = false;
-    }
-    return subscription !== undefined;
-  }
-
-  #subscribed(args) {
-    const subscription = this.#subscriptionOf(args.channel_name);
-    subscription.begin(args);
-    this.emit("subscribed", subscription);
-    this.callback("onSubscribed", args.channel_name, subscription, args);
-  }
-
-  #unsubscribed(args) {
-    const subscription = this.#subscriptions.get(args.channel_name);
-    if (!subscription) {
-      return;
-    }
-    if (subscription.wanted && subscription.leaving) {
-      subscription.leaving = false;
-      return; // the page has changed its mind, and its SUBSCRIBE is on the way
-    }
-    // Whoever ended it, the page does not contradict by subscribing again after a reconnect.
-    subscription.wanted = subscription.leaving = false;
-    subscription.end(args);
-    this.emit("unsubscribed", subscription);
-    this.callback("onUnsubscribed", subscription, args);
-  }
-
-  #subscribeFailed(subscription, error, heard) {
-    if (!subscription.wanted) {
-      subscription.status = "unsubscribed";
-    } else if (PASSING.has(error.code)) {
-      // The site is out of order for a moment: ask again, each page at a time of its own.
-      subscription.status = "waiting";
-      const delay = subscription.retryDelay(this.#environment.random);
-      this.#timers.start(subscription, delay, () => this.#ask(subscription));
-      this.#tell("error", error, heard);
-    } else {
-      subscription.status = "refused";
-      if (!subscription.emit("refused", error)) {
-        this.#tell("error", error, heard);
-      }
+  /** Emit a failure; with `debug` the console has what nobody listens to. */
+  #tell(event, error) {
+    if (!this.emit(event, error)) {
+      this.#options.logger?.warn(`hookbox: ${error.message} (${error.code}, see ${error.help})`);
     }
   }
 }
@@ -390,4 +332,13 @@ export class Connection extends Emitter {
 /** Payloads travel as JSON text; `undefined` is no JSON value. */
 function asText(payload) {
   return JSON.stringify(payload) ?? "null";
+}
+
+/** The browser's storage, which it may keep closed. */
+function storage() {
+  try {
+    return globalThis.window?.localStorage;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,13 +1,27 @@
-/** A list of listeners for each event name. */
+/**
+ * A list of listeners for each event name.
+ *
+ * @template {Record<string, any>} Events What the listeners of each event are given.
+ */
 export class Emitter {
   /** @type {Map<string, Set<(detail: any) => void>>} */
   #listeners = new Map();
 
   /**
+   * Told of everything before the listeners are, and counted as one of them if it returns true;
+   * for layers upon the client.
+   *
+   * @internal
+   * @type {((event: string, detail: any) => boolean) | null}
+   */
+  observer = null;
+
+  /**
    * Call `listener` on each `event`.
    *
-   * @param {string} event
-   * @param {(detail: any) => void} listener
+   * @template {keyof Events & string} Name
+   * @param {Name} event
+   * @param {(detail: Events[Name]) => void} listener
    * @returns {this}
    */
   on(event, listener) {
@@ -24,8 +38,9 @@ export class Emitter {
   /**
    * Stop calling `listener` on `event`.
    *
-   * @param {string} event
-   * @param {(detail: any) => void} listener
+   * @template {keyof Events & string} Name
+   * @param {Name} event
+   * @param {(detail: Events[Name]) => void} listener
    * @returns {this}
    */
   off(event, listener) {
@@ -36,36 +51,28 @@ export class Emitter {
   /**
    * Call the listeners, and say whether there was one.
    *
+   * @internal
    * @param {string} event
    * @param {any} [detail]
    * @returns {boolean}
    */
   emit(event, detail) {
+    const observed = this.observer?.(event, detail) ?? false;
     const listeners = [...(this.#listeners.get(event) ?? [])];
     for (const listener of listeners) {
       guarded(listener, detail);
     }
-    return listeners.length > 0;
-  }
-
-  /**
-   * Call the method that 2011's pages assign (`connection.onOpen = …`), if there is one.
-   *
-   * @param {string} name
-   * @param {...any} args
-   * @returns {boolean} Whether there was one.
-   */
-  callback(name, ...args) {
-    if (typeof this[name] !== "function") {
-      return false;
-    }
-    guarded((...rest) => this[name](...rest), ...args);
-    return true;
+    return observed || listeners.length > 0;
   }
 }
 
-/** Keep a page's mistake from stopping the client: it is reported as any uncaught error is. */
-function guarded(listener, ...args) {
+/**
+ * Keep a page's mistake from stopping the client: it is reported as any uncaught error is.
+ *
+ * @param {(...args: any[]) => void} listener
+ * @param {...any} args
+ */
+export function guarded(listener, ...args) {
   try {
     listener(...args);
   } catch (error) {

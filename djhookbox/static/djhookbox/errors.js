@@ -1,14 +1,30 @@
+/** Where the README explains the codes. */
+const HELP = "https://pypi.org/project/django-hookbox/#error-codes";
+
 /** Something that the server, or the client in its place, could not or would not do. */
 export class HookboxError extends Error {
   /**
    * @param {string} message A plain sentence, fit to be shown.
    * @param {string} [code] A short word to decide by: what the server sends (`refused`,
    *   `session_expired`, `unavailable`, `malformed`, `not_connected`, `limit`, `error`), or the
-   *   client's own `timeout`, `connection_lost` and `closed`.
+   *   client's own `timeout`, `connection_lost`, `offline` and `closed`.
+   * @param {object} [frame] The arguments of the ERROR frame that told it.
    */
-  constructor(message, code = "error") {
-    super(message);
+  constructor(message, code = "error", frame = undefined) {
+    super(message, { cause: frame });
     this.name = "HookboxError";
     this.code = code;
+    /** Where the code is explained. */
+    this.help = HELP;
   }
+}
+
+/**
+ * Read an ERROR frame.
+ *
+ * @param {Record<string, any>} args
+ * @returns {HookboxError}
+ */
+export function errorOf(args) {
+  return new HookboxError(String(args.msg), args.code ?? "refused", args);
 }

@@ -17,11 +17,14 @@ import { Subscription } from "./subscription.js";
 export { Connection, HookboxError, Subscription };
 
 /**
+ * @typedef {import("./connection.js").ConnectionOptions & { url?: string, port?: number }} Options
+ */
+
+/**
  * Connect this page to the Hookbox process.
  *
- * @param {string | ({ url?: string, port?: number, token?: string } & Record<string, any>)} [options]
- *   An address as in 2011 (`http://localhost:8001`), or options of `Connection`; what is not given
- *   is what `{% hookbox_script %}` printed.
+ * @param {string | Options} [options] An address as in 2011 (`http://localhost:8001`), or options;
+ *   what is not given is what `{% hookbox_script %}` printed.
  * @returns {Connection}
  */
 export function connect(options = {}) {

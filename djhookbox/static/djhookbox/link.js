@@ -1,9 +1,9 @@
 import { Backoff } from "./backoff.js";
-import { comesBack, NORMAL, SESSION_CHANGED } from "./close_codes.js";
-import { HookboxError } from "./errors.js";
+import { ACCOUNT_GONE, comesBack, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
+import { errorOf, HookboxError } from "./errors.js";
+import { Route } from "./route.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
 import { Timers } from "./timers.js";
-import { WebSocketTransport } from "./websocket_transport.js";
 
 /** Refusals that are about the moment, not about the user: worth asking again. */
 export const PASSING = new Set(["unavailable", "limit", "error"]);
@@ -14,11 +14,15 @@ const ANONYMOUS_PREFIX = " _";
 /** After so long a connection counts as good, and the delays begin again with the shortest. */
 const STABLE_AFTER = 10_000;
 
-/** Opening and CONNECT together; the server gives its webhook five seconds. */
-const CONNECT_TIMEOUT = 15_000;
-
 /** A changed session's new cookie comes with an answer that the browser may not have yet. */
 const NEW_COOKIE_DELAY = 1000;
+
+/** What may mean that the network is back, or that somebody looks at the page again. */
+const WAKING = /** @type {const} */ ([
+  ["window", "online"],
+  ["window", "pageshow"],
+  ["document", "visibilitychange"],
+]);
 
 /**
  * What a link tells its owner.
@@ -27,9 +31,12 @@ const NEW_COOKIE_DELAY = 1000;
  * @property {(status: LinkStatus) => void} onStatus
  * @property {(args: Record<string, any>) => void} onConnected Frames may be sent from here on.
  * @property {(name: string, args: Record<string, any>) => void} onFrame
- * @property {(wasConnected: boolean) => void} onDetached What was sent may not have arrived.
+ * @property {(wasConnected: boolean, code: number, reason: string) => void} onDetached What was
+ *   sent may not have arrived.
  * @property {(code: number, reason: string, reconnecting: boolean) => void} onLost Once per outage.
- * @property {(error: HookboxError, args: Record<string, any>, forGood: boolean) => void} onRefused
+ * @property {(error: HookboxError, forGood: boolean) => void} onRefused
+ * @property {(code: number, reason: string) => void} onSessionEnded
+ * @property {() => boolean} isIdle Whether nothing that was sent waits for its answer.
  */
 
 /** @typedef {"connecting" | "connected" | "waiting" | "closed"} LinkStatus */
@@ -51,19 +58,24 @@ export class Link {
   #events;
   #backoff;
   #timers;
+  #route;
+  /** @type {import("./websocket_transport.js").Transport | null} */
   #transport = null;
   #decoder = new FrameDecoder();
   #lastId = 0;
   #connectId = 0;
+  #pingId = 0;
+  #pings = false;
   #lost = false;
   #sessionChanged = false;
+  /** @type {HookboxError | null} */
   #refusal = null;
   #wakeListener = () => this.#wake();
 
   /**
    * @param {string} url
-   * @param {object} options As those of `Connection`.
-   * @param {object} environment
+   * @param {Record<string, any>} options As those of `Connection`, with `timeout` and `heartbeat`.
+   * @param {Record<string, any>} environment
    * @param {LinkEvents} events
    */
   constructor(url, options, environment, events) {
@@ -73,14 +85,21 @@ export class Link {
     this.#events = events;
     this.#backoff = options.backoff ?? new Backoff({ random: environment.random });
     this.#timers = new Timers(environment);
+    this.#route = new Route(options, environment);
+  }
+
+  /** The kind of transport in use. */
+  get transport() {
+    return this.#route.kind;
   }
 
   /** Connect, unless that is done or under way. */
   open() {
     if (this.status === "closed" || this.status === "waiting") {
       this.#lost = this.#sessionChanged = false;
-      this.#environment.window?.addEventListener("online", this.#wakeListener);
-      this.#environment.document?.addEventListener("visibilitychange", this.#wakeListener);
+      for (const [target, event] of WAKING) {
+        this.#environment[target]?.addEventListener(event, this.#wakeListener);
+      }
       this.#attempt();
     }
   }
@@ -105,31 +124,71 @@ export class Link {
    * @returns {number} The frame's number.
    */
   send(name, args, id = this.nextId()) {
+    this.#options.logger?.debug("hookbox >", id, name, args);
     this.#transport.send(encodeFrame(id, name, args));
     return id;
+  }
+
+  /** Find out now whether the connection is alive: if not, it is given up and tried again. */
+  check() {
+    if (this.status === "connected" && this.#pings && !this.#timers.has("pong")) {
+      const { interval, timeout } = this.#options.heartbeat;
+      this.#pingId = this.send("PING", {});
+      this.#timers.start("heartbeat", interval, () => this.check());
+      this.#timers.start("pong", timeout, () => {
+        this.#transport?.close(LOST, "The connection does not answer.");
+      });
+    }
+  }
+
+  /** The site has said that the session is over: the page may come back once, as who it is. */
+  sessionChanged() {
+    this.#transport?.close(SESSION_CHANGED, "The session has changed.");
   }
 
   #attempt() {
     this.#timers.stop("reconnect");
     this.#refusal = null;
     this.#decoder = new FrameDecoder();
-    const Transport = this.#options.transport ?? WebSocketTransport;
-    const transport = new Transport(
-      this.#url,
-      {
-        onOpen: () => this.#sendConnect(),
-        onText: (text) => this.#receive(transport, text),
-        onClose: (code, reason) => this.#closed(transport, code, reason),
-      },
-      this.#environment,
-    );
+    /** @type {import("./websocket_transport.js").Transport} */
+    const transport = this.#route.open(this.#url, {
+      onOpen: () => this.#greet(transport),
+      onText: (text) => this.#receive(transport, text),
+      onClose: (code, reason) => this.#closed(transport, code, reason),
+    });
     this.#transport = transport;
-    this.#timers.start("connect", CONNECT_TIMEOUT, () => transport.close(NORMAL, ""));
+    this.#hurry(transport, false);
     this.#setStatus("connecting");
   }
 
-  #sendConnect() {
-    const { cookieString, payload, token } = this.#options;
+  /**
+   * Give up a transport that takes too long.
+   *
+   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {boolean} opened Whether only the answer to CONNECT is outstanding.
+   */
+  #hurry(transport, opened) {
+    this.#timers.start("connect", this.#route.patience(opened), () => {
+      transport.close(LOST, "The server did not answer in time.");
+    });
+  }
+
+  /** @param {import("./websocket_transport.js").Transport} transport */
+  async #greet(transport) {
+    this.#hurry(transport, true);
+    let { token } = this.#options;
+    if (typeof token === "function") {
+      try {
+        token = await token();
+      } catch (error) {
+        transport.close(LOST, String(error));
+      }
+      if (transport !== this.#transport) {
+        return;
+      }
+    }
+    const { cookieString, payload } = this.#options;
+    /** @type {Record<string, any>} */
     const args = { cookie_string: cookieString ?? "", ack: true };
     if (payload !== undefined) {
       args.payload = JSON.stringify(payload);
@@ -144,27 +203,44 @@ export class Link {
     this.#connectId = this.send("CONNECT", args);
   }
 
+  /**
+   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {string} text
+   */
   #receive(transport, text) {
+    this.#timers.stop("pong"); // whatever it is, it is a sign of life
     for (const [, name, args] of this.#decoder.feed(text)) {
       if (transport !== this.#transport) {
         return; // a listener has closed it
       }
+      this.#options.logger?.debug("hookbox <", name, args);
       if (name === "CONNECTED") {
         this.#connected(args);
       } else if (name === "ERROR" && this.status === "connecting" && args.id === this.#connectId) {
         this.#connectRefused(args);
-      } else {
+      } else if (name === "DISCONNECT") {
+        // What a WebSocket says by its close code.
+        transport.close(args.code, String(args.reason));
+      } else if (!(this.#pingId !== 0 && args.id === this.#pingId)) {
         this.#events.onFrame(name, args);
       }
     }
   }
 
+  /** @param {Record<string, any>} args */
   #connected(args) {
     this.#timers.stop("connect");
     this.#timers.start("stable", STABLE_AFTER, () => {
       this.#backoff.reset();
       this.#sessionChanged = false;
     });
+    this.#route.succeeded();
+    this.#expectBetter(Route.retry);
+    this.#pingId = 0;
+    this.#pings = args.version !== undefined && this.#options.heartbeat.interval > 0;
+    if (this.#pings) {
+      this.#timers.start("heartbeat", this.#options.heartbeat.interval, () => this.check());
+    }
     this.user = args.name;
     this.#lost = false;
     if (this.#setStatus("connected")) {
@@ -172,76 +248,138 @@ export class Link {
     }
   }
 
+  /** @param {Record<string, any>} args */
   #connectRefused(args) {
-    const error = new HookboxError(String(args.msg), args.code ?? "refused");
+    const error = errorOf(args);
     const forGood = !PASSING.has(error.code);
     if (forGood) {
       this.#refusal = error;
     }
-    this.#events.onRefused(error, args, forGood);
+    this.#events.onRefused(error, forGood);
     this.#transport?.close(NORMAL, ""); // and #closed() decides what is next
   }
 
+  /** Try the better transport from time to time; a reconnect with resume loses nothing. */
+  #expectBetter(delay) {
+    if (!this.#route.detour) {
+      return;
+    }
+    this.#timers.start("better", delay, () => {
+      if (!this.#events.isIdle()) {
+        this.#expectBetter(1000);
+        return;
+      }
+      const transport = this.#transport;
+      this.#route.probe(this.#url, (better) => {
+        if (transport !== this.#transport || this.status !== "connected") {
+          return;
+        }
+        if (better) {
+          this.#detach(NORMAL, "")?.close(NORMAL, "");
+          this.#attempt();
+        } else {
+          this.#expectBetter(Route.retry);
+        }
+      });
+    });
+  }
+
+  /**
+   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {number} code
+   * @param {string} reason
+   */
   #closed(transport, code, reason) {
     if (transport !== this.#transport) {
       return; // it was given up before
     }
-    this.#detach();
+    const failed = this.status === "connecting" && !this.#refusal && code !== NORMAL;
+    this.#detach(code, reason);
     if (this.#refusal) {
       this.#finish(code, this.#refusal.message);
     } else if (!comesBack(code) || (code === SESSION_CHANGED && this.#sessionChanged)) {
       this.#finish(code, reason);
+    } else if (failed && this.#route.failed()) {
+      this.#attempt();
     } else {
       this.#sessionChanged ||= code === SESSION_CHANGED;
       this.#comeBack(code, reason);
     }
   }
 
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
   #comeBack(code, reason) {
     let delay = this.#backoff.next();
     if (code === SESSION_CHANGED) {
       delay += NEW_COOKIE_DELAY;
     }
     this.#timers.start("reconnect", delay, () => this.#attempt());
-    if (this.#setStatus("waiting") && !this.#lost) {
+    // A rotated session key is no outage: the page is back in a moment, or hears that it is not.
+    if (this.#setStatus("waiting") && !this.#lost && code !== SESSION_CHANGED) {
       this.#lost = true;
       this.#events.onLost(code, reason, true);
     }
   }
 
-  /** Stay away. */
+  /**
+   * Stay away.
+   *
+   * @param {number} code
+   * @param {string} reason
+   */
   #finish(code, reason) {
     if (this.status === "closed") {
       return;
     }
-    this.#detach()?.close(NORMAL, "");
+    this.#detach(code, reason)?.close(NORMAL, "");
     this.#timers.stopAll();
-    this.#environment.window?.removeEventListener("online", this.#wakeListener);
-    this.#environment.document?.removeEventListener("visibilitychange", this.#wakeListener);
-    this.#setStatus("closed");
+    for (const [target, event] of WAKING) {
+      this.#environment[target]?.removeEventListener(event, this.#wakeListener);
+    }
+    const ended = this.#refusal?.code === "session_expired" || code === SESSION_CHANGED || code === ACCOUNT_GONE;
+    if (this.#setStatus("closed") && ended) {
+      this.#events.onSessionEnded(code, reason);
+    }
     this.#events.onLost(code, reason, false);
   }
 
-  /** Forget the transport and what belonged to it; return it. */
-  #detach() {
+  /**
+   * Forget the transport and what belonged to it; return it.
+   *
+   * @param {number} code
+   * @param {string} reason
+   */
+  #detach(code, reason) {
     const transport = this.#transport;
     if (transport !== null) {
       this.#transport = null;
-      this.#timers.stop("connect");
-      this.#timers.stop("stable");
-      this.#events.onDetached(this.status === "connected");
+      for (const purpose of ["connect", "stable", "heartbeat", "pong", "better"]) {
+        this.#timers.stop(purpose);
+      }
+      this.#events.onDetached(this.status === "connected", code, reason);
     }
     return transport;
   }
 
-  /** The network is back, or somebody looks at the page again: do not let them wait. */
   #wake() {
-    if (this.status === "waiting" && this.#environment.document?.visibilityState !== "hidden") {
+    if (this.#environment.document?.visibilityState === "hidden") {
+      return;
+    }
+    if (this.status === "waiting") {
       this.#attempt();
+    } else {
+      this.check();
     }
   }
 
-  /** Tell the new status; return whether it still holds, after what the page did about it. */
+  /**
+   * Tell the new status; return whether it still holds, after what the page did about it.
+   *
+   * @param {LinkStatus} status
+   */
   #setStatus(status) {
     this.status = status;
     this.#events.onStatus(status);

@@ -1,5 +1,6 @@
-import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
+import { MessageStream } from "./message_stream.js";
+import { Position } from "./position.js";
 
 /**
  * A message, as `publish` listeners and `messages` have it.
@@ -8,16 +9,33 @@ import { Emitter } from "./emitter.js";
  * @property {any} payload
  * @property {string} [user] Who published; missing on anonymous channels.
  * @property {string} datetime ISO 8601, UTC.
+ * @property {number} [offset] Its number, on channels with history.
+ * @property {number | null} [missed] In `for await` only, and only on the first message after a
+ *   gap: how many are missing before it, null if nobody knows.
+ */
+
+/**
+ * The events of a subscription.
+ *
+ * @typedef {object} SubscriptionEvents
+ * @property {Subscription} subscribed `history`, `presence` and `state` are fresh; also after each
+ *   reconnect, then after what was missed has been told by `publish`.
+ * @property {import("./errors.js").HookboxError} refused
+ * @property {Message} publish
+ * @property {{ missed: number | null, channel: string }} gap The server does not have any more what
+ *   was published meanwhile: so many, or null if nobody knows.
+ * @property {{ user: string }} join
+ * @property {{ user: string }} leave
+ * @property {string[]} presence
+ * @property {{ updates: Record<string, any>, deletes: string[] }} state
+ * @property {{ reason?: string }} unsubscribed
  */
 
 /**
  * The page's view of one channel. Made by `connection.subscribe()`, and kept across reconnects.
+ * Besides its events it can be read with `for await (const message of subscription)`.
  *
- * Events: `subscribed`, also after each reconnect, when `history`, `presence` and `state` are
- * fresh; `refused` (a `HookboxError`); `publish` (a `Message`); `join` and `leave` (`{user}`);
- * `presence` (the names); `state` (`{updates, deletes}`); `unsubscribed` (`{reason?}`).
- *
- * The callbacks of 2011, to be assigned: `onPublish`, `onSubscribe`, `onUnsubscribe`, `onState`.
+ * @extends {Emitter<SubscriptionEvents>}
  */
 export class Subscription extends Emitter {
   /**
@@ -30,41 +48,56 @@ export class Subscription extends Emitter {
   /** The names of those who are there, if the channel has presence. @type {string[]} */
   presence = [];
 
-  /** Past messages and comings and goings, oldest first. @type {[string, object][]} */
+  /** Past messages and comings and goings, oldest first. @type {[string, any][]} */
   history = [];
 
   /** How many entries of history the channel keeps. */
   historySize = 0;
 
-  /** What the channel's `initial_data` said; undefined where it said nothing. */
+  /** What the channel's `initial_data` said; undefined where it said nothing. @type {any} */
   initialData = undefined;
 
-  /** Whether the page wants to be subscribed, now and after each reconnect. */
+  /**
+   * Whether the last snapshot took up where the page was, with nothing missing in between.
+   *
+   * @type {boolean}
+   */
+  recovered = false;
+
+  /** @internal Whether the page wants to be subscribed, now and after each reconnect. */
   wanted = false;
 
-  /** Whether an UNSUBSCRIBE is under way. */
+  /** @internal Whether an UNSUBSCRIBE is under way. */
   leaving = false;
+
+  /** @internal */
+  position = new Position();
 
   /** Keys come from users, so this is a Map: `__proto__` is a key like any other. */
   #state = new Map();
-  /** @type {Backoff | null} */
-  #retries = null;
   #actions;
 
   /**
+   * @internal
    * @param {string} channelName
    * @param {object} actions What the connection does for its subscriptions.
    * @param {(subscription: Subscription) => void} actions.subscribe
    * @param {(subscription: Subscription) => void} actions.unsubscribe
+   * @param {(subscription: Subscription) => void} actions.recover
    * @param {(channelName: string, payload: any) => Promise<void>} actions.publish
    */
   constructor(channelName, actions) {
     super();
+    /** The channel's name. */
     this.channelName = channelName;
     this.#actions = actions;
   }
 
-  /** The channel's shared state, as an object without a prototype. */
+  /**
+   * The channel's shared state, as an object without a prototype.
+   *
+   * @returns {Record<string, any>}
+   */
   get state() {
     const state = Object.create(null);
     for (const [key, value] of this.#state) {
@@ -76,11 +109,6 @@ export class Subscription extends Emitter {
   /** The messages of the history. @returns {Message[]} */
   get messages() {
     return this.history.filter(([type]) => type === "PUBLISH").map(([, message]) => message);
-  }
-
-  /** Whether the page does not want this subscription any more (2011's name for it). */
-  get canceled() {
-    return this.status === "unsubscribed";
   }
 
   /**
@@ -98,11 +126,6 @@ export class Subscription extends Emitter {
     this.#actions.unsubscribe(this);
   }
 
-  /** 2011's name of `unsubscribe()`. */
-  cancel() {
-    this.unsubscribe();
-  }
-
   /**
    * Send a message to everyone on the channel.
    *
@@ -113,12 +136,25 @@ export class Subscription extends Emitter {
     return this.#actions.publish(this.channelName, payload);
   }
 
+  /**
+   * The messages from now on, until the subscription ends; throws what it is refused with.
+   *
+   * @returns {AsyncIterableIterator<Message>}
+   */
+  [Symbol.asyncIterator]() {
+    return new MessageStream(this);
+  }
+
   // What follows is the connection's to call.
 
-  /** Take in the server's snapshot: the page is subscribed from here on. */
+  /**
+   * Take in the server's snapshot: the page is subscribed from here on.
+   *
+   * @internal
+   * @param {Record<string, any>} args
+   */
   begin(args) {
     this.status = "subscribed";
-    this.#retries = null;
     this.presence = [...(args.presence ?? [])];
     this.history = [...(args.history ?? [])];
     this.historySize = args.history_size ?? 0;
@@ -126,28 +162,37 @@ export class Subscription extends Emitter {
       this.initialData = args.initial_data;
     }
     this.#state = new Map(Object.entries(args.state ?? {}));
+    const { missed, messages, hole } = this.position.snapshot(args);
+    if (hole) {
+      this.#actions.recover(this);
+    }
+    this.recovered = args.recovered !== undefined && missed === 0;
+    if (missed !== 0) {
+      this.emit("gap", { missed, channel: this.channelName });
+    }
+    for (const message of messages) {
+      this.emit("publish", { channel_name: this.channelName, ...message });
+    }
     this.announce();
   }
 
-  /** Tell the listeners that the snapshot is there. */
+  /** @internal Tell the listeners that the snapshot is there. */
   announce() {
     this.emit("subscribed", this);
     this.emit("presence", this.presence);
   }
 
-  /** How many milliseconds to wait before asking again, when the site could not answer. */
-  retryDelay(random) {
-    this.#retries ??= new Backoff({ random });
-    return this.#retries.next();
-  }
-
-  /** Take in a channel's frame. */
+  /**
+   * Take in a channel's frame.
+   *
+   * @internal
+   * @param {string} name
+   * @param {Record<string, any>} args
+   */
   receive(name, args) {
     switch (name) {
       case "PUBLISH":
-        this.#remember(args);
-        this.emit("publish", args);
-        this.callback("onPublish", args);
+        this.#published(args);
         break;
       case "SUBSCRIBE":
         if (!this.presence.includes(args.user)) {
@@ -155,13 +200,11 @@ export class Subscription extends Emitter {
         }
         this.emit("join", args);
         this.emit("presence", this.presence);
-        this.callback("onSubscribe", args);
         break;
       case "UNSUBSCRIBE":
         this.presence = this.presence.filter((user) => user !== args.user);
         this.emit("leave", args);
         this.emit("presence", this.presence);
-        this.callback("onUnsubscribe", args);
         break;
       case "STATE_UPDATE":
         for (const key of args.deletes ?? []) {
@@ -171,23 +214,40 @@ export class Subscription extends Emitter {
           this.#state.set(key, value);
         }
         this.emit("state", args);
-        this.callback("onState", args);
         break;
     }
   }
 
-  /** The own subscription has ended, by the page's wish or by the site's. */
+  /**
+   * The own subscription has ended, by the page's wish or by the site's.
+   *
+   * @internal
+   * @param {Record<string, any>} args
+   */
   end(args) {
     this.status = "unsubscribed";
     this.presence = [];
+    this.position.forget();
     this.emit("unsubscribed", args);
-    this.callback("onUnsubscribe", args);
   }
 
+  /** @param {Record<string, any>} args */
+  #published(args) {
+    const verdict = this.position.live(args);
+    if (verdict === "emit") {
+      this.#remember(args);
+      this.emit("publish", args);
+    } else if (verdict === "hole") {
+      this.#actions.recover(this);
+    }
+  }
+
+  /** @param {Record<string, any>} message */
   #remember({ user, payload, datetime }) {
     if (this.historySize > 0) {
       const entry = user === undefined ? { payload, datetime } : { user, payload, datetime };
-      this.history = [...this.history, ["PUBLISH", entry]].slice(-this.historySize);
+      this.history.push(["PUBLISH", entry]);
+      this.history = this.history.slice(-this.historySize);
     }
   }
 }

@@ -4,9 +4,7 @@ export class Timers {
   #environment;
 
   /**
-   * @param {object} environment
-   * @param {typeof setTimeout} environment.setTimeout
-   * @param {typeof clearTimeout} environment.clearTimeout
+   * @param {Record<string, any>} environment Its `setTimeout` and `clearTimeout` are used.
    */
   constructor(environment) {
     this.#environment = environment;
@@ -28,7 +26,21 @@ export class Timers {
     this.#running.set(purpose, timer);
   }
 
-  /** Forget the timer of `purpose`, if one runs. */
+  /**
+   * Say whether a timer of `purpose` runs.
+   *
+   * @param {any} purpose
+   * @returns {boolean}
+   */
+  has(purpose) {
+    return this.#running.has(purpose);
+  }
+
+  /**
+   * Forget the timer of `purpose`, if one runs.
+   *
+   * @param {any} purpose
+   */
   stop(purpose) {
     if (this.#running.has(purpose)) {
       this.#environment.clearTimeout(this.#running.get(purpose));

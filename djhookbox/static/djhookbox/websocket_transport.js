@@ -24,14 +24,14 @@ export class WebSocketTransport {
   /**
    * @param {string} url Where the server's `/ws` and `/csp` are found, as ws: or wss:.
    * @param {TransportEvents} events
-   * @param {{ WebSocket: typeof WebSocket }} environment
+   * @param {{ WebSocket?: any }} environment
    */
   constructor(url, events, environment) {
     this.#events = events;
     this.#socket = new environment.WebSocket(`${url}/ws`);
     this.#socket.onopen = () => this.#ended || events.onOpen();
     this.#socket.onmessage = (event) => this.#ended || events.onText(String(event.data));
-    this.#socket.onclose = (event) => this.#end(event.code, event.reason);
+    this.#socket.onclose = (event) => this.#end(event.code, String(event.reason));
     // onclose always follows and knows more.
     this.#socket.onerror = () => {};
   }
@@ -48,10 +48,14 @@ export class WebSocketTransport {
    * @param {string} reason
    */
   close(code, reason) {
-    this.#socket.close(code, reason);
+    this.#socket.close(code === 1006 ? 1000 : code, reason);
     this.#end(code, reason);
   }
 
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
   #end(code, reason) {
     if (!this.#ended) {
       this.#ended = true;

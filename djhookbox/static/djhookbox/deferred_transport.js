@@ -1,0 +1,48 @@
+import { LOST } from "./close_codes.js";
+
+/**
+ * A transport whose code is loaded first.
+ *
+ * @implements {Transport}
+ * @typedef {import("./websocket_transport.js").Transport} Transport
+ */
+export class DeferredTransport {
+  /** @type {Transport | null} */
+  #transport = null;
+  #ended = false;
+  #events;
+
+  /**
+   * @param {() => Promise<(events: any) => Transport>} load Promises what opens the transport.
+   * @param {import("./websocket_transport.js").TransportEvents} events
+   */
+  constructor(load, events) {
+    this.#events = events;
+    load().then(
+      (open) => {
+        if (!this.#ended) {
+          this.#transport = open(events);
+        }
+      },
+      (error) => this.close(LOST, String(error)),
+    );
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this.#transport.send(text);
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  close(code, reason) {
+    if (this.#transport) {
+      this.#transport.close(code, reason);
+    } else if (!this.#ended) {
+      this.#ended = true;
+      this.#events.onClose(code, reason);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Where a page stands among a channel's numbered publications.
+ *
+ * A channel with history numbers what is published within an epoch: 1, 2, 3… What the page has
+ * seen is told to the server as a cursor, and the server's snapshot then has what came after it.
+ * Here it is decided what of all this reaches the page: each publication once, in order, and what
+ * cannot be had any more as a gap that is told. See "Resume" in docs/protocol.rst.
+ */
+export class Position {
+  /**
+   * Whether a snapshot that continues from here is on its way. It will contain what is published
+   * until then, so that publications are held back.
+   */
+  awaited = false;
+
+  /** @type {string | null} */
+  #epoch = null;
+  #offset = 0;
+
+  /** What to send as `since`; undefined as long as nothing is numbered. */
+  get cursor() {
+    return this.#epoch === null ? undefined : `${this.#epoch}:${this.#offset}`;
+  }
+
+  /**
+   * Begin at a cursor that came from elsewhere; "" is none.
+   *
+   * @param {string} cursor
+   */
+  set cursor(cursor) {
+    const colon = cursor.lastIndexOf(":");
+    this.#epoch = colon < 0 ? null : cursor.slice(0, colon);
+    this.#offset = Number(cursor.slice(colon + 1));
+  }
+
+  /** Begin anew: the page has left the channel. */
+  forget() {
+    this.#epoch = null;
+    this.awaited = false;
+  }
+
+  /**
+   * Take in a live publication.
+   *
+   * @param {{ epoch?: string, offset?: number }} args
+   * @returns {"emit" | "drop" | "hole"} `hole`: something before it is missing, ask for it.
+   */
+  live({ epoch, offset }) {
+    if (offset === undefined) {
+      return "emit"; // it is not numbered, so no snapshot will repeat it
+    }
+    if (this.awaited) {
+      return "drop";
+    }
+    if (epoch !== undefined && epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#offset = offset - 1;
+    }
+    if (this.#epoch === null) {
+      return "emit";
+    }
+    if (offset <= this.#offset) {
+      return "drop";
+    }
+    if (offset > this.#offset + 1) {
+      return "hole";
+    }
+    this.#offset = offset;
+    return "emit";
+  }
+
+  /**
+   * The page's own publication was taken; it may not come back to the page.
+   *
+   * @param {number | undefined} offset
+   */
+  published(offset) {
+    if (!this.awaited && offset === this.#offset + 1) {
+      this.#offset = offset;
+    }
+  }
+
+  /**
+   * Take in a snapshot's numbers.
+   *
+   * @param {Record<string, any>} args
+   * @returns {{ missed: number | null, messages: any[], hole?: boolean }} How many publications
+   *   are lost, null if that cannot be known; those to hand to the page; and whether to ask for
+   *   more, because the snapshot continues from somewhere else.
+   */
+  snapshot({ epoch = null, offset = 0, recovered, missed = 0 }) {
+    const nothing = { missed: 0, messages: [] };
+    const same = epoch === this.#epoch;
+    if (!recovered) {
+      if (this.awaited) {
+        return nothing; // the one that continues is still to come
+      }
+      if (this.#epoch !== null && epoch !== null && !(same && offset === this.#offset)) {
+        return { ...nothing, hole: true };
+      }
+    }
+    const lost = this.#epoch !== null && epoch === null && !recovered;
+    const messages = (recovered ?? []).filter((one) => !same || one.offset > this.#offset);
+    this.#epoch = epoch;
+    this.#offset = offset;
+    this.awaited = false;
+    return { missed: lost ? null : missed, messages };
+  }
+}

@@ -1,0 +1,167 @@
+import { DeferredTransport } from "./deferred_transport.js";
+import { WebSocketTransport } from "./websocket_transport.js";
+
+/** Under this name the browser's storage keeps what has worked instead of a WebSocket, and when. */
+const STORED = "djhookbox:transport";
+
+/** So long what worked is tried first; then the better one gets its chance again. */
+const REMEMBERED = 10 * 60_000;
+
+/** A transport that has worked is given so many failures in a row: it may be the network. */
+const PATIENCE = 3;
+
+/** Opening a WebSocket that no proxy holds up, or CONNECT over a stream that none holds back. */
+const HASTE = 8000;
+
+/**
+ * Chooses the transport: the best that works here, a WebSocket, else a stream, else polling.
+ *
+ * Where proxies let no WebSocket through, the way around is remembered in the browser's storage
+ * and taken at once by the next page; from time to time the better one is tried again.
+ */
+export class Route {
+  /** How many milliseconds to wait until a better transport is worth a try. */
+  static retry = REMEMBERED;
+
+  #kinds;
+  #environment;
+  #options;
+  #index = 0;
+  #failures = 0;
+  #proven = false;
+
+  /**
+   * @param {Record<string, any>} options As those of `Connection`.
+   * @param {Record<string, any>} environment
+   */
+  constructor(options, environment) {
+    this.#options = options;
+    this.#environment = environment;
+    const { transport, transports = ["websocket", "streaming", "polling"] } = options;
+    const usable = { websocket: environment.WebSocket, streaming: environment.fetch, polling: environment.fetch };
+    this.#kinds = transport ? ["custom"] : transports.filter((kind) => usable[kind]);
+    this.#recall();
+  }
+
+  /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
+  get kind() {
+    return this.#kinds[this.#index] ?? "websocket";
+  }
+
+  /** Whether no other transport is left to try. */
+  get #last() {
+    return this.#index >= this.#kinds.length - 1;
+  }
+
+  /**
+   * How many milliseconds opening may take, or when that is done the answer to CONNECT.
+   *
+   * @param {boolean} opened
+   */
+  patience(opened) {
+    const through = opened && this.kind !== "streaming";
+    return this.#last || through ? this.#options.timeout : HASTE;
+  }
+
+  /**
+   * Open a transport.
+   *
+   * @param {string} url
+   * @param {import("./websocket_transport.js").TransportEvents} events
+   * @returns {import("./websocket_transport.js").Transport}
+   */
+  open(url, events) {
+    const environment = this.#environment;
+    const { kind } = this;
+    if (kind === "custom") {
+      return new this.#options.transport(url, events, environment);
+    }
+    if (kind === "websocket") {
+      return new WebSocketTransport(url, events, environment);
+    }
+    return new DeferredTransport(async () => {
+      const { CspTransport } = await import("./csp_transport.js");
+      return () => new CspTransport(url, events, environment, kind === "streaming");
+    }, events);
+  }
+
+  /** The transport works. */
+  succeeded() {
+    this.#failures = 0;
+    this.#proven = true;
+    if (this.#kinds.includes("streaming")) {
+      const around = ["streaming", "polling"].includes(this.kind);
+      this.#store(around ? `${this.kind} ${this.#environment.now()}` : null);
+    }
+  }
+
+  /**
+   * The transport did not get through.
+   *
+   * @returns {boolean} Whether to try the next one at once.
+   */
+  failed() {
+    this.#failures += 1;
+    if (this.#failures < (this.#proven ? PATIENCE : 1)) {
+      return false;
+    }
+    this.#failures = 0;
+    this.#proven = false;
+    this.#index = this.#last ? 0 : this.#index + 1;
+    return this.#index > 0;
+  }
+
+  /** Whether there is a better transport than the one that is taken. */
+  get detour() {
+    return this.#index > 0 && this.#kinds[0] === "websocket";
+  }
+
+  /**
+   * Look whether a WebSocket opens by now; if so it is taken next.
+   *
+   * @param {string} url
+   * @param {(better: boolean) => void} done
+   */
+  probe(url, done) {
+    const probe = new WebSocketTransport(
+      url,
+      {
+        onOpen: () => {
+          this.#index = 0;
+          probe.close(1000, "");
+          done(true);
+        },
+        onText: () => {},
+        onClose: () => this.#index > 0 && done(false),
+      },
+      this.#environment,
+    );
+  }
+
+  #recall() {
+    try {
+      const [kind, at] = String(this.#environment.storage?.getItem(STORED)).split(" ");
+      const index = this.#kinds.indexOf(kind);
+      const age = this.#environment.now() - Number(at);
+      if (index > 0 && age >= 0 && age < REMEMBERED) {
+        this.#index = index;
+      }
+    } catch {
+      // A browser may keep its storage closed; then each page finds out by itself.
+    }
+  }
+
+  /** @param {string | null} text */
+  #store(text) {
+    try {
+      const { storage } = this.#environment;
+      if (text !== null) {
+        storage?.setItem(STORED, text);
+      } else if (storage?.getItem(STORED)) {
+        storage.removeItem(STORED);
+      }
+    } catch {
+      // See above.
+    }
+  }
+}
