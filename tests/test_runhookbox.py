@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import re
 import signal
@@ -193,6 +192,10 @@ class TestConfig:
         (["--allow-origin", "example.com"], ["--allow-origin", "example.com"]),
         (["--allow-origin", "https://*"], ["--allow-origin"]),
         (["--log-level", "loud"], ["--log-level", "loud"]),
+        (["-d"], ["-d/--debug", "--log-level"]),
+        (["-o", "5"], ["-o/--objgraph"]),
+        (["-E", str(ROOT)], ["-E/--log-file-errors", str(ROOT)]),
+        (["-A", "/no/such/folder/x"], ["-A/--log-file-access", "/no/such/folder/x"]),
         (["-e", "/no/such/program"], ["/no/such/program", "--executable", "HOOKBOX_EXECUTABLE"]),
         (["-e", str(ROOT)], ["--executable"]),
         (["-e", sys.executable, "--webhook-url", "https://a/b"], ["--webhook-url", "http://"]),
@@ -334,50 +337,6 @@ def test_a_site_is_told_from_another(monkeypatch, settings):
         assert site.requests[0].form["action"] == "events"
 
 
-# ---- logging
-
-
-class TestLogging:
-    @pytest.fixture(autouse=True)
-    def no_handlers(self, monkeypatch):
-        """As in a project without LOGGING; pytest puts handlers of its own everywhere."""
-        logger = logging.getLogger("djhookbox.server")
-        monkeypatch.setattr(logger, "hasHandlers", lambda: False)
-        return logger
-
-    def test_without_a_handler_it_goes_to_standard_error(self, capsys):
-        with runhookbox.logging_set_up(None) as where:
-            logging.getLogger("djhookbox.server").info("opened")
-            logging.getLogger("djhookbox.server").debug("detail")
-        logging.getLogger("djhookbox.server").info("afterwards")
-        err = capsys.readouterr().err
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d:,]+ INFO opened\n", err)
-        assert "standard error" in where
-
-    def test_the_level(self, capsys):
-        with runhookbox.logging_set_up("debug"):
-            logging.getLogger("djhookbox.server").debug("detail")
-        assert "DEBUG detail" in capsys.readouterr().err
-
-    def test_the_projects_handlers_are_respected(self, capsys, monkeypatch, no_handlers):
-        monkeypatch.undo()
-        stream = StringIO()
-        handlers = [logging.StreamHandler(stream)]
-        monkeypatch.setattr(logging.getLogger("djhookbox"), "handlers", handlers)
-        with runhookbox.logging_set_up("info") as where:
-            logging.getLogger("djhookbox.server").info("opened")
-        assert stream.getvalue() == "opened\n"
-        assert capsys.readouterr().err == ""
-        assert "LOGGING" in where
-
-    def test_afterwards_all_is_as_before(self):
-        logger = logging.getLogger("djhookbox")
-        before = (logger.level, list(logger.handlers))
-        with runhookbox.logging_set_up("error"):
-            assert (logger.level, list(logger.handlers)) != before
-        assert (logger.level, list(logger.handlers)) == before
-
-
 # ---- real processes
 
 
@@ -436,7 +395,8 @@ def test_another_program_takes_its_place(environment, tmp_path):
     program.chmod(0o755)
     process = subprocess.Popen(
         [*COMMAND, "-e", str(program), "-p", "8123", "-s", "ws", "-r", "rs", "-a", "pw",
-         "--cb-connect", "c", "--cb-single-url", "http://a/b"],
+         "--cb-connect", "c", "--cb-single-url", "http://a/b",
+         "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     out, err = process.communicate(timeout=60)
@@ -449,4 +409,5 @@ def test_another_program_takes_its_place(environment, tmp_path):
         "-i", "127.0.0.1", "-p", "8123", "--cbhost", "127.0.0.1", "--cbport", "9",
         "--cbpath", "/hookbox", "-s", "ws", "-r", "rs", "-a", "pw",
         "--cb-connect", "c", "--cb-single-url", "http://a/b",
+        "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9",
     ]  # fmt: skip

@@ -123,6 +123,9 @@ def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerCon
         ConfigError: For a value that is wrong.
 
     """
+    # 0.3.3 is told so that there shall be none.
+    unset = ("cb_single_url", "webhook_secret")
+    values = {k: "" if v is None and k in unset else v for k, v in values.items()}
     texts = ("cbhost", "cbpath", "cb_single_url", "webhook_secret", *(f"cb_{w}" for w in WEBHOOKS))
     for name in texts:
         if not isinstance(values.get(name, ""), str):

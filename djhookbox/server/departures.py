@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from .connection import Connection
 from .core.hub import Hub
@@ -78,14 +79,7 @@ class Departures:
         )  # fmt: skip
         for channel in left:
             if self.stopping or not channel.options.asks("unsubscribe"):
-                self._events.add(
-                    "unsubscribe",
-                    channel_name=channel.name,
-                    user=user.name,
-                    conn_id=connection.id,
-                    by="disconnect",
-                    reason=disconnect.reason,
-                )
+                self._report(channel, user, connection, "disconnect", disconnect.reason)
         if not self.stopping and (told or not user.connections):
             self._tasks.start(self._tell(connection, user, told, left))
 
@@ -97,19 +91,40 @@ class Departures:
         left: Sequence[Channel],
     ) -> None:
         last = not user.connections
+        ended: list[object] = []  # what the site has ended itself while it was told
         for channel in pinned:
             if channel in left and channel.options.asks("unsubscribe"):
-                form = {"channel_name": channel.name, "user": user.name}
-                await self._call("unsubscribe", form, connection)
+                if channel.name in ended:
+                    self._report(channel, user, connection, "auto", "")
+                else:
+                    form = {"channel_name": channel.name, "user": user.name}
+                    options = await self._call("unsubscribe", form, connection)
+                    names = options.get("auto_unsubscribe")
+                    ended += names if isinstance(names, list) else []
             await self._lifecycle.release(channel)
         if last:
             await self._call("disconnect", {"name": user.name}, connection)
 
-    async def _call(self, hook: str, form: dict[str, str], connection: Connection) -> None:
+    async def _call(
+        self, hook: str, form: dict[str, str], connection: Connection
+    ) -> Mapping[str, Any]:
         # A failure is logged by the webhook, and the user has gone all the same. An
         # auto_subscribe in the answer has nobody to go to (D37).
         with suppress(Refusal):
-            await self._webhooks.call(hook, form, connection)
+            return (await self._webhooks.call(hook, form, connection)).options
+        return {}
+
+    def _report(
+        self, channel: Channel, user: User, connection: Connection, by: str, reason: str
+    ) -> None:
+        self._events.add(
+            "unsubscribe",
+            channel_name=channel.name,
+            user=user.name,
+            conn_id=connection.id,
+            by=by,
+            reason=reason,
+        )
 
     def _forget_identity(self, connection: Connection) -> None:
         others = tuple(

@@ -16,6 +16,8 @@ from .protocol.disconnects import Disconnect
 from .protocol.rtjp import BadFrame, Frame
 
 logger = logging.getLogger("djhookbox.server")
+#: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
+access = logging.getLogger("djhookbox.server.access")
 
 
 class Door:
@@ -104,7 +106,7 @@ class Door:
         """Count a connection as open, until its end is reported."""
         self._connections.add(connection)
         self._metrics.connections_total += 1
-        logger.info("Connection %s from %s", connection.id, connection.handshake.remote_addr)
+        access.info("Connection %s from %s", connection.id, connection.handshake.remote_addr)
 
 
 def _header(request: web.Request, name: str) -> str:

@@ -46,6 +46,8 @@ def test_set_config() -> None:
     assert (changed.webhook_secret, changed.single_url) == ("b", "http://x/all?a=1")
     again = changed_config(changed, {"cbport": 80})
     assert again.webhook_url == "http://[::1]:80/h"
+    none = changed_config(changed, {"cb_single_url": None, "webhook_secret": None})
+    assert (none.webhook_secret, none.single_url) == ("", "")
 
 
 @pytest.mark.parametrize(

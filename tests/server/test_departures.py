@@ -56,6 +56,22 @@ async def test_other_connections_keep_the_subscriptions(rig: Rig) -> None:
     assert list(rig.channels["room"].audience) == [two]
 
 
+async def test_the_site_is_not_asked_about_what_it_ends_itself(rig: Rig) -> None:
+    rig.site.answers["unsubscribe"] = {"auto_unsubscribe": ["b", {}], "auto_subscribe": ["d"]}
+    alice = await rig.connect("alice")
+    for name in "abc":
+        await rig.subscribe(alice, name)
+    rig.site.took()
+    await rig.leave(alice)
+    asked = [(hook, form.get("channel_name")) for hook, form in rig.site.took()]
+    assert asked == [
+        ("unsubscribe", "a"), ("destroy_channel", "a"), ("destroy_channel", "b"),
+        ("unsubscribe", "c"), ("destroy_channel", "c"), ("disconnect", None),
+    ]  # fmt: skip
+    (_, event) = rig.reported()
+    assert (event["event"], event["channel_name"], event["by"]) == ("unsubscribe", "b", "auto")
+
+
 async def test_what_is_reported(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"moderated": False}
     alice = await rig.connect("alice")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import socket
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +18,7 @@ from djhookbox import process, reachability
 from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
+from djhookbox.logfiles import UnusableFile, logging_set_up
 from djhookbox.server.config import ConfigError, ServerConfig
 
 #: The webhooks whose paths the genuine server's options can change.
@@ -79,6 +78,11 @@ class Command(BaseCommand):
             "-L", "--log-level", type=str.lower, choices=LEVELS,
             help="How much is logged; without it what LOGGING says, or else info.",
         )  # fmt: skip
+        add("-E", "--log-file-errors", metavar="FILE", help="Gets the warnings and errors as well.")
+        add("-A", "--log-file-access", metavar="FILE", help="Gets a line for each connection.")
+        add("-c", "--cookie-identifier", metavar="NAME", help="Not used, as in Hookbox 0.3.3.")
+        add("-d", "--debug", action="store_true", help="Only for --executable.")
+        add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only for --executable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the embedded server, or turn into the program given.
@@ -94,13 +98,14 @@ class Command(BaseCommand):
             for warning in warnings(config, options):
                 self.stderr.write(self.style.WARNING(warning))
             if executable:
-                self._become(executable, config, password)
+                arguments = genuine_arguments(config, password) + genuine_extras(options)
+                self._become(executable, config, arguments)
             else:
                 self._run(config, options)
         except ConfigError as error:
             problem = f"{REMEDIES.get(error.name, f'HOOKBOX_{error.name.upper()}')}: {error}."
             raise CommandError(problem) from error
-        except HookboxMisconfigured as error:
+        except (HookboxMisconfigured, UnusableFile) as error:
             raise CommandError(str(error)) from error
 
     # ---- our server --------------------------------------------------------------------------
@@ -109,8 +114,12 @@ class Command(BaseCommand):
         # Imported late: `runhookbox --help` and --executable do without aiohttp.
         from djhookbox.server import app
 
+        for problem in unusable(options):
+            raise CommandError(problem)
         if options["admin_password"]:
             self._say(_("The embedded server has no console of its own: -a is not used."))
+        if options["cookie_identifier"]:
+            self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3: -c is not used."))
         foreign = _foreign(options)
         watch = reachability.WebhookWatch(
             config.single_url or config.webhook_url,
@@ -130,7 +139,8 @@ class Command(BaseCommand):
             self._say(_("Log: %(log)s.") % {"log": log})
             watch.start()
 
-        with logging_set_up(options["log_level"]) as log, process.holding_lock():
+        files = options["log_file_errors"], options["log_file_access"]
+        with logging_set_up(options["log_level"], *files) as log, process.holding_lock():
             try:
                 app.run(config, on_ready=on_ready)
             except KeyboardInterrupt:
@@ -146,7 +156,7 @@ class Command(BaseCommand):
 
     # ---- another program ---------------------------------------------------------------------
 
-    def _become(self, executable: str, config: ServerConfig, password: str | None) -> None:
+    def _become(self, executable: str, config: ServerConfig, arguments: Sequence[str]) -> None:
         """Replace this process, so that signals and the exit status are the program's own."""
         program = shutil.which(executable)
         if program is None:
@@ -157,7 +167,6 @@ class Command(BaseCommand):
                 )
                 % {"program": executable}
             )
-        arguments = genuine_arguments(config, password)
         self._say(
             _("Running %(program)s at %(interface)s, port %(port)d; webhooks go to %(url)s.")
             % {
@@ -293,6 +302,30 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
     return arguments
 
 
+def genuine_extras(options: dict[str, Any]) -> list[str]:
+    """Return the options that mean something to the genuine server only."""
+    names = {
+        "log_file_errors": "-E",
+        "log_file_access": "-A",
+        "cookie_identifier": "-c",
+        "objgraph": "-o",
+    }
+    given = [(flag, options[name]) for name, flag in names.items() if options[name] is not None]
+    flags = ["-d"] if options["debug"] else []
+    return flags + [word for flag, value in given for word in (flag, str(value))]
+
+
+def unusable(options: dict[str, Any]) -> Iterator[str]:
+    """Yield what our server cannot do of that which the genuine one is asked for."""
+    if options["debug"]:
+        yield _(
+            "-d/--debug: there is no hookbox.js to compile anew here. Leave it away; "
+            "--log-level debug logs more."
+        )
+    if options["objgraph"]:
+        yield _("-o/--objgraph: no graph of objects is drawn here. Leave it away.")
+
+
 # ---- what is said ------------------------------------------------------------------------------
 
 
@@ -325,30 +358,6 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
             "This site looks for the process at %(url)s, which is not where -i and -p let it "
             "listen: set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
         ) % {"url": settings.rest_url}
-
-
-@contextmanager
-def logging_set_up(level: str | None) -> Iterator[str]:
-    """Let the log go to standard error if the project's LOGGING does not say where."""
-    logger = logging.getLogger("djhookbox")
-    before = logger.level
-    handler = None
-    if logging.getLogger("djhookbox.server").hasHandlers():
-        where = _("as LOGGING says")
-    else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        level = level or "info"
-        where = _("standard error, level %(level)s") % {"level": level}
-    if level:
-        logger.setLevel(level.upper())
-    try:
-        yield where
-    finally:
-        logger.setLevel(before)
-        if handler is not None:
-            logger.removeHandler(handler)
 
 
 def _explain_os_error(error: OSError, config: ServerConfig) -> str:

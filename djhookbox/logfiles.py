@@ -1,0 +1,89 @@
+"""Where the Hookbox process logs to: what LOGGING says, or standard error, and files asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.utils.translation import gettext as _
+
+#: Its lines are the access log: who came, and from where.
+ACCESS = "djhookbox.server.access"
+
+
+class UnusableFile(Exception):
+    """A log file cannot be written to.
+
+    Attributes:
+        option: The option that named it.
+        error: What the system says.
+
+    """
+
+    def __init__(self, option: str, error: OSError) -> None:
+        super().__init__(option, error)
+        self.option = option
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.error.filename}: {self.error.strerror}"
+
+
+@contextmanager
+def logging_set_up(
+    level: str | None, errors: str | None = None, access: str | None = None
+) -> Iterator[str]:
+    """Let the log go to standard error if the project's LOGGING does not say where.
+
+    Args:
+        level: How much is logged; None leaves it to LOGGING.
+        errors: A file that gets the warnings and errors as well.
+        access: A file that the access log goes to; then it is nowhere else.
+
+    Raises:
+        UnusableFile: If a file cannot be opened.
+
+    """
+    logger, visitors = logging.getLogger("djhookbox"), logging.getLogger(ACCESS)
+    before = logger.level, visitors.level, visitors.propagate
+    handlers: list[tuple[logging.Logger, logging.Handler]] = []
+
+    def add(to: logging.Logger, handler: logging.Handler, text: str) -> None:
+        handler.setFormatter(logging.Formatter(text))
+        to.addHandler(handler)
+        handlers.append((to, handler))
+
+    try:
+        if logging.getLogger("djhookbox.server").hasHandlers():
+            where = _("as LOGGING says")
+        else:
+            add(logger, logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s")
+            level = level or "info"
+            where = _("standard error, level %(level)s") % {"level": level}
+        if errors:
+            file = _file("-E/--log-file-errors", errors)
+            file.setLevel(logging.WARNING)
+            add(logger, file, "%(asctime)s %(levelname)s %(message)s")
+        if access:
+            add(visitors, _file("-A/--log-file-access", access), "%(asctime)s %(message)s")
+            visitors.setLevel(logging.INFO)
+            visitors.propagate = False
+        if level:
+            logger.setLevel(level.upper())
+        yield where
+    finally:
+        logger.setLevel(before[0])
+        visitors.setLevel(before[1])
+        visitors.propagate = before[2]
+        for owner, handler in handlers:
+            owner.removeHandler(handler)
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
+
+
+def _file(option: str, path: str) -> logging.FileHandler:
+    try:
+        return logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UnusableFile(option, error) from error
