@@ -5,7 +5,8 @@
 #   make bench   the benchmark's five figures
 #   make genuine install Hookbox 0.3.3, with which `make test` then tests as well (Python 2.7)
 #   make lint    ruff: rules and formatting
-#   make check   lint, types, missing migrations, documents, packages
+#   make check   lint, types, missing migrations, documents, packages, the generated client
+#   make client  the generated files of the browser client (needs Node and npm)
 #   make clean   remove everything that the other targets made
 #
 # Another Python than the newest found:  make PYTHON=/path/to/python3 demo
@@ -31,7 +32,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-.PHONY: demo test bench genuine lint format check types migrations documents package clean
+.PHONY: demo test bench genuine lint format check types migrations documents package clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -61,7 +62,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint types migrations documents package
+check: lint types migrations documents package client-check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -79,8 +80,17 @@ package: $(VENV)/.dev
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
 
+client: node_modules/.installed
+	node js/build.mjs
+
+client-check: node_modules/.installed client-size
+	node js/build.mjs --check
+
+client-size: node_modules/.installed
+	node js/size.mjs
+
 clean:
-	rm -rf $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf node_modules $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f tests/*.sqlite3*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
@@ -98,6 +108,11 @@ $(VENV)/.created:
 			"(Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; fi
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing the tools for the browser client."
+	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # $(call install,what it is for,arguments for pip)

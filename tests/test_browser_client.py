@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from djhookbox import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
@@ -36,3 +39,13 @@ def test_modules_import_each_other_by_relative_names_only():
                 target = line.split('"')[1]
                 assert target.startswith("./"), (module.name, line)
                 assert (module.parent / target).is_file(), (module.name, line)
+
+
+def test_the_npm_package_is_of_the_same_version_and_has_what_it_names():
+    package = json.loads((CLIENT / "package.json").read_text())
+    assert package["version"] == __version__
+    targets = json.dumps(package["exports"]).split('"./')[1:]
+    for target in targets:
+        name = target.split('"')[0]
+        assert "." not in name or (CLIENT / name).is_file(), name
+    assert f"djhookbox {__version__}," in (CLIENT / "hookbox.classic.js").read_text()[:200]

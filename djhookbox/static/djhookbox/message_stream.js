@@ -18,13 +18,12 @@ export class MessageStream {
 
   /** @param {import("./subscription.js").Subscription} subscription */
   constructor(subscription) {
-    const end = () => this.#end(null);
-    const listeners = [
+    const listeners = /** @type {[any, (detail: any) => void][]} */ ([
       ["publish", (message) => this.#add(message)],
       ["gap", ({ missed }) => this.#lose(missed)],
       ["refused", (error) => this.#end(error)],
-      ["unsubscribed", end],
-    ];
+      ["unsubscribed", () => this.#end(null)],
+    ]);
     this.#stop = () => listeners.forEach(([event, listener]) => subscription.off(event, listener));
     listeners.forEach(([event, listener]) => subscription.on(event, listener));
   }
