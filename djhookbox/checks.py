@@ -142,7 +142,8 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
     if not django_settings.SECURE_SSL_REDIRECT or not _has_middleware(SECURITY):
         return
     parts = urlsplit(settings.webhook_url)
-    if parts.scheme == "https" or settings.webhook_headers:
+    # Another program would not send these headers.
+    if parts.scheme == "https" or (settings.webhook_headers and not settings.executable):
         return
     # An exemption of some webhooks only would be as bad as none; two that differ stand for all.
     paths = [f"{parts.path}/{name}".lstrip("/") for name in ("connect", "events")]
@@ -271,7 +272,7 @@ def check_two_rest_secrets() -> Iterator[CheckMessage]:
 
 @_check
 def check_executable() -> Iterator[CheckMessage]:
-    """W015, W016: the program is missing, or a password that only it would use is set."""
+    """W015, W016, W018: the program is missing, not needed, or will not know the users."""
     executable = settings.executable
     if executable and shutil.which(executable) is None:
         yield Warning(
@@ -286,6 +287,14 @@ def check_executable() -> Iterator[CheckMessage]:
             "no console of its own, its page is in Django's admin.",
             hint="Delete HOOKBOX_ADMIN_PASSWORD.",
             id="djhookbox.W016",
+        )
+    if executable and django_settings.SESSION_COOKIE_HTTPONLY:
+        yield Warning(
+            "The genuine Hookbox takes cookies from the scripts of a page, and these do not see "
+            "the session's cookie: every browser connects as an anonymous visitor.",
+            hint="Set SESSION_COOKIE_HTTPONLY = False if you accept that an injected script could "
+            "steal sessions, or delete HOOKBOX_EXECUTABLE: our own server needs no such thing.",
+            id="djhookbox.W018",
         )
 
 

@@ -24,6 +24,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from urllib3.util import Timeout
 
+from . import genuine
 from .conf import settings
 from .exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable, PayloadError
 
@@ -112,6 +113,8 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
 
     """
     url = f"{settings.rest_url}/rest/{call}"
+    if settings.executable:
+        genuine.require_ascii(form.get("channel_name"), form.get("name"))
     # The secret goes into the body: URLs end up in access logs.
     body = {name: value for name, value in form.items() if value is not None}
     body["secret"] = settings.rest_secrets[0]
@@ -127,13 +130,18 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
                 allow_redirects=False,
             )
     except requests.Timeout as error:
-        raise HookboxUnreachable(
-            _(
-                "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
-                "Is it running? Start it with “manage.py runhookbox”."
+        text = _(
+            "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
+            "Is it running? Start it with “manage.py runhookbox”."
+        )
+        if settings.executable:
+            text = _(
+                "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. If it "
+                "is Hookbox 0.3.3, it asks this site before it answers: the site needs a second "
+                "worker or thread."
             )
-            % {"url": settings.rest_url, "seconds": f"{timeout:g}"},
-            code="unavailable",
+        raise HookboxUnreachable(
+            text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
         ) from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
         raise HookboxUnreachable(
@@ -158,6 +166,8 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
         if not isinstance(answer, dict):
             raise TypeError(answer)
     except (ValueError, TypeError) as error:
+        if response.status_code == 404 and genuine.is_not_found(response.headers, response.text):
+            genuine.require_known(call, 404)
         raise HookboxMisconfigured(
             _(
                 "%(url)s did not answer “%(call)s” as a Hookbox process does (HTTP status "
@@ -180,6 +190,8 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
             status=response.status_code,
             code="secret",
         )
+    if reason == "Not Implemented":
+        genuine.require_known(call, response.status_code)
     raise HookboxRefused(
         str(reason) or _("The Hookbox process refused without a reason."),
         status=response.status_code,

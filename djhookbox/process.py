@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -116,11 +116,9 @@ def status(ask: Callable[[], dict[str, Any]] | None = None) -> ProcessStatus:
             info = (ask or client.get_server_info)()
         except HookboxUnreachable as error:
             return _silent(error, lock, known)
+        except HookboxRefused:
+            return _undescribed(known)
         return _answered(info, holder, known)
-    except HookboxRefused:
-        # The genuine server knows no get_server_info, but it does answer.
-        message = _("It answers, but does not describe itself; it may be another server.")
-        return ProcessStatus(state=State.VERSION_DIFFERS, message=message, **known)
     except HookboxError as error:
         if error.status in (502, 503, 504):
             return _silent(error, lock, known)
@@ -145,6 +143,26 @@ def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> Proce
         message = _("Nothing answers at %(address)s. Browsers wait and come back.") % known
     else:
         state, message = State.UNREACHABLE, str(error)
+    return ProcessStatus(state=state, message=message, **known)
+
+
+def _undescribed(known: dict[str, Any]) -> ProcessStatus:
+    """Describe what cannot describe itself, as the genuine server cannot.
+
+    Raises:
+        HookboxError: It is no Hookbox, or does not accept the secret.
+
+    """
+    with suppress(HookboxRefused):  # there need not be such a channel
+        # What it has refused, it refuses without looking at the secret.
+        client.get_channel_info("/")
+    state = State.VERSION_DIFFERS
+    message = _("It answers, but does not describe itself; it may be another server.")
+    if settings.executable:
+        state = State.RUNNING
+        message = _(
+            "The program named by HOOKBOX_EXECUTABLE answers. It does not tell who is connected."
+        )
     return ProcessStatus(state=state, message=message, **known)
 
 

@@ -61,8 +61,10 @@ def publish(
     user: User | None = None,
     source: str = Publication.Source.CODE,
     sender: User | None = None,
-) -> int:
+) -> int | None:
     """Send a message to a channel and return how many connections it reached.
+
+    None means that this is not known: the genuine Hookbox 0.3.3 does not count.
 
     Every attempt leaves a row in the publish history, which the rollback of a transaction
     around it does not undo: inside of one, the row is written when the transaction has ended.
@@ -91,7 +93,7 @@ def publish(
         _record(message, decision, error=error)
         raise
     _record(message, decision, delivered=delivered)
-    return delivered or 0
+    return delivered
 
 
 async def apublish(
@@ -101,7 +103,7 @@ async def apublish(
     user: User | None = None,
     source: str = Publication.Source.CODE,
     sender: User | None = None,
-) -> int:
+) -> int | None:
     """Do what `publish` does without blocking the event loop.
 
     Only the HTTP call goes into another thread; what needs the database is done where
@@ -117,7 +119,7 @@ async def apublish(
         await record(message, decision, error=error)
         raise
     await record(message, decision, delivered=delivered)
-    return delivered or 0
+    return delivered
 
 
 def _message(

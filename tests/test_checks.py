@@ -221,6 +221,14 @@ def test_ways_around_the_ssl_redirect(settings, name, value):
     assert run() == []
 
 
+def test_another_program_does_not_send_the_header_of_the_proxy(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.SESSION_COOKIE_HTTPONLY = False
+    settings.HOOKBOX_EXECUTABLE = sys.executable
+    assert ids() == ["W005"]
+
+
 def test_an_exemption_of_one_webhook_is_not_enough(settings):
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_REDIRECT_EXEMPT = ["^hookbox/connect$"]
@@ -329,6 +337,12 @@ def test_one_setting_under_two_names(settings):
 # ---- another program
 
 
+@pytest.fixture
+def visible_cookie(settings):
+    settings.SESSION_COOKIE_HTTPONLY = False
+
+
+@pytest.mark.usefixtures("visible_cookie")
 def test_a_missing_program(settings):
     settings.HOOKBOX_EXECUTABLE = "/no/such/program"
     message = only()
@@ -338,6 +352,16 @@ def test_a_missing_program(settings):
     assert run() == []
 
 
+def test_a_cookie_that_the_program_will_not_see(settings):
+    settings.HOOKBOX_EXECUTABLE = sys.executable
+    message = only()
+    assert message.id == "djhookbox.W018"
+    assert "SESSION_COOKIE_HTTPONLY" in message.hint
+    settings.SESSION_COOKIE_HTTPONLY = False
+    assert run() == []
+
+
+@pytest.mark.usefixtures("visible_cookie")
 def test_a_password_for_nothing(settings):
     settings.HOOKBOX_ADMIN_PASSWORD = "secret"
     message = only()
@@ -397,4 +421,4 @@ def test_a_new_project_has_no_warnings(tmp_path):
 def test_each_mistake_has_an_id_of_its_own():
     source = Path(module.__file__).read_text()
     used = [*re.findall(r'id="djhookbox\.([EW]\d{3})"', source), "W007", "W008"]
-    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 18))]
+    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 19))]

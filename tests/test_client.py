@@ -11,6 +11,7 @@ import pytest
 
 from djhookbox import client
 from djhookbox.exceptions import (
+    HookboxError,
     HookboxMisconfigured,
     HookboxRefused,
     HookboxUnreachable,
@@ -198,11 +199,31 @@ def test_refusals_carry_status_and_code(hookbox):
     assert (caught.value.status, caught.value.code) == (409, "gone")
 
 
-def test_refusals_of_the_genuine_server(hookbox):
-    hookbox.replies(False, {"msg": "Not Implemented"}, status=500)
-    with pytest.raises(HookboxRefused, match="Not Implemented") as caught:
+@pytest.mark.parametrize(
+    "answer", [Answer(500, '[false, {"msg": "Not Implemented"}]'), Answer(404, "Not Found")]
+)
+def test_what_the_genuine_server_cannot_do(hookbox, answer):
+    hookbox.answer = lambda request: answer
+    with pytest.raises(HookboxRefused, match=r"cannot do “disconnect”.*0\.3\.3") as caught:
         client.disconnect(user="bob")
-    assert (caught.value.status, caught.value.code) == (500, "")
+    assert (caught.value.status, caught.value.code) == (answer.status, "unsupported")
+    with pytest.raises(HookboxError) as caught:
+        client.get_channel_info("/a/")  # which it can, so that this is something else
+    assert caught.value.code == ""
+
+
+def test_names_that_the_genuine_server_would_mistake(hookbox, settings):
+    client.publish("/grün/", "1")
+    settings.HOOKBOX_EXECUTABLE = "hookbox"
+    client.publish("/green/", '"grün"', originator="jörg")
+    for call in (
+        lambda: client.publish("/grün/", "1"),
+        lambda: client.subscribe("/green/", "jörg"),
+    ):
+        with pytest.raises(HookboxRefused, match="ASCII") as caught:
+            call()
+        assert caught.value.code == "unsupported"
+    assert [request.form["channel_name"] for request in hookbox.requests] == ["/grün/", "/green/"]
 
 
 def test_success_with_an_error_status_is_no_success(hookbox):
@@ -230,7 +251,7 @@ def test_a_wrong_secret_names_the_setting(hookbox, status):
     "answer",
     [
         Answer(200, "<html>It works</html>"),
-        Answer(404, "Not Found"),
+        Answer(404, "Not Found", {"Content-Type": "text/plain"}),
         Answer(302, "", {"Location": "/elsewhere"}),
         Answer(200, '{"a": 1, "b": 2}'),
         Answer(200, "[true]"),
@@ -270,6 +291,9 @@ def test_a_silent_server_is_left_after_the_timeout(hookbox, settings):
         with pytest.raises(HookboxUnreachable, match=r"0\.2 seconds"):
             client.get_server_info()
         assert time.monotonic() - started < 2
+        settings.HOOKBOX_EXECUTABLE = "hookbox"  # which may be waiting for this very site
+        with pytest.raises(HookboxUnreachable, match="second worker"):
+            client.get_server_info()
     finally:
         release.set()
 

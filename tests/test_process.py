@@ -41,14 +41,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = {
             "secret": [False, {"msg": "Invalid secret"}],
             "foreign": "hello",
+            "static": "hello",
             "gateway": "Bad gateway",
-            "genuine": [False, {"msg": "Unknown call"}],
+            "genuine": [False, {"msg": "Channel / doesn't exist"}],
         }.get(manner, [True, {
             "version": version, "pid": os.getpid(), "uptime": 1.5, "engine": "memory",
             "connections": 3, "users": 2, "channels": 1,
         }])
         body = json.dumps(answer).encode()
-        self.send_response(502 if manner == "gateway" else 200)
+        status = {"gateway": 502}.get(manner, 200)
+        if manner in ("genuine", "static") and self.path.endswith("get_server_info"):
+            status, body = 404, b"Not Found"
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -385,6 +389,7 @@ def test_a_lock_file_of_nonsense_names_nobody(run_dir: Path, text: str) -> None:
         ("secret", State.SECRET_REFUSED),
         ("foreign", State.NOT_HOOKBOX),
         ("genuine", State.VERSION_DIFFERS),
+        ("static", State.NOT_HOOKBOX),
         # A proxy's 502 is no answer of the process, nor is it a misconfiguration.
         ("gateway", State.STOPPED),
     ],

@@ -389,13 +389,15 @@ def test_another_program_takes_its_place(environment, tmp_path):
     program.write_text(
         f"#!{sys.executable}\n"
         "import json, os, sys\n"
-        "print(json.dumps([os.getpid(), *sys.argv[1:]]))\n"
+        "lost = [n for n in ('PYTHONPATH', 'PYTHONHOME') if n not in os.environ]\n"
+        "print(json.dumps([os.getpid(), lost, *sys.argv[1:]]))\n"
         "sys.exit(7)\n"
     )
     program.chmod(0o755)
     process = subprocess.Popen(
         [*COMMAND, "-e", str(program), "-p", "8123", "-s", "ws", "-r", "rs", "-a", "pw",
-         "--cb-connect", "c", "--cb-single-url", "http://a/b",
+         "--cb-connect", "c", "--cb-message", "m", "--cb-single-url", "http://a/b",
+         "--allow-origin", "http://a", "-L", "debug",
          "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -403,8 +405,11 @@ def test_another_program_takes_its_place(environment, tmp_path):
     assert process.returncode == 7, err  # the program's own status
     said, line = out.splitlines()
     assert str(program) in said
-    pid, *arguments = json.loads(line)
+    pid, lost, *arguments = json.loads(line)
     assert pid == process.pid  # so that signals reach it
+    assert lost == ["PYTHONPATH", "PYTHONHOME"]  # it may be of another Python
+    for option in ("--cb-message", "--allow-origin", "--log-level"):
+        assert f"{option} is for our own server" in err
     assert arguments == [
         "-i", "127.0.0.1", "-p", "8123", "--cbhost", "127.0.0.1", "--cbport", "9",
         "--cbpath", "/hookbox", "-s", "ws", "-r", "rs", "-a", "pw",

@@ -25,6 +25,7 @@ from ..models import Publication
 from .forms import PublishForm
 from .logs import LogAdmin
 from .pages import PageMixin, badge, preformatted, pretty_json
+from .publishing import reached_text
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
@@ -56,19 +57,6 @@ def publish(
         else:
             page.message_user(request, reached_text(channel, reached), messages.SUCCESS)
     return None
-
-
-def reached_text(channel: str, reached: int) -> str:
-    """Say how many connections a message reached."""
-    if not reached:
-        return _("Published to %(channel)s, where nobody is subscribed just now.") % {
-            "channel": channel
-        }
-    return ngettext(
-        "Published to %(channel)s; it reached %(count)d connection.",
-        "Published to %(channel)s; it reached %(count)d connections.",
-        reached,
-    ) % {"channel": channel, "count": reached}
 
 
 class PublicationAdmin(LogAdmin):

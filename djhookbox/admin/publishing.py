@@ -233,7 +233,8 @@ class PublishingAdmin(PageMixin):
             text = _("This has been published already. It was not sent a second time.")
             self.message_user(request, text, messages.INFO)
             return HttpResponseRedirect(self._after(request, names))
-        reached, sent, refusals, failure = 0, 0, [], None
+        reached: int | None = 0
+        sent, refusals, failure = 0, [], None
         for name in names:
             try:
                 count = publishing.publish(
@@ -248,7 +249,7 @@ class PublishingAdmin(PageMixin):
                 failure = error  # the rest would fail the same way, each after its own timeout
                 break
             else:
-                reached += count
+                reached = None if count is None or reached is None else reached + count
                 sent += 1
                 self._enter(request, name, count)
         if not sent:
@@ -261,16 +262,17 @@ class PublishingAdmin(PageMixin):
         self._say(request, names, reached, sent, refusals, failure)
         return HttpResponseRedirect(self._after(request, names))
 
-    def _enter(self, request: HttpRequest, name: str, count: int) -> None:
+    def _enter(self, request: HttpRequest, name: str, count: int | None) -> None:
         """Enter it into the admin's history, in English as Django keeps its own."""
         entry = Publication(channel=name, status=Publication.Status.SENT)
-        self.log_addition(request, entry, f"Published, reached {count} connections.")
+        text = "Published." if count is None else f"Published, reached {count} connections."
+        self.log_addition(request, entry, text)
 
     def _say(
         self,
         request: HttpRequest,
         names: Sequence[str],
-        reached: int,
+        reached: int | None,
         sent: int,
         refusals: Sequence[tuple[str, HookboxError]],
         failure: HookboxError | None,
@@ -310,8 +312,10 @@ class PublishingAdmin(PageMixin):
         return self.address("changelist")
 
 
-def reached_text(channel: str, reached: int) -> str:
-    """Say how many connections a message reached."""
+def reached_text(channel: str, reached: int | None) -> str:
+    """Say how many connections a message reached, if the server has counted them."""
+    if reached is None:
+        return _("Published to %(channel)s.") % {"channel": channel}
     if not reached:
         return _("Published to %(channel)s, where nobody is subscribed just now.") % {
             "channel": channel
@@ -323,11 +327,13 @@ def reached_text(channel: str, reached: int) -> str:
     ) % {"channel": channel, "count": reached}
 
 
-def reached_texts(channels: int, reached: int) -> str:
+def reached_texts(channels: int, reached: int | None) -> str:
     """Say how many connections a message to several channels reached."""
     where = ngettext(
         "Published to %(count)d channel.", "Published to %(count)d channels.", channels
     )
+    if reached is None:
+        return where % {"count": channels}
     whom = ngettext(
         "It reached %(count)d connection.", "It reached %(count)d connections.", reached
     )

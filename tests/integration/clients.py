@@ -57,13 +57,18 @@ class Client:
 
     # ---- receiving -----------------------------------------------------------
 
+    def text_of(self, message: str | bytes) -> str:
+        """Return the text of a message, which must be of the kind that the server sends."""
+        assert isinstance(message, str)
+        return message
+
     def _receive(self, until: float) -> None:
         """Put what arrives next into the inbox."""
         try:
-            text = self.socket.recv(timeout=max(0.0, until - time.monotonic()))
+            message = self.socket.recv(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise AssertionError(f"nothing came any more; there is {self.inbox}") from None
-        assert isinstance(text, str)
+        text = self.text_of(message)
         *lines, self._text = (self._text + text).split("\r\n")
         for line in lines:
             _id, name, args = json.loads(line)

@@ -200,6 +200,26 @@ def try_to_publish(request: HttpRequest, channel: str, payload: Any) -> dict[str
 
 
 @doing
+def attempt(request: HttpRequest, name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Call one of our functions; return what kind of error it raised, and its text."""
+    try:
+        getattr(djhookbox, name)(*args, **kwargs)
+    except HookboxError as error:
+        return {"error": type(error).__name__, "text": str(error), "code": error.code}
+    return {"error": "", "text": "", "code": ""}
+
+
+@doing
+def set_channel_options(request: HttpRequest, channel: str, **options: Any) -> None:
+    djhookbox.set_channel_options(channel, **options)
+
+
+@doing
+def unsubscribe(request: HttpRequest, channel: str, name: str) -> None:
+    djhookbox.unsubscribe(channel, name)
+
+
+@doing
 def subscribe(request: HttpRequest, channel: str, name: str) -> None:
     djhookbox.subscribe(channel, name)
 

@@ -27,6 +27,12 @@ CALLBACKS = (
     "publish", "message",
 )  # fmt: skip
 
+#: The one of these that came after 0.3.3.
+LATER_CALLBACK = "message"
+
+#: What tells this Python where things are would let one of another version stumble.
+OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME")
+
 #: What to name when a field of `ServerConfig` is wrong.
 REMEDIES = {
     "interface": "-i/--interface, HOOKBOX_INTERFACE",
@@ -98,6 +104,8 @@ class Command(BaseCommand):
             for warning in warnings(config, options):
                 self.stderr.write(self.style.WARNING(warning))
             if executable:
+                for warning in withheld(options):
+                    self.stderr.write(self.style.WARNING(warning))
                 arguments = genuine_arguments(config, password) + genuine_extras(options)
                 self._become(executable, config, arguments)
             else:
@@ -178,7 +186,8 @@ class Command(BaseCommand):
         )
         try:
             with process.holding_lock():  # the program inherits it
-                os.execv(program, [program, *arguments])  # noqa: S606 - there is no shell
+                environment = {k: v for k, v in os.environ.items() if k not in OWN_PYTHON}
+                os.execve(program, [program, *arguments], environment)  # noqa: S606 - no shell
         except OSError as error:
             raise CommandError(
                 _("%(program)s cannot be run: %(problem)s. See --executable, HOOKBOX_EXECUTABLE.")
@@ -296,7 +305,8 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
     if password:
         arguments += ["-a", password]
     for name, path in config.webhook_paths.items():
-        arguments += [f"--cb-{name}", path]
+        if name != LATER_CALLBACK:
+            arguments += [f"--cb-{name}", path]
     if config.single_url:
         arguments += ["--cb-single-url", config.single_url]
     return arguments
@@ -324,6 +334,15 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
         )
     if options["objgraph"]:
         yield _("-o/--objgraph: no graph of objects is drawn here. Leave it away.")
+
+
+def withheld(options: dict[str, Any]) -> Iterator[str]:
+    """Name the options that another program than our server is not given."""
+    for name in ("allow_origin", "log_level", f"cb_{LATER_CALLBACK}"):
+        if options[name]:
+            yield _("%(option)s is for our own server: this program is not given it.") % {
+                "option": f"--{name.replace('_', '-')}"
+            }
 
 
 # ---- what is said ------------------------------------------------------------------------------
