@@ -98,20 +98,23 @@ def test_nobody_there_is_no_failure(publisher: Client, rows: Any, hookbox: Hookb
 
 @pytest.mark.parametrize(
     ("channels", "said"),
-    [("/front/", "Published to /front/."), ("/front/\n/back/", "Published to 2 channels.")],
+    [
+        (["/front/"], "Published to /front/."),
+        (["/front/", "/news/a/"], "Published to 2 channels."),
+    ],
 )
 def test_what_was_not_counted_is_not_called_nobody(
     publisher: Client,
     rows: Any,
     hookbox: Hookbox,
     monkeypatch: pytest.MonkeyPatch,
-    channels: str,
+    channels: list[str],
     said: str,
 ) -> None:
     """The genuine Hookbox 0.3.3 does not say how many it reached."""
     monkeypatch.setattr(rest, "publish", lambda *args, **kwargs: None)
-    response = publisher.post(PUBLISH, {"channel": channels, "payload": "null"}, follow=True)
-    assert messages_of(response) == [said]
+    data = {"channel": channels, "payload": "null", "confirmed": "1"}
+    assert messages_of(publisher.post(PUBLISH, data, follow=True)) == [said]
     assert LogEntry.objects.first().get_change_message() == "Published."
 
 
