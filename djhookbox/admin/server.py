@@ -1,23 +1,33 @@
-"""The server page: whether the Hookbox process runs, and its switches."""
+"""The server page: what the Hookbox process is doing just now, and its switches."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from django.apps import apps
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.core.checks import CheckMessage, registry
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseNotModified,
+)
 from django.urls import URLPattern, path
+from django.utils import formats, timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import process
-from ..models import Server
+from .. import client, process
 from ..process import ProcessError, ProcessStatus, State
-from .pages import PageMixin, badge, span
+from ..reserved import REPORT_CHANNEL, REPORT_PERMISSION
+from .pages import badge
+from .server_departures import Departures
+from .server_details import Details
+from .server_report import etag, facts, read_report, transports
 
 #: Word and tone of each state.
 STATES: dict[State, tuple[str | Promise, str]] = {
@@ -34,44 +44,34 @@ STATES: dict[State, tuple[str | Promise, str]] = {
 #: States in which the log may say why.
 FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGURED)
 
+#: Longest text that is searched for; no name is longer.
+SEARCH_LENGTH = 255
 
-class ServerAdmin(PageMixin):
+
+class ServerAdmin(Details, Departures):
     """One page in the place of a list, for there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Offer the page and its switches, nothing else."""
+        """Offer the page and what it leads to, nothing else."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
+        pages = {
+            "changelist": ("", self.changelist_view),
+            "live": ("live/", self.live_view),
+            "start": ("start/", self.start_view),
+            "stop": ("stop/", self.stop_view),
+            "restart": ("restart/", self.restart_view),
+            "channel": ("channel/", self.channel_view),
+            "user": ("user/", self.user_view),
+            "disconnect": ("disconnect/", self.disconnect_view),
+            "unsubscribe": ("unsubscribe/", self.unsubscribe_view),
+        }
         return [
-            path("", view(self.changelist_view), name=f"{prefix}_changelist"),
-            path("start/", view(self.start_view), name=f"{prefix}_start"),
-            path("stop/", view(self.stop_view), name=f"{prefix}_stop"),
-            path("restart/", view(self.restart_view), name=f"{prefix}_restart"),
+            path(route, view(page), name=f"{prefix}_{name}")
+            for name, (route, page) in pages.items()
         ]
 
-    # ---- permissions -------------------------------------------------------------------------
-
-    def has_control_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may start and stop the process."""
-        return request.user.has_perm("djhookbox.control_server")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those who may control it see it."""
-        return super().has_view_permission(request, obj) or self.has_control_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    # ---- pages -------------------------------------------------------------------------------
+    # ---- the page ----------------------------------------------------------------------------
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -82,31 +82,101 @@ class ServerAdmin(PageMixin):
             PermissionDenied: The user may not see it.
 
         """
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        now = process.status()
-        may_control = self.has_control_permission(request)
-        word, tone = STATES[now.state]
+        self.require(self.has_view_permission(request))
+        context = self._live_context(request)
         return self.page(
             request,
             "server.html",
             self.opts.verbose_name.capitalize() if self.opts.verbose_name else "",
-            status=now,
-            badge=badge(word, tone),
-            next_step=_next_step(now, may_control),
-            facts=_facts(now),
-            counts=_counts(now),
-            may_start=may_control and now.can_start,
-            may_stop=may_control and now.can_stop,
+            **context,
+            findings=_findings(),
+            publish_url=self.publish_address(request),
+            live=self._live_settings(request),
             # The log may tell more than those who only look should know.
-            log=process.log_tail() if may_control and now.state != State.RUNNING else "",
-            log_open=now.state in FAILED,
+            log=self._log(request, context["status"]),
+            log_open=context["status"].state in FAILED,
             **(extra_context or {}),
         )
 
+    def live_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the parts of the page that change, for its script.
+
+        Raises:
+            PermissionDenied: The user may not see them.
+
+        """
+        self.require(self.has_view_permission(request))
+        context = self._live_context(request)
+        now: ProcessStatus = context["status"]
+        # Not all of the status: the uptime is another in each moment.
+        shown = [value for name, value in sorted(context.items()) if name != "status"]
+        tag = etag(translation.get_language(), now.state, now.message, now.control, shown)
+        response: HttpResponse
+        if request.headers.get("If-None-Match") == tag:
+            response = HttpResponseNotModified()
+        else:
+            response = self.page(request, "server_live.html", "", **context)
+        response.headers["ETag"] = tag
+        return response
+
+    def _live_context(self, request: HttpRequest) -> dict[str, Any]:
+        search = {
+            name: request.GET.get(name, "")[:SEARCH_LENGTH].replace("\0", "")
+            for name in ("channel", "user")
+        }
+        now = process.status(partial(client.get_server_report, **search))
+        may_control = self.has_control_permission(request)
+        word, tone = STATES[now.state]
+        return {
+            "badge": badge(word, tone),
+            "facts": facts(now),
+            "may_disconnect": self.has_disconnect_permission(request),
+            "may_start": may_control and now.can_start,
+            "may_stop": may_control and now.can_stop,
+            "next_step": _next_step(now, may_control),
+            "report": read_report(now),
+            "search": search,
+            "status": now,
+        }
+
+    def _live_settings(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the page's script has to know."""
+        # The others look at the page by another right, and would be refused.
+        reads = request.user.has_perm(REPORT_PERMISSION) and getattr(
+            request.user, "is_staff", False
+        )
+        return {
+            "channel": REPORT_CHANNEL if reads else "",
+            "address": self.address("live"),
+            "timeZone": str(timezone.get_current_timezone()),
+            "decimal": formats.get_format("DECIMAL_SEPARATOR"),
+            "group": _group_separator(),
+            "transports": transports(),
+            "texts": {
+                "live": _("Live."),
+                "polling": _("The page asks every few seconds."),
+                "failing": _("The site does not answer; the page asks again."),
+                "ended": _("You are not signed in any more, or may not see this. Reload the page."),
+                "paused": _("Paused."),
+                "pause": _("Pause"),
+                "resume": _("Go on"),
+                "updated": _("Updated %(clock)s.") % {"clock": "{clock}"},
+                "ms": _("%(time)s ms") % {"time": "{time}"},
+                "shown": _("The first %(shown)s of %(total)s.")
+                % {"shown": "{shown}", "total": "{total}"},
+            },
+        }
+
+    def _log(self, request: HttpRequest, now: ProcessStatus) -> str:
+        if not self.has_control_permission(request) or now.state == State.RUNNING:
+            return ""
+        return process.log_tail()
+
+    # ---- switches ----------------------------------------------------------------------------
+
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start the process."""
-        self._require_control(request)
+        self.require(self.has_control_permission(request))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         return self._operate(request, process.start, "Started", _("Hookbox runs, pid %(pid)s."))
@@ -127,10 +197,6 @@ class ServerAdmin(PageMixin):
             promise=_("Browsers come back by themselves."),
         )  # fmt: skip
 
-    def _require_control(self, request: HttpRequest) -> None:
-        if not self.has_control_permission(request):
-            raise PermissionDenied
-
     def _confirmed(
         self,
         request: HttpRequest,
@@ -142,15 +208,14 @@ class ServerAdmin(PageMixin):
         button: str,
         promise: str,
     ) -> HttpResponse:
-        self._require_control(request)
+        self.require(self.has_control_permission(request))
         if request.method == "POST":
             return self._operate(request, operation, entry, success)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
         now = process.status()
         if not now.can_stop:
-            self.message_user(request, now.message, messages.WARNING)
-            return HttpResponseRedirect(self.address("changelist"))
+            return self.leave(request, now.message, messages.WARNING)
         return self.page(
             request, "confirm.html", title, sentences=[_drops(now), promise, _forgets()],
             button=button, danger=True, cancel=self.address("changelist"),
@@ -166,12 +231,9 @@ class ServerAdmin(PageMixin):
         try:
             now = operation()
         except ProcessError as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            # The history of the admin is kept in English, as Django keeps its own.
-            self.log_change(request, Server(pk=1), f"{entry}.")
-            self.message_user(request, success % {"pid": now.pid}, messages.SUCCESS)
-        return HttpResponseRedirect(self.address("changelist"))
+            return self.leave(request, str(error), messages.ERROR)
+        self.enter(request, f"{entry}.")
+        return self.leave(request, success % {"pid": now.pid}, messages.SUCCESS)
 
 
 def _drops(now: ProcessStatus) -> str:
@@ -195,6 +257,8 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
     if now.state in (State.STOPPED, State.UNREACHABLE) and not now.ours:
         if may_control and now.can_start:
             return _("Start it here, or run the command below.")
+        if not now.control:
+            return _("Start it where it is managed (systemd, a container). The command is:")
         return _("Run the command below on the server.")
     return {
         State.STARTING: _("Look again in a moment."),
@@ -208,25 +272,16 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
     }.get(now.state, "")
 
 
-def _facts(now: ProcessStatus) -> list[tuple[str, object]]:
-    facts: list[tuple[str, object]] = [(_("Address"), now.address)]
-    if now.pid is not None:
-        facts.append((_("Pid"), str(now.pid)))
-    if now.uptime is not None:
-        facts.append((_("Up for"), span(datetime.timedelta(seconds=now.uptime))))
-    if now.version:
-        facts.append((_("Version"), now.version))
-    if now.engine:
-        facts.append((_("Engine"), now.engine))
-    return facts
+def _findings() -> list[CheckMessage]:
+    """Return what the system checks of this package find, worst first."""
+    config = apps.get_app_config("djhookbox")
+    found = registry.run_checks(app_configs=[config], tags=["djhookbox"])
+    return sorted(
+        (finding for finding in found if not finding.is_silenced()),
+        key=lambda finding: -finding.level,
+    )
 
 
-def _counts(now: ProcessStatus) -> list[tuple[str, int]]:
-    counts = [
-        (_("Connections"), now.connections),
-        (_("Users"), now.users),
-        (_("Channels"), now.channels),
-        (_("Messages in"), now.messages_in),
-        (_("Messages out"), now.messages_out),
-    ]
-    return [(name, count) for name, count in counts if count is not None]
+def _group_separator() -> str:
+    """Return what stands between thousands, "" where the site writes none."""
+    return formats.number_format(1_000_000).partition("000")[0][1:]

@@ -39,7 +39,9 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
 
 
 @register.inclusion_tag("djhookbox/script.html", takes_context=True)
-def hookbox_script(context: Context, *, anonymous_id: bool = True) -> dict[str, Any]:
+def hookbox_script(
+    context: Context, *, anonymous_id: bool = True, import_map: bool = True
+) -> dict[str, Any]:
     """Print the client's configuration, and the import map that makes it known as `djhookbox`.
 
     A page has one import map in most browsers, and it stands before all module scripts: put the
@@ -50,13 +52,15 @@ def hookbox_script(context: Context, *, anonymous_id: bool = True) -> dict[str, 
         anonymous_id: Whether a visitor without an account is given a name that stays the same
             while the page is open. Switch it off on pages that a cache shares among visitors,
             who would else all have the same name.
+        import_map: Whether the client becomes known as `djhookbox`. A page whose modules import
+            it by its path needs no import map, which is an inline script.
 
     """
     user = getattr(context.get("request"), "user", None)
     return {
         "config": _config(user, anonymous_id=anonymous_id),
-        "import_map": _import_map(),
-        "nonce": _nonce(context),
+        "import_map": _import_map() if import_map else "",
+        "nonce": _nonce(context) if import_map else "",
     }
 
 

@@ -15,6 +15,31 @@ from djhookbox.exceptions import HookboxUnreachable
 APP = "/admin/djhookbox/"
 VIEWS = ("channelpolicy", "connectionlog", "subscriptionlog", "publication", "server")
 
+#: What no real name should be, but some are.
+NASTY = ("/<b>&amp;\"'/", "/كلام/" + "\u202e" + "evil/", "/💬/" + "x" * 251)
+
+#: What the process says of itself when it is asked for all.
+REPORT: dict[str, Any] = {
+    "messages_in_per_second": 87.04,
+    "messages_out_per_second": 4120,
+    "webhooks": {"total": 900, "failed": 3, "p95_ms": 23.4},
+    "rates": {"step": 10, "in": [0, 2.5, 1.24], "out": []},
+    "channel_list": {
+        "total": 342,
+        "listed": [
+            {"name": "/chat/a/", "subscribers": 120, "history": 20, "rate": 3.14},
+            *({"name": name, "subscribers": 1, "history": 0, "rate": 0} for name in NASTY),
+        ],
+    },
+    "connection_list": {
+        "total": 1,
+        "listed": [
+            {"id": "c" * 32, "user": "alice", "transport": "websocket", "since": 1.3e9,
+             "channels": 4},
+        ],
+    },
+}  # fmt: skip
+
 
 class Hookbox:
     """Stands in for the process: notes each REST call, and answers as it is told."""
@@ -26,6 +51,8 @@ class Hookbox:
         self.connections = 5
         #: Live channels, and how many connections each has.
         self.live: dict[str, int] = {}
+        #: What a call gets in the place of what the process would say; an exception is raised.
+        self.answers: dict[str, dict[str, Any] | Exception] = {}
 
     def __call__(self, call: str, /, **form: Any) -> dict[str, Any]:
         self.calls.append((call, form))
@@ -33,12 +60,18 @@ class Hookbox:
             raise HookboxUnreachable("The Hookbox process cannot be reached.", code="unavailable")
         if call == "publish":
             return {"delivered": self.delivered}
+        if call in self.answers:
+            answer = self.answers[call]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         if call == "list_channels":
             return self._list(**form)
         if call == "recheck":
             return {"channels": 1, "subscriptions": 3, "connections": 4}
-        return {"version": __version__, "pid": 4121, "uptime": 273_125.5, "engine": "memory",
-                "connections": self.connections, "users": 4, "channels": 3}  # fmt: skip
+        return {**REPORT, "version": __version__, "pid": 4121, "uptime": 273_125.5,
+                "engine": "memory", "connections": self.connections, "users": 4,
+                "channels": 3}  # fmt: skip
 
     def _list(
         self, prefix: str = "", limit: str = "100", patterns: str | None = None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 
 from djhookbox import process
+from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.process import ProcessError, ProcessStatus, State
 
-from .stand_in import APP, Hookbox, messages_of, person, signed_in
+from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
 
 PAGE = f"{APP}server/"
 
@@ -27,14 +33,14 @@ def operator(db: None) -> Client:
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def found(**known: Any) -> None:
         now = ProcessStatus(message="So it is.", **known)
-        monkeypatch.setattr(process, "status", lambda: now)
+        monkeypatch.setattr(process, "status", lambda ask=None: now)
 
     return found
 
 
 def test_what_runs_is_described(viewer: Client, hookbox: Hookbox) -> None:
     page = viewer.get(PAGE).content.decode()
-    for text in ("Running", "4121", "3 days 03:52:05", "memory", "Connections"):
+    for text in ("Running", "4121", "3 days, 3:52 h", "memory", "Connections"):
         assert text in page
     assert "/stop/" not in page
 
@@ -155,3 +161,177 @@ def test_there_is_nothing_but_the_page(root: Client) -> None:
     assert root.get(f"{PAGE}add/").status_code == 404
     assert root.get(f"{PAGE}1/change/").status_code == 404
     assert f'href="{PAGE}"' in root.get("/admin/").content.decode()
+
+
+# ---- what is going on ------------------------------------------------------------------------
+
+
+def test_figures_and_lists_are_shown(viewer: Client, hookbox: Hookbox) -> None:
+    page = viewer.get(PAGE).content.decode()
+    for text in ("87.0", "4120.0", "23 ms", "Webhooks that failed", "/chat/a/", "120", "3.1"):
+        assert text in page, text
+    assert "The first 4 of 342." in page
+    assert "2011-03-13 07:06" in page, "alice has been there for long"
+    assert "WebSocket" in page
+    assert page.count('<svg class="hookbox-spark"') == 2
+    assert "least 0.0, most 2.5, now 1.2" in page
+
+
+def test_names_of_all_kinds_are_text_and_lead_to_their_pages(
+    viewer: Client, hookbox: Hookbox
+) -> None:
+    page = viewer.get(PAGE).content.decode()
+    for name in NASTY:
+        assert f'<bdi data-field="name">{escape(name)}</bdi>' in page
+    for href in re.findall(r'href="([^"]*channel/[^"]+)"', page):
+        assert viewer.get(html.unescape(href)).status_code == 200
+    assert "<b>" not in page
+
+
+def test_a_search_is_the_server_s_business(viewer: Client, hookbox: Hookbox) -> None:
+    page = viewer.get(PAGE, {"channel": "<x>", "user": "a" * 300}).content.decode()
+    call, form = hookbox.calls[-1]
+    assert (call, form) == (
+        "get_server_info", {"report": "1", "channel": "<x>", "user": "a" * 255},
+    )  # fmt: skip
+    assert 'value="&lt;x&gt;"' in page
+    assert 'name="channel" value="&lt;x&gt;"' in page, "the other search keeps it"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"channel_list": None, "connection_list": 7, "rates": [], "webhooks": "x"},
+        {"channel_list": {"total": "x", "listed": []}, "connection_list": {"total": 1}},
+        {"channel_list": {"total": 1, "listed": [7, {}, {"name": 3}, {"name": "", "rate": "y"}]},
+         "connection_list": {"total": 9, "listed": [None, {"id": 1}, {"id": "i", "user": "u",
+                             "since": 1e300, "transport": ["x"], "channels": None}]},
+         "rates": {"in": ["x", None, -1, True], "out": {}}},
+        {"version": 7, "pid": "x", "uptime": "long", "connections": "many", "users": True},
+        {"connection_list": {"total": 1, "listed": [{"id": "i", "user": "u", "since": "now"}]},
+         "channel_list": {"total": 0, "listed": []}},
+    ],
+)  # fmt: skip
+def test_whatever_another_version_says_is_no_reason_to_fail(
+    root: Client, hookbox: Hookbox, odd: dict[str, Any]
+) -> None:
+    hookbox.answers["get_server_info"] = odd
+    for page in (PAGE, f"{PAGE}live/"):
+        assert root.get(page).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (HookboxRefused("Unknown call", status=404), "Another version"),
+        (HookboxMisconfigured("no", status=200, code="secret"), "Secret refused"),
+        (HookboxMisconfigured("no", status=200), "Not a Hookbox process"),
+        (HookboxMisconfigured("HOOKBOX_PORT must be a number."), "Misconfigured"),
+        (HookboxMisconfigured("bad gateway", status=502), "Stopped"),
+    ],
+)
+def test_bad_days(root: Client, hookbox: Hookbox, error: Exception, words: str) -> None:
+    hookbox.answers["get_server_info"] = error
+    for page in (PAGE, f"{PAGE}live/"):
+        text = root.get(page).content.decode()
+        assert words in text
+        assert "hookbox-channels-title" not in text
+    for page in ("channel/?name=/a/", "user/?name=alice"):
+        assert root.get(f"{PAGE}{page}").status_code == 200
+
+
+def test_one_call_to_the_process_and_few_queries(viewer: Client, hookbox: Hookbox) -> None:
+    viewer.get(PAGE)
+    for page in (PAGE, f"{PAGE}live/"):
+        hookbox.calls.clear()
+        with CaptureQueriesContext(connection) as queries:
+            viewer.get(page)
+        assert len(hookbox.calls) == 1, "a slow process costs two seconds, not four"
+        # Session, user, the user's permissions and those of the groups.
+        assert len(queries) <= 4, queries.captured_queries
+
+
+def test_what_the_system_checks_find_is_shown(
+    viewer: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    root = signed_in(person("second", "view_server"))
+    page = root.get(PAGE).content.decode()
+    assert "djhookbox.W009" in page
+    settings.SILENCED_SYSTEM_CHECKS = ["djhookbox.W009"]
+    assert "djhookbox.W009" not in root.get(PAGE).content.decode()
+
+
+def test_findings_name_no_secret(root: Client, settings: Any) -> None:
+    settings.HOOKBOX_REST_SECRET = ["open-sesame", 7]
+    page = root.get(PAGE)
+    assert page.status_code == 200
+    assert "djhookbox.E001" in page.content.decode()
+    assert "sesame" not in page.content.decode()
+
+
+# ---- the live part ---------------------------------------------------------------------------
+
+
+def test_nothing_new_is_an_empty_answer(root: Client, hookbox: Hookbox) -> None:
+    first = root.get(f"{PAGE}live/")
+    assert "<html" not in first.content.decode()
+    assert "private" in first["Cache-Control"]
+    again = root.get(f"{PAGE}live/", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    for change in (
+        lambda: setattr(hookbox, "connections", 6),
+        lambda: setattr(hookbox, "running", False),
+        lambda: setattr(hookbox, "running", True),
+    ):
+        before = root.get(f"{PAGE}live/")["ETag"]
+        change()
+        fresh = root.get(f"{PAGE}live/", headers={"If-None-Match": before})
+        assert fresh.status_code == 200
+        assert fresh["ETag"] != before
+
+
+def test_the_tag_depends_on_who_looks(root: Client, viewer: Client, hookbox: Hookbox) -> None:
+    tags = {client.get(f"{PAGE}live/")["ETag"] for client in (root, viewer)}
+    assert len(tags) == 2, "the one may disconnect, the other not"
+
+
+def test_the_channel_is_offered_to_those_who_may_read_it(
+    root: Client, viewer: Client, operator: Client
+) -> None:
+    for client in (root, viewer):
+        assert client.get(PAGE).context["live"]["channel"] == "djhookbox:server"
+    assert operator.get(PAGE).context["live"]["channel"] == "", "he would be refused"
+
+
+def test_numbers_are_written_as_the_script_writes_them(root: Client, settings: Any) -> None:
+    settings.LANGUAGE_CODE = "de"
+    settings.USE_THOUSAND_SEPARATOR = True
+    response = root.get(PAGE)
+    assert (response.context["live"]["decimal"], response.context["live"]["group"]) == (",", ".")
+    assert "4.120,0" in response.content.decode()
+    settings.USE_THOUSAND_SEPARATOR = False
+    assert root.get(PAGE).context["live"]["group"] == ""
+
+
+# ---- when the database takes nothing ---------------------------------------------------------
+
+
+def refuse_writing(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    if sql.split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE"):
+        raise OperationalError("attempt to write a readonly database")
+    return execute(sql, params, many, context)
+
+
+def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
+    operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(state=State.RUNNING, ours=True, pid=77)
+    monkeypatch.setattr(process, "stop", lambda: process.status())
+    with connection.execute_wrapper(refuse_writing):
+        response = operator.post(f"{PAGE}stop/", follow=True)
+    assert response.status_code == 200
+    assert len(messages_of(response)) == 2
+    assert "Hookbox is stopped." in messages_of(response)
+    assert not LogEntry.objects.exists()

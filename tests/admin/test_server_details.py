@@ -1,0 +1,164 @@
+"""The pages of one live channel and of one connected user."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
+
+from djhookbox.admin import ServerAdmin
+from djhookbox.exceptions import HookboxRefused
+from djhookbox.models import Server
+
+from .stand_in import APP, NASTY, Hookbox, person, signed_in
+
+PAGE = f"{APP}server/"
+
+#: An admin site that has nothing but the server page.
+bare_site = admin.AdminSite(name="bare")
+bare_site.register(Server, ServerAdmin)
+urlpatterns = [
+    path("bare/", bare_site.urls),
+    path("admin/", admin.site.urls),
+    path("hookbox/", include("djhookbox.urls")),
+]
+
+
+def channel(name: str, **query: str) -> str:
+    return f"{PAGE}channel/?{urlencode({'name': name, **query})}"
+
+
+def user(name: str) -> str:
+    return f"{PAGE}user/?{urlencode({'name': name})}"
+
+
+@pytest.fixture
+def live(hookbox: Hookbox) -> Hookbox:
+    hookbox.answers["get_channel_info"] = {
+        "name": "/chat/a/",
+        "subscribers": [f"user{number}" for number in range(250)] + list(NASTY),
+        "connections": 300,
+        "options": {
+            "history_size": 5, "reflective": True, "state": {"topic": "<secret plan>"},
+            "history": [["PUBLISH", {"payload": "hush", "user": "alice"}]], "polling": {},
+        },
+    }  # fmt: skip
+    hookbox.answers["list_connections"] = {
+        "total": 120,
+        "connections": [
+            {"conn_id": "c1", "transport": "websocket", "since": 1.3e9,
+             "channels": ["/chat/a/", *NASTY]},
+            {"conn_id": "c2", "transport": "csp", "since": None, "channels": []},
+        ],
+    }  # fmt: skip
+    return hookbox
+
+
+def test_who_sees_them(
+    root: Client, viewer: Client, staff: Client, stranger: Client, live: Hookbox
+) -> None:
+    for page in (channel("/chat/a/"), user("alice"), f"{PAGE}live/"):
+        assert root.get(page).status_code == 200
+        assert viewer.get(page).status_code == 200
+        assert staff.get(page).status_code == 403
+        assert stranger.get(page).status_code == 302
+        assert Client().get(page).status_code == 302
+
+
+def test_a_channel(viewer: Client, live: Hookbox) -> None:
+    page = viewer.get(channel("/chat/a/")).content.decode()
+    assert "history_size" in page
+    assert "The first 100 of 253." in page
+    assert "user99" in page
+    assert "user100" not in page
+    found = viewer.get(channel("/chat/a/", q="USER2")).content.decode()
+    assert "user249" in found
+    assert "user1<" not in found
+    assert "channel=%2Fchat%2Fa%2F" in page, "its logs"
+
+
+def test_payloads_are_for_those_who_may_see_them(
+    root: Client, viewer: Client, live: Hookbox
+) -> None:
+    page = viewer.get(channel("/chat/a/")).content.decode()
+    assert "hush" not in page
+    assert "secret plan" not in page
+    assert "you may not see" in page
+    page = root.get(channel("/chat/a/")).content.decode()
+    assert "hush" in page
+    assert "&lt;secret plan&gt;" in page
+
+
+def test_a_user(viewer: Client, live: Hookbox) -> None:
+    page = viewer.get(user("alice")).content.decode()
+    for text in ("c1", "WebSocket", "2011-03-13 07:06:40", "/chat/a/", "The first 2 of 120."):
+        assert text in page, text
+    assert "user_name=alice" in page, "the logs"
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize("name", ["", *NASTY, "x" * 5000, "\x00"])
+def test_names_that_are_none(root: Client, hookbox: Hookbox, name: str) -> None:
+    hookbox.answers["list_connections"] = {"total": 0, "connections": []}
+    hookbox.answers["get_channel_info"] = HookboxRefused("no", code="no_channel")
+    for page in (channel(name), user(name)):
+        response = root.get(page)
+        assert response.status_code == 200
+        assert response.context["problem"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"subscribers": 7, "options": [], "connections": {}},
+                                    {"connections": [7, {}, {"channels": None}]}])  # fmt: skip
+def test_odd_answers(root: Client, hookbox: Hookbox, answer: Any) -> None:
+    hookbox.answers["list_connections"] = hookbox.answers["get_channel_info"] = answer
+    for page in (channel("/a/"), user("alice")):
+        assert root.get(page).status_code == 200
+
+
+def test_a_huge_history_is_shortened(root: Client, hookbox: Hookbox) -> None:
+    hookbox.answers["get_channel_info"] = {
+        "subscribers": [], "options": {"history": [["PUBLISH", {"payload": "x" * 1_000_000}]]},
+    }  # fmt: skip
+    page = root.get(channel("/a/")).content
+    assert len(page) < 60_000
+    assert "…".encode() in page
+
+
+def test_few_queries(viewer: Client, live: Hookbox) -> None:
+    for page in (channel("/chat/a/"), user("alice")):
+        with CaptureQueriesContext(connection) as queries:
+            viewer.get(page)
+        assert len(queries) <= 4, queries.captured_queries
+
+
+def test_links_lead_only_where_the_user_may_go(live: Hookbox, db: None) -> None:
+    narrow = signed_in(person("narrow", "view_server"))
+    for page in (channel("/chat/a/"), user("alice")):
+        text = narrow.get(page).content.decode()
+        assert "/connectionlog/" not in text
+        assert "/publication/" not in text
+    publisher = signed_in(person("publisher", "view_server", "publish_message"))
+    text = publisher.get(channel("/chat/a/")).content.decode()
+    assert "/publication/publish/?channel=%2Fchat%2Fa%2F" in text
+
+
+@override_settings(ROOT_URLCONF="tests.admin.test_server_details")
+def test_a_site_that_has_only_the_server_page(root: Client, live: Hookbox) -> None:
+    for page in ("", "live/", "channel/?name=/chat/a/", "user/?name=alice",
+                 "disconnect/?user=alice", "unsubscribe/?user=user1&channel=/chat/a/"):  # fmt: skip
+        response = root.get(f"/bare/djhookbox/server/{page}")
+        assert response.status_code == 200, page
+        assert 'href="/admin/' not in response.content.decode(), page
+
+
+def test_permissions_exist_to_be_given(db: None) -> None:
+    found = Permission.objects.filter(content_type__model="server")
+    names = {permission.codename for permission in found}
+    assert names == {"view_server", "control_server", "disconnect_user"}
