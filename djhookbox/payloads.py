@@ -41,6 +41,13 @@ def kept(payload: object) -> dict[str, Any]:
     return fields | {"payload": payload, "preview": beginning(text), "kept": kind}
 
 
+def masked(payload: object) -> object:
+    """Return a copy of a JSON value with the fields masked that nobody is to see."""
+    copy = json.loads(compact(payload))
+    _mask(copy, settings.redact)
+    return copy
+
+
 def compact(payload: object) -> str:
     """Write a payload as JSON in one line."""
     return json.dumps(payload, cls=DjangoJSONEncoder, ensure_ascii=False)

@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from .. import client, process
 from ..process import ProcessError, ProcessStatus, State
 from ..reserved import REPORT_CHANNEL, REPORT_PERMISSION
-from .pages import badge
+from .pages import badge, module_script
 from .server_departures import Departures
 from .server_details import Details
 from .server_report import etag, facts, read_report, transports
@@ -84,13 +84,16 @@ class ServerAdmin(Details, Departures):
         """
         self.require(self.has_view_permission(request))
         context = self._live_context(request)
+        publish_url = self.publish_address(request)
         return self.page(
             request,
             "server.html",
             self.opts.verbose_name.capitalize() if self.opts.verbose_name else "",
             **context,
             findings=_findings(),
-            publish_url=self.publish_address(request),
+            media=self.media + module_script("admin/server", "admin_completion"),
+            publish_url=publish_url,
+            completions_url=publish_url and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log may tell more than those who only look should know.
             log=self._log(request, context["status"]),

@@ -13,7 +13,7 @@ from django.db import DatabaseError, models, router, transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from ..models import ConnectionLog, Publication, Server, SubscriptionLog
+from ..models import ConnectionLog, Publication, Publishing, Server, SubscriptionLog
 from .pages import PageMixin
 
 logger = logging.getLogger("djhookbox")
@@ -92,11 +92,11 @@ class ServerBase(PageMixin):
 
     def publish_address(self, request: HttpRequest, **query: object) -> str:
         """Return the address of the page to publish from, "" if there is none for the user."""
-        if not self.admin_site.is_registered(Publication):
+        if not self.admin_site.is_registered(Publishing):
             return ""
         if not self.has_publish_permission(request):
             return ""
-        return self.address("publish", model="publication", **query)
+        return self.address("changelist", model="publishing", **query)
 
     def trails(
         self, request: HttpRequest, *, logs: tuple[type[models.Model], ...] = (), **query: object

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from .. import client, publishing
 from ..exceptions import HookboxError, HookboxRefused
 from ..models import ConnectionLog, Publication, SubscriptionLog
+from ..payloads import masked
 from .pages import pretty_json
 from .server_base import ServerBase
 from .server_report import Listing, moment_of, transport_label
@@ -135,5 +136,5 @@ def _shortened(value: object) -> str:
     """Write a value for people, the beginning of it if it is long; "" if it is empty."""
     if not value:
         return ""
-    text = pretty_json(value)
+    text = pretty_json(masked(value))
     return text if len(text) <= SHOWN else text[:SHOWN] + "\n…"

@@ -96,6 +96,14 @@ def test_payloads_are_for_those_who_may_see_them(
     assert "&lt;secret plan&gt;" in page
 
 
+def test_masked_fields_stay_masked(root: Client, live: Hookbox, settings: Any) -> None:
+    settings.HOOKBOX_REDACT = ["topic", "PAYLOAD"]
+    page = root.get(channel("/chat/a/")).content.decode()
+    assert "hush" not in page
+    assert "secret plan" not in page
+    assert "***" in page
+
+
 def test_a_user(viewer: Client, live: Hookbox) -> None:
     page = viewer.get(user("alice")).content.decode()
     for text in ("c1", "WebSocket", "2011-03-13 07:06:40", "/chat/a/", "The first 2 of 120."):
@@ -146,7 +154,7 @@ def test_links_lead_only_where_the_user_may_go(live: Hookbox, db: None) -> None:
         assert "/publication/" not in text
     publisher = signed_in(person("publisher", "view_server", "publish_message"))
     text = publisher.get(channel("/chat/a/")).content.decode()
-    assert "/publication/publish/?channel=%2Fchat%2Fa%2F" in text
+    assert "/publishing/?channel=%2Fchat%2Fa%2F" in text
 
 
 @override_settings(ROOT_URLCONF="tests.admin.test_server_details")
