@@ -28,11 +28,14 @@ from .metrics import Metrics
 from .operations import Operations
 from .pollers import Pollers
 from .protocol.disconnects import NO_PONG, RESTART, TOO_SLOW, Disconnect
+from .publications import Publications
+from .questions import Questions
 from .rechecks import Rechecks
 from .reporting import Reporter
 from .rest import Rest
 from .rest_calls import Calls
 from .rest_reports import Reports
+from .subscriptions import Subscriptions
 from .tasks import Tasks
 from .transports import websocket
 from .transports.csp import Csp
@@ -65,11 +68,25 @@ class Server:
         self._webhooks = Webhooks(config, self.metrics)
         self._events = Events(self._webhooks, self.metrics, config.max_events)
         engine = MemoryEngine()
+        self._publications = Publications(config, self._hub, self._delivery, engine, self._tasks)
         self._lifecycle = Lifecycle(
-            config, self._hub, self._delivery, engine, self._webhooks, self._tasks
+            self._hub, self._delivery, self._publications, self._webhooks, self._tasks
+        )
+        questions = Questions(
+            config, self._hub, self._delivery, self._lifecycle, self._webhooks, self._events
         )
         self._operations = Operations(
-            config, self._hub, self._delivery, self._lifecycle, self._webhooks, self._events
+            config,
+            self._hub,
+            self._delivery,
+            self._lifecycle,
+            self._publications,
+            self._webhooks,
+            questions,
+            self._events,
+        )
+        self._subscriptions = Subscriptions(
+            self._hub, self._delivery, self._lifecycle, self._webhooks, questions
         )
         self._departures = Departures(
             self._hub,
@@ -81,9 +98,11 @@ class Server:
             self._tasks,
         )
         self._pollers = Pollers(
-            self._hub, self._delivery, self._webhooks, self._events, self._tasks
+            self._hub, self._delivery, self._publications, self._webhooks, self._events, self._tasks
         )
-        self._frames = Frames(config, self._operations, self._delivery, self.metrics)
+        self._frames = Frames(
+            config, self._operations, self._subscriptions, self._delivery, self.metrics
+        )
         self._door = Door(
             config,
             self.metrics,
@@ -105,6 +124,7 @@ class Server:
             hub=self._hub,
             delivery=self._delivery,
             lifecycle=self._lifecycle,
+            publications=self._publications,
             operations=self._operations,
             departures=self._departures,
             webhooks=self._webhooks,

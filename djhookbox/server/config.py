@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
 WEBHOOKS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
-    "publish", "message", "events", "recheck", "prune",
+    "publish", "message", "events", "recheck", "prune", "subscribe_many",
 )  # fmt: skip
 
 

@@ -138,6 +138,12 @@ class Connection:
         for frame in self._parser.feed(text):
             if self.closed:
                 return
+            if isinstance(frame, Frame) and frame.name == "PING":
+                # At once: the frame before it may be waiting for the site, and the client is
+                # about to think that nobody is here.
+                await self._throttle()
+                await self._handle(self, frame)
+                continue
             if self._waiting is None:
                 self._waiting = deque()
             self._waiting.append(frame)

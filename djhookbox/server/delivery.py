@@ -8,11 +8,11 @@ doubled (a snapshot, an exclusion, a close) flushes first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .connection import Connection, Packet
-from .core.effects import Broadcast, Effect, Emptied, Send, Store
+from .core.effects import Broadcast, Effect, Emptied, Forgotten, Released, Send
 from .core.model import Channel
 from .metrics import Metrics
 from .protocol import rtjp, websocket
@@ -29,29 +29,44 @@ class Delivery:
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
         #: Set by those who deal with the effects that are not about sending.
-        self.on_store: Callable[[Store], None] = lambda effect: None
+        self.on_forgotten: Callable[[Forgotten], None] = lambda effect: None
+        self.on_released: Callable[[Channel], None] = lambda channel: None
         self.on_emptied: Callable[[Channel], None] = lambda channel: None
         self.on_polling: Callable[[Channel], None] = lambda channel: None
 
     def perform(self, effects: Iterable[Effect]) -> int:
         """Carry out effects in order; return how many connections the broadcasts reach."""
         reached = 0
+        sends: list[Send] = []
         for effect in effects:
+            if isinstance(effect, Send):
+                # To the same receivers in one piece: a client that is given the snapshots of
+                # many channels has no time to read between them, and is not too slow for that.
+                if sends and sends[0].connections != effect.connections:
+                    self._send(sends)
+                    sends = []
+                sends.append(effect)
+                continue
+            if sends:
+                self._send(sends)
+                sends = []
             if isinstance(effect, Broadcast):
                 reached += self._broadcast(effect)
-            elif isinstance(effect, Send):
-                self._send(effect)
-            elif isinstance(effect, Store):
-                self.on_store(effect)
+            elif isinstance(effect, Released):
+                self.on_released(effect.channel)
+            elif isinstance(effect, Forgotten):
+                self.on_forgotten(effect)
             elif isinstance(effect, Emptied):
                 self.on_emptied(effect.channel)
             else:
                 self.on_polling(effect.channel)
+        if sends:
+            self._send(sends)
         return reached
 
     def send(self, connection: Connection, name: str, args: dict[str, Any]) -> None:
         """Send one frame to one connection, after all that was published before it."""
-        self._send(Send((connection,), name, args))
+        self._send((Send((connection,), name, args),))
 
     def flush(self) -> None:
         """Write what waits for the end of the turn."""
@@ -88,11 +103,12 @@ class Delivery:
             self.flush()
         return reached
 
-    def _send(self, effect: Send) -> None:
+    def _send(self, sends: Sequence[Send]) -> None:
         if self._pending:
             self.flush()
-        if effect.connections:
-            self._write(effect.connections, rtjp.encode(effect.name, effect.args), 1)
+        if sends[0].connections:
+            data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
+            self._write(sends[0].connections, data, len(sends))
 
     def _write(self, connections: Iterable[Any], data: bytes, frames: int) -> None:
         packet = Packet(data, websocket.text(data))

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from .config import ServerConfig
 from .connection import Connection
-from .core.effects import Store
 from .core.hub import Hub
 from .core.model import Channel
-from .core.options import OptionError
 from .delivery import Delivery
-from .engine.base import Engine
 from .locks import KeyedLocks
+from .publications import Publications
 from .tasks import Tasks
 from .webhooks import Refusal, Webhooks
 
@@ -36,17 +33,15 @@ class Lifecycle:
 
     def __init__(
         self,
-        config: ServerConfig,
         hub: Hub,
         delivery: Delivery,
-        engine: Engine,
+        publications: Publications,
         webhooks: Webhooks,
         tasks: Tasks,
     ) -> None:
-        self._config = config
         self._hub = hub
         self._delivery = delivery
-        self._engine = engine
+        self._publications = publications
         self._webhooks = webhooks
         self._tasks = tasks
         self._locks = KeyedLocks()
@@ -56,7 +51,6 @@ class Lifecycle:
         #: Channels that became empty while pinned; whoever lets go of them last destroys them.
         self._due: set[str] = set()
         delivery.on_emptied = self._emptied
-        delivery.on_store = self._store
 
     @asynccontextmanager
     async def using(
@@ -72,8 +66,7 @@ class Lifecycle:
             Refusal: If the site does not let it come into being.
 
         """
-        self._pins[name] += 1
-        try:
+        with self.pinned((name,)):
             # The lock is free unless the channel is being created or destroyed just now.
             async with self._locks.hold(name):
                 channel = self._hub.channels.get(name)
@@ -83,9 +76,33 @@ class Lifecycle:
                     )
                     channel = await self.create(name, reply.check())
             yield channel
+
+    @contextmanager
+    def pinned(self, names: Iterable[str]) -> Iterator[None]:
+        """Keep channels from being destroyed, as far as they exist or come into being."""
+        names = tuple(names)
+        self._pins.update(names)
+        try:
+            yield
         finally:
-            if self._unpinned(name):
-                self._tasks.start(self._destroy(self._hub.channels[name]))
+            for name in names:
+                if self._unpinned(name):
+                    self._tasks.start(self._destroy(self._hub.channels[name]))
+
+    @asynccontextmanager
+    async def missing(self, names: Iterable[str]) -> AsyncIterator[frozenset[str]]:
+        """Give those channels that do not exist; only whoever holds them may create them."""
+        async with AsyncExitStack() as held:
+            found = []
+            # In the same order for everybody, so that two who want the same channels wait for
+            # one another, but never in a circle.
+            for name in sorted(names):
+                async with AsyncExitStack() as turn:
+                    await turn.enter_async_context(self._locks.hold(name))
+                    if name not in self._hub.channels:
+                        held.push_async_exit(turn.pop_all())
+                        found.append(name)
+            yield frozenset(found)
 
     def pin(self, channel: Channel) -> None:
         """Keep a channel from being destroyed until `release`."""
@@ -103,20 +120,7 @@ class Lifecycle:
             Refusal: If the options are wrong.
 
         """
-        past: list[tuple[float, dict[str, Any]]] = []
-        # What outlived a former channel comes back only where the site says that it may.
-        if options.get("history_duration") and isinstance(options.get("history_size"), int):
-            log = await self._engine.last(name, options["history_size"], time.time())
-            past = [(publication.at, publication.data) for publication in log]
-        existing = self._hub.channels.get(name)
-        if existing is not None:  # somebody was faster
-            return existing
-        try:
-            channel, effects = self._hub.create_channel(name, options, time.time(), past)
-        except OptionError as error:
-            raise Refusal(str(error), "malformed") from None
-        self._delivery.perform(effects)
-        return channel
+        return await self._publications.open(name, options)
 
     async def expire(self, now: float) -> None:
         """Drop channels that nobody has used for a while, and expired history."""
@@ -129,7 +133,7 @@ class Lifecycle:
             ):
                 channel.empty_since = now  # asked for again only after as long
                 self._tasks.start(self._destroy(channel))
-        await self._engine.expire(now)
+        await self._publications.expire(now)
 
     # ---- parts -----------------------------------------------------------
 
@@ -170,16 +174,3 @@ class Lifecycle:
                 self._delivery.perform(self._hub.destroy_channel(channel, time.time()))
             elif not channel.subscribers:
                 channel.empty_since = time.time()
-
-    def _store(self, effect: Store) -> None:
-        options = effect.channel.options
-        self._tasks.start(self._append(effect, options.history_size, options.history_duration))
-
-    async def _append(self, effect: Store, size: int, duration: float) -> None:
-        await self._engine.append(
-            effect.channel.name,
-            effect.at,
-            effect.data,
-            size=size,
-            duration=duration or self._config.history_linger,
-        )

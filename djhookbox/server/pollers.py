@@ -20,6 +20,7 @@ from .core.options import OptionError, Polling
 from .delivery import Delivery
 from .events import Events
 from .protocol import rtjp
+from .publications import EngineFailed, Publications
 from .tasks import Tasks
 from .webhooks import Webhooks
 
@@ -41,10 +42,17 @@ class Pollers:
     """Starts and stops the pollers of channels."""
 
     def __init__(
-        self, hub: Hub, delivery: Delivery, webhooks: Webhooks, events: Events, tasks: Tasks
+        self,
+        hub: Hub,
+        delivery: Delivery,
+        publications: Publications,
+        webhooks: Webhooks,
+        events: Events,
+        tasks: Tasks,
     ) -> None:
         self._hub = hub
         self._delivery = delivery
+        self._publications = publications
         self._webhooks = webhooks
         self._events = events
         self._owner = tasks
@@ -78,7 +86,9 @@ class Pollers:
             try:
                 again = await self._once(channel, polling)
                 failures = 0
-            except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            except (
+                aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, EngineFailed
+            ) as error:  # fmt: skip
                 failures += 1
                 again = True
                 logger.warning("Polling %s for %r failed: %s", polling.url, channel.name, error)
@@ -97,7 +107,7 @@ class Pollers:
                 rtjp.dumps(payload)
             except ValueError:
                 payload = text.decode("utf-8", "replace")
-            self._publish(channel, payload, polling)
+            await self._publish(channel, payload, polling)
             return True
         form = {
             key: value if isinstance(value, str) else rtjp.dumps(value)
@@ -116,21 +126,21 @@ class Pollers:
                 self._delivery.perform(self._hub.set_options(channel, options, time.time()))
             except OptionError as error:
                 logger.warning("The options polled for %r are wrong: %s", channel.name, error)
-        self._publish(channel, payload, polling)
+        await self._publish(channel, payload, polling)
         return polling.mode != "once"
 
-    def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
+    async def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
         if self._hub.channels.get(channel.name) is not channel:
             return
         sender = polling.originator
-        delivered = self._delivery.perform(self._hub.publish(channel, payload, sender, time.time()))
+        published = await self._publications.publish(channel, payload, sender)
         self._events.add(
             "publish",
             channel_name=channel.name,
             user=sender,
             payload=payload,
             source="poll",
-            delivered=delivered,
+            delivered=published.delivered,
         )
 
     async def _fetch(self, method: str, url: str, form: dict[str, str] | None) -> bytes:

@@ -21,6 +21,7 @@ from .names import check_name
 from .operations import Operations, other_recipient, parse_payload
 from .protocol import rtjp
 from .protocol.disconnects import BY_SITE, Disconnect, is_valid_code
+from .publications import Publications, Published
 from .rechecks import Rechecks
 from .rest_forms import (
     BadCall,
@@ -54,6 +55,7 @@ class Calls:
         hub: Hub,
         delivery: Delivery,
         lifecycle: Lifecycle,
+        publications: Publications,
         operations: Operations,
         departures: Departures,
         webhooks: Webhooks,
@@ -67,6 +69,7 @@ class Calls:
         self._hub = hub
         self._delivery = delivery
         self._lifecycle = lifecycle
+        self._publications = publications
         self._operations = operations
         self._departures = departures
         self._webhooks = webhooks
@@ -77,6 +80,7 @@ class Calls:
             "publish", "publish_multi", "message", "subscribe", "unsubscribe", "disconnect",
             "create_channel", "destroy_channel", "get_channel_info", "set_channel_options",
             "state_set_key", "state_delete_key", "set_user_options", "set_config", "recheck",
+            "cursor",
         )  # fmt: skip
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
             name: getattr(self, f"_{name}") for name in names
@@ -87,9 +91,9 @@ class Calls:
     async def _publish(self, form: Form) -> dict[str, Any]:
         name, text = self._channel_name(form), form.get("payload", "null")
         if name in self._hub.channels or "options" in form:
-            return {"delivered": await self._publish_to(name, parse_payload(text), form)}
+            return (await self._publish_to(name, parse_payload(text), form)).info()
         async with self._lifecycle.using(name):  # which 0.3.3 did before it read the payload
-            return {"delivered": await self._publish_to(name, parse_payload(text), form)}
+            return (await self._publish_to(name, parse_payload(text), form)).info()
 
     async def _publish_multi(self, form: Form) -> dict[str, Any]:
         names = [name for name in form.get("channel_names", "").split(",") if name]
@@ -99,10 +103,10 @@ class Calls:
         delivered = 0
         for name in names:
             if name in self._hub.channels:  # unknown ones are skipped (0.3.4)
-                delivered += await self._publish_to(name, payload, form)
+                delivered += (await self._publish_to(name, payload, form)).delivered
         return {"delivered": delivered}
 
-    async def _publish_to(self, name: str, payload: Any, form: Form) -> int:
+    async def _publish_to(self, name: str, payload: Any, form: Form) -> Published:
         user = form.get("originator")
         options = json_object(form, "options")
         channel = self._hub.channels.get(name)
@@ -110,7 +114,8 @@ class Calls:
         if channel is None and options is not None:
             # The site has decided. Without subscribers only a history is worth a channel.
             if not options.get("history_size"):
-                return 0
+                await self._publications.skip(name)
+                return Published(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or form.get("send_hook") == "1":
             async with self._lifecycle.using(name) as channel:
@@ -123,16 +128,22 @@ class Calls:
                     reply = (await self._webhooks.call("publish", hook)).check()
                     payload = reply.get("override_payload", payload)
                     publication = reply.get("publication")
-                delivered = self._perform(self._hub.publish(channel, payload, user, time.time()))
+                published = await self._publications.publish(channel, payload, user)
         else:
-            delivered = self._perform(self._hub.publish(channel, payload, user, time.time()))
+            published = await self._publications.publish(channel, payload, user)
         self._metrics.messages_in += 1
+        delivered = published.delivered
         if isinstance(publication, int):
             self._events.add("delivered", publication=publication, delivered=delivered)
         elif form.get("recorded") != "1":
             fields = {"payload": payload, "source": "rest", "delivered": delivered}
             self._events.add("publish", channel_name=name, user=user or "", **fields)
-        return delivered
+        return published
+
+    async def _cursor(self, form: Form) -> dict[str, Any]:
+        options = json_object(form, "options") or {}
+        history = bool(options.get("history_size"))
+        return {"cursor": await self._publications.cursor(self._channel_name(form), history)}
 
     async def _message(self, form: Form) -> dict[str, Any]:
         sender, recipient = needed(form, "sender_name"), needed(form, "recipient_name")

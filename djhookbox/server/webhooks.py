@@ -110,7 +110,6 @@ class Webhooks:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout),
             trust_env=False,
             auto_decompress=False,
         )
@@ -133,6 +132,7 @@ class Webhooks:
         connection: Connection | None = None,
         *,
         cookie: bool = True,
+        patience: float = 1.0,
     ) -> Reply:
         """Make a webhook and return the site's answer.
 
@@ -141,6 +141,7 @@ class Webhooks:
             form: Its fields besides `action`, `secret` and those that say whose it is.
             connection: The connection that caused it.
             cookie: Whether that connection's cookies are sent along.
+            patience: How many times the usual timeout the answer may take.
 
         Raises:
             WebhookFailed: If there is no usable answer.
@@ -167,40 +168,47 @@ class Webhooks:
                 headers["Cookie"] = connection.cookie
         # A lone surrogate, of a browser's header or another application's reply, becomes "?".
         body = urlencode(fields, errors="replace").encode("ascii")
-        return await self._call(hook, body, headers)
+        return await self._call(hook, body, headers, self.config.webhook_timeout * patience)
 
     # ---- parts -----------------------------------------------------------
 
-    async def _call(self, hook: str, body: bytes, headers: dict[str, str]) -> Reply:
+    async def _call(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
         try:
             if self._turn.locked():
                 await asyncio.wait_for(self._turn.acquire(), MAX_QUEUE_SECONDS)
             else:
                 await self._turn.acquire()
         except asyncio.TimeoutError:
-            self._failed(hook, "waited too long for its turn", None)
+            self._failed(hook, "waited too long for its turn")
             raise WebhookFailed from None
         started = time.monotonic()
         self._metrics.webhooks_total += 1
         try:
-            return await self._post(hook, body, headers)
+            return await self._post(hook, body, headers, seconds)
         except WrongShape as error:
-            self._failed(hook, str(error), error)
+            self._failed(hook, str(error))
             raise WebhookFailed(str(error)) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            self._failed(hook, str(error) or type(error).__name__, error)
+            problem = str(error) or type(error).__name__
+            if isinstance(error, asyncio.TimeoutError):
+                problem = f"no answer within {seconds:g} s"
+            self._failed(hook, problem)
             raise WebhookFailed from None
         finally:
             self._turn.release()
             self._metrics.webhook_seconds.append(time.monotonic() - started)
 
-    async def _post(self, hook: str, body: bytes, headers: dict[str, str]) -> Reply:
+    async def _post(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
         if self._sessions is None:
             raise RuntimeError("start() has not been called")
         # A `Connection: close` header would not do: aiohttp takes no notice of it, and uses the
         # connection, which the site has closed, for the next call.
         async with self._sessions[self._one_each].post(
-            self.url(hook), data=body, headers=headers, allow_redirects=False
+            self.url(hook),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds),
         ) as response:
             # Django's runserver answers a kept-alive request 40 ms late (delayed ACK).
             self._one_each = response.headers.get("Server", "").startswith("WSGIServer")
@@ -216,10 +224,8 @@ class Webhooks:
                 reply[0], reply[1], _script_cookies(response.headers.getall("Set-Cookie", ()))
             )
 
-    def _failed(self, hook: str, problem: str, error: BaseException | None) -> None:
+    def _failed(self, hook: str, problem: str) -> None:
         self._metrics.webhooks_failed += 1
-        if isinstance(error, asyncio.TimeoutError):
-            problem = f"no answer within {self.config.webhook_timeout:g} s"
         logger.warning("Webhook %s to %s failed: %s", hook, self.url(hook), problem)
 
 

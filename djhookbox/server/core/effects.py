@@ -29,12 +29,18 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """A publication that the engine must keep."""
+class Released:
+    """A channel is gone; the engine has what is left of its log."""
 
     channel: Channel
-    at: float
-    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A channel has no log of this epoch any more: publications pass it by."""
+
+    channel: Channel
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +57,4 @@ class PollingChanged:
     channel: Channel
 
 
-Effect: TypeAlias = Send | Broadcast | Store | Emptied | PollingChanged
+Effect: TypeAlias = Send | Broadcast | Released | Forgotten | Emptied | PollingChanged

@@ -6,10 +6,13 @@ whether a change is allowed is not the core's business: whoever calls has asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from .effects import Broadcast, Effect, Emptied, PollingChanged, Send, Store
+from . import snapshots
+from .effects import Broadcast, Effect, Emptied, Forgotten, PollingChanged, Released, Send
+from .log import Log, LogState, Position, Publication, new_epoch
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
 from .values import changed, timestamp
@@ -17,11 +20,19 @@ from .values import changed, timestamp
 #: Marks an argument that was not given, where None is a value.
 MISSING: Any = object()
 
+_NOTHING: Mapping[str, Position] = MappingProxyType({})
+
 
 class Hub:
-    """Channels, users and who is in what."""
+    """Channels, users and who is in what.
 
-    def __init__(self) -> None:
+    Args:
+        epoch: Makes a text for each log that begins.
+
+    """
+
+    def __init__(self, epoch: Callable[[], str] = new_epoch) -> None:
+        self._epoch = epoch
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
         #: Channels with `server_presenceful`, so that a connect need not look at all of them.
@@ -36,6 +47,7 @@ class Hub:
         options: UserOptions,
         now: float,
         greeting: Mapping[str, Any],
+        since: Mapping[str, Position] = _NOTHING,
     ) -> list[Effect]:
         """Give a connection to a user; it joins all the channels that the user is in.
 
@@ -45,6 +57,7 @@ class Hub:
             options: The user's options; the latest connect decides.
             now: Seconds since the epoch.
             greeting: The arguments of CONNECTED besides `name`.
+            since: What the client has seen of channels that the user may be in.
 
         """
         user = self.users.get(name)
@@ -59,7 +72,9 @@ class Hub:
             # Those made while subscriptions were per connection stay with their connections.
             if channel.subscribers[name].connections is None:
                 channel.audience[connection] = None
-                effects.append(Send((connection,), "SUBSCRIBE", self._snapshot(channel, name, now)))
+                seen = since.get(channel.name)
+                args = snapshots.snapshot(channel, name, now, seen)
+                effects.append(Send((connection,), "SUBSCRIBE", args))
         if arrives:
             effects += self._server_presence(name, True)
         return effects
@@ -119,7 +134,7 @@ class Hub:
     # ---- channels --------------------------------------------------------
 
     def create_channel(
-        self, name: str, given: Mapping[str, Any], now: float, past: Iterable[Any] = ()
+        self, name: str, given: Mapping[str, Any], now: float, log: LogState | None = None
     ) -> tuple[Channel, list[Effect]]:
         """Bring a channel into being.
 
@@ -127,8 +142,9 @@ class Hub:
             name: Its name; it must not exist.
             given: Options as in a create_channel reply.
             now: Seconds since the epoch.
-            past: (at, data) of publications that outlived a former channel of this name; they
-                become its history unless the options say what that is.
+            log: What outlived a former channel of this name; it goes on if the channel has a
+                history. Its publications are in the history list as well if that has a
+                duration, and the options do not say what it is.
 
         Raises:
             OptionError: For options that are wrong; nothing has changed then.
@@ -138,10 +154,12 @@ class Hub:
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
         channel = Channel(name, ChannelOptions(), now)
+        if log is not None and given.get("history_size"):
+            channel.log = Log(log)
         effects = self.set_options(channel, given, now)
-        if "history" not in given:
-            for at, data in past:
-                channel.remember(at, "PUBLISH", data)
+        if channel.log is not None and channel.options.history_duration and "history" not in given:
+            for publication in channel.log.publications:
+                channel.remember(publication.at, "PUBLISH", publication.data)
             channel.trim(now)
         self.channels[name] = channel
         return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]
@@ -159,6 +177,7 @@ class Hub:
         if channel.options.polling.mode:
             channel.options.polling = Polling()
             effects.append(PollingChanged(channel))
+        effects.append(Released(channel))
         return [effect for effect in effects if not isinstance(effect, Emptied)]
 
     def set_options(self, channel: Channel, given: Mapping[str, Any], now: float) -> list[Effect]:
@@ -178,6 +197,12 @@ class Hub:
             channel.history.clear()
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
+        if channel.options.history_size <= 0:
+            if channel.log is not None:
+                effects.append(Forgotten(channel, channel.log.epoch))
+                channel.log = None
+        elif channel.log is None:
+            channel.log = Log(LogState(self._epoch()))
         channel.trim(now)
         if "polling" in given:
             channel.options.polling = polling
@@ -197,18 +222,7 @@ class Hub:
 
     def info(self, channel: Channel, now: float) -> dict[str, Any]:
         """Return what get_channel_info says."""
-        options = channel.options
-        return {
-            "name": channel.name,
-            "subscribers": list(channel.subscribers),
-            "connections": len(channel.audience),
-            "options": {
-                **{name: getattr(options, name) for name in ChannelOptions.__slots__},
-                "polling": options.polling.info(),
-                "history": channel.history_list(now),
-                "state": channel.state,
-            },
-        }
+        return snapshots.info(channel, now)
 
     # ---- subscriptions ---------------------------------------------------
 
@@ -232,15 +246,30 @@ class Hub:
         *,
         initial_data: Any = MISSING,
         by_code: bool = False,
+        since: Position | None = None,
     ) -> list[Effect]:
         """Put a user into a channel; the sender's connection matters only to users whose
-        subscriptions are per connection.
+        subscriptions are per connection, and to what has been seen.
+
+        Args:
+            user: Who.
+            channel: Where.
+            connection: The connection that asks for it, if one does.
+            now: Seconds since the epoch.
+            initial_data: What the site gives to the subscriber.
+            by_code: Whether the site has said so by itself.
+            since: What that connection has seen: it is sent what came after, even if it is in
+                the channel already.
+
         """
         subscription = channel.subscribers.get(user.name)
         if subscription is not None and by_code:
             subscription.by_code = True  # the site has said so by itself; a policy cannot end it
         if self.is_subscribed(user, channel, connection):
-            return []
+            if since is None or connection is None:
+                return []
+            again = snapshots.snapshot(channel, user.name, now, since)
+            return [Send((connection,), "SUBSCRIBE", again)]
         # A report is for the page that asked, not for all that its user has open.
         apart = connection is not None and (
             channel.reserved or user.options.per_connection_subscriptions
@@ -265,15 +294,20 @@ class Hub:
         else:
             subscription.connections = None
             joining = tuple(c for c in user.connections if c not in channel.audience)
-        snapshot = self._snapshot(channel, user.name, now)
+        snapshot = snapshots.snapshot(channel, user.name, now)
         if initial_data is not MISSING or snapshot["history"]:
             value = None if initial_data is MISSING else initial_data
             init = {"channel_name": channel.name, "initial_data": value}
             effects.append(Send(joining, "CHANNEL_INIT", {**init, "history": snapshot["history"]}))
-        if initial_data is not MISSING and initial_data:
-            snapshot["initial_data"] = initial_data
+        given = initial_data is not MISSING and initial_data
+        extra = {"initial_data": initial_data} if given else {}
         channel.audience.update(dict.fromkeys(joining))
-        effects.append(Send(joining, "SUBSCRIBE", snapshot))
+        if since is not None and connection in joining:
+            joining = tuple(other for other in joining if other is not connection)
+            caught_up = snapshots.snapshot(channel, user.name, now, since)
+            effects.append(Send((connection,), "SUBSCRIBE", {**caught_up, **extra}))
+        if joining:
+            effects.append(Send(joining, "SUBSCRIBE", {**snapshot, **extra}))
         if arrives:
             self._remember_presence(channel, "SUBSCRIBE", user.name, now)
         return effects
@@ -327,19 +361,35 @@ class Hub:
             only_to: Send it to nobody else, and keep it out of the history (0.3.4).
 
         """
+        publication = self.compose(channel, payload, user, now)
+        if only_to is not None:
+            channel.published.add(now)
+            args = {"channel_name": channel.name, **publication.data}
+            return [Send((only_to,), "PUBLISH", args)]
+        return self.announce(channel, publication, origin)
+
+    def compose(self, channel: Channel, payload: Any, user: str | None, now: float) -> Publication:
+        """Return the channel's next publication; its offset is 0 if they are not numbered.
+
+        It has not happened until it is announced: the engine may have to keep it before.
+        """
         data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
         if not channel.options.anonymous:
             data["user"] = user
-        args = {"channel_name": channel.name, **data}
-        channel.published.add(now)
-        if only_to is not None:
-            return [Send((only_to,), "PUBLISH", args)]
+        return Publication(0 if channel.log is None else channel.log.offset + 1, now, data)
+
+    def announce(
+        self, channel: Channel, publication: Publication, origin: Connection | None = None
+    ) -> list[Effect]:
+        """Send out what has been composed, and nothing else since then."""
+        args = {"channel_name": channel.name, **publication.data}
+        channel.published.add(publication.at)
+        if channel.log is not None:
+            channel.log.add(publication)
+            channel.remember(publication.at, "PUBLISH", publication.data)
+            args |= channel.log.position.place()
         exclude = None if channel.options.reflective else origin
-        effects: list[Effect] = [Broadcast(channel, "PUBLISH", args, exclude)]
-        if channel.options.history_size > 0:
-            channel.remember(now, "PUBLISH", data)
-            effects.append(Store(channel, now, data))
-        return effects
+        return [Broadcast(channel, "PUBLISH", args, exclude)]
 
     def set_state(
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
@@ -355,19 +405,6 @@ class Hub:
         return [self._state_update(channel, new, gone)]
 
     # ---- parts -----------------------------------------------------------
-
-    def _snapshot(self, channel: Channel, name: str, now: float) -> dict[str, Any]:
-        args: dict[str, Any] = {
-            "channel_name": channel.name,
-            "user": name,
-            "history": channel.history_list(now),
-            "history_size": channel.options.history_size,
-            "state": channel.state,
-            "presence": channel.presence(),
-        }
-        if channel.options.history_duration:
-            args["history_duration"] = channel.options.history_duration
-        return args
 
     @staticmethod
     def _state_update(

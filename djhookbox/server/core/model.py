@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .log import Log
 from .options import ChannelOptions, UserOptions
 from .rates import Rate
 
@@ -72,11 +73,13 @@ class Channel:
         created: When it came into being.
         empty_since: When it had its last subscriber, or came into being; None while it has any.
         published: How often somebody publishes to it.
+        log: Its publications with their numbers; None if it has no history.
 
     """
 
     __slots__ = (
-        "audience", "created", "empty_since", "history", "name", "options", "published", "state",
+        "audience", "created", "empty_since", "history", "log", "name", "options", "published",
+        "state",
         "subscribers",
     )  # fmt: skip
 
@@ -86,6 +89,7 @@ class Channel:
         self.subscribers: dict[str, Subscription] = {}
         self.audience: dict[Connection, None] = {}
         self.history: deque[HistoryEntry] = deque()
+        self.log: Log | None = None
         self.state: dict[str, Any] = {}
         self.created = now
         self.empty_since: float | None = now
@@ -116,7 +120,9 @@ class Channel:
             self.trim(now)
 
     def trim(self, now: float) -> None:
-        """Drop entries that are too many or too old."""
+        """Drop what is too much or too old."""
+        if self.log is not None:
+            self.log.trim(now, self.options.history_size, self.options.history_duration)
         while len(self.history) > self.options.history_size:
             self.history.popleft()
         if self.options.history_duration:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
-from typing import Any
 
-from .base import Publication
+from ..core.log import LogState, Position, Publication, new_epoch
 
-#: Channels whose log is kept; the one that was written to longest ago goes first.
-MAX_LOGS = 10_000
+#: Logs that are known by epoch and offset; the one that was used longest ago goes first.
+MAX_LOGS = 100_000
+#: Publications that are kept in all; those of the log written to longest ago go first.
+MAX_PUBLICATIONS = 250_000
 
 
 class _Log:
-    __slots__ = ("duration", "entries", "epoch", "offset")
+    __slots__ = ("duration", "epoch", "offset", "publications", "until")
 
-    def __init__(self) -> None:
-        self.entries: deque[Publication] = deque()
-        self.epoch = secrets.token_hex(4)
+    def __init__(self, epoch: str) -> None:
+        self.publications: deque[Publication] = deque()
+        self.epoch = epoch
         self.offset = 0
         self.duration = 0.0
+        #: When publications without a duration expire; None while the channel lives.
+        self.until: float | None = None
 
 
 class MemoryEngine:
@@ -27,43 +29,90 @@ class MemoryEngine:
 
     name = "memory"
 
-    def __init__(self, max_logs: int = MAX_LOGS) -> None:
+    def __init__(self, max_logs: int = MAX_LOGS, max_publications: int = MAX_PUBLICATIONS) -> None:
+        # The order of both is that of the last use, or the last writing.
         self._logs: dict[str, _Log] = {}
+        self._filled: dict[str, None] = {}
+        self._count = 0
         self._max_logs = max_logs
+        self._max_publications = max_publications
+
+    async def load(self, channel: str, now: float) -> LogState:
+        """Return the log of a channel that comes into being; it begins if there is none."""
+        log = self._used(channel)
+        self._trim(channel, log, now)
+        log.until = None
+        return LogState(log.epoch, log.offset, tuple(log.publications))
 
     async def append(
-        self, channel: str, at: float, data: dict[str, Any], *, size: int, duration: float
-    ) -> int:
-        """Add a publication, keep `size` of them for `duration` seconds; return its offset."""
-        # Popped and put back: the order of the dictionary is that of the last writing.
-        log = self._logs.pop(channel, None) or _Log()
-        self._logs[channel] = log
-        while len(self._logs) > self._max_logs:
-            del self._logs[next(iter(self._logs))]
-        log.offset += 1
-        log.duration = duration
-        log.entries.append(Publication(log.offset, at, data))
-        while len(log.entries) > size:
-            log.entries.popleft()
-        self._trim(log, at)
-        return log.offset
-
-    async def last(self, channel: str, count: int, now: float) -> list[Publication]:
-        """Return the newest publications that have not expired, oldest first."""
+        self, channel: str, epoch: str, publication: Publication, *, size: int, duration: float
+    ) -> None:
+        """Keep a publication."""
         log = self._logs.get(channel)
-        if log is None or count <= 0:
-            return []
-        self._trim(log, now)
-        return list(log.entries)[-count:]
+        if log is not None and log.epoch != epoch:
+            self._drop(channel)
+        log = self._used(channel, epoch)
+        if log.publications and log.publications[-1].offset >= publication.offset:
+            log.publications.pop()
+            self._count -= 1
+        log.offset, log.duration = publication.offset, duration
+        log.publications.append(publication)
+        self._count += 1
+        self._filled.pop(channel, None)
+        self._filled[channel] = None
+        while len(log.publications) > size:
+            self._pop(channel, log)
+        self._trim(channel, log, publication.at)
+        while self._count > self._max_publications:
+            oldest = next(iter(self._filled))
+            self._pop(oldest, self._logs[oldest])
+
+    async def position(self, channel: str, now: float) -> Position:
+        """Return where the log of a channel that does not live stands; it begins if need be."""
+        log = self._used(channel)
+        return Position(log.epoch, log.offset)
+
+    async def release(self, channel: str, now: float, linger: float) -> None:
+        """Note that a channel is gone; what has no duration of its own lingers so long."""
+        if (log := self._logs.get(channel)) is not None:
+            log.until = now + linger
+
+    async def forget(self, channel: str, epoch: str = "") -> None:
+        """Drop a log, of this epoch if one is given: publications pass it by from now on."""
+        log = self._logs.get(channel)
+        if log is not None and epoch in ("", log.epoch):
+            self._drop(channel)
 
     async def expire(self, now: float) -> None:
-        """Drop what has expired; a log that is empty begins a new epoch when it is next used."""
-        for channel, log in list(self._logs.items()):
-            self._trim(log, now)
-            if not log.entries:
-                del self._logs[channel]
+        """Drop what has expired; epochs and offsets stay, as far as there is room."""
+        for channel in list(self._filled):
+            self._trim(channel, self._logs[channel], now)
 
-    @staticmethod
-    def _trim(log: _Log, now: float) -> None:
-        while log.entries and log.entries[0].at < now - log.duration:
-            log.entries.popleft()
+    # ---- parts -----------------------------------------------------------
+
+    def _used(self, channel: str, epoch: str = "") -> _Log:
+        """Return a log and make it the last to go."""
+        log = self._logs.pop(channel, None) or _Log(epoch or new_epoch())
+        self._logs[channel] = log
+        if len(self._logs) > self._max_logs:
+            self._drop(next(iter(self._logs)))
+        return log
+
+    def _drop(self, channel: str) -> None:
+        log = self._logs.pop(channel)
+        self._count -= len(log.publications)
+        self._filled.pop(channel, None)
+
+    def _pop(self, channel: str, log: _Log) -> None:
+        log.publications.popleft()
+        self._count -= 1
+        if not log.publications:
+            del self._filled[channel]
+
+    def _trim(self, channel: str, log: _Log, now: float) -> None:
+        lingering = log.until is None or now < log.until
+        while log.publications:
+            expired = log.publications[0].at < now - log.duration if log.duration else not lingering
+            if not expired:
+                break
+            self._pop(channel, log)

@@ -19,7 +19,7 @@ class Disconnect:
 
 NORMAL = Disconnect(1000, "")
 RESTART = Disconnect(1012, "The server restarts; come back")
-SESSION_CHANGED = Disconnect(4000, "The session has changed")
+SESSION_EXPIRED = Disconnect(4000, "session expired")
 TOO_SLOW = Disconnect(4001, "The connection does not read fast enough")
 NO_PONG = Disconnect(4002, "The connection does not answer")
 BY_SITE = Disconnect(4500, "Disconnected by the site")

@@ -1,0 +1,213 @@
+"""Who comes back gets what was missed, once: the core without a loop or a clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from djhookbox.server.core.effects import Forgotten, Released, Send
+from djhookbox.server.core.hub import Hub
+from djhookbox.server.core.log import LogState, Position, Publication
+from djhookbox.server.core.options import UserOptions
+
+from .house import NOW, WHEN, Client, House, deliver
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    epochs = iter(("first", "second", "third"))
+    house.hub = Hub(lambda: next(epochs))
+    return house
+
+
+def since(offset: int, epoch: str = "first") -> Position:
+    return Position(epoch, offset)
+
+
+def snapshot(client: Client) -> dict[str, object]:
+    name, args = client.took()[-1]
+    assert name == "SUBSCRIBE"
+    return args
+
+
+def recovered(args: dict[str, object]) -> object:
+    return [each["payload"] for each in args["recovered"]], args["missed"]  # type: ignore[attr-defined]
+
+
+def test_publications_are_numbered_where_there_is_history(house: House) -> None:
+    alice = house.connect("alice")
+    numbered, plain = house.channel(history_size=2), house.channel("plain")
+    house.subscribe(alice, numbered)
+    assert {"epoch": "first", "offset": 0}.items() <= snapshot(alice).items()
+    house.subscribe(alice, plain)
+    assert not {"epoch", "offset"} & snapshot(alice).keys()
+    house.publish(numbered, "a")
+    house.publish(numbered, "b")
+    house.publish(plain, "c")
+    first, second, other = (args for _, args in alice.took())
+    assert (first["epoch"], first["offset"]) == ("first", 1)
+    assert second["offset"] == 2
+    assert "epoch" not in second
+    assert not {"epoch", "offset"} & other.keys()
+
+
+def test_the_sender_alone_gets_no_number(house: House) -> None:
+    alice = house.connect("alice")
+    channel = house.channel(history_size=2)
+    house.publish(channel, 1, origin=alice, only_to=alice)
+    assert "offset" not in alice.took()[-1][1]
+    house.publish(channel, 2)
+    assert channel.log is not None
+    assert channel.log.offset == 1
+
+
+def test_a_subscriber_catches_up(house: House) -> None:
+    channel = house.channel(history_size=3, history_publish_only=True)
+    for number in range(1, 6):
+        house.publish(channel, number)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel, since=since(3))
+    names = [name for name, _ in alice.frames]
+    assert names == ["CONNECTED", "CHANNEL_INIT", "SUBSCRIBE"]
+    args = snapshot(alice)
+    assert args["offset"] == 5
+    assert args["missed"] == 0
+    assert args["recovered"] == [
+        {"payload": number, "datetime": WHEN, "user": "alice", "offset": number}
+        for number in (4, 5)
+    ]
+    house.publish(channel, 6)
+    assert alice.took()[-1][1]["offset"] == 6
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (since(0), ([3, 4, 5], 2)),
+        (since(5), ([], 0)),
+        (since(9), ([3, 4, 5], None)),
+        (since(4, "other"), ([3, 4, 5], None)),
+    ],
+)
+def test_what_cannot_be_given_is_said(house: House, position: Position, expected: object) -> None:
+    channel = house.channel(history_size=3)
+    for number in range(1, 6):
+        house.publish(channel, number)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel, since=position)
+    assert recovered(snapshot(alice)) == expected
+
+
+def test_without_history_nothing_is_known(house: House) -> None:
+    alice = house.connect("alice")
+    house.subscribe(alice, house.channel(), since=since(0))
+    args = snapshot(alice)
+    assert recovered(args) == ([], None)
+    assert "offset" not in args
+
+
+def test_what_is_too_old_is_missed(house: House) -> None:
+    channel = house.channel(history_size=9, history_duration=10)
+    house.publish(channel, 1)
+    deliver(house.hub.publish(channel, 2, None, NOW + 8))
+    alice = house.connect("alice")
+    assert alice.user is not None
+    deliver(house.hub.subscribe(alice.user, channel, alice, NOW + 15, since=since(0)))
+    assert recovered(snapshot(alice)) == ([2], 1)
+
+
+def test_an_anonymous_channel_names_nobody_afterwards_either(house: House) -> None:
+    channel = house.channel(history_size=3)
+    house.publish(channel, 1)
+    house.hub.set_options(channel, {"anonymous": True}, NOW)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel, since=since(0))
+    (args,) = snapshot(alice)["recovered"]  # type: ignore[misc]
+    assert args == {"payload": 1, "datetime": WHEN, "offset": 1}
+
+
+def test_only_who_asked_catches_up(house: House) -> None:
+    channel = house.channel(history_size=3)
+    house.publish(channel, 1)
+    one, two = house.connect("alice", "one"), house.connect("alice", "two")
+    house.subscribe(one, channel, since=since(0))
+    assert recovered(snapshot(one)) == ([1], 0)
+    assert "recovered" not in snapshot(two)
+
+
+def test_who_is_in_already_is_sent_a_snapshot_if_it_says_what_it_has(house: House) -> None:
+    channel = house.channel(history_size=3, presenceful=True)
+    alice, bob = house.connect("alice"), house.connect("bob")
+    house.subscribe(bob, channel)
+    house.subscribe(alice, channel)
+    house.publish(channel, 1)
+    alice.took(), bob.took()
+    assert house.subscribe(alice, channel) == []
+    effects = house.subscribe(alice, channel, since=since(0))
+    assert [type(effect) for effect in effects] == [Send]
+    assert recovered(snapshot(alice)) == ([1], 0)
+    assert bob.took() == []
+    assert channel.presence() == ["bob", "alice"]
+
+
+def test_a_connection_joins_with_what_it_has(house: House) -> None:
+    a, b = house.channel("a", history_size=3), house.channel("b", history_size=3)
+    first = house.connect("alice", "first")
+    for channel in (a, b):
+        house.subscribe(first, channel)
+        house.publish(channel, channel.name)
+    again = Client("again")
+    seen = {"a": Position("first", 0), "nowhere": Position("first", 3)}
+    deliver(house.hub.connect(again, "alice", UserOptions(), NOW, {}, seen))
+    (_, (_, in_a), (_, in_b)) = again.took()
+    assert recovered(in_a) == (["a"], 0)
+    assert "recovered" not in in_b
+
+
+def test_a_log_goes_on_in_a_new_channel(house: House) -> None:
+    state = LogState("old", 4, (Publication(4, NOW, {"payload": "four"}),))
+    channel, _ = house.hub.create_channel("room", {"history_size": 3}, NOW, state)
+    # Without a duration Hookbox's own list begins anew, as it did in 2010.
+    assert channel.history_list(NOW) == []
+    alice = house.connect("alice")
+    house.subscribe(alice, channel, since=since(2, "old"))
+    assert recovered(snapshot(alice)) == (["four"], 1)
+    house.publish(channel, "five")
+    assert alice.took()[-1][1]["offset"] == 5
+    plain, _ = house.hub.create_channel("plain", {}, NOW, state)
+    assert plain.log is None
+
+
+def test_history_switched_off_and_on_begins_another_epoch(house: House) -> None:
+    alice = house.connect("alice")
+    channel = house.channel(history_size=3)
+    house.subscribe(alice, channel)
+    house.publish(channel, 1)
+    assert Forgotten(channel, "first") in house.hub.set_options(channel, {"history_size": 0}, NOW)
+    house.publish(channel, 2)
+    assert "offset" not in alice.took()[-1][1]
+    assert house.hub.set_options(channel, {"history_size": 1}, NOW) == []
+    house.publish(channel, 3)
+    args = alice.took()[-1][1]
+    assert (args["epoch"], args["offset"]) == ("second", 1)
+    house.subscribe(alice, channel, since=since(1))
+    assert recovered(snapshot(alice)) == ([3], None)
+    assert house.hub.set_options(channel, {"history_size": 2}, NOW) == []
+    assert channel.log is not None
+    assert channel.log.epoch == "second"
+
+
+def test_a_destroyed_channel_leaves_its_log_to_the_engine(house: House) -> None:
+    channel = house.channel(history_size=3)
+    assert Released(channel) in house.hub.destroy_channel(channel, NOW)
+
+
+def test_a_composed_publication_has_not_happened(house: House) -> None:
+    alice = house.connect("alice")
+    channel = house.channel(history_size=3)
+    composed = house.hub.compose(channel, "later", "bob", NOW)
+    assert house.hub.compose(channel, "instead", "bob", NOW).offset == composed.offset == 1
+    house.subscribe(alice, channel, since=since(0))
+    assert recovered(snapshot(alice)) == ([], 0)
+    deliver(house.hub.announce(channel, composed))
+    assert [args["payload"] for _, args in alice.took()] == ["later"]
