@@ -40,7 +40,6 @@ async function classic() {
     charset: "ascii",
     legalComments: "none",
     banner: { js: `/*! djhookbox ${version}, BSD-3-Clause. ${NOTE} */` },
-    logOverride: { "empty-import-meta": "silent" }, // the code looks whether there is one
     write: false,
   });
   return result.outputFiles[0].text;

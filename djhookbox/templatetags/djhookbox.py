@@ -30,7 +30,8 @@ register = template.Library()
 MODULES = (
     "hookbox", "backoff", "channels", "close_codes", "connection", "csp_transport",
     "deferred_transport", "emitter", "errors", "legacy", "link", "message_stream", "page",
-    "pending_requests", "position", "route", "rtjp", "subscription", "timers",
+    "pending_requests", "position", "route", "rtjp", "shared_door", "shared_hub",
+    "shared_transport", "subscription", "timers",
     "websocket_transport",
 )  # fmt: skip
 

@@ -156,6 +156,7 @@ export class FakeBrowser {
 
   /** End the last socket from the server's side. */
   drop(code, reason = "") {
+    this.socket.closedWith ??= code;
     this.socket.onclose({ code, reason });
   }
 }

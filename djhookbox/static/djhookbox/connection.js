@@ -18,6 +18,7 @@ import { Timers } from "./timers.js";
  *   life asked for (25 000; 0: none), and for their answer (10 000).
  * @property {number} [keep] How many publications and messages wait for a connection (100); with 0
  *   they are rejected at once while there is none.
+ * @property {boolean} [shared] Share one connection among the browser's tabs of the same user.
  * @property {boolean} [debug] Show all frames, and errors that nobody listens to, in the console.
  * @property {{ debug: Function, warn: Function }} [logger] Where to show them instead.
  * @property {("websocket" | "streaming" | "polling")[]} [transports] The ones to try, in order.
@@ -127,7 +128,7 @@ export class Connection extends Emitter {
     return this.#link.user;
   }
 
-  /** What carries the frames: `websocket`, `streaming`, `polling`. @returns {string} */
+  /** What carries the frames: `websocket`, `streaming`, `polling`, `shared`. @returns {string} */
   get transport() {
     return this.#link.transport;
   }

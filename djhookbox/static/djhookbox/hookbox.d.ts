@@ -27,7 +27,7 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     get connected(): boolean;
     /** The name that the site gave this page's user; null until it did. @returns {string | null} */
     get user(): string | null;
-    /** What carries the frames: `websocket`, `streaming`, `polling`. @returns {string} */
+    /** What carries the frames: `websocket`, `streaming`, `polling`, `shared`. @returns {string} */
     get transport(): string;
     /**
      * Connect, also again after `disconnect()` or a refusal, and at once if it was about to.
@@ -273,6 +273,10 @@ export type ConnectionOptions = {
      * they are rejected at once while there is none.
      */
     keep?: number;
+    /**
+     * Share one connection among the browser's tabs of the same user.
+     */
+    shared?: boolean;
     /**
      * Show all frames, and errors that nobody listens to, in the console.
      */

@@ -66,6 +66,7 @@ export class Link {
   #connectId = 0;
   #pingId = 0;
   #pings = false;
+  #opened = false;
   #lost = false;
   #sessionChanged = false;
   /** @type {HookboxError | null} */
@@ -149,6 +150,7 @@ export class Link {
   #attempt() {
     this.#timers.stop("reconnect");
     this.#refusal = null;
+    this.#opened = false;
     this.#decoder = new FrameDecoder();
     /** @type {import("./websocket_transport.js").Transport} */
     const transport = this.#route.open(this.#url, {
@@ -175,6 +177,7 @@ export class Link {
 
   /** @param {import("./websocket_transport.js").Transport} transport */
   async #greet(transport) {
+    this.#opened = true;
     this.#hurry(transport, true);
     let { token } = this.#options;
     if (typeof token === "function") {
@@ -299,7 +302,7 @@ export class Link {
       this.#finish(code, this.#refusal.message);
     } else if (!comesBack(code) || (code === SESSION_CHANGED && this.#sessionChanged)) {
       this.#finish(code, reason);
-    } else if (failed && this.#route.failed()) {
+    } else if (failed && this.#route.failed(this.#opened)) {
       this.#attempt();
     } else {
       this.#sessionChanged ||= code === SESSION_CHANGED;

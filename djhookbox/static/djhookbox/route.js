@@ -40,7 +40,11 @@ export class Route {
     const { transport, transports = ["websocket", "streaming", "polling"] } = options;
     const usable = { websocket: environment.WebSocket, streaming: environment.fetch, polling: environment.fetch };
     this.#kinds = transport ? ["custom"] : transports.filter((kind) => usable[kind]);
-    this.#recall();
+    if (options.shared) {
+      this.#kinds.unshift("shared");
+    } else {
+      this.#recall();
+    }
   }
 
   /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
@@ -80,6 +84,10 @@ export class Route {
       return new WebSocketTransport(url, events, environment);
     }
     return new DeferredTransport(async () => {
+      if (kind === "shared") {
+        const { SharedTransport } = await import("./shared_transport.js");
+        return () => new SharedTransport(url, events, environment, this.#options);
+      }
       const { CspTransport } = await import("./csp_transport.js");
       return () => new CspTransport(url, events, environment, kind === "streaming");
     }, events);
@@ -98,9 +106,13 @@ export class Route {
   /**
    * The transport did not get through.
    *
+   * @param {boolean} opened Whether it did open.
    * @returns {boolean} Whether to try the next one at once.
    */
-  failed() {
+  failed(opened) {
+    if (opened && this.kind === "shared") {
+      return false; // there is a hub, which looks for a way itself
+    }
     this.#failures += 1;
     if (this.#failures < (this.#proven ? PATIENCE : 1)) {
       return false;

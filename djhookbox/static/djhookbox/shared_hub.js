@@ -1,0 +1,373 @@
+import { HookboxError } from "./errors.js";
+import { Link } from "./link.js";
+import { encodeFrame, FrameDecoder } from "./rtjp.js";
+
+/** A cursor of no channel: with it the server sends a snapshot of a channel one is in already. */
+const NOWHERE = "-:0";
+
+/**
+ * A tab that shares the connection.
+ *
+ * @typedef {object} Tab
+ * @property {(message: { text?: string, closed?: [number, string] }) => void} post
+ * @property {FrameDecoder} decoder
+ * @property {number} connectId Its CONNECT; 0 until it was sent.
+ * @property {string | undefined} expected The user that it has to be.
+ * @property {boolean} connected
+ */
+
+/**
+ * A frame of a tab that waits for its answer.
+ *
+ * @typedef {object} Request
+ * @property {Tab} tab
+ * @property {number} id As the tab numbered it.
+ * @property {string} name
+ * @property {Record<string, any>} args
+ * @property {Map<string, string | undefined>} [asked] Channels without answer yet: the tab's cursors.
+ * @property {boolean} [echoed] Whether an own publication has arrived meanwhile.
+ */
+
+/**
+ * Lets tabs share one connection: each speaks the protocol as if it had its own.
+ *
+ * The hub is a client towards the server and a server towards its tabs. It subscribes to a channel
+ * as long as some tab is in it, and answers each tab by itself; where a tab stands in a channel,
+ * and what it has missed, is the tab's own business, as without sharing.
+ */
+export class SharedHub {
+  /** @type {Set<Tab>} */
+  #tabs = new Set();
+  /** @type {Map<string, { members: Set<Tab>, inside: boolean, offset: number }>} */
+  #channels = new Map();
+  /** @type {Map<number, Request>} By the hub's own frame numbers, in their order. */
+  #requests = new Map();
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Record<string, any>} */
+  #greeting = {};
+  #token = undefined;
+  #environment;
+
+  /** @param {Record<string, any>} environment */
+  constructor(environment) {
+    this.#environment = environment;
+  }
+
+  /**
+   * A tab has come.
+   *
+   * @param {Tab["post"]} post How to send it something.
+   * @param {string} url
+   * @param {Record<string, any>} options Its `timeout`, `heartbeat` and `transports`.
+   * @returns {{ receive: (text: string) => void, leave: () => void }}
+   */
+  join(post, url, options) {
+    /** @type {Tab} */
+    const tab = { post, decoder: new FrameDecoder(), connectId: 0, expected: undefined, connected: false };
+    this.#tabs.add(tab);
+    return {
+      receive: (text) => {
+        for (const [id, name, args] of tab.decoder.feed(text)) {
+          if (this.#tabs.has(tab)) {
+            this.#receive(tab, id, name, args, url, options);
+          }
+        }
+      },
+      leave: () => this.#gone(tab),
+    };
+  }
+
+  // ---- from tabs ----------------------------------------------------------------------------
+
+  #receive(tab, id, name, args, url, options) {
+    if (name === "CONNECT") {
+      this.#connect(tab, id, args, url, options);
+    } else if (!tab.connected) {
+      this.#send(tab, "ERROR", { id, msg: "Not connected", code: "not_connected" });
+    } else if (name === "PING") {
+      // The tab asks for this hub; whether the server is there is looked at besides.
+      this.#link?.check();
+      this.#send(tab, "ACK", { id });
+    } else if (name === "SUBSCRIBE") {
+      this.#subscribe(tab, id, args);
+    } else if (name === "UNSUBSCRIBE") {
+      this.#unsubscribe(tab, id, args);
+    } else {
+      this.#forward(tab, id, name, args);
+    }
+  }
+
+  #connect(tab, id, args, url, options) {
+    const { token, cookie_string: cookieString, payload, expect_user: expected } = args;
+    this.#token = token;
+    tab.connectId = id;
+    tab.expected = expected;
+    if (this.#link?.status === "connected") {
+      this.#greet(tab);
+      return;
+    }
+    if (!this.#link || this.#link.status === "closed") {
+      this.#link = this.#newLink(url, {
+        ...options,
+        token: () => this.#token,
+        cookieString,
+        payload: payload === undefined ? undefined : JSON.parse(payload),
+      });
+      this.#link.user = expected ?? null;
+    }
+    this.#link.open();
+  }
+
+  #newLink(url, options) {
+    const mine = (handler) => (...args) => link === this.#link && handler(...args);
+    const link = new Link(url, options, this.#environment, {
+      onStatus: () => {},
+      onConnected: mine((args) => this.#connected(args)),
+      onFrame: mine((name, args) => this.#hear(name, args)),
+      onDetached: mine((wasConnected, code, reason) => this.#detached(wasConnected, code, reason)),
+      onLost: mine((code, reason, again) => again || this.#closeTabs(() => true, code, reason)),
+      onRefused: mine((error) => this.#refused(error)),
+      onSessionEnded: () => {},
+      isIdle: () => this.#requests.size === 0,
+    });
+    return link;
+  }
+
+  #greet(tab) {
+    const { name } = this.#greeting;
+    if (tab.expected !== undefined && tab.expected !== name) {
+      const msg = "You are not signed in as the same user any more.";
+      this.#send(tab, "ERROR", { id: tab.connectId, msg, code: "session_expired" });
+      return;
+    }
+    tab.connected = true;
+    this.#send(tab, "CONNECTED", this.#greeting);
+  }
+
+  #subscribe(tab, id, args) {
+    const wanted = (args.channels ?? [args]).map((one) => (typeof one === "string" ? { channel_name: one } : one));
+    const asked = new Map(wanted.map((one) => [one.channel_name, one.since]));
+    const requests = [...asked].map(([name, since]) => {
+      const cursor = since ?? (this.#isInside(name) ? NOWHERE : undefined);
+      return cursor === undefined ? { channel_name: name } : { channel_name: name, since: cursor };
+    });
+    this.#forward(tab, id, "SUBSCRIBE", requests.length === 1 ? requests[0] : { channels: requests }, asked);
+  }
+
+  #unsubscribe(tab, id, args) {
+    const name = args.channel_name;
+    const channel = this.#channels.get(name);
+    channel?.members.delete(tab);
+    if (channel && (channel.members.size > 0 || this.#isAsked(name))) {
+      this.#send(tab, "UNSUBSCRIBE", { channel_name: name, user: this.#greeting.name });
+      this.#send(tab, "ACK", { id });
+    } else {
+      this.#forward(tab, id, "UNSUBSCRIBE", args);
+    }
+  }
+
+  #forward(tab, id, name, args, asked = undefined) {
+    this.#requests.set(this.#link.send(name, args), { tab, id, name, args, asked });
+  }
+
+  #gone(tab) {
+    if (!this.#tabs.delete(tab)) {
+      return;
+    }
+    if (this.#tabs.size === 0) {
+      const link = this.#link;
+      this.#link = null;
+      this.#forget();
+      link?.close();
+      return;
+    }
+    for (const [name, channel] of this.#channels) {
+      if (channel.members.delete(tab) && channel.members.size === 0 && !this.#isAsked(name)) {
+        this.#forward(tab, 0, "UNSUBSCRIBE", { channel_name: name });
+      }
+    }
+  }
+
+  // ---- from the server ----------------------------------------------------------------------
+
+  #connected(args) {
+    this.#greeting = args;
+    [...this.#tabs].filter((tab) => tab.connectId !== 0).forEach((tab) => this.#greet(tab));
+  }
+
+  #detached(wasConnected, code, reason) {
+    this.#forget();
+    if (wasConnected) {
+      this.#closeTabs((tab) => tab.connected, code, reason);
+    }
+  }
+
+  /** @param {HookboxError} error */
+  #refused(error) {
+    for (const tab of [...this.#tabs].filter((one) => one.connectId !== 0 && !one.connected)) {
+      this.#send(tab, "ERROR", { .../** @type {object} */ (error.cause), id: tab.connectId });
+    }
+  }
+
+  #hear(name, args) {
+    const own = args.user === this.#greeting.name;
+    switch (name) {
+      case "ACK":
+      case "ERROR":
+        this.#answered(name, args);
+        break;
+      case "SUBSCRIBE":
+        own ? this.#snapshot(args) : this.#toMembers(name, args);
+        break;
+      case "UNSUBSCRIBE":
+        own ? this.#left(args) : this.#toMembers(name, args);
+        break;
+      case "PUBLISH":
+        this.#noteEcho(args);
+      // falls through
+      case "STATE_UPDATE":
+        this.#toMembers(name, args);
+        break;
+      default:
+        this.#tabs.forEach((tab) => tab.connected && this.#send(tab, name, args));
+    }
+  }
+
+  /** The answer to a frame of a tab, under the tab's own number. */
+  #answered(name, args) {
+    const request = this.#requests.get(args.id);
+    if (!request) {
+      return;
+    }
+    const { tab, id, asked } = request;
+    if (name === "ERROR" && args.channel_name !== undefined) {
+      asked?.delete(args.channel_name); // the others of the batch go on
+    } else {
+      this.#requests.delete(args.id);
+    }
+    if (name === "ERROR" && request.name === "UNSUBSCRIBE" && this.#tabs.has(tab)) {
+      this.#channel(request.args.channel_name).members.add(tab);
+    }
+    if (name === "ACK" && request.name === "PUBLISH") {
+      this.#echo(request, args);
+    }
+    this.#send(tab, name, { ...args, id });
+  }
+
+  /** The own subscription to a channel: for the tab that asked, else the site's wish for all. */
+  #snapshot(args) {
+    const { recovered, missed, ...plain } = args;
+    const channel = this.#channel(args.channel_name);
+    channel.inside = true;
+    channel.offset = args.offset ?? 0;
+    const request = this.#asking(args.channel_name, recovered !== undefined);
+    const tabs = request ? [request.tab] : [...this.#tabs].filter((tab) => tab.connected);
+    for (const tab of tabs.filter((one) => this.#tabs.has(one))) {
+      channel.members.add(tab);
+      this.#send(tab, "SUBSCRIBE", request?.asked.get(args.channel_name) === undefined ? plain : args);
+    }
+    request?.asked.delete(args.channel_name);
+    if (request && channel.members.size === 0 && !this.#isAsked(args.channel_name)) {
+      this.#forward(request.tab, 0, "UNSUBSCRIBE", { channel_name: args.channel_name }); // it has gone
+    }
+  }
+
+  #left(args) {
+    const channel = this.#channel(args.channel_name);
+    const leavers = [...this.#requests.values()]
+      .filter(({ name, args: theirs }) => name === "UNSUBSCRIBE" && theirs.channel_name === args.channel_name)
+      .map(({ tab }) => tab);
+    this.#channels.delete(args.channel_name);
+    new Set([...channel.members, ...leavers]).forEach((tab) => this.#send(tab, "UNSUBSCRIBE", args));
+  }
+
+  #toMembers(name, args) {
+    this.#channels.get(args.channel_name)?.members.forEach((tab) => this.#send(tab, name, args));
+  }
+
+  /** Remember that a publication of the own user came back. */
+  #noteEcho(args) {
+    const channel = this.#channels.get(args.channel_name);
+    if (channel && args.offset !== undefined) {
+      channel.offset = args.offset;
+    }
+    if (args.user === undefined || args.user === this.#greeting.name) {
+      for (const request of this.#requests.values()) {
+        request.echoed ||= request.args.channel_name === args.channel_name;
+      }
+    }
+  }
+
+  /**
+   * Where the server sends nobody the own message back, the other tabs get it from here.
+   *
+   * @param {Request} request
+   * @param {Record<string, any>} answer
+   */
+  #echo({ tab, args, echoed }, { offset }) {
+    const channel = this.#channels.get(args.channel_name);
+    if (!channel || (offset === undefined ? echoed : channel.offset >= offset)) {
+      return;
+    }
+    channel.offset = offset ?? channel.offset;
+    const datetime = new Date(this.#environment.now()).toISOString();
+    const frame = { channel_name: args.channel_name, user: this.#greeting.name, datetime, offset };
+    Object.assign(frame, { payload: JSON.parse(args.payload ?? "null") });
+    channel.members.forEach((one) => one !== tab && this.#send(one, "PUBLISH", frame));
+  }
+
+  // ---- parts --------------------------------------------------------------------------------
+
+  #channel(name) {
+    if (!this.#channels.has(name)) {
+      this.#channels.set(name, { members: new Set(), inside: false, offset: 0 });
+    }
+    return this.#channels.get(name);
+  }
+
+  /**
+   * The request that the next snapshot of a channel answers.
+   *
+   * @param {string} name
+   * @param {boolean} [recovering] Whether the snapshot continues from a cursor.
+   * @returns {Request | undefined}
+   */
+  #asking(name, recovering = true) {
+    return [...this.#requests.values()].find(
+      ({ asked, args }) => asked?.has(name) && (recovering || !continues(args, name)),
+    );
+  }
+
+  #isAsked(name) {
+    return this.#asking(name) !== undefined;
+  }
+
+  /** Whether the server has, or will have by then, the connection in a channel. */
+  #isInside(name) {
+    return this.#channels.get(name)?.inside || this.#isAsked(name);
+  }
+
+  #closeTabs(which, code, reason) {
+    for (const tab of [...this.#tabs].filter(which)) {
+      this.#tabs.delete(tab);
+      tab.post({ closed: [code, reason] });
+    }
+  }
+
+  #forget() {
+    this.#channels.clear();
+    this.#requests.clear();
+  }
+
+  #send(tab, name, args) {
+    if (this.#tabs.has(tab)) {
+      tab.post({ text: encodeFrame(0, name, args) });
+    }
+  }
+}
+
+/** Whether a SUBSCRIBE frame asked for a channel with a cursor. */
+function continues(args, name) {
+  return (args.channels ?? [args]).some((one) => one.channel_name === name && one.since !== undefined);
+}
