@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from ..integration.clients import Refused
 from ..integration.conftest import MakePair
 from ..integration.processes import Pair, Site
 from ..projects import wait_for
 from . import genuine
-from .clients import GenuineClient, genuine_client
-
-Enter = Callable[..., GenuineClient]
-
-
-@pytest.fixture(scope="module")
-def pair(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """A site and the genuine server."""
-    folder = tmp_path_factory.mktemp("genuine")
-    database = Path(shutil.copy(migrated, folder / "db.sqlite3"))
-    settings = {"HOOKBOX_EXECUTABLE": str(genuine.HOOKBOX), "SESSION_COOKIE_HTTPONLY": False}
-    pair = Pair(folder, database, settings)
-    try:
-        pair.site.run()
-        pair.hookbox.run()
-        yield pair
-    finally:
-        pair.stop()
-    assert "Traceback" not in pair.site.log()
-
-
-@pytest.fixture
-def site(pair: Pair) -> Site:
-    return pair.site
-
-
-@pytest.fixture
-def word(request: pytest.FixtureRequest) -> str:
-    """A word that is in no other test's names."""
-    return re.sub(r"\W", "", request.node.name.removeprefix("test_"))[-40:]
-
-
-@pytest.fixture
-def enter(pair: Pair) -> Iterator[Enter]:
-    """Open pages: a user's, or an anonymous visitor's."""
-    with ExitStack() as stack:
-
-        def enter(name: str = "") -> GenuineClient:
-            page = stack.enter_context(genuine_client(pair.hookbox.websocket))
-            page.connect(pair.site.do("sign_in", name) if name else "")
-            return page
-
-        yield enter
-
+from .clients import genuine_client
+from .conftest import Enter
+from .pages import OldPage
 
 # ---- what works --------------------------------------------------------------
 
@@ -154,6 +110,29 @@ def test_publish_to_a_channel_that_there_is_not(site: Site, word: str) -> None:
     assert site.ask("publish", f"/{word}/", 1) == {"result": None}
 
 
+@pytest.mark.browser
+def test_its_own_client_takes_csp(
+    genuine_pair: Pair, site: Site, browser: Browser, word: str
+) -> None:
+    """As docs/coming-from-2011.rst has it: browsers of today do not get on with its WebSockets."""
+    site.do("policy", f"/{word}/", publish_audience="signed_in", history_size=1)
+    with browser.new_context() as context:
+        key = site.do("sign_in", f"alice{word}")
+        context.add_cookies([{"name": "sessionid", "value": key, "url": site.origin}])
+        context.add_init_script("delete window.WebSocket")
+        alice = OldPage(context.new_page())
+        alice.page.goto(f"{site.origin}/page/")
+        alice.connect(genuine_pair.hookbox.url)
+        assert alice.expect("open") == f"alice{word}"
+        assert alice.subscribe(f"/{word}/")["historySize"] == 1
+        alice.publish(f"/{word}/", {"text": "Grüße"})
+        assert alice.expect("publish")["payload"] == {"text": "Grüße"}
+        site.do("publish", f"/{word}/", "from code")
+        assert alice.expect("publish")["payload"] == "from code"
+        alice.disconnect()
+    site.rows("ConnectionLog", 1, user_name=f"alice{word}", event="disconnect")
+
+
 # ---- what it cannot do -------------------------------------------------------
 
 
@@ -180,13 +159,13 @@ def test_names_that_it_would_mistake_are_refused(site: Site, enter: Enter, word:
 
 
 def test_an_edited_policy_and_an_ended_session_are_warned_of(
-    pair: Pair, site: Site, word: str
+    genuine_pair: Pair, site: Site, word: str
 ) -> None:
     session = site.do("sign_in", f"alice{word}")
     site.do("policy", f"/{word}/")
     site.do("sign_out", session=session)
     for call in ("recheck", "disconnect"):
-        wait_for(lambda call=call: f"cannot do “{call}”" in pair.site.log(), "a warning")
+        wait_for(lambda call=call: f"cannot do “{call}”" in genuine_pair.site.log(), "a warning")
 
 
 def test_a_site_with_one_worker_is_told_what_it_needs(make_pair: MakePair) -> None:
@@ -228,11 +207,16 @@ def test_the_admin_starts_describes_and_stops_it(make_pair: MakePair) -> None:
     assert pair.holder() is None
 
 
-def test_a_process_with_another_secret_is_seen(pair: Pair) -> None:
+def test_a_process_with_another_secret_is_seen(genuine_pair: Pair) -> None:
     script = "from djhookbox import process; print(process.status().state.value)"
     for secret, state in (({}, "running"), ({"HOOKBOX_REST_SECRET": "y" * 30}, "secret_refused")):
-        settings = {"HOOKBOX_EXECUTABLE": str(genuine.HOOKBOX), "HOOKBOX_PORT": pair.hookbox.port}
-        other = Pair(pair.folder, pair.folder / "db.sqlite3", {**settings, **secret})
+        settings = {
+            "HOOKBOX_EXECUTABLE": str(genuine.HOOKBOX),
+            "HOOKBOX_PORT": genuine_pair.hookbox.port,
+        }
+        other = Pair(
+            genuine_pair.folder, genuine_pair.folder / "db.sqlite3", {**settings, **secret}
+        )
         assert other.manage("shell", "-v0", "-c", script).stdout.strip() == state
 
 
