@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -126,6 +127,11 @@ def moment(value: datetime.datetime) -> SafeString:
         day,
         clock,
     )
+
+
+def grouped(number: int) -> str:
+    """Write a number with the marks of thousands that the language has."""
+    return number_format(number, force_grouping=True)
 
 
 def span(value: datetime.timedelta) -> str:

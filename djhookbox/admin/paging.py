@@ -12,10 +12,11 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+from .pages import grouped
 
 #: Rows that are counted; beyond, the list says that there are more.
 COUNTED = 10_000
@@ -42,15 +43,20 @@ class LogChangeList(ChangeList):
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         """Let the page say which columns it needs."""
-        page: Any = self.model_admin
-        rows: QuerySet[Any] = page.for_list(super().get_queryset(*args, **kwargs))
+        rows: QuerySet[Any] = self._page.for_list(super().get_queryset(*args, **kwargs))
         return rows
+
+    @property
+    def _page(self) -> Any:
+        return self.model_admin
 
     def get_results(self, request: HttpRequest) -> None:
         """Fetch the page's rows; without search or filter, all are found, and nothing to clear."""
         super().get_results(request)
         if not self.query and not self.filter_params:
             self.full_result_count = self.result_count
+        self.result_list = list(self.result_list)
+        self._page.dress(request, self.result_list)
 
     @property
     def count_text(self) -> str:
@@ -58,10 +64,14 @@ class LogChangeList(ChangeList):
         count: int = self.result_count
         paginator: Any = self.paginator
         if paginator.is_capped:
-            return _("%(count)s+ entries") % {"count": number_format(count)}
-        return ngettext("%(count)s entry", "%(count)s entries", count) % {
-            "count": number_format(count)
-        }
+            return _("%(count)s+ entries") % {"count": grouped(count)}
+        return ngettext("%(count)s entry", "%(count)s entries", count) % {"count": grouped(count)}
+
+    @property
+    def export_query(self) -> str:
+        """What the filters and the search are, without the place in the list."""
+        query: str = self.get_query_string({}, [PAGE_VAR, "id__lt"])
+        return query if query != "?" else ""
 
     @property
     def is_list_markup(self) -> bool:
@@ -74,6 +84,6 @@ class LogChangeList(ChangeList):
         paginator: Any = self.paginator
         if not paginator.is_capped or self.page_num < paginator.num_pages:
             return ""
-        rows = list(self.result_list)
+        rows: Any = self.result_list
         # Not an offset, which would read all that it skips.
         return self.get_query_string({"id__lt": rows[-1].pk}, [PAGE_VAR]) if rows else ""

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet, TextField
-from django.db.models.functions import Cast, Left
+from django.db.models import QuerySet
+from django.forms.widgets import Media
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import publishing
+from ..conf import settings
 from ..exceptions import ChannelNameError, HookboxError, HookboxRefused
 from ..models import Publication
+from ..policies import Operation
 from .forms import PublishForm
-from .logs import LogAdmin
-from .pages import PageMixin, badge, preformatted, pretty_json
+from .log_pages import SEARCH_HELP, LogAdmin
+from .pages import PageMixin, badge, grouped, module_script, preformatted, pretty_json
+from .periods import PeriodFilter
 from .publishing import reached_text
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
-#: Characters of a payload that the list shows.
-PREVIEW = 80
+#: Bytes of a payload that are shown without being asked for.
+UNFOLDED = 20_000
 
 
 def publish(
-    page: PageMixin, request: HttpRequest, what: Iterable[tuple[str, object]]
+    page: PageMixin,
+    request: HttpRequest,
+    what: Iterable[tuple[str, object]],
+    *,
+    on_sent: Callable[[str], object] | None = None,
 ) -> HookboxError | None:
     """Publish (channel, payload) pairs in the user's name, and say what became of each.
 
     Stops where the process does not answer, since the rest would fail the same way, each after
-    its own timeout; returns that error.
+    its own timeout; returns that error. What was sent is told to `on_sent` as well.
     """
     for channel, payload in what:
         try:
@@ -55,7 +64,10 @@ def publish(
             page.message_user(request, f"{channel}: {error}", messages.ERROR)
             return error
         else:
-            page.message_user(request, reached_text(channel, reached), messages.SUCCESS)
+            text = reached_text(channel, reached)
+            page.message_user(request, text, messages.SUCCESS)
+            if on_sent is not None:
+                on_sent(text)
     return None
 
 
@@ -63,30 +75,28 @@ class PublicationAdmin(LogAdmin):
     """What was published, by whom, and whether it arrived."""
 
     list_display = (
-        "when",
-        "status_badge",
-        "channel_link",
-        "preview",
-        "user_link",
-        "source",
-        "delivered",
-    )
-    list_filter = ("status", "source", "created")
+        "when", "outcome", "channel_link", "beginning", "user_link", "source", "size", "delivered",
+        "connection_link",
+    )  # fmt: skip
+    list_filter = ("status", "source", PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
-    search_help_text = gettext_lazy(
-        "The exact name of a channel or a user, or the exact id of a connection."
-    )
+    search_help_text = SEARCH_HELP
     deferred = ("payload", "note")
+    guarded_columns = {
+        "payload": "djhookbox.view_payload",
+        "preview": "djhookbox.view_payload",
+    }
+    pruned_as = "publications"
     actions = ("publish_again",)
     empty_state = gettext_lazy(
         "Nothing has been published yet. Publish a message here, from code with "
         "djhookbox.publish(), or from a browser."
     )
     fieldsets = (
-        (gettext_lazy("What"), {"fields": ("when", "channel_link", "payload_pretty")}),
+        (gettext_lazy("What"), {"fields": ("when", "channel_link", "size", "payload_pretty")}),
         (
             gettext_lazy("Outcome"),
-            {"fields": ("status_badge", "error", "delivered", "decided_by", "reason")},
+            {"fields": ("event_badge", "error", "delivered", "decision")},
         ),
         (gettext_lazy("Who"), {"fields": ("user_link", "source", "connection_link")}),
         (gettext_lazy("Note"), {"fields": ("note",)}),
@@ -100,17 +110,42 @@ class PublicationAdmin(LogAdmin):
             path("publish/", view(self.new_view), name=f"{prefix}_publish"),
             path(
                 "<path:object_id>/publish-again/",
-                view(self.publish_view),
+                view(self.publish_again_view),
                 name=f"{prefix}_publish_again",
             ),
             *super().get_urls(),
         ]
 
-    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Fetch the beginning of each payload, not all of it."""
-        text = Left(Cast("payload", TextField()), PREVIEW * 6)  # "ü" may be kept as "\u00fc"
-        begun: QuerySet[Any] = super().for_list(rows).annotate(payload_text=text)
-        return begun
+    def has_payload_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may see what was published."""
+        return request.user.has_perm("djhookbox.view_payload")
+
+    def has_publish_again_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may publish what was published; also for the action."""
+        return self.has_publish_permission(request) and self.has_payload_permission(request)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Leave the payloads to those who may see them."""
+        columns = super().get_list_display(request)
+        return [
+            name for name in columns if name != "beginning" or self.has_payload_permission(request)
+        ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave the payload to those who may see it."""
+        if self.has_payload_permission(request):
+            return super().get_fieldsets(request, obj)
+        return [
+            (title, {**of, "fields": [name for name in of["fields"] if name != "payload_pretty"]})
+            for title, of in super().get_fieldsets(request, obj)
+        ]
+
+    def retention(self) -> str:
+        """Say how long publications are kept, and how much of them."""
+        if settings.store_payloads:
+            return super().retention()
+        off = _("Payloads are not kept (HOOKBOX_STORE_PAYLOADS).")
+        return f"{super().retention()} {off}"
 
     def change_view(
         self,
@@ -120,26 +155,78 @@ class PublicationAdmin(LogAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Let the page offer to publish again."""
-        ours = {"may_publish": self.has_publish_permission(request)}
+        ours = {
+            "may_publish": self.has_publish_permission(request),
+            "may_publish_again": self.has_publish_again_permission(request),
+        }
         return super().change_view(request, object_id, form_url, {**ours, **(extra_context or {})})
+
+    @property
+    def media(self) -> Media:
+        """Bring the script of the copy button along."""
+        return super().media + module_script("admin_copy")
 
     # ---- columns -----------------------------------------------------------------------------
 
     @admin.display(description=gettext_lazy("status"))
-    def status_badge(self, entry: Publication) -> SafeString:
+    def event_badge(self, entry: Any) -> SafeString:
         """What became of it."""
         return badge(entry.get_status_display(), TONES.get(entry.status, "neutral"))
 
-    @admin.display(description=gettext_lazy("payload"))
-    def preview(self, entry: Any) -> str:
-        """Show how the message begins."""
-        text = re.sub(r"(?:\\u[0-9a-f]{4})+", _unescaped, entry.payload_text or "null")
-        return Truncator(text).chars(PREVIEW)
+    @admin.display(description=gettext_lazy("status"))
+    def outcome(self, entry: Any) -> SafeString:
+        """What became of it, and why it was not sent."""
+        return format_html(
+            '{} <span class="hookbox-problem">{}</span>', self.event_badge(entry), self._why(entry)
+        )
+
+    def _why(self, entry: Any) -> str | SafeString:
+        if entry.status == Publication.Status.REFUSED:
+            return self.decision(entry)
+        return Truncator(entry.error).chars(120)
 
     @admin.display(description=gettext_lazy("payload"))
-    def payload_pretty(self, entry: Publication) -> SafeString:
-        """Show the whole message, in lines."""
-        return preformatted(pretty_json(entry.payload))
+    def beginning(self, entry: Any) -> str | SafeString:
+        """Show how the message begins."""
+        if entry.kept == Publication.Kept.NOTHING:
+            return _("not kept")
+        return format_html('<bdi class="hookbox-preview">{}</bdi>', entry.preview)
+
+    @admin.display(description=gettext_lazy("payload"))
+    def payload_pretty(self, entry: Publication) -> str | SafeString:
+        """Show the whole message, in lines; a long one when it is asked for."""
+        if entry.kept == Publication.Kept.NOTHING:
+            return _("It was not kept: HOOKBOX_STORE_PAYLOADS was off.")
+        text = pretty_json(entry.payload)
+        note = ""
+        if entry.kept == Publication.Kept.MASKED:
+            note = _("Some fields were masked before it was kept (HOOKBOX_REDACT).")
+        size = len(text.encode("utf-8", "replace"))
+        lines = text.count("\n") + 1
+        summary = ngettext(
+            "%(lines)s line, %(size)s", "%(lines)s lines, %(size)s", lines
+        ) % {"lines": grouped(lines), "size": filesizeformat(size)}  # fmt: skip
+        return format_html(
+            '<details class="hookbox-payload"{}><summary>{}</summary>{}</details>'
+            '<p class="hookbox-copy"><button type="button" class="button" hidden '
+            'data-hookbox-copy="{}" data-copied="{}">{}</button> '
+            '<span role="status"></span></p>{}',
+            SafeString("" if size > UNFOLDED else " open"), summary, preformatted(text),
+            ".hookbox-payload pre", _("Copied."), _("Copy"),
+            format_html('<p class="help">{}</p>', note) if note else "",
+        )  # fmt: skip
+
+    def refused_operation(self, entry: Any) -> Operation | None:
+        """Say that a browser was refused to publish; code is never asked."""
+        refused = entry.status == Publication.Status.REFUSED
+        return Operation.PUBLISH if refused and entry.source == "client" else None
+
+    def gist(self, entry: Any) -> str | SafeString:
+        """Say what a list of several logs has no columns for."""
+        why = self._why(entry)
+        if why:
+            return why
+        return self.beginning(entry) if entry.rights.payloads else ""
 
     # ---- publishing --------------------------------------------------------------------------
 
@@ -155,26 +242,26 @@ class PublicationAdmin(LogAdmin):
         page = self.address("changelist", model="publishing")
         return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}" if request.GET else page)
 
-    def publish_view(self, request: HttpRequest, object_id: str = "") -> HttpResponse:
-        """Publish a message, a new one or one of the history, edited if need be.
+    def publish_again_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Publish a message of the history, edited if need be.
 
         Raises:
             PermissionDenied: The user may not publish, or not see that message.
 
         """
-        if not self.has_publish_permission(request):
+        if not self.has_publish_again_permission(request):
             raise PermissionDenied
-        original = None
-        initial: dict[str, object] = {"channel": request.GET.get("channel", "")}
-        if object_id:
-            original = self.get_object(request, unquote(object_id))
-            if original is None:
-                return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined, no-any-return]
-                    request, self.opts, object_id
-                )
-            if not self.has_view_permission(request, original):
-                raise PermissionDenied
-            initial = {"channel": original.channel, "payload": original.payload}
+        original = self.get_object(request, unquote(object_id))
+        if original is None:
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined, no-any-return]
+                request, self.opts, object_id
+            )
+        if not self.has_view_permission(request, original):
+            raise PermissionDenied
+        if original.kept != Publication.Kept.WHOLE:
+            self.message_user(request, _incomplete(original), messages.ERROR)
+            return HttpResponseRedirect(self.address("change", original.pk))
+        initial = {"channel": original.channel, "payload": original.payload}
         form = PublishForm(request.POST or None, initial=initial)
         if request.method == "POST" and form.is_valid():
             channel = form.cleaned_data["channel"]
@@ -190,32 +277,50 @@ class PublicationAdmin(LogAdmin):
                     "channel" if isinstance(error, ChannelNameError) else None, str(error)
                 )
             else:
-                self.message_user(request, reached_text(channel, reached), messages.SUCCESS)
-                if self.has_view_permission(request):
-                    return HttpResponseRedirect(self.address("changelist"))
-                return HttpResponseRedirect(self.address("publish", channel=channel))
+                text = reached_text(channel, reached)
+                self.message_user(request, text, messages.SUCCESS)
+                self._note_again(request, original, text)
+                return HttpResponseRedirect(self.address("changelist"))
+        failed = original.status == Publication.Status.FAILED
         return self.page(
             request,
             "publish.html",
-            _("Publish again") if original else _("Publish a message"),
+            _("Try again") if failed else _("Publish again"),
             form=form,
             adminform=AdminForm(form, [(None, {"fields": ["channel", "payload"]})], {}),  # type: ignore[arg-type]
-            media=self.media + form.media,
+            media=self.media + form.media + module_script("admin_json"),
             original=original,
-            button=_("Publish again") if original else _("Publish"),
+            problem=original.error if failed else "",
+            button=_("Publish again"),
         )
 
-    @admin.action(permissions=["publish"], description=gettext_lazy("Publish again…"))
+    def _note_again(self, request: HttpRequest, entry: Publication, result: str) -> None:
+        note = _("Published again. %(result)s") % {"result": result}
+        self.log_change(request, entry, note)
+
+    @admin.action(permissions=["publish_again"], description=gettext_lazy("Publish again…"))
     def publish_again(
         self, request: HttpRequest, queryset: QuerySet[Publication]
     ) -> HttpResponse | None:
         """Ask first, then publish the messages in the order they were first published in."""
-        rows = list(queryset.order_by("pk"))
+        rows = []
+        for row in queryset.order_by("pk"):
+            if row.kept == Publication.Kept.WHOLE:
+                rows.append(row)
+            else:
+                text = f"{row.channel}: {_incomplete(row)}"
+                self.message_user(request, text, messages.WARNING)
+        if not rows:
+            return None
         if len(rows) == 1 and "confirmed" not in request.POST:
             return HttpResponseRedirect(self.address("publish_again", rows[0].pk))
         if "confirmed" in request.POST:
-            if publish(self, request, [(row.channel, row.payload) for row in rows]) is not None:
-                self.message_user(request, _("What was left has not been tried."), messages.WARNING)
+            for row in rows:
+                note = partial(self._note_again, request, row)
+                if publish(self, request, [(row.channel, row.payload)], on_sent=note) is not None:
+                    text = _("What was left has not been tried.")
+                    self.message_user(request, text, messages.WARNING)
+                    break
             return None
         count = len(rows)
         return self.page(
@@ -225,8 +330,7 @@ class PublicationAdmin(LogAdmin):
             % {"count": count},
             sentences=[_("Whoever is subscribed to these channels now receives them once more.")],
             items=[
-                f"{row.channel}: {Truncator(pretty_json(row.payload)).chars(PREVIEW)}"
-                for row in rows[:10]
+                f"{row.channel}: {row.preview}" for row in rows[:10]
             ],
             more=max(0, count - 10),
             hidden=[
@@ -239,7 +343,8 @@ class PublicationAdmin(LogAdmin):
         )  # fmt: skip
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    """Decode a run of \\uXXXX, of which two may make one character."""
-    units = bytes.fromhex(found[0].replace("\\u", ""))
-    return units.decode("utf-16-be", errors="replace")
+def _incomplete(entry: Publication) -> str:
+    """Say why a message cannot be published again as it is."""
+    if entry.kept == Publication.Kept.MASKED:
+        return _("It cannot be published again as it is: some of its fields are masked.")
+    return _("It cannot be published again: what was published has not been kept.")

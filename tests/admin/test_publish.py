@@ -16,8 +16,8 @@ PUBLISH = f"{APP}publishing/"
 
 @pytest.fixture
 def publisher(db: None) -> Client:
-    """May publish, and see the history, nothing else."""
-    return signed_in(person("publisher", "publish_message", "view_publication"))
+    """May publish, and see the history with its payloads, nothing else."""
+    return signed_in(person("publisher", "publish_message", "view_publication", "view_payload"))
 
 
 def test_a_failed_publication_is_edited_and_sent_again(

@@ -28,7 +28,7 @@ def _no_forms_sent() -> None:
 @pytest.fixture
 def publisher(db: None) -> Client:
     """May publish, and see the history, nothing else."""
-    return signed_in(person("publisher", "publish_message", "view_publication"))
+    return signed_in(person("publisher", "publish_message", "view_publication", "view_payload"))
 
 
 def token_of(page: Any) -> str:

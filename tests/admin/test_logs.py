@@ -1,0 +1,627 @@
+"""The three logs in the admin: lists that stay fast, trails, exports, notes, what is kept."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import re
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import OperationalError, connection
+from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from djhookbox import pruning
+from djhookbox.admin.exports import BOM, cell
+from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
+
+from .stand_in import APP, Hookbox, messages_of, person, signed_in
+
+LOGS = ("connectionlog", "subscriptionlog", "publication")
+
+#: Names that pages have to bear.
+NAMES = ('<script>alert("1")</script>', "O'Neil & Söhne", "😀👩‍👩‍👧", "عربي", "=1+1", "x" * 255)
+
+
+def fill(model: str, count: int, **fields: Any) -> None:
+    kind = {"connectionlog": ConnectionLog, "subscriptionlog": SubscriptionLog}.get(
+        model, Publication
+    )
+    kind.objects.bulk_create(kind(**fields) for _ in range(count))
+
+
+# ---- at scale --------------------------------------------------------------------------------
+
+QUERIES = {
+    "connectionlog": (
+        "", "?event__exact=refused", "?transport__exact=csp", "?user_name=alice", "?ip=10.0.0.1",
+        "?connection_id=c1", "?q=alice", "?q=c1", "?q=nobody", "?id__lt=900", "?p=2",
+        "?from=2026-01-01&until=2026-12-31",
+    ),
+    "subscriptionlog": (
+        "", "?event__exact=refused", "?user_name=alice", "?channel=/front/", "?connection_id=c1",
+        "?q=alice", "?q=/front/", "?q=/fr*", "?q=nobody", "?id__lt=900", "?p=2",
+        "?from=2026-01-01",
+    ),
+    "publication": (
+        "", "?status__exact=failed", "?source__exact=code", "?user_name=alice",
+        "?channel=/front/", "?connection_id=c1", "?q=/front/", "?q=/fr*", "?q=nobody",
+        "?id__lt=900", "?p=2", "?until=2026-12-31",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_no_list_looks_at_the_whole_table(root: Client, rows: Any, model: str) -> None:
+    fields = {"channel": "/front/"} if model != "connectionlog" else {}
+    fill(model, 120, user_name="alice", connection_id="c1", **fields)
+    pages = [f"{APP}{model}/{query}" for query in QUERIES[model]]
+    pages += [f"{APP}{model}/trail/?{what}" for what in ("user=alice", "connection=c1")]
+    for page in pages:
+        with CaptureQueriesContext(connection) as queries:
+            response = root.get(page)
+        assert response.status_code == 200, page
+        # Django fetches without a limit what it has counted to be no more than one page.
+        fits = "cl" in response.context and response.context["cl"].result_count <= 50
+        tables = [f"djhookbox_{name}" for name in LOGS]
+        statements = [q["sql"] for q in queries.captured_queries]
+        ours = [sql for sql in statements if any(table in sql for table in tables)]
+        assert ours, page
+        for sql in ours:
+            assert "DISTINCT" not in sql, sql
+            assert "LIMIT" in sql or fits, sql
+            if "COUNT(" in sql:
+                assert re.search(r"COUNT\(\*\) FROM \(SELECT .* LIMIT 10000\)", sql), sql
+        assert len(queries) <= 9, (page, queries.captured_queries)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads the plans of SQLite")
+@pytest.mark.parametrize("model", LOGS)
+def test_filters_and_searches_have_their_index(root: Client, rows: Any, model: str) -> None:
+    fields = {"channel": "/front/"} if model != "connectionlog" else {}
+    fill(model, 60, user_name="alice", connection_id="c1", **fields)
+    for query in QUERIES[model]:
+        if "from=" in query or "until=" in query or "*" in query:
+            continue  # ranges, whose rows are sorted
+        with CaptureQueriesContext(connection) as queries:
+            root.get(f"{APP}{model}/{query}")
+        for sql in [q["sql"] for q in queries.captured_queries if f"djhookbox_{model}" in q["sql"]]:
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+                plan = "\n".join(row[-1] for row in cursor.fetchall())
+            assert "TEMP B-TREE" not in plan, (query, sql, plan)
+            if "WHERE" in sql:
+                assert f"SEARCH djhookbox_{model} USING" in plan, (query, sql, plan)
+
+
+def test_a_long_log_is_counted_so_far_and_leads_on(
+    root: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djhookbox.admin.paging.COUNTED", 100)
+    ConnectionLog.objects.bulk_create(
+        ConnectionLog(event="connect", user_name=f"user{n}") for n in range(130)
+    )
+    first = root.get(f"{APP}connectionlog/").content.decode()
+    assert "100+ entries" in first
+    assert "Older than these" not in first
+    last = root.get(f"{APP}connectionlog/?p=2").content.decode()
+    found = re.search(r'href="(\?[^"]*)" class="hookbox-older"', last)
+    assert found
+    older = root.get(f"{APP}connectionlog/{found[1]}")
+    assert [row.user_name for row in older.context["cl"].result_list] == [
+        f"user{n}" for n in range(29, -1, -1)
+    ]
+    assert "30 entries" in older.content.decode()
+
+
+# ---- search and filters ----------------------------------------------------------------------
+
+
+def found(client: Client, model: str, query: str) -> list[Any]:
+    response = client.get(f"{APP}{model}/{query}")
+    assert response.status_code == 200, query
+    return list(response.context["cl"].result_list)
+
+
+def test_searches_are_exact_or_by_the_beginning_of_a_channel(root: Client, db: None) -> None:
+    for channel in ("/a/1/", "/a/2/", "/A/1/", "/b%/", "/b/", "/a\U0010ffff", "alice"):
+        SubscriptionLog.objects.create(event="subscribe", channel=channel, user_name=" _anon")
+    SubscriptionLog.objects.create(event="subscribe", channel="/c/", user_name="alice")
+
+    def channels(term: str) -> list[str]:
+        response = root.get(f"{APP}subscriptionlog/", {"q": term})
+        return sorted(row.channel for row in response.context["cl"].result_list)
+
+    assert channels("/a/1/") == ["/a/1/"]
+    assert channels(" /a/1/ ") == ["/a/1/"]
+    assert channels("/a") == []
+    assert channels("/a/*") == ["/a/1/", "/a/2/"]
+    assert channels("/a*") == ["/a/1/", "/a/2/", "/a\U0010ffff"]
+    assert channels("/a\U0010ffff*") == ["/a\U0010ffff"]
+    assert channels("/b%*") == ["/b%/"]
+    assert channels("alice") == ["/c/", "alice"], "a user and a channel of that name"
+    assert len(channels(" _anon")) == 7, "names of anonymous visitors begin with a space"
+    assert len(channels("*")) == 8
+    assert channels("%") == []
+
+
+def test_channels_begin_before_the_gap_in_unicode(root: Client, db: None) -> None:
+    for channel in ("/\ud7ffx", "/\ue000"):
+        SubscriptionLog.objects.create(event="subscribe", channel=channel)
+    assert len(found(root, "subscriptionlog", "?q=/%ED%9F%BF*")) == 1
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_days_are_chosen(root: Client, db: None, model: str, settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    kind = {"connectionlog": ConnectionLog, "subscriptionlog": SubscriptionLog}.get(
+        model, Publication
+    )
+    utc = datetime.timezone.utc
+    for hour in (22, 23):  # before and after midnight in Berlin
+        kind.objects.create(created=datetime.datetime(2026, 1, 9, hour, 30, tzinfo=utc))
+    assert len(found(root, model, "?from=2026-01-09&until=2026-01-09")) == 1
+    assert len(found(root, model, "?from=2026-01-10")) == 1
+    assert len(found(root, model, "?until=2026-01-10")) == 2
+    assert len(found(root, model, "?from=2026-01-11")) == 0
+    page = root.get(f"{APP}{model}/?from=2026-01-10&q=x").content.decode()
+    assert 'name="from" value="2026-01-10"' in page
+    assert '<input type="hidden" name="q" value="x">' in page, "the search is kept"
+    for odd in ("yesterday", "2026-13-01", "9999-12-31"):
+        response = root.get(f"{APP}{model}/?until={odd}")
+        assert response.status_code == 302, odd
+        assert "e=1" in response["Location"]
+    today = str(timezone.localdate())
+    chosen = root.get(f"{APP}{model}/?from={today}").content.decode()
+    assert re.search(r'class="selected"[^>]*>\s*<a href="[^"]*">Today<', chosen)
+
+
+# ---- trails ----------------------------------------------------------------------------------
+
+
+def story(name: str = "alice", channel: str = "/front/", connection: str = "c" * 32) -> None:
+    """Enter what happens to a connection into all logs."""
+    common = {"user_name": name, "connection_id": connection}
+    ConnectionLog.objects.create(event="connect", ip="10.0.0.1", **common)
+    SubscriptionLog.objects.create(event="subscribe", channel=channel, **common)
+    Publication.objects.create(
+        channel=channel, payload="secret words", preview='"secret words"', source="client",
+        status="sent", **common,
+    )  # fmt: skip
+    ConnectionLog.objects.create(
+        event="disconnect", code=1001, duration=datetime.timedelta(seconds=75), **common
+    )
+
+
+@pytest.mark.parametrize("model", LOGS)
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [({"connection": "c" * 32}, 4), ({"user": "alice"}, 4), ({"channel": "/front/"}, 2)],
+)
+def test_one_click_leads_to_everything(
+    root: Client, db: None, model: str, query: dict[str, str], count: int
+) -> None:
+    story()
+    story("bob", "/other/", "d" * 32)
+    response = root.get(f"{APP}{model}/trail/", query)
+    happenings = response.context["happenings"]
+    assert len(happenings) == count
+    page = response.content.decode()
+    assert "bob" not in page
+    (value,) = query.values()
+    assert f"{value}</h1>" in page
+    # …from each row that has it
+    (kind,) = query
+    if kind != "channel" or model != "connectionlog":
+        rows = root.get(f"{APP}{model}/").content.decode()
+        assert f"/{model}/trail/?{kind}=" in rows
+
+
+def test_a_trail_is_in_order_and_says_what_happened(root: Client, db: None) -> None:
+    story()
+    words = [str(one["badge"]) for one in root.get(
+        f"{APP}connectionlog/trail/?user=alice").context["happenings"]]  # fmt: skip
+    order = ["disconnected", "sent", "subscribed", "connected"]
+    assert all(word in badge for word, badge in zip(order, words, strict=True))
+    page = root.get(f"{APP}connectionlog/trail/?user=alice").content.decode()
+    for fact in ("10.0.0.1", "1001", "00:01:15", "&quot;secret words&quot;", "/front/"):
+        assert fact in page, fact
+
+
+def test_a_trail_shows_what_its_reader_may_see(db: None) -> None:
+    story()
+    reader = signed_in(person("reader", "view_subscriptionlog", "view_publication"))
+    page = reader.get(f"{APP}subscriptionlog/trail/?user=alice")
+    assert len(page.context["happenings"]) == 2
+    assert "secret words" not in page.content.decode()
+    assert reader.get(f"{APP}connectionlog/trail/?user=alice").status_code == 403
+
+
+def test_long_trails_and_unknown_ones(root: Client, db: None) -> None:
+    fill("subscriptionlog", 130, user_name="alice", channel="/a/", event="subscribe")
+    page = root.get(f"{APP}subscriptionlog/trail/?user=alice")
+    assert len(page.context["happenings"]) == 100
+    assert "These are the newest 100" in page.content.decode()
+    nothing = root.get(f"{APP}subscriptionlog/trail/?user=nobody")
+    assert "No log knows anything of it." in nothing.content.decode()
+    assert root.get(f"{APP}subscriptionlog/trail/").status_code == 302
+    assert root.get(f"{APP}subscriptionlog/trail/?user=a%00b").status_code == 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_all_names_are_borne(
+    root: Client, db: None, settings: Any, name: str, language: str
+) -> None:
+    settings.LANGUAGE_CODE = language
+    story(name, name)
+    SubscriptionLog.objects.create(
+        event="refused", channel=name, user_name=name, decided_by=f"policy:{name}"[:255],
+        reason=name,
+    )  # fmt: skip
+    Publication.objects.create(
+        channel=name, user_name=name, payload={name: name}, preview=name[:80], source="client",
+        status="failed", error=name,
+    )  # fmt: skip
+    for model in LOGS:
+        pages = [f"{APP}{model}/", f"{APP}{model}/trail/"]
+        for page in pages:
+            response = root.get(page, {"user": name} if "trail" in page else {"user_name": name})
+            assert response.status_code == 200
+            assert "<script>alert" not in response.content.decode()
+        assert root.get(f"{APP}{model}/", {"q": name}).context["cl"].result_count >= 1
+        assert b"".join(root.get(f"{APP}{model}/export/"))
+
+
+# ---- refusals --------------------------------------------------------------------------------
+
+
+def test_refusals_can_be_tried_again(root: Client, rows: Any) -> None:
+    SubscriptionLog.objects.create(
+        event="create_refused", user_name=" _x", channel="/a b/", decided_by="policy:News"
+    )
+    Publication.objects.create(
+        channel="/front/", source="client", status="refused", user_name="bob", error="No.",
+        decided_by="policy:Front", reason="No.",
+    )  # fmt: skip
+    Publication.objects.create(channel="/front/", source="code", status="refused", error="No.")
+    page = root.get(f"{APP}subscriptionlog/").content.decode()
+    assert "channelpolicy/try/?user=alice&amp;channel=%2Ffront%2F&amp;operation=subscribe" in page
+    assert "channelpolicy/try/?user=+_x&amp;channel=%2Fa+b%2F&amp;operation=create" in page
+    assert "channelpolicy/?name=News" in page, "who decided is a click away"
+    history = root.get(f"{APP}publication/").content.decode()
+    assert history.count("Try this again") == 1, "code is never asked"
+    assert "channelpolicy/try/?user=bob&amp;channel=%2Ffront%2F&amp;operation=publish" in history
+    row = f"{APP}subscriptionlog/{rows['subscriptionlog'].pk}/change/"
+    assert "Try this again" in root.get(row).content.decode()
+    trial = root.get(f"{APP}channelpolicy/try/?user=+_x&channel=/front/&operation=subscribe")
+    assert trial.context["trial"] is not None, "the page understands what leads to it"
+
+
+def test_only_who_may_see_policies_is_led_to_them(rows: Any) -> None:
+    SubscriptionLog.objects.create(event="refused", channel="/a/", decided_by="policy:News")
+    reader = signed_in(person("reader", "view_subscriptionlog"))
+    page = reader.get(f"{APP}subscriptionlog/").content.decode()
+    assert "policy:News" in page
+    assert "channelpolicy" not in page
+
+
+# ---- what is kept ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_pages_say_how_long_entries_are_kept(
+    root: Client, rows: Any, model: str, settings: Any
+) -> None:
+    page = f"{APP}{model}/"
+    assert (
+        "Entries are kept for 30 days. None has been deleted yet" in root.get(page).content.decode()
+    )
+    old = timezone.now() - datetime.timedelta(days=31)
+    for kind in pruning.LOGS.values():
+        kind.objects.bulk_create(kind(created=old) for _ in range(2))
+    pruning.prune(30, seconds=0, batch=1, clock=lambda: 0.0)
+    assert "It still goes on." in root.get(page).content.decode()
+    pruning.prune(30)
+    text = root.get(page).content.decode()
+    assert "2 entries." in text
+    assert "It still goes on." not in text
+    settings.HOOKBOX_LOG_DAYS = None
+    assert "kept for ever" in root.get(page).content.decode()
+    settings.HOOKBOX_LOG_DAYS = "soon"
+    assert "HOOKBOX_LOG_DAYS must be" in root.get(page).content.decode()
+
+
+@pytest.mark.parametrize("model", LOGS[:2])
+def test_a_log_that_is_switched_off_says_so(root: Client, model: str, settings: Any) -> None:
+    name = {"connectionlog": "CONNECTIONS", "subscriptionlog": "SUBSCRIPTIONS"}[model]
+    setattr(settings, f"HOOKBOX_LOG_{name}", False)
+    page = root.get(f"{APP}{model}/").content.decode()
+    assert f"set HOOKBOX_LOG_{name} to True" in page
+    assert "yet" not in page.split("hookbox-empty")[1][:200]
+    fields = {"channel": "/a/"} if model == "subscriptionlog" else {}
+    fill(model, 1, event="refused", **fields)
+    page = root.get(f"{APP}{model}/").content.decode()
+    assert "hookbox-notice" in page
+    none = root.get(f"{APP}{model}/?q=nobody").content.decode()
+    assert "Clear search and filters" in none
+    setattr(settings, f"HOOKBOX_LOG_{name}", True)
+    assert "hookbox-notice" not in root.get(f"{APP}{model}/").content.decode()
+
+
+def test_the_history_says_that_payloads_are_not_kept(root: Client, db: None, settings: Any) -> None:
+    settings.HOOKBOX_STORE_PAYLOADS = False
+    Publication.objects.create(channel="/a/", source="code", status="sent", kept="nothing")
+    page = root.get(f"{APP}publication/").content.decode()
+    assert "Payloads are not kept (HOOKBOX_STORE_PAYLOADS)." in page
+    assert "not kept" in page
+
+
+# ---- exports ---------------------------------------------------------------------------------
+
+
+def exported(client: Client, page: str) -> list[dict[str, str]]:
+    response = client.get(page)
+    assert response.status_code == 200, page
+    text = b"".join(response).decode()
+    assert text.startswith(BOM)
+    return list(csv.DictReader(io.StringIO(text[1:])))
+
+
+def test_an_export_has_what_the_filters_leave(root: Client, rows: Any) -> None:
+    story("bob")
+    everything = exported(root, f"{APP}connectionlog/export/")
+    assert [row["user_name"] for row in everything] == ["bob", "bob", "alice"]
+    assert everything[0]["duration"] == "75.0"
+    assert everything[2]["ip"] == "::1"
+    datetime.datetime.fromisoformat(everything[0]["created"])
+    assert len(exported(root, f"{APP}connectionlog/export/?event__exact=disconnect")) == 1
+    assert len(exported(root, f"{APP}connectionlog/export/?q=alice")) == 1
+    assert exported(root, f"{APP}connectionlog/export/?q=nobody") == []
+    assert root.get(f"{APP}connectionlog/export/?from=soon").status_code == 302
+    page = root.get(f"{APP}connectionlog/?q=alice&p=1").content.decode()
+    assert f"{APP}connectionlog/export/?q=alice" in page
+    assert "An export holds at most 100,000 entries." in page
+
+
+def test_an_export_is_limited_and_streamed(root: Client, db: None, settings: Any) -> None:
+    settings.HOOKBOX_EXPORT_LIMIT = 150
+    fill("subscriptionlog", 200, channel="/a/", event="subscribe")
+    assert len(exported(root, f"{APP}subscriptionlog/export/")) == 150
+    response = root.get(f"{APP}subscriptionlog/export/")
+    assert response.streaming
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.fullmatch(
+        r'attachment; filename="subscriptionlog-\d{8}-\d{6}\.csv"', response["Content-Disposition"]
+    )
+    assert "at most 150 entries" in root.get(f"{APP}subscriptionlog/").content.decode()
+
+
+def test_payloads_are_exported_for_those_who_may_see_them(root: Client, db: None) -> None:
+    story()
+    Publication.objects.create(channel="/a/", payload={"a": "ü"}, source="code", status="sent")
+    payloads = [row["payload"] for row in exported(root, f"{APP}publication/export/")]
+    assert payloads == ['{"a": "ü"}', '"secret words"']
+    clerk = signed_in(person("clerk", "view_publication", "export_log"))
+    for row in exported(clerk, f"{APP}publication/export/"):
+        assert not {"payload", "preview"} & set(row)
+
+
+def test_no_cell_is_a_formula(root: Client, db: None) -> None:
+    for name in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1"):
+        SubscriptionLog.objects.create(event="subscribe", channel=name, user_name=name)
+    names = {row["channel"] for row in exported(root, f"{APP}subscriptionlog/export/")}
+    assert names == {"'=1+1", "'+1", "'-1", "'@x", "'\t=1", "a=1"}
+    assert cell("\r=1") == "'\r=1"
+    assert cell(-5) == -5
+    assert cell(None) is None
+
+
+def test_who_may_export(rows: Any, viewer: Client, staff: Client, stranger: Client) -> None:
+    clerk = signed_in(person("clerk", "view_connectionlog", "export_log"))
+    blind = signed_in(person("blind", "export_log"))
+    for model in LOGS:
+        page = f"{APP}{model}/export/"
+        assert viewer.get(page).status_code == 403
+        assert "export/" not in viewer.get(f"{APP}{model}/").content.decode()
+        assert staff.get(page).status_code == blind.get(page).status_code == 403
+        assert stranger.get(page).status_code == 302
+        allowed = clerk.get(page)
+        assert allowed.status_code == (200 if model == "connectionlog" else 403)
+        assert staff.get(f"{APP}{model}/trail/?user=alice").status_code == 403
+        assert stranger.get(f"{APP}{model}/trail/?user=alice").status_code == 302
+    assert "export/" in clerk.get(f"{APP}connectionlog/").content.decode()
+
+
+def test_exports_are_entered_into_the_history_of_the_admin(root: Client, rows: Any) -> None:
+    exported(root, f"{APP}connectionlog/export/?q=alice")
+    entry = LogEntry.objects.get()
+    assert entry.object_repr == "Connection log"
+    assert "q=alice" in entry.change_message
+    assert "Connection log" in root.get("/admin/").content.decode()
+
+
+def test_what_cannot_be_written_to_is_exported_all_the_same(root: Client, rows: Any) -> None:
+    refusal = OperationalError("attempt to write a readonly database")
+    with mock.patch("djhookbox.admin.exports.LogEntry.objects.create", side_effect=refusal):
+        assert len(exported(root, f"{APP}connectionlog/export/")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_asynchronous_site_streams_too() -> None:
+    from asgiref.sync import sync_to_async
+    from django.contrib.auth.models import User
+
+    client = AsyncClient()
+    user = await sync_to_async(User.objects.create_superuser)("root")
+    await client.aforce_login(user)
+    await sync_to_async(fill)("connectionlog", 250, event="connect")
+    response = await client.get(f"{APP}connectionlog/export/")
+    assert response.is_async
+    parts = [part async for part in response]
+    assert len(parts) > 1
+    assert len(b"".join(parts).splitlines()) == 251
+
+
+# ---- payloads --------------------------------------------------------------------------------
+
+
+def change(client: Client, row: Publication) -> str:
+    return client.get(f"{APP}publication/{row.pk}/change/").content.decode()
+
+
+def test_payloads_are_shown_to_those_who_may_see_them(
+    root: Client, viewer: Client, db: None
+) -> None:
+    row = Publication.objects.create(
+        channel="/a/", payload={"text": "hush"}, preview='{"text": "hush"}', source="code",
+        status="sent",
+    )  # fmt: skip
+    for page in (f"{APP}publication/", f"{APP}publication/{row.pk}/change/"):
+        assert "hush" in root.get(page).content.decode()
+        assert "hush" not in viewer.get(page).content.decode()
+    half = signed_in(person("half", "view_publication", "publish_message"))
+    again = f"{APP}publication/{row.pk}/publish-again/"
+    assert half.get(again).status_code == half.post(again).status_code == 403
+    assert "publish-again" not in change(half, row)
+    assert 'value="publish_again"' not in half.get(f"{APP}publication/").content.decode()
+
+
+def test_long_payloads_are_folded(root: Client, db: None) -> None:
+    short = Publication.objects.create(channel="/a/", payload=[1], source="code", status="sent")
+    long = Publication.objects.create(
+        channel="/a/", payload=["x" * 1000] * 1000, source="code", status="sent"
+    )
+    assert '<details class="hookbox-payload" open>' in change(root, short)
+    page = change(root, long)
+    assert '<details class="hookbox-payload">' in page
+    assert "1,002 lines" in page
+    with CaptureQueriesContext(connection) as queries:
+        root.get(f"{APP}publication/")
+    assert not any('"payload"' in q["sql"] for q in queries.captured_queries), "lists leave it"
+    assert root.get(f"{APP}publication/{long.pk}/publish-again/").status_code == 200
+
+
+@pytest.mark.parametrize("kept", ["masked", "nothing"])
+def test_what_is_not_whole_is_not_published_again(
+    root: Client, rows: Any, hookbox: Hookbox, kept: str
+) -> None:
+    row = Publication.objects.create(
+        channel="/front/", payload={"pin": "***"}, preview="{}", source="code", status="sent",
+        kept=kept,
+    )  # fmt: skip
+    page = change(root, row)
+    assert "publish-again" not in page
+    assert "publication/publish/?channel=%2Ffront%2F" in page
+    assert "HOOKBOX_REDACT" in page if kept == "masked" else "HOOKBOX_STORE_PAYLOADS" in page
+    again = f"{APP}publication/{row.pk}/publish-again/"
+    for response in (root.get(again, follow=True), root.post(
+        again, {"channel": "/front/", "payload": "1"}, follow=True)):  # fmt: skip
+        assert any("cannot be published again" in text for text in messages_of(response))
+    both = [row.pk, rows["publication"].pk]
+    data = {"action": "publish_again", "_selected_action": [row.pk], "confirmed": "1"}
+    root.post(f"{APP}publication/", data)
+    assert hookbox.published == []
+    root.post(f"{APP}publication/", {**data, "_selected_action": both})
+    assert len(hookbox.published) == 1
+
+
+def test_a_failed_one_says_why_and_is_tried_again(
+    root: Client, rows: Any, hookbox: Hookbox
+) -> None:
+    row = rows["publication"]
+    assert "It was down." in root.get(f"{APP}publication/").content.decode()
+    assert "Edit and try again…" in change(root, row)
+    again = f"{APP}publication/{row.pk}/publish-again/"
+    assert "It was down." in root.get(again).content.decode()
+    root.post(again, {"channel": "/front/", "payload": "2"})
+    assert hookbox.published == [("/front/", "2")]
+    assert "Published again." in LogEntry.objects.get(object_id=row.pk).change_message
+
+
+def test_publishing_several_again_is_entered_for_those_that_were_sent(
+    root: Client, rows: Any, hookbox: Hookbox
+) -> None:
+    refused = Publication.objects.create(channel="/no/", payload=0, source="code", status="sent")
+    data = {
+        "action": "publish_again", "confirmed": "1",
+        "_selected_action": [refused.pk, rows["publication"].pk],
+    }  # fmt: skip
+    root.post(f"{APP}publication/", data)
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [str(rows["publication"].pk)]
+
+
+# ---- facts and notes -------------------------------------------------------------------------
+
+
+def test_a_note_does_not_undo_what_has_become_known_meanwhile(root: Client, db: None) -> None:
+    row = Publication.objects.create(channel="/a/", payload=1, source="client", status="sent")
+
+    def save(self: Any, *args: Any, **kwargs: Any) -> None:
+        Publication.objects.filter(pk=row.pk).update(delivered=7)
+        original(self, *args, **kwargs)
+
+    original = Publication.save
+    with mock.patch.object(Publication, "save", save):
+        root.post(f"{APP}publication/{row.pk}/change/", {"note": "seen"})
+    row.refresh_from_db()
+    assert (row.note, row.delivered) == ("seen", 7)
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_a_database_that_is_only_read_is_no_crash(root: Client, rows: Any, model: str) -> None:
+    row = rows[model]
+    refusal = OperationalError("attempt to write a readonly database")
+    with mock.patch.object(type(row), "save", side_effect=refusal):
+        response = root.post(f"{APP}{model}/{row.pk}/change/", {"note": "x"}, follow=True)
+    assert response.status_code == 200
+    assert any("readonly" in text for text in messages_of(response))
+    with (
+        mock.patch("django.db.models.query.QuerySet.delete", side_effect=refusal),
+        mock.patch.object(type(row), "delete", side_effect=refusal),
+    ):
+        page = f"{APP}{model}/{row.pk}/delete/"
+        assert root.post(page, {"post": "yes"}, follow=True).status_code == 200
+        data = {"action": "delete_selected", "post": "yes", "_selected_action": [row.pk]}
+        assert root.post(f"{APP}{model}/", data, follow=True).status_code == 200
+    assert type(row).objects.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_facts_stay_and_the_note_is_written(root: Client, rows: Any, model: str) -> None:
+    row = rows[model]
+    before = {f.name: getattr(row, f.name) for f in row._meta.fields if f.name != "note"}
+    data = dict.fromkeys(before, "forged") | {"note": "looked at"}
+    response = root.post(f"{APP}{model}/{row.pk}/change/", data)
+    assert response.status_code == 302
+    row.refresh_from_db()
+    assert row.note == "looked at"
+    assert {name: getattr(row, name) for name in before} == before
+    assert root.get(f"{APP}{model}/add/").status_code == 403
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_rows_are_deleted_with_the_permission_only(viewer: Client, rows: Any, model: str) -> None:
+    page = f"{APP}{model}/{rows[model].pk}/delete/"
+    assert viewer.post(page, {"post": "yes"}).status_code == 403
+    cleaner = signed_in(person("cleaner", f"view_{model}", f"delete_{model}"))
+    assert cleaner.post(page, {"post": "yes"}).status_code == 302
+    assert not type(rows[model]).objects.exists()
+
+
+def test_all_rows_of_a_log_are_never_selected_at_once(root: Client, rows: Any) -> None:
+    ConnectionLog.objects.bulk_create(ConnectionLog(event="connect") for _ in range(60))
+    page = root.get(f"{APP}connectionlog/").content.decode()
+    assert 'class="question' not in page  # no link that selects what no page shows
+    assert "action-counter" in page  # without which Django's script for actions stops
+    data = {
+        "action": "delete_selected", "select_across": "1", "post": "yes",
+        "_selected_action": [rows["connectionlog"].pk],
+    }  # fmt: skip
+    root.post(f"{APP}connectionlog/", data)
+    assert ConnectionLog.objects.count() == 60
