@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -41,6 +43,8 @@ def _validate_pattern(value: str) -> None:
 def _validate_object(value: object) -> None:
     if not isinstance(value, dict):
         raise ValidationError(_("This must be a JSON object, such as {}."), code="object")
+    if "\\u0000" in json.dumps(value, cls=DjangoJSONEncoder):  # PostgreSQL cannot keep it
+        raise ValidationError(_("This must not contain null characters."), code="characters")
 
 
 class ChannelPolicy(TimeStampedModel):

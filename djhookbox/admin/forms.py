@@ -191,3 +191,41 @@ class TryForm(forms.Form):
         if values.get("payload") == "":
             values["payload"] = None
         return values
+
+
+class ImportForm(forms.Form):
+    """A file of policies, uploaded or pasted."""
+
+    #: Bytes; what is confirmed comes back in a field, which Django limits to a little more.
+    LARGEST = 1_000_000
+
+    file = forms.FileField(
+        label=gettext_lazy("File"),
+        required=False,
+        help_text=gettext_lazy("A file that was exported here or written by dumpdata."),
+    )
+    text = forms.CharField(
+        label=gettext_lazy("Or its text"), required=False, widget=JSONWidget(attrs={"rows": 8})
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Take the one or the other.
+
+        Raises:
+            ValidationError: There is neither, or it is no text.
+
+        """
+        values = super().clean() or self.cleaned_data
+        if "file" not in values or "text" not in values:
+            return values
+        upload, text = values["file"], values["text"]
+        if upload is None and not text.strip():
+            raise ValidationError(_("Choose a file or paste its text."), code="required")
+        if (upload.size if upload is not None else len(text.encode())) > self.LARGEST:
+            raise ValidationError(_("This is larger than a megabyte."), code="size")
+        if upload is not None:
+            try:
+                values["text"] = upload.read().decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ValidationError(_("This file is no text in UTF-8."), code="text") from error
+        return values

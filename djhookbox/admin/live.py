@@ -11,6 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from .. import client
 from ..exceptions import HookboxError
 from ..policies import Rule, reach
+from ..reserved import RULES, is_reserved
 from ..rules import cache
 
 #: The process lists no more channels than this in one answer.
@@ -70,14 +71,14 @@ def completions(request: HttpRequest) -> JsonResponse:
     """Complete the name of a channel, `?q=…`, from those that are live."""
     try:
         answer = client.list_channels(request.GET.get("q", ""), OFFERED)
-        names = [target.name for target in _targets(answer)]
+        names = [target.name for target in _targets(answer) if not is_reserved(target.name)]
     except HookboxError:
         names = []  # without completions it is an input like others
     return JsonResponse({"names": names})
 
 
 def _decider(rules: Iterable[Rule], channel: str) -> Rule | None:
-    return next((rule for rule in rules if rule.covers(channel)), None)
+    return next((rule for rule in (*RULES, *rules) if rule.covers(channel)), None)
 
 
 def _listed(patterns: Sequence[str]) -> tuple[list[Target], int]:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db import models
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import Group
+from django.db import models, transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import process
+from ..examples import examples
 from ..models import Audience, ChannelPolicy
-from ..process import State
+from ..receivers import Told, listening
+from ..rules import cache
+from ..shadows import shadows
+from . import policies_texts as texts
 from .forms import PlainJSONField
-from .pages import badge
+from .pages import badge, module_script
+from .policies_actions import ActionsMixin
+from .policies_files import FilesMixin
+from .policies_order import GAP, OrderMixin
+from .policies_preview import PreviewMixin, around
 from .policies_try import TryMixin
 
 
@@ -43,7 +55,21 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
         return queryset.filter(history_size=0) if self.value() == "no" else queryset
 
 
-class ChannelPolicyAdmin(TryMixin):
+class PolicyList(ChangeList):
+    """The list, which knows of each policy whether it ever decides."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Look for policies that earlier ones leave nothing."""
+        super().get_results(request)
+        rules = cache.get(fresh=True)
+        places = {rule.name: index for index, rule in enumerate(rules)}
+        for policy in self.result_list:
+            place = places.get(policy.name) if policy.enabled else None
+            by = () if place is None else shadows(rules[place], rules[:place])
+            policy.hookbox_shadowed_by = texts.named(by)
+
+
+class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, PreviewMixin):
     """The rules, in the order in which they are tried."""
 
     list_display = (
@@ -52,22 +78,27 @@ class ChannelPolicyAdmin(TryMixin):
     list_display_links = ("name",)
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
     search_fields = ("name", "pattern", "note")
+    search_help_text = gettext_lazy("A part of a name, a pattern or a note.")
     ordering = ("order", "pk")
     filter_horizontal = ("groups",)
-    readonly_fields = ("created", "modified")
+    readonly_fields = ("examples", "explained", "created", "modified")
     save_on_top = True
     formfield_overrides = {models.JSONField: {"form_class": PlainJSONField}}
-    actions = ("enable", "disable", "duplicate", "publish_to_channels")
+    actions = ("enable", "disable", "duplicate", "export_selected", "publish_to_channels")
     empty_state = gettext_lazy(
         "No policies yet. Registered handlers decide; what no handler vouches for is refused. "
         "Add a policy to open channels without writing code."
     )
-    footnote = gettext_lazy(
-        "The first policy whose pattern matches decides. Where none does, registered handlers "
-        "decide; what no handler vouches for is refused."
+    #: What the list says below its last policy.
+    last_row = gettext_lazy(
+        "Where no policy matches, registered handlers decide; what none of them vouches for is "
+        "refused."
     )
     fieldsets = (
-        (gettext_lazy("Match"), {"fields": ("name", "pattern", "order", "enabled")}),
+        (
+            gettext_lazy("Match"),
+            {"fields": ("name", "pattern", "examples", "order", "enabled", "explained")},
+        ),
         (
             gettext_lazy("Who may"),
             {
@@ -103,12 +134,41 @@ class ChannelPolicyAdmin(TryMixin):
         ),
     )  # fmt: skip
 
+    # ---- the list ----------------------------------------------------------------------------
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelPolicy]:
         """Fetch the groups that the columns name."""
         rows: QuerySet[ChannelPolicy] = super().get_queryset(request)
         return rows.prefetch_related("groups")
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that knows which policies never decide."""
+        return PolicyList
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        """Let policies be moved where all of them are shown in their order."""
+        if self.is_sortable(request):
+            return ("place", *self.list_display[1:])
+        return self.list_display
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Tell the list what may be done."""
+        ours: dict[str, Any] = {"may_import": self.has_import_permission(request)}
+        response = super().changelist_view(request, {**ours, **(extra_context or {})})
+        context = _context(response)
+        if "cl" in context:
+            context["cl"].last_row = self.last_row
+            context["media"] += module_script("admin_ordering")
+        return response
+
     # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("order"), ordering="order")
+    def place(self, policy: ChannelPolicy) -> SafeString:
+        """Show the place of a policy, and what moves it."""
+        return super().place(policy)
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
@@ -116,7 +176,7 @@ class ChannelPolicyAdmin(TryMixin):
         return format_html('<bdi dir="ltr">{}</bdi>', policy.pattern)
 
     @admin.display(description=gettext_lazy("subscribe"), ordering="subscribe_audience")
-    def subscribe_column(self, policy: ChannelPolicy) -> str:
+    def subscribe_column(self, policy: Any) -> str:
         """Who may subscribe."""
         return _audience(policy, policy.subscribe_audience)
 
@@ -149,11 +209,27 @@ class ChannelPolicyAdmin(TryMixin):
         return ", ".join(facts)
 
     @admin.display(description=gettext_lazy("on"), ordering="enabled")
-    def is_on(self, policy: ChannelPolicy) -> SafeString:
+    def is_on(self, policy: Any) -> SafeString:
         """Whether it takes part."""
-        return badge(_("on"), "good") if policy.enabled else badge(_("off"), "neutral")
+        if not policy.enabled:
+            return badge(_("off"), "neutral")
+        if policy.hookbox_shadowed_by:
+            text = _("never decides, after %(names)s") % {"names": policy.hookbox_shadowed_by}
+            return badge(text, "warning")
+        return badge(_("on"), "good")
 
-    # ---- saving ------------------------------------------------------------------------------
+    # ---- the form ----------------------------------------------------------------------------
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Put a new policy last, unless the address says otherwise."""
+        last = ChannelPolicy.objects.aggregate(last=models.Max("order"))["last"]
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        return {"order": GAP if last is None else last + GAP, **initial}
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Let groups be searched for where this admin site has a page for them."""
+        page = self.admin_site._registry.get(Group)
+        return ("groups",) if page is not None and page.search_fields else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Keep the angle brackets of help texts, which the admin takes for HTML."""
@@ -162,117 +238,96 @@ class ChannelPolicyAdmin(TryMixin):
             field.help_text = escape(field.help_text)
         return field
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add what the page offers beside the form."""
+        policy = kwargs.get("obj")
+        context["media"] += module_script("admin_json", "admin_policy")
+        if policy is not None and policy.pk:
+            pattern = texts.as_rule(policy).pattern
+            names = examples(pattern) if pattern else []
+            context["example"] = urlencode({"channel": names[0]}) if names else ""
+            context["publish_url"] = self._publish_url(request, policy.pk)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _publish_url(self, request: HttpRequest, pk: object) -> str:
+        if not self.has_publish_permission(request):
+            return ""
+        try:
+            return self.address("changelist", model="publishing", policy=pk)
+        except NoReverseMatch:
+            return ""  # an admin site may go without
+
+    # ---- saving ------------------------------------------------------------------------------
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say after a save whether live channels follow it."""
-        response = super().changeform_view(request, *args, **kwargs)
+        """Say after a save what it means for live channels."""
+        with listening() as told:
+            response = super().changeform_view(request, *args, **kwargs)
         if request.method == "POST" and response.status_code == 302:
-            self.say_who_follows(request)
+            self.say_who_follows(request, told)
         return response
-
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say after a deletion whether live channels follow it."""
-        response = super().delete_view(request, *args, **kwargs)
-        if request.method == "POST" and response.status_code == 302:
-            self.say_who_follows(request)
-        return response
-
-    def say_who_follows(self, request: HttpRequest) -> None:
-        """Say whether the process hears of a change (the receivers tell it after commit)."""
-        now = process.status()
-        if now.state in (State.RUNNING, State.VERSION_DIFFERS):
-            text = _("Hookbox has been told: live channels follow within a second.")
-            self.message_user(request, text, messages.INFO)
-        elif now.state == State.STOPPED:
-            text = _("Hookbox is not running; the change counts as soon as it is started.")
-            self.message_user(request, text, messages.INFO)
-        else:
-            text = _("Hookbox could not be told, so live channels stay as they are: %(problem)s")
-            self.message_user(request, text % {"problem": now.message}, messages.WARNING)
 
     def save_related(
         self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
     ) -> None:
-        """Warn of a policy that can never decide."""
+        """Warn of what is saved, if it should be known."""
         super().save_related(request, form, formsets, change)
-        policy: ChannelPolicy = form.instance
-        earlier = ChannelPolicy.objects.enabled().filter(pattern=policy.pattern)
-        first = earlier.first()
-        if policy.enabled and first is not None and first.pk != policy.pk:
-            self.message_user(
-                request,
-                _("“%(other)s” has the same pattern and is tried first, so this never decides.")
-                % {"other": first},
-                messages.WARNING,
-            )
+        self.warn(request, form.instance)
 
-    # ---- actions -----------------------------------------------------------------------------
+    def warn(self, request: HttpRequest, policy: ChannelPolicy, *, opened: bool = True) -> None:
+        """Say what should be known of a policy; `opened`: also what it lets everybody do."""
+        earlier, later = around(cache.get(fresh=True), policy)
+        known = texts.opened(policy)
+        for warning in texts.warnings(policy, later, earlier):
+            if opened or warning not in known:
+                self.message_user(request, warning, messages.WARNING)
 
-    @admin.action(permissions=["change"], description=gettext_lazy("Enable"))
-    def enable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        """Switch policies on."""
-        count = self._switch(request, queryset, enabled=True)
-        text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        self.say_who_follows(request)
+    def say_what_changed(
+        self, request: HttpRequest, told: Sequence[Told], policy: ChannelPolicy
+    ) -> None:
+        """Say what a move means for live channels and for other policies."""
+        self.warn(request, policy, opened=False)
+        self.say_who_follows(request, told)
 
-    @admin.action(permissions=["change"], description=gettext_lazy("Disable"))
-    def disable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        """Switch policies off."""
-        count = self._switch(request, queryset, enabled=False)
-        text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        self.say_who_follows(request)
+    def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
+        """Say what the process made of a change (the receivers tell it after commit)."""
+        text, calm = texts.followed(told)
+        self.message_user(request, text, messages.INFO if calm else messages.WARNING)
 
-    def _switch(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy], *, enabled: bool
-    ) -> int:
-        count = 0
-        label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
-        for policy in queryset.filter(enabled=not enabled):
-            policy.enabled = enabled
-            policy.save()  # one by one: live channels learn of it by the model's signals
-            self.log_change(request, policy, [{"changed": {"fields": [label]}}])
-            count += 1
-        return count
+    # ---- deleting ----------------------------------------------------------------------------
 
-    @admin.action(permissions=["add"], description=gettext_lazy("Duplicate"))
-    def duplicate(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say before a deletion who decides then, and after it what live channels do."""
+        with listening() as told:
+            response = super().delete_view(request, *args, **kwargs)
+        if request.method == "POST" and response.status_code == 302:
+            self.say_who_follows(request, told)
+        elif (policy := _context(response).get("object")) is not None:
+            _context(response)["aftermath"] = _aftermath([policy])
+        return response
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
+        """Delete several at once, and say what live channels do."""
+        with listening() as told, transaction.atomic():
+            super().delete_queryset(request, queryset)
+        self.say_who_follows(request, told)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Copy policies; a copy is off until somebody has looked at it."""
-        copies = []
-        for policy in queryset:
-            # Anew, without the groups that were fetched along: they are not the copy's.
-            copy = ChannelPolicy.objects.get(pk=policy.pk)
-            copy.pk = None
-            copy._state.adding = True
-            copy.name = _free_name(policy.name)
-            copy.enabled = False
-            copy.save()
-            copy.groups.set(policy.groups.all())
-            self.log_addition(request, copy, [{"added": {}}])
-            copies.append(copy)
-        text = ngettext(
-            "%(count)d policy copied. The copy is off: edit and enable it.",
-            "%(count)d policies copied. The copies are off: edit and enable them.",
-            len(copies),
-        )
-        self.message_user(request, text % {"count": len(copies)}, messages.SUCCESS)
-        if len(copies) == 1 and self.has_change_permission(request, copies[0]):
-            return HttpResponseRedirect(self.address("change", copies[0].pk))
-        return None
-
-    @admin.action(permissions=["publish"], description=gettext_lazy("Publish to their channels…"))
-    def publish_to_channels(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
-    ) -> HttpResponse:
-        """Lead to the page that publishes one message to the channels of policies."""
-        keys = queryset.order_by("order", "pk").values_list("pk", flat=True)
-        query = urlencode([("policy", key) for key in keys])
-        return HttpResponseRedirect(f"{self.address('changelist', model='publishing')}?{query}")
+        """Say before several are deleted who decides then."""
+        response = super().response_action(request, queryset, *args, **kwargs)
+        context = _context(response)
+        if "deletable_objects" in context:
+            context["aftermath"] = _aftermath(list(context["queryset"]))
+        return response
 
 
 def _audience(policy: ChannelPolicy, audience: str) -> str:
+    if audience == Audience.EVERYONE:
+        return badge(_("everyone"), "warning")
     if audience == Audience.GROUPS:
         return ", ".join(group.name for group in policy.groups.all()) or _("no group")
     if audience == Audience.PERMISSION:
@@ -280,12 +335,20 @@ def _audience(policy: ChannelPolicy, audience: str) -> str:
     return str(capfirst(Audience(audience).label))
 
 
-def _free_name(name: str) -> str:
-    longest = ChannelPolicy._meta.get_field("name").max_length or 100
-    number = 1
-    while True:
-        suffix = _(" (copy)") if number == 1 else _(" (copy %(number)d)") % {"number": number}
-        copy = name[: longest - len(suffix)] + suffix
-        if not ChannelPolicy.objects.filter(name=copy).exists():
-            return copy
-        number += 1
+def _context(response: HttpResponse | None) -> dict[str, Any]:
+    """Return what a page is made of that is not rendered yet."""
+    context = response.context_data if isinstance(response, TemplateResponse) else None
+    return {} if context is None else context
+
+
+def _aftermath(policies: Sequence[ChannelPolicy]) -> list[str]:
+    """Say who decides about the channels of policies when they are gone."""
+    gone = {policy.name for policy in policies}
+    rules = cache.get(fresh=True)
+    remaining = [rule for rule in rules if rule.name not in gone]
+    sentences = []
+    for policy in policies:
+        earlier, _later = around(rules, policy)
+        staying = [rule for rule in earlier if rule.name not in gone]
+        sentences.append(texts.aftermath(policy, remaining, staying))
+    return sentences

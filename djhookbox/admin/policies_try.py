@@ -133,6 +133,8 @@ class TryMixin(PageMixin):
                 written.append((self._policy(name, keys, who), step.said))
             elif kind == "handler":
                 written.append((_("Handler %(name)s") % {"name": name}, step.said))
+            elif kind == "built-in":
+                written.append((_("Built-in rule"), step.said))
             elif kind == "handlers":
                 written.append((_("Handlers"), step.said))
             else:

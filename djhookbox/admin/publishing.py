@@ -363,6 +363,8 @@ def _vouching(name: str) -> str:
     policy = live.policy_of(name)
     if policy is None:
         return _("No policy matches: it is refused unless a handler vouches for the channel.")
+    if policy.reserved:
+        return _("This name is reserved: it is refused.")
     if policy.create == Audience.HANDLERS:
         return _("Policy “%(name)s” leaves it to the handlers.") % {"name": policy.name}
     return _("Policy “%(name)s” decides about this channel.") % {"name": policy.name}

@@ -284,7 +284,8 @@ def test_the_form_needs_the_csrf_token(rows: Any, hookbox: Hookbox) -> None:
 
 
 def test_channels_are_completed(publisher: Client, rows: Any, hookbox: Hookbox) -> None:
-    hookbox.live = {"/news/a/": 1, "/news/b/": 5, "/front/": 2}
+    hookbox.live = {"/news/a/": 1, "/news/b/": 5, "/front/": 2, "djhookbox:server": 1}
+    assert publisher.get(f"{PUBLISH}channels/", {"q": "d"}).json() == {"names": []}
     found = publisher.get(f"{PUBLISH}channels/", {"q": "/news"}).json()
     assert found == {"names": ["/news/b/", "/news/a/"]}
     hookbox.running = False
@@ -306,6 +307,7 @@ def test_the_audience_is_told(
     ]  # fmt: skip
     assert answer("/ask/")[1] == "Policy “Ask” leaves it to the handlers."
     assert answer("/none/")[1].startswith("No policy matches")
+    assert answer("djhookbox:server")[1] == "This name is reserved: it is refused."
     assert answer("") == ["", ""]
     with django_assert_num_queries(5):  # session, user, permissions, policies
         answer("/front/")

@@ -1,0 +1,429 @@
+"""Channel policies in the admin: the list, the form, what is said after a change."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from djhookbox import client as rest
+from djhookbox.exceptions import HookboxRefused
+from djhookbox.models import ChannelPolicy
+
+from .stand_in import APP, Hookbox, messages_of, person, signed_in
+
+LIST = f"{APP}channelpolicy/"
+
+
+def form_of(policy: ChannelPolicy | None = None, **changes: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "name": "Chat", "pattern": "/chat/<int:room>/", "order": "5", "enabled": "on",
+        "create_audience": "everyone", "subscribe_audience": "signed_in",
+        "publish_audience": "signed_in", "permission": "", "history_size": "20",
+        "history_duration": "300", "state": "{}", "polling": "{}", "server_user_presence": "[]",
+        "note": "",
+    }  # fmt: skip
+    return data | changes
+
+
+# ---- saving ----------------------------------------------------------------------------------
+
+
+def test_a_policy_is_added(root: Client, hookbox: Hookbox, db: None) -> None:
+    group = Group.objects.create(name="editors")
+    data = form_of(
+        publish_audience="groups", groups=[group.pk], state='{"topic": null}', presenceful="on"
+    )
+    response = root.post(f"{LIST}add/", data, follow=True)
+    policy = ChannelPolicy.objects.get()
+    assert policy.state == {"topic": None}
+    assert list(policy.groups.all()) == [group]
+    assert "Hookbox is told in a moment; live channels then follow." in messages_of(response)
+    page = response.content.decode()
+    assert "editors" in page
+    assert "20 past messages, presence" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_save_says_how_many_it_concerns(
+    hookbox: Hookbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = signed_in(User.objects.create_superuser("root", password="x"))
+    response = root.post(f"{LIST}add/", form_of(), follow=True)
+    assert messages_of(response)[-1] == (
+        "It applies at once, also to 1 live channel with 4 connections."
+    )
+    policy = ChannelPolicy.objects.get()
+
+    def after(answer: Any) -> str:
+        def call(name: str, /, **form: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(rest, "rest_call", call)
+        page = root.post(f"{LIST}{policy.pk}/change/", form_of(), follow=True)
+        return messages_of(page)[-1]
+
+    assert after({"channels": 0, "subscriptions": 0, "connections": 0}) == (
+        "It applies at once; no live channel is concerned."
+    )
+    # An older process does not count connections.
+    assert after({"channels": 2}) == "It applies at once, also to 2 live channels."
+    assert after(HookboxRefused("No such call.")) == (
+        "Hookbox could not be told, so live channels stay as they are: No such call."
+    )
+    monkeypatch.setattr(rest, "rest_call", hookbox)
+    hookbox.running = False
+    words = "It counts as soon as Hookbox runs. The Hookbox process cannot be reached."
+    page = root.post(f"{LIST}{policy.pk}/change/", form_of(), follow=True)
+    assert messages_of(page)[-1] == words
+    for action in ("disable", "enable", "delete_selected"):
+        data = {"action": action, "_selected_action": [policy.pk], "post": "yes"}
+        assert words in messages_of(root.post(LIST, data, follow=True)), action
+    ChannelPolicy.objects.create(name="Last", pattern="/last/")
+    last = ChannelPolicy.objects.get()
+    page = root.post(f"{LIST}{last.pk}/delete/", {"post": "yes"}, follow=True)
+    assert words in messages_of(page)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"state": "{'a': 1}"}, "double quotes, not single ones"),
+        ({"state": '{"a": NaN}'}, "JSON has no NaN"),
+        ({"state": "[1]"}, "must be a JSON object"),
+        ({"state": "hello"}, "A text needs double quotes: &quot;hello&quot;"),
+        ({"server_user_presence": '{"a": 1}'}, "list of names"),
+        ({"pattern": "/chat/<int:room/"}, "errorlist"),
+        ({"subscribe_audience": "named_user"}, "write &lt;username&gt;"),
+    ],
+)
+def test_mistakes_are_said_plainly(
+    root: Client, db: None, changes: dict[str, str], words: str
+) -> None:
+    response = root.post(f"{LIST}add/", form_of(**changes))
+    assert response.status_code == 200
+    assert words in response.content.decode()
+    assert not ChannelPolicy.objects.exists()
+
+
+def test_the_example_in_the_help_text_keeps_its_angle_brackets(root: Client, db: None) -> None:
+    assert "/rooms/&lt;int:room&gt;/" in root.get(f"{LIST}add/").content.decode()
+
+
+def test_a_policy_that_never_decides_is_warned_of(root: Client, rows: Any) -> None:
+    same = form_of(pattern="/front/", order="90")
+    response = root.post(f"{LIST}add/", same, follow=True)
+    assert "It never decides: “Front” is tried before." in messages_of(response)
+    assert "never decides, after “Front”" in response.content.decode(), "the list says so, too"
+    wide = form_of(name="Wide", pattern="/<path:rest>", order="1")
+    response = root.post(f"{LIST}add/", wide, follow=True)
+    said = messages_of(response)
+    assert "After it “News”, “Front”, “Chat” never decide." in said
+    ChannelPolicy.objects.filter(name="Wide").update(enabled=False)
+    assert "after “Wide”" not in root.get(LIST).content.decode()
+
+
+def test_a_policy_that_opens_a_channel_to_everyone_is_warned_of(root: Client, rows: Any) -> None:
+    data = form_of(subscribe_audience="everyone", publish_audience="everyone")
+    said = messages_of(root.post(f"{LIST}add/", data, follow=True))
+    assert "Everyone may read these channels, even without an account." in said
+    assert "Everyone may publish to these channels, even without an account." in said
+    data = {**data, "name": "Off", "enabled": ""}
+    del data["enabled"]
+    said = messages_of(root.post(f"{LIST}add/", data, follow=True))
+    assert not any("Everyone" in text for text in said)
+
+
+def test_a_new_policy_comes_last(root: Client, rows: Any) -> None:
+    page = root.get(f"{LIST}add/?pattern=/from/elsewhere/")
+    initial = page.context["adminform"].form.initial
+    assert (initial["order"], initial["pattern"]) == (30, "/from/elsewhere/")
+    ChannelPolicy.objects.all().delete()
+    assert root.get(f"{LIST}add/").context["adminform"].form.initial["order"] == 10
+
+
+@pytest.mark.parametrize("state", ['{"a": "\\u0000"}', '{"\\u0000": 1}'])
+def test_what_not_every_database_keeps_is_refused(root: Client, db: None, state: str) -> None:
+    page = root.post(f"{LIST}add/", form_of(state=state))
+    assert page.context["adminform"].errors == {"state": ["This must not contain null characters."]}
+
+
+# ---- actions ---------------------------------------------------------------------------------
+
+
+def test_enabling_and_disabling_leaves_a_line_for_each(root: Client, rows: Any) -> None:
+    everything = [policy.pk for policy in ChannelPolicy.objects.all()]
+    data = {"action": "disable", "_selected_action": everything}
+    response = root.post(LIST, data, follow=True)
+    assert "2 policies disabled." in messages_of(response)
+    assert not ChannelPolicy.objects.enabled().exists()
+    assert LogEntry.objects.count() == 2
+    data = {"action": "enable", "_selected_action": everything[:1]}
+    response = root.post(LIST, data, follow=True)
+    assert "1 policy enabled." in messages_of(response)
+    assert LogEntry.objects.count() == 3
+    assert "Enabled" in LogEntry.objects.latest("pk").get_change_message()
+
+
+def test_a_duplicate_is_complete_and_off(root: Client, rows: Any) -> None:
+    policy = rows["channelpolicy"]
+    policy.groups.add(Group.objects.create(name="editors"))
+    data = {"action": "duplicate", "_selected_action": [policy.pk]}
+    for name in ("News (copy)", "News (copy 2)"):
+        response = root.post(LIST, data)
+        copy = ChannelPolicy.objects.get(name=name)
+        assert response["Location"] == f"{LIST}{copy.pk}/change/"
+        assert not copy.enabled
+        assert copy.pattern == policy.pattern
+        assert [group.name for group in copy.groups.all()] == ["editors"]
+    policy.refresh_from_db()
+    assert policy.enabled
+
+
+@pytest.mark.parametrize("query", ["history=yes", "history=no", "enabled__exact=1", "q=News"])
+def test_policies_are_filtered(root: Client, rows: Any, query: str) -> None:
+    expected = {"history=yes": 1, "history=no": 1, "enabled__exact=1": 2, "q=News": 1}[query]
+    assert root.get(f"{LIST}?{query}").context["cl"].result_count == expected
+
+
+# ---- the form --------------------------------------------------------------------------------
+
+
+def test_examples_and_explanation(root: Client, rows: Any, django_assert_num_queries: Any) -> None:
+    page = root.get(f"{LIST}{rows['channelpolicy'].pk}/change/").content.decode()
+    assert '<code dir="ltr">/news/today/</code>' in page
+    assert "Signed-in users may subscribe to /news/today/." in page
+    assert "Staff may publish to /news/today/." in page
+    assert f'href="{LIST}try/?channel=%2Fnews%2Ftoday%2F"' in page
+    assert f'href="{APP}publishing/?policy={rows["channelpolicy"].pk}"' in page
+    new = root.get(f"{LIST}add/").content.decode()
+    assert "As soon as there is a pattern, examples stand here." in new
+    mistaken = root.post(f"{LIST}add/", form_of(name="", pattern="/x/<int:y>/")).content.decode()
+    assert '<code dir="ltr">/x/1/</code>' in mistaken
+
+
+def preview(client: Client, **typed: str) -> dict[str, Any]:
+    response = client.get(f"{LIST}preview/", typed)
+    assert response.status_code == 200
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_the_preview_follows_what_is_typed(
+    viewer: Client, rows: Any, django_assert_num_queries: Any
+) -> None:
+    answer = preview(viewer, pattern="/rooms/<int:room>/", order="5", enabled="on")
+    assert answer["examples"] == ["/rooms/1/", "/rooms/42/", "/rooms/2026/"]
+    assert answer["problem"] == ""
+    assert answer["warnings"] == []
+    with django_assert_num_queries(6):
+        answer = preview(viewer, pattern="/front/", order="25", enabled="on", pk="")
+    assert answer["warnings"] == ["It never decides: “Front” is tried before."]
+    front = ChannelPolicy.objects.get(name="Front")
+    answer = preview(viewer, pattern="/<path:x>", order="1", enabled="on", pk=str(front.pk))
+    assert answer["warnings"] == ["After it “News” never decides."]
+    answer = preview(viewer, pattern="/<int:x/")
+    assert "counterpart" in answer["problem"]
+    assert (answer["examples"], answer["explained"], answer["warnings"]) == ([], [], [])
+    group = Group.objects.create(name="<b>editors</b>")
+    answer = preview(
+        viewer, pattern="/u/<username>/", groups=str(group.pk), subscribe_audience="groups",
+        publish_audience="named_user", create_audience="handlers", history_size="3",
+    )  # fmt: skip
+    assert answer["explained"][:4] == [
+        "It is switched off and skipped. If it were on:",
+        "Members of <b>editors</b> may subscribe to /u/alice/.",
+        "Only the user alice may publish to /u/alice/.",
+        "Handlers decide who may be the first on /u/alice/.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {},
+        {"order": "x", "history_size": "9" * 30, "pk": "x", "groups": "y"},
+        {"order": "-5", "pk": "9" * 30, "groups": "9" * 30, "create_audience": "aliens"},
+        {"pattern": "x" * 10_000, "name": "\0", "order": "²"},
+    ],
+)
+def test_the_preview_takes_whatever_is_typed(viewer: Client, rows: Any, typed: Any) -> None:
+    preview(viewer, **typed)
+
+
+def test_who_may_preview(viewer: Client, staff: Client, stranger: Client, rows: Any) -> None:
+    assert viewer.get(f"{LIST}preview/").status_code == 200
+    adder = signed_in(person("adder", "add_channelpolicy"))
+    assert adder.get(f"{LIST}preview/").status_code == 200
+    assert staff.get(f"{LIST}preview/").status_code == 403
+    assert stranger.get(f"{LIST}preview/").status_code == 302
+
+
+# ---- the list --------------------------------------------------------------------------------
+
+
+def test_the_last_row_says_what_comes_after_all(root: Client, rows: Any) -> None:
+    page = root.get(LIST).content.decode()
+    table = page[page.index("<tbody>") : page.index("</tbody>")]
+    assert table.count("<tr") == 3
+    assert re.search(r'<tr class="hookbox-last"><td colspan="8">Where no policy matches', table)
+    ChannelPolicy.objects.all().delete()
+    assert "hookbox-last" not in root.get(LIST).content.decode()
+
+
+def test_the_list_costs_the_same_for_many(
+    root: Client, rows: Any, django_assert_max_num_queries: Any
+) -> None:
+    ChannelPolicy.objects.bulk_create(
+        ChannelPolicy(name=f"P{n}", pattern=f"/p{n}/<path:rest>", order=n) for n in range(40)
+    )
+    with django_assert_max_num_queries(8):
+        assert root.get(LIST).status_code == 200
+
+
+# ---- the order -------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    return list(ChannelPolicy.objects.values_list("name", flat=True))
+
+
+def move(client: Client, policy: ChannelPolicy, where: str) -> Any:
+    return client.post(f"{LIST}move/", {"move": f"{policy.pk}:{where}"})
+
+
+@pytest.fixture
+def four(db: None) -> dict[str, ChannelPolicy]:
+    return {
+        name: ChannelPolicy.objects.create(name=name, pattern=f"/{name}/", order=order)
+        for name, order in (("a", -3), ("b", 7), ("c", 7), ("d", 100))
+    }
+
+
+def test_policies_are_moved_without_minding_gaps(
+    root: Client, four: dict[str, ChannelPolicy], hookbox: Hookbox
+) -> None:
+    response = move(root, four["c"], "up")
+    assert names() == ["a", "c", "b", "d"]
+    assert [p.order for p in ChannelPolicy.objects.all()] == [10, 20, 30, 40]
+    assert response["Location"] == f"{LIST}#hookbox-up-{four['c'].pk}"
+    assert LogEntry.objects.get().get_change_message() == "Moved from place 3 to 2."
+    move(root, four["a"], "down")
+    assert names() == ["c", "a", "b", "d"]
+    response = move(root, four["d"], f"before:{four['a'].pk}")
+    assert names() == ["c", "d", "a", "b"]
+    assert response["Location"] == f"{LIST}#hookbox-handle-{four['d'].pk}"
+    move(root, four["c"], "before:")
+    assert names() == ["d", "a", "b", "c"]
+    said = messages_of(root.get(LIST))
+    assert "“c” is now number 4 of 4." in said
+
+
+def test_the_ends_hold(root: Client, four: dict[str, ChannelPolicy]) -> None:
+    move(root, four["a"], "up")
+    move(root, four["d"], "down")
+    move(root, four["b"], f"before:{four['c'].pk}")
+    assert names() == ["a", "b", "c", "d"]
+    assert "“a” stays where it was." in messages_of(root.get(LIST))
+    assert not LogEntry.objects.exists()
+    assert ChannelPolicy.objects.get(name="a").order == -3
+
+
+@pytest.mark.parametrize("wrong", ["", "x:up", "0:up", "1:sideways", "1:before:x", "1:before:0"])
+def test_moves_that_make_no_sense(root: Client, four: dict[str, ChannelPolicy], wrong: str) -> None:
+    first = str(four["a"].pk)
+    wrong = wrong.replace("1", first) if wrong.startswith("1") else wrong
+    response = root.post(f"{LIST}move/", {"move": wrong}, follow=True)
+    assert "The policies have changed meanwhile. Nothing was moved." in messages_of(response)
+    assert names() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_channels_of_the_moved_one_are_asked_about(hookbox: Hookbox) -> None:
+    root = signed_in(User.objects.create_superuser("root", password="x"))
+    policies = [
+        ChannelPolicy.objects.create(name=name, pattern=f"/{name}/", order=1) for name in "abc"
+    ]
+    hookbox.calls.clear()
+    response = root.post(f"{LIST}move/", {"move": f"{policies[2].pk}:up"}, follow=True)
+    assert [form["patterns"] for call, form in hookbox.calls if call == "recheck"] == ['["/c/"]']
+    assert messages_of(response) == [
+        "“c” is now number 2 of 3.",
+        "It applies at once, also to 1 live channel with 4 connections.",
+    ]
+
+
+def test_a_move_warns_of_what_it_hides(root: Client, rows: Any) -> None:
+    wide = ChannelPolicy.objects.create(name="Wide", pattern="/<path:x>", order=99)
+    move(root, wide, f"before:{rows['channelpolicy'].pk}")
+    assert "After it “News”, “Front” never decide." in messages_of(root.get(LIST))
+
+
+def test_who_may_move(
+    viewer: Client, staff: Client, stranger: Client, root: Client, rows: Any
+) -> None:
+    news = rows["channelpolicy"]
+    for client in (viewer, staff):
+        assert move(client, news, "down").status_code == 403
+    assert move(stranger, news, "down").status_code == 302
+    assert names() == ["News", "Front"]
+    assert root.get(f"{LIST}move/").status_code == 405
+    careful = Client(enforce_csrf_checks=True)
+    careful.force_login(person("careful", "change_channelpolicy"))
+    assert move(careful, news, "down").status_code == 403
+
+
+def test_moving_is_offered_where_all_are_shown_in_order(
+    root: Client, viewer: Client, rows: Any
+) -> None:
+    handle = f'id="hookbox-up-{rows["channelpolicy"].pk}"'
+    assert handle in root.get(LIST).content.decode()
+    for query in ("?o=2", "?q=News", "?enabled__exact=1"):
+        assert handle not in root.get(f"{LIST}{query}").content.decode(), query
+    assert handle not in viewer.get(LIST).content.decode()
+
+
+# ---- deleting --------------------------------------------------------------------------------
+
+
+def test_the_question_says_who_decides_then(root: Client, rows: Any) -> None:
+    news = rows["channelpolicy"]
+
+    def said() -> str:
+        page = root.get(f"{LIST}{news.pk}/delete/")
+        (sentence,) = page.context["aftermath"]
+        assert sentence.split("“")[0] in page.content.decode()
+        return str(sentence)
+
+    assert said().startswith("For the channels of “News” no policy is left: registered handlers")
+    ChannelPolicy.objects.create(name="Today", pattern="/news/today/", order=30)
+    assert "then decided by “Today” where they match" in said()
+    ChannelPolicy.objects.create(name="Rest", pattern="/<path:rest>", order=40)
+    assert said() == "The channels of “News” are then decided by “Today”, “Rest”."
+    ChannelPolicy.objects.create(name="Early", pattern="/news/<path:rest>", order=1)
+    assert said() == "“News” never decides: nothing changes for any channel."
+    ChannelPolicy.objects.filter(pk=news.pk).update(enabled=False)
+    assert said() == "“News” is switched off: nothing changes for any channel."
+
+
+def test_the_question_about_several(root: Client, rows: Any) -> None:
+    ChannelPolicy.objects.create(name="Rest", pattern="/<path:rest>", order=40)
+    chosen = ChannelPolicy.objects.exclude(name="Front")
+    data = {"action": "delete_selected", "_selected_action": [policy.pk for policy in chosen]}
+    page = root.post(LIST, data)
+    assert page.context["aftermath"] == [
+        "For the channels of “News” no policy is left: registered handlers decide, and what none "
+        "of them vouches for is refused.",
+        "For the channels of “Rest” no policy is left: registered handlers decide, and what none "
+        "of them vouches for is refused.",
+    ]
+    assert "hookbox-aftermath" in page.content.decode()
+    response = root.post(LIST, {**data, "post": "yes"}, follow=True)
+    assert names() == ["Front"]
+    assert len(messages_of(response)) == 2

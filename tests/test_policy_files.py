@@ -1,0 +1,163 @@
+"""Policies as files: written, read, refused as a whole; and Django's own fixtures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+
+from djhookbox import policy_files
+from djhookbox.models import ChannelPolicy
+from djhookbox.policy_files import PolicyFileError, apply, export, plan
+
+
+@pytest.fixture
+def policies(db: None) -> list[ChannelPolicy]:
+    group = Group.objects.create(name="Redaktion “Süd”")
+    full = ChannelPolicy.objects.create(
+        name="Ünï <b>", pattern="/rooms/<int:room>/", order=-7, enabled=False,
+        create_audience="groups", subscribe_audience="permission", permission="a.b",
+        history_size=5, state={"topic": [1, None, "é"]}, server_user_presence=["alice"],
+        polling={"mode": "simple", "url": "https://example.com/"}, note="Two\nlines",
+    )  # fmt: skip
+    full.groups.add(group)
+    return [full, ChannelPolicy.objects.create(name="Plain", pattern="/x/", order=3)]
+
+
+def entry(**fields: Any) -> str:
+    return json.dumps([{"model": "djhookbox.channelpolicy", "fields": fields}])
+
+
+def everything() -> list[dict[str, Any]]:
+    rows = []
+    for policy in ChannelPolicy.objects.order_by("name"):
+        values = {f.name: getattr(policy, f.name) for f in policy._meta.concrete_fields}
+        for name in ("id", "created", "modified"):
+            del values[name]
+        rows.append(values | {"groups": sorted(g.name for g in policy.groups.all())})
+    return rows
+
+
+def test_what_is_exported_comes_back(policies: list[ChannelPolicy]) -> None:
+    text = export(policies)
+    before = everything()
+    assert all(change.is_idle for change in plan(text))
+    ChannelPolicy.objects.all().delete()
+    changes = plan(text)
+    assert [change.is_new for change in changes] == [True, True]
+    assert not ChannelPolicy.objects.exists()
+    apply(changes)
+    assert everything() == before
+    assert "Ünï" in text, "people can read it"
+
+
+def test_files_and_fixtures_are_the_same(policies: list[ChannelPolicy], tmp_path: Path) -> None:
+    before = everything()
+    out = io.StringIO()
+    call_command(
+        "dumpdata", "djhookbox.channelpolicy", natural_primary=True, natural_foreign=True,
+        stdout=out,
+    )  # fmt: skip
+    assert all(change.is_idle for change in plan(out.getvalue()))
+    fixture = tmp_path / "policies.json"
+    fixture.write_text(export(policies))
+    ChannelPolicy.objects.update(note="changed", order=0)
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert everything() == before
+    ChannelPolicy.objects.all().delete()
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert everything() == before
+
+
+def test_only_what_differs_is_changed(policies: list[ChannelPolicy]) -> None:
+    (change,) = plan(entry(name="Plain", history_size=9, groups=["Redaktion “Süd”"], pattern="/x/"))
+    assert not change.is_new
+    assert change.changed == {
+        "history_size": (0, 9), "groups": ([], ["Redaktion “Süd”"]),
+    }  # fmt: skip
+    apply([change])
+    plain = ChannelPolicy.objects.get(name="Plain")
+    assert (plain.history_size, plain.order) == (9, 3)
+    assert [group.name for group in plain.groups.all()] == ["Redaktion “Süd”"]
+    (change,) = plan(entry(name="Plain", groups=[]))
+    apply([change])
+    assert not plain.groups.exists()
+
+
+def test_a_new_one_gets_defaults(db: None) -> None:
+    apply(plan(entry(name="New", pattern="/new/")))
+    policy = ChannelPolicy.objects.get()
+    assert (policy.order, policy.enabled, policy.subscribe_audience) == (100, True, "signed_in")
+
+
+WRONG = [
+    ("", "This is not JSON"),
+    ("{}", "no list of policies"),
+    ("[]", "no list of policies"),
+    ("[1]", "must be djhookbox.channelpolicy"),
+    ('[{"model": "auth.user", "fields": {}}]', "must be djhookbox.channelpolicy"),
+    ('[{"model": "djhookbox.channelpolicy", "fields": []}]', "must be an object"),
+    (entry(pattern="/x/"), "“name” is missing"),
+    (entry(name=5), "“name” is missing"),
+    (entry(name="a", pattern="/x/", color=1), "There is no “color”"),
+    (entry(name="a"), "pattern: This field cannot be blank."),
+    (entry(name="a", pattern="/<x"), "counterpart"),
+    (entry(name="a", pattern="djhookbox:x"), "reserved"),
+    (entry(name="a" * 101, pattern="/x/"), "at most 100"),
+    (entry(name="a", pattern="/x/", order="5"), "order: This must be a whole number."),
+    (entry(name="a", pattern="/x/", order=True), "order: This must be a whole number."),
+    (entry(name="a", pattern="/x/", order=10**20), "less than or equal"),
+    (entry(name="a", pattern="/x/", enabled="yes"), "enabled: This must be true or false."),
+    (entry(name="a", pattern=None), "pattern: This must be a text."),
+    (entry(name="a", pattern="/x/", history_size=-1), "greater than or equal to 0"),
+    (entry(name="a", pattern="/x/", create_audience="aliens"), "not a valid choice"),
+    (entry(name="a", pattern="/x/", subscribe_audience="named_user"), "names no user"),
+    (entry(name="a", pattern="/x/", state=[1]), "JSON object"),
+    (entry(name="a", pattern="/x/", state={"a": "\0"}), "null characters"),
+    (entry(name="a", pattern="/x/", note="\0"), "null characters"),
+    (entry(name="a", pattern="/x/", groups=["nobody"]), "There is no group “nobody” here."),
+    (entry(name="a", pattern="/x/", groups=[5]), "There is no group “5” here."),
+    (entry(name="a", pattern="/x/", groups="a"), "list of the names"),
+    ("[" * 100_000, "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG)
+def test_mistakes_are_named(db: None, text: str, words: str) -> None:
+    with pytest.raises(PolicyFileError) as caught:
+        plan(text)
+    assert words in str(caught.value)
+
+
+def test_all_or_nothing(policies: list[ChannelPolicy]) -> None:
+    fields = [
+        {"name": "Good", "pattern": "/good/"},
+        {"name": "Bad", "pattern": "/<", "history_size": "x"},
+        {"name": "Good", "pattern": "/twice/"},
+    ]
+    model = "djhookbox.channelpolicy"
+    with pytest.raises(PolicyFileError) as caught:
+        plan(json.dumps([{"model": model, "fields": one} for one in fields]))
+    first, second = caught.value.problems
+    assert first.startswith("Policy 2 “Bad”: ")
+    assert "pattern: " in first
+    assert "history_size: " in first
+    assert second == "Policy 3 “Good”: Another one in the file has the same name."
+    assert ChannelPolicy.objects.count() == 2
+
+
+def test_a_failure_on_the_way_undoes_all(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = [*plan(entry(name="A", pattern="/a/")), *plan(entry(name="B", pattern="/b/"))]
+
+    def fail() -> None:
+        raise OSError
+
+    monkeypatch.setattr(changes[1].policy, "save", fail)
+    with pytest.raises(OSError):
+        policy_files.apply(changes)
+    assert not ChannelPolicy.objects.exists()
