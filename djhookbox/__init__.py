@@ -13,6 +13,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import signals as signals
+    from .cursors import Cursor, acursor, cursor
     from .exceptions import (
         ChannelNameError,
         HookboxError,
@@ -40,15 +41,18 @@ if TYPE_CHECKING:
 #: Where each public name is found; "" is the module of that name itself.
 _HOMES = {
     "ChannelNameError": "exceptions",
+    "Cursor": "cursors",
     "HookboxError": "exceptions",
     "HookboxMisconfigured": "exceptions",
     "HookboxRefused": "exceptions",
     "HookboxUnreachable": "exceptions",
     "PayloadError": "exceptions",
+    "acursor": "cursors",
     "apublish": "publishing",
     "channel_info": "publishing",
     "connect_token": "identity",
     "create": "publishing",
+    "cursor": "cursors",
     "disconnect": "publishing",
     "publish": "publishing",
     "register_channel_handler": "handlers",
@@ -65,16 +69,19 @@ _HOMES = {
 
 __all__ = [
     "ChannelNameError",
+    "Cursor",
     "HookboxError",
     "HookboxMisconfigured",
     "HookboxRefused",
     "HookboxUnreachable",
     "PayloadError",
     "__version__",
+    "acursor",
     "apublish",
     "channel_info",
     "connect_token",
     "create",
+    "cursor",
     "disconnect",
     "publish",
     "register_channel_handler",

@@ -378,6 +378,12 @@ def list_connections(user: str = "", limit: int = 100) -> dict[str, Any]:
     return rest_call("list_connections", name=user or None, limit=str(limit))
 
 
+def cursor(channel: str, *, options: Mapping[str, object]) -> str:
+    """Return the cursor of a channel, "" if it has no history; `options` as for `publish`."""
+    answer = rest_call("cursor", channel_name=channel, options=to_json(options))
+    return str(answer.get("cursor") or "")
+
+
 def get_server_info() -> dict[str, Any]:
     """Return the server's version, uptime and counts."""
     return rest_call("get_server_info")

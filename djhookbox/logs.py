@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from django.conf import settings as django_settings
@@ -16,6 +16,7 @@ from .conf import settings
 from .decisions import Decision
 from .models import ConnectionLog, Publication, SubscriptionLog
 from .parsing import Call, has_control_characters
+from .policies import Operation
 
 logger = logging.getLogger("djhookbox.webhook")
 
@@ -114,17 +115,51 @@ def write_subscription(
     call: Call, name: str, decision: Decision, allowed: str, refused: str
 ) -> None:
     """Log what became of a channel or a subscription."""
+    if settings.log_subscriptions:
+        event = allowed if decision.allowed else refused
+        write(_subscription(call, call.channel, name, decision, event))
+
+
+def write_subscriptions(
+    call: Call, name: str, decided: Iterable[tuple[str, Operation, Decision]]
+) -> None:
+    """Log what became of many channels and subscriptions, with one query.
+
+    Args:
+        call: The webhook.
+        name: Whose subscriptions.
+        decided: Channel, operation (create or subscribe) and what was decided.
+
+    """
     if not settings.log_subscriptions:
         return
-    write(
-        SubscriptionLog(
-            event=allowed if decision.allowed else refused,
-            channel=call.channel,
-            user_name=fit(name),
-            connection_id=call.connection,
-            decided_by=fit(decision.decided_by),
-            reason=fit(decision.reason),
-        )
+    kinds = SubscriptionLog.Event
+    events = {
+        (Operation.CREATE, True): kinds.CREATE,
+        (Operation.CREATE, False): kinds.CREATE_REFUSED,
+        (Operation.SUBSCRIBE, True): kinds.SUBSCRIBE,
+        (Operation.SUBSCRIBE, False): kinds.REFUSED,
+    }
+    rows = [
+        _subscription(call, channel, name, decision, events[operation, decision.allowed])
+        for channel, operation, decision in decided
+    ]
+    try:
+        write_all(SubscriptionLog, rows)
+    except OperationalError:
+        logger.exception("%d subscriptions could not be logged.", len(rows))
+
+
+def _subscription(
+    call: Call, channel: str, name: str, decision: Decision, event: str
+) -> SubscriptionLog:
+    return SubscriptionLog(
+        event=event,
+        channel=channel,
+        user_name=fit(name),
+        connection_id=call.connection,
+        decided_by=fit(decision.decided_by),
+        reason=fit(decision.reason),
     )
 
 

@@ -25,6 +25,15 @@ class MalformedCall(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A channel that a connection wants to be subscribed to, and what is to be decided for it."""
+
+    channel: str
+    create: bool
+    subscribe: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A webhook, as far as its action uses it; what the server did not send is empty.
 
@@ -50,6 +59,7 @@ class Call:
     client: Mapping[str, str] = field(default_factory=dict)
     events: tuple[object, ...] = ()
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
 
 
 def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
@@ -211,6 +221,20 @@ def _recheck(form: Mapping[str, str], ours: bool) -> dict[str, object]:
     return {"channels": {name: tuple(names) for name, names in channels.items()}}
 
 
+def _subscribe_many(form: Mapping[str, str], ours: bool) -> dict[str, object]:
+    channels = _json(form, "channels")
+    if not isinstance(channels, list) or not all(isinstance(each, dict) for each in channels):
+        raise MalformedCall(_("“%(field)s” is not a list of objects.") % {"field": "channels"})
+    wanted = {}
+    for each in channels:
+        text = each.get("channel_name")
+        name = _name({"channel_name": text if isinstance(text, str) else ""}, "channel_name")
+        if name in wanted:
+            raise MalformedCall(_("“%(name)s” is there twice.") % {"name": name})
+        wanted[name] = Wanted(name, each.get("create") is True, each.get("subscribe") is True)
+    return {"user": _name(form, "user"), "wanted": tuple(wanted.values())}
+
+
 _READERS: Mapping[str, Callable[[Mapping[str, str], bool], dict[str, object]]] = {
     "connect": _connect,
     "disconnect": _disconnect,
@@ -222,4 +246,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, str], bool], dict[str, object]]] =
     "message": _message,
     "events": _events,
     "recheck": _recheck,
+    "subscribe_many": _subscribe_many,
 }

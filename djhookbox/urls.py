@@ -18,6 +18,7 @@ _VIEWS = (
     views.events,
     views.recheck,
     views.prune,
+    views.subscribe_many,
 )
 
 # With and without the slash: 2011 had none, and the server may be told to send one.

@@ -27,6 +27,7 @@ from .parsing import Call, MalformedCall, parse
 from .policies import Operation
 from .rechecking import recheck as recheck_channels
 from .signals import signals as signals  # where the code of 2011 finds them
+from .subscribing import decide_many
 
 logger = logging.getLogger("djhookbox.webhook")
 
@@ -34,7 +35,7 @@ View = Callable[[HttpRequest, Call], HttpResponse]
 
 #: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
 #: that its own channel is closed here to all but the operators, so that it may report there.
-ACCEPTS = "events, recheck, message, report, prune"
+ACCEPTS = "events, recheck, message, report, prune, subscribe_many"
 
 #: Begins the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"
@@ -90,13 +91,16 @@ def _is_genuine(given: str) -> bool:
 def _answer(
     decision: Decision, options: dict[str, object] | None = None, status: int = 200
 ) -> JsonResponse:
-    if decision.allowed:
-        body: list[object] = [True, dict(decision.options) if options is None else options]
-    else:
-        # 0.3.3 reads `error`; django-hookbox of 2011 sent `msg`.
-        reason = decision.reason
-        body = [False, {"error": reason, "msg": reason, "code": decision.code}]
+    body = _body(decision, options)
     return JsonResponse(body, safe=False, status=status, encoder=DjangoJSONEncoder)
+
+
+def _body(decision: Decision, options: dict[str, object] | None = None) -> list[object]:
+    if decision.allowed:
+        return [True, dict(decision.options) if options is None else options]
+    # 0.3.3 reads `error`; django-hookbox of 2011 sent `msg`.
+    reason = decision.reason
+    return [False, {"error": reason, "msg": reason, "code": decision.code}]
 
 
 def _expired() -> Decision:
@@ -176,6 +180,23 @@ def subscribe(request: HttpRequest, call: Call) -> HttpResponse:
     kinds = SubscriptionLog.Event
     logs.write_subscription(call, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
     return _answer(decision)
+
+
+@webhook("subscribe_many")
+def subscribe_many(request: HttpRequest, call: Call) -> HttpResponse:
+    """Decide about many channels that one connection wants, as for each of them alone."""
+    user = verify(request, call.identity, call.user)
+    if user is None:
+        decision = _expired()
+        wanted = [(each.channel, Operation.SUBSCRIBE, decision) for each in call.wanted]
+        logs.write_subscriptions(call, call.user, wanted)
+        return _answer(decision)
+    decided = decide_many(user, call.wanted)
+    logs.write_subscriptions(call, call.user, decided)
+    answers: dict[str, dict[str, object]] = {}
+    for channel, operation, decision in decided:
+        answers.setdefault(channel, {})[operation.value] = _body(decision)
+    return _answer(Decision(True), {"channels": answers})
 
 
 @webhook("unsubscribe")

@@ -29,6 +29,7 @@ MakePolicy = Callable[..., ChannelPolicy]
 ACTIONS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
     "publish", "message", "events", "recheck", "prune",
+    "subscribe_many",
 )  # fmt: skip
 
 #: A well-formed call of each.
@@ -44,6 +45,7 @@ FORMS: dict[str, dict[str, str]] = {
     "events": {"events": "[]"},
     "recheck": {"channels": "{}"},
     "prune": {},
+    "subscribe_many": {"channels": "[]", "user": "alice"},
 }
 
 
@@ -95,7 +97,7 @@ class TestEveryWebhook:
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
         accepts = response.headers["X-Hookbox-Accepts"]
-        assert accepts == "events, recheck, message, report, prune"
+        assert accepts == "events, recheck, message, report, prune, subscribe_many"
         assert response.headers["Content-Type"] == "application/json"
 
     def test_takes_its_own_action_only(self, action: str, webhooks: type[Webhooks]) -> None:

@@ -14,11 +14,12 @@ and `connect-src` the address of the Hookbox process.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urljoin
 
 from django import template
-from django.template import Context
+from django.template import Context, TemplateSyntaxError
 from django.templatetags.static import static
 from django.utils.safestring import SafeString, mark_safe
 
@@ -41,7 +42,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
 
 @register.inclusion_tag("djhookbox/script.html", takes_context=True)
 def hookbox_script(
-    context: Context, *, anonymous_id: bool = True, import_map: bool = True
+    context: Context, *cursors: object, anonymous_id: bool = True, import_map: bool = True
 ) -> dict[str, Any]:
     """Print the client's configuration, and the import map that makes it known as `djhookbox`.
 
@@ -50,6 +51,8 @@ def hookbox_script(
 
     Args:
         context: The template's.
+        cursors: What `djhookbox.cursor()` returned, each alone or in lists: the page's first
+            subscription to that channel begins there.
         anonymous_id: Whether a visitor without an account is given a name that stays the same
             while the page is open. Switch it off on pages that a cache shares among visitors,
             who would else all have the same name.
@@ -59,7 +62,7 @@ def hookbox_script(
     """
     user = getattr(context.get("request"), "user", None)
     return {
-        "config": _config(user, anonymous_id=anonymous_id),
+        "config": _config(user, anonymous_id=anonymous_id) | _cursors(cursors),
         "import_map": _import_map() if import_map else "",
         "nonce": _nonce(context) if import_map else "",
     }
@@ -79,6 +82,24 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
 
         config["token"] = issue_anonymous_id()
     return config
+
+
+def _cursors(given: Iterable[object]) -> dict[str, Any]:
+    from ..cursors import Cursor
+
+    found: dict[str, str] = {}
+    for each in given:
+        for cursor in each if isinstance(each, list | tuple) else [each]:
+            if not cursor:
+                continue  # the channel has no history, or the process is down
+            if not isinstance(cursor, Cursor):
+                raise TemplateSyntaxError(
+                    "hookbox_script takes cursors, as djhookbox.cursor() returns them, "
+                    f"not {type(cursor).__name__}"
+                )
+            # Of two the earlier one: each was taken before a query of its own.
+            found.setdefault(cursor.channel, str(cursor))
+    return {"cursors": found} if found else {}
 
 
 def _import_map() -> SafeString:

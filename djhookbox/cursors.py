@@ -1,0 +1,104 @@
+"""Where the publications of a channel stand, so that a page misses nothing after its query.
+
+    def room(request):
+        cursor = djhookbox.cursor("/rooms/1/")  # before the query
+        messages = Message.objects.filter(room=1)
+        return render(request, "room.html", {"cursor": cursor, "messages": messages})
+
+    {% hookbox_script cursor %}
+
+The page's subscription then begins where the cursor is: what is published between the query and
+the subscription comes as if the page had been there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
+
+from . import client, decisions
+from .conf import settings
+from .exceptions import HookboxError, HookboxUnreachable
+from .publishing import validate_channel
+
+logger = logging.getLogger("djhookbox")
+
+#: A process that did not answer is not asked again before this time: a page may want many
+#: cursors, and shall not wait for each of them.
+_silent_until = 0.0
+
+
+class Cursor(str):
+    """How far the publications of a channel have come; empty if that is not known.
+
+    Opaque, and good for as long as the history of the channel lasts. A page with an empty one
+    simply begins when it is subscribed.
+
+    Attributes:
+        channel: The channel's name.
+
+    """
+
+    channel: str
+
+    def __new__(cls, value: str = "", channel: str = "") -> Cursor:
+        """Return a cursor of a channel."""
+        self = super().__new__(cls, value)
+        self.channel = channel
+        return self
+
+
+def cursor(channel: str) -> Cursor:
+    """Return where the publications of a channel stand now.
+
+    Call it before the query whose result the page shows, and before anything else that reads
+    the database where a transaction keeps on seeing what its first query saw. What is published
+    while the database does not show it yet is missed: publish after commit.
+
+    The cursor is empty if the channel has no history, and with a warning in the log if nobody
+    vouches for the channel or the process cannot be reached: the page works all the same.
+
+    Raises:
+        ChannelNameError: The channel's name is no name.
+
+    """
+    validate_channel(channel)
+    options = _options(channel)
+    return Cursor("" if options is None else _ask(channel, options), channel)
+
+
+async def acursor(channel: str) -> Cursor:
+    """Do what `cursor` does without blocking the event loop."""
+    validate_channel(channel)
+    options = await sync_to_async(_options)(channel)
+    text = "" if options is None else await asyncio.to_thread(_ask, channel, options)
+    return Cursor(text, channel)
+
+
+def _options(channel: str) -> dict[str, object] | None:
+    """Return the options that the channel would have, None if there is nothing to ask for."""
+    if settings.executable:
+        return None  # Hookbox 0.3.3 does not number publications
+    decision = decisions.decide_for_code(channel, AnonymousUser())
+    if not decision.allowed:
+        logger.warning("There is no cursor of %s: %s", channel, decision.reason)
+        return None
+    return dict(decision.options)
+
+
+def _ask(channel: str, options: dict[str, object]) -> str:
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return ""
+    try:
+        return client.cursor(channel, options=options)
+    except HookboxUnreachable as error:
+        _silent_until = time.monotonic() + settings.timeout
+        logger.warning("There is no cursor of %s: %s", channel, error)
+    except HookboxError as error:
+        logger.warning("There is no cursor of %s: %s", channel, error)
+    return ""
