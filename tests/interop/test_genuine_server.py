@@ -133,6 +133,15 @@ def test_its_own_client_takes_csp(
     site.rows("ConnectionLog", 1, user_name=f"alice{word}", event="disconnect")
 
 
+def test_it_creates_a_channel_for_nobody_in_particular(site: Site, enter: Enter, word: str) -> None:
+    """It asks without a cookie, so that only what everyone may create is created for code."""
+    site.do("policy", f"/{word}/", create_audience="signed_in")
+    answer = site.do("attempt", "publish", f"/{word}/", 1)
+    assert answer["error"] == "HookboxRefused"
+    enter(f"alice{word}").subscribe(f"/{word}/")
+    assert site.do("publish", f"/{word}/", 1) is None
+
+
 # ---- what it cannot do -------------------------------------------------------
 
 
