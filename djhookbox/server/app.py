@@ -23,6 +23,7 @@ from .engine.memory import MemoryEngine
 from .events import Events
 from .frames import Frames
 from .housekeeping import Housekeeping
+from .http_log import HttpLog
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .operations import Operations
@@ -155,7 +156,12 @@ class Server:
             app.router.add_route("GET", f"/{prefix}/{{call:.*}}", self._rest.handle)
             app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=75
+            app,
+            logger=HttpLog(logger, {}),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=75,
         )
         listener = _listen(self.config.interface, self.config.port)
         await self._webhooks.start()

@@ -1,0 +1,156 @@
+"""Clients that send whatever they are given: a WebSocket and an HTTP connection, both by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+from .load import ORIGIN
+
+#: Looks at what came, and is told from where.
+Look = Callable[[bytes, str], None]
+
+HANDSHAKE = (
+    "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Origin: {ORIGIN}\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
+PACKET = re.compile(rb'\[(\d+), 1, "([^"]*)"\]')
+#: More than the longest thing that is looked for.
+OVERLAP = 64
+
+
+class Gone(Exception):
+    """The server ended a connection, or does not answer."""
+
+
+def found(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the packets in an answer to comet, whatever is around them."""
+    for number, data in PACKET.findall(text):
+        yield int(number), base64.urlsafe_b64decode(data)
+
+
+class Socket:
+    """A WebSocket whose messages are only looked through."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Look):
+        self._reader, self._writer, self._look = reader, writer, look
+        self._awaited: dict[int, asyncio.Event] = {}
+        self._gone = asyncio.Event()
+        self._last = b""
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(port: int, look: Look) -> AsyncIterator[Socket]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
+        writer.write(HANDSHAKE)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101"), head
+        socket = Socket(reader, writer, look)
+        try:
+            yield socket
+        finally:
+            writer.transport.abort()
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def texts(self) -> AsyncIterator[bytes]:
+        """Yield what comes, cut at the ends of frames."""
+        tail = b""
+        while data := await self._reader.read(65_536):
+            self._look(tail[-OVERLAP:] + data, "a WebSocket")
+            data = tail + data
+            end = data.rfind(b"\r\n") + 2 if b"\r\n" in data else 0
+            tail = data[end:]
+            yield data[:end]
+
+    async def wait_for(self, number: int, seconds: float) -> None:
+        """Read until the answer to the frame with that id has come.
+
+        Raises:
+            Gone: If the server ended the connection, or it did not come.
+
+        """
+        wanted = b'"id":%d,' % number
+        try:
+            async with asyncio.timeout(seconds):
+                while data := await self._reader.read(65_536):
+                    self._look(self._last[-OVERLAP:] + data, "a WebSocket")
+                    if wanted in self._last[-OVERLAP:] + data:
+                        self._last = data
+                        return
+                    self._last = data
+        except ConnectionError as error:
+            raise Gone(repr(error)) from None
+        except TimeoutError:
+            raise Gone(f"no answer to a frame; the last was {self._last[-200:]!r}") from None
+        raise Gone(f"closed; the last was {self._last[-200:]!r}")
+
+
+class Http:
+    """A kept-alive HTTP connection."""
+
+    def __init__(self, port: int, look: Look) -> None:
+        self._port, self._look = port, look
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(port: int, look: Look) -> AsyncIterator[Http]:
+        http = Http(port, look)
+        http._streams = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
+        try:
+            yield http
+        finally:
+            http.drop()
+
+    def drop(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+    def start(self, method: str, target: str, body: bytes) -> None:
+        """Send a request."""
+        head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: {ORIGIN}\r\n"
+        if method == "POST":
+            head += f"Content-Length: {len(body)}\r\n"
+        assert self._streams is not None
+        self._streams[1].write(head.encode() + b"\r\n" + body)
+
+    async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        """Send a request and return the status and the text of its answer.
+
+        Raises:
+            Gone: If there is none.
+
+        """
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        try:
+            async with asyncio.timeout(90):
+                self.start(method, target, body)
+                status, text, keep = await self._answer(self._streams[0])
+        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
+            self.drop()
+            raise Gone(f"{method} {target[:200]}: {error!r}") from None
+        if not keep:
+            self.drop()
+        self._look(text, target[:100])
+        return status, text
+
+    async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        status = int(head.split(b" ", 2)[1])
+        keep = head.startswith(b"http/1.1") and b"\r\nconnection: close" not in head
+        if b"\r\ntransfer-encoding: chunked" in head:
+            text = b""
+            while size := int(await reader.readline(), 16):
+                text += (await reader.readexactly(size + 2))[:-2]
+            await reader.readline()
+            return status, text, keep
+        length = re.search(rb"\r\ncontent-length: (\d+)", head)
+        return status, await reader.readexactly(int(length[1]) if length else 0), keep

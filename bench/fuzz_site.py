@@ -1,0 +1,54 @@
+"""The site of the fuzzing: it mostly says yes, and now and then answers with rubbish."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+#: Whatever concerns these is answered as it should be.
+BYSTANDERS = ("by1", "by2")
+CHANNEL = "/bystanders/"
+
+RUBBISH = [
+    "", "null", "true", "[]", "[true]", "[true, []]", "[true, {}, 1]", "<html>no</html>", "[true,",
+    '[false, {"error": 5}]', '[false, {"error": "sorry, é"}]', "[false, {}]", '[true, {"x": NaN}]',
+    '[true, {"name": 5}]', '[true, {"history_size": "5"}]', '[true, {"auto_subscribe": "abc"}]',
+    '[true, {"auto_subscribe": ["/fuzz/1/", 5]}]', '[true, {"auto_unsubscribe": ["/fuzz/2/"]}]',
+    '[true, {"name": "", "polling": {"mode": "once"}}]', '[true, {"override_payload": {"a": 1}}]',
+    '[true, {"initial_data": [[]]}]', "[" * 300 + "]" * 300,
+]  # fmt: skip
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    args = parser.parse_args()
+    rnd = random.Random(args.seed)
+
+    async def answer(request: web.Request) -> web.Response:
+        form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
+        options: dict[str, object] = {}
+        name = form.get("payload", "").strip('"')
+        if form["action"] == "connect":
+            options["name"] = name or "somebody"
+        elif form["action"] == "create_channel":
+            options = {"moderated": rnd.random() < 0.1, "history_size": rnd.choice([0, 0, 3])}
+            options["presenceful"] = rnd.random() < 0.3
+        concerned = {form.get("channel_name"), form.get("user"), name}
+        if rnd.random() < 0.1 and concerned.isdisjoint((CHANNEL, *BYSTANDERS)):
+            status = rnd.choice([200, 200, 200, 500, 302, 403])
+            return web.Response(status=status, text=rnd.choice(RUBBISH))
+        return web.json_response([True, options], headers={"X-Hookbox-Accepts": "events"})
+
+    app = web.Application(client_max_size=16 * 1_048_576)
+    app.router.add_post("/{path:.*}", answer)
+    web.run_app(app, host="127.0.0.1", port=args.port, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()
