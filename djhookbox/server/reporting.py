@@ -39,15 +39,17 @@ class Reporter:
         self._webhooks = webhooks
         self._report = report
         self._due = 0.0
+        self._readers = 0
 
     def tick(self, now: float) -> None:
         """Publish if it is time to; called about once a second."""
         channel = self._hub.channels.get(CHANNEL)
-        if channel is None or not channel.audience or CAPABILITY not in self._webhooks.accepted:
-            self._due = now  # the next who comes gets one at once
+        before, self._readers = self._readers, len(channel.audience) if channel else 0
+        if not channel or not self._readers or CAPABILITY not in self._webhooks.accepted:
             return
-        # A tick may come a little early, and a clock that was set back must not hold it up.
-        if 0.5 < self._due - now <= INTERVAL:
+        # Who comes gets one at once. A tick may come a little early, and a clock that was set
+        # back must not hold it up.
+        if self._readers <= before and 0.5 < self._due - now <= INTERVAL:
             return
         self._due = now + INTERVAL
         self._delivery.perform(self._hub.publish(channel, self._report(), None, now))

@@ -41,6 +41,10 @@ async def test_a_report_comes_at_once_and_then_now_and_again(
     assert await reports(rig, reader, NOW + 2) == []
     assert len(await reports(rig, reader, NOW + INTERVAL)) == 1
     assert len(await reports(rig, reader, NOW - 5000)) == 1, "the clock was set back"
+    second = await rig.connect("second")
+    await rig.subscribe(second, CHANNEL)
+    reader.took()
+    assert len(await reports(rig, second, NOW - 4999)) == 1, "who comes does not wait"
 
 
 async def test_reports_are_neither_asked_about_nor_logged_nor_kept(

@@ -97,9 +97,10 @@ export class LivePage {
   #rest() {
     clearTimeout(this.#silence);
     this.#poller.stop();
-    this.#hookbox?.disconnect();
-    this.#hookbox = null;
     this.#report = null;
+    const hookbox = this.#hookbox;
+    this.#hookbox = null; // first, so that its end is not taken for a loss
+    hookbox?.disconnect();
   }
 
   #end() {

@@ -25,6 +25,7 @@ room.on("publish", (message) => {
 room.on("presence", (names) => people.replaceChildren(...names.map(personElement)));
 room.on("refused", (error) => complain(error.message));
 room.on("unsubscribed", ({ reason }) => complain(reason || "You are not in this room any more."));
+hookbox.on("disconnected", ({ reason, reconnecting }) => reconnecting || complain(reason));
 hookbox.on("refused", (error) => complain(error.message));
 hookbox.on("error", (error) => complain(error.message));
 
