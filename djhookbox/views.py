@@ -188,8 +188,9 @@ def subscribe_many(request: HttpRequest, call: Call) -> HttpResponse:
     user = verify(request, call.identity, call.user)
     if user is None:
         decision = _expired()
-        wanted = [(each.channel, Operation.SUBSCRIBE, decision) for each in call.wanted]
-        logs.write_subscriptions(call, call.user, wanted)
+        first = {True: Operation.CREATE, False: Operation.SUBSCRIBE}
+        refusals = [(each.channel, first[each.create], decision) for each in call.wanted]
+        logs.write_subscriptions(call, call.user, refusals)
         return _answer(decision)
     decided = decide_many(user, call.wanted)
     logs.write_subscriptions(call, call.user, decided)

@@ -146,9 +146,14 @@ def test_a_hundred_channels_cost_as_many_queries_as_one(
 def test_an_ended_session_is_refused_as_a_whole(webhooks: type[Webhooks], alice: Any) -> None:
     server = webhooks(alice)
     server.client.logout()
-    success, answer = server("subscribe_many", channels=wanted("/a/", "/b/"))
-    assert (success, answer["code"]) == (False, "session_expired")
-    assert rows() == [("refused", "/a/", "alice"), ("refused", "/b/", "alice")]
+    for create in (True, False):
+        success, answer = server("subscribe_many", channels=wanted("/a/", "/b/", create=create))
+        assert (success, answer["code"]) == (False, "session_expired")
+    assert rows() == [
+        (event, channel, "alice")
+        for event in ("create_refused", "refused")
+        for channel in ("/a/", "/b/")
+    ]
 
 
 def test_a_log_that_fails_decides_nothing(

@@ -180,6 +180,11 @@ def publish(request: HttpRequest, channel: str, payload: Any) -> int:
 
 
 @doing
+def cursor(request: HttpRequest, channel: str) -> str:
+    return djhookbox.cursor(channel)
+
+
+@doing
 def publish_and_fail(request: HttpRequest, channel: str, payload: Any) -> None:
     """Publish and roll back, if there is a transaction."""
     get_user_model().objects.create(username="never seen")

@@ -155,11 +155,11 @@ def test_an_expired_session_is_refused_and_never_anonymous(
     with pytest.raises(Refused) as refusal:
         alice.subscribe(f"/{word}/")
     assert (refusal.value.msg, refusal.value.code) == ("session expired", "session_expired")
+    assert alice.closed(SOON) == (4000, "session expired")
+    refused(people, session, "alice")
     bob, _ = people.enter("bob")
     bob.subscribe(f"/{word}/")
-    with pytest.raises(Refused, match="session expired"):
-        alice.subscribe(f"/{word}/")
-    (row,) = site.rows("SubscriptionLog", 1, channel=f"/{word}/", event="refused")
+    (row,) = site.rows("SubscriptionLog", 1, channel=f"/{word}/", event="create_refused")
     assert (row["user_name"], row["decided_by"]) == (alice.name, "identity")
 
 
