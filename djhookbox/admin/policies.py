@@ -72,6 +72,9 @@ class PolicyList(ChangeList):
 class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, PreviewMixin):
     """The rules, in the order in which they are tried."""
 
+    class Media:
+        css = {"all": ["djhookbox/admin_policies.css"]}
+
     list_display = (
         "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column", "options",
     )  # fmt: skip
@@ -97,14 +100,14 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
     fieldsets = (
         (
             gettext_lazy("Match"),
-            {"fields": ("name", "pattern", "examples", "order", "enabled", "explained")},
+            {"fields": ("name", "pattern", "examples", "order", "enabled")},
         ),
         (
             gettext_lazy("Who may"),
             {
                 "fields": (
                     "create_audience", "subscribe_audience", "publish_audience", "groups",
-                    "permission",
+                    "permission", "explained",
                 )
             },
         ),
@@ -214,8 +217,8 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
         if not policy.enabled:
             return badge(_("off"), "neutral")
         if policy.hookbox_shadowed_by:
-            text = _("never decides, after %(names)s") % {"names": policy.hookbox_shadowed_by}
-            return badge(text, "warning")
+            after = _("after %(names)s") % {"names": policy.hookbox_shadowed_by}
+            return format_html("{} {}", badge(_("never decides"), "warning"), after)
         return badge(_("on"), "good")
 
     # ---- the form ----------------------------------------------------------------------------

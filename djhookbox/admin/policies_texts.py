@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 
+from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -125,12 +128,8 @@ def _options(policy: ChannelPolicy) -> list[str]:
             % {"count": policy.history_size}
         )
         if policy.history_duration:
-            text = ngettext(
-                "It is kept for %(count)d second.",
-                "They are kept for %(count)d seconds.",
-                policy.history_duration,
-            )
-            sentences.append(text % {"count": policy.history_duration})
+            words = {"time": _lasting(policy.history_duration)}
+            sentences.append(_("Past messages are kept for %(time)s.") % words)
     if policy.presenceful:
         sentences.append(_("Subscribers see who is there."))
     if policy.anonymous:
@@ -142,6 +141,14 @@ def _options(policy: ChannelPolicy) -> list[str]:
     if isinstance(policy.polling, dict) and policy.polling.get("mode"):
         sentences.append(_("The process fetches messages by itself."))
     return sentences
+
+
+def _lasting(seconds: int) -> str:
+    """Write a time as people say it."""
+    if seconds < 60:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    now = timezone.now()
+    return timesince(now - datetime.timedelta(seconds=min(seconds, 10**9)), now)
 
 
 # ---- what is wrong with it -----------------------------------------------

@@ -11,8 +11,8 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import URLPattern, path
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ..decisions import Decision
 from ..models import ChannelPolicy
@@ -25,12 +25,18 @@ from .pages import PageMixin, badge, link, module_script, pretty_json
 OFFERED = 20
 
 
+_FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
+    (None, {"fields": ["user", "channel", "operation"]}),
+    (gettext_lazy("Payload"), {"fields": ["payload"], "classes": ["collapse"]}),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One question of a trial, and how it was answered."""
 
     title: str
-    verdict: SafeString
+    verdict: str
     steps: list[tuple[str, str]]
 
 
@@ -59,7 +65,9 @@ class TryMixin(PageMixin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         asked = "channel" in request.GET
-        form = TryForm(request.GET if asked else None, initial=request.GET.dict())
+        typed = request.GET.copy()
+        typed.setdefault("payload", "")
+        form = TryForm(typed if asked else None, initial=request.GET.dict())
         if self._may_see_users(request):
             form.fields["user"].widget.attrs["data-completions"] = self.address("users")
         trial = None
@@ -73,7 +81,7 @@ class TryMixin(PageMixin):
             "try.html",
             _("Try a channel"),
             form=form,
-            adminform=AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+            adminform=AdminForm(form, _FIELDSETS, {}),  # type: ignore[arg-type]
             media=self.media + form.media + module_script("admin_completion", "admin_json"),
             trial=trial,
             **(self._answer(trial) if trial else {}),
@@ -106,13 +114,18 @@ class TryMixin(PageMixin):
         names = [who.partition(":")[2] for who in named if who.startswith("policy:")]
         rows = ChannelPolicy.objects.filter(name__in=[*names, *trial.disabled])
         keys = dict(rows.values_list("name", "pk"))
-        tone = "good" if trial.allowed else "warning" if trial.decision.allowed else "bad"
+        if trial.allowed:
+            verdict = badge(_("Allowed"), "good")
+        elif trial.decision.allowed:
+            verdict = badge(_("Allowed in part"), "warning")
+        else:
+            verdict = badge(_("Refused"), "bad")
         parts = [self._part(str(trial.operation.label), trial.decision, keys)]
         if trial.creation is not None:
             parts.append(self._part(_("create, if there is no such channel"), trial.creation, keys))
         return {
             "who": trial.user or _("an anonymous visitor"),
-            "verdict": badge(trial.outcome, tone),
+            "verdict": verdict,
             "parts": parts,
             "options": [
                 (name, pretty_json(value)) for name, value in (trial.options or {}).items()
@@ -121,7 +134,7 @@ class TryMixin(PageMixin):
         }
 
     def _part(self, title: str, decision: Decision, keys: dict[str, int]) -> Part:
-        verdict = badge(_("allowed"), "good") if decision.allowed else badge(_("refused"), "bad")
+        verdict = _("allowed") if decision.allowed else _("refused")
         return Part(title, verdict, self._steps(decision.steps, keys))
 
     def _steps(self, steps: Iterable[Step], keys: dict[str, int]) -> list[tuple[str, str]]:

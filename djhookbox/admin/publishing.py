@@ -38,6 +38,9 @@ TOLD = 10
 class PublishingAdmin(PageMixin):
     """One page in the place of a list: a message, and who will receive it."""
 
+    class Media:
+        css = {"all": ["djhookbox/admin_policies.css"]}
+
     def get_urls(self) -> list[URLPattern]:
         """Offer the page and what its script asks."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"

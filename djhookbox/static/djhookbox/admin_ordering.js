@@ -6,60 +6,71 @@
 /** @param {HTMLButtonElement} handle */
 function enable(handle) {
   const row = handle.closest("tr");
-  const body = row.parentElement;
-  const buttons = row.querySelectorAll("button[name=move]");
-  let dragging = null;
+  const { policy } = handle.dataset;
+  /** Where the row was when dragging began; null while it is not dragged. */
+  let start = null;
 
   /** @returns {HTMLTableRowElement[]} the rows that have a handle; the last one has none */
-  const rows = () => [...body.rows].filter((one) => one.querySelector(".hookbox-handle"));
+  const rows = () =>
+    [...row.parentElement.rows].filter((one) => one.querySelector(".hookbox-handle"));
 
-  function stop(keep) {
+  /** Let the others move around this row: if it left the page itself, it would lose the pointer. */
+  function place(index) {
+    const all = rows();
+    const at = all.indexOf(row);
+    if (index < at) row.after(...all.slice(index, at));
+    else row.before(...all.slice(at + 1, index + 1));
+  }
+
+  function stop() {
     row.classList.remove("hookbox-dragged");
-    const { next } = dragging;
-    dragging = null;
-    if (!keep) next ? next.before(row) : body.append(row);
-    return next;
+    start = null;
+  }
+
+  function cancel() {
+    if (start === null) return;
+    place(start);
+    stop();
   }
 
   handle.hidden = false;
   handle.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowUp" || event.key === "ArrowDown") {
-      event.preventDefault();
-      send(`${handle.dataset.policy}:${event.key === "ArrowUp" ? "up" : "down"}`);
-    } else if (event.key === "Escape" && dragging) {
-      stop(false);
-    }
+    if (event.key === "Escape") cancel();
+    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+    event.preventDefault();
+    send(`${policy}:${event.key === "ArrowUp" ? "up" : "down"}`);
   });
   handle.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     handle.setPointerCapture(event.pointerId);
-    dragging = { next: row.nextElementSibling };
+    start = rows().indexOf(row);
     row.classList.add("hookbox-dragged");
   });
   handle.addEventListener("pointermove", (event) => {
-    if (!dragging) return;
-    for (const other of rows()) {
-      if (other === row) continue;
+    if (start === null) return;
+    const above = rows().filter((other) => {
       const box = other.getBoundingClientRect();
-      if (event.clientY < box.top || event.clientY > box.bottom) continue;
-      event.clientY < box.top + box.height / 2 ? other.before(row) : other.after(row);
-      break;
-    }
+      return other !== row && box.top + box.height / 2 < event.clientY;
+    });
+    place(above.length);
   });
-  handle.addEventListener("pointercancel", () => dragging && stop(false));
+  handle.addEventListener("pointercancel", cancel);
   handle.addEventListener("pointerup", () => {
-    if (!dragging) return;
-    const next = stop(true);
-    if (row.nextElementSibling === next) return; // where it was
-    const below = row.nextElementSibling?.querySelector(".hookbox-handle");
-    send(`${handle.dataset.policy}:before:${below ? below.dataset.policy : ""}`);
+    if (start === null) return;
+    const all = rows();
+    const at = all.indexOf(row);
+    const moved = at !== start;
+    stop();
+    if (!moved) return;
+    const below = all[at + 1]?.querySelector(".hookbox-handle");
+    send(`${policy}:before:${below ? below.dataset.policy : ""}`);
   });
 
   /** Send a move in a form of its own, so that no action of the list goes along. */
   function send(move) {
     const form = document.createElement("form");
     form.method = "post";
-    form.action = buttons[0].formAction;
+    form.action = row.querySelector("button[name=move]").formAction;
     const token = document.querySelector("#changelist-form input[name=csrfmiddlewaretoken]");
     form.append(token.cloneNode(), hidden("move", move));
     document.body.append(form);
