@@ -48,7 +48,7 @@ def capture_publications(
     """Collect what `publish()` and `apublish()` send, so that no Hookbox process is needed.
 
     All the rest is done for real: the payload must be JSON, a policy or a handler must vouch for
-    the channel, and the publish history gets its row.
+    the channel, and the publish history gets its row. `cursor()` returns empty cursors.
 
     Args:
         delivered: How many connections each message pretends to reach.
@@ -73,8 +73,14 @@ def capture_publications(
             raise error
         return delivered
 
+    def cursor(channel: str, *, options: Mapping[str, object]) -> str:
+        return ""
+
     # Patched for all threads: a live server in a test has its own.
-    with mock.patch.object(client, "publish", publish):
+    with (
+        mock.patch.object(client, "publish", publish),
+        mock.patch.object(client, "cursor", cursor),
+    ):
         yield captured
 
 

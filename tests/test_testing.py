@@ -66,3 +66,9 @@ async def test_apublish():
     with capture_publications() as sent:
         assert await djhookbox.apublish("/news/", 1) == 1
     assert sent[0].channel == "/news/"
+
+
+def test_cursors_are_empty_without_a_process(caplog):
+    with capture_publications():
+        assert djhookbox.cursor("/news/") == ""
+    assert caplog.records == []
