@@ -204,7 +204,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         """Describe a row by the cells of a list of several logs."""
         return {
             "when": link(self.address("change", entry.pk), moment(entry.created)),
-            "log": self.opts.verbose_name,
+            "log": self.opts.verbose_name_plural,
             "badge": self.event_badge(entry),
             "channel": self.channel_link(entry) if hasattr(entry, "channel") else "",
             "user": self.user_link(entry),
@@ -287,7 +287,7 @@ class LogAdmin(TrailMixin, ExportMixin):
                 self.address("changelist", model="channelpolicy", name=name), entry.decided_by
             )
         parts = [(part,) for part in (who, entry.reason) if part]
-        text = format_html_join(": ", "{}", parts)
+        text = format_html_join(": ", "{}", parts) or self.get_empty_value_display()
         operation = self.refused_operation(entry)
         if operation is None or not rights.policies:
             return text

@@ -75,8 +75,7 @@ class PublicationAdmin(LogAdmin):
     """What was published, by whom, and whether it arrived."""
 
     list_display = (
-        "when", "outcome", "channel_link", "beginning", "user_link", "source", "size", "delivered",
-        "connection_link",
+        "when", "outcome", "channel_link", "beginning", "sender", "size", "delivered",
     )  # fmt: skip
     list_filter = ("status", "source", PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
@@ -178,6 +177,16 @@ class PublicationAdmin(LogAdmin):
         """What became of it, and why it was not sent."""
         return format_html(
             '{} <span class="hookbox-problem">{}</span>', self.event_badge(entry), self._why(entry)
+        )
+
+    @admin.display(description=gettext_lazy("sender"))
+    def sender(self, entry: Any) -> SafeString:
+        """Who published, and by what way."""
+        return format_html(
+            '{} <span class="quiet hookbox-source">{} {}</span>',
+            self.user_link(entry),
+            entry.get_source_display(),
+            self.connection_link(entry) if entry.connection_id else "",
         )
 
     def _why(self, entry: Any) -> str | SafeString:
