@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import django
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
+from django.db import DatabaseError, models, router, transaction
 from django.forms import Media, Script
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,12 +22,15 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+
+logger = logging.getLogger("djhookbox")
 
 #: Word, shape and colour of each status; the shape and the word do without the colour.
 SHAPES = {"good": "✔", "bad": "✖", "warning": "▲", "neutral": "●"}
@@ -92,6 +98,34 @@ class PageMixin(ModelAdmin):
         """Whether the user has one of Django's permissions on this model."""
         name = get_permission_codename(action, self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{name}")
+
+
+class TablelessMixin(PageMixin):
+    """Pages of a model that has no table: nothing to add, to change or to delete."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse: there is no table."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: there is no table."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: there is no table."""
+        return False
+
+    def enter_about(self, request: HttpRequest, about: models.Model, text: str) -> None:
+        """Write into the admin's history what was done; in English, as Django keeps its own."""
+        try:
+            with transaction.atomic(using=router.db_for_write(LogEntry)):
+                self.log_change(request, about, text)
+        except DatabaseError:
+            # It has been done all the same, and an error page would only make people do it again.
+            logger.exception("Could not be entered into the history of the admin: %s", text)
+            self.message_user(
+                request, _("The database did not take the entry for the history."), messages.WARNING
+            )
 
 
 def module_script(*names: str) -> Media:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -24,6 +25,8 @@ from ..policy_files import Change, PolicyFileError
 from ..receivers import Told, listening
 from .forms import ImportForm
 from .pages import PageMixin, pretty_json
+
+logger = logging.getLogger("djhookbox")
 
 
 class FilesMixin(PageMixin):
@@ -101,8 +104,9 @@ class FilesMixin(PageMixin):
         if seen == digest:
             try:
                 return self._import(request, changes)
-            except IntegrityError:  # somebody was faster by a moment
-                warning = _("The policies have changed meanwhile. Nothing was imported.")
+            except DatabaseError:  # it is read-only, or somebody was faster by a moment
+                logger.exception("Policies could not be imported.")
+                warning = _("The database did not take the changes. Nothing was imported.")
                 self.message_user(request, warning, messages.WARNING)
                 return HttpResponseRedirect(self.address("import"))
         if seen is not None:

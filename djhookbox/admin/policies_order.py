@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
@@ -16,6 +17,8 @@ from django.utils.translation import gettext as _
 from ..models import ChannelPolicy
 from ..receivers import Told, listening
 from .pages import PageMixin
+
+logger = logging.getLogger("djhookbox")
 
 #: Between two policies, after a move.
 GAP = 10
@@ -67,9 +70,15 @@ class OrderMixin(PageMixin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         key, _colon, where = request.POST.get("move", "").partition(":")
-        with listening() as told, transaction.atomic():
-            moved = _move(key, where)
         page = self.address("changelist")
+        try:
+            with listening() as told, transaction.atomic():
+                moved = _move(key, where)
+        except DatabaseError:
+            logger.exception("A policy could not be moved.")
+            text = _("The database did not take the change.")
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(page)
         if moved is None:
             text = _("The policies have changed meanwhile. Nothing was moved.")
             self.message_user(request, text, messages.WARNING)

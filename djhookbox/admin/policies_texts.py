@@ -173,7 +173,9 @@ def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rul
     hidden = [later for later in rules if (by := shadows(later, [*earlier, rule])) and rule in by]
     if hidden:
         text = ngettext(
-            "After it %(names)s never decides.", "After it %(names)s never decide.", len(hidden)
+            "Because of this one %(names)s never decides.",
+            "Because of this one %(names)s never decide.",
+            len(hidden),
         )
         found.append(text % {"names": named(hidden)})
     return found

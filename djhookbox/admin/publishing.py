@@ -24,7 +24,7 @@ from ..policies import Audience
 from . import live
 from .forms import PayloadForm, PublishForm
 from .live import Target
-from .pages import PageMixin, module_script
+from .pages import TablelessMixin, module_script
 
 logger = logging.getLogger("djhookbox")
 
@@ -35,7 +35,7 @@ REMEMBERED = 600
 TOLD = 10
 
 
-class PublishingAdmin(PageMixin):
+class PublishingAdmin(TablelessMixin):
     """One page in the place of a list: a message, and who will receive it."""
 
     class Media:
@@ -56,18 +56,6 @@ class PublishingAdmin(PageMixin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let those see it who may publish."""
         return self.has_publish_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
 
     # ---- pages -------------------------------------------------------------------------------
 
@@ -269,7 +257,7 @@ class PublishingAdmin(PageMixin):
         """Enter it into the admin's history, in English as Django keeps its own."""
         entry = Publication(channel=name, status=Publication.Status.SENT)
         text = "Published." if count is None else f"Published, reached {count} connections."
-        self.log_addition(request, entry, text)
+        self.enter_about(request, entry, text)
 
     def _say(
         self,

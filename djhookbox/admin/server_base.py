@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.contrib import messages
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, models, router, transaction
+from django.db import models
 from django.http import HttpRequest, HttpResponseRedirect
-from django.utils.translation import gettext as _
 
 from ..models import ConnectionLog, Publication, Publishing, Server, SubscriptionLog
-from .pages import PageMixin
+from .pages import TablelessMixin
 
 logger = logging.getLogger("djhookbox")
 
@@ -22,8 +19,8 @@ logger = logging.getLogger("djhookbox")
 DISCONNECT_PERMISSION = "djhookbox.disconnect_user"
 
 
-class ServerBase(PageMixin):
-    """There is one process and no table: nothing to add, to change or to delete."""
+class ServerBase(TablelessMixin):
+    """What the pages of the one process share."""
 
     def has_control_permission(self, request: HttpRequest) -> bool:
         """Whether the user may start and stop the process."""
@@ -41,18 +38,6 @@ class ServerBase(PageMixin):
             or self.has_disconnect_permission(request)
         )
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
-        return False
-
     def require(self, allowed: bool) -> None:
         """Go on only if that is allowed.
 
@@ -65,15 +50,7 @@ class ServerBase(PageMixin):
 
     def enter(self, request: HttpRequest, text: str) -> None:
         """Write into the admin's history what was done; in English, as Django keeps its own."""
-        try:
-            with transaction.atomic(using=router.db_for_write(LogEntry)):
-                self.log_change(request, Server(pk=1), text)
-        except DatabaseError:
-            # It has been done all the same, and an error page would only make people do it again.
-            logger.exception("Could not be entered into the history of the admin: %s", text)
-            self.message_user(
-                request, _("The database did not take the entry for the history."), messages.WARNING
-            )
+        self.enter_about(request, Server(pk=1), text)
 
     def leave(self, request: HttpRequest, text: str, level: int) -> HttpResponseRedirect:
         """Lead back to the server page with a sentence."""

@@ -125,7 +125,7 @@ def test_a_policy_that_never_decides_is_warned_of(root: Client, rows: Any) -> No
     wide = form_of(name="Wide", pattern="/<path:rest>", order="1")
     response = root.post(f"{LIST}add/", wide, follow=True)
     said = messages_of(response)
-    assert "After it “News”, “Front”, “Chat” never decide." in said
+    assert "Because of this one “News”, “Front”, “Chat” never decide." in said
     ChannelPolicy.objects.filter(name="Wide").update(enabled=False)
     assert "after “Wide”" not in root.get(LIST).content.decode()
 
@@ -228,7 +228,7 @@ def test_the_preview_follows_what_is_typed(
     assert answer["warnings"] == ["It never decides: “Front” is tried before."]
     front = ChannelPolicy.objects.get(name="Front")
     answer = preview(viewer, pattern="/<path:x>", order="1", enabled="on", pk=str(front.pk))
-    assert answer["warnings"] == ["After it “News” never decides."]
+    assert answer["warnings"] == ["Because of this one “News” never decides."]
     answer = preview(viewer, pattern="/<int:x/")
     assert "counterpart" in answer["problem"]
     assert (answer["examples"], answer["explained"], answer["warnings"]) == ([], [], [])
@@ -363,7 +363,7 @@ def test_only_the_channels_of_the_moved_one_are_asked_about(hookbox: Hookbox) ->
 def test_a_move_warns_of_what_it_hides(root: Client, rows: Any) -> None:
     wide = ChannelPolicy.objects.create(name="Wide", pattern="/<path:x>", order=99)
     move(root, wide, f"before:{rows['channelpolicy'].pk}")
-    assert "After it “News”, “Front” never decide." in messages_of(root.get(LIST))
+    assert "Because of this one “News”, “Front” never decide." in messages_of(root.get(LIST))
 
 
 def test_who_may_move(
