@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
@@ -16,6 +17,25 @@ from djhookbox import handlers, identity
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.models import ChannelPolicy
 from djhookbox.rules import cache
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> Iterator[None]:
+    """Start a PostgreSQL of our own if HOOKBOX_TEST_DATABASE asks for one."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    from bench.postgres import Cluster
+
+    with Cluster() as cluster:
+        connection.settings_dict.update(cluster.settings())
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Leave the database to vanish with that server: threads may still be connected to it."""
+    return django_db_keepdb or connection.vendor == "postgresql"
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,9 @@ DATABASES = {
         "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
     }
 }
+if os.environ.get("HOOKBOX_TEST_DATABASE") == "postgresql":
+    # `conftest.py` starts a server for the tests and enters where it is.
+    DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres"}}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
