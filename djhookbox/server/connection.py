@@ -184,6 +184,10 @@ class Connection:
             if not self._waiting:
                 self._waiting = None  # an idle connection keeps no queue
 
+    def charge(self, frames: int) -> None:
+        """Count a frame that asks for as much as several do."""
+        self._quota -= frames
+
     async def _throttle(self) -> None:
         # A bucket of ten seconds' frames: bursts pass, a flood is slowed down by not being read.
         self._quota -= 1

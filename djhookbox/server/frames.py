@@ -117,6 +117,7 @@ class Frames:
             if name in wanted:
                 raise Refusal(f"channels names {name} twice", "malformed")
             wanted[name] = _position(args.get("since"), f"since of {name}")
+        connection.charge(len(wanted))
         refused = await self._subscriptions.subscribe_many(connection, wanted)
         for name, refusal in refused.items():
             self._refuse(connection, frame, refusal, channel_name=name)

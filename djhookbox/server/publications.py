@@ -21,6 +21,7 @@ from .core.hub import Hub
 from .core.log import Position
 from .core.model import Channel
 from .core.options import OptionError
+from .core.publishing import announce, compose
 from .delivery import Delivery
 from .engine.base import Engine, EngineError
 from .locks import KeyedLocks
@@ -110,7 +111,7 @@ class Publications:
         """Publish with a number; None if history is switched off meanwhile."""
         async with self._turn(channel.name):
             while (log := channel.log) is not None:
-                publication = self._hub.compose(channel, payload, user, time.time())
+                publication = compose(channel, payload, user, time.time())
                 options = channel.options
                 await self._engine.append(
                     channel.name,
@@ -120,7 +121,7 @@ class Publications:
                     duration=options.history_duration,
                 )
                 if channel.log is log:
-                    effects = self._hub.announce(channel, publication, origin)
+                    effects = announce(channel, publication, origin)
                     return Published(self._delivery.perform(effects), log.position)
                 # Switched off, or off and on: the engine is about to forget that log.
         return None
@@ -181,7 +182,10 @@ class Publications:
         """Drop what has expired, from time to time."""
         if abs(now - self._expired) >= EXPIRE_SECONDS:
             self._expired = now
-            await self._engine.expire(now)
+            try:
+                await self._engine.expire(now)
+            except EngineError as error:  # which must not end what is done every second
+                logger.error("The engine failed to expire logs: %s", error)
 
     # ---- parts -----------------------------------------------------------
 

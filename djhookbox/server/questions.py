@@ -141,6 +141,8 @@ class Questions:
         since: Position | None,
     ) -> None:
         inside = user.name in channel.subscribers
+        if connection in channel.audience:
+            since = None  # it was caught up when it connected
         self._delivery.flush()
         if key == "auto_subscribe":
             if not inside:

@@ -49,6 +49,6 @@ class FarEngine(MemoryEngine):
         await self._travel()
         await super().forget(channel, epoch)
 
-    def restart(self) -> None:
-        """Be what a database is to a server that was killed: nobody has told it of an end."""
-        self.down = False
+    async def expire(self, now: float) -> None:
+        await self._travel()
+        await super().expire(now)

@@ -8,6 +8,7 @@ from djhookbox.server.core.effects import Forgotten, Released, Send
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.log import LogState, Position, Publication
 from djhookbox.server.core.options import UserOptions
+from djhookbox.server.core.publishing import announce, compose
 
 from .house import NOW, WHEN, Client, House, deliver
 
@@ -205,9 +206,9 @@ def test_a_destroyed_channel_leaves_its_log_to_the_engine(house: House) -> None:
 def test_a_composed_publication_has_not_happened(house: House) -> None:
     alice = house.connect("alice")
     channel = house.channel(history_size=3)
-    composed = house.hub.compose(channel, "later", "bob", NOW)
-    assert house.hub.compose(channel, "instead", "bob", NOW).offset == composed.offset == 1
+    composed = compose(channel, "later", "bob", NOW)
+    assert compose(channel, "instead", "bob", NOW).offset == composed.offset == 1
     house.subscribe(alice, channel, since=since(0))
     assert recovered(snapshot(alice)) == ([], 0)
-    deliver(house.hub.announce(channel, composed))
+    deliver(announce(channel, composed))
     assert [args["payload"] for _, args in alice.took()] == ["later"]

@@ -177,6 +177,7 @@ async def test_an_engine_that_is_down(make_rig: Any) -> None:
     await turns()
     alice.took()
     engine.down = True
+    await rig.lifecycle.expire(time.time())
     with pytest.raises(Refusal) as error:
         await publish(rig, 2)
     assert error.value.code == "unavailable"

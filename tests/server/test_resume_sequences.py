@@ -18,6 +18,7 @@ from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.log import Position
 from djhookbox.server.core.model import Channel
 from djhookbox.server.core.options import UserOptions
+from djhookbox.server.core.publishing import announce, compose
 from djhookbox.server.engine.memory import MemoryEngine
 
 from .house import NOW, Client, deliver
@@ -171,14 +172,14 @@ class AnySequence(RuleBasedStateMachine):
                 origin = None
             channel = self.channel()
             self.sent += 1
-            publication = self.hub.compose(channel, self.sent, None, self.now)
+            publication = compose(channel, self.sent, None, self.now)
             if channel.log is not None:
                 run(self.engine.append(
                     "room", channel.log.epoch, publication,
                     size=channel.options.history_size, duration=channel.options.history_duration,
                 ))  # fmt: skip
             client = origin.client if origin else None
-            self.perform(self.hub.announce(channel, publication, client))
+            self.perform(announce(channel, publication, client))
             if origin is not None and origin.subscribed and not channel.options.reflective:
                 # The ACK says which it was.
                 assert origin.settled == self.sent - 1

@@ -321,6 +321,25 @@ async def test_auto_subscribe_at_connect_catches_up(rig: Rig) -> None:
     assert [each["payload"] for each in args["recovered"]] == [2]
 
 
+async def test_who_is_in_already_is_caught_up_once(rig: Rig) -> None:
+    rig.site.answers.update(create_channel={"history_size": 5}, connect={"auto_subscribe": ["a"]})
+    await rig.connect("alice")
+    seen = await cursor(rig, "a")
+    client = rig.client()
+    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since={"a": seen})
+    assert client.names() == ["CONNECTED", "SUBSCRIBE"]
+
+
+async def test_a_batch_counts_as_many_frames(make_rig: Any) -> None:
+    rig = make_rig(max_frames_per_second=1)
+    alice = await rig.connect("alice")
+    await subscribe_many(rig, alice, *(f"{number}" for number in range(20)))
+    await rig.send(alice, "UNSUBSCRIBE", channel_name="1")
+    assert alice.took() == []  # a bucket of ten seconds is empty
+    assert "alice" in rig.channels["1"].subscribers
+    await rig.leave(alice)
+
+
 async def test_the_sender_learns_its_place(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"history_size": 5, "reflective": False}
     alice, bob = await rig.connect("alice", ack=True), await rig.connect("bob")

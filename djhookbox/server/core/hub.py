@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import snapshots
+from . import publishing, snapshots
 from .effects import Broadcast, Effect, Emptied, Forgotten, PollingChanged, Released, Send
-from .log import Log, LogState, Position, Publication, new_epoch
+from .log import Log, LogState, Position, new_epoch
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
 from .values import changed, timestamp
@@ -361,35 +361,12 @@ class Hub:
             only_to: Send it to nobody else, and keep it out of the history (0.3.4).
 
         """
-        publication = self.compose(channel, payload, user, now)
+        publication = publishing.compose(channel, payload, user, now)
         if only_to is not None:
             channel.published.add(now)
             args = {"channel_name": channel.name, **publication.data}
             return [Send((only_to,), "PUBLISH", args)]
-        return self.announce(channel, publication, origin)
-
-    def compose(self, channel: Channel, payload: Any, user: str | None, now: float) -> Publication:
-        """Return the channel's next publication; its offset is 0 if they are not numbered.
-
-        It has not happened until it is announced: the engine may have to keep it before.
-        """
-        data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
-        if not channel.options.anonymous:
-            data["user"] = user
-        return Publication(0 if channel.log is None else channel.log.offset + 1, now, data)
-
-    def announce(
-        self, channel: Channel, publication: Publication, origin: Connection | None = None
-    ) -> list[Effect]:
-        """Send out what has been composed, and nothing else since then."""
-        args = {"channel_name": channel.name, **publication.data}
-        channel.published.add(publication.at)
-        if channel.log is not None:
-            channel.log.add(publication)
-            channel.remember(publication.at, "PUBLISH", publication.data)
-            args |= channel.log.position.place()
-        exclude = None if channel.options.reflective else origin
-        return [Broadcast(channel, "PUBLISH", args, exclude)]
+        return publishing.announce(channel, publication, origin)
 
     def set_state(
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
