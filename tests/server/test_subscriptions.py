@@ -214,6 +214,27 @@ async def test_two_who_want_the_same_channels_do_not_wait_in_a_circle(rig: Rig) 
     assert sorted(created) == ["a", "b", "c", "x", "z"]
 
 
+@pytest.mark.parametrize(
+    ("names", "hook"),
+    [(("alice", "bob", "carol"), "create_channel"), (("alice", "alice", "alice"), "subscribe")],
+    ids=["channels", "turns"],
+)
+async def test_batches_that_wait_for_another_do_not_wait_for_each_other(
+    rig: Rig, names: tuple[str, ...], hook: str
+) -> None:
+    """Each would get hold of what the other wants if they did not go in one order."""
+    first, forth, back = [await rig.connect(name) for name in names]
+    held = rig.site.hold(hook)
+    await rig.send(first, "SUBSCRIBE", channel_name="b")
+    await rig.send(forth, "SUBSCRIBE", channels=["a", "b", "c"])
+    await rig.send(back, "SUBSCRIBE", channels=["c", "b", "a"])
+    held.set()
+    await turns(200)
+    for client in (forth, back):
+        assert client.user is not None
+        assert set(client.user.subscriptions) == {"a", "b", "c"}
+
+
 async def test_following_up_may_want_a_channel_of_the_batch(rig: Rig) -> None:
     """Holding a turn while a channel is waited for must not meet the opposite."""
     rig.site.answers["subscribe"] = lambda form: {"auto_subscribe": ["a", "b", "c"]}
