@@ -249,7 +249,7 @@ class Fuzz:
         if not left:
             del self._pending[number]
 
-    async def publish(self, http: Http) -> None:
+    async def publish(self, http: Http, bystander: Socket) -> None:
         number = 0
         while True:
             self._pending[number] = (time.monotonic(), {"WebSocket", "CSP"})
@@ -257,6 +257,7 @@ class Fuzz:
             if answer.get("delivered") != 2:
                 self.find(f"a publication reached {answer}")
             self.published, number = self.published + 1, number + 1
+            bystander.send(garbage.message(10, b""))  # in place of answers to pings
             await asyncio.sleep(0.1)
 
     async def rest(self, http: Http, call: str, /, **form: str) -> dict[str, Any]:
@@ -281,7 +282,7 @@ class Fuzz:
                 loop.create_task(self.watch_session(other)),
             ]
             await self._until(rest, connections=2, channels=1)
-            watching.append(loop.create_task(self.publish(rest)))
+            watching.append(loop.create_task(self.publish(rest, socket)))
             growth = loop.create_task(self._growth(pid))
             seeds = random.Random(self.seed)
             workers: list[Awaitable[None]] = [

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 
 from .rig import Rig, turns
+from .running import site as site
+from .running import start as start
 
 # A busy machine must not fail a test that is right.
 settings.register_profile("patient", deadline=None)
