@@ -134,8 +134,9 @@ class Fuzz:
                 request = garbage.request(rnd, mirror.last_id + 1)
                 if rnd.random() < 0.02:
                     await self._dropped(request.target(key[1].decode()))
-                await self._ask(http, request, key[1].decode())
-                self._reflect(request, mirror)
+                status, _ = await self._ask(http, request, key[1].decode())
+                if status == 200:
+                    self._reflect(request, mirror)
             if mirror.ended:
                 return await self._ended(http, key[1].decode())
             await self._alive(http, key[1].decode(), mirror)
@@ -281,7 +282,7 @@ class Fuzz:
                 loop.create_task(self.watch_socket(socket)),
                 loop.create_task(self.watch_session(other)),
             ]
-            await self._until(rest, connections=2, channels=1)
+            await self._until(rest, socket, connections=2, channels=1)
             watching.append(loop.create_task(self.publish(rest, socket)))
             growth = loop.create_task(self._growth(pid))
             seeds = random.Random(self.seed)
@@ -294,7 +295,7 @@ class Fuzz:
             watching.pop().cancel()
             await self._wait(lambda: not self._pending, "publications that did not arrive")
             async with Http.open(self.port, self.look) as last:
-                info = await self._until(last, connections=2, users=2)
+                info = await self._until(last, socket, connections=2, users=2)
                 listed = await self.rest(last, "list_channels")
             ghosts = [c["name"] for c in listed["channels"] if c["subscribers"]]
             if ghosts != [CHANNEL]:
@@ -308,7 +309,7 @@ class Fuzz:
             self.find(f"memory grew by {(peak - before) / 1_048_576:.0f} MiB")
         return {"seconds": time.monotonic() - began, "before": before, "peak": peak, **info}
 
-    async def _until(self, http: Http, **wanted: int) -> dict[str, Any]:
+    async def _until(self, http: Http, bystander: Socket, **wanted: int) -> dict[str, Any]:
         """Wait until the server counts what is wanted; return what it says."""
         deadline = time.monotonic() + 2 * PATIENCE
         while True:
@@ -319,6 +320,7 @@ class Fuzz:
                 counts = {name: info[name] for name in wanted}
                 self.find(f"ghosts: {counts} instead of {wanted}")
                 return info
+            bystander.send(garbage.message(10, b""))
             await asyncio.sleep(0.2)
 
     async def _wait(self, condition: Any, problem: str) -> None:

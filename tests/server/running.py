@@ -56,6 +56,7 @@ class Running:
         self.address = address
         self.http = http
         self.sockets: list[aiohttp.ClientWebSocketResponse] = []
+        self.responses: list[aiohttp.ClientResponse] = []
 
     async def open(self, name: str = "", **kwargs: Any) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket and, given a name, connect."""
@@ -92,6 +93,8 @@ async def start(site: App) -> AsyncIterator[Start]:
     for one in running:
         for client in one.sockets:
             client._response.close()  # without courtesies, which some tests have made impossible
+        for response in one.responses:
+            response.close()
         await one.http.close()
         await one.server.stop()
 
