@@ -81,6 +81,8 @@ test("the address is the page's own host, unless the site says otherwise", () =>
   assert.equal(serverAddress({ url: "http://h:8001/" }, https), "ws://h:8001");
   assert.equal(serverAddress({ url: "https://h/live" }, http), "wss://h/live");
   assert.equal(serverAddress({ url: "wss://h" }, http), "wss://h");
+  assert.equal(serverAddress({ url: "wss://h" }, undefined), "wss://h");
+  assert.throws(() => serverAddress({}, undefined), TypeError);
 });
 
 test("a page without the template tag has no configuration", () => {

@@ -22,12 +22,15 @@ export function pageConfig(document) {
  * so that a page at `localhost` never connects to `127.0.0.1` and loses its session on the way.
  *
  * @param {{ url?: string, port?: number }} config
- * @param {Location} location
+ * @param {Location | undefined} location The page's.
  * @returns {string}
  */
 export function serverAddress(config, location) {
   if (config.url) {
     return config.url.replace(/^http(s?):/i, "ws$1:").replace(/\/+$/, "");
+  }
+  if (!location) {
+    throw new TypeError("Outside of a page connect() needs a url.");
   }
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${location.hostname}:${config.port ?? DEFAULT_PORT}`;
