@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponseRedirect
 
-from ..models import ConnectionLog, Publication, Publishing, Server, SubscriptionLog
+from ..models import ChannelPolicy, ConnectionLog, Publication, Publishing, Server, SubscriptionLog
 from .pages import TablelessMixin
 
 logger = logging.getLogger("djhookbox")
@@ -74,6 +74,11 @@ class ServerBase(TablelessMixin):
         if not self.has_publish_permission(request):
             return ""
         return self.address("changelist", model="publishing", **query)
+
+    def try_address(self, request: HttpRequest, **query: object) -> str:
+        """Return the address of the page that tries a channel, "" if there is none for the user."""
+        seen = self.list_address(request, ChannelPolicy)
+        return seen and self.address("try", model="channelpolicy", **query)
 
     def trails(
         self, request: HttpRequest, *, logs: tuple[type[models.Model], ...] = (), **query: object

@@ -74,6 +74,7 @@ class Details(ServerBase):
             state=_shortened(known.get("state")),
             may_disconnect=self.has_disconnect_permission(request),
             publish_url=self.publish_address(request, channel=name),
+            try_url=self.try_address(request, channel=name),
             trails=self.trails(request, logs=(SubscriptionLog, Publication), channel=name),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from djhookbox import process
+from djhookbox import client, process
+from djhookbox.client import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.process import ProcessError, ProcessStatus, State
 
+from ..fake_hookbox import Answer, Request, fake_hookbox
 from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
 
 PAGE = f"{APP}server/"
@@ -241,6 +244,33 @@ def test_bad_days(root: Client, hookbox: Hookbox, error: Exception, words: str) 
         assert root.get(f"{PAGE}{page}").status_code == 200
 
 
+def test_a_process_that_takes_too_long(
+    root: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page without live data, after one time limit and not after two."""
+    monkeypatch.setattr(client, "rest_call", genuine_rest_call)
+    released = threading.Event()
+
+    def late(request: Request) -> Answer:
+        released.wait(30)
+        return Answer()
+
+    with fake_hookbox() as fake:
+        fake.answer = late
+        settings.HOOKBOX_REST_URL = fake.url
+        settings.HOOKBOX_TIMEOUT = 0.1
+        try:
+            for page in (PAGE, f"{PAGE}live/", f"{PAGE}user/?name=a", f"{PAGE}channel/?name=a"):
+                fake.requests.clear()
+                response = root.get(page)
+                assert response.status_code == 200
+                assert len(fake.requests) == 1, page
+            assert "did not answer within 0.1 seconds" in response.content.decode()
+            assert "Does not answer" in root.get(PAGE).content.decode()
+        finally:
+            released.set()
+
+
 def test_one_call_to_the_process_and_few_queries(viewer: Client, hookbox: Hookbox) -> None:
     viewer.get(PAGE)
     for page in (PAGE, f"{PAGE}live/"):
@@ -300,8 +330,8 @@ def test_the_tag_depends_on_who_looks(root: Client, viewer: Client, hookbox: Hoo
 def test_the_channel_is_offered_to_those_who_may_read_it(
     root: Client, viewer: Client, operator: Client
 ) -> None:
-    for client in (root, viewer):
-        assert client.get(PAGE).context["live"]["channel"] == "djhookbox:server"
+    for who in (root, viewer):
+        assert who.get(PAGE).context["live"]["channel"] == "djhookbox:server"
     assert operator.get(PAGE).context["live"]["channel"] == "", "he would be refused"
 
 

@@ -82,6 +82,7 @@ def test_a_channel(viewer: Client, live: Hookbox) -> None:
     assert "user249" in found
     assert "user1<" not in found
     assert "channel=%2Fchat%2Fa%2F" in page, "its logs"
+    assert "/channelpolicy/try/?channel=%2Fchat%2Fa%2F" in page
 
 
 def test_payloads_are_for_those_who_may_see_them(
@@ -152,6 +153,7 @@ def test_links_lead_only_where_the_user_may_go(live: Hookbox, db: None) -> None:
         text = narrow.get(page).content.decode()
         assert "/connectionlog/" not in text
         assert "/publication/" not in text
+        assert "/channelpolicy/try/" not in text
     publisher = signed_in(person("publisher", "view_server", "publish_message"))
     text = publisher.get(channel("/chat/a/")).content.decode()
     assert "/publishing/?channel=%2Fchat%2Fa%2F" in text
