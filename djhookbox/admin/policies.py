@@ -81,7 +81,6 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
     list_display_links = ("name",)
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
     search_fields = ("name", "pattern", "note")
-    search_help_text = gettext_lazy("A part of a name, a pattern or a note.")
     ordering = ("order", "pk")
     filter_horizontal = ("groups",)
     readonly_fields = ("examples", "explained", "created", "modified")
@@ -235,8 +234,12 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
         return ("groups",) if page is not None and page.search_fields else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Keep the angle brackets of help texts, which the admin takes for HTML."""
+        """Write patterns as they are; in help texts the admin would take them for HTML."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "pattern":
+            # From left to right in every language; anything else would tear it apart.
+            ours = {"dir": "ltr", "spellcheck": "false", "class": "vLargeTextField hookbox-channel"}
+            field.widget.attrs.update(ours)
         if field is not None and "<" in str(field.help_text):
             field.help_text = escape(field.help_text)
         return field

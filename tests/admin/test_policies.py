@@ -209,6 +209,13 @@ def test_examples_and_explanation(root: Client, rows: Any, django_assert_num_que
     assert '<code dir="ltr">/x/1/</code>' in mistaken
 
 
+def test_patterns_run_from_left_to_right_everywhere(root: Client, rows: Any, settings: Any) -> None:
+    settings.LANGUAGE_CODE = "ar"
+    page = root.get(f"{LIST}{rows['channelpolicy'].pk}/change/").content.decode()
+    assert re.search(r'<input[^>]*name="pattern"[^>]*dir="ltr"', page)
+    assert '<bdi dir="ltr">/front/</bdi>' in root.get(LIST).content.decode()
+
+
 def preview(client: Client, **typed: str) -> dict[str, Any]:
     response = client.get(f"{LIST}preview/", typed)
     assert response.status_code == 200
