@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +16,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -174,8 +175,12 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
-        """Which channels; from left to right in every language."""
-        return format_html('<bdi dir="ltr">{}</bdi>', policy.pattern)
+        """Which channels; from left to right in every language, in lines of whole parts."""
+        parts = re.split(r"(?<=.)(?=/.)", policy.pattern)
+        return format_html(
+            '<bdi dir="ltr">{}</bdi>',
+            format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts)),
+        )
 
     @admin.display(description=gettext_lazy("subscribe"), ordering="subscribe_audience")
     def subscribe_column(self, policy: Any) -> str:
