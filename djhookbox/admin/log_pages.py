@@ -287,7 +287,7 @@ class LogAdmin(TrailMixin, ExportMixin):
                 self.address("changelist", model="channelpolicy", name=name), entry.decided_by
             )
         parts = [(part,) for part in (who, entry.reason) if part]
-        text = format_html_join(": ", "{}", parts) or self.get_empty_value_display()
+        text = format_html_join(": ", "<bdi>{}</bdi>", parts) or self.get_empty_value_display()
         operation = self.refused_operation(entry)
         if operation is None or not rights.policies:
             return text

@@ -156,7 +156,8 @@ def moment(value: datetime.datetime) -> SafeString:
     day = formats.date_format(local, "SHORT_DATE_FORMAT")
     clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
     return format_html(
-        '<time class="hookbox-time" dir="ltr" datetime="{}">{} {}</time>',
+        # Some languages put marks of direction between the parts of a date.
+        '<time class="hookbox-time" dir="ltr" datetime="{}"><bdi>{}</bdi> {}</time>',
         local.isoformat(),
         day,
         clock,

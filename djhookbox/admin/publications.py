@@ -192,7 +192,8 @@ class PublicationAdmin(LogAdmin):
     def _why(self, entry: Any) -> str | SafeString:
         if entry.status == Publication.Status.REFUSED:
             return self.decision(entry)
-        return Truncator(entry.error).chars(120)
+        error = Truncator(entry.error).chars(120)
+        return format_html("<bdi>{}</bdi>", error) if error else ""
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, entry: Any) -> str | SafeString:

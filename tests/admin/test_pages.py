@@ -51,6 +51,7 @@ urlpatterns = [
 def pages(rows: dict[str, Any]) -> list[str]:
     found = [f"{APP}{model}/" for model in MODELS]
     found += [f"{APP}{model}/{rows[model].pk}/change/" for model in MODELS]
+    found += [f"{APP}{model}/trail/?user=alice" for model in LOGS]
     return [*found, f"{APP}server/"]
 
 

@@ -1,0 +1,37 @@
+"""The benchmark of the logs' pages, in small: that it runs, not what it measures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.admin_scale import PAGES, report
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.slow
+def test_each_page_is_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["-m", "bench.admin_scale", "sqlite", "--rows", "1500", "--runs", "1"]
+    result = subprocess.run(
+        [sys.executable, *command, "--json", str(figures)],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode in (0, 1), result.stderr  # a busy machine may be over the bound
+    measured = json.loads(figures.read_text())
+    assert [(one["log"], one["page"]) for one in measured] == [
+        (log, page) for log, pages in PAGES.items() for page in pages
+    ]
+
+
+def test_a_page_over_the_bound_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    figure = {"database": "sqlite", "log": "publication", "page": "list", "few": 0.01}
+    assert report([{**figure, "many": 0.0299}])
+    assert "OVER" not in capsys.readouterr().out
+    assert not report([{**figure, "many": 0.0299}, {**figure, "many": 0.0301}])
+    assert "OVER" in capsys.readouterr().out
