@@ -161,7 +161,8 @@ def _undescribed(known: dict[str, Any]) -> ProcessStatus:
     if settings.executable:
         state = State.RUNNING
         message = _(
-            "The program named by HOOKBOX_EXECUTABLE answers. It does not tell who is connected."
+            "The program named by HOOKBOX_EXECUTABLE answers. It does not tell who is connected, "
+            "and the logs lack what no webhook asks about."
         )
     return ProcessStatus(state=state, message=message, **known)
 

@@ -129,6 +129,11 @@ class LogAdmin(TrailMixin, ExportMixin):
             "Entries are kept for %(days)d day.", "Entries are kept for %(days)d days.", days
         ) % {"days": days}
         note = pruning.last()
+        if note is None and settings.executable:
+            # Only our own server reminds the site.
+            return f"{kept} " + _(
+                "None has been deleted yet: let “manage.py hookbox_prune” run daily."
+            )
         if note is None:
             return f"{kept} " + _(
                 "None has been deleted yet: the Hookbox process has it done daily, and "

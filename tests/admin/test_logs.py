@@ -322,6 +322,9 @@ def test_pages_say_how_long_entries_are_kept(
     assert (
         "Entries are kept for 30 days. None has been deleted yet" in root.get(page).content.decode()
     )
+    settings.HOOKBOX_EXECUTABLE = "hookbox"  # which does not remind the site
+    assert "hookbox_prune” run daily" in root.get(page).content.decode()
+    settings.HOOKBOX_EXECUTABLE = None
     old = timezone.now() - datetime.timedelta(days=31)
     for kind in pruning.LOGS.values():
         kind.objects.bulk_create(kind(created=old) for _ in range(2))

@@ -157,6 +157,11 @@ def test_what_it_cannot_do_is_said(site: Site, call: str, arguments: list[str]) 
     assert "HOOKBOX_EXECUTABLE" in answer["text"]
 
 
+def test_there_is_no_cursor(site: Site, word: str) -> None:
+    site.do("policy", f"/{word}/", history_size=5)
+    assert site.do("attempt", "cursor", f"/{word}/")["error"] == ""
+
+
 def test_names_that_it_would_mistake_are_refused(site: Site, enter: Enter, word: str) -> None:
     site.do("policy", f"/{word}/<path:rest>", publish_audience="signed_in")
     alice = enter(f"alice{word}")
@@ -217,8 +222,14 @@ def test_the_admin_starts_describes_and_stops_it(make_pair: MakePair) -> None:
 
 
 def test_a_process_with_another_secret_is_seen(genuine_pair: Pair) -> None:
-    script = "from djhookbox import process; print(process.status().state.value)"
-    for secret, state in (({}, "running"), ({"HOOKBOX_REST_SECRET": "y" * 30}, "secret_refused")):
+    script = (
+        "from djhookbox import process; now = process.status();"
+        "print(now.state.value, 'the logs lack' in now.message)"
+    )
+    for secret, said in (
+        ({}, "running True"),
+        ({"HOOKBOX_REST_SECRET": "y" * 30}, "secret_refused False"),
+    ):
         settings = {
             "HOOKBOX_EXECUTABLE": str(genuine.HOOKBOX),
             "HOOKBOX_PORT": genuine_pair.hookbox.port,
@@ -226,7 +237,7 @@ def test_a_process_with_another_secret_is_seen(genuine_pair: Pair) -> None:
         other = Pair(
             genuine_pair.folder, genuine_pair.folder / "db.sqlite3", {**settings, **secret}
         )
-        assert other.manage("shell", "-v0", "-c", script).stdout.strip() == state
+        assert other.manage("shell", "-v0", "-c", script).stdout.strip() == said
 
 
 def test_its_options_are_made_of_the_settings(make_pair: MakePair) -> None:

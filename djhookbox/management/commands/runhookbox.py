@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
@@ -337,12 +338,18 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
 
 
 def withheld(options: dict[str, Any]) -> Iterator[str]:
-    """Name the options that another program than our server is not given."""
+    """Name the options that another program is not given, and the cookie that it does not see."""
     for name in ("allow_origin", "log_level", f"cb_{LATER_CALLBACK}"):
         if options[name]:
             yield _("%(option)s is for our own server: this program is not given it.") % {
                 "option": f"--{name.replace('_', '-')}"
             }
+    # Of the program that a setting names, a system check says it.
+    if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
+        yield _(
+            "Hookbox 0.3.3 takes cookies from the scripts of a page, which do not see the "
+            "session's: everybody is anonymous. See SESSION_COOKIE_HTTPONLY."
+        )
 
 
 # ---- what is said ------------------------------------------------------------------------------
