@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -86,6 +88,25 @@ def test_a_page_connects_at_its_own_origin(site: ProxiedSite) -> None:
         assert answer["frame"] == "SUBSCRIBE", (answer, site.project.logs())
         site.project.manage("shell", "-c", "import djhookbox; djhookbox.publish('/lobby/', [1])")
         assert alice.receive("PUBLISH")["payload"] == [1]
+
+
+def test_a_page_whose_websocket_is_held_up_has_its_way_around(site: ProxiedSite) -> None:
+    cookies = site.project.log_in("alice", at=site.origin)
+    headers = {"Origin": site.origin, "Cookie": cookies}
+
+    def call(name: str, body: str = "", **query: str) -> str:
+        address = f"{site.origin}/realtime/csp/{name}"
+        answer = requests.post(
+            address, body, params={"ct": "text/plain", **query}, headers=headers, timeout=PATIENCE
+        )
+        assert answer.status_code == 200, (answer.text, site.project.logs())
+        return answer.text.strip()[1:-1]
+
+    session = json.loads(call("handshake", "{}"))["session"]
+    frame = '[1, "CONNECT", {"cookie_string": ""}]\r\n'
+    assert call("send", json.dumps([[1, 0, frame]]), s=session) == '"OK"'
+    packets = json.loads(call("comet", s=session))
+    assert b'"alice"' in base64.urlsafe_b64decode(packets[0][2])
 
 
 def test_a_page_elsewhere_does_not(site: ProxiedSite) -> None:

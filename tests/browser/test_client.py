@@ -30,6 +30,16 @@ START = """async ([options, channel]) => {
     });
     return hookbox.transport;
 }"""
+#: Goes on publishing until it is told that it is enough.
+TALK = """() => {
+    window.talk = (async () => {
+        for (window.last = 1; !window.enough; ) {
+            last += 1;
+            await room.publish(last);
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+    })();
+}"""
 #: Short, so that a test need not wait for what takes half a minute in life.
 HEARTBEAT = {"interval": 400, "timeout": 1000}
 #: Makes the client importable on a page that has no connection of its own.
@@ -193,10 +203,7 @@ def test_where_no_websocket_gets_through_a_stream_does_until_one_does(enter, cha
     refused = gate.refused
     until(lambda: gate.refused > refused + 1, "it is tried again")
     assert alice.evaluate("hookbox.transport") == "streaming"
-    bob.evaluate(
-        "window.talk = (async () => { for (let n = 2; n < 200 && !window.enough; n += 1) {"
-        " window.last = n; await room.publish(n); await new Promise((r) => setTimeout(r, 20)); } })()"
-    )
+    bob.evaluate(TALK)
     gate.refuses_websockets = False
     wait_for(alice, "hookbox.transport === 'websocket' && room.status === 'subscribed'")
     last = bob.evaluate("(async () => { window.enough = true; await talk; return last; })()")
