@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -44,7 +45,10 @@ def load_replay() -> ModuleType | None:
 replay = load_replay()
 
 
-TRANSCRIPTS = replay.load([FOLDER / "transcripts"]) if replay else []
+#: More of them, which we have recorded with the genuine server: rows of its reference that the
+#: others do not reach.
+RECORDED = Path(__file__).parent / "recorded"
+TRANSCRIPTS = replay.load([FOLDER / "transcripts", RECORDED]) if replay else []
 
 
 def test_the_transcripts_are_there() -> None:
@@ -53,7 +57,8 @@ def test_the_transcripts_are_there() -> None:
         pytest.skip(f"there are no transcripts at {FOLDER}; HOOKBOX_PROTOCOL says where they are")
     assert TRANSCRIPTS
     assert DEVIATIONS.keys() <= {transcript.name for transcript in TRANSCRIPTS}
-    assert all(deviation["why"] for deviation in DEVIATIONS.values())
+    for deviation in DEVIATIONS.values():
+        assert re.search(r"\bD\d\d\b|design, section", deviation["why"]), deviation["why"]
 
 
 @pytest.fixture(scope="module")
