@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
@@ -141,20 +142,12 @@ class Csp:
         return session
 
     async def _send(self, request: web.Request, session: CspConnection) -> web.Response:
-        if session.sends >= MAX_SENDS:
-            raise Problem(429, "Too many requests at once")
-        session.sends += 1
-        data = bytearray()
-        try:
-            await self._read(request, session, data)
+        async with self._data(request, session) as data:
             try:
                 batch = csp.parse_batch(data)
             except csp.BadBatch:
                 raise Problem(400, "Malformed batch") from None
             await session.take(batch)
-        finally:
-            session.sends -= 1
-            session.arriving -= len(data)
         if session.finished:
             session.forget()
         return _reply(request, session.variables, "OK")
@@ -164,18 +157,24 @@ class Csp:
         return _reply(request, session.variables, "OK")
 
     async def _reflect(self, request: web.Request, session: CspConnection) -> web.Response:
+        async with self._data(request, session) as data:
+            if len(data) > MAX_REFLECTED:
+                raise Problem(413, "Too much data")
+            return _reply(request, session.variables, data.decode("utf-8", "replace"))
+
+    @asynccontextmanager
+    async def _data(self, request: web.Request, session: CspConnection) -> AsyncIterator[bytearray]:
+        """Give the data of a request; until the end of the block they count as arriving."""
         if session.sends >= MAX_SENDS:
             raise Problem(429, "Too many requests at once")
         session.sends += 1
         data = bytearray()
         try:
             await self._read(request, session, data)
+            yield data
         finally:
             session.sends -= 1
             session.arriving -= len(data)
-        if len(data) > MAX_REFLECTED:
-            raise Problem(413, "Too much data")
-        return _reply(request, session.variables, data.decode("utf-8", "replace"))
 
     async def _read(self, request: web.Request, session: CspConnection, data: bytearray) -> None:
         """Put the data of a request into `data`, counted in the session's `arriving`."""
