@@ -12,6 +12,7 @@ from django.test import Client
 from djhookbox import client as rest
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
+from .catalogue import populate
 from .stand_in import VIEWS, Hookbox, person, signed_in
 
 
@@ -38,6 +39,12 @@ def rows(db: None) -> dict[str, Any]:
             user_name="alice", error="It was down.",
         ),
     }  # fmt: skip
+
+
+@pytest.fixture
+def populated(db: None) -> dict[str, Any]:
+    """Return one row of each kind, among others: what `catalogue.pages` is about."""
+    return populate()
 
 
 @pytest.fixture

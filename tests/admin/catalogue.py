@@ -1,0 +1,209 @@
+"""All that our part of the admin can be asked for: rows, pages, and the rights they need.
+
+`PAGES` are what people look at; `ADDRESSES` are all routes, with who may use them. Tests walk one
+or the other, so that a page that is added is seen by all of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+
+from .stand_in import APP
+
+CONNECTION = "9f3c" * 8
+
+
+def populate() -> dict[str, Any]:
+    """Create rows, and return one of each model by its name."""
+    policy = ChannelPolicy.objects.create(name="News", pattern="/news/<slug:topic>/", order=10)
+    ChannelPolicy.objects.create(
+        name="Front", pattern="/front/", order=20, history_size=3, subscribe_audience="everyone"
+    )
+    who = {"user_name": "alice", "connection_id": CONNECTION}
+    refusal = {"decided_by": "policy:Front", "reason": "No."}
+    entry = ConnectionLog.objects.create(event="connect", transport="websocket", ip="::1", **who)
+    ConnectionLog.objects.create(
+        event="disconnect", code=1001, duration=datetime.timedelta(hours=30, seconds=8), **who
+    )
+    ConnectionLog.objects.create(event="refused", user_name=" _visitor", ip="10.0.0.4", **refusal)
+    SubscriptionLog.objects.create(event="subscribe", channel="/news/today/", **who)
+    failed = {"status": "failed", "error": "It was down."}
+    return {
+        "channelpolicy": policy,
+        "connectionlog": entry,
+        "subscriptionlog": SubscriptionLog.objects.create(
+            event="refused", channel="/front/", **who, **refusal
+        ),
+        "masked": Publication.objects.create(
+            channel="/front/", payload={"token": "•"}, kept="masked", source="rest", status="sent",
+            delivered=3,
+        ),
+        "publication": Publication.objects.create(
+            channel="/front/", payload={"text": "Grüße <b>"}, source="code", **who, **failed
+        ),
+    }  # fmt: skip
+
+
+#: What people look at, by name. `{…}` is the key of a row, as `populate` names it.
+PAGES: dict[str, tuple[str, dict[str, object]]] = {
+    "server": ("server/", {}),
+    "server: search": ("server/", {"channel": "a", "user": "b"}),
+    "server: restart": ("server/restart/", {}),
+    "server: stop": ("server/stop/", {}),
+    "channel": ("server/channel/", {"name": "/front/"}),
+    "user": ("server/user/", {"name": "alice"}),
+    "disconnect user": ("server/disconnect/", {"user": "alice"}),
+    "disconnect one": ("server/disconnect/", {"user": "alice", "connection": CONNECTION}),
+    "unsubscribe": ("server/unsubscribe/", {"user": "alice", "channel": "/front/"}),
+    "policies": ("channelpolicy/", {}),
+    "policies: filtered": ("channelpolicy/", {"enabled__exact": "1"}),
+    "policies: no match": ("channelpolicy/", {"q": "nobody"}),
+    "policy": ("channelpolicy/{channelpolicy}/change/", {}),
+    "policy: add": ("channelpolicy/add/", {}),
+    "policy: delete": ("channelpolicy/{channelpolicy}/delete/", {}),
+    "policy: history": ("channelpolicy/{channelpolicy}/history/", {}),
+    "try": ("channelpolicy/try/", {}),
+    "try: allowed": ("channelpolicy/try/", {"channel": "/front/"}),
+    "try: refused": (
+        "channelpolicy/try/",
+        {"user": "", "channel": "/news/today/", "operation": "publish", "payload": "1"},
+    ),
+    "try: mistaken": ("channelpolicy/try/", {"user": "nobody", "channel": "", "payload": "{"}),
+    "import": ("channelpolicy/import/", {}),
+    "publish": ("publishing/", {}),
+    "publish: channel": ("publishing/", {"channel": "/front/"}),
+    "publish: policy": ("publishing/", {"policy": "{channelpolicy}"}),
+    "publish: channels": ("publishing/", {"channel": ["/front/", "/news/today/"]}),
+    "publications": ("publication/", {}),
+    "publications: no match": ("publication/", {"q": "nobody"}),
+    "publication": ("publication/{publication}/change/", {}),
+    "publication: masked": ("publication/{masked}/change/", {}),
+    "publication: delete": ("publication/{publication}/delete/", {}),
+    "publication: history": ("publication/{publication}/history/", {}),
+    "publish again": ("publication/{publication}/publish-again/", {}),
+    "connections": ("connectionlog/", {}),
+    "connections: period": ("connectionlog/", {"from": "2020-01-01", "until": "2099-12-31"}),
+    "connection": ("connectionlog/{connectionlog}/change/", {}),
+    "connection: delete": ("connectionlog/{connectionlog}/delete/", {}),
+    "subscriptions": ("subscriptionlog/", {}),
+    "subscriptions: filtered": ("subscriptionlog/", {"event": "refused", "q": "alice"}),
+    "subscription": ("subscriptionlog/{subscriptionlog}/change/", {}),
+    "trail of a user": ("connectionlog/trail/", {"user": "alice"}),
+    "trail of a channel": ("publication/trail/", {"channel": "/front/"}),
+    "trail of a connection": ("subscriptionlog/trail/", {"connection": CONNECTION}),
+}
+
+#: Without rows.
+EMPTY = ("server", "policies", "try", "publish", "publications", "connections", "subscriptions")
+
+
+def pages(rows: dict[str, Any], root: str = APP) -> dict[str, str]:
+    """Return the address of each page, by its name."""
+    keys = {name: str(row.pk) for name, row in rows.items()}
+
+    def filled(value: object) -> object:
+        return value.format_map(keys) if isinstance(value, str) else value
+
+    return {
+        name: root
+        + path.format_map(keys)
+        + (f"?{urlencode({k: filled(v) for k, v in query.items()}, doseq=True)}" if query else "")
+        for name, (path, query) in PAGES.items()
+    }
+
+
+# ---- who may -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A route: who may ask for it and who may post to it, and what they get.
+
+    Rights are written “a and b or c”; "staff" is whoever may enter the admin, "nobody" nobody.
+    """
+
+    gets: str
+    answer: int = 200
+    posts: str = ""
+    posted: int = 200
+    query: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+
+
+def _stock(model: str, *, add: str, valid: dict[str, str]) -> dict[str, Address]:
+    """Return the routes of every `ModelAdmin`."""
+    reads = f"view_{model} or change_{model}"
+    return {
+        f"{model}/": Address(reads),
+        f"{model}/add/": Address(add),
+        f"{model}/<path:object_id>/": Address("staff", 302),
+        f"{model}/<path:object_id>/change/": Address(
+            reads, posts=f"change_{model}", posted=302, data=valid
+        ),
+        f"{model}/<path:object_id>/delete/": Address(
+            f"delete_{model}", posted=302, data={"post": "yes"}
+        ),
+        f"{model}/<path:object_id>/history/": Address(reads),
+    }
+
+
+def _log(model: str) -> dict[str, Address]:
+    reads = f"view_{model} or change_{model}"
+    return {
+        **_stock(model, add="nobody", valid={"note": "Looked at."}),
+        f"{model}/export/": Address(
+            f"export_log and view_{model} or export_log and change_{model}"
+        ),
+        f"{model}/trail/": Address(reads, query={"user": "alice"}),
+    }
+
+
+_SEES_SERVER = "view_server or control_server or disconnect_user"
+_AGAIN = "publish_message and view_payload and"
+_WHO = {"user": "alice", "channel": "/front/"}
+_READS = "view_channelpolicy or change_channelpolicy"
+_POLICY = {
+    "name": "News", "pattern": "/news/<slug:topic>/", "order": "10", "history_size": "5",
+    "history_duration": "300", "create_audience": "everyone", "subscribe_audience": "staff",
+    "publish_audience": "staff", "state": "{}", "polling": "{}", "server_user_presence": "[]",
+}  # fmt: skip
+
+ADDRESSES: dict[str, Address] = {
+    "server/": Address(_SEES_SERVER),
+    "server/live/": Address(_SEES_SERVER),
+    "server/channel/": Address(_SEES_SERVER, query={"name": "/front/"}),
+    "server/user/": Address(_SEES_SERVER, query={"name": "alice"}),
+    "server/start/": Address("control_server", 405, posted=302),
+    "server/stop/": Address("control_server", posted=302),
+    "server/restart/": Address("control_server", posted=302),
+    "server/disconnect/": Address("disconnect_user", posted=302, query={"user": "alice"}),
+    "server/unsubscribe/": Address("disconnect_user", posted=302, query=_WHO),
+    **_stock("channelpolicy", add="add_channelpolicy", valid=_POLICY),
+    "channelpolicy/try/": Address(_READS, posted=405, query={"channel": "/front/"}),
+    "channelpolicy/try/users/": Address(
+        "auth.view_user and view_channelpolicy or auth.view_user and change_channelpolicy"
+    ),
+    "channelpolicy/export/": Address(_READS),
+    "channelpolicy/import/": Address("add_channelpolicy and change_channelpolicy"),
+    "channelpolicy/move/": Address("change_channelpolicy", 405, posted=302),
+    "channelpolicy/preview/": Address(f"{_READS} or add_channelpolicy"),
+    **_log("connectionlog"),
+    **_log("subscriptionlog"),
+    **_log("publication"),
+    "publication/publish/": Address("publish_message", 302, posted=302),
+    "publication/<path:object_id>/publish-again/": Address(
+        f"{_AGAIN} view_publication or {_AGAIN} change_publication",
+        posted=302,
+        data={"channel": "/front/", "payload": "1"},
+    ),
+    "publishing/": Address(
+        "publish_message", posted=302, data={"channel": "/front/", "payload": "1"}
+    ),
+    "publishing/channels/": Address("publish_message"),
+    "publishing/audience/": Address("publish_message", query={"channel": "/front/"}),
+}
