@@ -1,0 +1,124 @@
+/**
+ * The main journeys of the client in Firefox, which Playwright cannot drive as Debian ships it:
+ *
+ *     node firefox.mjs <firefox> <site> <seconds of patience>
+ *
+ * Prints a line for each journey; test_firefox.py looks for them. WebDriver BiDi by puppeteer-core.
+ */
+
+import assert from "node:assert/strict";
+import puppeteer from "puppeteer-core";
+
+const [executablePath, site, patience] = process.argv.slice(2);
+const timeout = Number(patience) * 1000;
+
+/** A page of the site, signed in, in a session of its own. */
+async function enter(browser, user) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(timeout);
+  await page.goto(`${site}/login/`);
+  await page.type("[name=username]", user);
+  await page.type("[name=password]", user);
+  await Promise.all([page.waitForNavigation(), page.click("form:has([name=password]) button")]);
+  await page.goto(`${site}/chat/lobby/`);
+  return page;
+}
+
+/** What a page's author would write; `heard` is for the test. */
+function start(page, channel, options) {
+  return page.evaluate(
+    async (name, given) => {
+      const { connect } = await import("djhookbox");
+      window.heard = [];
+      window.hookbox = connect(given);
+      window.room = hookbox.subscribe(name);
+      room.on("publish", ({ payload }) => heard.push(payload));
+      room.on("gap", () => heard.push("gap"));
+      await new Promise((resolve, reject) => {
+        room.on("subscribed", resolve);
+        setTimeout(reject, 30_000, new Error(`${hookbox.status} ${room.status}`));
+      });
+      return [hookbox.user, hookbox.transport];
+    },
+    channel,
+    options,
+  );
+}
+
+const say = (page, payload) => page.evaluate((value) => room.publish(value), payload);
+
+async function hears(page, expected) {
+  await page.waitForFunction((count) => heard.length >= count, {}, expected.length);
+  assert.deepEqual(await page.evaluate(() => heard), expected);
+}
+
+/** Lose the connection under the client, as a network would. */
+async function interrupt(page, meanwhile) {
+  await page.evaluate(() => {
+    window.outages = 0;
+    hookbox.on("disconnected", () => (outages += 1));
+    sockets.forEach((socket) => socket.close());
+  });
+  await page.waitForFunction(() => outages > 0);
+  await meanwhile();
+}
+
+const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
+try {
+  const [alice, bob] = [await enter(browser, "alice"), await enter(browser, "bob")];
+  // Keeps hold of the sockets, to cut them.
+  await alice.evaluate(() => {
+    window.sockets = [];
+    const Genuine = window.WebSocket;
+    window.WebSocket = class extends Genuine {
+      constructor(...args) {
+        super(...args);
+        sockets.push(this);
+      }
+    };
+  });
+  assert.deepEqual(await start(alice, "/chat/firefox/", {}), ["alice", "websocket"]);
+  await start(bob, "/chat/firefox/", {});
+  console.log("connected and subscribed");
+
+  await say(bob, 1);
+  await say(alice, 2);
+  await hears(alice, [1, 2]);
+  await hears(bob, [1, 2]);
+  console.log("published both ways");
+
+  await interrupt(alice, () => say(bob, 3));
+  await hears(alice, [1, 2, 3]);
+  await say(bob, 4);
+  await hears(alice, [1, 2, 3, 4]);
+  console.log("came back without loss");
+
+  await alice.evaluate(() => hookbox.disconnect());
+  for (const kind of ["streaming", "polling"]) {
+    const [, transport] = await start(alice, `/chat/firefox-${kind}/`, { transports: [kind] });
+    assert.equal(transport, kind);
+    await say(alice, kind);
+    await hears(alice, [kind]);
+    await alice.evaluate(() => hookbox.disconnect());
+  }
+  console.log("went around by streaming and polling");
+
+  const second = await alice.browserContext().newPage();
+  second.setDefaultTimeout(timeout);
+  await second.goto(`${site}/chat/lobby/`);
+  for (const page of [alice, second]) {
+    assert.equal((await start(page, "/chat/firefox-shared/", { shared: true }))[1], "shared");
+  }
+  await say(bob, "not there");
+  await say(second, "to all tabs");
+  await hears(alice, ["to all tabs"]);
+  await hears(second, ["to all tabs"]);
+  await alice.close();
+  await second.waitForFunction(() => hookbox.connected && room.status === "subscribed");
+  await say(second, "still here");
+  await hears(second, ["to all tabs", "still here"]);
+  console.log("shared a connection among tabs");
+} finally {
+  await browser.close();
+}

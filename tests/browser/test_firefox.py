@@ -1,0 +1,46 @@
+"""The main journeys of the client in Firefox; see `firefox.mjs`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Demo
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+JOURNEYS = [
+    "connected and subscribed",
+    "published both ways",
+    "came back without loss",
+    "went around by streaming and polling",
+    "shared a connection among tabs",
+]
+
+
+def needed(found: object, what: str) -> None:
+    if not found:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, but there is no {what}")
+        pytest.skip(f"there is no {what}")
+
+
+def test_the_main_journeys(demo: Demo):
+    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
+    node = shutil.which("node")
+    needed(firefox, "Firefox (apt install firefox-esr)")
+    needed(node, "Node")
+    needed((ROOT / "node_modules/puppeteer-core").is_dir(), "puppeteer-core (npm ci)")
+    assert node
+    assert firefox
+    script = Path(__file__).with_name("firefox.mjs")
+    result = subprocess.run(
+        [node, str(script), firefox, demo.site, "60"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr[-4000:]
+    assert result.stdout.splitlines() == JOURNEYS
