@@ -22,14 +22,6 @@ from .clients import GenuineClient, genuine_client
 Enter = Callable[..., GenuineClient]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.process)
-            item.add_marker(pytest.mark.slow)
-
-
 def pytest_runtest_setup() -> None:
     """Leave all of this out where the genuine Hookbox is not installed.
 

@@ -16,6 +16,9 @@ from .clients import genuine_client
 from .conftest import Enter
 from .pages import OldPage
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
 # ---- what works --------------------------------------------------------------
 
 

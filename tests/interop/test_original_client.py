@@ -22,7 +22,7 @@ from ..nginx import proxy, require_nginx
 from ..projects import free_port, wait_for
 from .pages import OldPage
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
 #: A proxy that knows no WebSockets.
 OLD_PROXY = """

@@ -17,6 +17,8 @@ from ..integration.processes import Site
 from . import genuine
 from .conftest import Enter
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 #: What `hookbox.channel` and `hookbox.server` make of a payload, for one after the other.
 WRITER = """
 import json, sys, urllib, urlparse
