@@ -90,6 +90,7 @@ async def test_persistent(rig: Rig, source: Source, polled: Start) -> None:
 
 async def test_once(rig: Rig, source: Source, polled: Start) -> None:
     client = await polled("once", '[true, {"payload": 1}]')
+    await until(lambda: client.frames)  # which leave at the end of the turn
     await until(lambda: not rig.server._pollers._tasks)
     assert len(source.asked) == 1
     assert client.names() == ["PUBLISH"]
