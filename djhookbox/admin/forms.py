@@ -18,6 +18,7 @@ from ..models import NAME_LENGTH
 from ..policies import Operation
 from ..publishing import validate_channel
 from ..trying import OPERATIONS, UnknownUser, user_named
+from .pages import pretty_json
 
 
 class JSONWidget(AdminTextareaWidget):
@@ -73,7 +74,7 @@ class PlainJSONField(forms.JSONField):
         """Write the value for people."""
         if isinstance(value, InvalidJSONInput):  # what the user has typed
             return value
-        return json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
+        return pretty_json(value, self.encoder)
 
     @staticmethod
     def _explain(text: str, error: json.JSONDecodeError) -> str:

@@ -182,9 +182,12 @@ def span(value: datetime.timedelta) -> str:
     }
 
 
-def pretty_json(value: object) -> str:
+def pretty_json(value: object, encoder: type[json.JSONEncoder] | None = None) -> str:
     """Write a JSON value for people."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, cls=encoder)
+    except RecursionError:  # written in one line, it may be nested more deeply
+        return json.dumps(value, ensure_ascii=False, cls=encoder)
 
 
 def preformatted(text: str) -> SafeString:

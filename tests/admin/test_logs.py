@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
 import re
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from djhookbox import pruning
 from djhookbox.admin.exports import BOM, cell
+from djhookbox.admin.pages import pretty_json
 from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
@@ -508,6 +510,30 @@ def test_long_payloads_are_folded(root: Client, db: None) -> None:
         root.get(f"{APP}publication/")
     assert not any('"payload"' in q["sql"] for q in queries.captured_queries), "lists leave it"
     assert root.get(f"{APP}publication/{long.pk}/publish-again/").status_code == 200
+
+
+def test_deeply_nested_payloads_are_shown(root: Client, db: None) -> None:
+    depth = 850
+    row = Publication.objects.create(
+        channel="/a/", payload=json.loads("[" * depth + "]" * depth), source="code", status="sent"
+    )
+    assert change(root, row).count("[") >= depth
+    again = root.get(f"{APP}publication/{row.pk}/publish-again/")
+    assert again.content.decode().count("[") >= depth
+
+
+def test_what_cannot_be_written_in_lines_is_written_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = json.dumps
+
+    def dumps(value: object, **options: Any) -> str:
+        if options.get("indent"):
+            raise RecursionError  # at a depth that differs among Pythons
+        return original(value, **options)
+
+    monkeypatch.setattr(json, "dumps", dumps)
+    assert pretty_json([["ü"]]) == '[["ü"]]'
 
 
 @pytest.mark.parametrize("kept", ["masked", "nothing"])
