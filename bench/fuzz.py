@@ -139,6 +139,8 @@ class Fuzz:
                     self._reflect(request, mirror)
             if mirror.ended:
                 return await self._ended(http, key[1].decode())
+            if mirror.last_id > 2**60:
+                break  # a damaged id has left no room for the next ones
             await self._alive(http, key[1].decode(), mirror)
             if self.over:
                 break
