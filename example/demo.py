@@ -147,6 +147,7 @@ def prepare(options: argparse.Namespace) -> None:
         call_command("migrate", verbosity=0)
         accounts.create_accounts()
         accounts.create_policies()
+        accounts.create_dishes()
     except (OSError, Error) as error:
         raise DemoError(f"its folder or database cannot be used: {error}.") from error
     if not process.status().ours:  # what an earlier demo left behind is replaced, see run()

@@ -1,8 +1,8 @@
-"""What a new demo begins with: three accounts, and the chat's policy."""
+"""What a new demo begins with: three accounts, a few policies, the choices of a poll."""
 
 from typing import NamedTuple
 
-#: The names of the policies that the demo itself makes.
+#: The policy of the page that the demo begins with.
 CHAT_POLICY = "Chat"
 
 
@@ -28,21 +28,44 @@ def create_accounts() -> None:
 
 
 def create_policies() -> None:
-    """Create the chat's policy once: whoever deletes or edits it in the admin has meant it."""
+    """Create the policies once: whoever deletes or edits one in the admin has meant it."""
     from django.contrib.admin.models import LogEntry
 
     from djhookbox.models import Audience, ChannelPolicy
 
-    edited = LogEntry.objects.filter(content_type__model="channelpolicy").exists()
-    if ChannelPolicy.objects.filter(name=CHAT_POLICY).exists() or edited:
+    if LogEntry.objects.filter(content_type__model="channelpolicy").exists():
         return
-    ChannelPolicy.objects.create(
-        name=CHAT_POLICY,
-        pattern="/chat/<slug:room>/",
-        subscribe_audience=Audience.SIGNED_IN,
-        publish_audience=Audience.SIGNED_IN,
-        presenceful=True,
-        history_size=50,
-        history_duration=24 * 60 * 60,
-        note="The example site's chat rooms: whoever is signed in reads and writes.",
-    )
+    policies: dict[str, dict[str, object]] = {
+        CHAT_POLICY: {
+            "pattern": "/chat/<slug:room>/",
+            "publish_audience": Audience.SIGNED_IN,
+            "presenceful": True,
+            "history_size": 50,
+            "history_duration": 24 * 60 * 60,
+            "note": "The example site's chat rooms: whoever is signed in reads and writes.",
+        },
+        # Only the site's own views publish here. The history lets pages catch up.
+        "Tasks": {
+            "pattern": "/tasks/",
+            "publish_audience": Audience.NOBODY,
+            "history_size": 100,
+            "note": "The shared list: whoever is signed in hears of changes.",
+        },
+        "Poll": {
+            "pattern": "/poll/<slug:poll>/",
+            "publish_audience": Audience.NOBODY,
+            "history_size": 1000,
+            "note": "The poll: whoever is signed in hears of each vote.",
+        },
+    }
+    for name, fields in policies.items():
+        defaults = {"subscribe_audience": Audience.SIGNED_IN, **fields}
+        ChannelPolicy.objects.get_or_create(name=name, defaults=defaults)
+
+
+def create_dishes() -> None:
+    """Create the choices of the poll."""
+    from .models import Dish
+
+    for name in ("Pizza", "Dal", "Ramen"):
+        Dish.objects.get_or_create(name=name)

@@ -1,0 +1,312 @@
+"""Do clients lose their place? `python -m bench.resume [cuts] [kills] [--quick] [--seed N]`.
+
+A hundred clients (Node, and pages in headless Chromium) are subscribed to a channel with a
+history while ten thousand messages are published by `djhookbox.publish()`.
+
+cuts    The network between clients and server is cut twenty times, for a random while and in
+        two ways (reset, and silence); the server lives.
+kills   The server is killed (SIGKILL) and started again twenty times.
+
+Exit status 1 if anything was lost in silence, doubled or reordered, or, in `cuts`, announced
+as lost; 2 if it could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bench.processes import BenchError, free_port, python
+
+from .network import Network
+from .verdict import Verdict, judge
+
+CHANNEL = "/figures/1/"
+#: Longer than what is published during the longest cut and the clients' way back.
+HISTORY = 8000
+#: Seconds that anything may take which is waited for.
+PATIENCE = 120.0
+#: A silent cut is noticed by the heartbeat: within so many milliseconds.
+CLIENT_OPTIONS = {"heartbeat": {"interval": 2000, "timeout": 2000}}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is done."""
+
+    nodes: int
+    pages: int
+    messages: int
+    blows: int
+
+
+class Hookbox:
+    """The Hookbox process, killed and started at will."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "django", "runhookbox"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        wait_for(self._answers, "the Hookbox process to answer", 0.02)
+
+    def _answers(self) -> bool:
+        address = f"http://127.0.0.1:{self._port}/health"
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1) as answer:
+            return bool(answer.status == 200)
+        return False
+
+    def kill(self) -> None:
+        """Give it no chance to say good-bye."""
+        if self._child is not None:
+            self._child.send_signal(signal.SIGKILL)
+            self._child.wait()
+
+
+class Clients:
+    """Subscribed clients of one kind, in a process of their own."""
+
+    def __init__(self, stack: contextlib.ExitStack, *command: str) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        stack.callback(self._process.wait)
+        stack.callback(self._process.terminate)
+
+    def expect_ready(self) -> None:
+        """Wait until all of them are subscribed."""
+        if self._line() != "ready":
+            raise BenchError("the clients did not subscribe")
+
+    def records(self) -> list[list[int | str]]:
+        """Return what each client has received so far."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        records: list[list[int | str]] = json.loads(self._line())
+        return records
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise BenchError("a process of clients has ended")
+        return line
+
+
+def all_clients(stack: contextlib.ExitStack, scale: Scale, ports: dict[str, int]) -> list[Clients]:
+    """Start the clients of both kinds; return when all are subscribed."""
+    node = shutil.which("node")
+    if node is None:
+        raise BenchError("there is no node")
+    options = json.dumps(CLIENT_OPTIONS)
+    script = str(Path(__file__).with_name("clients.mjs"))
+    public = f"http://127.0.0.1:{ports['public']}"
+    site = f"http://127.0.0.1:{ports['site']}"
+    kinds = [
+        Clients(
+            stack, node, "--experimental-websocket", "--no-warnings",
+            script, public, str(scale.nodes), options,
+        ),
+        Clients(
+            stack, sys.executable, "-m", "bench.resume.pages",
+            f"{site}/#{quote(options)}", str(scale.pages),
+        ),
+    ]  # fmt: skip
+    for kind in kinds:
+        kind.expect_ready()
+    return kinds
+
+
+def wait_for(question: Callable[[], Any], what: str, pause: float = 0.2) -> Any:
+    """Ask until the answer is true."""
+    end = time.monotonic() + PATIENCE
+    while not (answer := question()):
+        if time.monotonic() > end:
+            raise BenchError(f"waited in vain for {what}")
+        time.sleep(pause)
+    return answer
+
+
+class Publisher:
+    """Publishes numbered messages, and notes which were taken."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.number = 0
+        self.went_well = False
+
+    def publish(self) -> None:
+        """Publish one message; a failure means that nobody promised anything."""
+        from djhookbox import HookboxError, publish
+
+        self.number += 1
+        try:
+            publish(CHANNEL, {"n": self.number})
+        except HookboxError:
+            self.went_well = False
+            time.sleep(0.02)
+        else:
+            self.went_well = True
+            self.taken.append(self.number)
+
+
+def migrate(ports: dict[str, str]) -> None:
+    """Make the database, and the policy of the channel."""
+    os.environ.update(ports)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "bench.resume.site"
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from djhookbox.models import ChannelPolicy
+
+    ChannelPolicy.objects.get_or_create(
+        name="figures",
+        defaults={
+            "pattern": "/figures/<int:number>/", "subscribe_audience": "everyone",
+            "publish_audience": "nobody", "history_size": HISTORY, "history_duration": 600,
+        },
+    )  # fmt: skip
+
+
+def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int]) -> bool:
+    """Do one of the two runs; return whether nobody lost their place."""
+    hookbox = Hookbox(ports["hookbox"])
+    publisher = Publisher()
+    with contextlib.ExitStack() as stack:
+        stack.callback(hookbox.kill)
+        hookbox.start()
+        kinds = all_clients(stack, scale, ports)
+        started = time.monotonic()
+        blows = Blows(name, scale, random.Random(seed), hookbox, network, publisher)
+        blows.start()
+        while blows.is_alive() or len(publisher.taken) < scale.messages or not publisher.went_well:
+            publisher.publish()
+        records = wait_for(
+            lambda: complete([r for kind in kinds for r in kind.records()], publisher.number),
+            "the last message at each client",
+            1.0,
+        )
+        seconds = time.monotonic() - started
+    total = Verdict()
+    for record in records:
+        total.add(judge(record, publisher.taken, scale.blows if name == "kills" else 0))
+    report(name, scale, publisher, total, seconds)
+    return total.fine
+
+
+def complete(records: list[list[int | str]], last: int) -> list[list[int | str]] | None:
+    """Return the records once each has the last message."""
+    return records if all(record and record[-1] == last for record in records) else None
+
+
+class Blows(threading.Thread):
+    """Deals the blows, spread over the messages."""
+
+    def __init__(
+        self, name: str, scale: Scale, chance: random.Random, hookbox: Hookbox,
+        network: Network, publisher: Publisher,
+    ) -> None:  # fmt: skip
+        super().__init__(daemon=True)
+        self._scale, self._chance, self._publisher = scale, chance, publisher
+        self._hookbox, self._network = hookbox, network
+        self._strike = self._kill if name == "kills" else self._cut
+
+    def run(self) -> None:
+        """Wait until each is due, and deal it."""
+        for blow in range(self._scale.blows):
+            due = self._scale.messages * (blow + self._chance.random()) / (self._scale.blows + 1)
+            while len(self._publisher.taken) < due:
+                time.sleep(0.01)
+            self._strike(blow)
+
+    def _kill(self, blow: int) -> None:
+        self._hookbox.kill()
+        time.sleep(self._chance.uniform(0.0, 1.0))
+        self._hookbox.start()
+
+    def _cut(self, blow: int) -> None:
+        self._network.cut(silent=bool(blow % 2))
+        time.sleep(self._chance.uniform(0.05, 5.0))
+        self._network.restore()
+
+
+def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, seconds: float) -> None:
+    """Print the figures."""
+    clients = scale.nodes + scale.pages
+    what = {"cuts": "network cuts", "kills": "kill -9 and restarts"}[name]
+    rows = [
+        ("clients", f"{clients} ({scale.nodes} Node, {scale.pages} Chromium pages)"),
+        (what, str(scale.blows)),
+        ("published", f"{publisher.number}, of which {len(publisher.taken)} were taken"),
+        ("received", f"{total.received} of {clients * len(publisher.taken)}"),
+        ("duplicates", str(total.duplicates)),
+        ("out of order", str(total.disordered)),
+        ("gaps announced", f"{total.gaps}, with {total.announced} messages in them"),
+        ("lost in silence", str(total.silent)),
+        ("clients with more gaps than restarts", str(total.crowded)),
+        ("seconds", f"{seconds:.0f}"),
+    ]
+    print(f"\n{name}")
+    for label, value in rows:
+        print(f"  {label:38}{value}")
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", choices=["cuts", "kills"], metavar="cuts|kills")
+    parser.add_argument("--quick", action="store_true", help="ten clients, 1,000 messages, 3 blows")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    given = parser.parse_args()
+    scale = Scale(8, 2, 1000, 3) if given.quick else Scale(90, 10, 10_000, 20)
+    print(f"seed {given.seed}", flush=True)
+    fine = True
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ports = {name: free_port() for name in ("site", "hookbox", "public")}
+        migrate({
+            "RESUME_FOLDER": folder,
+            "RESUME_SITE_PORT": str(ports["site"]),
+            "RESUME_HOOKBOX_PORT": str(ports["hookbox"]),
+            "RESUME_PUBLIC_URL": f"http://127.0.0.1:{ports['public']}",
+        })  # fmt: skip
+        stack.enter_context(
+            python("bench.resume.site", str(ports["site"]), cpu=1, port=ports["site"])
+        )
+        try:
+            network = Network(ports["public"], ports["hookbox"])
+            for name in given.runs or ["cuts", "kills"]:
+                fine = run(name, scale, given.seed, network, ports) and fine
+        except BenchError as error:
+            print(f"could not be measured: {error}", file=sys.stderr)
+            return 2
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""The routes of the resume figures' site: the webhooks, and the page of the browsers."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+from django.views.generic import TemplateView
+
+urlpatterns = [
+    path("hookbox/", include("djhookbox.urls")),
+    path("", TemplateView.as_view(template_name="page.html")),
+]

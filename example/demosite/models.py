@@ -1,0 +1,29 @@
+"""What the example's two short pages keep in the database."""
+
+from django.db import models
+
+
+class Task(models.Model):
+    """A line of the shared list (the page with htmx)."""
+
+    text = models.CharField(max_length=200)
+    done = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Dish(models.Model):
+    """A choice of the poll, and how many want it (the page with Alpine)."""
+
+    name = models.CharField(max_length=50, unique=True)
+    votes = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.name
