@@ -14,11 +14,11 @@ def test_a_list_with_htmx_is_the_same_everywhere(demo, visit):
     alice, bob = (visit(f"{demo.site}/tasks/", name) for name in ("alice", "bob"))
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text("Connected")
-    alice.get_by_label("Task").fill("Buy <milk>")
+    alice.get_by_role("textbox", name="Task").fill("Buy <milk>")
     alice.get_by_role("button", name="Add").click()
     for page in (alice, bob):
         expect(page.locator(".task")).to_have_text(["Buy <milk>"])
-    expect(alice.get_by_label("Task")).to_have_value("")
+    expect(alice.get_by_role("textbox", name="Task")).to_have_value("")
     bob.locator(".task").click()
     expect(alice.locator(".task")).to_have_attribute("aria-pressed", "true")
 
@@ -27,7 +27,7 @@ def test_a_poll_with_alpine_counts_each_vote_once_also_after_an_interruption(dem
     alice, bob = (visit(f"{demo.site}/poll/", name) for name in ("alice", "bob"))
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text("Connected")
-    counts = bob.locator(".choice output")
+    counts = bob.locator(".choice .count")
     alice.get_by_role("button", name="Dal").click()
     expect(counts).to_have_text(["0", "1", "0"])
     # Lost while others vote: offline lets open sockets live on, so the page's own is closed too.
@@ -35,7 +35,7 @@ def test_a_poll_with_alpine_counts_each_vote_once_also_after_an_interruption(dem
     bob.evaluate("dispatchEvent(new Event('offline'))")
     alice.get_by_role("button", name="Dal").click()
     alice.get_by_role("button", name="Pizza").click()
-    expect(alice.locator(".choice output")).to_have_text(["1", "2", "0"])
+    expect(alice.locator(".choice .count")).to_have_text(["1", "2", "0"])
     bob.context.set_offline(False)
     expect(counts).to_have_text(["1", "2", "0"])
     bob.reload()
