@@ -3,6 +3,7 @@
 #   make demo    the chat site with its Hookbox process (Ctrl-C ends both)
 #   make test    all tests, on each supported Python that this machine has (through tox)
 #   make bench   the benchmark's five figures
+#   make resume  whether clients lose their place: network cuts, a killed server (needs Node)
 #   make fuzz    a million random and mutated frames and requests at a running server
 #   make genuine install Hookbox 0.3.3, with which `make test` then tests as well (Python 2.7)
 #   make lint    ruff: rules and formatting
@@ -33,7 +34,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-.PHONY: demo test bench fuzz genuine lint format check types migrations documents package clean client client-check client-size
+.PHONY: demo test bench resume fuzz genuine lint format check types migrations documents package clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -51,6 +52,9 @@ test: $(VENV)/.tox
 
 bench: $(VENV)/.bench
 	@exec $(BIN)/python -m bench.run $(ARGS)
+
+resume: $(VENV)/.dev
+	@exec $(BIN)/python -m bench.resume $(ARGS)
 
 fuzz: $(VENV)/.dev
 	@exec $(BIN)/python -m bench.fuzz $(ARGS)
