@@ -18,6 +18,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, models
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -86,12 +87,19 @@ class ExportMixin(PageMixin):
 
     def export_fields(self, request: HttpRequest) -> list[models.Field[Any, Any]]:
         """Return the fields that the user may see."""
-        return [
-            field
-            for field in self.opts.concrete_fields
-            if field.name not in self.guarded_columns
-            or request.user.has_perm(self.guarded_columns[field.name])
-        ]
+        return [one for one in self.opts.concrete_fields if self.may_see_column(request, one.name)]
+
+    def may_see_column(self, request: HttpRequest, name: str) -> bool:
+        """Whether the user may see what is in a column."""
+        permission = self.guarded_columns.get(name)
+        return permission is None or request.user.has_perm(permission)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse filters of guarded columns: by what is found, they tell what is in there."""
+        column = lookup.partition(LOOKUP_SEP)[0]
+        return self.may_see_column(request, column) and super().lookup_allowed(
+            lookup, value, request
+        )
 
     def _note_export(self, request: HttpRequest) -> None:
         """Enter into the admin's history who took what."""

@@ -46,6 +46,10 @@ class LogChangeList(ChangeList):
         rows: QuerySet[Any] = self._page.for_list(super().get_queryset(*args, **kwargs))
         return rows
 
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Keep the order that has an index, whatever an address asks for."""
+        return list(self._page.get_ordering(request))
+
     @property
     def _page(self) -> Any:
         return self.model_admin
