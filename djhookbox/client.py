@@ -165,7 +165,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
         success, answer = response.json()
         if not isinstance(answer, dict):
             raise TypeError(answer)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         if response.status_code == 404 and genuine.is_not_found(response.headers, response.text):
             genuine.require_known(call, 404)
         raise HookboxMisconfigured(

@@ -73,7 +73,7 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
         "channelpolicy/try/",
         {"user": "", "channel": "/news/today/", "operation": "publish", "payload": "1"},
     ),
-    "try: mistaken": ("channelpolicy/try/", {"user": "nobody", "channel": "", "payload": "{"}),
+    "try: mistaken": ("channelpolicy/try/", {"user": "nobody", "channel": "", "payload": "["}),
     "import": ("channelpolicy/import/", {}),
     "publish": ("publishing/", {}),
     "publish: channel": ("publishing/", {"channel": "/front/"}),

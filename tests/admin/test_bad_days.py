@@ -1,0 +1,196 @@
+"""Every page on bad days: whatever the process says or does not say, no page fails with it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from djhookbox import client as rest
+from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+
+from ..fake_hookbox import Answer, FakeHookbox, Request, fake_hookbox
+from .catalogue import ADDRESSES, pages
+from .stand_in import APP, NASTY, Hookbox
+from .test_rights import fetch
+
+#: The function itself, which the tests of the admin replace.
+REST_CALL = rest.rest_call
+
+NOISE: dict[str, Any] = {
+    "version": ["1"], "pid": "x", "uptime": "long", "engine": {}, "connections": "many",
+    "users": -1, "channels": [[]], "messages_in_per_second": 1e308, "rates": [1, None],
+    "webhooks": "none", "channel_list": {"total": True, "listed": [None, {"name": 7}]},
+    "connection_list": {"total": 1, "listed": {"id": 1}}, "subscribers": {"a": 1}, "total": "9",
+    "options": ["history"], "delivered": "all", "subscriptions": None,
+}  # fmt: skip
+
+
+def says(*value: object, status: int = 200) -> Callable[[Request], Answer]:
+    return lambda request: Answer(status, json.dumps(value))
+
+
+def genuine(request: Request) -> Answer:
+    """Answer as Hookbox 0.3.3 answers what it does not know."""
+    if request.call in ("publish", "subscribe", "unsubscribe"):
+        return Answer(200, "[true, {}]")
+    if request.call == "get_channel_info":
+        return Answer(200, '[true, {"name": "/front/", "subscribers": ["alice"], "options": {}}]')
+    return Answer(500, '[false, {"msg": "Not Implemented"}]')
+
+
+ANSWERS: dict[str, Callable[[Request], Answer]] = {
+    "wrong secret": says(False, {"msg": "Invalid secret"}),
+    "wrong secret, 403": says(False, {"msg": "Invalid secret"}, status=403),
+    "other version": says(True, {"version": "0.9.0", "connections": 3}),
+    "genuine": genuine,
+    "refuses": says(False, {"error": "No <b>way</b>.", "code": "refused"}),
+    "noise": says(True, NOISE),
+    "nothing": lambda request: Answer(200, ""),
+    "a page": lambda request: Answer(200, "<html>It works!</html>"),
+    "a number": lambda request: Answer(200, "17"),
+    "nested": lambda request: Answer(200, "[" * 100_000),
+    "failure": lambda request: Answer(500, "Internal Server Error"),
+    "bad gateway": lambda request: Answer(502, "<html>nginx</html>"),
+    "elsewhere": lambda request: Answer(302, "", {"Location": "http://127.0.0.1:1/"}),
+    "hangs up": lambda request: Answer(hang_up=True),
+}
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch, settings: Any, hookbox: Hookbox) -> Iterator[Any]:
+    """A process that is called for real, and answers as a test wants it to."""
+    monkeypatch.setattr(rest, "rest_call", REST_CALL)
+    rest._forget_sessions()
+    with fake_hookbox() as fake:
+        settings.HOOKBOX_REST_URL = fake.url
+        settings.HOOKBOX_PROCESS_CONTROL = False
+        yield fake
+    rest._forget_sessions()
+
+
+def look_everywhere(root: Client, populated: Any) -> None:
+    for name, page in pages(populated).items():
+        response = root.get(page, follow=True)
+        assert response.status_code == 200, name
+        assert "No <b>way" not in response.content.decode(), name
+
+
+def post_everywhere(root: Client, populated: Any) -> None:
+    for route, address in ADDRESSES.items():
+        if "/delete/" not in route and route not in ("server/start/", "server/stop/"):
+            response = fetch(root, "post", route, address, populated)
+            assert response.status_code in (200, 302, 403, 405), route
+    # The deletion last: the others need the rows.
+    url = f"{APP}channelpolicy/{populated['channelpolicy'].pk}/delete/"
+    assert root.post(url, {"post": "yes"}, follow=True).status_code == 200
+    assert not ChannelPolicy.objects.filter(pk=populated["channelpolicy"].pk).exists()
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_whatever_it_answers(root: Client, populated: Any, process: FakeHookbox, kind: str) -> None:
+    process.answer = ANSWERS[kind]
+    look_everywhere(root, populated)
+    post_everywhere(root, populated)
+    assert process.requests, "pages have asked"
+
+
+def test_while_it_is_stopped(root: Client, populated: Any, process: FakeHookbox) -> None:
+    process.stop()
+    look_everywhere(root, populated)
+    post_everywhere(root, populated)
+
+
+def test_while_it_is_slow(
+    root: Client, populated: Any, process: FakeHookbox, settings: Any
+) -> None:
+    """Each page waits for it once, as long as HOOKBOX_TIMEOUT says, and goes on without it."""
+    settings.HOOKBOX_TIMEOUT = 0.2
+    woken = threading.Event()
+
+    def hang(request: Request) -> Answer:
+        woken.wait(60)
+        return Answer()
+
+    process.answer = hang
+    try:
+        for name, page in pages(populated).items():
+            process.requests.clear()
+            assert root.get(page).status_code in (200, 302), name
+            assert len(process.requests) <= 1, name
+    finally:
+        woken.set()
+
+
+# ---- names, payloads, the database -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NASTY, "/" + "ÿ" * 254, "/{{ x }}{% y %}%s%(z)s/", "/\u2028/"])
+def test_names_of_all_kinds(root: Client, populated: Any, hookbox: Hookbox, name: str) -> None:
+    name = name[:255]
+    hookbox.live = {name: 3}
+    hookbox.answers["list_connections"] = {
+        "total": 1,
+        "connections": [{"conn_id": "c1", "transport": "csp", "since": 1e9, "channels": [name]}],
+    }
+    hookbox.answers["get_channel_info"] = {
+        "subscribers": [name], "options": {"history": [name], "state": {name: name}},
+    }  # fmt: skip
+    policy = populated["channelpolicy"]
+    ChannelPolicy.objects.filter(pk=policy.pk).update(name=name[:100], note=name)
+    ConnectionLog.objects.update(user_name=name, decided_by=name[:120], reason=name)
+    SubscriptionLog.objects.update(user_name=name, channel=name, reason=name)
+    Publication.objects.update(
+        user_name=name, channel=name, error=name, payload={name: name}, preview=name[:80]
+    )
+    seen = 0
+    for label, page in pages(populated).items():
+        html = root.get(page, follow=True).content.decode()
+        assert "/<b>" not in html, label
+        seen += "hookbox" in html
+    assert seen > 30
+    asked = {"name": name, "user": name, "channel": name, "connection": name, "q": name}
+    for route, address in ADDRESSES.items():
+        response = fetch(root, "get", route, address, populated)
+        url = response.request["PATH_INFO"]
+        response = root.get(url, {**address.query, **asked})
+        assert response.status_code in (200, 302, 403, 405), route
+        content = b"".join(response) if response.streaming else response.content
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            assert b"/<b>" not in content, route
+
+
+def test_a_payload_of_a_megabyte(root: Client, populated: Any, hookbox: Hookbox) -> None:
+    payload = {"text": "ä<b>" * 250_000}
+    Publication.objects.filter(pk=populated["publication"].pk).update(payload=payload)
+    for name in ("publications", "publication", "publish again", "trail of a channel"):
+        response = root.get(pages(populated)[name])
+        assert response.status_code == 200, name
+        assert b"<b>" not in response.content, name
+    data = {"channel": "/front/", "payload": json.dumps(payload)}
+    again = pages(populated)["publish again"]
+    for page in (f"{APP}publishing/", again):
+        assert root.post(page, data, follow=True).status_code == 200, page
+    assert len(hookbox.published) == 2
+
+
+def test_a_read_only_database(root: Client, populated: Any, hookbox: Hookbox) -> None:
+    """As on a replica, or while somebody repairs it: looking still works."""
+    if connection.vendor == "sqlite":
+        off, on = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
+    else:
+        off, on = "SET TRANSACTION READ ONLY", "SET TRANSACTION READ WRITE"
+    with connection.cursor() as cursor:
+        cursor.execute(off)
+    try:
+        for name, page in pages(populated).items():
+            assert root.get(page).status_code in (200, 302), name
+    finally:
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute(on)
