@@ -24,6 +24,8 @@ class PeriodFilter(admin.ListFilter):
     """Rows of the days from one until another, both included, in the site's time zone."""
 
     title = gettext_lazy("when")
+    #: For other admins, such as unfold's, which know filters by it.
+    parameter_name = FROM
     template = "admin/djhookbox/period_filter.html"
 
     def __init__(

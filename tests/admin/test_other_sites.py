@@ -1,0 +1,37 @@
+"""Our pages on other admin sites: of another name at another place, and with django-unfold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from .catalogue import PAGES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize("name", ["tests.other_sites_settings", "tests.unfold_settings"])
+def test_every_page_and_every_link_works(name: str, tmp_path: Path) -> None:
+    if "unfold" in name and find_spec("unfold") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI is set, but django-unfold is not installed")
+        pytest.skip("django-unfold is not installed")
+    # The warnings of unfold are its own business.
+    strict = [] if "unfold" in name else ["-W", "error"]
+    ours = {"DJANGO_SETTINGS_MODULE": name, "HOOKBOX_TEST_DB": str(tmp_path / "test.sqlite3")}
+    rest = {key: value for key, value in os.environ.items() if key != "HOOKBOX_TEST_DATABASE"}
+    result = subprocess.run(
+        [sys.executable, *strict, "-m", "tests.admin.walk"],
+        cwd=ROOT, env={**rest, **ours}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
+    count = re.search(r"(\d+) pages, (\d+) links, 0 problems", result.stdout)
+    assert count, result.stdout
+    assert int(count[1]) == 2 * len(PAGES)
+    assert int(count[2]) > 100

@@ -1,0 +1,9 @@
+"""The tests' settings with django-unfold, which puts its own templates in the place of Django's."""
+
+from __future__ import annotations
+
+from tests.settings import *  # noqa: F403 - it is the same site
+from tests.settings import INSTALLED_APPS as _APPS
+
+INSTALLED_APPS = ["unfold", *_APPS]
+ROOT_URLCONF = "tests.admin.other_sites"
