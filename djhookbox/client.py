@@ -340,7 +340,8 @@ def disconnect(
         code=str(code),
         reason=reason or None,
     )
-    return int(answer.get("disconnected", 0))
+    count = answer.get("disconnected")
+    return count if isinstance(count, int) else 0
 
 
 def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ press of Stop is no second signal (which would end the server without its grace 
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -172,7 +173,6 @@ def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]
         value = info.get(name)
         return value if isinstance(value, int) else None
 
-    uptime = info.get("uptime")
     version = str(info.get("version") or "")
     if holder is None:
         known["pid"] = number("pid")
@@ -189,12 +189,22 @@ def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]
         message = _("It was not started from here, and is to be stopped where it was started.")
     return ProcessStatus(
         state=state, message=message, version=version,
-        uptime=float(uptime) if isinstance(uptime, int | float) else None,
+        uptime=finite(info.get("uptime")),
         engine=str(info.get("engine") or ""),
         connections=number("connections"), users=number("users"), channels=number("channels"),
         messages_in=number("messages_in"), messages_out=number("messages_out"), info=info,
         **known,
     )  # fmt: skip
+
+
+def finite(value: object) -> float | None:
+    """Return a number of an answer, None if it is none: JSON has numbers without end, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def log_tail() -> str:

@@ -110,7 +110,8 @@ class Details(ServerBase):
             ),
         )
         # All connections of a user are in the same channels, but for those of their own.
-        channels = {channel: None for row in listed for channel in row.get("channels") or ()}
+        names = [row["channels"] for row in listed if isinstance(row.get("channels"), list)]
+        channels = dict.fromkeys(name for some in names for name in some if isinstance(name, str))
         return self.page(
             request,
             "server_user.html",

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..models import ConnectionLog
-from ..process import ProcessStatus
+from ..process import ProcessStatus, finite
 
 Row = TypeVar("Row")
 
@@ -104,7 +104,7 @@ def etag(*parts: object) -> str:
 def _counts(info: Mapping[str, Any]) -> list[Count]:
     rates = _object(info.get("rates"))
     webhooks = _object(info.get("webhooks"))
-    p95 = _number(webhooks.get("p95_ms"))
+    p95 = finite(webhooks.get("p95_ms"))
     counts = [
         Count("connections", _("Connections"), whole(info.get("connections"))),
         Count("users", _("Users"), whole(info.get("users"))),
@@ -160,16 +160,11 @@ def _listing(value: object, read: Callable[[Mapping[str, Any]], Row | None]) -> 
 def _series(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, list):
         return None
-    return tuple(max(0.0, _number(point) or 0.0) for point in value)
+    return tuple(max(0.0, finite(point) or 0.0) for point in value)
 
 
 def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None  # type: ignore[arg-type]
 
 
 # ---- how values are written; `static/djhookbox/admin/report.js` writes them alike ---------------
@@ -177,13 +172,13 @@ def _number(value: object) -> float | None:
 
 def whole(value: object) -> str:
     """Write a count, "" if it is none."""
-    found = _number(value)
+    found = finite(value)
     return "" if found is None else formats.number_format(int(found))
 
 
 def rate(value: object) -> str:
     """Write how often a second, "" if it is no number."""
-    found = _number(value)
+    found = finite(value)
     return "" if found is None else formats.number_format(round(found, 1), decimal_pos=1)
 
 
@@ -199,7 +194,7 @@ def transports() -> dict[str, str]:
 
 def moment_of(value: object) -> datetime.datetime | None:
     """Return a time of the server in the site's time zone, None if it is none."""
-    seconds = _number(value)
+    seconds = finite(value)
     if seconds is None:
         return None
     try:

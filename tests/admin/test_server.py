@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -214,6 +215,9 @@ def test_a_search_is_the_server_s_business(viewer: Client, hookbox: Hookbox) -> 
         {"version": 7, "pid": "x", "uptime": "long", "connections": "many", "users": True},
         {"connection_list": {"total": 1, "listed": [{"id": "i", "user": "u", "since": "now"}]},
          "channel_list": {"total": 0, "listed": []}},
+        *({"uptime": endless, "pid": endless, "connections": endless,
+           "messages_in_per_second": endless, "webhooks": {"p95_ms": endless},
+           "rates": {"in": [endless, 1]}} for endless in (math.nan, math.inf, 10**400)),
     ],
 )  # fmt: skip
 def test_whatever_another_version_says_is_no_reason_to_fail(

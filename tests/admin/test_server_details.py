@@ -124,7 +124,9 @@ def test_names_that_are_none(root: Client, hookbox: Hookbox, name: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"subscribers": 7, "options": [], "connections": {}},
-                                    {"connections": [7, {}, {"channels": None}]}])  # fmt: skip
+                                    {"connections": [7, {}, {"channels": None}]},
+                                    {"connections": [{"channels": 4}, {"channels": [[], 3]}]},
+                                    ])  # fmt: skip
 def test_odd_answers(root: Client, hookbox: Hookbox, answer: Any) -> None:
     hookbox.answers["list_connections"] = hookbox.answers["get_channel_info"] = answer
     for page in (channel("/a/"), user("alice")):
