@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db import DatabaseError
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
@@ -118,7 +116,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         if self.has_export_permission(request):
             ours["export_url"] = self.address("export")
         view = super().changelist_view
-        return self._saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
+        return self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
 
     def retention(self) -> str:
         """Say how long entries are kept, and when the last were deleted."""
@@ -188,22 +186,12 @@ class LogAdmin(TrailMixin, ExportMixin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Say so if the database does not take the note."""
         view = super().changeform_view
-        return self._saved(request, lambda: view(request, *args, **kwargs))
+        return self.saved(request, lambda: view(request, *args, **kwargs))
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Say so if the database does not let go of the row."""
         view = super().delete_view
-        return self._saved(request, lambda: view(request, *args, **kwargs))
-
-    def _saved(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        if request.method != "POST":
-            return view()
-        try:
-            return view()
-        except DatabaseError as error:  # read-only, full or locked: nothing has changed
-            text = _("The database did not take it: %(problem)s")
-            self.message_user(request, text % {"problem": error}, messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+        return self.saved(request, lambda: view(request, *args, **kwargs))
 
     def happening(self, entry: Any) -> dict[str, object]:
         """Describe a row by the cells of a list of several logs."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -14,7 +16,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.db import DatabaseError, models, router, transaction
 from django.forms import Media, Script
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, timezone
@@ -94,6 +96,33 @@ class PageMixin(ModelAdmin):
         }
         return super().changelist_view(request, {**ours, **(extra_context or {})})
 
+    def saved(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        """Return what a view answers; say so if the database does not take what was posted."""
+        if request.method != "POST":
+            return view()
+        using = router.db_for_write(self.model)
+        # A transaction around it goes on; without one, what follows a commit must not wait.
+        inside = transaction.get_connection(using).in_atomic_block
+        try:
+            with transaction.atomic(using) if inside else nullcontext():
+                return view()
+        except DatabaseError as error:  # read-only, full or locked: nothing has changed
+            text = _("The database did not take it: %(problem)s")
+            self.message_user(request, text % {"problem": error}, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def enter_about(self, request: HttpRequest, about: models.Model, text: str) -> None:
+        """Write into the admin's history what was done; in English, as Django keeps its own."""
+        try:
+            with transaction.atomic(using=router.db_for_write(LogEntry)):
+                self.log_change(request, about, text)
+        except DatabaseError:
+            # It has been done all the same, and an error page would only make people do it again.
+            logger.exception("Could not be entered into the history of the admin: %s", text)
+            self.message_user(
+                request, _("The database did not take the entry for the history."), messages.WARNING
+            )
+
     def has_own_permission(self, request: HttpRequest, action: str) -> bool:
         """Whether the user has one of Django's permissions on this model."""
         name = get_permission_codename(action, self.opts)
@@ -114,18 +143,6 @@ class TablelessMixin(PageMixin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: there is no table."""
         return False
-
-    def enter_about(self, request: HttpRequest, about: models.Model, text: str) -> None:
-        """Write into the admin's history what was done; in English, as Django keeps its own."""
-        try:
-            with transaction.atomic(using=router.db_for_write(LogEntry)):
-                self.log_change(request, about, text)
-        except DatabaseError:
-            # It has been done all the same, and an error page would only make people do it again.
-            logger.exception("Could not be entered into the history of the admin: %s", text)
-            self.message_user(
-                request, _("The database did not take the entry for the history."), messages.WARNING
-            )
 
 
 def module_script(*names: str) -> Media:

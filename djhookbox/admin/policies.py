@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch
+from django.urls import NoReverseMatch, URLPattern
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -137,6 +137,17 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
         ),
     )  # fmt: skip
 
+    def get_urls(self) -> list[URLPattern]:
+        """Keep our views out of `ATOMIC_REQUESTS`.
+
+        They have transactions of their own, and what live channels make of a change is known
+        only after its commit, which must come before the page that says so.
+        """
+        urls: list[URLPattern] = super().get_urls()
+        for url in urls:
+            transaction.non_atomic_requests(router.db_for_write(ChannelPolicy))(url.callback)
+        return urls
+
     # ---- the list ----------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelPolicy]:
@@ -159,7 +170,8 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
     ) -> HttpResponse:
         """Tell the list what may be done."""
         ours: dict[str, Any] = {"may_import": self.has_import_permission(request)}
-        response = super().changelist_view(request, {**ours, **(extra_context or {})})
+        view = super().changelist_view
+        response = self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
         context = _context(response)
         if "cl" in context:
             context["cl"].last_row = self.last_row
@@ -274,11 +286,20 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Say after a save what it means for live channels."""
-        with listening() as told:
-            response = super().changeform_view(request, *args, **kwargs)
-        if request.method == "POST" and response.status_code == 302:
-            self.say_who_follows(request, told)
-        return response
+        view = super().changeform_view
+        return self._followed(request, lambda: view(request, *args, **kwargs))
+
+    def _followed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        """Return what a view answers, and say what live channels do if it has changed a policy."""
+
+        def listened() -> HttpResponse:
+            with listening() as told:
+                response = view()
+            if request.method == "POST" and response.status_code == 302:
+                self.say_who_follows(request, told)
+            return response
+
+        return self.saved(request, listened)
 
     def save_related(
         self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
@@ -311,11 +332,9 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Say before a deletion who decides then, and after it what live channels do."""
-        with listening() as told:
-            response = super().delete_view(request, *args, **kwargs)
-        if request.method == "POST" and response.status_code == 302:
-            self.say_who_follows(request, told)
-        elif (policy := _context(response).get("object")) is not None:
+        view = super().delete_view
+        response = self._followed(request, lambda: view(request, *args, **kwargs))
+        if (policy := _context(response).get("object")) is not None:
             _context(response)["aftermath"] = _aftermath([policy])
         return response
 

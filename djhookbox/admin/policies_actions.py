@@ -32,7 +32,8 @@ class ActionsMixin(PageMixin):
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
         for policy in switched:
             self.warn(request, policy)
-        self.say_who_follows(request, told)
+        if switched:
+            self.say_who_follows(request, told)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Disable"))
     def disable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
@@ -41,7 +42,8 @@ class ActionsMixin(PageMixin):
             count = len(self._switch(request, queryset, enabled=False))
         text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        self.say_who_follows(request, told)
+        if count:
+            self.say_who_follows(request, told)
 
     def _switch(
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy], *, enabled: bool
@@ -60,19 +62,8 @@ class ActionsMixin(PageMixin):
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
     ) -> HttpResponse | None:
         """Copy policies; a copy is off until somebody has looked at it."""
-        copies = []
-        for policy in queryset:
-            # Anew, without the groups that were fetched along: they are not the copy's.
-            copy = ChannelPolicy.objects.get(pk=policy.pk)
-            copy.pk = None
-            copy._state.adding = True
-            copy.name = _free_name(policy.name)
-            copy.enabled = False
-            copy.created = copy.modified = timezone.now()
-            copy.save()
-            copy.groups.set(policy.groups.all())
-            self.log_addition(request, copy, [{"added": {}}])
-            copies.append(copy)
+        with transaction.atomic():
+            copies = [self._copy(request, policy) for policy in queryset]
         text = ngettext(
             "%(count)d policy copied. The copy is off: edit and enable it.",
             "%(count)d policies copied. The copies are off: edit and enable them.",
@@ -82,6 +73,19 @@ class ActionsMixin(PageMixin):
         if len(copies) == 1 and self.has_change_permission(request, copies[0]):
             return HttpResponseRedirect(self.address("change", copies[0].pk))
         return None
+
+    def _copy(self, request: HttpRequest, policy: ChannelPolicy) -> ChannelPolicy:
+        # Anew, without the groups that were fetched along: they are not the copy's.
+        copy = ChannelPolicy.objects.get(pk=policy.pk)
+        copy.pk = None
+        copy._state.adding = True
+        copy.name = _free_name(policy.name)
+        copy.enabled = False
+        copy.created = copy.modified = timezone.now()
+        copy.save()
+        copy.groups.set(policy.groups.all())
+        self.log_addition(request, copy, [{"added": {}}])
+        return copy
 
     @admin.action(permissions=["publish"], description=gettext_lazy("Publish to their channels…"))
     def publish_to_channels(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.db import connections
 from django.test import Client
 
 from djhookbox import client as rest
@@ -153,6 +155,44 @@ def test_a_new_policy_comes_last(root: Client, rows: Any) -> None:
 def test_what_not_every_database_keeps_is_refused(root: Client, db: None, state: str) -> None:
     page = root.post(f"{LIST}add/", form_of(state=state))
     assert page.context["adminform"].errors == {"state": ["This must not contain null characters."]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_change_says_it_under_atomic_requests_too(
+    hookbox: Hookbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    root = signed_in(User.objects.create_superuser("root", password="x"))
+    ChannelPolicy.objects.create(name="Other", pattern="/other/", order=3)
+
+    def said(page: str, **data: Any) -> None:
+        told = messages_of(root.post(f"{LIST}{page}", data, follow=True))
+        assert "It applies at once, also to 1 live channel with 4 connections." in told, page
+
+    said("add/", **form_of())
+    pk = ChannelPolicy.objects.get(name="Chat").pk
+    said(f"{pk}/change/", **form_of())
+    for action in ("disable", "enable"):
+        said("", action=action, _selected_action=[pk])
+    said("move/", move=f"{pk}:up")
+    text = json.dumps([{"model": "djhookbox.channelpolicy",
+                        "fields": {"name": "New", "pattern": "/new/"}}])  # fmt: skip
+    seen = root.post(f"{LIST}import/", {"text": text}).context["digest"]
+    said("import/", text=text, seen=seen)
+    said("", action="delete_selected", _selected_action=[pk], post="yes")
+    said(f"{ChannelPolicy.objects.get(name='New').pk}/delete/", post="yes")
+
+
+def test_a_second_press_changes_nothing_and_says_nothing_of_channels(
+    root: Client, rows: Any
+) -> None:
+    pk = rows["channelpolicy"].pk
+    for action, said in (("enable", "0 policies enabled."), ("disable", "1 policy disabled."),
+                         ("disable", "0 policies disabled.")):  # fmt: skip
+        data = {"action": action, "_selected_action": [pk]}
+        told = messages_of(root.post(LIST, data, follow=True))
+        assert told[0] == said
+        assert len(told) == (1 if said.startswith("0") else 2), told
 
 
 # ---- actions ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from djhookbox import client as rest
 from djhookbox.exceptions import HookboxMisconfigured, HookboxUnreachable
 from djhookbox.models import ChannelPolicy
 
+from .catalogue import ADDRESSES
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
 #: Page → which roles see it, and how many queries it may take at the most.
@@ -137,3 +138,25 @@ def test_moves_and_imports_that_the_database_does_not_take(
     assert messages_of(response)[-1] == (
         "The database did not take the changes. Nothing was imported."
     )
+
+
+def test_changes_that_the_database_does_not_take(
+    as_role: dict[str, Client], rows: Any, hookbox: Hookbox, read_only: None
+) -> None:
+    root, policy = as_role["root"], rows["channelpolicy"]
+    page = f"{APP}channelpolicy/"
+    change = f"{page}{policy.pk}/change/"
+    posts: list[tuple[str, dict[str, Any]]] = [
+        (change, {**ADDRESSES["channelpolicy/<path:object_id>/change/"].data, "note": "new"}),
+        (f"{page}{policy.pk}/delete/", {"post": "yes"}),
+        *(
+            (page, {"action": action, "_selected_action": [policy.pk], "post": "yes"})
+            for action in ("disable", "duplicate", "delete_selected")
+        ),
+    ]
+    for url, data in posts:
+        response = root.post(url, data, follow=True)
+        assert response.status_code == 200, data
+        (said,) = messages_of(response)
+        assert said.startswith("The database did not take it: "), data
+    assert not [call for call, _form in hookbox.calls if call == "recheck"]
