@@ -93,9 +93,12 @@ class Publications:
         """Publish to a channel; the arguments are those of `Hub.publish`.
 
         Raises:
+            Refusal: The channel is gone: its log may be that of another by now.
             EngineFailed: Nobody has seen it, or will.
 
         """
+        if self._hub.channels.get(channel.name) is not channel:
+            raise Refusal("The channel was destroyed meanwhile")
         if only_to is None and channel.log is not None:
             published = await self._publish_numbered(channel, payload, user, origin)
             if published is not None:

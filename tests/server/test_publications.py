@@ -167,6 +167,25 @@ async def test_options_change_while_the_engine_takes_its_time(make_rig: Any) -> 
     rig.check()
 
 
+async def test_a_log_is_not_written_to_by_a_channel_that_is_gone(rig: Rig) -> None:
+    rig.site.answers["create_channel"] = {"history_size": 5, "moderated_publish": True}
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    seen = await cursor(rig)
+    held = rig.site.hold("publish")
+    await rig.send(alice, "PUBLISH", channel_name="room", payload="0")
+    await rig.rest("destroy_channel", channel_name="room")
+    for number in (1, 2):
+        assert (await publish(rig, number))["offset"] == number
+    alice.took()
+    held.set()
+    await turns()
+    assert [args["msg"] for _, args in alice.took()] == ["The channel was destroyed meanwhile"]
+    await rig.rest("destroy_channel", channel_name="room")
+    await publish(rig, 3)
+    assert await catch_up(rig, seen) == ([1, 2, 3], 0)
+
+
 async def test_an_engine_that_is_down(make_rig: Any) -> None:
     engine = FarEngine()
     rig = make_rig(engine=engine)
