@@ -276,26 +276,32 @@ class Subscriptions:
 
     async def _complete(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Take the decisions to subscribe, and do what they entail."""
-        for name in batch.wanted:
-            channel = self._hub.channels.get(name)
-            if (
-                name in batch.refused
-                or channel is None
-                or self._needed(user, name, connection) is None
-            ):
-                continue
-            try:
-                options = batch.granted(name, "subscribe")
-                if options is None:
-                    # Somebody else has created it meanwhile, with options of its own.
-                    form = {"channel_name": name, "user": user.name}
-                    options = await self._questions.ask("subscribe", form, connection)
-                await self._questions.follow_up(connection, options)
-            except Refusal as refusal:
-                batch.refused[name] = refusal
-            else:
-                batch.options[name] = options
+        # Again, because that takes its time: a channel that was open to all may be so no more.
+        while undecided := self._undecided(batch, user, connection):
+            for name in undecided:
+                try:
+                    options = batch.granted(name, "subscribe")
+                    if options is None:
+                        # Somebody else has created it meanwhile, with options of its own.
+                        form = {"channel_name": name, "user": user.name}
+                        options = await self._questions.ask("subscribe", form, connection)
+                    await self._questions.follow_up(connection, options)
+                except Refusal as refusal:
+                    batch.refused[name] = refusal
+                else:
+                    batch.options[name] = options
         self._questions.still_here(connection)
+
+    def _undecided(self, batch: _Batch, user: User, connection: Connection) -> list[str]:
+        """Return the channels of a batch about which there is a decision to be taken."""
+        return [
+            name
+            for name in batch.wanted
+            if name in self._hub.channels
+            and name not in batch.refused
+            and name not in batch.options
+            and self._needed(user, name, connection) is not None
+        ]
 
     def _enter_all(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Put the user into all channels in one step, and send all snapshots in one piece."""

@@ -249,6 +249,23 @@ async def test_following_up_may_want_a_channel_of_the_batch(rig: Rig) -> None:
     assert set(one.user.subscriptions) == {"a", "b", "c"}
 
 
+async def test_a_channel_that_closes_while_others_are_followed_up(rig: Rig) -> None:
+    def subscribe(form: Mapping[str, str]) -> Any:
+        return Refusal("not any more") if form["channel_name"] == "a" else {"auto_subscribe": ["x"]}
+
+    rig.site.answers["subscribe"] = subscribe
+    await rig.rest("create_channel", channel_name="a", moderated="false")
+    await rig.rest("create_channel", channel_name="b")
+    held = rig.site.hold("create_channel")
+    alice = await rig.connect("alice")
+    await rig.send(alice, "SUBSCRIBE", channels=["a", "b"])
+    await rig.rest("set_channel_options", channel_name="a", moderated="true")
+    held.set()
+    await turns()
+    frames = [(name, args["channel_name"]) for name, args in alice.took()]
+    assert frames == [("SUBSCRIBE", "x"), ("SUBSCRIBE", "b"), ("ERROR", "a")]
+
+
 async def test_code_publishes_to_a_channel_that_a_batch_creates(rig: Rig) -> None:
     """No REST call waits for the webhook: a receiver of its signal may make it."""
     held = rig.site.hold("subscribe_many")
