@@ -21,7 +21,7 @@ from .delivery import Delivery
 from .events import Events
 from .protocol import rtjp
 from .tasks import Tasks
-from .webhooks import Refusal, Webhooks
+from .webhooks import Refusal, Webhooks, patience
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -29,7 +29,7 @@ BATCH = 100
 #: Pauses between tries while the site does not answer.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: A web process may decide by the old policy for a second; what it let in is asked for again,
-#: and once more when every webhook of that time has been answered.
+#: and once more when every webhook of that time has been answered, and every batch.
 SETTLED_SECONDS = 1.5
 #: Options that an edit must not reset on a live channel.
 INITIAL_ONLY = frozenset({"history", "state"})
@@ -88,7 +88,9 @@ class Rechecks:
     ) -> None:
         await self._ask_all(work)
         since = started - 0.1
-        for pause in (SETTLED_SECONDS, SETTLED_SECONDS + self._webhooks.config.webhook_timeout):
+        config = self._webhooks.config
+        for patient in (0.0, 1.0, patience(config.max_channels_per_connection)):
+            pause = SETTLED_SECONDS + patient * config.webhook_timeout
             await asyncio.sleep(max(0.0, started + pause - time.time()))
             asked = time.time()
             await self._ask_all(self._affected(patterns, users, since))

@@ -18,12 +18,9 @@ from .lifecycle import Lifecycle
 from .locks import KeyedLocks
 from .protocol import rtjp
 from .questions import Questions, user_of
-from .webhooks import Refusal, Reply, WebhookFailed, Webhooks
+from .webhooks import Refusal, Reply, WebhookFailed, Webhooks, patience
 
 logger = logging.getLogger("djhookbox.server")
-
-#: The site gets the usual timeout once more for so many channels of a batch.
-PATIENT_CHANNELS = 64
 
 
 class _Batch:
@@ -256,10 +253,9 @@ class Subscriptions:
                     needed[name] = decisions
             if needed:
                 form = {"channels": rtjp.dumps(list(needed.values())), "user": user.name}
-                patience = 1 + len(needed) / PATIENT_CHANNELS
                 try:
                     answer = await self._questions.ask(
-                        "subscribe_many", form, connection, patience=patience
+                        "subscribe_many", form, connection, patience=patience(len(needed))
                     )
                 except Refusal as refusal:
                     batch.refused.update(dict.fromkeys(needed, refusal))

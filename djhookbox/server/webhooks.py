@@ -30,6 +30,9 @@ MAX_QUEUE_SECONDS = 30.0
 #: Idle connections are dropped before a usual WSGI server does it (gunicorn: 2 s).
 KEEPALIVE_SECONDS = 1.5
 
+#: The site gets the usual timeout once more for so many channels that it decides about at once.
+PATIENT_CHANNELS = 64
+
 UNAVAILABLE = "The site does not answer; try again later"
 
 
@@ -227,6 +230,11 @@ class Webhooks:
     def _failed(self, hook: str, problem: str) -> None:
         self._metrics.webhooks_failed += 1
         logger.warning("Webhook %s to %s failed: %s", hook, self.url(hook), problem)
+
+
+def patience(channels: int) -> float:
+    """Return how many times the usual timeout it may take to decide about so many channels."""
+    return 1 + channels / PATIENT_CHANNELS
 
 
 def _explain(status: int, location: str) -> str:

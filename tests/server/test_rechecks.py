@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -169,6 +170,22 @@ async def test_what_an_old_policy_let_in_meanwhile_is_asked_for_again(rig: Rig) 
     assert "late" in batches[1]["room"]
     await until(lambda: late.frames)
     assert late.names() == ["UNSUBSCRIBE"]
+
+
+async def test_what_an_old_policy_let_in_with_a_large_batch_is_asked_for_again(
+    make_rig: Any,
+) -> None:
+    rig = make_rig(webhook_timeout=0.1)
+    await people(rig, 1)
+    late = await rig.connect("late")
+    held = rig.site.hold("subscribe_many")
+    await rig.send(late, "SUBSCRIBE", channels=["room"])
+    await rig.rest("recheck", patterns='["room"]')
+    await asyncio.sleep(0.2)  # longer than the timeout of a single webhook
+    rig.site.answers["recheck"] = refuse("late")
+    held.set()
+    await until(lambda: "UNSUBSCRIBE" in [name for name, _ in late.frames])
+    assert rig.channels["room"].subscribers.keys() == {"u0"}
 
 
 async def test_answers_that_make_no_sense_change_nothing(rig: Rig) -> None:
