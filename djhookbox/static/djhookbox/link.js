@@ -132,13 +132,15 @@ export class Link {
 
   /** Find out now whether the connection is alive: if not, it is given up and tried again. */
   check() {
-    if (this.status === "connected" && this.#pings && !this.#timers.has("pong")) {
+    if (this.status === "connected" && this.#pings) {
       const { interval, timeout } = this.#options.heartbeat;
-      this.#pingId = this.send("PING", {});
       this.#timers.start("heartbeat", interval, () => this.check());
-      this.#timers.start("pong", timeout, () => {
-        this.#transport?.close(LOST, "The connection does not answer.");
-      });
+      if (!this.#timers.has("pong")) {
+        this.#pingId = this.send("PING", {});
+        this.#timers.start("pong", timeout, () => {
+          this.#transport?.close(LOST, "The connection does not answer.");
+        });
+      }
     }
   }
 
@@ -184,7 +186,7 @@ export class Link {
       try {
         token = await token();
       } catch (error) {
-        transport.close(LOST, String(error));
+        transport.close(NORMAL, String(error)); // which is not the transport's fault
       }
       if (transport !== this.#transport) {
         return;

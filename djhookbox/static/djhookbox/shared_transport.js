@@ -67,7 +67,7 @@ export class SharedTransport {
       return;
     }
     // While this lock is held, the hub knows that the tab is there.
-    locks.request(this.#id, () => {
+    const held = locks.request(this.#id, () => {
       if (this.#ended) {
         return undefined;
       }
@@ -79,6 +79,8 @@ export class SharedTransport {
         this.#release = () => resolve(undefined);
       });
     });
+    // A browser may refuse locks, for example to a frame in a sandbox.
+    held.catch((error) => this.#end(LOST, String(error)));
   }
 
   /** Stand in line for the lead, once for each connection of the page. */

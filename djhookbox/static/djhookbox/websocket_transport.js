@@ -48,7 +48,8 @@ export class WebSocketTransport {
    * @param {string} reason
    */
   close(code, reason) {
-    this.#socket.close(code === 1006 ? 1000 : code, reason);
+    // Browsers take few codes and short reasons only, and the server needs neither.
+    this.#socket.close(code < 3000 ? 1000 : code);
     this.#end(code, reason);
   }
 
