@@ -64,7 +64,10 @@ class FakeSocket {
     }
   }
 
-  close(code) {
+  close(code = 1000, reason = "") {
+    if ((code !== 1000 && !(code >= 3000 && code <= 4999)) || new TextEncoder().encode(reason).length > 123) {
+      throw new DOMException("A browser would not take this.", "SyntaxError");
+    }
     this.closedWith = code;
   }
 }

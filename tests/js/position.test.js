@@ -130,11 +130,13 @@ describe("a page's place in a channel", () => {
   test("the own publication that does not come back moves the place on", () => {
     const position = new Position();
     position.snapshot({ epoch: "a", offset: 4 });
-    position.published(5);
+    position.published({ offset: 5 });
     assert.equal(position.live({ offset: 6 }), "emit");
-    position.published(6); // it came back before its ACK
-    position.published(undefined);
+    position.published({ offset: 6 }); // it came back before its ACK
+    position.published({});
     assert.equal(position.cursor, "a:6");
+    position.published({ offset: 1, epoch: "b" });
+    assert.equal(position.cursor, "b:1");
   });
 
   test("a new epoch in the middle of the connection begins at its first publication", () => {

@@ -75,6 +75,16 @@ describe("the heartbeat", () => {
       assert.equal(seen.at(-1)[1], "connecting");
     });
   }
+
+  test("goes on after a late answer, also where it is more frequent than patient", () => {
+    const hookbox = start({ heartbeat: { interval: 5000, timeout: 10_000 } });
+    browser.accept();
+    browser.alive = false;
+    browser.clock.pass(11_000); // asked at 5000; the answer comes after the next was due
+    browser.deliver(["ACK", { id: browser.socket.pings[0][0] }]);
+    browser.clock.pass(20_000);
+    assert.equal(hookbox.connected, false, "the dead connection is found");
+  });
 });
 
 describe("what is published meanwhile", () => {
@@ -106,6 +116,38 @@ describe("what is published meanwhile", () => {
     browser.accept();
     browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
     await promise;
+  });
+
+  test("and was given up makes room", async () => {
+    const hookbox = start();
+    const old = Array.from({ length: 100 }, () => hookbox.publish("/a/", 1));
+    browser.clock.pass(15_000);
+    assert.ok((await Promise.allSettled(old)).every(({ reason }) => reason.code === "timeout"));
+    const fresh = hookbox.publish("/a/", 2);
+    browser.clock.pass(1000);
+    browser.accept();
+    browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
+    await fresh;
+  });
+
+  test("goes before what a page publishes as soon as it is connected", () => {
+    const hookbox = start();
+    hookbox.publish("/a/", 1);
+    hookbox.on("connected", () => hookbox.publish("/a/", 2));
+    hookbox.on("status", (status) => status === "connected" && hookbox.publish("/a/", 1.5));
+    browser.accept();
+    assert.deepEqual(browser.sent("PUBLISH").map((frame) => frame[2].payload), ["1", "1.5", "2"]);
+    hookbox.publish("/a/", 3);
+    assert.equal(browser.sent("PUBLISH").length, 4);
+  });
+
+  test("is not taken for sent before the server is known", async () => {
+    const hookbox = start({ keep: 0 });
+    let promise;
+    hookbox.on("status", (status) => status === "connected" && (promise = hookbox.publish("/a/", 1)));
+    browser.accept();
+    browser.deliver(["ERROR", { id: browser.idOf("PUBLISH"), msg: "No", code: "refused" }]);
+    await assert.rejects(promise, { code: "refused" });
   });
 });
 
@@ -192,5 +234,16 @@ describe("a token", () => {
     browser.socket.onopen({});
     await new Promise(setImmediate);
     assert.equal(browser.sent("CONNECT")[0][2].token, "t");
+  });
+
+  test("that fails, whatever it says, is not the transport's fault", async () => {
+    browser.environment.fetch = () => new Promise(() => {});
+    const token = () => Promise.reject(new Error("x".repeat(200)));
+    const hookbox = start({ token });
+    browser.socket.onopen({});
+    await new Promise(setImmediate);
+    assert.equal(hookbox.status, "waiting");
+    assert.equal(browser.socket.closedWith, 1000);
+    assert.equal(hookbox.transport, "websocket");
   });
 });

@@ -192,6 +192,74 @@ describe("resuming", () => {
     assert.deepEqual(payloads(seen), [3]);
     assert.equal(browser.sent("SUBSCRIBE").length, 1);
   });
+
+  test("a new epoch is learnt from the ACK of a message that does not come back", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.subscribe("/r/", { epoch: "a", offset: 4 });
+    const seen = record(room, "publish", "gap");
+    room.publish("mine").catch(() => {});
+    browser.deliver(["ACK", { id: browser.idOf("PUBLISH"), offset: 1, epoch: "b" }], publish(2));
+    assert.deepEqual(payloads(seen), [2]);
+    interrupt();
+    assert.equal(browser.sent("SUBSCRIBE")[0][2].since, "b:2");
+  });
+
+  test("a snapshot made for others is passed over while the own is awaited", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.subscribe("/r/", { epoch: "a", offset: 1 });
+    const seen = record(room, "publish", "subscribed", "gap");
+    const all = record(hookbox, "subscribed");
+    interrupt();
+    const history = [["PUBLISH", { payload: 2 }]];
+    browser.deliver(["SUBSCRIBE", subscribeArgs("/r/", { epoch: "a", offset: 2, history })]);
+    assert.equal(room.status, "subscribing");
+    browser.subscribe("/r/", { epoch: "a", offset: 2, history, recovered: [{ payload: 2, offset: 2 }], missed: 0 });
+    assert.deepEqual(payloads(seen), [2, "subscribed"]);
+    assert.equal(room.recovered, true);
+    assert.equal(all.length, 1);
+  });
+
+  test("a server that cannot resume is not asked to", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.subscribe("/r/", { epoch: "a", offset: 1 });
+    const seen = record(room, "publish", "subscribed", "gap");
+    browser.drop(1006);
+    browser.clock.pass(1000);
+    browser.accept("alice", {});
+    assert.deepEqual(browser.sent("SUBSCRIBE")[0][2], { channel_name: "/r/" });
+    browser.deliver(["SUBSCRIBE", subscribeArgs("/r/")]);
+    assert.deepEqual(payloads(seen), ["gap", "subscribed"]);
+  });
+
+  test("that is refused as a whole is asked for in parts: one bad name spoils nothing", () => {
+    const rooms = ["/a/", "/b/", "/bad/", "/d/"].map((name) => hookbox.subscribe(name));
+    const seen = record(rooms[2], "refused");
+    browser.accept();
+    for (let answered = 0; answered < browser.sent("SUBSCRIBE").length; answered += 1) {
+      const [id, , args] = browser.sent("SUBSCRIBE")[answered];
+      const wanted = (args.channels ?? [args]).map((one) => one.channel_name);
+      if (wanted.includes("/bad/")) {
+        browser.deliver(["ERROR", { id, msg: "No name", code: "malformed" }]);
+      } else {
+        browser.deliver(...wanted.map((name) => ["SUBSCRIBE", subscribeArgs(name)]), ["ACK", { id }]);
+      }
+    }
+    assert.deepEqual(rooms.map((room) => room.status), ["subscribed", "subscribed", "refused", "subscribed"]);
+    assert.equal(seen.length, 1);
+  });
+
+  test("that is too large for the server is halved", () => {
+    const errors = record(hookbox, "error");
+    const rooms = Array.from({ length: 8 }, (_, number) => hookbox.subscribe(`/${number}/`));
+    browser.accept();
+    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "more than 4 members", code: "limit" }]);
+    assert.deepEqual(browser.sent("SUBSCRIBE").map((frame) => frame[2].channels.length), [8, 4, 4]);
+    assert.ok(rooms.every((room) => room.status === "subscribing"));
+    assert.deepEqual(errors, []);
+  });
 });
 
 describe("for await", () => {
@@ -239,5 +307,28 @@ describe("for await", () => {
       break;
     }
     assert.deepEqual(await slow.next(), { value: undefined, done: true });
+  });
+
+  test("may ask for several messages at once", async () => {
+    const stream = hookbox.subscribe("/r/")[Symbol.asyncIterator]();
+    browser.accept();
+    browser.subscribe("/r/");
+    const promises = [stream.next(), stream.next(), stream.next()];
+    await new Promise(setImmediate);
+    browser.deliver(publish(1));
+    browser.deliver(publish(2));
+    await new Promise(setImmediate);
+    stream.return();
+    const results = await Promise.all(promises);
+    assert.deepEqual(results.map(({ value, done }) => (done ? "done" : value.payload)), [1, 2, "done"]);
+  });
+
+  test("over what was refused before, or has ended, does not wait for ever", async () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "No", code: "refused" }]);
+    await assert.rejects(room[Symbol.asyncIterator]().next(), { code: "refused" });
+    room.unsubscribe();
+    assert.equal((await room[Symbol.asyncIterator]().next()).done, true);
   });
 });

@@ -181,6 +181,19 @@ describe("tabs that share a connection", () => {
     assert.equal(first.tab.sent("SUBSCRIBE").length, 2, "nobody has seen a hole");
   });
 
+  test("hear each other also where the message begins a new epoch", async () => {
+    const [first, second] = await two();
+    const rooms = [first, second].map(({ hookbox }) => hookbox.subscribe("/r/"));
+    await settle();
+    await deliver(first, ["SUBSCRIBE", subscribeArgs("/r/", { epoch: "a", offset: 7 })]);
+    await deliver(first, ["SUBSCRIBE", subscribeArgs("/r/", { epoch: "a", offset: 7, recovered: [], missed: null })]);
+    const seen = rooms.map((room) => record(room, "publish"));
+    rooms[0].publish("mine");
+    await settle();
+    await deliver(first, ["ACK", { id: first.tab.idOf("PUBLISH"), offset: 1, epoch: "b" }], publish("next", { offset: 2 }));
+    assert.deepEqual(seen.map(payloads), [["next"], ["mine", "next"]]);
+  });
+
   test("are told of messages, and of channels that the site subscribed the user to", async () => {
     const [first, second] = await two();
     const seen = [first, second].map(({ hookbox }) => record(hookbox, "message", "subscribed"));
@@ -315,4 +328,13 @@ test("where tabs cannot share, each has a connection of its own", async () => {
   alone.accept();
   assert.equal(own.transport, "websocket");
   assert.equal(own.connected, true);
+});
+
+test("where the browser refuses locks as well", async () => {
+  const alone = tabs.open();
+  alone.environment.locks = { request: () => Promise.reject(new DOMException("In a sandbox", "SecurityError")) };
+  const own = connect({ environment: alone.environment, shared: true });
+  await settle();
+  alone.accept();
+  assert.equal(own.transport, "websocket");
 });

@@ -6,6 +6,9 @@ import { Subscription } from "./subscription.js";
 /** So many channels fit into one SUBSCRIBE frame. */
 const BATCH = 256;
 
+/** What a frame is refused with as a whole: its form, its size, one of its names. */
+const UNFIT = new Set(["malformed", "limit"]);
+
 /**
  * What channels need of their connection.
  *
@@ -90,23 +93,27 @@ export class Channels {
 
   /** The connection has gone, with what was on the way. */
   detached() {
+    const leavers = new Set(this.#left.values());
     this.#asked.clear();
     this.#left.clear();
     this.#timers.stop(this);
     for (const subscription of this.#subscriptions.values()) {
-      subscription.leaving = false;
       subscription.position.awaited = false;
-      subscription.status = subscription.wanted ? "waiting" : "unsubscribed";
+      const ends = !subscription.wanted && !leavers.has(subscription);
+      subscription.status = ends ? "unsubscribed" : "waiting";
     }
+    // Who was about to leave is out now; the page hears it when the connection is done with this.
+    queueMicrotask(() => leavers.forEach((one) => one.wanted || this.#end(one, {})));
   }
 
   /** @param {Subscription} subscription */
   want(subscription) {
     subscription.wanted = true;
-    if (subscription.status === "subscribed" && !subscription.leaving) {
+    const leaving = this.#leaving(subscription) !== undefined;
+    if (subscription.status === "subscribed" && !leaving) {
       // Subscribed by the site or by another page: the caller still expects the event.
       queueMicrotask(() => subscription.status === "subscribed" && subscription.announce());
-    } else if (subscription.status !== "subscribing" || subscription.leaving) {
+    } else if (subscription.status !== "subscribing" || leaving) {
       subscription.status = "waiting";
       if (this.#surroundings.isConnected()) {
         this.#ask([subscription]);
@@ -120,11 +127,10 @@ export class Channels {
     subscription.position.forget();
     const inside = ["subscribed", "subscribing"].includes(subscription.status);
     if (this.#surroundings.isConnected() && inside) {
-      subscription.leaving = true;
       const id = this.#surroundings.send("UNSUBSCRIBE", { channel_name: subscription.channelName });
       this.#left.set(id, subscription);
-    } else if (subscription.status !== "unsubscribed") {
-      subscription.end({});
+    } else {
+      this.#end(subscription, {});
     }
   }
 
@@ -137,6 +143,9 @@ export class Channels {
   own(name, args) {
     if (name === "SUBSCRIBE") {
       const subscription = this.of(args.channel_name);
+      if (subscription.position.awaited && !args.recovered) {
+        return; // made for others: the one that continues from where the page is follows
+      }
       this.#retries.reset();
       subscription.begin(args);
       this.#surroundings.emit("subscribed", subscription);
@@ -151,7 +160,14 @@ export class Channels {
    * @param {number} id
    */
   acknowledged(id) {
-    return this.#asked.delete(id) || this.#stayed(id);
+    if (this.#asked.delete(id)) {
+      return true;
+    }
+    const subscription = this.#left.get(id);
+    if (subscription && !subscription.wanted) {
+      this.#end(subscription, {}); // it was not in the channel any more
+    }
+    return this.#left.delete(id);
   }
 
   /**
@@ -163,32 +179,39 @@ export class Channels {
   failed(args) {
     const asked = this.#asked.get(args.id);
     if (!asked) {
-      return this.#stayed(args.id) ? "untold" : "not ours";
+      return this.#left.delete(args.id) ? "untold" : "not ours";
     }
     const named = args.channel_name !== undefined;
     const failed = [...asked].filter((one) => !named || one.channelName === args.channel_name);
     if (!named) {
       this.#asked.delete(args.id);
+      if (failed.length > 1 && UNFIT.has(args.code)) {
+        // In halves, down to what is wrong: it shall not spoil the others.
+        this.#askBy(Math.ceil(failed.length / 2), failed.filter((one) => one.wanted));
+        return "told";
+      }
     }
     const told = failed.map((subscription) => this.#refused(subscription, errorOf(args)));
     return told.every(Boolean) ? "told" : "untold";
   }
 
-  /** An UNSUBSCRIBE frame has its answer; say whether `id` was one. */
-  #stayed(id) {
-    const subscription = this.#left.get(id);
-    this.#left.delete(id);
-    if (subscription) {
-      subscription.leaving = false;
-    }
-    return subscription !== undefined;
+  /** The oldest UNSUBSCRIBE frame of a channel that is under way. @returns {number | undefined} */
+  #leaving(subscription) {
+    return [...this.#left.keys()].find((id) => this.#left.get(id) === subscription);
   }
 
   #askAll() {
-    const waiting = [...this.#subscriptions.values()].filter((one) => one.status === "waiting");
-    const size = this.#batches ? BATCH : 1;
-    for (let start = 0; start < waiting.length; start += size) {
-      this.#ask(waiting.slice(start, start + size));
+    const waiting = [...this.#subscriptions.values()].filter((one) => one.wanted && one.status === "waiting");
+    this.#askBy(this.#batches ? BATCH : 1, waiting);
+  }
+
+  /**
+   * @param {number} size How many fit into one frame.
+   * @param {Subscription[]} subscriptions
+   */
+  #askBy(size, subscriptions) {
+    for (let start = 0; start < subscriptions.length; start += size) {
+      this.#ask(subscriptions.slice(start, start + size));
     }
   }
 
@@ -199,7 +222,7 @@ export class Channels {
         subscription.status = "subscribing";
       }
       const { channelName, position } = subscription;
-      const since = position.cursor;
+      const since = this.#batches ? position.cursor : undefined;
       position.awaited = since !== undefined;
       return since === undefined ? { channel_name: channelName } : { channel_name: channelName, since };
     });
@@ -215,7 +238,7 @@ export class Channels {
   #refused(subscription, error) {
     subscription.position.awaited = false;
     if (!subscription.wanted) {
-      subscription.status = "unsubscribed";
+      this.#end(subscription, {});
       return true;
     }
     if (PASSING.has(error.code)) {
@@ -227,6 +250,7 @@ export class Channels {
       return false;
     }
     subscription.status = "refused";
+    subscription.refusal = error;
     return subscription.emit("refused", error);
   }
 
@@ -235,13 +259,18 @@ export class Channels {
     if (!subscription) {
       return;
     }
-    if (subscription.wanted && subscription.leaving) {
-      subscription.leaving = false;
+    if (this.#left.delete(this.#leaving(subscription)) && subscription.wanted) {
       return; // the page has changed its mind, and its SUBSCRIBE is on the way
     }
-    // Whoever ended it, the page does not contradict by subscribing again after a reconnect.
-    subscription.wanted = subscription.leaving = false;
-    subscription.end(args);
-    this.#surroundings.emit("unsubscribed", subscription);
+    this.#end(subscription, args);
+  }
+
+  /** Whoever ended it, the page does not contradict by subscribing again after a reconnect. */
+  #end(subscription, args) {
+    subscription.wanted = false;
+    if (subscription.status !== "unsubscribed") {
+      subscription.end(args);
+      this.#surroundings.emit("unsubscribed", subscription);
+    }
   }
 }

@@ -62,6 +62,8 @@ export class Connection extends Emitter {
   #link;
   #pending;
   #acknowledges = false;
+  /** Whether frames go out at once: the server is known, and what waited has gone before. */
+  #ready = false;
 
   /**
    * @param {string} url The server's address, without `/ws`.
@@ -92,7 +94,7 @@ export class Connection extends Emitter {
     this.#pending = new PendingRequests(environment, this.#options.timeout);
     this.#channels = new Channels(
       {
-        isConnected: () => this.connected,
+        isConnected: () => this.#ready,
         send: (name, args) => this.#link.send(name, args),
         publish: (channelName, payload) => this.publish(channelName, payload),
         emit: (event, detail) => this.emit(event, detail),
@@ -218,6 +220,7 @@ export class Connection extends Emitter {
     if (!this.connected) {
       return; // a listener has closed it
     }
+    this.#ready = true;
     this.#channels.connected(this.#acknowledges);
     for (const [id, name, frameArgs] of this.#outbox.splice(0)) {
       this.#transmit(id, name, frameArgs);
@@ -225,6 +228,7 @@ export class Connection extends Emitter {
   }
 
   #detached(wasConnected) {
+    this.#ready = false;
     this.#channels.detached();
     if (wasConnected) {
       // Nobody knows whether these reached the server: sending them again could double them.
@@ -247,16 +251,19 @@ export class Connection extends Emitter {
     if (this.status === "closed") {
       return Promise.reject(new HookboxError("The connection is closed.", "closed"));
     }
-    if (!this.connected && this.#outbox.length >= this.#options.keep) {
-      const error =
-        this.#options.keep > 0
-          ? new HookboxError("Too much waits for the connection.", "limit")
-          : new HookboxError("There is no connection.", "offline");
-      return Promise.reject(error);
+    if (!this.connected) {
+      this.#outbox = this.#outbox.filter(([id]) => this.#pending.has(id)); // the others gave up
+      if (this.#outbox.length >= this.#options.keep) {
+        const error =
+          this.#options.keep > 0
+            ? new HookboxError("Too much waits for the connection.", "limit")
+            : new HookboxError("There is no connection.", "offline");
+        return Promise.reject(error);
+      }
     }
     const id = this.#link.nextId();
     const promise = this.#pending.add(id, args.channel_name);
-    if (this.connected) {
+    if (this.#ready) {
       this.#transmit(id, name, args);
     } else {
       this.#outbox.push([id, name, args]);
@@ -304,10 +311,13 @@ export class Connection extends Emitter {
     }
   }
 
-  #acknowledged({ id, offset }) {
-    if (!this.#channels.acknowledged(id)) {
-      this.#channels.get(this.#pending.subject(id))?.position.published(offset);
-      this.#pending.succeed(id);
+  #acknowledged(args) {
+    if (!this.#channels.acknowledged(args.id)) {
+      const subscription = this.#channels.get(this.#pending.subject(args.id));
+      if (subscription?.status === "subscribed") {
+        subscription.position.published(args);
+      }
+      this.#pending.succeed(args.id);
     }
   }
 

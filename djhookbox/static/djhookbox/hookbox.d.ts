@@ -103,6 +103,8 @@ export declare class Subscription extends Emitter<SubscriptionEvents> {
     historySize: number;
     /** What the channel's `initial_data` said; undefined where it said nothing. @type {any} */
     initialData: any;
+    /** What it was refused with last. @type {HookboxError | null} */
+    refusal: HookboxError | null;
     /**
      * Whether the last snapshot took up where the page was, with nothing missing in between.
      *

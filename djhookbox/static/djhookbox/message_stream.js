@@ -13,7 +13,8 @@ export class MessageStream {
   #missed = 0;
   #ended = false;
   #error = null;
-  #wake = () => {};
+  /** @type {{ resolve: (result: any) => void, reject: (error: any) => void }[]} */
+  #waiting = [];
   #stop;
 
   /** @param {import("./subscription.js").Subscription} subscription */
@@ -26,23 +27,17 @@ export class MessageStream {
     ]);
     this.#stop = () => listeners.forEach(([event, listener]) => subscription.off(event, listener));
     listeners.forEach(([event, listener]) => subscription.on(event, listener));
+    const { status, refusal } = subscription;
+    if (status === "refused" || status === "unsubscribed") {
+      this.#end(status === "refused" ? refusal : null);
+    }
   }
 
-  async next() {
-    while (this.#messages.length === 0 && !this.#ended) {
-      await new Promise((resolve) => {
-        this.#wake = () => resolve(undefined);
-      });
-    }
-    if (this.#messages.length > 0) {
-      return { value: this.#messages.shift(), done: false };
-    }
-    const error = this.#error;
-    this.#error = null;
-    if (error) {
-      throw error;
-    }
-    return { value: undefined, done: true };
+  next() {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#serve();
+    });
   }
 
   async return() {
@@ -67,7 +62,22 @@ export class MessageStream {
       const before = missed === null || first.missed === null;
       this.#messages[0] = { ...first, missed: before ? null : missed + 1 + (first.missed ?? 0) };
     }
-    this.#wake();
+    this.#serve();
+  }
+
+  /** Answer those who wait, in their order, as far as there is something to say. */
+  #serve() {
+    while (this.#waiting.length > 0 && (this.#messages.length > 0 || this.#ended)) {
+      const { resolve, reject } = this.#waiting.shift();
+      if (this.#messages.length > 0) {
+        resolve({ value: this.#messages.shift(), done: false });
+      } else if (this.#error) {
+        reject(this.#error);
+        this.#error = null;
+      } else {
+        resolve({ value: undefined, done: true });
+      }
+    }
   }
 
   /** @param {number | null} missed */
@@ -79,6 +89,6 @@ export class MessageStream {
     this.#stop();
     this.#ended = true;
     this.#error = error;
-    this.#wake();
+    this.#serve();
   }
 }

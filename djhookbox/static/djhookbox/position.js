@@ -45,17 +45,15 @@ export class Position {
    * @param {{ epoch?: string, offset?: number }} args
    * @returns {"emit" | "drop" | "hole"} `hole`: something before it is missing, ask for it.
    */
-  live({ epoch, offset }) {
+  live(args) {
+    const { offset } = args;
     if (offset === undefined) {
       return "emit"; // it is not numbered, so no snapshot will repeat it
     }
     if (this.awaited) {
       return "drop";
     }
-    if (epoch !== undefined && epoch !== this.#epoch) {
-      this.#epoch = epoch;
-      this.#offset = offset - 1;
-    }
+    this.#enter(args);
     if (this.#epoch === null) {
       return "emit";
     }
@@ -72,11 +70,14 @@ export class Position {
   /**
    * The page's own publication was taken; it may not come back to the page.
    *
-   * @param {number | undefined} offset
+   * @param {{ epoch?: string, offset?: number }} args
    */
-  published(offset) {
-    if (!this.awaited && offset === this.#offset + 1) {
-      this.#offset = offset;
+  published(args) {
+    if (!this.awaited) {
+      this.#enter(args);
+      if (args.offset === this.#offset + 1) {
+        this.#offset = args.offset;
+      }
     }
   }
 
@@ -89,15 +90,10 @@ export class Position {
    *   more, because the snapshot continues from somewhere else.
    */
   snapshot({ epoch = null, offset = 0, recovered, missed = 0 }) {
-    const nothing = { missed: 0, messages: [] };
     const same = epoch === this.#epoch;
-    if (!recovered) {
-      if (this.awaited) {
-        return nothing; // the one that continues is still to come
-      }
-      if (this.#epoch !== null && epoch !== null && !(same && offset === this.#offset)) {
-        return { ...nothing, hole: true };
-      }
+    const elsewhere = this.#epoch !== null && epoch !== null && !(same && offset === this.#offset);
+    if (!recovered && elsewhere) {
+      return { missed: 0, messages: [], hole: true };
     }
     const lost = this.#epoch !== null && epoch === null && !recovered;
     const messages = (recovered ?? []).filter((one) => !same || one.offset > this.#offset);
@@ -105,5 +101,17 @@ export class Position {
     this.#offset = offset;
     this.awaited = false;
     return { missed: lost ? null : missed, messages };
+  }
+
+  /**
+   * A publication that has an `epoch` is its first.
+   *
+   * @param {{ epoch?: string, offset?: number }} args
+   */
+  #enter({ epoch, offset }) {
+    if (epoch !== undefined && epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#offset = offset - 1;
+    }
   }
 }

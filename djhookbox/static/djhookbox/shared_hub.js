@@ -38,7 +38,7 @@ const NOWHERE = "-:0";
 export class SharedHub {
   /** @type {Set<Tab>} */
   #tabs = new Set();
-  /** @type {Map<string, { members: Set<Tab>, inside: boolean, offset: number }>} */
+  /** @type {Map<string, { members: Set<Tab>, inside: boolean, epoch?: string, offset: number }>} */
   #channels = new Map();
   /** @type {Map<number, Request>} By the hub's own frame numbers, in their order. */
   #requests = new Map();
@@ -260,6 +260,7 @@ export class SharedHub {
     const { recovered, missed, ...plain } = args;
     const channel = this.#channel(args.channel_name);
     channel.inside = true;
+    channel.epoch = args.epoch;
     channel.offset = args.offset ?? 0;
     const request = this.#asking(args.channel_name, recovered !== undefined);
     const tabs = request ? [request.tab] : [...this.#tabs].filter((tab) => tab.connected);
@@ -290,6 +291,7 @@ export class SharedHub {
   #noteEcho(args) {
     const channel = this.#channels.get(args.channel_name);
     if (channel && args.offset !== undefined) {
+      channel.epoch = args.epoch ?? channel.epoch;
       channel.offset = args.offset;
     }
     if (args.user === undefined || args.user === this.#greeting.name) {
@@ -305,14 +307,16 @@ export class SharedHub {
    * @param {Request} request
    * @param {Record<string, any>} answer
    */
-  #echo({ tab, args, echoed }, { offset }) {
+  #echo({ tab, args, echoed }, { offset, epoch }) {
     const channel = this.#channels.get(args.channel_name);
-    if (!channel || (offset === undefined ? echoed : channel.offset >= offset)) {
+    const begins = epoch !== undefined && epoch !== channel?.epoch;
+    if (!channel || (offset === undefined ? echoed : channel.offset >= offset && !begins)) {
       return;
     }
+    channel.epoch = epoch ?? channel.epoch;
     channel.offset = offset ?? channel.offset;
     const datetime = new Date(this.#environment.now()).toISOString();
-    const frame = { channel_name: args.channel_name, user: this.#greeting.name, datetime, offset };
+    const frame = { channel_name: args.channel_name, user: this.#greeting.name, datetime, offset, epoch };
     Object.assign(frame, { payload: JSON.parse(args.payload ?? "null") });
     channel.members.forEach((one) => one !== tab && this.#send(one, "PUBLISH", frame));
   }

@@ -57,6 +57,9 @@ export class Subscription extends Emitter {
   /** What the channel's `initial_data` said; undefined where it said nothing. @type {any} */
   initialData = undefined;
 
+  /** What it was refused with last. @type {import("./errors.js").HookboxError | null} */
+  refusal = null;
+
   /**
    * Whether the last snapshot took up where the page was, with nothing missing in between.
    *
@@ -66,9 +69,6 @@ export class Subscription extends Emitter {
 
   /** @internal Whether the page wants to be subscribed, now and after each reconnect. */
   wanted = false;
-
-  /** @internal Whether an UNSUBSCRIBE is under way. */
-  leaving = false;
 
   /** @internal */
   position = new Position();
