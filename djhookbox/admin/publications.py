@@ -1,13 +1,13 @@
-"""The publish history, and publishing by hand: anew, again, or to several channels."""
+"""The publish history, and publishing again what is in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -23,14 +23,13 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .. import publishing
 from ..conf import settings
-from ..exceptions import ChannelNameError, HookboxError, HookboxRefused
+from ..exceptions import HookboxError, HookboxRefused
 from ..models import Publication
 from ..policies import Operation
-from .forms import PublishForm
 from .log_pages import SEARCH_HELP, LogAdmin
-from .pages import PageMixin, badge, grouped, module_script, preformatted, pretty_json
+from .message_pages import MessageMixin, reached_text
+from .pages import badge, grouped, module_script, preformatted, pretty_json
 from .periods import PeriodFilter
-from .publishing import reached_text
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
@@ -38,40 +37,7 @@ TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 UNFOLDED = 20_000
 
 
-def publish(
-    page: PageMixin,
-    request: HttpRequest,
-    what: Iterable[tuple[str, object]],
-    *,
-    on_sent: Callable[[str], object] | None = None,
-) -> HookboxError | None:
-    """Publish (channel, payload) pairs in the user's name, and say what became of each.
-
-    Stops where the process does not answer, since the rest would fail the same way, each after
-    its own timeout; returns that error. What was sent is told to `on_sent` as well.
-    """
-    for channel, payload in what:
-        try:
-            reached = publishing.publish(
-                channel, payload, user=request.user, source=Publication.Source.ADMIN
-            )
-        except HookboxRefused as error:
-            words = {"channel": channel, "problem": error}
-            page.message_user(
-                request, _("%(channel)s: refused. %(problem)s") % words, messages.ERROR
-            )
-        except HookboxError as error:
-            page.message_user(request, f"{channel}: {error}", messages.ERROR)
-            return error
-        else:
-            text = reached_text(channel, reached)
-            page.message_user(request, text, messages.SUCCESS)
-            if on_sent is not None:
-                on_sent(text)
-    return None
-
-
-class PublicationAdmin(LogAdmin):
+class PublicationAdmin(MessageMixin, LogAdmin):
     """What was published, by whom, and whether it arrived."""
 
     list_display = (
@@ -271,42 +237,8 @@ class PublicationAdmin(LogAdmin):
         if original.kept != Publication.Kept.WHOLE:
             self.message_user(request, _incomplete(original), messages.ERROR)
             return HttpResponseRedirect(self.address("change", original.pk))
-        initial = {"channel": original.channel, "payload": original.payload}
-        form = PublishForm(request.POST or None, initial=initial)
-        if request.method == "POST" and form.is_valid():
-            channel = form.cleaned_data["channel"]
-            try:
-                reached = publishing.publish(
-                    channel,
-                    form.cleaned_data["payload"],
-                    user=request.user,
-                    source=Publication.Source.ADMIN,
-                )
-            except HookboxError as error:
-                form.add_error(
-                    "channel" if isinstance(error, ChannelNameError) else None, str(error)
-                )
-            else:
-                text = reached_text(channel, reached)
-                self.message_user(request, text, messages.SUCCESS)
-                self._note_again(request, original, text)
-                return HttpResponseRedirect(self.address("changelist"))
-        failed = original.status == Publication.Status.FAILED
-        return self.page(
-            request,
-            "publish.html",
-            _("Try again") if failed else _("Publish again"),
-            form=form,
-            adminform=AdminForm(form, [(None, {"fields": ["channel", "payload"]})], {}),  # type: ignore[arg-type]
-            media=self.media + form.media + module_script("admin_json"),
-            original=original,
-            problem=original.error if failed else "",
-            button=_("Publish again"),
-        )
-
-    def _note_again(self, request: HttpRequest, entry: Publication, result: str) -> None:
-        note = _("Published again. %(result)s") % {"result": result}
-        self.log_change(request, entry, note)
+        names = self.posted_names(request) if request.method == "POST" else [original.channel]
+        return self.message_page(request, names, original=original)
 
     @admin.action(permissions=["publish_again"], description=gettext_lazy("Publish again…"))
     def publish_again(
@@ -325,12 +257,8 @@ class PublicationAdmin(LogAdmin):
         if len(rows) == 1 and "confirmed" not in request.POST:
             return HttpResponseRedirect(self.address("publish_again", rows[0].pk))
         if "confirmed" in request.POST:
-            for row in rows:
-                note = partial(self._note_again, request, row)
-                if publish(self, request, [(row.channel, row.payload)], on_sent=note) is not None:
-                    text = _("What was left has not been tried.")
-                    self.message_user(request, text, messages.WARNING)
-                    break
+            if self.is_first(request):
+                self._publish_rows(request, rows)
             return None
         count = len(rows)
         return self.page(
@@ -345,12 +273,34 @@ class PublicationAdmin(LogAdmin):
             more=max(0, count - 10),
             hidden=[
                 ("action", "publish_again"), ("confirmed", "1"),
+                ("token", secrets.token_urlsafe(9)),
                 *((ACTION_CHECKBOX_NAME, row.pk) for row in rows),
             ],
             button=ngettext("Publish %(count)d message", "Publish %(count)d messages", count)
             % {"count": count},
             cancel=self.address("changelist"),
         )  # fmt: skip
+
+    def _publish_rows(self, request: HttpRequest, rows: Iterable[Publication]) -> None:
+        """Publish messages again; stop where the process does not answer, as for the rest."""
+        for row in rows:
+            try:
+                reached = publishing.publish(
+                    row.channel, row.payload, user=request.user, source=Publication.Source.ADMIN
+                )
+            except HookboxRefused as error:
+                words = {"channel": row.channel, "problem": error}
+                text = _("%(channel)s: refused. %(problem)s") % words
+                self.message_user(request, text, messages.ERROR)
+            except HookboxError as error:
+                self.message_user(request, f"{row.channel}: {error}", messages.ERROR)
+                text = _("What was left has not been tried.")
+                self.message_user(request, text, messages.WARNING)
+                return
+            else:
+                text = reached_text(row.channel, reached)
+                self.message_user(request, text, messages.SUCCESS)
+                self.enter_published(request, row.channel, reached, row)
 
 
 def _incomplete(entry: Publication) -> str:

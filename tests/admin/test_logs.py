@@ -590,7 +590,7 @@ def test_a_failed_one_says_why_and_is_tried_again(
     assert "It was down." in root.get(again).content.decode()
     root.post(again, {"channel": "/front/", "payload": "2"})
     assert hookbox.published == [("/front/", "2")]
-    assert "Published again." in LogEntry.objects.get(object_id=row.pk).change_message
+    assert "Published again, reached 2" in LogEntry.objects.get(object_id=row.pk).change_message
 
 
 def test_publishing_several_again_is_entered_for_those_that_were_sent(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import DatabaseError
 from django.test import Client
 
 from djhookbox.models import Publication
@@ -48,6 +51,76 @@ def test_who_may_not_see_a_message_may_not_publish_it_again(rows: Any) -> None:
     speaker = signed_in(person("speaker", "publish_message"))
     pk = rows["publication"].pk
     assert speaker.get(f"{APP}publication/{pk}/publish-again/").status_code == 403
+
+
+def test_many_are_asked_for_before_it_is_published_again(
+    publisher: Client, rows: Any, hookbox: Hookbox, settings: Any
+) -> None:
+    settings.HOOKBOX_CONFIRM_RECIPIENTS = 9
+    hookbox.live = {"/front/": 10}
+    again = f"{APP}publication/{rows['publication'].pk}/publish-again/"
+    page = publisher.get(again)
+    assert "10 connections will receive it." in page.content.decode()
+    data = {"channel": "/front/", "payload": "1", "token": "many"}
+    question = publisher.post(again, data)
+    assert "Publish to 10 connections?" in question.content.decode()
+    assert not hookbox.published
+    publisher.post(again, dict(question.context["hidden"]))
+    assert hookbox.published == [("/front/", "1")]
+
+
+def test_the_second_press_publishes_nothing_again(
+    publisher: Client, rows: Any, hookbox: Hookbox
+) -> None:
+    row = rows["publication"]
+    again = f"{APP}publication/{row.pk}/publish-again/"
+    data = {"channel": "/front/", "payload": "1", **dict(publisher.get(again).context["hidden"])}
+    for _press in range(2):
+        response = publisher.post(again, data, follow=True)
+    assert "It was not sent a second time." in messages_of(response)[0]
+    assert len(hookbox.published) == 1
+    second = Publication.objects.create(channel="/front/", payload=2, source="code", status="sent")
+    question = act(publisher, "publication", "publish_again", [row, second])
+    hidden = dict(question.context["hidden"])
+    for _press in range(2):
+        act(publisher, "publication", "publish_again", [row, second],
+            confirmed="1", token=hidden["token"])  # fmt: skip
+    assert len(hookbox.published) == 3
+
+
+def test_what_was_sent_again_is_said_although_nothing_can_be_written(
+    publisher: Client, rows: Any, hookbox: Hookbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise DatabaseError("read-only")
+
+    row = rows["publication"]
+    other = Publication.objects.create(channel="/front/", payload=2, source="code", status="sent")
+    monkeypatch.setattr(LogEntry, "save", fail)
+    page = f"{APP}publication/{row.pk}/publish-again/"
+    one = publisher.post(page, {"channel": "/front/", "payload": "1"}, follow=True)
+    several = act(publisher, "publication", "publish_again", [row, other], confirmed="1")
+    for response, count in ((one, 1), (several, 2)):
+        said = messages_of(response)
+        assert said.count("Published to /front/; it reached 2 connections.") == count
+        assert said.count("The database did not take the entry for the history.") == count
+        assert len(said) == 2 * count
+    assert len(hookbox.published) == 3
+
+
+def test_a_megabyte_is_published_again(publisher: Client, rows: Any, hookbox: Hookbox) -> None:
+    payload = [1] * 350_000
+    row = Publication.objects.create(
+        channel="/front/", payload=payload, source="code", status="sent"
+    )
+    again = f"{APP}publication/{row.pk}/publish-again/"
+    page = publisher.get(again)
+    # Each character may become three in the other encoding, more than Django takes.
+    assert 'enctype="multipart/form-data"' in page.content.decode()
+    text = page.context["form"]["payload"].value()
+    data = {"channel": "/front/", "payload": text.replace("\n", "\r\n")}
+    assert publisher.post(again, data).status_code == 302
+    assert json.loads(hookbox.published[0][1]) == payload
 
 
 def act(client: Client, model: str, action: str, rows: list[Any], **more: str) -> Any:
