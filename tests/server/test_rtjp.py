@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,6 @@ from djhookbox.server.protocol.rtjp import (
 )
 
 LIMIT = 40
-TOO_LARGE = BadFrame(None, f"Frame too large (at most {LIMIT} bytes)", "limit")
 
 #: Text that is rich in what matters to the parser.
 pieces = st.sampled_from([
@@ -38,10 +38,18 @@ def feed(parser: Parser, *texts: str) -> list[Frame | BadFrame]:
     return [frame for text in texts for frame in parser.feed(text)]
 
 
+def too_large(line: str) -> BadFrame:
+    number = line[1:32].partition(",")[0].strip(" \t\r\n")
+    begins = line.startswith("[") and "," in line[:32]
+    whole = begins and re.fullmatch("-?(0|[1-9][0-9]{,18})", number) is not None
+    frame_id = int(number) if whole and -(2**63) <= int(number) < 2**63 else None
+    return BadFrame(frame_id, f"Frame too large (at most {LIMIT} bytes)", "limit")
+
+
 def expected(text: str) -> Iterator[Frame | BadFrame]:
     """Say by the definition what a stream holds: lines ended by CR LF, each on its own."""
     for line in text.split("\r\n")[:-1]:
-        yield TOO_LARGE if len(line) > LIMIT else parse_line(line)
+        yield too_large(line) if len(line) > LIMIT else parse_line(line)
 
 
 def cut(text: str, places: list[int]) -> list[str]:
@@ -85,7 +93,14 @@ def test_a_line_of_the_longest_allowed_length_may_be_cut_before_its_end() -> Non
 def test_after_a_line_that_is_too_long_the_next_one_counts() -> None:
     parser = Parser(LIMIT)
     assert feed(parser, "x" * 50, "y" * 1000, "\r") == []
-    assert feed(parser, '\n[1,"A",{}]\r\n') == [TOO_LARGE, Frame(1, "A", {})]
+    assert feed(parser, '\n[1,"A",{}]\r\n') == [too_large("x"), Frame(1, "A", {})]
+
+
+@pytest.mark.parametrize("cut", [2, 10, 41, 42, 60])
+def test_what_is_too_large_is_refused_by_its_id(cut: int) -> None:
+    line = '[17, "PUBLISH", {"payload": "' + "x" * 100 + '"}]\r\n'
+    problem = f"Frame too large (at most {LIMIT} bytes)"
+    assert feed(Parser(LIMIT), line[:cut], line[cut:]) == [BadFrame(17, problem, "limit")]
 
 
 def test_ten_thousand_frames_in_one_text() -> None:

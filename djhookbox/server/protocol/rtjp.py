@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,6 +23,10 @@ MAX_DEPTH = 100
 
 _INT64 = 1 << 63
 _END = "\r\n"
+
+#: How a frame begins, within its first characters: with its id.
+_BEGINNING = re.compile(r"\[[ \t\r\n]*(-?(?:0|[1-9][0-9]{0,18}))[ \t\r\n]*,")
+_BEGINNING_LENGTH = 32
 
 #: One counter for all connections: a frame is serialised once and shared by its receivers, so
 #: ids cannot be consecutive on each connection. Clients only ask for a number.
@@ -57,13 +62,14 @@ class Parser:
 
     """
 
-    __slots__ = ("_limit", "_parts", "_size", "_skipping")
+    __slots__ = ("_limit", "_parts", "_size", "_skipped")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[str] | None = None  # None is cheaper than an empty list per connection
         self._size = 0
-        self._skipping = False
+        #: What is said at the end of a line that is too long, while it is skipped.
+        self._skipped: BadFrame | None = None
 
     def feed(self, text: str) -> Iterator[Frame | BadFrame]:
         """Take what arrived and yield the frames that are complete with it."""
@@ -73,23 +79,34 @@ class Parser:
             self._size += len(text)
             if "\n" not in text:
                 if self._size > self._limit + 1:  # the last character may be the CR of the end
+                    self._skipped = self._skipped or self._too_large("".join(self._parts))
                     self._parts = [self._parts[-1][-1:]]  # a CR may be waiting for its LF
-                    self._size, self._skipping = 1, True
+                    self._size = 1
                 return
             text, self._parts = "".join(self._parts), None
         start = 0
         while (end := text.find(_END, start)) >= 0:
             line, start = text[start:end], end + 2
-            if self._skipping or len(line) > self._limit:
-                self._skipping = False
-                yield BadFrame(None, f"Frame too large (at most {self._limit} bytes)", "limit")
+            if self._skipped is not None:
+                skipped, self._skipped = self._skipped, None
+                yield skipped
+            elif len(line) > self._limit:
+                yield self._too_large(line)
             else:
                 yield parse_line(line)
         rest = text[start:]
         if rest:
-            if self._skipping or len(rest) > self._limit + 1:
-                rest, self._skipping = rest[-1:], True
+            if self._skipped is not None or len(rest) > self._limit + 1:
+                self._skipped = self._skipped or self._too_large(rest)
+                rest = rest[-1:]
             self._parts, self._size = [rest], len(rest)
+
+    def _too_large(self, line: str) -> BadFrame:
+        # With its id, so that whoever waits for the answer has it.
+        beginning = _BEGINNING.match(line[:_BEGINNING_LENGTH])
+        number = int(beginning[1]) if beginning else _INT64
+        frame_id = number if -_INT64 <= number < _INT64 else None
+        return BadFrame(frame_id, f"Frame too large (at most {self._limit} bytes)", "limit")
 
 
 def parse_line(line: str) -> Frame | BadFrame:
