@@ -127,12 +127,8 @@ class Departures:
         )
 
     def _forget_identity(self, connection: Connection) -> None:
-        others = tuple(
-            other
-            for other in self._by_identity.get(connection.identity, ())
-            if other is not connection
-        )
-        if others:
-            self._by_identity[connection.identity] = others
-        else:
+        # All anonymous visitors have the same: this must not take longer the more there are.
+        same = self._by_identity.get(connection.identity, set())
+        same.discard(connection)
+        if not same:
             self._by_identity.pop(connection.identity, None)

@@ -51,7 +51,7 @@ class Operations:
         self._questions = questions
         self._events = events
         #: Connections by what the site calls their session or token.
-        self.by_identity: dict[str, tuple[Connection, ...]] = {}
+        self.by_identity: dict[str, set[Connection]] = {}
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
         #: the site may have decided before a session ended that has ended since.
         self.connecting: dict[Connection, list[tuple[Mapping[str, str], Disconnect]]] = {}
@@ -110,8 +110,7 @@ class Operations:
         connection.identity = identity if isinstance(identity, str) else ""
         connection.acks = acks
         if connection.identity:
-            others = self.by_identity.get(connection.identity, ())
-            self.by_identity[connection.identity] = (*others, connection)
+            self.by_identity.setdefault(connection.identity, set()).add(connection)
         greeting = {
             "payload": options.get("override_payload", options.get("payload", payload)),
             "conn_id": connection.id,
@@ -148,7 +147,7 @@ class Operations:
         as the same user, with another session.
         """
         same = self.by_identity.get(connection.identity, ()) if connection.identity else ()
-        for other in same or (connection,):
+        for other in tuple(same) or (connection,):
             other.close(SESSION_EXPIRED)
 
     # ---- publish and message ---------------------------------------------

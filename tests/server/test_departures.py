@@ -96,9 +96,9 @@ async def test_identities_are_forgotten(rig: Rig) -> None:
     rig.site.answers["connect"] = {"identity": "session:1"}
     one, two = await rig.connect("alice"), await rig.connect("alice")
     index = rig.server._operations.by_identity
-    assert index == {"session:1": (one, two)}
+    assert index == {"session:1": {one, two}}
     await rig.leave(one)
-    assert index == {"session:1": (two,)}
+    assert index == {"session:1": {two}}
     await rig.leave(two)
     assert index == {}
 
