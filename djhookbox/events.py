@@ -6,6 +6,7 @@ import datetime
 import logging
 from collections.abc import Iterable, Mapping
 
+from django.db import router, transaction
 from django.db.models import Case, IntegerField, Value, When
 
 from . import payloads
@@ -50,13 +51,15 @@ def record(events: Iterable[object]) -> None:
             # One odd event must not cost the other 499, nor be sent again for ever.
             kind = event.get("event") if isinstance(event, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
-    if settings.log_connections:
-        write_all(ConnectionLog, connections)
-    if settings.log_subscriptions:
-        write_all(SubscriptionLog, subscriptions)
-    write_all(Publication, publications)
-    if delivered:
-        _count(delivered)
+    # All or nothing: what comes again must not be there already.
+    with transaction.atomic(using=router.db_for_write(Publication)):
+        if settings.log_connections:
+            write_all(ConnectionLog, connections)
+        if settings.log_subscriptions:
+            write_all(SubscriptionLog, subscriptions)
+        write_all(Publication, publications)
+        if delivered:
+            _count(delivered)
 
 
 def _count(delivered: Mapping[int, int]) -> None:

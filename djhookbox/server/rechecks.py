@@ -87,6 +87,7 @@ class Rechecks:
         started: float,
     ) -> None:
         await self._ask_all(work)
+        del work  # which may be much, and is of no use for the half minute that is to come
         since = started - 0.1
         config = self._webhooks.config
         for patient in (0.0, 1.0, patience(config.max_channels_per_connection)):
