@@ -252,6 +252,13 @@ describe("publishing", () => {
     });
   });
 
+  test("rejects what is no JSON, as any other reason", async () => {
+    await assert.rejects(hookbox.publish("/a/", 1n), TypeError);
+    const circle = {};
+    circle.self = circle;
+    await assert.rejects(hookbox.message("bob", circle), TypeError);
+  });
+
   test("resolves when sent, if the server does not acknowledge", async () => {
     browser.accept("alice", {});
     await hookbox.publish("/a/", 1);

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { connect } from "../../djhookbox/static/djhookbox/hookbox.js";
 import "../../djhookbox/static/djhookbox/shared_door.js"; // loaded by the client in no time then
 import "../../djhookbox/static/djhookbox/shared_transport.js";
-import { settle } from "./fake_csp.js";
+import "../../djhookbox/static/djhookbox/csp_transport.js";
+import { FakeCsp, settle } from "./fake_csp.js";
 import { FakeTabs } from "./fake_tabs.js";
 import { record, subscribeArgs } from "./fakes.js";
 
@@ -328,6 +329,21 @@ test("where tabs cannot share, each has a connection of its own", async () => {
   alone.accept();
   assert.equal(own.transport, "websocket");
   assert.equal(own.connected, true);
+});
+
+test("where only polling gets through, a tab waits until the hub has found it", async () => {
+  const tab = tabs.open();
+  const csp = new FakeCsp(tab);
+  csp.holdsStreams = true;
+  const hookbox = connect({ environment: tab.environment, shared: true });
+  await settle();
+  for (let second = 0; second < 20 && !hookbox.connected; second += 1) {
+    tab.clock.pass(1000);
+    await settle();
+  }
+  assert.equal(hookbox.connected, true);
+  assert.equal(hookbox.transport, "shared");
+  assert.match(tab.stored.get("djhookbox:transport"), /^polling/, "and the next one takes it at once");
 });
 
 test("where the browser refuses locks as well", async () => {

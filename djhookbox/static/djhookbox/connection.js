@@ -196,7 +196,7 @@ export class Connection extends Emitter {
    * @returns {Promise<void>} Resolved when the server has taken it; rejected with a `HookboxError`.
    */
   publish(channelName, payload) {
-    return this.#request("PUBLISH", { channel_name: channelName, payload: asText(payload) });
+    return this.#request("PUBLISH", { channel_name: channelName }, payload);
   }
 
   /**
@@ -207,7 +207,7 @@ export class Connection extends Emitter {
    * @returns {Promise<void>} As that of `publish()`.
    */
   message(name, payload) {
-    return this.#request("MESSAGE", { name, payload: asText(payload) });
+    return this.#request("MESSAGE", { name }, payload);
   }
 
   // ---- the link's events --------------------------------------------------------------------
@@ -247,7 +247,14 @@ export class Connection extends Emitter {
   // ---- publications and messages ------------------------------------------------------------
 
   /** Send a frame, now or when there is a connection, and promise its answer. */
-  #request(name, args) {
+  #request(name, about, payload) {
+    let args;
+    try {
+      // `undefined` is no JSON value.
+      args = { ...about, payload: JSON.stringify(payload) ?? "null" };
+    } catch (error) {
+      return Promise.reject(error); // nor are some others
+    }
     if (this.status === "closed") {
       return Promise.reject(new HookboxError("The connection is closed.", "closed"));
     }
@@ -338,11 +345,6 @@ export class Connection extends Emitter {
       this.#options.logger?.warn(`hookbox: ${error.message} (${error.code}, see ${error.help})`);
     }
   }
-}
-
-/** Payloads travel as JSON text; `undefined` is no JSON value. */
-function asText(payload) {
-  return JSON.stringify(payload) ?? "null";
 }
 
 /** The browser's storage, which it may keep closed. */

@@ -63,8 +63,12 @@ export class Route {
    * @param {boolean} opened
    */
   patience(opened) {
+    const { timeout } = this.#options;
+    if (opened && this.kind === "shared") {
+      return 2 * HASTE + timeout; // the hub may have to find a way first
+    }
     const through = opened && this.kind !== "streaming";
-    return this.#last || through ? this.#options.timeout : HASTE;
+    return this.#last || through ? timeout : HASTE;
   }
 
   /**
@@ -97,7 +101,8 @@ export class Route {
   succeeded() {
     this.#failures = 0;
     this.#proven = true;
-    if (this.#kinds.includes("streaming")) {
+    // With a hub it is the hub's to remember.
+    if (this.#kinds.includes("streaming") && this.kind !== "shared") {
       const around = ["streaming", "polling"].includes(this.kind);
       this.#store(around ? `${this.kind} ${this.#environment.now()}` : null);
     }
