@@ -1,0 +1,124 @@
+"""Every page of the admin in a browser: accessible, in its policy, and no wider than the window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from ..admin.catalogue import EMPTY, PAGES
+from .admin_pages import STEPS, AdminSite
+from .conftest import ROOT
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+MOODS = ("stopped", "starting", "unreachable", "secret", "version", "genuine", "other")
+
+#: Findings of axe in what is Django's own, by rule: how to tell them apart. Nothing of ours is
+#: excused: each is looked for in the markup that Django writes around or into our pages.
+DJANGO: dict[str, tuple[str, ...]] = {}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
+    site = AdminSite(tmp_path_factory.mktemp("admin") / "site")
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
+    site = AdminSite(tmp_path_factory.mktemp("admin") / "empty", "empty")
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    if not AXE.exists():
+        if os.environ.get("CI"):
+            pytest.fail("CI is set, but axe-core is not installed")
+        pytest.skip("axe-core is not installed: run “npm ci”")
+    return AXE.read_text()
+
+
+def findings(page: Page, axe: str) -> list[str]:
+    """Return what axe finds on a page, as sentences."""
+    page.evaluate(axe)
+    result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{violation['id']}: {violation['help']}: {node['html'][:150]} {node['failureSummary']}"
+        for violation in result["violations"]
+        for node in violation["nodes"]
+        if not any(part in node["html"] for part in DJANGO.get(violation["id"], ()))
+    ]
+
+
+def overflow(page: Page) -> int:
+    """Return by how many pixels the page is wider than the window."""
+    return int(page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    ))  # fmt: skip
+
+
+def everything(site: AdminSite, page: Page) -> Iterator[str]:
+    """Open each page in turn."""
+    for name in site.pages:
+        site.open(page, name)
+        yield name
+    for name, step in STEPS.items():
+        step(site, page)
+        yield name
+
+
+def test_the_site_has_what_is_to_be_looked_at(site: AdminSite, empty_site: AdminSite) -> None:
+    assert set(site.pages) == set(PAGES)
+    assert set(empty_site.pages) == set(EMPTY)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(site: AdminSite, browser: Browser, axe: str, scheme: str) -> None:
+    found = {}
+    with site.looked_at(browser, color_scheme=scheme) as page:
+        for name in everything(site, page):
+            found[name] = findings(page, axe)
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_axe_finds_nothing_in_any_state(
+    site: AdminSite, browser: Browser, axe: str, mood: str
+) -> None:
+    for scheme in ("light", "dark"):
+        with site.looked_at(browser, color_scheme=scheme, mood=mood) as page:
+            for name in ("server", "channel", "user", "publish: policy", "publish: channel"):
+                site.open(page, name)
+                assert findings(page, axe) == [], (name, scheme)
+
+
+def test_axe_finds_nothing_where_nothing_is(
+    empty_site: AdminSite, browser: Browser, axe: str
+) -> None:
+    for scheme in ("light", "dark"):
+        with empty_site.looked_at(browser, color_scheme=scheme) as page:
+            for name in empty_site.pages:
+                empty_site.open(page, name)
+                assert findings(page, axe) == [], (name, scheme)
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ar"])
+@pytest.mark.parametrize("width", [400, 1600])
+def test_no_page_is_wider_than_the_window(
+    site: AdminSite, browser: Browser, width: int, language: str
+) -> None:
+    wide = {}
+    with site.looked_at(browser, width=width, locale=language) as page:
+        for name in everything(site, page):
+            direction = page.locator("html").get_attribute("dir")
+            assert direction == ("rtl" if language == "ar" else "ltr"), name
+            wide[name] = overflow(page)
+    assert {name: pixels for name, pixels in wide.items() if pixels > 0} == {}
