@@ -7,7 +7,8 @@
 #   make fuzz    a million random and mutated frames and requests at a running server
 #   make genuine install Hookbox 0.3.3, with which `make test` then tests as well (Python 2.7)
 #   make lint    ruff: rules and formatting
-#   make check   lint, types, missing migrations, documents, packages, the generated client
+#   make check   lint, types, missing migrations, documents, packages, translations, the client
+#   make messages  extract the texts, and compile the translations (needs gettext)
 #   make client  the generated files of the browser client (needs Node and npm)
 #   make clean   remove everything that the other targets made
 #
@@ -34,7 +35,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-.PHONY: demo test partners bench resume fuzz genuine lint format check types migrations documents package clean client client-check client-size
+.PHONY: demo test partners bench resume fuzz genuine lint format check types migrations documents package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -76,13 +77,19 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint types migrations documents package client-check
+check: lint types migrations documents package messages-check client-check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
 migrations: $(VENV)/.dev
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
+
+messages: $(VENV)/.dev
+	$(BIN)/python -m tests.messages
+
+messages-check: $(VENV)/.dev
+	$(BIN)/python -m tests.messages --check
 
 documents: $(VENV)/.dev
 	for file in README.rst CHANGELOG.rst docs/*.rst $(wildcard bench/*.rst); do \
