@@ -173,6 +173,9 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def complete_polling(polling: Mapping[str, object]) -> dict[str, object]:
-    """Return a `polling` option with every member, so that what is left out is reset."""
-    return {**POLLING_DEFAULTS, **polling}
+def complete_polling(polling: object) -> dict[str, object]:
+    """Return a `polling` option with every member, so that what is left out is reset.
+
+    What is no object, written past the form, is off: it must not stop all the other policies.
+    """
+    return {**POLLING_DEFAULTS, **(polling if isinstance(polling, dict) else {})}

@@ -83,7 +83,8 @@ def export(policies: Iterable[ChannelPolicy]) -> str:
         use_natural_primary_keys=True,
         fields=[*_FIELDS, "groups"],
     )
-    return text + "\n"
+    # Halves of surrogate pairs are no characters: no file can have them but as escapes.
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def plan(text: str) -> list[Change]:
@@ -95,6 +96,7 @@ def plan(text: str) -> list[Change]:
     """
     try:
         entries = json.loads(text)
+        json.dumps(entries, ensure_ascii=False).encode()  # nor has a database, or a page
     except (ValueError, RecursionError) as error:
         raise PolicyFileError([_("This is not JSON: %(problem)s.") % {"problem": error}]) from error
     if not isinstance(entries, list) or not entries:

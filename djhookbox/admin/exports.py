@@ -26,7 +26,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..conf import settings
-from .pages import PageMixin
+from .pages import PageMixin, encodable
 
 logger = logging.getLogger("djhookbox")
 
@@ -160,4 +160,4 @@ def cell(value: object) -> object:
 
 
 def _json(value: object) -> object:
-    return cell(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder))
+    return cell(encodable(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)))

@@ -202,9 +202,15 @@ def span(value: datetime.timedelta) -> str:
 def pretty_json(value: object, encoder: type[json.JSONEncoder] | None = None) -> str:
     """Write a JSON value for people."""
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False, cls=encoder)
+        text = json.dumps(value, indent=2, ensure_ascii=False, cls=encoder)
     except RecursionError:  # written in one line, it may be nested more deeply
-        return json.dumps(value, ensure_ascii=False, cls=encoder)
+        text = json.dumps(value, ensure_ascii=False, cls=encoder)
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """Write halves of surrogate pairs, which no page can have, as they are escaped in JSON."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def preformatted(text: str) -> SafeString:

@@ -221,7 +221,7 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
             facts.append(_("not reflective"))
         if policy.state:
             facts.append(_("initial state"))
-        if policy.polling.get("mode"):
+        if isinstance(policy.polling, dict) and policy.polling.get("mode"):
             facts.append(_("polling"))
         if policy.server_presenceful:
             facts.append(_("server presence"))

@@ -542,6 +542,19 @@ def test_deeply_nested_payloads_are_shown(root: Client, db: None) -> None:
     assert again.content.decode().count("[") >= depth
 
 
+def test_halves_of_characters_are_shown_and_exported_as_escapes(root: Client, db: None) -> None:
+    if connection.vendor == "postgresql":
+        pytest.skip("it stores none")
+    row = Publication.objects.create(
+        channel="/a/", payload=["\ud83d"], source="code", status="sent"
+    )
+    assert "\\ud83d" in change(root, row)
+    again = root.get(f"{APP}publication/{row.pk}/publish-again/")
+    assert json.loads(again.context["form"]["payload"].value()) == ["\ud83d"]
+    (found,) = exported(root, f"{APP}publication/export/")
+    assert json.loads(found["payload"]) == ["\ud83d"]
+
+
 def test_what_cannot_be_written_in_lines_is_written_in_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import connections
+from django.db.models import JSONField, Value
 from django.test import Client
 
 from djhookbox import client as rest
@@ -155,6 +156,16 @@ def test_a_new_policy_comes_last(root: Client, rows: Any) -> None:
 def test_what_not_every_database_keeps_is_refused(root: Client, db: None, state: str) -> None:
     page = root.post(f"{LIST}add/", form_of(state=state))
     assert page.context["adminform"].errors == {"state": ["This must not contain null characters."]}
+
+
+@pytest.mark.parametrize("polling", [[], None, "x", 0])
+def test_polling_that_was_written_past_the_form_stops_nothing(
+    root: Client, rows: Any, polling: Any
+) -> None:
+    odd = ChannelPolicy.objects.create(name="Odd", pattern="/odd/", polling=Value(
+        polling, JSONField()))  # fmt: skip
+    for page in ("", f"{odd.pk}/change/", "try/?channel=/front/", "try/?channel=/odd/"):
+        assert root.get(f"{LIST}{page}").status_code == 200, page
 
 
 @pytest.mark.django_db(transaction=True)

@@ -117,6 +117,8 @@ def test_somebody_was_faster(root: Client, rows: Any, monkeypatch: pytest.Monkey
         ({"text": "é" * 600_000}, "larger than a megabyte"),
         ({"file": b"\xff\xfe"}, "no text in UTF-8"),
         ({"file": b" " * 1_000_001}, "larger than a megabyte"),
+        ({"text": entries({"name": "\ud83d", "pattern": "/a/"})}, "surrogates not allowed"),
+        ({"text": entries({"name": "A", "pattern": "/a/", "state": {"\ud83d": 1}})}, "surrogates"),
         ({"text": entries({"name": "<b>", "pattern": "/<"})}, "Policy 1 “&lt;b&gt;”: pattern: "),
     ],
 )
@@ -129,6 +131,13 @@ def test_mistakes(root: Client, rows: Any, data: dict[str, Any], words: str) -> 
     assert words in html
     assert "Nothing was imported." in html
     assert ChannelPolicy.objects.count() == 2
+
+
+def test_halves_of_characters_are_exported_as_escapes(root: Client, db: None) -> None:
+    policy = ChannelPolicy.objects.create(name="A", pattern="/a/")
+    policy.state = {"half": "\ud83d"}
+    (written,) = json.loads(policy_files.export([policy]).encode())
+    assert written["fields"]["state"] == policy.state
 
 
 def test_the_csrf_token_is_needed(rows: Any) -> None:

@@ -133,6 +133,16 @@ def test_odd_answers(root: Client, hookbox: Hookbox, answer: Any) -> None:
         assert root.get(page).status_code == 200
 
 
+def test_halves_of_characters_that_a_browser_has_published(root: Client, hookbox: Hookbox) -> None:
+    history = [["PUBLISH", {"payload": "\ud83d"}]]
+    hookbox.answers["get_channel_info"] = {
+        "subscribers": [], "options": {"history": history, "state": {"\udc00": 1}},
+    }  # fmt: skip
+    page = root.get(channel("/a/")).content.decode()
+    assert "\\ud83d" in page
+    assert "\\udc00" in page
+
+
 def test_a_huge_history_is_shortened(root: Client, hookbox: Hookbox) -> None:
     hookbox.answers["get_channel_info"] = {
         "subscribers": [], "options": {"history": [["PUBLISH", {"payload": "x" * 1_000_000}]]},
