@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern
+from django.urls import URLPattern
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -271,16 +271,10 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
             pattern = texts.as_rule(policy).pattern
             names = examples(pattern) if pattern else []
             context["example"] = urlencode({"channel": names[0]}) if names else ""
-            context["publish_url"] = self._publish_url(request, policy.pk)
+            if self.has_publish_permission(request):
+                url = self.address("changelist", model="publishing", policy=policy.pk)
+                context["publish_url"] = url
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def _publish_url(self, request: HttpRequest, pk: object) -> str:
-        if not self.has_publish_permission(request):
-            return ""
-        try:
-            return self.address("changelist", model="publishing", policy=pk)
-        except NoReverseMatch:
-            return ""  # an admin site may go without
 
     # ---- saving ------------------------------------------------------------------------------
 

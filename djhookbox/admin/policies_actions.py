@@ -14,13 +14,17 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..models import ChannelPolicy
+from ..models import ChannelPolicy, Publishing
 from ..receivers import Told, listening
 from .pages import PageMixin
 
 
 class ActionsMixin(PageMixin):
     """Switches policies, copies them, and leads to publishing to their channels."""
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may publish, and this admin site has the page for it."""
+        return self.admin_site.is_registered(Publishing) and super().has_publish_permission(request)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Enable"))
     def enable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:

@@ -67,10 +67,12 @@ class OrderMixin(PageMixin):
         """
         if not self.has_change_permission(request):
             raise PermissionDenied
+        page = self.address("changelist")
+        if request.method == "GET":  # after a login, where the session had ended
+            return HttpResponseRedirect(page)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         key, _colon, where = request.POST.get("move", "").partition(":")
-        page = self.address("changelist")
         try:
             with listening() as told, transaction.atomic():
                 moved = _move(key, where)

@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from .. import publishing
 from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused
-from ..models import Publication
+from ..models import Publication, Publishing
 from ..policies import Operation
 from .log_pages import SEARCH_HELP, LogAdmin
 from .message_pages import MessageMixin, reached_text
@@ -207,7 +207,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     # ---- publishing --------------------------------------------------------------------------
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
-        """Lead to the page that publishes, with what is known of the message.
+        """Lead to the page that publishes, or be it where this admin site has none.
 
         Raises:
             PermissionDenied: The user may not publish.
@@ -215,6 +215,9 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         """
         if not self.has_publish_permission(request):
             raise PermissionDenied
+        if not self.admin_site.is_registered(Publishing):
+            names = self.posted_names(request) or request.GET.getlist("channel")
+            return self.message_page(request, names)
         page = self.address("changelist", model="publishing")
         return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}" if request.GET else page)
 

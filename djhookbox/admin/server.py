@@ -14,6 +14,7 @@ from django.http import (
     HttpResponse,
     HttpResponseNotAllowed,
     HttpResponseNotModified,
+    HttpResponseRedirect,
 )
 from django.urls import URLPattern, path
 from django.utils import formats, timezone, translation
@@ -180,6 +181,8 @@ class ServerAdmin(Details, Departures):
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start the process."""
         self.require(self.has_control_permission(request))
+        if request.method == "GET":  # after a login, where the session had ended
+            return HttpResponseRedirect(self.address("changelist"))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         return self._operate(request, process.start, "Started", _("Hookbox runs, pid %(pid)s."))

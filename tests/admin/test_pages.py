@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.test import Client, override_settings
 from django.urls import include, path
@@ -29,6 +30,8 @@ from djhookbox.models import (
     SubscriptionLog,
 )
 
+from . import catalogue
+from .catalogue import PAGES
 from .stand_in import APP, Hookbox
 
 MODELS = ("channelpolicy", "connectionlog", "subscriptionlog", "publication")
@@ -99,6 +102,29 @@ def test_viewers_are_offered_nothing_to_do(viewer: Client, rows: Any, hookbox: H
         "server/restart/",
     ):
         assert viewer.post(f"{APP}{page}").status_code == 403, page
+
+
+@pytest.mark.parametrize("name", sorted({url.partition("/")[0] for url, _ in PAGES.values()}))
+def test_each_works_alone_on_an_admin_site(
+    root: Client, populated: dict[str, Any], hookbox: Hookbox, settings: Any, name: str
+) -> None:
+    model = apps.get_model("djhookbox", name)
+    lone = admin.AdminSite(name="lone")
+    lone.register(model, type(admin.site._registry[model]))
+    urls = [path("lone/", lone.urls), path("hookbox/", include("djhookbox.urls"))]
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": urls})
+    for address in catalogue.pages(populated, "/lone/djhookbox/").values():
+        if address.startswith(f"/lone/djhookbox/{name}/"):
+            assert root.get(address, follow=True).status_code == 200, address
+    if name == "publication":
+        page = "/lone/djhookbox/publication/publish/"
+        assert root.get(f"{page}?channel=/front/").status_code == 200
+        assert root.post(page, {"channel": "/front/", "payload": "1"}).status_code == 302
+        assert hookbox.published == [("/front/", "1")]
+    if name == "channelpolicy":
+        pk = populated[name].pk
+        data = {"action": "publish_to_channels", "_selected_action": [pk]}
+        assert root.post("/lone/djhookbox/channelpolicy/", data, follow=True).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["enable", "disable", "duplicate", "publish_to_channels"])

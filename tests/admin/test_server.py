@@ -106,7 +106,7 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
         return process.status()
 
     monkeypatch.setattr(process, name, operate)
-    assert operator.get(f"{PAGE}{name}/").status_code == (405 if name == "start" else 200)
+    assert operator.get(f"{PAGE}{name}/").status_code == (302 if name == "start" else 200)
     assert operator.delete(f"{PAGE}{name}/").status_code == 405
     assert not pressed
     response = operator.post(f"{PAGE}{name}/", follow=True)
