@@ -10,8 +10,9 @@ from unittest import mock
 import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 import djhookbox
 from djhookbox import logs, signals
@@ -124,7 +125,6 @@ def test_a_hundred_channels_cost_as_many_queries_as_one(
     webhooks: type[Webhooks],
     alice: Any,
     make_policy: MakePolicy,
-    django_assert_max_num_queries: Any,
 ) -> None:
     group = Group.objects.create(name="readers")
     alice.groups.add(group)
@@ -134,10 +134,13 @@ def test_a_hundred_channels_cost_as_many_queries_as_one(
     server = webhooks(alice)
     server("subscribe_many", channels=wanted("/g/0/"))  # the policies are cached
     SubscriptionLog.objects.all().delete()
-    # The session, the user, the groups, two for permissions; two hundred rows in a savepoint,
-    # which SQLite takes in two pieces.
-    with django_assert_max_num_queries(9):
+    with CaptureQueriesContext(connection) as queries:
         _, answer = server("subscribe_many", channels=wanted(*names))
+    # Two hundred rows; how many pieces SQLite takes them in depends on the version of Django.
+    others = [query for query in queries if not query["sql"].startswith("INSERT")]
+    assert len(queries) - len(others) <= 3
+    # The session, the user, the groups, two for permissions, a savepoint.
+    assert len(others) <= 7
     assert answer["channels"]["/g/7/"]["subscribe"][0]
     assert not answer["channels"]["/p/7/"]["subscribe"][0]
     assert SubscriptionLog.objects.count() == 200
