@@ -38,6 +38,42 @@ describe("leaving", () => {
     assert.equal(seen.length, 1, "nothing is left over");
   });
 
+  test("and coming back before the answer loses nothing, and tells no gap that is none", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.subscribe("/r/", { epoch: "a", offset: 1 });
+    const seen = record(room, "publish", "gap", "unsubscribed");
+    const message = (offset) => ({ payload: offset, datetime: "t", offset });
+    for (const _ of [1, 2]) {
+      room.unsubscribe();
+      room.subscribe();
+    }
+    const leaves = browser.sent("UNSUBSCRIBE");
+    const [, second, third] = browser.sent("SUBSCRIBE");
+    assert.deepEqual([second[2].since, third[2].since], ["a:1", "a:1"]);
+    const snapshot = (offset, numbers, missed) =>
+      subscribeArgs("/r/", { epoch: "a", offset, recovered: numbers.map(message), missed });
+    browser.deliver(["PUBLISH", { channel_name: "/r/", ...message(2) }]);
+    for (const args of [snapshot(3, [2, 3], 0), snapshot(5, [4, 5], 2)]) {
+      const id = leaves.shift()[0];
+      browser.deliver(["UNSUBSCRIBE", { channel_name: "/r/", user: "alice" }], ["ACK", { id }], ["SUBSCRIBE", args]);
+    }
+    assert.deepEqual(seen.map(([event, detail]) => (event === "publish" ? detail.payload : event)), [2, 3, 4, 5]);
+  });
+
+  test("holes behind it are not asked for, which would subscribe again", () => {
+    const room = hookbox.subscribe("/r/");
+    browser.accept();
+    browser.subscribe("/r/", { epoch: "a", offset: 1 });
+    room.unsubscribe();
+    browser.deliver(["PUBLISH", { channel_name: "/r/", payload: 9, offset: 9 }]);
+    assert.equal(browser.sent("SUBSCRIBE").length, 1);
+    // The site wants the page to stay: then it takes up where it was.
+    browser.deliver(["ERROR", { id: browser.idOf("UNSUBSCRIBE"), msg: "Stay", code: "refused" }]);
+    browser.deliver(["PUBLISH", { channel_name: "/r/", payload: 10, offset: 10 }]);
+    assert.equal(browser.sent("SUBSCRIBE")[1][2].since, "a:1");
+  });
+
   test("ends a loop also if the connection is lost before the answer", async () => {
     const room = hookbox.subscribe("/r/");
     browser.accept();

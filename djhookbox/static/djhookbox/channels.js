@@ -70,7 +70,8 @@ export class Channels {
       subscription = new Subscription(channelName, {
         subscribe: (which) => this.want(which),
         unsubscribe: (which) => this.leave(which),
-        recover: (which) => this.#ask([which]),
+        // Behind an UNSUBSCRIBE it would subscribe again.
+        recover: (which) => this.#leaving(which) === undefined && this.#ask([which]),
         publish: this.#surroundings.publish,
       });
       subscription.position.cursor = this.#cursors.get(channelName) ?? "";
@@ -124,7 +125,6 @@ export class Channels {
   /** @param {Subscription} subscription */
   leave(subscription) {
     subscription.wanted = false;
-    subscription.position.forget();
     const inside = ["subscribed", "subscribing"].includes(subscription.status);
     if (this.#surroundings.isConnected() && inside) {
       const id = this.#surroundings.send("UNSUBSCRIBE", { channel_name: subscription.channelName });

@@ -97,6 +97,10 @@ export class Position {
     }
     const lost = this.#epoch !== null && epoch === null && !recovered;
     const messages = (recovered ?? []).filter((one) => !same || one.offset > this.#offset);
+    if (same && missed) {
+      // The cursor was asked with earlier; some may have come since then.
+      missed = Math.max(0, offset - this.#offset - messages.length);
+    }
     this.#epoch = epoch;
     this.#offset = offset;
     this.awaited = false;
