@@ -127,6 +127,14 @@ def test_an_anonymous_channel_names_nobody_afterwards_either(house: House) -> No
     assert args == {"payload": 1, "datetime": WHEN, "offset": 1}
 
 
+def test_a_channel_that_comes_back_as_anonymous_names_nobody(house: House) -> None:
+    data = {"payload": 1, "datetime": WHEN, "user": "bob"}
+    log = LogState("epoch", 1, (Publication(1, NOW, data),))
+    options = {"history_size": 3, "history_duration": 9, "anonymous": True}
+    channel, _ = house.hub.create_channel("room", options, NOW, log)
+    assert channel.history_list(NOW) == [["PUBLISH", {"payload": 1, "datetime": WHEN}]]
+
+
 def test_only_who_asked_catches_up(house: House) -> None:
     channel = house.channel(history_size=3)
     house.publish(channel, 1)

@@ -159,7 +159,7 @@ class Hub:
         effects = self.set_options(channel, given, now)
         if channel.log is not None and channel.options.history_duration and "history" not in given:
             for publication in channel.log.publications:
-                channel.remember(publication.at, "PUBLISH", publication.data)
+                channel.remember(publication.at, "PUBLISH", channel.shown(publication.data))
             channel.trim(now)
         self.channels[name] = channel
         return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]

@@ -104,6 +104,12 @@ class Channel:
         """Return the names of the subscribers in order, if the channel shows them."""
         return list(self.subscribers) if self.options.presenceful else []
 
+    def shown(self, publication: dict[str, Any]) -> dict[str, Any]:
+        """Return a publication as it is shown now; the channel may have become anonymous."""
+        if not self.options.anonymous:
+            return publication
+        return {key: value for key, value in publication.items() if key != "user"}
+
     def entries(self, now: float) -> Iterator[HistoryEntry]:
         """Yield the history entries that have not expired."""
         oldest = now - self.options.history_duration if self.options.history_duration else None

@@ -44,10 +44,7 @@ def _recovery(channel: Channel, since: Position) -> dict[str, Any]:
     if channel.log is None:
         return {"recovered": [], "missed": None}
     publications, missed = channel.log.after(since)
-    recovered = [{**each.data, "offset": each.offset} for each in publications]
-    if channel.options.anonymous:  # it may not have been when they were made
-        for each in recovered:
-            each.pop("user", None)
+    recovered = [{**channel.shown(each.data), "offset": each.offset} for each in publications]
     return {"recovered": recovered, "missed": missed}
 
 
