@@ -85,7 +85,6 @@ class ServerAdmin(Details, Departures):
         """
         self.require(self.has_view_permission(request))
         context = self._live_context(request)
-        publish_url = self.publish_address(request)
         return self.page(
             request,
             "server.html",
@@ -93,8 +92,7 @@ class ServerAdmin(Details, Departures):
             **context,
             findings=_findings(),
             media=self.media + module_script("admin/server", "admin_completion"),
-            publish_url=publish_url,
-            completions_url=publish_url and self.address("channels", model="publishing"),
+            completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log may tell more than those who only look should know.
             log=self._log(request, context["status"]),
@@ -138,6 +136,7 @@ class ServerAdmin(Details, Departures):
             "may_start": may_control and now.can_start,
             "may_stop": may_control and now.can_stop,
             "next_step": _next_step(now, may_control),
+            "publish_url": self.publish_address(request),
             "report": read_report(now),
             "search": search,
             "status": now,

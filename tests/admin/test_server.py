@@ -202,6 +202,16 @@ def test_a_search_is_the_server_s_business(viewer: Client, hookbox: Hookbox) -> 
     assert 'name="channel" value="&lt;x&gt;"' in page, "the other search keeps it"
 
 
+def test_channels_are_ticked_by_those_who_may_publish(viewer: Client, root: Client) -> None:
+    for page in (PAGE, f"{PAGE}live/"):
+        assert "checkbox" not in viewer.get(page).content.decode()
+        text = root.get(page).content.decode()
+        box = '<input type="checkbox" name="channel" value="/chat/a/" form="hookbox-ticked">'
+        assert f"<label>{box}" in text
+        assert f'<form method="get" id="hookbox-ticked" action="{APP}publishing/"' in text
+        assert f'value="{escape(NASTY[0])}"' in text
+
+
 @pytest.mark.parametrize(
     "odd",
     [

@@ -131,6 +131,27 @@ def test_a_user_is_sent_away_and_told_why(operate, chat):
     expect(page.locator("#result_list")).to_contain_text("Back at nine")
 
 
+def test_one_message_is_published_to_the_channels_that_were_ticked(operate, chat):
+    alice = chat("alice")
+    page = operate()
+    names = ["/chat/lobby/", "djhookbox:server"]
+    for name in names:
+        page.get_by_role("checkbox", name=name).check()
+    page.get_by_role("button", name="ticked channels").focus()
+    bob = chat("bob")
+    expect(row(page, "connections", "bob")).to_have_count(1)
+    for name in names:  # reports leave alone what somebody is choosing from
+        expect(page.get_by_role("checkbox", name=name)).to_be_checked()
+    page.get_by_role("button", name="ticked channels").click()
+    expect(page.locator("#content tbody th")).to_have_text(sorted(names), use_inner_text=True)
+    page.get_by_label("Payload").fill('{"text": "to all of you", "user": "admin"}')
+    page.get_by_role("button", name="Publish to 2 channels").click()
+    expect(page.locator(".messagelist .error")).to_contain_text("refused")
+    expect(page.locator(".messagelist .success")).to_contain_text("Published to 1 channel.")
+    for other in (alice, bob):
+        expect(other.get_by_text("to all of you")).to_be_visible()
+
+
 def test_a_part_whose_control_has_the_focus_waits(operate, chat):
     chat("alice")
     page = operate()

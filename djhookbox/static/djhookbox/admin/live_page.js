@@ -11,7 +11,7 @@ const SLOW = 60_000;
  * where that is not to be had, by asking the site every few seconds.
  *
  * Nothing is done while the tab is hidden or the user has paused the page, and no part is
- * replaced while one of its controls has the focus.
+ * replaced while one of its controls has the focus or is ticked.
  */
 export class LivePage {
   #document;
@@ -51,7 +51,9 @@ export class LivePage {
     // A page that the browser keeps in its back/forward cache must not hold a connection.
     this.#document.defaultView.addEventListener("pagehide", () => this.#rest());
     this.#document.defaultView.addEventListener("pageshow", (event) => event.persisted && this.#wake());
-    this.#live.addEventListener("focusout", () => setTimeout(() => this.#showReport()));
+    for (const end of ["focusout", "change"]) {
+      this.#live.addEventListener(end, () => setTimeout(() => this.#showReport()));
+    }
     this.#pauseButton.hidden = false;
     this.#pauseButton.addEventListener("click", () => {
       this.#paused = !this.#paused;
@@ -199,7 +201,7 @@ export class LivePage {
     const names = (root) =>
       [...root.querySelectorAll("[data-live]")].map((part) => part.dataset.live).join();
     const same = names(fresh) === names(this.#live);
-    if (!same && !this.#isInUse(this.#live)) {
+    if (!same && !this.#hasFocus(this.#live)) {
       this.#live.replaceChildren(...fresh.childNodes);
     } else if (same) {
       for (const part of fresh.querySelectorAll("[data-live]")) {
@@ -220,6 +222,10 @@ export class LivePage {
   }
 
   #isInUse(part) {
+    return this.#hasFocus(part) || part.querySelector(":checked") !== null;
+  }
+
+  #hasFocus(part) {
     const active = this.#document.activeElement;
     return active !== null && part.contains(active);
   }

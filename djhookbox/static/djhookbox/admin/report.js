@@ -62,6 +62,7 @@ export class ReportView {
           rate: this.rate(channel.rate),
         },
         links: { name: { name: channel.name } },
+        ticks: channel.name,
       }),
     );
     this.#fillTable(part, rows, list.total);
@@ -115,7 +116,7 @@ export class ReportView {
 
   // ---- parts --------------------------------------------------------------------------------
 
-  #row(template, { fields, links, since }) {
+  #row(template, { fields, links, since, ticks }) {
     const row = this.#document.getElementById(template).content.firstElementChild.cloneNode(true);
     for (const [name, value] of Object.entries(fields)) {
       row.querySelector(`[data-field="${name}"]`).textContent = value;
@@ -126,6 +127,10 @@ export class ReportView {
         const page = link.getAttribute("href").split("?")[0];
         link.setAttribute("href", `${page}?${new URLSearchParams(query)}`);
       }
+    }
+    const box = row.querySelector("input[type=checkbox]");
+    if (box) {
+      box.value = ticks;
     }
     if (since !== undefined) {
       row.querySelector("time").setAttribute("datetime", new Date(since * 1000).toISOString());
