@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import secrets
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from .conf import settings
+from .parsing import has_control_characters
 
 if TYPE_CHECKING:
     from .decisions import User
@@ -172,7 +172,7 @@ def _require_usable(name: str) -> None:
         raise IdentityError(_("This user name is reserved for anonymous visitors."))
     if not name or len(name) > settings.max_name_length:
         raise IdentityError(_("This user name is too long, or empty."))
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+    if has_control_characters(name):
         raise IdentityError(_("This user name has control characters."))
 
 

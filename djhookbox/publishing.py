@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from . import client, decisions, payloads
 from .conf import settings
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused
 from .models import Publication
+from .parsing import has_control_characters
 from .transactions import after_transaction
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def validate_channel(channel: object) -> None:
         }
     elif not 1 <= len(channel) <= limit:
         problem = _("The name of a channel must have 1 to %(limit)d characters.") % {"limit": limit}
-    elif any(unicodedata.category(char) in ("Cc", "Cs") for char in channel):
+    elif has_control_characters(channel):
         problem = _("The name of a channel must not have control characters.")
     else:
         return

@@ -225,7 +225,8 @@ class TestPublishRefused:
         assert not Publication.objects.exists()
 
     @pytest.mark.parametrize(
-        "channel", ["", "x" * 256, "/a\n", "/a\x00", "/a\x85", "/\ud800", None, 5, b"/a/", ["/a/"]]
+        "channel",
+        ["", "x" * 256, "/\n", "/\x00", "/\x85", "/\u2028", "/\ud800", None, 5, b"/a/", ["/a/"]],
     )
     def test_what_is_no_channel_name(self, hookbox, channel):
         with pytest.raises(ChannelNameError):

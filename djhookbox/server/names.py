@@ -25,7 +25,10 @@ def check_name(field: str, value: object, limit: int) -> str:
         raise NameProblem(f"{field} must not be empty")
     if len(value) > limit:
         raise NameProblem(f"{field} is too long (at most {limit} characters)")
-    # Control characters and lone surrogates (categories Cc and Cs).
-    if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in value):
+    # Control characters, lone surrogates, ends of lines (categories Cc, Cs, Zl and Zp).
+    if not value.isprintable() and any(
+        c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or "\ud800" <= c <= "\udfff"
+        for c in value
+    ):
         raise NameProblem(f"{field} must not contain control characters")
     return value

@@ -23,6 +23,7 @@ def test_names_that_can_be_used(name: str) -> None:
         ("\x7f", "must not contain control characters"),
         ("\x85", "must not contain control characters"),
         ("\ud800", "must not contain control characters"),
+        ("\u2028", "must not contain control characters"),
     ],
 )  # fmt: skip
 def test_names_that_cannot(value: object, problem: str) -> None:
