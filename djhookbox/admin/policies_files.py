@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -134,19 +134,16 @@ class FilesMixin(PageMixin):
 
     def _import(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
         new = [change for change in changes if change.is_new]
-        with listening() as told:
+        edited = [change for change in changes if not change.is_new and not change.is_idle]
+        with listening() as told, transaction.atomic():
             policy_files.apply(changes)
-        created, changed = 0, 0
-        for change in changes:
-            if change in new:
+            for change in new:
                 self.log_addition(request, change.policy, [{"added": {}}])
-                created += 1
-            elif not change.is_idle:
+            for change in edited:
                 labels = [str(_label(name)) for name in change.changed]
                 self.log_change(request, change.policy, [{"changed": {"fields": labels}}])
-                changed += 1
         text = _("Imported: %(created)d created, %(changed)d changed.")
-        words = {"created": created, "changed": changed}
+        words = {"created": len(new), "changed": len(edited)}
         self.message_user(request, text % words, messages.SUCCESS)
         self.say_who_follows(request, told)
         return HttpResponseRedirect(self.address("changelist"))

@@ -76,6 +76,9 @@ class OrderMixin(PageMixin):
         try:
             with listening() as told, transaction.atomic():
                 moved = _move(key, where)
+                if moved is not None and moved[1] != moved[2]:
+                    text = f"Moved from place {moved[1]} to {moved[2]}."
+                    self.log_change(request, moved[0], text)
         except DatabaseError:
             logger.exception("A policy could not be moved.")
             text = _("The database did not take the change.")
@@ -90,7 +93,6 @@ class OrderMixin(PageMixin):
             text = _("“%(name)s” stays where it was.") % {"name": policy.name}
             self.message_user(request, text, messages.INFO)
         else:
-            self.log_change(request, policy, f"Moved from place {before} to {now}.")
             words = {"name": policy.name, "place": now, "count": count}
             text = _("“%(name)s” is now number %(place)d of %(count)d.") % words
             self.message_user(request, text, messages.SUCCESS)

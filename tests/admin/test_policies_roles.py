@@ -140,6 +140,25 @@ def test_moves_and_imports_that_the_database_does_not_take(
     )
 
 
+def test_moves_and_imports_whose_entries_the_database_does_not_take(
+    root: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise DatabaseError("read-only")
+
+    text = '[{"model": "djhookbox.channelpolicy", "fields": {"name": "A", "pattern": "/a/"}}]'
+    seen = root.post(f"{APP}channelpolicy/import/", {"text": text}).context["digest"]
+    before = list(ChannelPolicy.objects.values())
+    monkeypatch.setattr(LogEntry, "save", fail)
+    data = {"text": text, "seen": seen}
+    response = root.post(f"{APP}channelpolicy/import/", data, follow=True)
+    assert messages_of(response) == ["The database did not take the changes. Nothing was imported."]
+    data = {"move": f"{rows['channelpolicy'].pk}:down"}
+    response = root.post(f"{APP}channelpolicy/move/", data, follow=True)
+    assert messages_of(response) == ["The database did not take the change."]
+    assert list(ChannelPolicy.objects.values()) == before
+
+
 def test_changes_that_the_database_does_not_take(
     as_role: dict[str, Client], rows: Any, hookbox: Hookbox, read_only: None
 ) -> None:
