@@ -149,6 +149,7 @@ class Publications:
             try:
                 channel, effects = self._hub.create_channel(name, options, time.time(), log)
             except OptionError as error:
+                self._tasks.start(self._settle(name))  # what was loaded is nobody's again
                 raise Refusal(str(error), "malformed") from None
             self._delivery.perform(effects)
             return channel

@@ -167,6 +167,19 @@ async def test_options_change_while_the_engine_takes_its_time(make_rig: Any) -> 
     rig.check()
 
 
+async def test_a_log_expires_although_its_channel_could_not_come_back(
+    rig: Rig, engine: MemoryEngine
+) -> None:
+    await publish(rig, 1)
+    await rig.rest("destroy_channel", channel_name="room")
+    await turns()
+    with pytest.raises(Refusal, match="no_such"):
+        await rig.rest("create_channel", channel_name="room", history_size="5", no_such="1")
+    await turns()
+    await engine.expire(time.time() + 3600)
+    assert engine._count == 0
+
+
 async def test_a_log_is_not_written_to_by_a_channel_that_is_gone(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"history_size": 5, "moderated_publish": True}
     alice = await rig.connect("alice")
