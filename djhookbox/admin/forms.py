@@ -66,9 +66,17 @@ class PlainJSONField(forms.JSONField):
             raise ValidationError(self._explain(text, error), code="invalid") from error
         except RecursionError as error:
             raise ValidationError(_("This is nested too deeply."), code="invalid") from error
+        except ValueError as error:  # a number of more digits than Python reads
+            text = _("This is not JSON: %(problem)s.") % {"problem": error}
+            raise ValidationError(text, code="invalid") from error
 
     def validate(self, value: Any) -> None:
         """Leave it at that: `to_python` has refused what is missing."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show what was typed as it was typed; reading it once more might fail once more."""
+        typed = isinstance(data, str) and not self.disabled
+        return InvalidJSONInput(data) if typed else super().bound_data(data, initial)
 
     def prepare_value(self, value: Any) -> Any:
         """Write the value for people."""

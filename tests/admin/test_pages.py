@@ -216,6 +216,21 @@ def test_the_payload_field_takes_every_value(value: object) -> None:
     assert json.loads(shown) == value
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "{", "[1e999, NaN]"])
+def test_what_cannot_be_read_is_shown_again_as_it_was_typed(
+    root: Client, rows: Any, hookbox: Hookbox, text: str
+) -> None:
+    for response in (
+        root.post(f"{APP}publishing/", {"channel": "/front/", "payload": text}),
+        root.get(f"{APP}channelpolicy/try/", {"channel": "/front/", "payload": text}),
+    ):
+        assert response.status_code == 200
+        form = response.context["form"]
+        assert form.errors["payload"]
+        assert form["payload"].value() == text
+    assert not hookbox.published
+
+
 def test_an_empty_payload_is_missing_not_null() -> None:
     assert PayloadForm()["payload"].value() == ""
     assert not PayloadForm({"payload": "  "}).is_valid()
