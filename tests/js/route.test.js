@@ -221,6 +221,20 @@ describe("CSP", () => {
     assert.equal(hookbox.connected, true);
   });
 
+  test("is no way that failed when the page goes before it is open", async () => {
+    const requests = [];
+    browser.environment.fetch = (address) => {
+      requests.push(address);
+      return new Promise(() => {});
+    };
+    const hookbox = start({ transports: ["streaming", "polling"] });
+    await settle();
+    browser.window.dispatchEvent(new Event("pagehide"));
+    await settle();
+    assert.equal(requests.length, 1);
+    assert.deepEqual([hookbox.status, hookbox.transport], ["waiting", "streaming"]);
+  });
+
   test("carries cookies, in requests that need no preflight", async () => {
     start({ transports: ["streaming"] });
     await settle();

@@ -1,4 +1,4 @@
-import { LOST } from "./close_codes.js";
+import { LOST, NORMAL } from "./close_codes.js";
 
 /** How a session wants its answers: plain text, a batch to a line. */
 const VARIABLES = { ct: "text/plain", bs: "\n", du: "30" };
@@ -29,7 +29,7 @@ export class CspTransport {
   #sending = false;
   #ended = false;
   #abort = new AbortController();
-  #leave = () => this.close(LOST, "");
+  #leave = () => this.close(NORMAL, "The page goes.");
 
   /**
    * @param {string} url As ws: or wss:.

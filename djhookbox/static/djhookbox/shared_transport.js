@@ -1,4 +1,4 @@
-import { LOST } from "./close_codes.js";
+import { LOST, NORMAL } from "./close_codes.js";
 
 /** Those that lead, or stand in line for it. @type {WeakSet<object>} */
 const candidates = new WeakSet();
@@ -20,7 +20,7 @@ export class SharedTransport {
   /** @type {BroadcastChannel | null} */
   #channel = null;
   #release = () => {};
-  #hide = () => this.close(LOST, "");
+  #hide = () => this.close(NORMAL, "The page goes.");
 
   /**
    * @param {string} url
