@@ -1,0 +1,83 @@
+"""The pages that are worked with, by keyboard alone: all is reached, and the focus is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from .admin_pages import AdminSite
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+#: Give each control a number; return the numbers, with what they are. Of the radio buttons of a
+#: group one is reached; what is folded up is not.
+NUMBER = """() => {
+  const found = {};
+  const all = document.querySelectorAll(
+    "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']");
+  const look = (one) => {
+    const style = getComputedStyle(one);
+    return ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "borderColor",
+            "borderWidth", "backgroundColor", "color", "textDecorationLine"]
+      .map((name) => style[name]).join();
+  };
+  all.forEach((one, index) => {
+    if (one.disabled || one.tabIndex < 0) return;
+    if (!one.checkVisibility({visibilityProperty: true})) return;
+    one.dataset.number = index;
+    one.dataset.look = look(one);
+    found[index] = one.outerHTML.slice(0, 120);
+  });
+  window.hookboxLook = look;
+  return found;
+}"""
+
+#: The number of what has the focus, and whether that can be seen (on it, or around it).
+FOCUSED = """() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  return {number: one.dataset.number ?? "", seen: window.hookboxLook(one) !== one.dataset.look};
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
+    site = AdminSite(tmp_path_factory.mktemp("admin") / "site")
+    yield site
+    site.stop()
+
+
+def walk(page: Page) -> tuple[list[str], list[str]]:
+    """Press Tab until everything was there; return what was not reached, and what was not seen."""
+    controls: dict[str, str] = page.evaluate(NUMBER)
+    assert len(controls) > 10
+    left, unseen = dict(controls), []
+    for _press in range(2 * len(controls) + 20):
+        page.keyboard.press("Tab")
+        now = page.evaluate(FOCUSED)
+        if now and now["number"] in left:
+            gone = left.pop(now["number"])
+            if not now["seen"]:
+                unseen.append(gone)
+        if not left:
+            break
+    return list(left.values()), unseen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_is_reached_and_the_focus_is_seen(
+    site: AdminSite, browser: Browser, scheme: str
+) -> None:
+    with site.looked_at(browser, color_scheme=scheme) as page:
+        # The parts of the server page that change would lose their numbers.
+        page.route("**/server/live/**", lambda route: route.abort())
+        for name in (
+            "server", "server: stop", "policies", "policy", "policy: add", "try: allowed",
+            "publish: channel", "publish: channels", "publications", "publication", "import",
+            "connections", "disconnect user", "trail of a user",
+        ):  # fmt: skip
+            site.open(page, name)
+            page.wait_for_load_state("networkidle")
+            assert walk(page) == ([], []), name
