@@ -40,6 +40,8 @@ from .verdict import Verdict, judge
 CHANNEL = "/figures/1/"
 #: Longer than what is published during the longest cut and the clients' way back.
 HISTORY = 8000
+#: Seconds between two messages while blows are dealt.
+PAUSE = 0.02
 #: Seconds that anything may take which is waited for.
 PATIENCE = 120.0
 #: A silent cut is noticed by the heartbeat: within so many milliseconds.
@@ -205,6 +207,8 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
         blows.start()
         while blows.is_alive() or len(publisher.taken) < scale.messages or not publisher.went_well:
             publisher.publish()
+            if blows.is_alive():
+                time.sleep(PAUSE)  # an outage has to lie within the history
         records = wait_for(
             lambda: complete([r for kind in kinds for r in kind.records()], publisher.number),
             "the last message at each client",
@@ -236,12 +240,21 @@ class Blows(threading.Thread):
         self._strike = self._kill if name == "kills" else self._cut
 
     def run(self) -> None:
-        """Wait until each is due, and deal it."""
+        """Deal each when all clients are back from the one before."""
         for blow in range(self._scale.blows):
-            due = self._scale.messages * (blow + self._chance.random()) / (self._scale.blows + 1)
-            while len(self._publisher.taken) < due:
-                time.sleep(0.01)
+            wait_for(self._all_there, "all clients to be connected")
+            time.sleep(self._chance.uniform(0.0, 2.0))
             self._strike(blow)
+        wait_for(self._all_there, "all clients to be connected")
+
+    def _all_there(self) -> bool:
+        from djhookbox import HookboxError, channel_info
+
+        try:
+            info = channel_info(CHANNEL)
+        except HookboxError:
+            return False
+        return bool(info["connections"] >= self._scale.nodes + self._scale.pages)
 
     def _kill(self, blow: int) -> None:
         self._hookbox.kill()

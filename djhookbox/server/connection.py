@@ -22,16 +22,24 @@ from .protocol.rtjp import BadFrame, Frame, Parser
 TURN = 50
 #: Frames that may wait while one is being handled; then reading pauses.
 MAX_WAITING = 1000
+#: Snapshots under way may exceed the bound on unsent bytes so many times.
+MAX_OWED = 16
 #: The rate limit is an average over so many seconds.
 RATE_WINDOW = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Bytes of RTJP, and the same prebuilt as a WebSocket message."""
+    """Bytes of RTJP, and the same prebuilt as a WebSocket message.
+
+    Attributes:
+        snapshot: Whether the receiver has asked for it: a channel's history, state and presence.
+
+    """
 
     data: bytes
     websocket: bytes
+    snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_busy", "_handle", "_on_end", "_parser", "_quota", "_quota_at", "_rate", "_room",
+        "_busy", "_handle", "_on_end", "_owed", "_parser", "_quota", "_quota_at", "_rate", "_room",
         "_waiting", "acks", "closed", "cookie", "handshake", "id", "identity", "since", "user",
     )  # fmt: skip
 
@@ -84,6 +92,7 @@ class Connection:
         self._handle = handle
         self._on_end = on_end
         self._parser = Parser(max_frame_size)
+        self._owed = 0
         self._waiting: deque[Frame | BadFrame] | None = None
         self._busy: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
@@ -109,6 +118,17 @@ class Connection:
             "transport": self.transport,
             "remote_addr": self.handshake.remote_addr,
         }
+
+    # ---- writing ---------------------------------------------------------
+
+    def _owe(self, packet: Packet, waiting: int, limit: int) -> None:
+        """Let what waits exceed the bound by a snapshot until the client has read it.
+
+        Else what is published meanwhile would end the connection as too slow, and it would come
+        back for a larger one, again and again.
+        """
+        before = self._owed if waiting > limit // 8 else 0
+        self._owed = min(before + len(packet.data), MAX_OWED * limit)
 
     # ---- ending ----------------------------------------------------------
 

@@ -108,10 +108,13 @@ class Delivery:
             self.flush()
         if sends[0].connections:
             data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
-            self._write(sends[0].connections, data, len(sends))
+            snapshot = any("history" in send.args for send in sends)
+            self._write(sends[0].connections, data, len(sends), snapshot)
 
-    def _write(self, connections: Iterable[Any], data: bytes, frames: int) -> None:
-        packet = Packet(data, websocket.text(data))
+    def _write(
+        self, connections: Iterable[Any], data: bytes, frames: int, snapshot: bool = False
+    ) -> None:
+        packet = Packet(data, websocket.text(data), snapshot)
         count = 0
         for connection in connections:
             connection.write(packet)

@@ -12,6 +12,8 @@ from djhookbox.server.transports.websocket import WebSocketConnection
 
 PACKET = Packet(b"x\r\n", websocket.text(b"x\r\n"))
 
+SMALL = Packet(b"s\r\n", websocket.text(b"s\r\n"), snapshot=True)
+
 
 class Transport:
     """A socket's transport as uvloop makes it: one that is lost refuses to be written to."""
@@ -72,6 +74,41 @@ async def test_who_does_not_read_is_closed_after_the_fan_out() -> None:
     assert case.transport.written == [websocket.close(TOO_SLOW.code, TOO_SLOW.reason)]
     case.connection.write(PACKET)
     assert len(case.transport.written) == 1
+
+
+async def test_what_is_published_while_a_large_snapshot_is_on_its_way_ends_nothing() -> None:
+    case = Case()
+    snapshot = Packet(b"s" * 3000, websocket.text(b"s" * 3000), snapshot=True)
+    case.connection.write(snapshot)
+    case.transport.unsent = 4000  # the snapshot, and as much as may always wait
+    case.connection.write(PACKET)
+    assert case.transport.written[-1] == PACKET.websocket
+    case.transport.unsent = 4001
+    case.connection.write(PACKET)
+    await asyncio.sleep(0)
+    assert case.ends == [TOO_SLOW]
+
+
+async def test_once_a_snapshot_has_arrived_the_bound_is_the_usual_one() -> None:
+    for read in (lambda case: case.connection.ping(), lambda case: case.connection.write(SMALL)):
+        case = Case()
+        case.connection.write(Packet(b"s" * 3000, websocket.text(b"s" * 3000), snapshot=True))
+        case.transport.unsent = 0
+        read(case)
+        case.transport.unsent = 1010
+        case.connection.write(PACKET)
+        await asyncio.sleep(0)
+        assert case.ends == [TOO_SLOW]
+
+
+async def test_snapshots_that_nobody_reads_are_bounded_too() -> None:
+    case = Case()
+    for count in range(100):
+        case.transport.unsent = 3000 * count
+        case.connection.write(Packet(b"s" * 3000, b"", snapshot=True))
+    await asyncio.sleep(0)
+    assert case.ends == [TOO_SLOW]
+    assert len(case.transport.written) < 10
 
 
 async def test_a_lost_socket_does_not_stop_the_fan_out() -> None:

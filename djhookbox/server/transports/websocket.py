@@ -47,8 +47,11 @@ class WebSocketConnection(Connection):
             return
         transport = self._transport
         try:
-            if transport.get_write_buffer_size() <= self._limit:
+            waiting = transport.get_write_buffer_size()
+            if waiting <= self._limit or waiting <= self._limit + self._owed:
                 transport.write(packet.websocket)
+                if packet.snapshot:
+                    self._owe(packet, waiting, self._limit)
                 return
         except RuntimeError:
             # uvloop: the socket is lost, which the reading side will notice in its next turn.
@@ -62,7 +65,13 @@ class WebSocketConnection(Connection):
         """Send a ping; tell whether the client has been heard of since the last one."""
         heard, self._heard = self._heard or self.paused, False
         self._control(websocket.PING)
+        if self._owed and not (self._shut or self._transport.is_closing()):
+            self._settle()
         return heard
+
+    def _settle(self) -> None:
+        if self._transport.get_write_buffer_size() <= self._limit:
+            self._owed = 0  # what the client had asked for has arrived
 
     def _control(self, frame: bytes) -> None:
         if not (self._shut or self._transport.is_closing()):
