@@ -121,14 +121,18 @@ class Connection:
 
     # ---- writing ---------------------------------------------------------
 
-    def _owe(self, packet: Packet, waiting: int, limit: int) -> None:
+    def _owe(self, packet: Packet, limit: int) -> None:
         """Let what waits exceed the bound by a snapshot until the client has read it.
 
         Else what is published meanwhile would end the connection as too slow, and it would come
         back for a larger one, again and again.
         """
-        before = self._owed if waiting > limit // 8 else 0
-        self._owed = min(before + len(packet.data), MAX_OWED * limit)
+        self._owed = min(self._owed + len(packet.data), MAX_OWED * limit)
+
+    def _settle(self, waiting: int, limit: int) -> None:
+        """Return to the usual bound once hardly anything waits: the snapshots have arrived."""
+        if waiting <= limit // 8:
+            self._owed = 0
 
     # ---- ending ----------------------------------------------------------
 

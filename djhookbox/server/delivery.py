@@ -108,6 +108,7 @@ class Delivery:
             self.flush()
         if sends[0].connections:
             data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
+            # Presence has the same name; only what a channel looks like has its history.
             snapshot = any("history" in send.args for send in sends)
             self._write(sends[0].connections, data, len(sends), snapshot)
 

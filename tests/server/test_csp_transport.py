@@ -485,6 +485,29 @@ async def test_who_acknowledges_nothing_is_sent_away(start: Start, site: App) ->
     assert one.server._hub.users == {}
 
 
+async def test_a_history_beyond_the_bound_arrives_with_what_is_published_meanwhile(
+    start: Start, site: App
+) -> None:
+    site.options["create_channel"] = {"moderated": False, "history_size": 20}
+    one = await start(max_unsent=20_000)
+    for _ in range(10):
+        await one.rest("publish", channel_name="room", payload=json.dumps("x" * 5000))
+    session = await (await Session(one).open()).connect("alice", ack=True)
+    await session.send([2, "SUBSCRIBE", {"channel_name": "room"}])
+    await until(lambda: session.connection.outbox.size > 50_000)
+    await one.rest("publish", channel_name="room", payload='"live"')
+    frames = [frame for _, frame in packets(await session.text("comet"))]
+    (snapshot,) = (args for _, name, args in frames if name == "SUBSCRIBE")
+    assert len(snapshot["history"]) == 10
+    assert frames[-1][2]["payload"] == "live"
+    assert one.server.metrics.dropped_slow == 0
+    # Once it has been read, the bound is the usual one.
+    await session.text("comet", a="1000", du="0")
+    for _ in range(10):
+        await one.rest("publish", channel_name="room", payload=json.dumps("x" * 5000))
+    await until(lambda: one.server.metrics.dropped_slow == 1)
+
+
 async def test_sessions_count_as_connections(start: Start) -> None:
     one = await start(max_connections=2, allowed_origins=(ORIGIN,))
     first = await Session(one).open()

@@ -304,8 +304,8 @@ class Hub:
         channel.audience.update(dict.fromkeys(joining))
         if since is not None and connection in joining:
             joining = tuple(other for other in joining if other is not connection)
-            caught_up = snapshots.snapshot(channel, user.name, now, since)
-            effects.append(Send((connection,), "SUBSCRIBE", {**caught_up, **extra}))
+            caught_up = {**snapshot, **snapshots.recovery(channel, since), **extra}
+            effects.append(Send((connection,), "SUBSCRIBE", caught_up))
         if joining:
             effects.append(Send(joining, "SUBSCRIBE", {**snapshot, **extra}))
         if arrives:

@@ -36,11 +36,12 @@ def snapshot(
     if channel.log is not None:
         args |= {"epoch": channel.log.epoch, "offset": channel.log.offset}
     if since is not None:
-        args |= _recovery(channel, since)
+        args |= recovery(channel, since)
     return args
 
 
-def _recovery(channel: Channel, since: Position) -> dict[str, Any]:
+def recovery(channel: Channel, since: Position) -> dict[str, Any]:
+    """Return what a snapshot has besides for somebody who wants to catch up."""
     if channel.log is None:
         return {"recovered": [], "missed": None}
     publications, missed = channel.log.after(since)

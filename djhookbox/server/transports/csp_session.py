@@ -123,17 +123,15 @@ class CspConnection(Connection):
         """Add bytes to what waits for the client, unless too much waits already."""
         if self._too_slow or self.outbox.ended:
             return
-        waiting = self.outbox.size
-        if waiting <= self._limit // 8:
-            self._owed = 0
-        if waiting > self._limit + self._owed:
+        self._settle(self.outbox.size, self._limit)
+        if self.outbox.size > self._limit + self._owed:
             # Not at once: whoever writes is going through the channel's audience.
             self._too_slow = True
             asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
             return
         self.outbox.add(packet.data)
         if packet.snapshot:
-            self._owe(packet, waiting, self._limit)
+            self._owe(packet, self._limit)
         self._wake()
 
     def hold(self, transport: asyncio.Transport | None) -> Comet:

@@ -48,10 +48,11 @@ class WebSocketConnection(Connection):
         transport = self._transport
         try:
             waiting = transport.get_write_buffer_size()
-            if waiting <= self._limit or waiting <= self._limit + self._owed:
+            if waiting <= self._limit + self._owed:
                 transport.write(packet.websocket)
                 if packet.snapshot:
-                    self._owe(packet, waiting, self._limit)
+                    self._settle(waiting, self._limit)
+                    self._owe(packet, self._limit)
                 return
         except RuntimeError:
             # uvloop: the socket is lost, which the reading side will notice in its next turn.
@@ -66,12 +67,8 @@ class WebSocketConnection(Connection):
         heard, self._heard = self._heard or self.paused, False
         self._control(websocket.PING)
         if self._owed and not (self._shut or self._transport.is_closing()):
-            self._settle()
+            self._settle(self._transport.get_write_buffer_size(), self._limit)
         return heard
-
-    def _settle(self) -> None:
-        if self._transport.get_write_buffer_size() <= self._limit:
-            self._owed = 0  # what the client had asked for has arrived
 
     def _control(self, frame: bytes) -> None:
         if not (self._shut or self._transport.is_closing()):
