@@ -26,7 +26,13 @@ from urllib3.util import Timeout
 
 from . import genuine
 from .conf import settings
-from .exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable, PayloadError
+from .exceptions import (
+    HookboxMisconfigured,
+    HookboxNotRunning,
+    HookboxRefused,
+    HookboxUnreachable,
+    PayloadError,
+)
 
 #: How long a connection may idle and still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
@@ -144,7 +150,8 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
         ) from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise HookboxUnreachable(
+        kind = HookboxNotRunning if _is_refused(error) else HookboxUnreachable
+        raise kind(
             _(
                 "The Hookbox process at %(url)s cannot be reached. "
                 "Is it running? Start it with “manage.py runhookbox”."
@@ -158,6 +165,19 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             % {"url": url, "problem": error}
         ) from error
     return _read_answer(call, response)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether a connection failed because nothing listens at the address."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        seen.append(error)
+        # urllib3 hands its own exceptions on as an attribute, and requests as an argument.
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__
+    return False
 
 
 def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:

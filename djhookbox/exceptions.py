@@ -40,6 +40,10 @@ class HookboxUnreachable(HookboxError, ConnectionError):
     """The Hookbox process cannot be reached, or did not answer in time."""
 
 
+class HookboxNotRunning(HookboxUnreachable):
+    """Nothing listens at the address of the Hookbox process, so nobody is connected to it."""
+
+
 class HookboxMisconfigured(HookboxError, ImproperlyConfigured):
     """A setting keeps Django and the Hookbox process from understanding each other."""
 

@@ -114,6 +114,13 @@ def test_days_that_are_none(days: str) -> None:
     assert left() == [2, 2, 2]
 
 
+def test_no_days_are_not_taken_for_the_setting_that_keeps_all() -> None:
+    fill(1)
+    with pytest.raises(CommandError, match=r"HOOKBOX_LOG_DAYS = 0 means the opposite: keep all"):
+        run("--days", "0")
+    assert left() == [2, 2, 2]
+
+
 @pytest.mark.parametrize("never", [0, None])
 def test_all_can_be_kept(settings: Any, never: int | None) -> None:
     settings.HOOKBOX_LOG_DAYS = never

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from djhookbox import receivers
-from djhookbox.exceptions import HookboxUnreachable
+from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
 from djhookbox.identity import session_identity
 from djhookbox.models import ChannelPolicy
 from djhookbox.policies import compile_pattern
@@ -113,6 +114,21 @@ def test_a_malformed_pattern_is_rechecked_by_its_beginning(
 ) -> None:
     make_policy("/rooms/<hex:x>/")
     assert rechecked(told) == [(["/rooms/.*"],)]
+
+
+def test_a_process_that_is_off_is_no_reason_for_alarm(
+    settings: Any, make_policy: MakePolicy, make_user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Deploy scripts save policies before they start the process."""
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        settings.HOOKBOX_PORT = closed_soon.getsockname()[1]
+    caplog.set_level("INFO", "djhookbox")
+    with receivers.listening() as told_of:
+        make_policy("/rooms/")
+    make_user("alice").delete()
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    assert "Hookbox is not running, so no connection is affected" in caplog.text
+    assert isinstance(told_of[0].error, HookboxNotRunning)  # the admin says so
 
 
 def test_a_process_that_is_down_costs_a_warning(

@@ -73,6 +73,16 @@ def test_no_name_where_it_would_be_shared_or_is_of_no_use():
         assert config_of(render()) == {"port": 8001}
 
 
+def test_only_a_site_with_debug_tells_where_refusals_are_put_right(settings):
+    assert "hint" not in config_of(render())
+    settings.DEBUG = True
+    assert "http://testserver/admin/djhookbox/channelpolicy/" in config_of(render())["hint"]
+    html = Template("{% load djhookbox %}{% hookbox_script %}").render(Context())
+    assert "/admin/djhookbox/channelpolicy/" in config_of(html)["hint"]
+    settings.ROOT_URLCONF = "tests.test_reachability"  # no admin there
+    assert "hookbox_explain" in config_of(render())["hint"]
+
+
 def test_the_address_follows_the_settings():
     user = User(username="alice")
     with override_settings(HOOKBOX_PORT=9001):

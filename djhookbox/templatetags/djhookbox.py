@@ -19,9 +19,12 @@ from typing import Any
 from urllib.parse import urljoin
 
 from django import template
+from django.http import HttpRequest
 from django.template import Context, TemplateSyntaxError
 from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from ..conf import settings
 
@@ -60,9 +63,12 @@ def hookbox_script(
             it by its path needs no import map, which is an inline script.
 
     """
-    user = getattr(context.get("request"), "user", None)
+    request = context.get("request")
+    config = _config(getattr(request, "user", None), anonymous_id=anonymous_id)
+    if settings.debug:
+        config["hint"] = _hint(request)
     return {
-        "config": _config(user, anonymous_id=anonymous_id) | _cursors(cursors),
+        "config": config | _cursors(cursors),
         "import_map": _import_map() if import_map else "",
         "nonce": _nonce(context) if import_map else "",
     }
@@ -82,6 +88,21 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
 
         config["token"] = issue_anonymous_id()
     return config
+
+
+def _hint(request: HttpRequest | None) -> str:
+    """Return where refused subscriptions are put right; only a site in DEBUG tells its pages."""
+    try:
+        url = reverse("admin:djhookbox_channelpolicy_changelist")
+    except NoReverseMatch:
+        return _(
+            "To see who decides, run “manage.py hookbox_explain USER CHANNEL”. "
+            "(Shown because DEBUG is on.)"
+        )
+    return _(
+        "Add or change a channel policy at %(url)s; “Try a channel” there shows who decides. "
+        "(Shown because DEBUG is on.)"
+    ) % {"url": request.build_absolute_uri(url) if request is not None else url}
 
 
 def _cursors(given: Iterable[object]) -> dict[str, Any]:

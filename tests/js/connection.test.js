@@ -363,6 +363,30 @@ describe("subscribing", () => {
     assert.equal(hookbox.subscribe("/r/"), room);
   });
 
+  test("the page of a site with DEBUG shows a refusal in the console, once, and no other page does", () => {
+    for (const hint of [undefined, "Add a policy."]) {
+      const warnings = [];
+      const other = new FakeBrowser();
+      const logger = { debug() {}, warn: (text) => warnings.push(text) };
+      const config = hint ? { hint } : {};
+      const text = JSON.stringify({ port: 8001, ...config });
+      other.document.elements.set("djhookbox-config", { textContent: text });
+      const page = connect({ environment: other.environment, logger });
+      const room = page.subscribe("/news/today/");
+      room.on("refused", () => {});
+      for (let again = 0; again < 2; again += 1) {
+        other.accept("alice");
+        const id = other.idOf("SUBSCRIBE");
+        other.deliver(["ERROR", { id, msg: "No policy opens this channel.", code: "refused" }]);
+        assert.equal(room.status, "refused");
+        other.drop(1006);
+        other.clock.pass(60_000);
+      }
+      const expected = "hookbox: /news/today/: No policy opens this channel. Add a policy.";
+      assert.deepEqual(warnings, hint ? [expected] : []);
+    }
+  });
+
   test("a refusal reaches the subscription with its reason, and can be asked again", () => {
     const room = hookbox.subscribe("/secret/");
     const seen = record(room, "refused", "subscribed");

@@ -42,6 +42,14 @@ class Command(BaseCommand):
             days = settings.log_days if options["days"] is None else options["days"]
         except HookboxMisconfigured as error:
             raise CommandError(str(error)) from error
+        if options["days"] == 0:
+            raise CommandError(
+                _(
+                    "--days 0 would delete all entries, and HOOKBOX_LOG_DAYS = 0 means the "
+                    "opposite: keep all. Give --days a number between 1 and 36500. To keep all "
+                    "entries, set HOOKBOX_LOG_DAYS to 0."
+                )
+            )
         if options["days"] is not None and not 1 <= days <= 36_500:
             raise CommandError(_("--days must be between 1 and 36500."))
         if not days:

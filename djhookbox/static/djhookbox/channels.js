@@ -18,6 +18,7 @@ const UNFIT = new Set(["malformed", "limit"]);
  * @property {(channelName: string, payload: any) => Promise<void>} publish
  * @property {(event: string, detail: any) => boolean} emit
  * @property {() => number} random
+ * @property {(channelName: string, error: import("./errors.js").HookboxError) => void} hint
  */
 
 /** The subscriptions of a page: what it wants, what it has asked for, and what it was told. */
@@ -250,6 +251,9 @@ export class Channels {
       return false;
     }
     subscription.status = "refused";
+    if (subscription.refusal?.message !== error.message) {
+      this.#surroundings.hint(subscription.channelName, error); // not again after each reconnect
+    }
     subscription.refusal = error;
     return subscription.emit("refused", error);
   }

@@ -21,6 +21,8 @@ import { Timers } from "./timers.js";
  * @property {boolean} [shared] Share one connection among the browser's tabs of the same user.
  * @property {boolean} [debug] Show all frames, and errors that nobody listens to, in the console.
  * @property {{ debug: Function, warn: Function }} [logger] Where to show them instead.
+ * @property {string} [hint] Where refused subscriptions are put right: the page of a site with DEBUG
+ *   says it, and each refusal is shown in the console.
  * @property {("websocket" | "streaming" | "polling")[]} [transports] The ones to try, in order.
  * @property {Record<string, string>} [cursors] Where to begin to read channels, by their names.
  * @property {new (...args: any[]) => import("./websocket_transport.js").Transport} [transport]
@@ -99,6 +101,7 @@ export class Connection extends Emitter {
         publish: (channelName, payload) => this.publish(channelName, payload),
         emit: (event, detail) => this.emit(event, detail),
         random: environment.random,
+        hint: (channelName, error) => this.#hint(channelName, error),
       },
       new Timers(environment),
       options.cursors ?? {},
@@ -336,6 +339,13 @@ export class Connection extends Emitter {
     }
     if (error.code === "session_expired") {
       this.#link.sessionChanged();
+    }
+  }
+
+  #hint(channelName, { message, code, help }) {
+    const { hint, logger = console } = this.#options;
+    if (hint) {
+      logger.warn(`hookbox: ${channelName}: ${message} ${code === "refused" ? hint : `See ${help}`}`);
     }
   }
 

@@ -291,6 +291,11 @@ export type ConnectionOptions = {
         warn: Function;
     };
     /**
+     * Where refused subscriptions are put right: the page of a site with DEBUG
+     * says it, and each refusal is shown in the console.
+     */
+    hint?: string;
+    /**
      * The ones to try, in order.
      */
     transports?: ("websocket" | "streaming" | "polling")[];

@@ -8,7 +8,7 @@ const DEFAULT_PORT = 8001;
  * Read what `{% hookbox_script %}` printed; an empty object where it was not used.
  *
  * @param {Document | undefined} document
- * @returns {{ url?: string, port?: number, token?: string, user?: string }}
+ * @returns {{ url?: string, port?: number, token?: string, user?: string, hint?: string }}
  */
 export function pageConfig(document) {
   const element = document?.getElementById(CONFIG_ID);
