@@ -13,18 +13,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import signals as signals
-    from .cursors import Cursor, acursor, cursor
-    from .exceptions import (
-        ChannelNameError,
-        HookboxError,
-        HookboxMisconfigured,
-        HookboxRefused,
-        HookboxUnreachable,
-        PayloadError,
-    )
-    from .handlers import register_channel_handler, unregister_channel_handler, whcallback
-    from .identity import connect_token
-    from .publishing import (
+    from .api import (
         apublish,
         channel_info,
         create,
@@ -37,6 +26,17 @@ if TYPE_CHECKING:
         subscribe,
         unsubscribe,
     )
+    from .cursors import Cursor, acursor, cursor
+    from .exceptions import (
+        ChannelNameError,
+        HookboxError,
+        HookboxMisconfigured,
+        HookboxRefused,
+        HookboxUnreachable,
+        PayloadError,
+    )
+    from .handlers import register_channel_handler, unregister_channel_handler, whcallback
+    from .identity import connect_token
 
 #: Where each public name is found; "" is the module of that name itself.
 _HOMES = {
@@ -48,22 +48,22 @@ _HOMES = {
     "HookboxUnreachable": "exceptions",
     "PayloadError": "exceptions",
     "acursor": "cursors",
-    "apublish": "publishing",
-    "channel_info": "publishing",
+    "apublish": "api",
+    "channel_info": "api",
     "connect_token": "identity",
-    "create": "publishing",
+    "create": "api",
     "cursor": "cursors",
-    "disconnect": "publishing",
-    "publish": "publishing",
+    "disconnect": "api",
+    "publish": "api",
     "register_channel_handler": "handlers",
-    "server_info": "publishing",
-    "set_channel_options": "publishing",
+    "server_info": "api",
+    "set_channel_options": "api",
     "signals": "",
-    "state_delete": "publishing",
-    "state_set": "publishing",
-    "subscribe": "publishing",
+    "state_delete": "api",
+    "state_set": "api",
+    "subscribe": "api",
     "unregister_channel_handler": "handlers",
-    "unsubscribe": "publishing",
+    "unsubscribe": "api",
     "whcallback": "handlers",
 }
 

@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 
 from .conf import NAMES, PROPERTIES, settings
 from .exceptions import HookboxMisconfigured
-from .reachability import has_webhooks, leads_to_webhook
+from .process.reachability import has_webhooks, leads_to_webhook
 
 #: Shorter secrets can be guessed.
 SHORTEST_SECRET = 16

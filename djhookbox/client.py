@@ -24,7 +24,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from urllib3.util import Timeout
 
-from . import genuine
 from .conf import settings
 from .exceptions import (
     HookboxMisconfigured,
@@ -33,6 +32,7 @@ from .exceptions import (
     HookboxUnreachable,
     PayloadError,
 )
+from .genuine import limits
 
 #: How long a connection may idle and still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
@@ -120,7 +120,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
     """
     url = f"{settings.rest_url}/rest/{call}"
     if settings.executable:
-        genuine.require_ascii(form.get("channel_name"), form.get("name"))
+        limits.require_ascii(form.get("channel_name"), form.get("name"))
     # The secret goes into the body: URLs end up in access logs.
     body = {name: value for name, value in form.items() if value is not None}
     body["secret"] = settings.rest_secrets[0]
@@ -186,8 +186,8 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
         if not isinstance(answer, dict):
             raise TypeError(answer)
     except (ValueError, TypeError, RecursionError) as error:
-        if response.status_code == 404 and genuine.is_not_found(response.headers, response.text):
-            genuine.require_known(call, 404)
+        if response.status_code == 404 and limits.is_not_found(response.headers, response.text):
+            limits.require_known(call, 404)
         raise HookboxMisconfigured(
             _(
                 "%(url)s did not answer “%(call)s” as a Hookbox process does (HTTP status "
@@ -211,7 +211,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
             code="secret",
         )
     if reason == "Not Implemented":
-        genuine.require_known(call, response.status_code)
+        limits.require_known(call, response.status_code)
     raise HookboxRefused(
         str(reason) or _("The Hookbox process refused without a reason."),
         status=response.status_code,

@@ -20,10 +20,11 @@ import time
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 
-from . import client, decisions
+from . import client
+from .api import validate_channel
 from .conf import settings
+from .decisions.decide import decide_for_code
 from .exceptions import HookboxError, HookboxUnreachable
-from .publishing import validate_channel
 
 logger = logging.getLogger("djhookbox")
 
@@ -83,7 +84,7 @@ def _options(channel: str) -> dict[str, object] | None:
     """Return the options that the channel would have, None if there is nothing to ask for."""
     if settings.executable:
         return None  # Hookbox 0.3.3 does not number publications
-    decision = decisions.decide_for_code(channel, AnonymousUser())
+    decision = decide_for_code(channel, AnonymousUser())
     if not decision.allowed:
         logger.warning("There is no cursor of %s: %s", channel, decision.reason)
         return None

@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from . import options as reply_options
-from .policies import Operation, Step
+from .policy.rules import Operation, Step
 
 logger = logging.getLogger("djhookbox")
 

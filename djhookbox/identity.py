@@ -26,7 +26,7 @@ from .conf import settings
 from .parsing import has_control_characters
 
 if TYPE_CHECKING:
-    from .decisions import User
+    from .decisions.decide import User
 
 #: Begins the names of anonymous visitors; no account of that form may connect.
 ANONYMOUS_PREFIX = " _"

@@ -10,10 +10,11 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
-from . import options, policies, reserved
+from . import options
+from .audit.models import NAME_LENGTH, ConnectionLog, Log, Pruning, Publication, SubscriptionLog
 from .exceptions import PatternError
-from .log_models import NAME_LENGTH, ConnectionLog, Log, Pruning, Publication, SubscriptionLog
-from .policies import Audience as Audience
+from .policy import reserved, rules
+from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 def _validate_pattern(value: str) -> None:
     try:
-        policies.compile_pattern(value)
+        rules.compile_pattern(value)
     except PatternError as error:
         raise ValidationError(str(error), code="pattern") from error
     if reserved.is_reserved(value):
@@ -230,7 +231,7 @@ class ChannelPolicy(TimeStampedModel):
             message = _("Name the permission as app_label.codename, such as news.add_article.")
             errors["permission"] = [ValidationError(message, code="permission")]
         try:
-            names_user = "username" in policies.compile_pattern(self.pattern).parameters
+            names_user = "username" in rules.compile_pattern(self.pattern).parameters
         except PatternError:
             names_user = True  # the field's own validator says what is wrong
         for field, audience in audiences.items():

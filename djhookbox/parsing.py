@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from . import python2
+from .genuine import payloads
 
 #: Longest channel or user name: what the log's columns hold.
 NAME_LENGTH = 255
@@ -148,7 +148,7 @@ def _payload(form: Mapping[str, str], ours: bool) -> object:
     text = form.get("payload")
     if text is None:
         raise MalformedCall(_("“%(field)s” is missing.") % {"field": "payload"})
-    return python2.value(text)
+    return payloads.value(text)
 
 
 def ip_address(text: str) -> str | None:

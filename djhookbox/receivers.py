@@ -24,12 +24,12 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from django.http import HttpRequest
 from django.utils import timezone
 
+from .decisions.store import cache
 from .exceptions import HookboxError, HookboxNotRunning
 from .identity import session_identity
 from .models import ChannelPolicy
-from .policies import Audience, reach
-from .reserved import REPORT_CHANNEL
-from .rules import cache
+from .policy.reserved import REPORT_CHANNEL
+from .policy.rules import Audience, reach
 
 logger = logging.getLogger("djhookbox")
 

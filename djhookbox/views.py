@@ -16,18 +16,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from . import logs, pruning
+from .audit import pruning, writing
+from .audit.reported import record
 from .conf import settings
-from .decisions import Decision, User, decide, refused
-from .events import record
+from .decisions.decide import Decision, User, decide, refused
+from .decisions.many import decide_many
+from .decisions.rechecks import recheck as recheck_channels
 from .identity import EXPIRED, IdentityError, by_name, identify, verify
 from .models import SubscriptionLog
 from .options import LATER
 from .parsing import Call, MalformedCall, parse
-from .policies import Operation
-from .rechecking import recheck as recheck_channels
+from .policy.rules import Operation
 from .signals import signals as signals  # where the code of 2011 finds them
-from .subscribing import decide_many
 
 logger = logging.getLogger("djhookbox.webhook")
 
@@ -130,10 +130,10 @@ def connect(request: HttpRequest, call: Call) -> HttpResponse:
         visitor = identify(request, call.token, call.expected_user)
     except IdentityError as error:
         decision = refused(str(error), "identity", error.code)
-        logs.write_connection(call, call.expected_user, decision)
+        writing.write_connection(call, call.expected_user, decision)
         return _answer(decision)
     decision = decide(Operation.CONNECT, visitor.user, payload=call.payload)
-    logs.write_connection(call, visitor.name, decision)
+    writing.write_connection(call, visitor.name, decision)
     options: dict[str, object] = {**decision.options, "name": visitor.name}
     if call.ours:
         options["identity"] = visitor.identity
@@ -145,7 +145,7 @@ def disconnect(request: HttpRequest, call: Call) -> HttpResponse:
     """Take note that the last connection of a user has gone."""
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call))
     if not call.ours:  # ours reports each connection among the events, with more to tell
-        logs.write_disconnection(call)
+        writing.write_disconnection(call)
     return _answer(decision, {})
 
 
@@ -154,7 +154,7 @@ def create_channel(request: HttpRequest, call: Call) -> HttpResponse:
     """Give a channel its options, or refuse to let it come into being."""
     decision, name = _decide(request, call, Operation.CREATE)
     kinds = SubscriptionLog.Event
-    logs.write_subscription(call, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
+    writing.write_subscription(call, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
     options = dict(decision.options)
     if not call.ours:
         # 0.3.3 refuses channels for options that it does not know; who set them meant them.
@@ -169,7 +169,7 @@ def destroy_channel(request: HttpRequest, call: Call) -> HttpResponse:
     decision = decide(Operation.DESTROY, AnonymousUser(), call.channel)
     if decision.allowed:
         event = SubscriptionLog.Event.DESTROY
-        logs.write_subscription(call, call.user, decision, event, event)
+        writing.write_subscription(call, call.user, decision, event, event)
     return _answer(decision, {})
 
 
@@ -178,7 +178,7 @@ def subscribe(request: HttpRequest, call: Call) -> HttpResponse:
     """Let a user read a channel, or not."""
     decision, name = _decide(request, call, Operation.SUBSCRIBE)
     kinds = SubscriptionLog.Event
-    logs.write_subscription(call, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
+    writing.write_subscription(call, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
     return _answer(decision)
 
 
@@ -190,10 +190,10 @@ def subscribe_many(request: HttpRequest, call: Call) -> HttpResponse:
         decision = _expired()
         first = {True: Operation.CREATE, False: Operation.SUBSCRIBE}
         refusals = [(each.channel, first[each.create], decision) for each in call.wanted]
-        logs.write_subscriptions(call, call.user, refusals)
+        writing.write_subscriptions(call, call.user, refusals)
         return _answer(decision)
     decided = decide_many(user, call.wanted)
-    logs.write_subscriptions(call, call.user, decided)
+    writing.write_subscriptions(call, call.user, decided)
     answers: dict[str, dict[str, object]] = {}
     for channel, operation, decision in decided:
         answers.setdefault(channel, {})[operation.value] = _body(decision)
@@ -206,7 +206,7 @@ def unsubscribe(request: HttpRequest, call: Call) -> HttpResponse:
     user = _leaving_user(request, call)
     decision = decide(Operation.UNSUBSCRIBE, user, call.channel)
     kinds = SubscriptionLog.Event
-    logs.write_subscription(call, call.user, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
+    writing.write_subscription(call, call.user, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
     return _answer(decision)
 
 
@@ -214,7 +214,7 @@ def unsubscribe(request: HttpRequest, call: Call) -> HttpResponse:
 def publish(request: HttpRequest, call: Call) -> HttpResponse:
     """Let a browser publish, or not."""
     decision, name = _decide(request, call, Operation.PUBLISH)
-    publication = logs.write_publication(call, name, decision)
+    publication = writing.write_publication(call, name, decision)
     options = dict(decision.options)
     if call.ours and publication is not None:
         options["publication"] = publication  # for the event that says how many it reached

@@ -141,7 +141,7 @@ def prepare(options: argparse.Namespace) -> None:
         logging.getLogger("djhookbox").addHandler(logging.NullHandler())
         from demosite import accounts
 
-        from djhookbox import process
+        from djhookbox.process import control
 
         print("Preparing the database.", flush=True)
         call_command("migrate", verbosity=0)
@@ -150,7 +150,7 @@ def prepare(options: argparse.Namespace) -> None:
         accounts.create_dishes()
     except (OSError, Error) as error:
         raise DemoError(f"its folder or database cannot be used: {error}.") from error
-    if not process.status().ours:  # what an earlier demo left behind is replaced, see run()
+    if not control.status().ours:  # what an earlier demo left behind is replaced, see run()
         check_port(options.hookbox_port, "--hookbox-port")
 
 
@@ -159,15 +159,15 @@ def prepare(options: argparse.Namespace) -> None:
 
 def run(site_port: int) -> None:
     """Start both processes, say where they are, and watch them."""
-    from djhookbox import process
     from djhookbox.exceptions import HookboxError
+    from djhookbox.process import control
 
     site = f"http://{HOST}:{site_port}"
     with django_server(site_port) as server:
         wait_for(lambda: answers(site), server)
         try:
             # An earlier demo that was killed has left its process behind, with older code.
-            process.restart()
+            control.restart()
             go_on(server, 0)
             introduce(site)
             watch(server, site)
@@ -176,8 +176,8 @@ def run(site_port: int) -> None:
             raise DemoError(f"{error}\n{log}".strip()) from error
         finally:
             # Also if it was stopped and started in the admin: the lock says which one it is.
-            if process.status().ours:
-                process.stop()
+            if control.status().ours:
+                control.stop()
 
 
 @contextlib.contextmanager
@@ -246,7 +246,7 @@ def django_log() -> str:
     """Return the last lines that Django has written."""
     from demosite.settings import DATA_DIR
 
-    from djhookbox.launching import tail
+    from djhookbox.process.spawning import tail
 
     return tail(DATA_DIR / "django.log", lines=12)
 
@@ -277,17 +277,17 @@ def introduce(site: str) -> None:
 
 def watch(server: subprocess.Popen[bytes], site: str) -> None:
     """Report what happens to the processes. Hookbox may be stopped and started in the admin."""
-    from djhookbox import process
+    from djhookbox.process import control
 
     running = True
     while True:
         go_on(server, 1.0)
-        if process.status().ours != running:
+        if control.status().ours != running:
             running = not running
             if running:
                 print("Hookbox runs again.", flush=True)
             else:
-                last = "\n".join(f"    {line}" for line in process.log_tail().splitlines()[-3:])
+                last = "\n".join(f"    {line}" for line in control.log_tail().splitlines()[-3:])
                 print(
                     f"Hookbox has ended; the admin can start it: {site}/admin/\n"
                     f"  Its last lines:\n{last}",

@@ -15,8 +15,8 @@ from django.test import Client
 
 from djhookbox import handlers, identity
 from djhookbox.conf import settings as hookbox_settings
+from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
-from djhookbox.rules import cache
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import djhookbox
-from djhookbox import rules, signals
-from djhookbox.decisions import Decision, Facts, decide, decide_for_code, standing_options
+from djhookbox import signals
+from djhookbox.decisions import store
+from djhookbox.decisions.decide import Decision, Facts, decide, decide_for_code, standing_options
 from djhookbox.exceptions import HookboxError
 from djhookbox.models import ChannelPolicy
-from djhookbox.policies import Audience, Operation, Rule, compile_pattern
+from djhookbox.policy.rules import Audience, Operation, Rule, compile_pattern
 
 from .conftest import Who
 
@@ -497,7 +498,7 @@ def test_rules_load_with_one_query(make_policy: MakePolicy, django_assert_num_qu
     make_policy("/a/", order=2).groups.set(groups)
     make_policy("/b/", order=1)
     with django_assert_num_queries(1):
-        loaded = rules.load()
+        loaded = store.load()
     assert [(r.text, r.groups) for r in loaded] == [
         ("/b/", frozenset()), ("/a/", {group.pk for group in groups}),
     ]  # fmt: skip
@@ -528,35 +529,35 @@ def test_who_edits_sees_the_edit_at_once(make_policy: MakePolicy, alice: Any) ->
 class TestCache:
     def test_is_kept_for_a_second_and_dropped_on_commit(self, make_policy: MakePolicy) -> None:
         clock = Clock()
-        cache = rules.Cache(clock=clock)
+        cache = store.Cache(clock=clock)
         assert cache.get() == ()
         make_policy("/a/")
         assert cache.get() == ()  # another process's: it knows nothing of the edit
         assert len(cache.get(fresh=True)) == 1
         ChannelPolicy.objects.all().delete()
-        clock.now += rules.TTL * 0.9
+        clock.now += store.TTL * 0.9
         assert len(cache.get()) == 1
-        clock.now += rules.TTL
+        clock.now += store.TTL
         assert cache.get() == ()
 
     def test_asks_the_database_only_when_it_must(
         self, make_policy: MakePolicy, django_assert_num_queries: Any
     ) -> None:
         make_policy("/a/")
-        rules.cache.get()
+        store.cache.get()
         with django_assert_num_queries(0):
-            rules.cache.get()
+            store.cache.get()
 
     def test_others_see_an_edit_when_it_is_committed(self, make_policy: MakePolicy) -> None:
         edited = make_policy("/a/")
-        assert rules.cache.get()[0].text == "/a/"
+        assert store.cache.get()[0].text == "/a/"
 
         def elsewhere() -> str:
             seen: list[str] = []
 
             def look() -> None:
                 try:
-                    seen.append(rules.cache.get()[0].text)
+                    seen.append(store.cache.get()[0].text)
                 finally:
                     connection.close()
 
@@ -568,23 +569,23 @@ class TestCache:
         with transaction.atomic():
             edited.pattern = "/b/"
             edited.save()
-            assert rules.cache.get()[0].text == "/b/"
+            assert store.cache.get()[0].text == "/b/"
             assert elsewhere() == "/a/"
-        assert elsewhere() == rules.cache.get()[0].text == "/b/"
+        assert elsewhere() == store.cache.get()[0].text == "/b/"
         edited.pattern = "/c/"
         with transaction.atomic():
             edited.save()
             transaction.set_rollback(True)
-        assert elsewhere() == rules.cache.get()[0].text == "/b/"
+        assert elsewhere() == store.cache.get()[0].text == "/b/"
 
     def test_is_not_filled_with_what_was_dropped_meanwhile(self, make_policy: MakePolicy) -> None:
         def load() -> tuple[Rule, ...]:
-            loaded = rules.load()
+            loaded = store.load()
             if not loaded:  # an edit is committed while the old state is on its way
                 make_policy("/a/")
                 cache.drop()
             return loaded
 
-        cache = rules.Cache(load)
+        cache = store.Cache(load)
         assert cache.get() == ()
         assert len(cache.get()) == 1

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 import djhookbox
 from djhookbox import handlers
 from djhookbox.handlers import HandlerError, ask, whcallback
-from djhookbox.policies import Operation
+from djhookbox.policy.rules import Operation
 
 USER = AnonymousUser()
 CREATE = Operation.CREATE

@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 
-from djhookbox.logfiles import ACCESS, UnusableFile, logging_set_up
+from djhookbox.process.logfiles import ACCESS, UnusableFile, logging_set_up
 
 
 class TestLogging:

@@ -13,7 +13,7 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djhookbox import payloads
+from djhookbox.audit import payloads
 from djhookbox.models import Publication
 
 TEXTS = st.text(st.characters())

@@ -10,9 +10,17 @@ from django.urls import converters, register_converter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djhookbox import policies
 from djhookbox.exceptions import PatternError
-from djhookbox.policies import Audience, Operation, Rule, Step, Verdict, compile_pattern, evaluate
+from djhookbox.policy import rules
+from djhookbox.policy.rules import (
+    Audience,
+    Operation,
+    Rule,
+    Step,
+    Verdict,
+    compile_pattern,
+    evaluate,
+)
 
 from .conftest import Who
 
@@ -160,9 +168,9 @@ def test_a_number_has_one_spelling(text: str) -> None:
 
 
 def test_what_a_malformed_pattern_may_reach() -> None:
-    assert re.fullmatch(policies.reach("/a.b/<hex:x>/"), "/a.b/ff/")
-    assert not re.fullmatch(policies.reach("/a.b/<hex:x>/"), "/aXb/ff/")
-    assert policies.reach("/<int:x>/") == compile_pattern("/<int:x>/").regex
+    assert re.fullmatch(rules.reach("/a.b/<hex:x>/"), "/a.b/ff/")
+    assert not re.fullmatch(rules.reach("/a.b/<hex:x>/"), "/aXb/ff/")
+    assert rules.reach("/<int:x>/") == compile_pattern("/<int:x>/").regex
 
 
 # ---- audiences

@@ -11,9 +11,9 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 
-from djhookbox import policy_files
+from djhookbox.decisions import files
+from djhookbox.decisions.files import PolicyFileError, apply, export, plan
 from djhookbox.models import ChannelPolicy
-from djhookbox.policy_files import PolicyFileError, apply, export, plan
 
 
 @pytest.fixture
@@ -159,5 +159,5 @@ def test_a_failure_on_the_way_undoes_all(db: None, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(changes[1].policy, "save", fail)
     with pytest.raises(OSError):
-        policy_files.apply(changes)
+        files.apply(changes)
     assert not ChannelPolicy.objects.exists()

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from djhookbox import launching, process
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.exceptions import HookboxError
-from djhookbox.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
-from djhookbox.process import ProcessError, State
+from djhookbox.process import control, spawning
+from djhookbox.process.control import ProcessError, State
+from djhookbox.process.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
 
 pytestmark = pytest.mark.process
 
@@ -91,9 +91,9 @@ def stand_in(
     script = tmp_path / "stand_in.py"
     script.write_text(STAND_IN)
 
-    def behave(manner: str = "good", version: str = process.__version__) -> None:
+    def behave(manner: str = "good", version: str = control.__version__) -> None:
         arguments = [str(script), str(settings.HOOKBOX_PORT), manner, version]
-        monkeypatch.setattr(launching, "command", lambda: [sys.executable, *arguments])
+        monkeypatch.setattr(spawning, "command", lambda: [sys.executable, *arguments])
 
     behave()
     yield behave
@@ -110,7 +110,7 @@ def by_hand(settings: Any, tmp_path: Path, manner: str = "good") -> subprocess.P
     script.write_text(STAND_IN)
     port = str(settings.HOOKBOX_PORT)
     child = subprocess.Popen(
-        [sys.executable, str(script), port, manner, process.__version__],
+        [sys.executable, str(script), port, manner, control.__version__],
         stdout=subprocess.DEVNULL,
     )
 
@@ -126,16 +126,16 @@ def by_hand(settings: Any, tmp_path: Path, manner: str = "good") -> subprocess.P
 
 
 def test_it_starts_describes_and_stops(run_dir: Path, stand_in: Any, settings: Any) -> None:
-    assert process.status().state == State.STOPPED
-    assert process.status().can_start
-    assert not process.status().can_stop
+    assert control.status().state == State.STOPPED
+    assert control.status().can_start
+    assert not control.status().can_stop
 
-    now = process.start()
+    now = control.start()
 
     assert now.state == State.RUNNING
-    assert now == process.status()
+    assert now == control.status()
     assert (now.connections, now.users, now.channels) == (3, 2, 1)
-    assert (now.uptime, now.engine, now.version) == (1.5, "memory", process.__version__)
+    assert (now.uptime, now.engine, now.version) == (1.5, "memory", control.__version__)
     assert now.address == f"http://127.0.0.1:{settings.HOOKBOX_PORT}"
     assert now.ours
     assert now.can_stop
@@ -147,9 +147,9 @@ def test_it_starts_describes_and_stops(run_dir: Path, stand_in: Any, settings: A
     assert parent != os.getpid()
     assert run_dir.stat().st_mode & 0o777 == 0o700
     assert (run_dir / "hookbox.log").stat().st_mode & 0o777 == 0o600
-    assert process.log_tail().endswith("stand-in good")
+    assert control.log_tail().endswith("stand-in good")
 
-    assert process.stop().state == State.STOPPED
+    assert control.stop().state == State.STOPPED
     assert not started_at(now.pid)
 
 
@@ -159,7 +159,7 @@ def test_it_keeps_what_the_web_process_can_import_and_none_of_its_files(
     leak = os.open(tmp_path / "leak", os.O_CREAT | os.O_RDWR)
     os.set_inheritable(leak, True)
     try:
-        pid = process.start().pid
+        pid = control.start().pid
     finally:
         os.close(leak)
     environment = dict(
@@ -176,12 +176,12 @@ def test_it_keeps_what_the_web_process_can_import_and_none_of_its_files(
 
 
 def test_restart_replaces_it(stand_in: Any) -> None:
-    before = process.start().pid
-    after = process.restart().pid
+    before = control.start().pid
+    after = control.restart().pid
     assert after is not None
     assert before != after
-    assert process.stop().state == State.STOPPED
-    assert process.restart().state == State.RUNNING, "a stopped process is only started"
+    assert control.stop().state == State.STOPPED
+    assert control.restart().state == State.RUNNING, "a stopped process is only started"
 
 
 def test_two_people_pressing_start_get_one_server(stand_in: Any) -> None:
@@ -191,7 +191,7 @@ def test_two_people_pressing_start_get_one_server(stand_in: Any) -> None:
     def press() -> None:
         barrier.wait()
         try:
-            outcomes.append(process.start().pid)
+            outcomes.append(control.start().pid)
         except HookboxError as error:
             outcomes.append(error)
 
@@ -208,7 +208,7 @@ def test_two_people_pressing_stop_send_one_signal(
     stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in("good")
-    process.start()
+    control.start()
     sent: list[signal.Signals] = []
     send = Holder.send
 
@@ -221,7 +221,7 @@ def test_two_people_pressing_stop_send_one_signal(
 
     def press() -> None:
         try:
-            outcomes.append(process.stop().state)
+            outcomes.append(control.stop().state)
         except HookboxError as error:
             outcomes.append(str(error))
 
@@ -240,22 +240,22 @@ def test_one_that_ignores_sigterm_is_killed_after_the_grace_period(
 ) -> None:
     settings.HOOKBOX_GRACE_PERIOD = 0.2
     stand_in("stubborn")
-    process.start()
+    control.start()
     before = time.monotonic()
-    assert process.stop().state == State.STOPPED
+    assert control.stop().state == State.STOPPED
     assert time.monotonic() - before >= 1.2
 
 
 def test_a_stale_lock_file_means_nothing(stand_in: Any, run_dir: Path) -> None:
-    pid = process.start().pid
+    pid = control.start().pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: not started_at(pid))
     assert (run_dir / "hookbox.lock").read_text(), "the file is still there"
-    assert process.status().state == State.STOPPED
+    assert control.status().state == State.STOPPED
     with pytest.raises(ProcessError, match="Hookbox is not running"):
-        process.stop()
-    assert process.start().state == State.RUNNING
+        control.stop()
+    assert control.start().state == State.RUNNING
 
 
 # ---- what goes wrong -------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_a_stale_lock_file_means_nothing(stand_in: Any, run_dir: Path) -> None:
 
 def test_stop_when_it_was_never_started(run_dir: Path) -> None:
     with pytest.raises(ProcessError, match="Hookbox is not running"):
-        process.stop()
+        control.stop()
 
 
 def test_a_taken_port_is_named(run_dir: Path, stand_in: Any, settings: Any) -> None:
@@ -273,7 +273,7 @@ def test_a_taken_port_is_named(run_dir: Path, stand_in: Any, settings: Any) -> N
         settings.HOOKBOX_PORT = other.getsockname()[1]
         settings.HOOKBOX_TIMEOUT = 0.1
         with pytest.raises(ProcessError, match=f"Port {settings.HOOKBOX_PORT} is taken"):
-            process.start()
+            control.start()
     assert not LockFile(run_dir / "hookbox.lock").is_held()
     assert not (run_dir / "hookbox.log").exists(), "nothing was started"
 
@@ -282,45 +282,45 @@ def test_an_address_of_another_machine_is_named(stand_in: Any, settings: Any) ->
     settings.HOOKBOX_INTERFACE = "192.0.2.1"
     settings.HOOKBOX_REST_URL = f"http://127.0.0.1:{settings.HOOKBOX_PORT}"
     with pytest.raises(ProcessError, match=r"HOOKBOX_INTERFACE 192\.0\.2\.1"):
-        process.start()
+        control.start()
 
 
 def test_one_that_crashes_shows_its_last_words(stand_in: Any) -> None:
     stand_in("crash")
     with pytest.raises(ProcessError, match="ended at once") as caught:
-        process.start()
+        control.start()
     assert caught.value.log.endswith("it cannot go on like this")
-    assert process.status().state == State.STOPPED
+    assert control.status().state == State.STOPPED
 
 
 def test_one_that_does_not_answer_is_not_called_started(
     stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "START_TIMEOUT", 1.0)
+    monkeypatch.setattr(control, "START_TIMEOUT", 1.0)
     stand_in("mute")
     with pytest.raises(ProcessError, match="has not answered") as caught:
-        process.start()
+        control.start()
     assert "stand-in mute" in caught.value.log
-    until(lambda: process.status().state == State.UNREACHABLE)
-    assert process.status().can_stop
-    assert not process.status().can_start
-    assert process.stop().state == State.STOPPED
+    until(lambda: control.status().state == State.UNREACHABLE)
+    assert control.status().can_stop
+    assert not control.status().can_start
+    assert control.stop().state == State.STOPPED
 
 
 def test_one_that_is_still_starting_says_so(run_dir: Path) -> None:
     ensure_run_dir(run_dir)
     lock = LockFile(run_dir / "hookbox.lock")
     assert lock.acquire()
-    assert process.status().state == State.STARTING
+    assert control.status().state == State.STARTING
     lock.close()
 
 
 def test_process_control_off(run_dir: Path, settings: Any) -> None:
     settings.HOOKBOX_PROCESS_CONTROL = False
-    for operation in (process.start, process.stop, process.restart):
+    for operation in (control.start, control.stop, control.restart):
         with pytest.raises(ProcessError, match="HOOKBOX_PROCESS_CONTROL is off"):
             operation()
-    assert not process.status().can_start
+    assert not control.status().can_start
     assert not run_dir.exists()
 
 
@@ -332,16 +332,16 @@ def test_what_was_started_elsewhere_is_described_but_never_signalled(
 ) -> None:
     child = by_hand(settings, tmp_path)
     try:
-        now = process.status()
+        now = control.status()
         assert now.state == State.RUNNING
         assert now.pid == child.pid
         assert not now.can_stop
         assert "not started from here" in now.message
-        for operation in (process.stop, process.restart):
+        for operation in (control.stop, control.restart):
             with pytest.raises(ProcessError, match="not started from here"):
                 operation()
         with pytest.raises(ProcessError, match="runs already"):
-            process.start()
+            control.start()
         assert child.poll() is None
     finally:
         child.kill()
@@ -356,14 +356,14 @@ def test_a_pid_in_the_file_proves_nothing(run_dir: Path, settings: Any, tmp_path
     lock = LockFile(path)
     try:
         path.write_text(json.dumps({"pid": child.pid, "started": started_at(child.pid)}))
-        assert not process.status().can_stop
+        assert not control.status().can_stop
         with pytest.raises(ProcessError):
-            process.stop()
+            control.stop()
         assert lock.acquire()
         path.write_text(json.dumps({"pid": child.pid, "started": "1"}))
-        assert not process.status().can_stop
+        assert not control.status().can_stop
         with pytest.raises(ProcessError, match="cannot be proved"):
-            process.stop()
+            control.stop()
         assert child.poll() is None
         assert not Holder(child.pid, "1").send(signal.SIGKILL)
         assert child.poll() is None
@@ -399,7 +399,7 @@ def test_what_answers_otherwise(
 ) -> None:
     child = by_hand(settings, tmp_path, manner)
     try:
-        now = process.status()
+        now = control.status()
         assert now.state == state
         assert now.message
     finally:
@@ -409,7 +409,7 @@ def test_what_answers_otherwise(
 
 def test_another_version_asks_for_a_restart(stand_in: Any) -> None:
     stand_in("good", "0.0.1")
-    now = process.start()
+    now = control.start()
     assert now.state == State.VERSION_DIFFERS
     assert "0.0.1" in now.message
     assert now.can_stop
@@ -417,7 +417,7 @@ def test_another_version_asks_for_a_restart(stand_in: Any) -> None:
 
 def test_a_wrong_setting_is_described_not_raised(settings: Any, run_dir: Path) -> None:
     settings.HOOKBOX_PORT = "eight"
-    now = process.status()
+    now = control.status()
     assert now.state == State.MISCONFIGURED
     assert "HOOKBOX_PORT" in now.message
     assert not now.can_start
@@ -427,7 +427,7 @@ def test_a_process_elsewhere_is_unreachable_rather_than_stopped(
     run_dir: Path, settings: Any
 ) -> None:
     settings.HOOKBOX_REST_URL = f"http://127.0.0.1:{free_port()}/rt"
-    now = process.status()
+    now = control.status()
     assert now.state == State.UNREACHABLE
     assert now.address in now.message
 
@@ -453,7 +453,7 @@ def test_the_folder_must_be_ours_alone(tmp_path: Path, settings: Any) -> None:
         ensure_run_dir(file)
     settings.HOOKBOX_RUN_DIR = link
     with pytest.raises(ProcessError, match="HOOKBOX_RUN_DIR"):
-        process.start()
+        control.start()
 
 
 def test_the_folder_of_another_user_is_refused(
@@ -479,10 +479,10 @@ def test_those_who_look_do_not_take_each_other_for_the_holder(tmp_path: Path) ->
 
 
 def test_one_started_by_hand_enters_itself(run_dir: Path) -> None:
-    with process.holding_lock() as held:
+    with control.holding_lock() as held:
         assert held
         assert LockFile(run_dir / "hookbox.lock").holder() == Holder.myself()
-        with process.holding_lock() as again:
+        with control.holding_lock() as again:
             assert not again, "there is one lock"
     assert not LockFile(run_dir / "hookbox.lock").is_held()
 
@@ -490,7 +490,7 @@ def test_one_started_by_hand_enters_itself(run_dir: Path) -> None:
 def test_without_a_place_for_the_lock_the_server_still_runs(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.HOOKBOX_RUN_DIR = tmp_path / "file" / "run"
-    with process.holding_lock() as held:
+    with control.holding_lock() as held:
         assert not held
 
 
@@ -510,17 +510,17 @@ def test_start_times_tell_processes_apart() -> None:
 def test_the_interpreter_is_found_where_python_is_embedded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert launching.interpreter() == sys.executable
+    assert spawning.interpreter() == sys.executable
     monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
-    found = launching.interpreter()
+    found = spawning.interpreter()
     assert found.startswith(f"{sys.prefix}/bin/python")
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(launching.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(spawning.shutil, "which", lambda _name: None)
     with pytest.raises(ProcessError, match="runhookbox"):
-        launching.interpreter()
+        spawning.interpreter()
     monkeypatch.setattr(sys, "executable", None)
     with pytest.raises(ProcessError):
-        launching.interpreter()
+        spawning.interpreter()
 
 
 def test_settings_without_a_module_cannot_be_handed_on(
@@ -528,12 +528,12 @@ def test_settings_without_a_module_cannot_be_handed_on(
 ) -> None:
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
     with pytest.raises(ProcessError, match="no module"):
-        process.start()
+        control.start()
     assert not hookbox_settings.run_dir.joinpath("hookbox.log").exists()
 
 
 def test_what_starts_it_is_runhookbox() -> None:
-    assert launching.command()[1:] == ["-m", "django", "runhookbox"]
+    assert spawning.command()[1:] == ["-m", "django", "runhookbox"]
 
 
 # ---- the real one ----------------------------------------------------------------------------
@@ -562,14 +562,14 @@ def real(
 
 
 def test_the_real_server_starts_restarts_and_stops(real: None) -> None:
-    now = process.start()
-    assert now.state == State.RUNNING, process.log_tail()
+    now = control.start()
+    assert now.state == State.RUNNING, control.log_tail()
     assert now.can_stop
     assert now.connections == 0
-    again = process.restart()
-    assert again.state == State.RUNNING, process.log_tail()
+    again = control.restart()
+    assert again.state == State.RUNNING, control.log_tail()
     assert again.pid != now.pid
-    assert process.stop().state == State.STOPPED
+    assert control.stop().state == State.STOPPED
 
 
 def test_the_real_server_started_in_a_shell_can_be_stopped(real: None) -> None:
@@ -579,12 +579,12 @@ def test_the_real_server_started_in_a_shell_can_be_stopped(real: None) -> None:
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until(lambda: process.status().state == State.RUNNING, seconds=20)
-        now = process.status()
+        until(lambda: control.status().state == State.RUNNING, seconds=20)
+        now = control.status()
         assert now.pid == shell.pid
         assert now.can_stop
-        assert process.start().pid == shell.pid, "it runs already"
-        assert process.stop().state == State.STOPPED
+        assert control.start().pid == shell.pid, "it runs already"
+        assert control.stop().state == State.STOPPED
         assert shell.wait(timeout=10) == 0
     finally:
         if shell.poll() is None:

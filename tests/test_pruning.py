@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from djhookbox import pruning
+from djhookbox.audit import pruning
 from djhookbox.models import ConnectionLog, Pruning, Publication, SubscriptionLog
 
 pytestmark = pytest.mark.django_db

@@ -30,7 +30,7 @@ def test_each_is_there_and_documented(name):
 
 def test_the_same_object_each_time():
     assert djhookbox.publish is djhookbox.publish
-    from djhookbox.publishing import publish
+    from djhookbox.api import publish
 
     assert djhookbox.publish is publish
 

@@ -16,7 +16,8 @@ from django.test import Client, TestCase, override_settings
 from django.urls import path
 
 import djhookbox
-from djhookbox import client, publishing
+from djhookbox import api, client
+from djhookbox.decisions.store import cache
 from djhookbox.exceptions import (
     ChannelNameError,
     HookboxError,
@@ -27,7 +28,6 @@ from djhookbox.exceptions import (
 )
 from djhookbox.handlers import register_channel_handler, unregister_channel_handler
 from djhookbox.models import Audience, ChannelPolicy, Publication
-from djhookbox.rules import cache
 
 from .fake_hookbox import Answer, fake_hookbox
 
@@ -457,7 +457,7 @@ class TestChannels:
 class TestUsers:
     @pytest.fixture(autouse=True)
     def _no_database(self, monkeypatch):
-        monkeypatch.setattr(publishing, "vouch", fail)
+        monkeypatch.setattr(api, "vouch", fail)
 
     def test_disconnect(self, hookbox):
         assert djhookbox.disconnect(User(username="eve"), reason="Bye.", code=4000) == 2

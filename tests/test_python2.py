@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djhookbox import parsing, python2
+from djhookbox import parsing
+from djhookbox.genuine import payloads
 
 
 def written(value: object, top: bool = True) -> str:
@@ -56,24 +57,24 @@ containers = st.recursive(
 
 @given(containers)
 def test_lists_and_objects_come_back(value: object) -> None:
-    assert python2.value(written(value)) == value
+    assert payloads.value(written(value)) == value
 
 
 @given(st.none() | st.booleans() | st.integers())
 def test_constants_and_integers_come_back(value: object) -> None:
-    found = python2.value(written(value))
+    found = payloads.value(written(value))
     assert (found, type(found)) == (value, type(value))
 
 
 @given(st.text())
 def test_texts_are_never_taken_apart(text: str) -> None:
-    value = python2.value(text)
+    value = payloads.value(text)
     assert value == text or written(value) == text or isinstance(value, float)
 
 
 @given(st.text(alphabet="[]{},: uU'\"\\xLle0123456789.-+aeTrueNone\n\0é\ud800"))
 def test_whatever_comes_is_json_afterwards(text: str) -> None:
-    value = python2.value(text)
+    value = payloads.value(text)
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     assert not isinstance(value, list | dict) or value in ([], {}) or "".join(text.split())
 
@@ -98,7 +99,7 @@ def test_whatever_comes_is_json_afterwards(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_python_2_wrote(text: str, value: object) -> None:
-    found = python2.value(text)
+    found = payloads.value(text)
     assert (found, type(found)) == (value, type(value))
 
 
@@ -123,7 +124,7 @@ def test_what_python_2_wrote(text: str, value: object) -> None:
     ],
 )  # fmt: skip
 def test_what_stays_a_text(text: str) -> None:
-    assert python2.value(text) == text
+    assert payloads.value(text) == text
 
 
 @pytest.mark.parametrize(
@@ -143,15 +144,15 @@ def test_what_stays_a_text(text: str) -> None:
 )
 def test_the_time_is_bounded(text: str) -> None:
     began = time.process_time()
-    python2.value(text)
+    payloads.value(text)
     assert time.process_time() - began < 5  # a second at most; not days
 
 
 def test_as_deep_as_it_may_be() -> None:
-    depth = python2.DEEPEST
+    depth = payloads.DEEPEST
     deepest = "[" * depth + "]" * depth
-    assert python2.value(deepest) == json.loads(deepest)
-    assert python2.value(f"[{deepest}]") == f"[{deepest}]"
+    assert payloads.value(deepest) == json.loads(deepest)
+    assert payloads.value(f"[{deepest}]") == f"[{deepest}]"
 
 
 @pytest.mark.parametrize(

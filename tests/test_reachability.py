@@ -6,9 +6,9 @@ import socket
 import pytest
 from django.urls import include, path
 
-from djhookbox import reachability
 from djhookbox.client import WebhookAnswer
-from djhookbox.reachability import WebhookWatch, explain
+from djhookbox.process import reachability
+from djhookbox.process.reachability import WebhookWatch, explain
 
 from .fake_hookbox import Answer, fake_hookbox
 

@@ -17,11 +17,11 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from djhookbox import receivers
+from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
 from djhookbox.identity import session_identity
 from djhookbox.models import ChannelPolicy
-from djhookbox.policies import compile_pattern
-from djhookbox.rules import cache
+from djhookbox.policy.rules import compile_pattern
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

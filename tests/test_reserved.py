@@ -10,13 +10,14 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.core.exceptions import ValidationError
 
 import djhookbox
-from djhookbox import reserved, signals
-from djhookbox.decisions import decide
+from djhookbox import signals
+from djhookbox.decisions.decide import decide
+from djhookbox.decisions.rechecks import recheck
 from djhookbox.exceptions import HookboxRefused
 from djhookbox.models import ChannelPolicy, Publication
-from djhookbox.policies import Operation
-from djhookbox.rechecking import recheck
-from djhookbox.reserved import REPORT_CHANNEL
+from djhookbox.policy import reserved
+from djhookbox.policy.reserved import REPORT_CHANNEL
+from djhookbox.policy.rules import Operation
 
 from .conftest import Webhooks
 

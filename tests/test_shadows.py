@@ -10,9 +10,9 @@ from django.urls import converters, register_converter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from djhookbox.examples import examples
-from djhookbox.policies import Rule, compile_pattern
-from djhookbox.shadows import covered, overlap, shadows
+from djhookbox.policy.coverage import covered, overlap, shadows
+from djhookbox.policy.examples import examples
+from djhookbox.policy.rules import Rule, compile_pattern
 
 
 def rule(text: str) -> Rule:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from djhookbox.admin.server_report import rate, whole
+from djhookbox.admin.server.report import rate, whole
 from djhookbox.templatetags.djhookbox_admin import points, sparkline
 
 SCRIPT = Path(__file__).resolve().parent.parent / "djhookbox/static/djhookbox/admin/report.js"

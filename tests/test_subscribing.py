@@ -15,7 +15,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 import djhookbox
-from djhookbox import logs, signals
+from djhookbox import signals
+from djhookbox.audit import writing
 from djhookbox.models import ChannelPolicy, SubscriptionLog
 
 from .conftest import Webhooks
@@ -163,7 +164,7 @@ def test_a_log_that_fails_decides_nothing(
     webhooks: type[Webhooks], make_policy: MakePolicy, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_policy("/a/")
-    with mock.patch.object(logs, "write_all", side_effect=OperationalError("locked")):
+    with mock.patch.object(writing, "write_all", side_effect=OperationalError("locked")):
         _, answer = webhooks()("subscribe_many", channels=wanted("/a/"))
     assert answer["channels"]["/a/"]["subscribe"] == [True, {}]
     assert "2 subscriptions could not be logged." in caplog.text

@@ -6,9 +6,9 @@ import pytest
 
 import djhookbox
 from djhookbox import client
+from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxRefused, HookboxUnreachable, PayloadError
 from djhookbox.models import ChannelPolicy, Publication
-from djhookbox.rules import cache
 from djhookbox.testing import capture_publications
 
 

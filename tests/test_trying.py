@@ -13,8 +13,8 @@ from django.dispatch import Signal
 
 import djhookbox
 from djhookbox import signals
-from djhookbox.policies import Operation
-from djhookbox.trying import UnknownUser, attempt, user_named
+from djhookbox.decisions.trials import UnknownUser, attempt, user_named
+from djhookbox.policy.rules import Operation
 
 
 def test_users_are_found_by_their_exact_name(alice: Any) -> None:

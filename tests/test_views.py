@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import djhookbox
-from djhookbox import identity, logs, parsing, pruning, signals
+from djhookbox import identity, parsing, signals
+from djhookbox.audit import pruning, writing
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
 from .conftest import Webhooks
@@ -571,7 +572,7 @@ def test_events_come_again_when_the_database_is_busy(kind: str, webhooks: Any) -
 
 
 def test_events_that_come_again_are_not_there_twice(webhooks: Any) -> None:
-    busy = mock.patch("djhookbox.events._count", side_effect=OperationalError("locked"))
+    busy = mock.patch("djhookbox.audit.reported._count", side_effect=OperationalError("locked"))
     batch = json.dumps([*EVENTS, {"event": "delivered", "publication": 1, "delivered": 1}])
     with busy:
         assert webhooks().post("events", events=batch).status_code == 503
@@ -588,7 +589,7 @@ def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:
     good = SubscriptionLog(event="subscribe", channel="/b/")
     bad = SubscriptionLog(event="subscribe")
     bad.channel = None  # type: ignore[assignment]
-    logs.write_all(SubscriptionLog, [good, bad])
+    writing.write_all(SubscriptionLog, [good, bad])
     assert set(SubscriptionLog.objects.values_list("channel", flat=True)) == {"/a/", "/b/"}
     assert "could not be written" in caplog.text
     assert SubscriptionLog.objects.filter(pk=taken.pk).exists()
@@ -596,7 +597,7 @@ def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:
 
 @given(st.text())
 def test_texts_fit_their_columns(text: str) -> None:
-    fitted = logs.fit(text, 20)
+    fitted = writing.fit(text, 20)
     assert len(fitted) <= 20
     assert not parsing.has_control_characters(fitted)
     if len(text) <= 20 and not parsing.has_control_characters(text):
@@ -648,12 +649,14 @@ def test_the_server_has_logs_pruned(webhooks: type[Webhooks], settings: Any) -> 
     assert webhooks()("prune") == (True, {"more": False})
     assert ConnectionLog.objects.count() == 3
     settings.HOOKBOX_LOG_DAYS = 30
-    with mock.patch("djhookbox.pruning.prune", return_value=pruning.Pruned({}, False)) as prune:
+    with mock.patch(
+        "djhookbox.audit.pruning.prune", return_value=pruning.Pruned({}, False)
+    ) as prune:
         assert webhooks()("prune") == (True, {"more": True})
     assert prune.call_args.kwargs["seconds"] < 5, "the server does not wait for longer"
     assert webhooks()("prune") == (True, {"more": False})
     assert not ConnectionLog.objects.exists()
-    with mock.patch("djhookbox.pruning.prune", side_effect=OperationalError("locked")):
+    with mock.patch("djhookbox.audit.pruning.prune", side_effect=OperationalError("locked")):
         assert webhooks().post("prune").status_code == 503
 
 

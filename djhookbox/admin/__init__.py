@@ -16,11 +16,11 @@ from ..models import (
     Server,
     SubscriptionLog,
 )
-from .logs import ConnectionLogAdmin, SubscriptionLogAdmin
-from .policies import ChannelPolicyAdmin
-from .publications import PublicationAdmin
-from .publishing import PublishingAdmin
-from .server import ServerAdmin
+from .logs.page import ConnectionLogAdmin, SubscriptionLogAdmin
+from .logs.publications import PublicationAdmin
+from .policies.page import ChannelPolicyAdmin
+from .publishing.page import PublishingAdmin
+from .server.page import ServerAdmin
 
 admin.site.register(Server, ServerAdmin)
 admin.site.register(ChannelPolicy, ChannelPolicyAdmin)

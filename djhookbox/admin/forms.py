@@ -12,12 +12,12 @@ from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..api import validate_channel
+from ..decisions.trials import OPERATIONS, UnknownUser, user_named
 from ..exceptions import HookboxError
 from ..identity import ANONYMOUS_PREFIX
 from ..models import NAME_LENGTH
-from ..policies import Operation
-from ..publishing import validate_channel
-from ..trying import OPERATIONS, UnknownUser, user_named
+from ..policy.rules import Operation
 from .pages import pretty_json
 
 

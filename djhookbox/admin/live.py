@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from django.http import HttpRequest, JsonResponse
 
 from .. import client
+from ..decisions.store import cache
 from ..exceptions import HookboxError
-from ..policies import Rule, reach
-from ..reserved import RULES, is_reserved
-from ..rules import cache
+from ..policy.reserved import RULES, is_reserved
+from ..policy.rules import Rule, reach
 
 #: The process lists no more channels than this in one answer.
 LISTED = 100

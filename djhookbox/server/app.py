@@ -13,35 +13,35 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from .channels.delivery import Delivery
+from .channels.lifecycle import Lifecycle
+from .channels.pollers import Pollers
+from .channels.publications import Publications
+from .clients.commands import Operations
+from .clients.connection import Connection
+from .clients.frames import Frames
+from .clients.handshake import Door
+from .clients.leaving import Departures
+from .clients.subscriptions import Subscriptions
 from .config import ServerConfig
-from .connection import Connection
 from .core.hub import Hub
-from .delivery import Delivery
-from .departures import Departures
-from .door import Door
 from .engine.memory import MemoryEngine
-from .events import Events
-from .frames import Frames
-from .housekeeping import Housekeeping
 from .http_log import HttpLog
-from .lifecycle import Lifecycle
 from .metrics import Metrics
-from .operations import Operations
-from .pollers import Pollers
 from .protocol.disconnects import NO_PONG, RESTART, TOO_SLOW, Disconnect
-from .publications import Publications
-from .questions import Questions
-from .rechecks import Rechecks
 from .reporting import Reporter
-from .rest import Rest
-from .rest_calls import Calls
-from .rest_reports import Reports
-from .subscriptions import Subscriptions
+from .rest.calls import Calls
+from .rest.handler import Rest
+from .rest.reports import Reports
+from .site.authorize import Questions
+from .site.events import Events
+from .site.housekeeping import Housekeeping
+from .site.rechecks import Rechecks
+from .site.webhooks import Webhooks
 from .tasks import Tasks
 from .transports import websocket
 from .transports.csp import Csp
 from .transports.websocket import WebSocketConnection
-from .webhooks import Webhooks
 
 logger = logging.getLogger("djhookbox.server")
 

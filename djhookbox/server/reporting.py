@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .channels.delivery import Delivery
 from .core.hub import Hub
 from .core.model import RESERVED_PREFIX
-from .delivery import Delivery
-from .webhooks import Webhooks
+from .site.webhooks import Webhooks
 
 #: Where the reports go.
 CHANNEL = f"{RESERVED_PREFIX}server"

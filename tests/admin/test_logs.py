@@ -17,9 +17,9 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from djhookbox import pruning
-from djhookbox.admin.exports import BOM, cell
+from djhookbox.admin.logs.exports import BOM, cell
 from djhookbox.admin.pages import pretty_json
+from djhookbox.audit import pruning
 from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in

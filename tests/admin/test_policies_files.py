@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError
 from django.test import Client
 
-from djhookbox import policy_files
+from djhookbox.decisions import files
 from djhookbox.models import ChannelPolicy
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
@@ -103,7 +103,7 @@ def test_somebody_was_faster(root: Client, rows: Any, monkeypatch: pytest.Monkey
     def late(changes: object) -> None:
         raise IntegrityError
 
-    monkeypatch.setattr(policy_files, "apply", late)
+    monkeypatch.setattr(files, "apply", late)
     response = root.post(IMPORT, {"text": text, "seen": digest}, follow=True)
     assert "Nothing was imported." in messages_of(response)[0]
 
@@ -136,7 +136,7 @@ def test_mistakes(root: Client, rows: Any, data: dict[str, Any], words: str) -> 
 def test_halves_of_characters_are_exported_as_escapes(root: Client, db: None) -> None:
     policy = ChannelPolicy.objects.create(name="A", pattern="/a/")
     policy.state = {"half": "\ud83d"}
-    (written,) = json.loads(policy_files.export([policy]).encode())
+    (written,) = json.loads(files.export([policy]).encode())
     assert written["fields"]["state"] == policy.state
 
 

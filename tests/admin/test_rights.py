@@ -13,8 +13,8 @@ from django.forms.models import model_to_dict
 from django.test import Client
 from django.urls import URLPattern
 
-from djhookbox import process
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.process import control
 
 from .catalogue import ADDRESSES, Address
 from .stand_in import APP, Hookbox, signed_in
@@ -46,9 +46,9 @@ RIGHTS = (
 @pytest.fixture(autouse=True)
 def _pretended_process(monkeypatch: pytest.MonkeyPatch, hookbox: Hookbox) -> None:
     """Nothing is started or stopped; it could be."""
-    now = process.ProcessStatus(state=process.State.RUNNING, message="", pid=7, ours=True)
+    now = control.ProcessStatus(state=control.State.RUNNING, message="", pid=7, ours=True)
     for name in ("status", "start", "stop", "restart"):
-        monkeypatch.setattr(process, name, lambda *args: now)
+        monkeypatch.setattr(control, name, lambda *args: now)
     hookbox.answers["list_connections"] = {"total": 1, "connections": []}
     hookbox.answers["get_channel_info"] = {"subscribers": ["alice"], "options": {}}
 

@@ -17,10 +17,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from djhookbox import client, process
+from djhookbox import client
 from djhookbox.client import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
-from djhookbox.process import ProcessError, ProcessStatus, State
+from djhookbox.process import control
+from djhookbox.process.control import ProcessError, ProcessStatus, State
 
 from ..fake_hookbox import Answer, Request, fake_hookbox
 from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
@@ -37,7 +38,7 @@ def operator(db: None) -> Client:
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def found(**known: Any) -> None:
         now = ProcessStatus(message="So it is.", **known)
-        monkeypatch.setattr(process, "status", lambda ask=None: now)
+        monkeypatch.setattr(control, "status", lambda ask=None: now)
 
     return found
 
@@ -103,9 +104,9 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
 
     def operate() -> ProcessStatus:
         pressed.append(name)
-        return process.status()
+        return control.status()
 
-    monkeypatch.setattr(process, name, operate)
+    monkeypatch.setattr(control, name, operate)
     assert operator.get(f"{PAGE}{name}/").status_code == (302 if name == "start" else 200)
     assert operator.delete(f"{PAGE}{name}/").status_code == 405
     assert not pressed
@@ -153,7 +154,7 @@ def test_a_failure_is_a_sentence_and_the_log_is_shown(
     def fail() -> ProcessStatus:
         raise ProcessError("The process ended at once. Its log says why.")
 
-    monkeypatch.setattr(process, "start", fail)
+    monkeypatch.setattr(control, "start", fail)
     response = operator.post(f"{PAGE}start/", follow=True)
     assert messages_of(response) == ["The process ended at once. Its log says why."]
     assert "no module &lt;named&gt; x" in response.content.decode()
@@ -372,7 +373,7 @@ def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
     operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(state=State.RUNNING, ours=True, pid=77)
-    monkeypatch.setattr(process, "stop", lambda: process.status())
+    monkeypatch.setattr(control, "stop", lambda: control.status())
     with connection.execute_wrapper(refuse_writing):
         response = operator.post(f"{PAGE}stop/", follow=True)
     assert response.status_code == 200

@@ -10,9 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from djhookbox import client, process
+from djhookbox import client
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
-from djhookbox.process import ProcessStatus, State
+from djhookbox.process import control
+from djhookbox.process.control import ProcessStatus, State
 from tests.admin.stand_in import NASTY, Hookbox
 
 #: Nothing inline, and from nowhere else. The addresses of the process are those of the README.
@@ -65,7 +66,7 @@ def install() -> None:
         },
     }  # fmt: skip
     client.rest_call = stand_in
-    process.status = _described(process.status)
+    control.status = _described(control.status)
 
 
 def _described(status: Callable[..., ProcessStatus]) -> Callable[..., ProcessStatus]:

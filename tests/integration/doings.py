@@ -20,9 +20,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 import djhookbox
-from djhookbox import process
 from djhookbox.exceptions import HookboxError
 from djhookbox.models import ChannelPolicy
+from djhookbox.process import control as process_control
 
 DOINGS: dict[str, Any] = {}
 
@@ -261,7 +261,7 @@ def checks(request: HttpRequest) -> list[str]:
 def control(request: HttpRequest, action: str) -> dict[str, Any]:
     """Press a button of the server page; return the state, or what was said instead."""
     try:
-        status = getattr(process, action)()
-    except process.ProcessError as error:
+        status = getattr(process_control, action)()
+    except process_control.ProcessError as error:
         return {"error": str(error)}
     return {"state": status.state.value, "pid": status.pid, "ours": status.ours}

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import requests
 
 from djhookbox.conf import settings as hookbox_settings
-from djhookbox.lockfile import Holder, LockFile
+from djhookbox.process.lockfile import Holder, LockFile
 
 from ..projects import PATIENCE, ROOT, answers, free_port, wait_for
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from djhookbox import pruning
+from djhookbox.audit import pruning
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.models import ConnectionLog
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.housekeeping import BREATH, DAY, FIRST, Housekeeping
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.webhooks import Webhooks
+from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, Housekeeping
+from djhookbox.server.site.webhooks import Webhooks
 
 
 async def remind(url: str, times: int) -> list[float]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from djhookbox import python2
+from djhookbox.genuine import payloads
 
 from ..integration.processes import Site
 from . import genuine
@@ -84,13 +84,13 @@ def written() -> Iterator[Callable[[object], str]]:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
 def test_known_values(written: Callable[[object], str], payload: object) -> None:
-    assert same(python2.value(written(payload)), payload)
+    assert same(payloads.value(written(payload)), payload)
 
 
 @settings(max_examples=200, deadline=None)
 @given(payload=containers)
 def test_any_list_and_object(written: Callable[[object], str], payload: object) -> None:
-    assert same(python2.value(written(payload)), payload)
+    assert same(payloads.value(written(payload)), payload)
 
 
 @settings(max_examples=100, deadline=None)
@@ -98,7 +98,7 @@ def test_any_list_and_object(written: Callable[[object], str], payload: object) 
 def test_any_number(written: Callable[[object], str], payload: float) -> None:
     # Alone it is written by str(), which keeps twelve digits of a float.
     expected = float(f"{payload:.12g}") if isinstance(payload, float) else payload
-    assert same(python2.value(written(payload)), expected)
+    assert same(payloads.value(written(payload)), expected)
 
 
 def test_through_the_process_into_the_history(site: Site, enter: Enter, word: str) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from djhookbox.server import app
+from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.connection import Connection, Handshake, Packet
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.protocol.disconnects import NORMAL, Disconnect
-from djhookbox.server.webhooks import Refusal, Reply
+from djhookbox.server.site.webhooks import Refusal, Reply
 
 #: Turns of the event loop in which everything settles that waits for nobody.
 TURNS = 60

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from djhookbox.server.admission import (
+from djhookbox.server.clients.origins import (
     Admission,
     CookieProblem,
     OriginRules,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server import connection as module
-from djhookbox.server.connection import MAX_WAITING, RATE_WINDOW, Connection, Handshake
+from djhookbox.server.clients import connection as module
+from djhookbox.server.clients.connection import MAX_WAITING, RATE_WINDOW, Connection, Handshake
 from djhookbox.server.protocol.disconnects import BY_SITE, NORMAL, Disconnect
 
 from .rig import FakeConnection, turns

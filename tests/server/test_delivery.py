@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from djhookbox.server.delivery import MAX_PENDING, Delivery
+from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
 
 from .rig import FakeConnection, Rig, turns
 

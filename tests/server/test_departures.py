@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
 

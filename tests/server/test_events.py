@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server import events as module
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.events import BATCH, BATCH_BYTES, Events
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site import events as module
+from djhookbox.server.site.events import BATCH, BATCH_BYTES, Events
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Site, turns, until
 

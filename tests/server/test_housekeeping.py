@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server import housekeeping as module
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.housekeeping import BREATH, DAY, FIRST, HOUR, Housekeeping
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site import housekeeping as module
+from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, HOUR, Housekeeping
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Site, until
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.lifecycle import IDLE_SECONDS
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.channels.lifecycle import IDLE_SECONDS
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from djhookbox.server.locks import KeyedLocks
+from djhookbox.server.channels.locks import KeyedLocks
 
 from .rig import turns
 

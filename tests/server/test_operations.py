@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.operations import parse_payload
+from djhookbox.server.clients.commands import parse_payload
 from djhookbox.server.protocol.disconnects import SESSION_EXPIRED
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from djhookbox.server import pollers as module
-from djhookbox.server.pollers import MAX_PAUSE, pause_after
+from djhookbox.server.channels import pollers as module
+from djhookbox.server.channels.pollers import MAX_PAUSE, pause_after
 
 from .rig import Rig, turns, until
 

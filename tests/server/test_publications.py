@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.engine.memory import MemoryEngine
-from djhookbox.server.webhooks import Refusal
+from djhookbox.server.site.webhooks import Refusal
 
 from .engines import FarEngine
 from .rig import FakeConnection, Rig, turns

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server import rechecks as module
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site import rechecks as module
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import FakeConnection, Rig, turns, until
 

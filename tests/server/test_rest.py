@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from djhookbox.server.rest_forms import BadCall
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.rest.forms import BadCall
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import FakeConnection, Rig, turns
 

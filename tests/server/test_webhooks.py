@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from djhookbox.server import webhooks as module
+from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.connection import Handshake
 from djhookbox.server.core.model import User
 from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.webhooks import UNAVAILABLE, Refusal, WebhookFailed, Webhooks
+from djhookbox.server.site import webhooks as module
+from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, WebhookFailed, Webhooks
 
 from .rig import FakeConnection, until
 

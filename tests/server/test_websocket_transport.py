@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from djhookbox.server.connection import Handshake, Packet
+from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
 from djhookbox.server.protocol.disconnects import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
 from djhookbox.server.transports.websocket import WebSocketConnection

@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
-from ...decisions import Decision
+from ...api import validate_channel
+from ...decisions.decide import Decision
+from ...decisions.trials import OPERATIONS, Trial, UnknownUser, attempt, user_named
 from ...exceptions import HookboxError
-from ...policies import Operation
-from ...publishing import validate_channel
-from ...trying import OPERATIONS, Trial, UnknownUser, attempt, user_named
+from ...policy.rules import Operation
 
 #: Exit status where the answer is no, and where there is none.
 REFUSED, MISTAKEN = 1, 2

@@ -9,9 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from djhookbox import pruning
 from djhookbox.conf import settings
 from djhookbox.exceptions import HookboxMisconfigured
+
+from ...audit import pruning
 
 
 class Command(BaseCommand):

@@ -15,12 +15,13 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from djhookbox import process, reachability
 from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
-from djhookbox.logfiles import UnusableFile, logging_set_up
 from djhookbox.server.config import ConfigError, ServerConfig
+
+from ...process import control, reachability
+from ...process.logfiles import UnusableFile, logging_set_up
 
 #: The webhooks whose paths the genuine server's options can change.
 CALLBACKS = (
@@ -149,7 +150,7 @@ class Command(BaseCommand):
             watch.start()
 
         files = options["log_file_errors"], options["log_file_access"]
-        with logging_set_up(options["log_level"], *files) as log, process.holding_lock():
+        with logging_set_up(options["log_level"], *files) as log, control.holding_lock():
             try:
                 app.run(config, on_ready=on_ready)
             except KeyboardInterrupt:
@@ -186,7 +187,7 @@ class Command(BaseCommand):
             }
         )
         try:
-            with process.holding_lock():  # the program inherits it
+            with control.holding_lock():  # the program inherits it
                 environment = {k: v for k, v in os.environ.items() if k not in OWN_PYTHON}
                 os.execve(program, [program, *arguments], environment)  # noqa: S606 - no shell
         except OSError as error:

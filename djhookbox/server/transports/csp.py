@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from ..clients.connection import Connection
+from ..clients.handshake import Door
 from ..config import ServerConfig
-from ..connection import Connection
-from ..door import Door
 from ..protocol import csp
 from ..protocol.csp import Variables
 from .csp_session import Comet, CspConnection

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..connection import Connection, Packet
+from ..clients.connection import Connection, Packet
 from ..protocol import rtjp
 from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
 from ..protocol.disconnects import NO_PONG, NORMAL, TOO_SLOW, Disconnect

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from ..connection import Connection, Packet
+from ..clients.connection import Connection, Packet
 from ..protocol import websocket
 from ..protocol.disconnects import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 

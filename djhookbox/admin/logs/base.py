@@ -1,0 +1,303 @@
+"""What the pages of all logs have in common: facts, a note, and ways from one row to others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch
+from django.utils import formats, timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ...audit import pruning
+from ...conf import settings
+from ...exceptions import HookboxMisconfigured
+from ...models import ChannelPolicy, Log
+from ...policy.rules import Operation
+from ..pages import badge, grouped, link, moment
+from .exports import ExportMixin
+from .paging import CappedPaginator, LogChangeList
+from .trails import TrailMixin
+
+#: The tone of each event of the logs.
+TONES = {"connect": "good", "subscribe": "good", "refused": "bad", "create_refused": "bad"}
+
+#: What can be searched where there are channels.
+SEARCH_HELP = gettext_lazy(
+    "The exact name of a channel or a user, the exact id of a connection, or the beginning of a "
+    "channel name with a star: /rooms/*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be shown to the user of a request beside the log itself."""
+
+    policies: bool = False
+    payloads: bool = False
+
+
+class LogAdmin(TrailMixin, ExportMixin):
+    """What the lists of facts have in common; see `paging.py` for why they are as they are."""
+
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = CappedPaginator
+    list_per_page = 50
+    list_max_show_all = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_display_links = ("when",)
+    # "All 10,000" is no selection that anybody has looked at, nor one to delete in a request.
+    actions_selection_counter = False
+    #: Columns that the list does not show.
+    deferred: tuple[str, ...] = ()
+    #: What the list says while the site does not write this log.
+    switched_off: Any = ""
+    #: The count of this log in `Pruning`.
+    pruned_as = ""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the site writes this log."""
+        return True
+
+    # ---- the list ----------------------------------------------------------------------------
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave what the list does not show in the database."""
+        return rows.defer(*self.deferred)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LogChangeList]:
+        """Use the list that leads on to what is older."""
+        return LogChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find exact values, and beginnings of channels, each by an index."""
+        rows: Any = queryset
+        fields = [name.removesuffix("__exact") for name in self.search_fields]
+        if not search_term:
+            return rows, False
+        if search_term.endswith("*") and "channel" in fields:
+            return rows.channel_begins(search_term.strip()[:-1]), False
+        found = rows.naming(search_term, fields)
+        term = search_term.strip()
+        # Names of anonymous visitors begin with a space; other terms may have been pasted with one.
+        if term and term != search_term and found.query.is_empty():
+            found = rows.naming(term, fields)
+        return found, False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Say how long entries are kept, and why there are none."""
+        try:
+            written, footnote = self.is_written, self.retention()
+            if self.has_export_permission(request):
+                footnote += " " + ngettext(
+                    "An export holds at most %(count)s entry.",
+                    "An export holds at most %(count)s entries.",
+                    settings.export_limit,
+                ) % {"count": grouped(settings.export_limit)}
+        except HookboxMisconfigured as error:
+            written, footnote = True, str(error)
+        ours: dict[str, Any] = {"footnote": footnote}
+        if not written:
+            ours |= {"notice": self.switched_off, "empty_state": self.switched_off}
+        if self.has_export_permission(request):
+            ours["export_url"] = self.address("export")
+        view = super().changelist_view
+        return self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
+
+    def retention(self) -> str:
+        """Say how long entries are kept, and when the last were deleted."""
+        days = settings.log_days
+        if not days:
+            return _("Entries are kept for ever (HOOKBOX_LOG_DAYS).")
+        kept = ngettext(
+            "Entries are kept for %(days)d day.", "Entries are kept for %(days)d days.", days
+        ) % {"days": days}
+        note = pruning.last()
+        if note is None and settings.executable:
+            # Only our own server reminds the site.
+            return f"{kept} " + _(
+                "None has been deleted yet: let “manage.py hookbox_prune” run daily."
+            )
+        if note is None:
+            return f"{kept} " + _(
+                "None has been deleted yet: the Hookbox process has it done daily, and "
+                "“manage.py hookbox_prune” does it at once."
+            )
+        ended = timezone.localtime(note.ended) if timezone.is_aware(note.ended) else note.ended
+        count = getattr(note, self.pruned_as, 0)
+        deleted = ngettext(
+            "Last deletion: %(when)s, %(count)s entry.",
+            "Last deletion: %(when)s, %(count)s entries.",
+            count,
+        ) % {
+            "when": formats.date_format(ended, "SHORT_DATETIME_FORMAT"),
+            "count": grouped(count),
+        }
+        return f"{kept} {deleted}" + ("" if note.complete else " " + _("It still goes on."))
+
+    def response_action(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Act on the rows that were ticked, never on all that the filters leave."""
+        ticked = request.POST.copy()
+        ticked.pop("select_across", None)
+        request.POST = ticked  # type: ignore[assignment]
+        return super().response_action(request, *args, **kwargs)
+
+    # ---- the row -----------------------------------------------------------------------------
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Let nothing be edited but the note."""
+        fieldsets = self.get_fieldsets(request, obj)
+        names: list[Any] = [name for _title, of in fieldsets for name in of["fields"]]
+        return tuple(name for name in names if name != "note")
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Give the row what it may be shown with."""
+        entry = super().get_object(request, *args, **kwargs)
+        if entry is not None:
+            self.dress(request, [entry])
+        return entry
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse: what did not happen is not entered."""
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool
+    ) -> None:
+        """Write the note alone: facts may have become more meanwhile, such as a count."""
+        obj.save(update_fields=["note"])
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say so if the database does not take the note."""
+        view = super().changeform_view
+        return self.saved(request, lambda: view(request, *args, **kwargs))
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say so if the database does not let go of the row."""
+        view = super().delete_view
+        return self.saved(request, lambda: view(request, *args, **kwargs))
+
+    def happening(self, entry: Any) -> dict[str, object]:
+        """Describe a row by the cells of a list of several logs."""
+        return {
+            "when": link(self.address("change", entry.pk), moment(entry.created)),
+            "log": self.opts.verbose_name_plural,
+            "badge": self.event_badge(entry),
+            "channel": self.channel_link(entry) if hasattr(entry, "channel") else "",
+            "user": self.user_link(entry),
+            "connection": self.connection_link(entry),
+            "gist": self.gist(entry),
+        }
+
+    def gist(self, entry: Any) -> str | SafeString:
+        """Say what such a list has no columns for."""
+        return ""
+
+    # ---- columns -----------------------------------------------------------------------------
+
+    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Note on rows of this request what they may be shown with."""
+        rights = Rights(
+            policies=self.admin_site.is_registered(ChannelPolicy)
+            and request.user.has_perm("djhookbox.view_channelpolicy"),
+            payloads=request.user.has_perm("djhookbox.view_payload"),
+        )
+        for row in rows:
+            row.rights = rights
+
+    @admin.display(description=gettext_lazy("when"))
+    def when(self, entry: Log) -> SafeString:
+        """To the millisecond, since much happens within a second."""
+        return moment(entry.created)
+
+    @admin.display(description=gettext_lazy("event"))
+    def event_badge(self, entry: Any) -> SafeString:
+        """What happened."""
+        return badge(entry.get_event_display(), TONES.get(entry.event, "neutral"))
+
+    @admin.display(description=gettext_lazy("user"))
+    def user_link(self, entry: Log) -> str:
+        """Lead to all that the user did."""
+        return self.filtered("user_name", entry.user_name, trail="user")
+
+    @admin.display(description=gettext_lazy("channel"))
+    def channel_link(self, entry: Any) -> str:
+        """Lead to all that happened on the channel."""
+        return self.filtered("channel", entry.channel, trail="channel")
+
+    @admin.display(description=gettext_lazy("connection"))
+    def connection_link(self, entry: Log) -> str:
+        """Lead to all that the connection did."""
+        number = entry.connection_id
+        if not number:
+            return self.get_empty_value_display()
+        short = f"{number[:8]}…" if len(number) > 9 else number
+        title = _("Everything of the connection %(value)s") % {"value": number}
+        return link(self.address("trail", connection=number), short, title)
+
+    def filtered(self, column: str, value: str, *, trail: str = "") -> str:
+        """Lead to the rows of this log with a value, and to all that the other logs know of it."""
+        if not value:
+            return self.get_empty_value_display()
+        only = link(
+            self.address("changelist", **{column: value}),
+            value,
+            _("Only %(value)s") % {"value": value},
+        )
+        if not trail:
+            return only
+        everything = _("Everything of %(value)s") % {"value": value}
+        return format_html(
+            '{} <a href="{}" class="hookbox-trail" title="{}" aria-label="{}">'
+            '<span aria-hidden="true">☰</span></a>',
+            only, self.address("trail", **{trail: value}), everything, everything,
+        )  # fmt: skip
+
+    @admin.display(description=gettext_lazy("decided by"))
+    def decision(self, entry: Any) -> str | SafeString:
+        """Who decided, and why; of a refusal a way to find out more."""
+        rights = getattr(entry, "rights", Rights())
+        kind, _colon, name = entry.decided_by.partition(":")
+        who: str | SafeString = entry.decided_by
+        if kind == "policy" and rights.policies:
+            who = link(
+                self.address("changelist", model="channelpolicy", name=name), entry.decided_by
+            )
+        parts = [(part,) for part in (who, entry.reason) if part]
+        text = format_html_join(": ", "<bdi>{}</bdi>", parts) or self.get_empty_value_display()
+        operation = self.refused_operation(entry)
+        if operation is None or not rights.policies:
+            return text
+        try:
+            url = self.address(
+                "try",
+                model="channelpolicy",
+                user=entry.user_name,
+                channel=entry.channel,
+                operation=operation.value,
+            )
+        except NoReverseMatch:
+            return text  # a project has put a page of its own in the place of ours
+        return format_html(
+            '{} <a href="{}" class="hookbox-again">{}</a>', text, url, _("Try this again")
+        )
+
+    def refused_operation(self, entry: Any) -> Operation | None:
+        """Return what was refused, if that can be tried again."""
+        return None

@@ -1,0 +1,113 @@
+"""The connection log and the subscription log: facts to read, and a note to write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+
+from ...conf import settings
+from ...models import ConnectionLog, SubscriptionLog
+from ...policy.rules import Operation
+from ..pages import span
+from .base import SEARCH_HELP, LogAdmin
+from .periods import PeriodFilter
+
+
+class ConnectionLogAdmin(LogAdmin):
+    """Who came, was refused, went: when, from where, why."""
+
+    list_display = (
+        "when", "event_badge", "user_link", "transport", "ip_link", "lasted", "why",
+        "connection_link",
+    )  # fmt: skip
+    list_filter = ("event", "transport", PeriodFilter)
+    search_fields = ("user_name__exact", "connection_id__exact")
+    search_help_text = gettext_lazy("The exact name of a user, or the exact id of a connection.")
+    deferred = ("user_agent", "origin", "note")
+    pruned_as = "connections"
+    empty_state = gettext_lazy(
+        "No browser has connected yet. As soon as one does, or is refused, a line appears here."
+    )
+    switched_off = gettext_lazy(
+        "Connections are not logged: set HOOKBOX_LOG_CONNECTIONS to True, or delete it."
+    )
+    fieldsets = (
+        (gettext_lazy("What"), {"fields": ("when", "event_badge", "code", "lasted")}),
+        (gettext_lazy("Who"), {"fields": ("user_link", "connection_link", "decision", "reason")}),
+        (
+            gettext_lazy("Where"),
+            {"fields": ("transport", "ip_link", "origin", "user_agent")},
+        ),
+        (gettext_lazy("Note"), {"fields": ("note",)}),
+    )
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the site logs connections."""
+        return settings.log_connections
+
+    @admin.display(description=gettext_lazy("IP address"))
+    def ip_link(self, entry: ConnectionLog) -> str:
+        """Lead to all that came from there; the search cannot find addresses by an index."""
+        return self.filtered("ip", entry.ip or "")
+
+    @admin.display(description=gettext_lazy("lasted"))
+    def lasted(self, entry: ConnectionLog) -> str:
+        """How long the connection was open."""
+        return self.get_empty_value_display() if entry.duration is None else span(entry.duration)
+
+    @admin.display(description=gettext_lazy("why"))
+    def why(self, entry: ConnectionLog) -> str:
+        """Close code and reason of an end, reason of a refusal."""
+        parts = (entry.code, entry.reason or entry.decided_by)
+        return " ".join(str(part) for part in parts if part)
+
+    def gist(self, entry: Any) -> str | SafeString:
+        """Say what a list of several logs has no columns for."""
+        lasted = "" if entry.duration is None else span(entry.duration)
+        parts = (entry.get_transport_display(), entry.ip, lasted, self.why(entry))
+        return " · ".join(str(part) for part in parts if part)
+
+
+class SubscriptionLogAdmin(LogAdmin):
+    """Who may read what, and who decided it."""
+
+    list_display = (
+        "when", "event_badge", "channel_link", "user_link", "decision", "connection_link",
+    )  # fmt: skip
+    list_filter = ("event", PeriodFilter)
+    search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
+    search_help_text = SEARCH_HELP
+    deferred = ("note",)
+    pruned_as = "subscriptions"
+    empty_state = gettext_lazy(
+        "Nobody has subscribed yet. Subscriptions, refusals and channels that come and go "
+        "appear here."
+    )
+    switched_off = gettext_lazy(
+        "Subscriptions are not logged: set HOOKBOX_LOG_SUBSCRIPTIONS to True, or delete it."
+    )
+    fieldsets = (
+        (gettext_lazy("What"), {"fields": ("when", "event_badge", "channel_link")}),
+        (gettext_lazy("Who"), {"fields": ("user_link", "connection_link", "decision")}),
+        (gettext_lazy("Note"), {"fields": ("note",)}),
+    )
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the site logs subscriptions."""
+        return settings.log_subscriptions
+
+    def refused_operation(self, entry: Any) -> Operation | None:
+        """Return what was refused."""
+        return {
+            SubscriptionLog.Event.REFUSED: Operation.SUBSCRIBE,
+            SubscriptionLog.Event.CREATE_REFUSED: Operation.CREATE,
+        }.get(entry.event)
+
+    def gist(self, entry: Any) -> str | SafeString:
+        """Say what a list of several logs has no columns for."""
+        return self.decision(entry)

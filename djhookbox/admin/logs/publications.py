@@ -1,0 +1,313 @@
+"""The publish history, and publishing again what is in it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.forms.widgets import Media
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ... import api
+from ...conf import settings
+from ...exceptions import HookboxError, HookboxRefused
+from ...models import Publication, Publishing
+from ...policy.rules import Operation
+from ..pages import badge, grouped, module_script, preformatted, pretty_json
+from ..publishing.message import MessageMixin, reached_text
+from .base import SEARCH_HELP, LogAdmin
+from .periods import PeriodFilter
+
+TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
+
+#: Bytes of a payload that are shown without being asked for.
+UNFOLDED = 20_000
+
+
+class PublicationAdmin(MessageMixin, LogAdmin):
+    """What was published, by whom, and whether it arrived."""
+
+    list_display = (
+        "when", "outcome", "channel_link", "beginning", "sender", "size", "delivered",
+    )  # fmt: skip
+    list_filter = ("status", "source", PeriodFilter)
+    search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
+    search_help_text = SEARCH_HELP
+    deferred = ("payload", "note")
+    guarded_columns = {
+        "payload": "djhookbox.view_payload",
+        "preview": "djhookbox.view_payload",
+    }
+    pruned_as = "publications"
+    actions = ("publish_again",)
+    empty_state = gettext_lazy(
+        "Nothing has been published yet. Publish a message here, from code with "
+        "djhookbox.publish(), or from a browser."
+    )
+    fieldsets = (
+        (gettext_lazy("What"), {"fields": ("when", "channel_link", "size", "payload_pretty")}),
+        (
+            gettext_lazy("Outcome"),
+            {"fields": ("event_badge", "error", "delivered", "decision")},
+        ),
+        (gettext_lazy("Who"), {"fields": ("user_link", "source", "connection_link")}),
+        (gettext_lazy("Note"), {"fields": ("note",)}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our pages before the stock ones, which would take them for primary keys."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("publish/", view(self.new_view), name=f"{prefix}_publish"),
+            path(
+                "<path:object_id>/publish-again/",
+                view(self.publish_again_view),
+                name=f"{prefix}_publish_again",
+            ),
+            *super().get_urls(),
+        ]
+
+    def has_payload_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may see what was published."""
+        return request.user.has_perm("djhookbox.view_payload")
+
+    def has_publish_again_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may publish what was published; also for the action."""
+        return self.has_publish_permission(request) and self.has_payload_permission(request)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Leave the payloads to those who may see them."""
+        columns = super().get_list_display(request)
+        return [
+            name for name in columns if name != "beginning" or self.has_payload_permission(request)
+        ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave the payload to those who may see it."""
+        if self.has_payload_permission(request):
+            return super().get_fieldsets(request, obj)
+        return [
+            (title, {**of, "fields": [name for name in of["fields"] if name != "payload_pretty"]})
+            for title, of in super().get_fieldsets(request, obj)
+        ]
+
+    def retention(self) -> str:
+        """Say how long publications are kept, and how much of them."""
+        if settings.store_payloads:
+            return super().retention()
+        off = _("Payloads are not kept (HOOKBOX_STORE_PAYLOADS).")
+        return f"{super().retention()} {off}"
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Let the page offer to publish again."""
+        ours = {
+            "may_publish": self.has_publish_permission(request),
+            "may_publish_again": self.has_publish_again_permission(request),
+        }
+        return super().change_view(request, object_id, form_url, {**ours, **(extra_context or {})})
+
+    @property
+    def media(self) -> Media:
+        """Bring the script of the copy button along."""
+        return super().media + module_script("admin_copy")
+
+    # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("status"))
+    def event_badge(self, entry: Any) -> SafeString:
+        """What became of it."""
+        return badge(entry.get_status_display(), TONES.get(entry.status, "neutral"))
+
+    @admin.display(description=gettext_lazy("status"))
+    def outcome(self, entry: Any) -> SafeString:
+        """What became of it, and why it was not sent."""
+        return format_html(
+            '{} <span class="hookbox-problem">{}</span>', self.event_badge(entry), self._why(entry)
+        )
+
+    @admin.display(description=gettext_lazy("sender"))
+    def sender(self, entry: Any) -> SafeString:
+        """Who published, and by what way."""
+        return format_html(
+            '{} <span class="quiet hookbox-source">{} {}</span>',
+            self.user_link(entry),
+            entry.get_source_display(),
+            self.connection_link(entry) if entry.connection_id else "",
+        )
+
+    def _why(self, entry: Any) -> str | SafeString:
+        if entry.status == Publication.Status.REFUSED:
+            return self.decision(entry)
+        error = Truncator(entry.error).chars(120)
+        return format_html("<bdi>{}</bdi>", error) if error else ""
+
+    @admin.display(description=gettext_lazy("payload"))
+    def beginning(self, entry: Any) -> str | SafeString:
+        """Show how the message begins."""
+        if entry.kept == Publication.Kept.NOTHING:
+            return _("not kept")
+        return format_html('<bdi class="hookbox-preview">{}</bdi>', entry.preview)
+
+    @admin.display(description=gettext_lazy("payload"))
+    def payload_pretty(self, entry: Publication) -> str | SafeString:
+        """Show the whole message, in lines; a long one when it is asked for."""
+        if entry.kept == Publication.Kept.NOTHING:
+            return _("It was not kept: HOOKBOX_STORE_PAYLOADS was off.")
+        text = pretty_json(entry.payload)
+        note = ""
+        if entry.kept == Publication.Kept.MASKED:
+            note = _("Some fields were masked before it was kept (HOOKBOX_REDACT).")
+        size = len(text.encode("utf-8", "replace"))
+        lines = text.count("\n") + 1
+        summary = ngettext(
+            "%(lines)s line, %(size)s", "%(lines)s lines, %(size)s", lines
+        ) % {"lines": grouped(lines), "size": filesizeformat(size)}  # fmt: skip
+        return format_html(
+            '<details class="hookbox-payload"{}><summary>{}</summary>{}</details>'
+            '<p class="hookbox-copy"><button type="button" class="button" hidden '
+            'data-hookbox-copy="{}" data-copied="{}">{}</button> '
+            '<span role="status"></span></p>{}',
+            SafeString("" if size > UNFOLDED else " open"), summary, preformatted(text),
+            ".hookbox-payload pre", _("Copied."), _("Copy"),
+            format_html('<p class="help">{}</p>', note) if note else "",
+        )  # fmt: skip
+
+    def refused_operation(self, entry: Any) -> Operation | None:
+        """Say that a browser was refused to publish; code is never asked."""
+        refused = entry.status == Publication.Status.REFUSED
+        return Operation.PUBLISH if refused and entry.source == "client" else None
+
+    def gist(self, entry: Any) -> str | SafeString:
+        """Say what a list of several logs has no columns for."""
+        why = self._why(entry)
+        if why:
+            return why
+        return self.beginning(entry) if entry.rights.payloads else ""
+
+    # ---- publishing --------------------------------------------------------------------------
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the page that publishes, or be it where this admin site has none.
+
+        Raises:
+            PermissionDenied: The user may not publish.
+
+        """
+        if not self.has_publish_permission(request):
+            raise PermissionDenied
+        if not self.admin_site.is_registered(Publishing):
+            names = self.posted_names(request) or request.GET.getlist("channel")
+            return self.message_page(request, names)
+        page = self.address("changelist", model="publishing")
+        return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}" if request.GET else page)
+
+    def publish_again_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Publish a message of the history, edited if need be.
+
+        Raises:
+            PermissionDenied: The user may not publish, or not see that message.
+
+        """
+        if not self.has_publish_again_permission(request):
+            raise PermissionDenied
+        original = self.get_object(request, unquote(object_id))
+        if original is None:
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined, no-any-return]
+                request, self.opts, object_id
+            )
+        if not self.has_view_permission(request, original):
+            raise PermissionDenied
+        if original.kept != Publication.Kept.WHOLE:
+            self.message_user(request, _incomplete(original), messages.ERROR)
+            return HttpResponseRedirect(self.address("change", original.pk))
+        names = self.posted_names(request) if request.method == "POST" else [original.channel]
+        return self.message_page(request, names, original=original)
+
+    @admin.action(permissions=["publish_again"], description=gettext_lazy("Publish again…"))
+    def publish_again(
+        self, request: HttpRequest, queryset: QuerySet[Publication]
+    ) -> HttpResponse | None:
+        """Ask first, then publish the messages in the order they were first published in."""
+        rows = []
+        for row in queryset.order_by("pk"):
+            if row.kept == Publication.Kept.WHOLE:
+                rows.append(row)
+            else:
+                text = f"{row.channel}: {_incomplete(row)}"
+                self.message_user(request, text, messages.WARNING)
+        if not rows:
+            return None
+        if len(rows) == 1 and "confirmed" not in request.POST:
+            return HttpResponseRedirect(self.address("publish_again", rows[0].pk))
+        if "confirmed" in request.POST:
+            if self.is_first(request):
+                self._publish_rows(request, rows)
+            return None
+        count = len(rows)
+        return self.page(
+            request,
+            "confirm.html",
+            ngettext("Publish %(count)d message again?", "Publish %(count)d messages again?", count)
+            % {"count": count},
+            sentences=[_("Whoever is subscribed to these channels now receives them once more.")],
+            items=[
+                f"{row.channel}: {row.preview}" for row in rows[:10]
+            ],
+            more=max(0, count - 10),
+            hidden=[
+                ("action", "publish_again"), ("confirmed", "1"),
+                ("token", secrets.token_urlsafe(9)),
+                *((ACTION_CHECKBOX_NAME, row.pk) for row in rows),
+            ],
+            button=ngettext("Publish %(count)d message", "Publish %(count)d messages", count)
+            % {"count": count},
+            cancel=self.address("changelist"),
+        )  # fmt: skip
+
+    def _publish_rows(self, request: HttpRequest, rows: Iterable[Publication]) -> None:
+        """Publish messages again; stop where the process does not answer, as for the rest."""
+        for row in rows:
+            try:
+                reached = api.publish(
+                    row.channel, row.payload, user=request.user, source=Publication.Source.ADMIN
+                )
+            except HookboxRefused as error:
+                words = {"channel": row.channel, "problem": error}
+                text = _("%(channel)s: refused. %(problem)s") % words
+                self.message_user(request, text, messages.ERROR)
+            except HookboxError as error:
+                self.message_user(request, f"{row.channel}: {error}", messages.ERROR)
+                text = _("What was left has not been tried.")
+                self.message_user(request, text, messages.WARNING)
+                return
+            else:
+                text = reached_text(row.channel, reached)
+                self.message_user(request, text, messages.SUCCESS)
+                self.enter_published(request, row.channel, reached, row)
+
+
+def _incomplete(entry: Publication) -> str:
+    """Say why a message cannot be published again as it is."""
+    if entry.kept == Publication.Kept.MASKED:
+        return _("It cannot be published again as it is: some of its fields are masked.")
+    return _("It cannot be published again: what was published has not been kept.")

@@ -1,0 +1,92 @@
+"""Following a connection, a user or a channel through all logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+
+from ..pages import PageMixin
+
+#: Rows that a trail shows.
+LIMIT = 100
+
+#: What a trail can be of: the column, by the parameter.
+COLUMNS = {"user": "user_name", "channel": "channel", "connection": "connection_id"}
+
+
+class TrailMixin(PageMixin):
+    """One page over all logs, beside each of them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our page before the stock ones, which would take it for a primary key."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_trail"
+        return [
+            path("trail/", self.admin_site.admin_view(self.trail_view), name=name),
+            *super().get_urls(),
+        ]
+
+    def trail_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what all logs know of a connection, a user or a channel, the newest first.
+
+        Raises:
+            PermissionDenied: The user may not see this log.
+
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        kind = next((name for name in COLUMNS if request.GET.get(name)), "")
+        if not kind:
+            return HttpResponseRedirect(self.address("changelist"))
+        value, column = request.GET[kind].replace("\0", ""), COLUMNS[kind]
+        found: list[tuple[TrailMixin, Any]] = []
+        lists: list[tuple[str, str]] = []
+        truncated = False
+        for page in self._logs(request):
+            if not any(field.name == column for field in page.opts.concrete_fields):
+                continue
+            rows = list(page.for_list(page.get_queryset(request)).filter(**{column: value})[:LIMIT])
+            page.dress(request, rows)
+            found += [(page, row) for row in rows]
+            truncated |= len(rows) == LIMIT
+            url = page.address("changelist", **{column: value})
+            lists.append((url, str(page.opts.verbose_name_plural)))
+        found.sort(key=lambda one: (one[1].created, one[1].pk), reverse=True)
+        titles = {
+            "user": _("Everything of the user %(value)s"),
+            "channel": _("Everything of the channel %(value)s"),
+            "connection": _("Everything of the connection %(value)s"),
+        }
+        return self.page(
+            request,
+            "trail.html",
+            titles[kind] % {"value": value},
+            happenings=[page.happening(row) for page, row in found[:LIMIT]],
+            truncated=truncated or len(found) > LIMIT,
+            limit=LIMIT,
+            lists=lists,
+        )
+
+    def _logs(self, request: HttpRequest) -> list[TrailMixin]:
+        """Return the pages of the logs that the user may see, on this admin site."""
+        pages = self.admin_site._registry.values()
+        return [
+            page
+            for page in pages
+            if isinstance(page, TrailMixin) and page.has_view_permission(request)
+        ]
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave what lists do not show in the database."""
+        return rows
+
+    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Note on rows of this request what they may be shown with."""
+
+    def happening(self, entry: Any) -> dict[str, object]:
+        """Describe a row by the cells of a list of several logs."""
+        raise NotImplementedError

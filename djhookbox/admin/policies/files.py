@@ -1,0 +1,179 @@
+"""Export and import of policies, with a look at what an import would do."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminForm
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ...decisions import files
+from ...decisions.files import Change, PolicyFileError
+from ...models import ChannelPolicy
+from ...receivers import Told, listening
+from ..forms import ImportForm
+from ..pages import PageMixin, pretty_json
+
+logger = logging.getLogger("djhookbox")
+
+
+class FilesMixin(PageMixin):
+    """Writes policies into a file, and reads them from one."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our pages before the stock ones."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("export/", view(self.export_view), name=f"{prefix}_export"),
+            path("import/", view(self.import_view), name=f"{prefix}_import"),
+            *super().get_urls(),
+        ]
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may create and change policies, which an import may do both."""
+        return self.has_add_permission(request) and self.has_change_permission(request)
+
+    # ---- export ------------------------------------------------------------------------------
+
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """Write all policies into a file.
+
+        Raises:
+            PermissionDenied: The user may not see policies.
+
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return _file(ChannelPolicy.objects.order_by("order", "pk").prefetch_related("groups"))
+
+    @admin.action(permissions=["view"], description=gettext_lazy("Export as JSON"))
+    def export_selected(
+        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+    ) -> HttpResponse:
+        """Write some policies into a file."""
+        return _file(queryset.order_by("order", "pk"))
+
+    # ---- import ------------------------------------------------------------------------------
+
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        """Take a file, show what it would change, and change it.
+
+        Raises:
+            PermissionDenied: The user may not create and change policies.
+
+        """
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        posted = request.method == "POST"
+        form = ImportForm(request.POST if posted else None, request.FILES if posted else None)
+        if posted and form.is_valid():
+            text = form.cleaned_data["text"]
+            try:
+                changes = files.plan(text)
+            except PolicyFileError as error:
+                for problem in error.problems:
+                    form.add_error(None, problem)
+            else:
+                return self._planned(request, text, changes)
+        return self.page(
+            request,
+            "import.html",
+            _("Import policies"),
+            form=form,
+            adminform=AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+            media=self.media + form.media,
+        )
+
+    def _planned(self, request: HttpRequest, text: str, changes: Sequence[Change]) -> HttpResponse:
+        """Show the changes, or make them if these are the ones that were shown."""
+        digest = _digest(changes)
+        seen = request.POST.get("seen")
+        if seen == digest:
+            try:
+                return self._import(request, changes)
+            except DatabaseError:  # it is read-only, or somebody was faster by a moment
+                logger.exception("Policies could not be imported.")
+                warning = _("The database did not take the changes. Nothing was imported.")
+                self.message_user(request, warning, messages.WARNING)
+                return HttpResponseRedirect(self.address("import"))
+        if seen is not None:
+            warning = _("The policies have changed meanwhile. Please look again.")
+            self.message_user(request, warning, messages.WARNING)
+        busy = [change for change in changes if not change.is_idle]
+        return self.page(
+            request,
+            "import_plan.html",
+            _("Import policies"),
+            created=[change.policy for change in busy if change.is_new],
+            changed=[
+                (change.policy, [self._words(name, *both) for name, both in change.changed.items()])
+                for change in busy
+                if not change.is_new
+            ],
+            idle=len(changes) - len(busy),
+            text=text,
+            digest=digest,
+            button=ngettext("Import %(count)d policy", "Import %(count)d policies", len(busy))
+            % {"count": len(busy)}
+            if busy
+            else "",
+        )
+
+    def _import(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
+        new = [change for change in changes if change.is_new]
+        edited = [change for change in changes if not change.is_new and not change.is_idle]
+        with listening() as told, transaction.atomic():
+            files.apply(changes)
+            for change in new:
+                self.log_addition(request, change.policy, [{"added": {}}])
+            for change in edited:
+                labels = [str(_label(name)) for name in change.changed]
+                self.log_change(request, change.policy, [{"changed": {"fields": labels}}])
+        text = _("Imported: %(created)d created, %(changed)d changed.")
+        words = {"created": len(new), "changed": len(edited)}
+        self.message_user(request, text % words, messages.SUCCESS)
+        self.say_who_follows(request, told)
+        return HttpResponseRedirect(self.address("changelist"))
+
+    def _words(self, name: str, before: object, after: object) -> tuple[str, str, str]:
+        return str(_label(name)), _written(before), _written(after)
+
+    def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
+        """Say what a change means for live channels."""
+        raise NotImplementedError
+
+
+def _file(policies: Any) -> HttpResponse:
+    name = f"channel-policies-{timezone.localdate():%Y-%m-%d}.json"
+    response = HttpResponse(files.export(policies), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _label(name: str) -> object:
+    return capfirst(ChannelPolicy._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else pretty_json(value)
+
+
+def _digest(changes: Sequence[Change]) -> str:
+    """Return what tells one plan from another."""
+    shown = [
+        (change.policy.name, change.is_new, sorted(change.changed.items())) for change in changes
+    ]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()

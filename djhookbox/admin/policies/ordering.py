@@ -1,0 +1,140 @@
+"""The order of policies: by dragging, by buttons, by number; nobody has to mind gaps."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ...models import ChannelPolicy
+from ...receivers import Told, listening
+from ..pages import PageMixin
+
+logger = logging.getLogger("djhookbox")
+
+#: Between two policies, after a move.
+GAP = 10
+
+
+class OrderMixin(PageMixin):
+    """Moves policies; each move numbers all of them anew."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our address before the stock ones."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [path("move/", view(self.move_view), name=f"{prefix}_move"), *super().get_urls()]
+
+    def is_sortable(self, request: HttpRequest) -> bool:
+        """Return whether the list shows all policies in their order, so that moving makes sense."""
+        return set(request.GET) <= {"p"} and self.has_change_permission(request)
+
+    def place(self, policy: ChannelPolicy) -> SafeString:
+        """Show the number, a handle to drag and two buttons."""
+        pk = policy.pk
+        return format_html(
+            '<span class="hookbox-place">'
+            '<button type="button" class="hookbox-handle" id="hookbox-handle-{pk}" hidden'
+            ' aria-label="{drag}" title="{drag}" data-policy="{pk}">⠿</button>'
+            '<span class="hookbox-number">{number}</span>'
+            '<button type="submit" formaction="{url}" name="move" value="{pk}:up"'
+            ' id="hookbox-up-{pk}" class="hookbox-arrow" aria-label="{up}" title="{up}">▲</button>'
+            '<button type="submit" formaction="{url}" name="move" value="{pk}:down"'
+            ' id="hookbox-down-{pk}" class="hookbox-arrow" aria-label="{down}" title="{down}">▼'
+            "</button></span>",
+            pk=pk,
+            number=policy.order,
+            url=self.address("move"),
+            drag=_("Move “%(name)s” by dragging or with the arrow keys") % {"name": policy.name},
+            up=_("Try “%(name)s” earlier") % {"name": policy.name},
+            down=_("Try “%(name)s” later") % {"name": policy.name},
+        )
+
+    def move_view(self, request: HttpRequest) -> HttpResponse:
+        """Move one policy: `move` is its key with `:up`, `:down`, or `:before:` and another key.
+
+        Raises:
+            PermissionDenied: The user may not change policies.
+
+        """
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        page = self.address("changelist")
+        if request.method == "GET":  # after a login, where the session had ended
+            return HttpResponseRedirect(page)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        key, _colon, where = request.POST.get("move", "").partition(":")
+        try:
+            with listening() as told, transaction.atomic():
+                moved = _move(key, where)
+                if moved is not None and moved[1] != moved[2]:
+                    text = f"Moved from place {moved[1]} to {moved[2]}."
+                    self.log_change(request, moved[0], text)
+        except DatabaseError:
+            logger.exception("A policy could not be moved.")
+            text = _("The database did not take the change.")
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(page)
+        if moved is None:
+            text = _("The policies have changed meanwhile. Nothing was moved.")
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(page)
+        policy, before, now, count = moved
+        if before == now:
+            text = _("“%(name)s” stays where it was.") % {"name": policy.name}
+            self.message_user(request, text, messages.INFO)
+        else:
+            words = {"name": policy.name, "place": now, "count": count}
+            text = _("“%(name)s” is now number %(place)d of %(count)d.") % words
+            self.message_user(request, text, messages.SUCCESS)
+            self.say_what_changed(request, told, policy)
+        # The browser moves the focus to what the fragment names, so the next press is at hand.
+        name = where if where in ("up", "down") else "handle"
+        return HttpResponseRedirect(f"{page}#hookbox-{name}-{policy.pk}")
+
+    def say_what_changed(
+        self, request: HttpRequest, told: list[Told], policy: ChannelPolicy
+    ) -> None:
+        """Say what a change of a policy means for live channels and for other policies."""
+        raise NotImplementedError
+
+
+def _move(key: str, where: str) -> tuple[Any, int, int, int] | None:
+    """Move a policy; return it, its places before and now, and how many there are."""
+    policies = list(ChannelPolicy.objects.select_for_update().order_by("order", "pk"))
+    keys = [str(policy.pk) for policy in policies]
+    if key not in keys:
+        return None
+    before = keys.index(key)
+    policy = policies.pop(before)
+    rest = [one for one in keys if one != key]
+    if where == "up":
+        now = max(0, before - 1)
+    elif where == "down":
+        now = min(len(rest), before + 1)
+    else:
+        kind, _colon, other = where.partition(":")
+        if kind != "before" or (other and other not in rest):
+            return None
+        now = rest.index(other) if other else len(rest)
+    policies.insert(now, policy)
+    if now == before:
+        return policy, before + 1, now + 1, len(policies)
+    for index, one in enumerate(policies):
+        number = (index + 1) * GAP
+        if one is policy:
+            one.order = number
+            one.save()  # live channels learn of it by the model's signals
+        elif one.order != number:
+            # Relative to each other the others stay, so that nothing changes for their channels.
+            ChannelPolicy.objects.filter(pk=one.pk).update(order=number)
+    return policy, before + 1, now + 1, len(policies)

@@ -1,0 +1,378 @@
+"""Channel policies: who may do what on which channels, and with which options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import Group
+from django.db import models, router, transaction
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ...decisions.store import cache
+from ...models import Audience, ChannelPolicy
+from ...policy.coverage import shadows
+from ...policy.examples import examples
+from ...receivers import Told, listening
+from ..forms import PlainJSONField
+from ..pages import badge, module_script
+from . import texts as texts
+from .actions import ActionsMixin
+from .files import FilesMixin
+from .ordering import GAP, OrderMixin
+from .preview import PreviewMixin, around
+from .trying import TryMixin
+
+
+class KeepsHistoryFilter(admin.SimpleListFilter):
+    """Whether new subscribers get past messages."""
+
+    title = gettext_lazy("history")
+    parameter_name = "history"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer both answers."""
+        return [("yes", _("keeps history")), ("no", _("keeps none"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+    ) -> QuerySet[ChannelPolicy]:
+        """Apply the answer."""
+        if self.value() == "yes":
+            return queryset.filter(history_size__gt=0)
+        return queryset.filter(history_size=0) if self.value() == "no" else queryset
+
+
+class PolicyList(ChangeList):
+    """The list, which knows of each policy whether it ever decides."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Look for policies that earlier ones leave nothing."""
+        super().get_results(request)
+        rules = cache.get(fresh=True)
+        places = {rule.name: index for index, rule in enumerate(rules)}
+        for policy in self.result_list:
+            place = places.get(policy.name) if policy.enabled else None
+            by = () if place is None else shadows(rules[place], rules[:place])
+            policy.hookbox_shadowed_by = texts.named(by)
+
+
+class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, PreviewMixin):
+    """The rules, in the order in which they are tried."""
+
+    class Media:
+        css = {"all": ["djhookbox/admin_policies.css"]}
+
+    list_display = (
+        "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column", "options",
+    )  # fmt: skip
+    list_display_links = ("name",)
+    list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
+    search_fields = ("name", "pattern", "note")
+    ordering = ("order", "pk")
+    filter_horizontal = ("groups",)
+    readonly_fields = ("examples", "explained", "created", "modified")
+    save_on_top = True
+    formfield_overrides = {models.JSONField: {"form_class": PlainJSONField}}
+    actions = ("enable", "disable", "duplicate", "export_selected", "publish_to_channels")
+    empty_state = gettext_lazy(
+        "No policies yet. Registered handlers decide; what no handler vouches for is refused. "
+        "Add a policy to open channels without writing code."
+    )
+    #: What the list says below its last policy.
+    last_row = gettext_lazy(
+        "Where no policy matches, registered handlers decide; what none of them vouches for is "
+        "refused."
+    )
+    fieldsets = (
+        (
+            gettext_lazy("Match"),
+            {"fields": ("name", "pattern", "examples", "order", "enabled")},
+        ),
+        (
+            gettext_lazy("Who may"),
+            {
+                "fields": (
+                    "create_audience", "subscribe_audience", "publish_audience", "groups",
+                    "permission", "explained",
+                )
+            },
+        ),
+        (
+            gettext_lazy("Channel options"),
+            {
+                "fields": (
+                    "history_size", "history_duration", "history_publish_only", "presenceful",
+                    "reflective", "anonymous", "state",
+                )
+            },
+        ),
+        (
+            gettext_lazy("More channel options"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "moderated", "moderated_subscribe", "moderated_publish",
+                    "moderated_unsubscribe", "polling", "server_presenceful",
+                    "server_user_presence",
+                ),
+            },
+        ),
+        (
+            gettext_lazy("Notes"),
+            {"classes": ("collapse",), "fields": ("note", "created", "modified")},
+        ),
+    )  # fmt: skip
+
+    def get_urls(self) -> list[URLPattern]:
+        """Keep our views out of `ATOMIC_REQUESTS`.
+
+        They have transactions of their own, and what live channels make of a change is known
+        only after its commit, which must come before the page that says so.
+        """
+        urls: list[URLPattern] = super().get_urls()
+        for url in urls:
+            transaction.non_atomic_requests(router.db_for_write(ChannelPolicy))(url.callback)
+        return urls
+
+    # ---- the list ----------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelPolicy]:
+        """Fetch the groups that the columns name."""
+        rows: QuerySet[ChannelPolicy] = super().get_queryset(request)
+        return rows.prefetch_related("groups")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that knows which policies never decide."""
+        return PolicyList
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        """Let policies be moved where all of them are shown in their order."""
+        if self.is_sortable(request):
+            return ("place", *self.list_display[1:])
+        return self.list_display
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Tell the list what may be done."""
+        ours: dict[str, Any] = {"may_import": self.has_import_permission(request)}
+        view = super().changelist_view
+        response = self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
+        context = _context(response)
+        if "cl" in context:
+            context["cl"].last_row = self.last_row
+            context["media"] += module_script("admin_ordering")
+        return response
+
+    # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("order"), ordering="order")
+    def place(self, policy: ChannelPolicy) -> SafeString:
+        """Show the place of a policy, and what moves it."""
+        return super().place(policy)
+
+    @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
+    def pattern_column(self, policy: ChannelPolicy) -> SafeString:
+        """Which channels; from left to right in every language, in lines of whole parts."""
+        parts = re.split(r"(?<=.)(?=/.)", policy.pattern)
+        return format_html(
+            '<bdi dir="ltr">{}</bdi>',
+            format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts)),
+        )
+
+    @admin.display(description=gettext_lazy("subscribe"), ordering="subscribe_audience")
+    def subscribe_column(self, policy: Any) -> str:
+        """Who may subscribe."""
+        return _audience(policy, policy.subscribe_audience)
+
+    @admin.display(description=gettext_lazy("publish"), ordering="publish_audience")
+    def publish_column(self, policy: ChannelPolicy) -> str:
+        """Who may publish."""
+        return _audience(policy, policy.publish_audience)
+
+    @admin.display(description=gettext_lazy("options"))
+    def options(self, policy: ChannelPolicy) -> str:
+        """What differs from a plain channel."""
+        facts: list[str] = []
+        if policy.history_size:
+            facts.append(
+                ngettext("%(count)d past message", "%(count)d past messages", policy.history_size)
+                % {"count": policy.history_size}
+            )
+        if policy.presenceful:
+            facts.append(_("presence"))
+        if policy.anonymous:
+            facts.append(_("anonymous"))
+        if not policy.reflective:
+            facts.append(_("not reflective"))
+        if policy.state:
+            facts.append(_("initial state"))
+        if isinstance(policy.polling, dict) and policy.polling.get("mode"):
+            facts.append(_("polling"))
+        if policy.server_presenceful:
+            facts.append(_("server presence"))
+        return ", ".join(facts)
+
+    @admin.display(description=gettext_lazy("on"), ordering="enabled")
+    def is_on(self, policy: Any) -> SafeString:
+        """Whether it takes part."""
+        if not policy.enabled:
+            return badge(_("off"), "neutral")
+        if policy.hookbox_shadowed_by:
+            after = _("after %(names)s") % {"names": policy.hookbox_shadowed_by}
+            return format_html("{} {}", badge(_("never decides"), "warning"), after)
+        return badge(_("on"), "good")
+
+    # ---- the form ----------------------------------------------------------------------------
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Put a new policy last, unless the address says otherwise."""
+        last = ChannelPolicy.objects.aggregate(last=models.Max("order"))["last"]
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        return {"order": GAP if last is None else last + GAP, **initial}
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Let groups be searched for where this admin site has a page for them."""
+        page = self.admin_site._registry.get(Group)
+        return ("groups",) if page is not None and page.search_fields else ()
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Write patterns as they are; in help texts the admin would take them for HTML."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "pattern":
+            # From left to right in every language; anything else would tear it apart.
+            ours = {"dir": "ltr", "spellcheck": "false", "class": "vLargeTextField hookbox-channel"}
+            field.widget.attrs.update(ours)
+        if field is not None and "<" in str(field.help_text):
+            field.help_text = escape(field.help_text)
+        return field
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add what the page offers beside the form."""
+        policy = kwargs.get("obj")
+        context["media"] += module_script("admin_json", "admin_policy")
+        if policy is not None and policy.pk:
+            pattern = texts.as_rule(policy).pattern
+            names = examples(pattern) if pattern else []
+            context["example"] = urlencode({"channel": names[0]}) if names else ""
+            if self.has_publish_permission(request):
+                url = self.address("changelist", model="publishing", policy=policy.pk)
+                context["publish_url"] = url
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # ---- saving ------------------------------------------------------------------------------
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say after a save what it means for live channels."""
+        view = super().changeform_view
+        return self._followed(request, lambda: view(request, *args, **kwargs))
+
+    def _followed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        """Return what a view answers, and say what live channels do if it has changed a policy."""
+
+        def listened() -> HttpResponse:
+            with listening() as told:
+                response = view()
+            if request.method == "POST" and response.status_code == 302:
+                self.say_who_follows(request, told)
+            return response
+
+        return self.saved(request, listened)
+
+    def save_related(
+        self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
+    ) -> None:
+        """Warn of what is saved, if it should be known."""
+        super().save_related(request, form, formsets, change)
+        self.warn(request, form.instance)
+
+    def warn(self, request: HttpRequest, policy: ChannelPolicy, *, opened: bool = True) -> None:
+        """Say what should be known of a policy; `opened`: also what it lets everybody do."""
+        earlier, later = around(cache.get(fresh=True), policy)
+        known = texts.opened(policy)
+        for warning in texts.warnings(policy, later, earlier):
+            if opened or warning not in known:
+                self.message_user(request, warning, messages.WARNING)
+
+    def say_what_changed(
+        self, request: HttpRequest, told: Sequence[Told], policy: ChannelPolicy
+    ) -> None:
+        """Say what a move means for live channels and for other policies."""
+        self.warn(request, policy, opened=False)
+        self.say_who_follows(request, told)
+
+    def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
+        """Say what the process made of a change (the receivers tell it after commit)."""
+        text, calm = texts.followed(told)
+        self.message_user(request, text, messages.INFO if calm else messages.WARNING)
+
+    # ---- deleting ----------------------------------------------------------------------------
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say before a deletion who decides then, and after it what live channels do."""
+        view = super().delete_view
+        response = self._followed(request, lambda: view(request, *args, **kwargs))
+        if (policy := _context(response).get("object")) is not None:
+            _context(response)["aftermath"] = _aftermath([policy])
+        return response
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
+        """Delete several at once, and say what live channels do."""
+        with listening() as told, transaction.atomic():
+            super().delete_queryset(request, queryset)
+        self.say_who_follows(request, told)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Say before several are deleted who decides then."""
+        response = super().response_action(request, queryset, *args, **kwargs)
+        context = _context(response)
+        if "deletable_objects" in context:
+            context["aftermath"] = _aftermath(list(context["queryset"]))
+        return response
+
+
+def _audience(policy: ChannelPolicy, audience: str) -> str:
+    if audience == Audience.EVERYONE:
+        return badge(_("everyone"), "warning")
+    if audience == Audience.GROUPS:
+        return ", ".join(group.name for group in policy.groups.all()) or _("no group")
+    if audience == Audience.PERMISSION:
+        return policy.permission
+    return str(capfirst(Audience(audience).label))
+
+
+def _context(response: HttpResponse | None) -> dict[str, Any]:
+    """Return what a page is made of that is not rendered yet."""
+    context = response.context_data if isinstance(response, TemplateResponse) else None
+    return {} if context is None else context
+
+
+def _aftermath(policies: Sequence[ChannelPolicy]) -> list[str]:
+    """Say who decides about the channels of policies when they are gone."""
+    gone = {policy.name for policy in policies}
+    rules = cache.get(fresh=True)
+    remaining = [rule for rule in rules if rule.name not in gone]
+    sentences = []
+    for policy in policies:
+        earlier, _later = around(rules, policy)
+        staying = [rule for rule in earlier if rule.name not in gone]
+        sentences.append(texts.aftermath(policy, remaining, staying))
+    return sentences

@@ -1,0 +1,138 @@
+"""What a policy's form says while it is filled in: examples, an explanation, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ...decisions.store import cache
+from ...exceptions import PatternError
+from ...models import Audience, ChannelPolicy
+from ...policy.examples import examples
+from ...policy.rules import Rule, compile_pattern
+from ..pages import PageMixin
+from . import texts as texts
+
+_AUDIENCES = ("create_audience", "subscribe_audience", "publish_audience")
+_NUMBERS = ("order", "history_size", "history_duration")
+_SWITCHES = ("enabled", "reflective", "presenceful", "anonymous")
+
+
+class PreviewMixin(PageMixin):
+    """Two lines of the form that follow what is typed."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our address before the stock ones."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("preview/", view(self.preview_view), name=f"{prefix}_preview"),
+            *super().get_urls(),
+        ]
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer the form's script; nothing is saved.
+
+        Raises:
+            PermissionDenied: The user may not see policies.
+
+        """
+        if not self.has_view_permission(request) and not self.has_add_permission(request):
+            raise PermissionDenied
+        policy = _typed(request)
+        problem = ""
+        try:
+            if policy.pattern:
+                compile_pattern(policy.pattern)
+        except PatternError as error:
+            problem = str(error)
+        keys = [key for key in request.GET.getlist("groups") if key.isascii() and key.isdigit()]
+        rows = Group.objects.filter(pk__in=[int(key) for key in keys if len(key) < 19])
+        groups = list(rows.order_by("name").values_list("name", flat=True)) if keys else []
+        earlier, later = around(cache.get(), policy)
+        return JsonResponse(
+            {
+                "problem": problem,
+                "examples": _examples(policy),
+                "explained": texts.explained(policy, groups),
+                "warnings": texts.warnings(policy, later, earlier),
+            }
+        )
+
+    @admin.display(description=gettext_lazy("matches"))
+    def examples(self, policy: ChannelPolicy) -> SafeString:
+        """Names that the pattern matches; a script keeps them up to date."""
+        return format_html(
+            '<div class="readonly hookbox-examples" id="hookbox-examples" role="status"'
+            ' data-preview="{}" data-none="{}">{}</div>',
+            self.address("preview"),
+            _("As soon as there is a pattern, examples stand here."),
+            format_html_join(" ", '<code dir="ltr">{}</code>', ((n,) for n in _examples(policy)))
+            or _("As soon as there is a pattern, examples stand here."),
+        )
+
+    @admin.display(description=gettext_lazy("explained"))
+    def explained(self, policy: ChannelPolicy) -> SafeString:
+        """What the policy does, in sentences; a script keeps them up to date."""
+        groups = [group.name for group in policy.groups.all()] if policy.pk else []
+        earlier, later = around(cache.get(), policy)
+        found = texts.warnings(policy, later, earlier) if policy.pattern else []
+        return format_html(
+            '<div class="readonly" role="status"><div id="hookbox-explained">{}</div>'
+            '<ul id="hookbox-warnings" class="hookbox-warnings">{}</ul></div>',
+            format_html_join("", "<p>{}</p>", ((one,) for one in texts.explained(policy, groups))),
+            format_html_join("", "<li>{}</li>", ((one,) for one in found)),
+        )
+
+
+def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule], Sequence[Rule]]:
+    """Return the enabled policies that are tried before a policy, saved or not, and after it."""
+    names = {"name": policy.name}
+    if policy.pk:
+        names = ChannelPolicy.objects.filter(pk=policy.pk).values("name").first() or names
+    rest = [rule for rule in rules if rule.name != names["name"]]
+    before = set(
+        ChannelPolicy.objects.enabled()
+        .filter(order__lte=policy.order)
+        .values_list("name", "order", "pk")
+    )
+    mine = (policy.order, policy.pk or float("inf"))
+    first = {name for name, order, pk in before if (order, pk) < mine}
+    return [rule for rule in rest if rule.name in first], [r for r in rest if r.name not in first]
+
+
+def _typed(request: HttpRequest) -> ChannelPolicy:
+    """Return the policy that a form holds, as far as it can be read."""
+    typed: dict[str, Any] = {
+        "name": request.GET.get("name", ""),
+        "pattern": request.GET.get("pattern", ""),
+        "permission": request.GET.get("permission", ""),
+    }
+    key = request.GET.get("pk", "")
+    if key.isascii() and key.isdigit() and len(key) < 19:
+        typed["pk"] = int(key)
+    for name in _AUDIENCES:
+        if request.GET.get(name) in Audience.values:
+            typed[name] = request.GET[name]
+    for name in _NUMBERS:
+        text = request.GET.get(name, "")
+        if text.removeprefix("-").isdecimal() and len(text) < 10:
+            typed[name] = int(text)
+    for name in _SWITCHES:
+        typed[name] = name in request.GET
+    return ChannelPolicy(**typed)
+
+
+def _examples(policy: ChannelPolicy) -> list[str]:
+    rule = texts.as_rule(policy)
+    return examples(rule.pattern) if rule.pattern else []

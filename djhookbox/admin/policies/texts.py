@@ -1,0 +1,267 @@
+"""Policies in plain words: what one does, what is wrong with it, what comes after it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ...exceptions import HookboxUnreachable, PatternError
+from ...models import ChannelPolicy
+from ...policy.coverage import covered, overlap, shadows
+from ...policy.examples import examples
+from ...policy.rules import Audience, Operation, Rule, compile_pattern
+from ...receivers import Told
+
+#: Who may do something, as the subject of a sentence.
+_WHO: Mapping[str, str | Promise] = {
+    Audience.EVERYONE: gettext_lazy("Everyone, even without an account,"),
+    Audience.SIGNED_IN: gettext_lazy("Signed-in users"),
+    Audience.STAFF: gettext_lazy("Staff"),
+}
+
+_MAY: Mapping[Operation, str | Promise] = {
+    Operation.CREATE: gettext_lazy("%(who)s may be the first on %(channel)s."),
+    Operation.SUBSCRIBE: gettext_lazy("%(who)s may subscribe to %(channel)s."),
+    Operation.PUBLISH: gettext_lazy("%(who)s may publish to %(channel)s."),
+}
+_ONLY: Mapping[Operation, str | Promise] = {
+    Operation.CREATE: gettext_lazy("Only the user %(user)s may be the first on %(channel)s."),
+    Operation.SUBSCRIBE: gettext_lazy("Only the user %(user)s may subscribe to %(channel)s."),
+    Operation.PUBLISH: gettext_lazy("Only the user %(user)s may publish to %(channel)s."),
+}
+_HANDLERS: Mapping[Operation, str | Promise] = {
+    Operation.CREATE: gettext_lazy("Handlers decide who may be the first on %(channel)s."),
+    Operation.SUBSCRIBE: gettext_lazy("Handlers decide who may subscribe to %(channel)s."),
+    Operation.PUBLISH: gettext_lazy("Handlers decide who may publish to %(channel)s."),
+}
+_NOBODY: Mapping[Operation, str | Promise] = {
+    Operation.CREATE: gettext_lazy("No browser may be the first on %(channel)s; code may."),
+    Operation.SUBSCRIBE: gettext_lazy("Nobody may subscribe to %(channel)s."),
+    Operation.PUBLISH: gettext_lazy("No browser may publish to %(channel)s; code may."),
+}
+
+
+def as_rule(policy: ChannelPolicy) -> Rule:
+    """Return a policy, saved or not, as far as matching is concerned."""
+    try:
+        pattern = compile_pattern(policy.pattern)
+    except PatternError:
+        pattern = None
+    return Rule(
+        policy.name,
+        policy.pattern,
+        pattern,
+        policy.create_audience,
+        policy.subscribe_audience,
+        policy.publish_audience,
+    )
+
+
+# ---- what a policy does --------------------------------------------------
+
+
+def explained(policy: ChannelPolicy, groups: Sequence[str]) -> list[str]:
+    """Say in sentences what a policy does, by an example of its channels.
+
+    Args:
+        policy: Saved or not.
+        groups: The names of its groups.
+
+    """
+    rule = as_rule(policy)
+    if rule.pattern is None:
+        return []
+    names = examples(rule.pattern)
+    channel = names[0] if names else policy.pattern
+    user = (rule.pattern.user_name(channel) if names else None) or ""
+    sentences = [
+        _may(Operation.SUBSCRIBE, policy.subscribe_audience, policy, groups, channel, user),
+        _may(Operation.PUBLISH, policy.publish_audience, policy, groups, channel, user),
+        _may(Operation.CREATE, policy.create_audience, policy, groups, channel, user),
+        *_options(policy),
+    ]
+    if not policy.enabled:
+        sentences.insert(0, _("It is switched off and skipped. If it were on:"))
+    return sentences
+
+
+def _may(
+    operation: Operation,
+    audience: str,
+    policy: ChannelPolicy,
+    groups: Sequence[str],
+    channel: str,
+    user: str,
+) -> str:
+    words = {"channel": channel, "user": user}
+    special = {
+        Audience.HANDLERS: _HANDLERS, Audience.NOBODY: _NOBODY, Audience.NAMED_USER: _ONLY,
+    }.get(Audience(audience))  # fmt: skip
+    if special is not None:
+        return str(special[operation]) % words
+    if audience == Audience.GROUPS:
+        if not groups:
+            return str(_NOBODY[operation]) % words + " " + _("(No group is chosen.)")
+        who = _("Members of %(groups)s") % {"groups": ", ".join(groups)}
+    elif audience == Audience.PERMISSION:
+        who = _("Holders of the permission %(permission)s") % {"permission": policy.permission}
+    else:
+        who = str(_WHO[audience])
+    return str(_MAY[operation]) % {**words, "who": who}
+
+
+def _options(policy: ChannelPolicy) -> list[str]:
+    sentences = []
+    if policy.history_size:
+        sentences.append(
+            ngettext(
+                "New subscribers get the last message.",
+                "New subscribers get up to %(count)d past messages.",
+                policy.history_size,
+            )
+            % {"count": policy.history_size}
+        )
+        if policy.history_duration:
+            words = {"time": _lasting(policy.history_duration)}
+            sentences.append(_("Past messages are kept for %(time)s.") % words)
+    if policy.presenceful:
+        sentences.append(_("Subscribers see who is there."))
+    if policy.anonymous:
+        sentences.append(_("Messages do not say who published them."))
+    if not policy.reflective:
+        sentences.append(_("Who publishes does not receive the own message."))
+    if policy.state:
+        sentences.append(_("The channel begins with a state."))
+    if isinstance(policy.polling, dict) and policy.polling.get("mode"):
+        sentences.append(_("The process fetches messages by itself."))
+    return sentences
+
+
+def _lasting(seconds: int) -> str:
+    """Write a time as people say it."""
+    if seconds < 60:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    now = timezone.now()
+    return timesince(now - datetime.timedelta(seconds=min(seconds, 10**9)), now)
+
+
+# ---- what is wrong with it -----------------------------------------------
+
+
+def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rule]) -> list[str]:
+    """Say what should be known about an enabled policy before somebody relies on it.
+
+    Args:
+        policy: Saved or not.
+        rules: The other enabled policies that come later.
+        earlier: The enabled policies that are tried before.
+
+    """
+    rule = as_rule(policy)
+    if not policy.enabled or rule.pattern is None:
+        return []
+    found = opened(policy)
+    if by := shadows(rule, earlier):
+        found.append(_("It never decides: %(names)s is tried before.") % {"names": named(by)})
+        return found
+    hidden = [later for later in rules if (by := shadows(later, [*earlier, rule])) and rule in by]
+    if hidden:
+        text = ngettext(
+            "Because of this one %(names)s never decides.",
+            "Because of this one %(names)s never decide.",
+            len(hidden),
+        )
+        found.append(text % {"names": named(hidden)})
+    return found
+
+
+def opened(policy: ChannelPolicy) -> list[str]:
+    """Say what a policy lets everybody do."""
+    found = []
+    if policy.subscribe_audience == Audience.EVERYONE:
+        found.append(_("Everyone may read these channels, even without an account."))
+    if policy.publish_audience == Audience.EVERYONE:
+        found.append(_("Everyone may publish to these channels, even without an account."))
+    return found
+
+
+def named(rules: Iterable[Rule]) -> str:
+    """Write the names of rules."""
+    return ", ".join(_("“%(name)s”") % {"name": rule.name} for rule in rules)
+
+
+# ---- what comes after it -------------------------------------------------
+
+
+def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequence[Rule]) -> str:
+    """Say who decides about the channels of a policy when it is gone.
+
+    Args:
+        policy: What is to be deleted.
+        remaining: All enabled policies that stay, in their order.
+        earlier: Those of them that are tried before it.
+
+    """
+    words = {"name": policy.name}
+    rule = as_rule(policy)
+    if not policy.enabled:
+        return _("“%(name)s” is switched off: nothing changes for any channel.") % words
+    if shadows(rule, earlier):
+        return _("“%(name)s” never decides: nothing changes for any channel.") % words
+    after = [other for other in remaining if other not in earlier and overlap(other, rule)]
+    if not after:
+        return (
+            _(
+                "For the channels of “%(name)s” no policy is left: registered handlers decide, and "
+                "what none of them vouches for is refused."
+            )
+            % words
+        )
+    words["others"] = named(after)
+    if covered(rule, [*earlier, *after]):
+        return _("The channels of “%(name)s” are then decided by %(others)s.") % words
+    return (
+        _(
+            "The channels of “%(name)s” are then decided by %(others)s where they match; about the "
+            "others registered handlers decide, and what none of them vouches for is refused."
+        )
+        % words
+    )
+
+
+# ---- what became of an edit ----------------------------------------------
+
+
+def followed(told: Sequence[Told]) -> tuple[str, bool]:
+    """Say what the process made of an edit, and whether all is well.
+
+    Args:
+        told: What came of telling it; empty while the edit has yet to be committed.
+
+    """
+    error = next((one.error for one in told if one.error is not None), None)
+    if isinstance(error, HookboxUnreachable):
+        return _("It counts as soon as Hookbox runs. %(problem)s") % {"problem": error}, False
+    if error is not None:
+        text = _("Hookbox could not be told, so live channels stay as they are: %(problem)s")
+        return text % {"problem": error}, False
+    if not told:
+        return _("Hookbox is told in a moment; live channels then follow."), True
+    channels = sum(one.channels for one in told)
+    if not channels:
+        return _("It applies at once; no live channel is concerned."), True
+    where = ngettext("%(count)d live channel", "%(count)d live channels", channels)
+    words = {"channels": where % {"count": channels}}
+    counts = [one.connections for one in told]
+    if None in counts:
+        return _("It applies at once, also to %(channels)s.") % words, True
+    count = sum(number or 0 for number in counts)
+    whom = ngettext("%(count)d connection", "%(count)d connections", count)
+    words["connections"] = whom % {"count": count}
+    return _("It applies at once, also to %(channels)s with %(connections)s.") % words, True

@@ -1,0 +1,160 @@
+"""Try a channel: whether somebody may do something, who decides it, and why nobody before did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.helpers import AdminForm
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ...decisions.decide import Decision
+from ...decisions.trials import Trial, attempt
+from ...models import ChannelPolicy
+from ...policy.rules import Step
+from ..forms import TryForm
+from ..pages import PageMixin, badge, link, module_script, pretty_json
+
+#: Names that a completion offers.
+OFFERED = 20
+
+
+_FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
+    (None, {"fields": ["user", "channel", "operation"]}),
+    (gettext_lazy("Payload"), {"fields": ["payload"], "classes": ["collapse"]}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One question of a trial, and how it was answered."""
+
+    title: str
+    verdict: str
+    steps: list[tuple[str, str]]
+
+
+class TryMixin(PageMixin):
+    """The page that answers “why can't she join?”."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put our pages before the stock ones, which would take them for primary keys."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("try/", view(self.try_view), name=f"{prefix}_try"),
+            path("try/users/", view(self.users_view), name=f"{prefix}_users"),
+            *super().get_urls(),
+        ]
+
+    def try_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask who wants to do what, and answer: `?user=…&channel=…&operation=…`.
+
+        Raises:
+            PermissionDenied: The user may not see policies.
+
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        asked = "channel" in request.GET
+        typed = request.GET.copy()
+        typed.setdefault("payload", "")
+        form = TryForm(typed if asked else None, initial=request.GET.dict())
+        if self._may_see_users(request):
+            form.fields["user"].widget.attrs["data-completions"] = self.address("users")
+        trial = None
+        if asked and form.is_valid():
+            values = form.cleaned_data
+            trial = attempt(
+                values["account"], values["channel"], values["operation"], values["payload"]
+            )
+        return self.page(
+            request,
+            "try.html",
+            _("Try a channel"),
+            form=form,
+            adminform=AdminForm(form, _FIELDSETS, {}),  # type: ignore[arg-type]
+            media=self.media + form.media + module_script("admin_completion", "admin_json"),
+            trial=trial,
+            **(self._answer(trial) if trial else {}),
+        )
+
+    def users_view(self, request: HttpRequest) -> HttpResponse:
+        """Complete the name of a user, for those who may see users.
+
+        Raises:
+            PermissionDenied: The user may not.
+
+        """
+        if not self.has_view_permission(request) or not self._may_see_users(request):
+            raise PermissionDenied
+        begun = request.GET.get("q", "").replace("\0", "")
+        model = get_user_model()
+        field = model.USERNAME_FIELD
+        found: Any = model._default_manager.filter(**{f"{field}__istartswith": begun})
+        names = found.order_by(field).values_list(field, flat=True)[:OFFERED]
+        return JsonResponse({"names": list(names)})
+
+    def _may_see_users(self, request: HttpRequest) -> bool:
+        opts = get_user_model()._meta
+        return request.user.has_perm(f"{opts.app_label}.view_{opts.model_name}")
+
+    def _answer(self, trial: Trial) -> dict[str, object]:
+        named = {
+            step.who for part in (trial.decision, trial.creation) if part for step in part.steps
+        }
+        names = [who.partition(":")[2] for who in named if who.startswith("policy:")]
+        rows = ChannelPolicy.objects.filter(name__in=[*names, *trial.disabled])
+        keys = dict(rows.values_list("name", "pk"))
+        if trial.allowed:
+            verdict = badge(_("Allowed"), "good")
+        elif trial.decision.allowed:
+            verdict = badge(_("Allowed in part"), "warning")
+        else:
+            verdict = badge(_("Refused"), "bad")
+        parts = [self._part(str(trial.operation.label), trial.decision, keys)]
+        if trial.creation is not None:
+            parts.append(self._part(_("create, if there is no such channel"), trial.creation, keys))
+        return {
+            "who": trial.user or _("an anonymous visitor"),
+            "verdict": verdict,
+            "parts": parts,
+            "options": [
+                (name, pretty_json(value)) for name, value in (trial.options or {}).items()
+            ],
+            "disabled": [self._policy(name, keys) for name in trial.disabled],
+        }
+
+    def _part(self, title: str, decision: Decision, keys: dict[str, int]) -> Part:
+        verdict = _("allowed") if decision.allowed else _("refused")
+        return Part(title, verdict, self._steps(decision.steps, keys))
+
+    def _steps(self, steps: Iterable[Step], keys: dict[str, int]) -> list[tuple[str, str]]:
+        written = []
+        for step in steps:
+            kind, _colon, name = step.who.partition(":")
+            if kind == "policy":
+                who = _("Policy %(name)s") % {"name": name}
+                written.append((self._policy(name, keys, who), step.said))
+            elif kind == "handler":
+                written.append((_("Handler %(name)s") % {"name": name}, step.said))
+            elif kind == "built-in":
+                written.append((_("Built-in rule"), step.said))
+            elif kind == "handlers":
+                written.append((_("Handlers"), step.said))
+            else:
+                written.append((_("In the end"), step.said))
+        return written
+
+    def _policy(self, name: str, keys: dict[str, int], text: str = "") -> str:
+        if name not in keys:  # deleted a moment ago
+            return text or name
+        return link(self.address("change", keys[name]), text or name)

@@ -1,0 +1,1 @@
+"""The pages that publish messages by hand."""

@@ -1,0 +1,1 @@
+"""The server page and the pages behind it."""

@@ -1,0 +1,92 @@
+"""What the server page and the pages behind it share: who may see them, and their trail."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, HttpResponseRedirect
+
+from ...models import ChannelPolicy, ConnectionLog, Publication, Publishing, Server, SubscriptionLog
+from ..pages import TablelessMixin
+
+logger = logging.getLogger("djhookbox")
+
+#: For both disconnecting and unsubscribing.
+DISCONNECT_PERMISSION = "djhookbox.disconnect_user"
+
+
+class ServerBase(TablelessMixin):
+    """What the pages of the one process share."""
+
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may start and stop the process."""
+        return request.user.has_perm("djhookbox.control_server")
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may disconnect and unsubscribe others."""
+        return request.user.has_perm(DISCONNECT_PERMISSION)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let those who may act here see it."""
+        return (
+            super().has_view_permission(request, obj)
+            or self.has_control_permission(request)
+            or self.has_disconnect_permission(request)
+        )
+
+    def require(self, allowed: bool) -> None:
+        """Go on only if that is allowed.
+
+        Raises:
+            PermissionDenied: It is not.
+
+        """
+        if not allowed:
+            raise PermissionDenied
+
+    def enter(self, request: HttpRequest, text: str) -> None:
+        """Write into the admin's history what was done; in English, as Django keeps its own."""
+        self.enter_about(request, Server(pk=1), text)
+
+    def leave(self, request: HttpRequest, text: str, level: int) -> HttpResponseRedirect:
+        """Lead back to the server page with a sentence."""
+        self.message_user(request, text, level)
+        return HttpResponseRedirect(self.address("changelist"))
+
+    # ---- other pages -------------------------------------------------------------------------
+
+    def list_address(self, request: HttpRequest, model: type[models.Model], **query: object) -> str:
+        """Return the address of a list, "" if this site has none or the user may not see it."""
+        opts = model._meta
+        permission = f"{opts.app_label}.{get_permission_codename('view', opts)}"
+        if not self.admin_site.is_registered(model) or not request.user.has_perm(permission):
+            return ""
+        return self.address("changelist", model=str(opts.model_name), **query)
+
+    def publish_address(self, request: HttpRequest, **query: object) -> str:
+        """Return the address of the page to publish from, "" if there is none for the user."""
+        if not self.admin_site.is_registered(Publishing):
+            return ""
+        if not self.has_publish_permission(request):
+            return ""
+        return self.address("changelist", model="publishing", **query)
+
+    def try_address(self, request: HttpRequest, **query: object) -> str:
+        """Return the address of the page that tries a channel, "" if there is none for the user."""
+        seen = self.list_address(request, ChannelPolicy)
+        return seen and self.address("try", model="channelpolicy", **query)
+
+    def trails(
+        self, request: HttpRequest, *, logs: tuple[type[models.Model], ...] = (), **query: object
+    ) -> list[tuple[str, str]]:
+        """Return the lists in which something can be followed, with their names."""
+        kinds = logs or (ConnectionLog, SubscriptionLog, Publication)
+        found = [
+            (self.list_address(request, kind, **query), str(kind._meta.verbose_name_plural))
+            for kind in kinds
+        ]
+        return [(url, name) for url, name in found if url]

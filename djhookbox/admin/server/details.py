@@ -1,0 +1,142 @@
+"""The pages behind the server page: one live channel, and one connected user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from ... import api, client
+from ...audit.payloads import masked
+from ...exceptions import HookboxError, HookboxRefused
+from ...models import ConnectionLog, Publication, SubscriptionLog
+from ..pages import pretty_json
+from .base import ServerBase
+from .report import Listing, moment_of, transport_label
+
+#: Rows of a list on these pages.
+LISTED = 100
+#: Characters of a history or a state that are shown.
+SHOWN = 20_000
+
+#: Options that are shown apart from the others.
+APART = ("history", "state")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConnection:
+    """A connection of a user."""
+
+    id: str
+    transport: str
+    since: Any
+
+
+class Details(ServerBase):
+    """What the lists of the server page lead to."""
+
+    def channel_view(self, request: HttpRequest) -> HttpResponse:
+        """Show a live channel: its options, who is in it, what it remembers.
+
+        Raises:
+            PermissionDenied: The user may not see it.
+
+        """
+        self.require(self.has_view_permission(request))
+        name = request.GET.get("name", "")
+        info: Mapping[str, Any] = {}
+        problem = ""
+        try:
+            info = api.channel_info(name)
+        except HookboxRefused as error:
+            problem = str(error)
+            if error.code == "no_channel":
+                problem = _("Nobody uses this channel just now.")
+        except HookboxError as error:
+            problem = str(error)
+        options = info.get("options")
+        known: Mapping[str, Any] = options if isinstance(options, Mapping) else {}
+        search = request.GET.get("q", "")
+        return self.page(
+            request,
+            "server_channel.html",
+            name or _("A channel"),
+            name=name,
+            problem=problem,
+            options=[(key, pretty_json(known[key])) for key in sorted(known) if key not in APART],
+            subscribers=_names(info.get("subscribers"), search),
+            search=search,
+            may_see_payload=request.user.has_perm("djhookbox.view_payload"),
+            history=_shortened(known.get("history")),
+            state=_shortened(known.get("state")),
+            may_disconnect=self.has_disconnect_permission(request),
+            publish_url=self.publish_address(request, channel=name),
+            try_url=self.try_address(request, channel=name),
+            trails=self.trails(request, logs=(SubscriptionLog, Publication), channel=name),
+        )
+
+    def user_view(self, request: HttpRequest) -> HttpResponse:
+        """Show a connected user: the connections and the channels.
+
+        Raises:
+            PermissionDenied: The user may not see it.
+
+        """
+        self.require(self.has_view_permission(request))
+        name = request.GET.get("name", "")
+        found: Mapping[str, Any] = {}
+        problem = ""
+        try:
+            found = client.list_connections(name) if name else {}
+        except HookboxError as error:
+            problem = str(error)
+        rows = found.get("connections")
+        listed = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        total = found.get("total")
+        if not listed and not problem:
+            problem = _("This user is not connected just now.")
+        connections = Listing(
+            total if isinstance(total, int) else len(listed),
+            tuple(
+                OpenConnection(
+                    str(row.get("conn_id") or ""),
+                    transport_label(row.get("transport")),
+                    moment_of(row.get("since")),
+                )
+                for row in listed
+            ),
+        )
+        # All connections of a user are in the same channels, but for those of their own.
+        names = [row["channels"] for row in listed if isinstance(row.get("channels"), list)]
+        channels = dict.fromkeys(name for some in names for name in some if isinstance(name, str))
+        return self.page(
+            request,
+            "server_user.html",
+            name or _("A user"),
+            name=name,
+            problem=problem,
+            connections=connections,
+            channels=_names(list(channels), ""),
+            may_disconnect=self.has_disconnect_permission(request),
+            trails=self.trails(
+                request, logs=(ConnectionLog, SubscriptionLog, Publication), user_name=name
+            ),
+        )
+
+
+def _names(value: object, search: str) -> Listing[str]:
+    names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    part = search.casefold()
+    found = [name for name in names if part in name.casefold()]
+    return Listing(len(found), tuple(found[:LISTED]))
+
+
+def _shortened(value: object) -> str:
+    """Write a value for people, the beginning of it if it is long; "" if it is empty."""
+    if not value:
+        return ""
+    text = pretty_json(masked(value))
+    return text if len(text) <= SHOWN else text[:SHOWN] + "\n…"

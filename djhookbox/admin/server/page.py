@@ -1,0 +1,293 @@
+"""The server page: what the Hookbox process is doing just now, and its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.contrib import messages
+from django.core.checks import CheckMessage, registry
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseNotModified,
+    HttpResponseRedirect,
+)
+from django.urls import URLPattern, path
+from django.utils import formats, timezone, translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ... import client
+from ...policy.reserved import REPORT_CHANNEL, REPORT_PERMISSION
+from ...process import control
+from ...process.control import ProcessError, ProcessStatus, State
+from ..pages import badge, module_script
+from .details import Details
+from .removals import Departures
+from .report import etag, facts, read_report, transports
+
+#: Word and tone of each state.
+STATES: dict[State, tuple[str | Promise, str]] = {
+    State.RUNNING: (gettext_lazy("Running"), "good"),
+    State.STARTING: (gettext_lazy("Starting"), "neutral"),
+    State.STOPPED: (gettext_lazy("Stopped"), "bad"),
+    State.UNREACHABLE: (gettext_lazy("Does not answer"), "bad"),
+    State.SECRET_REFUSED: (gettext_lazy("Secret refused"), "warning"),
+    State.VERSION_DIFFERS: (gettext_lazy("Another version"), "warning"),
+    State.NOT_HOOKBOX: (gettext_lazy("Not a Hookbox process"), "bad"),
+    State.MISCONFIGURED: (gettext_lazy("Misconfigured"), "bad"),
+}
+
+#: States in which the log may say why.
+FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGURED)
+
+#: Longest text that is searched for; no name is longer.
+SEARCH_LENGTH = 255
+
+
+class ServerAdmin(Details, Departures):
+    """One page in the place of a list, for there is one process and no table."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Offer the page and what it leads to, nothing else."""
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        pages = {
+            "changelist": ("", self.changelist_view),
+            "live": ("live/", self.live_view),
+            "start": ("start/", self.start_view),
+            "stop": ("stop/", self.stop_view),
+            "restart": ("restart/", self.restart_view),
+            "channel": ("channel/", self.channel_view),
+            "user": ("user/", self.user_view),
+            "disconnect": ("disconnect/", self.disconnect_view),
+            "unsubscribe": ("unsubscribe/", self.unsubscribe_view),
+        }
+        return [
+            path(route, view(page), name=f"{prefix}_{name}")
+            for name, (route, page) in pages.items()
+        ]
+
+    # ---- the page ----------------------------------------------------------------------------
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what is known of the process.
+
+        Raises:
+            PermissionDenied: The user may not see it.
+
+        """
+        self.require(self.has_view_permission(request))
+        context = self._live_context(request)
+        return self.page(
+            request,
+            "server.html",
+            self.opts.verbose_name.capitalize() if self.opts.verbose_name else "",
+            **context,
+            findings=_findings(),
+            media=self.media + module_script("admin/server", "admin_completion"),
+            completions_url=context["publish_url"] and self.address("channels", model="publishing"),
+            live=self._live_settings(request),
+            # The log may tell more than those who only look should know.
+            log=self._log(request, context["status"]),
+            log_open=context["status"].state in FAILED,
+            **(extra_context or {}),
+        )
+
+    def live_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the parts of the page that change, for its script.
+
+        Raises:
+            PermissionDenied: The user may not see them.
+
+        """
+        self.require(self.has_view_permission(request))
+        context = self._live_context(request)
+        now: ProcessStatus = context["status"]
+        # Not all of the status: the uptime is another in each moment.
+        shown = [value for name, value in sorted(context.items()) if name != "status"]
+        tag = etag(translation.get_language(), now.state, now.message, now.control, shown)
+        response: HttpResponse
+        if request.headers.get("If-None-Match") == tag:
+            response = HttpResponseNotModified()
+        else:
+            response = self.page(request, "server_live.html", "", **context)
+        response.headers["ETag"] = tag
+        return response
+
+    def _live_context(self, request: HttpRequest) -> dict[str, Any]:
+        search = {
+            name: request.GET.get(name, "")[:SEARCH_LENGTH].replace("\0", "")
+            for name in ("channel", "user")
+        }
+        now = control.status(partial(client.get_server_report, **search))
+        may_control = self.has_control_permission(request)
+        word, tone = STATES[now.state]
+        return {
+            "badge": badge(word, tone),
+            "facts": facts(now),
+            "may_disconnect": self.has_disconnect_permission(request),
+            "may_start": may_control and now.can_start,
+            "may_stop": may_control and now.can_stop,
+            "next_step": _next_step(now, may_control),
+            "publish_url": self.publish_address(request),
+            "report": read_report(now),
+            "search": search,
+            "status": now,
+        }
+
+    def _live_settings(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the page's script has to know."""
+        # The others look at the page by another right, and would be refused.
+        reads = request.user.has_perm(REPORT_PERMISSION) and getattr(
+            request.user, "is_staff", False
+        )
+        return {
+            "channel": REPORT_CHANNEL if reads else "",
+            "address": self.address("live"),
+            "timeZone": str(timezone.get_current_timezone()),
+            "decimal": formats.get_format("DECIMAL_SEPARATOR"),
+            "group": _group_separator(),
+            "transports": transports(),
+            "texts": {
+                "live": _("Live."),
+                "polling": _("The page asks every few seconds."),
+                "failing": _("The site does not answer; the page asks again."),
+                "ended": _("You are not signed in any more, or may not see this. Reload the page."),
+                "paused": _("Paused."),
+                "pause": _("Pause"),
+                "resume": _("Go on"),
+                "updated": _("Updated %(clock)s.") % {"clock": "{clock}"},
+                "ms": _("%(time)s ms") % {"time": "{time}"},
+                "shown": _("The first %(shown)s of %(total)s.")
+                % {"shown": "{shown}", "total": "{total}"},
+            },
+        }
+
+    def _log(self, request: HttpRequest, now: ProcessStatus) -> str:
+        if not self.has_control_permission(request) or now.state == State.RUNNING:
+            return ""
+        return control.log_tail()
+
+    # ---- switches ----------------------------------------------------------------------------
+
+    def start_view(self, request: HttpRequest) -> HttpResponse:
+        """Start the process."""
+        self.require(self.has_control_permission(request))
+        if request.method == "GET":  # after a login, where the session had ended
+            return HttpResponseRedirect(self.address("changelist"))
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        return self._operate(request, control.start, "Started", _("Hookbox runs, pid %(pid)s."))
+
+    def stop_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask whether to stop the process, and stop it."""
+        return self._confirmed(
+            request, control.stop, "Stopped", _("Hookbox is stopped."),
+            title=_("Stop Hookbox?"), button=_("Stop Hookbox"),
+            promise=_("Browsers wait, and come back by themselves when it runs again."),
+        )  # fmt: skip
+
+    def restart_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask whether to restart the process, and restart it."""
+        return self._confirmed(
+            request, control.restart, "Restarted", _("Hookbox runs again, pid %(pid)s."),
+            title=_("Restart Hookbox?"), button=_("Restart Hookbox"),
+            promise=_("Browsers come back by themselves."),
+        )  # fmt: skip
+
+    def _confirmed(
+        self,
+        request: HttpRequest,
+        operation: Callable[[], ProcessStatus],
+        entry: str,
+        success: str,
+        *,
+        title: str,
+        button: str,
+        promise: str,
+    ) -> HttpResponse:
+        self.require(self.has_control_permission(request))
+        if request.method == "POST":
+            return self._operate(request, operation, entry, success)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        now = control.status()
+        if not now.can_stop:
+            return self.leave(request, now.message, messages.WARNING)
+        return self.page(
+            request, "confirm.html", title, sentences=[_drops(now), promise, _forgets()],
+            button=button, danger=True, cancel=self.address("changelist"),
+        )  # fmt: skip
+
+    def _operate(
+        self,
+        request: HttpRequest,
+        operation: Callable[[], ProcessStatus],
+        entry: str,
+        success: str,
+    ) -> HttpResponse:
+        try:
+            now = operation()
+        except ProcessError as error:
+            return self.leave(request, str(error), messages.ERROR)
+        self.enter(request, f"{entry}.")
+        return self.leave(request, success % {"pid": now.pid}, messages.SUCCESS)
+
+
+def _drops(now: ProcessStatus) -> str:
+    if now.connections is None:
+        return _("All connections are dropped.")
+    if not now.connections:
+        return _("Nobody is connected just now.")
+    return ngettext(
+        "%(count)d connection is dropped.", "%(count)d connections are dropped.", now.connections
+    ) % {"count": now.connections}
+
+
+def _forgets() -> str:
+    return _("The history and the state of all channels are forgotten; the logs stay.")
+
+
+def _next_step(now: ProcessStatus, may_control: bool) -> str:
+    """Say what to do, to somebody who may or may not do it here."""
+    if now.state == State.RUNNING:
+        return ""
+    if now.state in (State.STOPPED, State.UNREACHABLE) and not now.ours:
+        if may_control and now.can_start:
+            return _("Start it here, or run the command below.")
+        if not now.control:
+            return _("Start it where it is managed (systemd, a container). The command is:")
+        return _("Run the command below on the server.")
+    return {
+        State.STARTING: _("Look again in a moment."),
+        State.UNREACHABLE: _("Restart it; its log may say what keeps it."),
+        State.SECRET_REFUSED: _(
+            "Restart the process, so that it reads the settings that this site has."
+        ),
+        State.VERSION_DIFFERS: _("Restart the process after each update of the package."),
+        State.NOT_HOOKBOX: _("Set HOOKBOX_PORT, or HOOKBOX_REST_URL, to where Hookbox listens."),
+        State.MISCONFIGURED: _("Correct the setting and restart this site."),
+    }.get(now.state, "")
+
+
+def _findings() -> list[CheckMessage]:
+    """Return what the system checks of this package find, worst first."""
+    config = apps.get_app_config("djhookbox")
+    found = registry.run_checks(app_configs=[config], tags=["djhookbox"])
+    return sorted(
+        (finding for finding in found if not finding.is_silenced()),
+        key=lambda finding: -finding.level,
+    )
+
+
+def _group_separator() -> str:
+    """Return what stands between thousands, "" where the site writes none."""
+    return formats.number_format(1_000_000).partition("000")[0][1:]

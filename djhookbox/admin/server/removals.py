@@ -1,0 +1,192 @@
+"""Sending users away: the questions before a disconnect or an unsubscribe, and the deeds."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.helpers import AdminForm
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ... import api, client
+from ...exceptions import HookboxError, HookboxRefused
+from .base import ServerBase
+
+#: Bytes of a reason: what fits into the close frame of a WebSocket.
+REASON_BYTES = 120
+
+
+class ReasonForm(forms.Form):
+    """What those who are sent away are told."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=REASON_BYTES,
+        widget=AdminTextInputWidget,
+        help_text=gettext_lazy("Their pages are told this; it may stay empty."),
+    )
+
+    def clean_reason(self) -> str:
+        """Refuse what a close frame has no room for."""
+        reason: str = self.cleaned_data["reason"]
+        if len(reason.encode()) > REASON_BYTES:
+            raise ValidationError(
+                _("This is too long: letters outside of ASCII take two to four of %(bytes)d bytes.")
+                % {"bytes": REASON_BYTES},
+                code="max_length",
+            )
+        return reason
+
+
+class Departures(ServerBase):
+    """The two ways of sending somebody away."""
+
+    def disconnect_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask whether to close connections of a user, or one of them, and close them.
+
+        Raises:
+            PermissionDenied: The user may not.
+
+        """
+        self.require(self.has_disconnect_permission(request))
+        user, connection = request.GET.get("user", ""), request.GET.get("connection", "")
+        if not user and not connection:
+            return self.leave(request, _("Choose a connection or a user."), messages.WARNING)
+        try:
+            if request.method == "POST":
+                form = ReasonForm(request.POST)
+                if form.is_valid():
+                    return self._disconnect(request, user, connection, form.cleaned_data["reason"])
+            else:
+                form = ReasonForm()
+            count = _count(user, connection)
+        except HookboxError as error:
+            return self.leave(request, str(error), messages.ERROR)
+        if not count:
+            return self.leave(request, _gone(user or connection), messages.WARNING)
+        if connection:
+            title = _("Disconnect this connection of %(user)s?") if user else _("Disconnect?")
+            title, button = title % {"user": user}, _("Disconnect")
+        else:
+            title = _("Disconnect %(user)s?") % {"user": user}
+            button = ngettext(
+                "Close %(count)d connection", "Close %(count)d connections", count
+            ) % {"count": count}
+        effect = ngettext(
+            "%(count)d connection is closed; its page stays away until it is loaded again.",
+            "%(count)d connections are closed; the pages stay away until they are loaded again.",
+            count,
+        ) % {"count": count}
+        after = _("Nothing else changes: who loads a page again, connects as before.")
+        return self._ask(request, title, form, [effect, after], button)
+
+    def unsubscribe_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask whether to take a user out of a channel, and do it.
+
+        Raises:
+            PermissionDenied: The user may not.
+
+        """
+        self.require(self.has_disconnect_permission(request))
+        user, channel = request.GET.get("user", ""), request.GET.get("channel", "")
+        if not user or not channel:
+            return self.leave(request, _("Choose a user and a channel."), messages.WARNING)
+        try:
+            if request.method == "POST":
+                form = ReasonForm(request.POST)
+                if form.is_valid():
+                    return self._unsubscribe(request, user, channel, form.cleaned_data["reason"])
+            else:
+                form = ReasonForm()
+                if not _is_inside(user, channel):
+                    return self.leave(request, _not_inside(user, channel), messages.WARNING)
+        except HookboxError as error:
+            return self.leave(request, str(error), messages.ERROR)
+        sentences = [
+            _("All connections of the user leave the channel."),
+            _("The user may subscribe again at once, unless a policy or a handler refuses."),
+        ]
+        title = _("Unsubscribe %(user)s from %(channel)s?") % {"user": user, "channel": channel}
+        return self._ask(request, title, form, sentences, _("Unsubscribe"))
+
+    # ---- parts -------------------------------------------------------------------------------
+
+    def _ask(
+        self, request: HttpRequest, title: str, form: ReasonForm, sentences: list[str], button: str
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD", "POST"):
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        return self.page(
+            request, "server_departure.html", title, sentences=sentences, button=button,
+            danger=True, cancel=self.address("changelist"), form=form,
+            adminform=AdminForm(form, [(None, {"fields": ["reason"]})], {}),  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def _disconnect(
+        self, request: HttpRequest, user: str, connection: str, reason: str
+    ) -> HttpResponse:
+        count = api.disconnect(user or None, connection=connection or None, reason=reason)
+        if not count:
+            return self.leave(request, _gone(user or connection), messages.WARNING)
+        whose = f"{user or 'a connection'}, connection {connection}" if connection else user
+        self.enter(request, _entry(f"Disconnected {whose} ({count})", reason))
+        text = ngettext(
+            "%(count)d connection of %(user)s was closed.",
+            "%(count)d connections of %(user)s were closed.",
+            count,
+        ) % {"count": count, "user": user or connection}
+        return self.leave(request, text, messages.SUCCESS)
+
+    def _unsubscribe(
+        self, request: HttpRequest, user: str, channel: str, reason: str
+    ) -> HttpResponse:
+        if not _is_inside(user, channel):
+            return self.leave(request, _not_inside(user, channel), messages.WARNING)
+        api.unsubscribe(channel, user, reason=reason)
+        self.enter(request, _entry(f"Unsubscribed {user} from {channel}", reason))
+        text = _("%(user)s was taken out of %(channel)s.") % {"user": user, "channel": channel}
+        return self.leave(request, text, messages.SUCCESS)
+
+
+def _count(user: str, connection: str) -> int:
+    """Return how many connections would be closed."""
+    if not user:
+        return 1  # whose it is nobody has said; the deed will tell
+    found = client.list_connections(user)
+    if not connection:
+        total = found.get("total")
+        return total if isinstance(total, int) else 0
+    rows = found.get("connections")
+    listed = rows if isinstance(rows, list) else []
+    return sum(isinstance(row, dict) and row.get("conn_id") == connection for row in listed)
+
+
+def _is_inside(user: str, channel: str) -> bool:
+    try:
+        subscribers = api.channel_info(channel).get("subscribers")
+    except HookboxRefused as error:
+        if error.code != "no_channel":
+            raise
+        return False
+    return isinstance(subscribers, list) and user in subscribers
+
+
+def _gone(name: str) -> str:
+    return _("%(name)s is not connected any more; perhaps somebody else was faster.") % {
+        "name": name
+    }
+
+
+def _not_inside(user: str, channel: str) -> str:
+    return _("%(user)s is not subscribed to %(channel)s any more.") % {
+        "user": user,
+        "channel": channel,
+    }
+
+
+def _entry(deed: str, reason: str) -> str:
+    return f"{deed}: {reason}" if reason else f"{deed}."

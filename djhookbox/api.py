@@ -1,0 +1,339 @@
+"""What code asks of Hookbox: decide, send, record.
+
+Code is trusted past the audiences of policies, but a channel that neither a policy nor a
+handler vouches for is refused. Django decides before it calls and sends the decided options
+along, so that the server never has to ask back while the caller waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
+from django.db import DatabaseError, router, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from . import client
+from .audit import payloads
+from .conf import settings
+from .decisions.decide import Decision, decide_for_code
+from .exceptions import ChannelNameError, HookboxError, HookboxRefused
+from .models import Publication
+from .parsing import has_control_characters
+from .transactions import after_transaction
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+    #: A Django user, or the name that a connection has.
+    User = AbstractBaseUser | AnonymousUser | str
+
+logger = logging.getLogger("djhookbox")
+
+#: The options by which Hookbox asks Django. Where a decision needs them, code cannot drop them.
+MODERATION = ("moderated", "moderated_subscribe", "moderated_publish", "moderated_unsubscribe")
+
+
+# ---- publish ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A publication before it is sent."""
+
+    channel: str
+    text: str
+    originator: str
+    sender: str
+    source: str
+
+
+def publish(
+    channel: str,
+    payload: object,
+    *,
+    user: User | None = None,
+    source: str = Publication.Source.CODE,
+    sender: User | None = None,
+) -> int | None:
+    """Send a message to a channel and return how many connections it reached.
+
+    None means that this is not known: the genuine Hookbox 0.3.3 does not count.
+
+    Every attempt leaves a row in the publish history, which the rollback of a transaction
+    around it does not undo: inside of one, the row is written when the transaction has ended.
+
+    Args:
+        channel: The channel's name.
+        payload: Any JSON value, and the dates, decimals, UUIDs and lazy strings of Django.
+        user: Whom the message is from, a Django user or a name; subscribers see the name.
+        source: Where the publish history says that it came from.
+        sender: Who is entered in the publish history, if not `user`.
+
+    Raises:
+        PayloadError: The payload is not JSON. Nothing was sent, nothing recorded.
+        ChannelNameError: The channel's name is no name. Nothing was sent, nothing recorded.
+        HookboxRefused: Nothing vouches for the channel, or the server refused.
+        HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.
+        HookboxMisconfigured: Django and the process do not understand each other.
+
+    """
+    message = _message(channel, payload, user, source, sender)
+    decision = None
+    try:
+        decision = _decide(channel, user)
+        delivered = _send(message, decision)
+    except HookboxError as error:
+        _record(message, decision, error=error)
+        raise
+    _record(message, decision, delivered=delivered)
+    return delivered
+
+
+async def apublish(
+    channel: str,
+    payload: object,
+    *,
+    user: User | None = None,
+    source: str = Publication.Source.CODE,
+    sender: User | None = None,
+) -> int | None:
+    """Do what `publish` does without blocking the event loop.
+
+    Only the HTTP call goes into another thread; what needs the database is done where
+    Django's asynchronous code does it.
+    """
+    message = await sync_to_async(_message)(channel, payload, user, source, sender)
+    record = sync_to_async(_record)
+    decision = None
+    try:
+        decision = await sync_to_async(_decide)(channel, user)
+        delivered = await asyncio.to_thread(_send, message, decision)
+    except HookboxError as error:
+        await record(message, decision, error=error)
+        raise
+    await record(message, decision, delivered=delivered)
+    return delivered
+
+
+def _message(
+    channel: str, payload: object, user: User | None, source: str, sender: User | None
+) -> _Message:
+    validate_channel(channel)
+    return _Message(
+        channel=channel,
+        text=client.to_json(payload),
+        originator=name_of(user),
+        sender=name_of(user if sender is None else sender),
+        source=source,
+    )
+
+
+def _send(message: _Message, decision: Decision) -> int | None:
+    _require(decision)
+    return client.publish(
+        message.channel,
+        message.text,
+        options=decision.options,
+        originator=message.originator or None,
+        recorded=True,
+    )
+
+
+def _record(
+    message: _Message,
+    decision: Decision | None,
+    *,
+    delivered: int | None = None,
+    error: HookboxError | None = None,
+) -> None:
+    status = Publication.Status.SENT
+    if error is not None:
+        refused = isinstance(error, HookboxRefused)
+        status = Publication.Status.REFUSED if refused else Publication.Status.FAILED
+    row = Publication(
+        created=timezone.now(),
+        channel=message.channel,
+        user_name=message.sender[:255],
+        source=message.source,
+        status=status,
+        error="" if error is None else str(error),
+        delivered=delivered,
+        decided_by="" if decision is None else decision.decided_by[:255],
+        reason="" if decision is None else decision.reason[:255],
+        **payloads.kept(json.loads(message.text)),
+    )
+    using = router.db_for_write(Publication)
+    after_transaction(using, partial(_save, row, using))
+
+
+def _save(row: Publication, using: str) -> None:
+    try:
+        # A savepoint, in case that the caller's block goes on (see `after_transaction`).
+        with transaction.atomic(using=using):
+            row.save(using=using, force_insert=True)
+    except DatabaseError:
+        # What was sent cannot be called back; an exception would make callers send it again.
+        logger.exception("A publication to %s could not be recorded.", row.channel)
+
+
+# ---- channels --------------------------------------------------------------------------------
+
+
+def create(channel: str, options: Mapping[str, object] | None = None) -> None:
+    """Create a channel with the options decided for it, and these on top."""
+    decision = vouch(channel)
+    chosen = _permitted(decision, channel, options or {})
+    client.create_channel(channel, {**decision.options, **chosen})
+
+
+def channel_info(channel: str) -> dict[str, Any]:
+    """Return a live channel's `name`, `subscribers` and `options`."""
+    validate_channel(channel)
+    return client.get_channel_info(channel)
+
+
+def set_channel_options(channel: str, **options: object) -> None:
+    """Change options of a live channel, such as `history_size=20`."""
+    client.set_channel_options(channel, _permitted(vouch(channel), channel, options))
+
+
+def state_set(channel: str, key: str, value: object) -> None:
+    """Set a key of a live channel's state; all subscribers are told."""
+    validate_channel(channel)
+    client.state_set_key(channel, key, value)
+
+
+def state_delete(channel: str, key: str) -> None:
+    """Delete a key of a live channel's state; all subscribers are told."""
+    validate_channel(channel)
+    client.state_delete_key(channel, key)
+
+
+# ---- users -----------------------------------------------------------------------------------
+
+
+def subscribe(channel: str, user: User) -> None:
+    """Subscribe all connections of a user, a Django user or a name, without asking policies."""
+    decision = vouch(channel, user)
+    client.subscribe(channel, name_of(user), options=decision.options)
+
+
+def unsubscribe(channel: str, user: User, *, reason: str = "") -> None:
+    """Unsubscribe all connections of a user, whose pages are told the reason."""
+    validate_channel(channel)
+    client.unsubscribe(channel, name_of(user), reason=reason)
+
+
+def disconnect(
+    user: User | None = None,
+    *,
+    connection: str | None = None,
+    reason: str = "",
+    code: int = 4500,
+) -> int:
+    """Close all connections of a user, or one connection by its id, and return how many.
+
+    Args:
+        user: Whose connections, a Django user or a name.
+        connection: The id of one connection, as in the logs.
+        reason: What the page is told, at most 120 bytes.
+        code: 4000 to 4499 tells the page to come back, 4500 to 4999 to stay away.
+
+    """
+    if user is None and connection is None:
+        raise TypeError("disconnect() needs a user or a connection")
+    if user is not None and not name_of(user):
+        raise ValueError("an anonymous user has no name: give the name of its connections")
+    return client.disconnect(
+        user=None if user is None else name_of(user),
+        connection=connection,
+        reason=reason,
+        code=code,
+    )
+
+
+def server_info() -> dict[str, Any]:
+    """Return the process's `version`, `uptime`, `connections`, `channels` and other counts."""
+    return client.get_server_info()
+
+
+# ---- common ----------------------------------------------------------------------------------
+
+
+def name_of(user: User | None) -> str:
+    """Return the name of a user's connections; "" for nobody and for anonymous users."""
+    if user is None or isinstance(user, str):
+        return user or ""
+    return user.get_username()
+
+
+def validate_channel(channel: object) -> None:
+    """Refuse what cannot be a channel's name.
+
+    Raises:
+        ChannelNameError: It is no string, empty, too long, or has characters that names lack.
+
+    """
+    limit = settings.max_name_length
+    if not isinstance(channel, str):
+        problem = _("The name of a channel must be a string, not %(type)s.") % {
+            "type": type(channel).__name__
+        }
+    elif not 1 <= len(channel) <= limit:
+        problem = _("The name of a channel must have 1 to %(limit)d characters.") % {"limit": limit}
+    elif has_control_characters(channel):
+        problem = _("The name of a channel must not have control characters.")
+    else:
+        return
+    raise ChannelNameError(problem, code="malformed")
+
+
+def vouch(channel: str, user: User | None = None) -> Decision:
+    """Return the decision that vouches for a channel, with the options it would be made with.
+
+    Raises:
+        HookboxRefused: Neither a policy nor a handler vouches for it.
+
+    """
+    validate_channel(channel)
+    decision = _decide(channel, user)
+    _require(decision)
+    return decision
+
+
+def _decide(channel: str, user: User | None) -> Decision:
+    who = AnonymousUser() if user is None or isinstance(user, str) else user
+    return decide_for_code(channel, who)
+
+
+def _require(decision: Decision) -> None:
+    if not decision.allowed:
+        raise HookboxRefused(decision.reason, code=decision.code or "refused")
+
+
+def _permitted(
+    decision: Decision, channel: str, options: Mapping[str, object]
+) -> Mapping[str, object]:
+    """Return the options, unless they would make an audience weaker than it reads.
+
+    Raises:
+        HookboxRefused: They switch off the questions that the decision switched on.
+
+    """
+    for name in MODERATION:
+        if decision.options.get(name) and not options.get(name, True):
+            raise HookboxRefused(
+                _("“%(option)s” cannot be switched off: %(who)s decides who may use “%(channel)s”.")
+                % {"option": name, "who": decision.decided_by, "channel": channel},
+                code="refused",
+            )
+    return options

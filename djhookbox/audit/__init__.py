@@ -1,0 +1,1 @@
+"""The audit log: its models, how rows are written, reported and pruned."""

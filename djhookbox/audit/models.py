@@ -1,0 +1,272 @@
+"""The logs, which only grow, and what is known of their pruning.
+
+Logs hold text, not foreign keys: they outlive what they describe.
+"""
+
+from __future__ import annotations
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..querysets import LogQuerySet
+
+#: Longest channel or user name; also the server's limit.
+NAME_LENGTH = 255
+
+#: Lets PostgreSQL find by this index how channels begin, and whole names all the same; other
+#: databases take no notice of it.
+_PREFIXES = ["varchar_pattern_ops", "int8_ops"]
+
+
+class Log(models.Model):
+    """What all logs have in common: facts that are not rewritten, and a note that may be."""
+
+    created = models.DateTimeField(
+        _("when"),
+        default=timezone.now,
+        editable=False,
+        db_index=True,
+        help_text=_("When it happened."),
+    )
+    user_name = models.CharField(
+        _("user"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("The name that the site gave; it begins with “ _” for anonymous visitors."),
+    )
+    connection_id = models.CharField(
+        _("connection"),
+        max_length=64,
+        blank=True,
+        help_text=_("The same for everything that one connection does."),
+    )
+    decided_by = models.CharField(
+        _("decided by"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("The policy, handler or signal receiver that decided."),
+    )
+    reason = models.CharField(
+        _("reason"), max_length=NAME_LENGTH, blank=True, help_text=_("Why it was decided so.")
+    )
+    note = models.TextField(_("note"), blank=True, help_text=_("For yourself and your colleagues."))
+
+    objects = LogQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering = ["-id"]
+
+
+class ConnectionLog(Log):
+    """A browser connected, was refused, or went."""
+
+    class Event(models.TextChoices):
+        CONNECT = "connect", _("connected")
+        REFUSED = "refused", _("refused")
+        DISCONNECT = "disconnect", _("disconnected")
+
+    class Transport(models.TextChoices):
+        WEBSOCKET = "websocket", _("WebSocket")
+        CSP = "csp", _("CSP")
+        UNKNOWN = "", _("unknown")
+
+    event = models.CharField(
+        _("event"), max_length=20, choices=Event.choices, help_text=_("What happened.")
+    )
+    transport = models.CharField(
+        _("transport"),
+        max_length=20,
+        choices=Transport.choices,
+        blank=True,
+        help_text=_("How the browser is connected."),
+    )
+    ip = models.GenericIPAddressField(
+        _("IP address"), null=True, blank=True, help_text=_("Where the browser came from.")
+    )
+    user_agent = models.CharField(
+        _("user agent"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("What the browser says it is."),
+    )
+    origin = models.CharField(
+        _("origin"), max_length=NAME_LENGTH, blank=True, help_text=_("The site of the page.")
+    )
+    code = models.PositiveIntegerField(
+        _("close code"), null=True, blank=True, help_text=_("Why the connection was closed.")
+    )
+    duration = models.DurationField(
+        _("duration"), null=True, blank=True, help_text=_("How long the connection lasted.")
+    )
+
+    class Meta(Log.Meta):
+        abstract = False
+        verbose_name = _("connection log entry")
+        verbose_name_plural = _("connection log")
+        # For all three logs.
+        permissions = [("export_log", _("Can export logs"))]
+        indexes = [
+            models.Index(fields=["user_name", "-id"], name="hookbox_conn_user"),
+            models.Index(fields=["connection_id", "-id"], name="hookbox_conn_connection"),
+            models.Index(fields=["event", "-id"], name="hookbox_conn_event"),
+            models.Index(fields=["transport", "-id"], name="hookbox_conn_transport"),
+            models.Index(fields=["ip", "-id"], name="hookbox_conn_ip"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_name or '-'}: {self.get_event_display()}"
+
+
+class SubscriptionLog(Log):
+    """A user subscribed, was refused, or left; a channel came or went."""
+
+    class Event(models.TextChoices):
+        CREATE = "create", _("channel created")
+        CREATE_REFUSED = "create_refused", _("creation refused")
+        DESTROY = "destroy", _("channel destroyed")
+        SUBSCRIBE = "subscribe", _("subscribed")
+        REFUSED = "refused", _("refused")
+        UNSUBSCRIBE = "unsubscribe", _("unsubscribed")
+
+    event = models.CharField(
+        _("event"), max_length=20, choices=Event.choices, help_text=_("What happened.")
+    )
+    channel = models.CharField(
+        _("channel"), max_length=NAME_LENGTH, help_text=_("The channel's name.")
+    )
+
+    class Meta(Log.Meta):
+        abstract = False
+        verbose_name = _("subscription log entry")
+        verbose_name_plural = _("subscription log")
+        indexes = [
+            models.Index(fields=["user_name", "-id"], name="hookbox_sub_user"),
+            models.Index(fields=["connection_id", "-id"], name="hookbox_sub_connection"),
+            models.Index(
+                fields=["channel", "-id"], name="hookbox_sub_channel", opclasses=_PREFIXES
+            ),
+            models.Index(fields=["event", "-id"], name="hookbox_sub_event"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_name or '-'}: {self.get_event_display()}: {self.channel}"
+
+
+class Publication(Log):
+    """A message to a channel, or the attempt to send one."""
+
+    class Source(models.TextChoices):
+        CODE = "code", _("code")
+        ADMIN = "admin", _("admin")
+        CLIENT = "client", _("browser")
+        REST = "rest", _("REST")
+        POLL = "poll", _("polling")
+
+    class Status(models.TextChoices):
+        SENT = "sent", _("sent")
+        REFUSED = "refused", _("refused")
+        FAILED = "failed", _("failed")
+
+    class Kept(models.TextChoices):
+        WHOLE = "whole", _("whole")
+        MASKED = "masked", _("with masked fields")
+        NOTHING = "nothing", _("not at all")
+
+    #: Characters of the payload that lists show.
+    PREVIEW_LENGTH = 80
+
+    channel = models.CharField(
+        _("channel"), max_length=NAME_LENGTH, help_text=_("The channel's name.")
+    )
+    payload = models.JSONField(
+        _("payload"),
+        null=True,
+        blank=True,
+        encoder=DjangoJSONEncoder,
+        help_text=_("The message, any JSON value."),
+    )
+    preview = models.CharField(
+        _("payload"),
+        max_length=PREVIEW_LENGTH,
+        blank=True,
+        editable=False,
+        help_text=_("How the message begins."),
+    )
+    size = models.PositiveIntegerField(
+        _("bytes"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("How long the message was as JSON."),
+    )
+    kept = models.CharField(
+        _("payload kept"),
+        max_length=10,
+        choices=Kept.choices,
+        default=Kept.WHOLE,
+        editable=False,
+        help_text=_("Whether the payload above is all that was published."),
+    )
+    source = models.CharField(
+        _("source"), max_length=20, choices=Source.choices, help_text=_("Where it came from.")
+    )
+    status = models.CharField(
+        _("status"), max_length=20, choices=Status.choices, help_text=_("What became of it.")
+    )
+    error = models.TextField(_("error"), blank=True, help_text=_("Why it was not sent."))
+    delivered = models.PositiveIntegerField(
+        _("delivered to"),
+        null=True,
+        blank=True,
+        help_text=_("How many connections it was written to; empty where nobody counted."),
+    )
+
+    class Meta(Log.Meta):
+        abstract = False
+        verbose_name = _("publication")
+        verbose_name_plural = _("publish history")
+        permissions = [
+            ("publish_message", _("Can publish messages from the admin")),
+            ("view_payload", _("Can see what was published")),
+        ]
+        indexes = [
+            models.Index(fields=["user_name", "-id"], name="hookbox_pub_user"),
+            models.Index(fields=["connection_id", "-id"], name="hookbox_pub_connection"),
+            models.Index(
+                fields=["channel", "-id"], name="hookbox_pub_channel", opclasses=_PREFIXES
+            ),
+            models.Index(fields=["status", "-id"], name="hookbox_pub_status"),
+            models.Index(fields=["source", "-id"], name="hookbox_pub_source"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.get_status_display()}"
+
+
+class Pruning(models.Model):
+    """When old log rows were last deleted, and how many; there is one row at most."""
+
+    ended = models.DateTimeField(_("ended"), help_text=_("When it was done."))
+    complete = models.BooleanField(
+        _("complete"), default=True, help_text=_("Whether nothing was left to delete.")
+    )
+    connections = models.PositiveBigIntegerField(
+        _("connection log"), default=0, help_text=_("Entries deleted.")
+    )
+    subscriptions = models.PositiveBigIntegerField(
+        _("subscription log"), default=0, help_text=_("Entries deleted.")
+    )
+    publications = models.PositiveBigIntegerField(
+        _("publish history"), default=0, help_text=_("Entries deleted.")
+    )
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("pruning of logs")
+        verbose_name_plural = _("pruning of logs")
+
+    def __str__(self) -> str:
+        return f"{self.ended:%Y-%m-%d %H:%M}"

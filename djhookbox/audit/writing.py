@@ -1,0 +1,182 @@
+"""Writing log rows: what the browser sent is cut to fit, and a failure takes nothing down."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from django.conf import settings as django_settings
+from django.db import DatabaseError, OperationalError, models, transaction
+from django.utils import timezone
+
+from ..conf import settings
+from ..decisions.decide import Decision
+from ..models import ConnectionLog, Publication, SubscriptionLog
+from ..parsing import Call, has_control_characters
+from ..policy.rules import Operation
+from . import payloads
+
+logger = logging.getLogger("djhookbox.webhook")
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def fit(text: str, limit: int = 255) -> str:
+    """Return a text as a column can hold it."""
+    if has_control_characters(text):
+        text = "".join("�" if has_control_characters(char) else char for char in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def moment(at: object) -> datetime.datetime:
+    """Return the time of an event in Unix seconds; now, if it is none or in the future."""
+    now = timezone.now()
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return now
+    try:
+        then = datetime.datetime.fromtimestamp(at, tz=datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return now
+    if not django_settings.USE_TZ:
+        then = timezone.make_naive(then, timezone.get_default_timezone())
+    return min(then, now)
+
+
+def write(row: Row) -> Row | None:
+    """Insert a row; None if that failed, which is logged: no log may take the site down."""
+    try:
+        row.save(force_insert=True)
+    except (DatabaseError, ValueError):
+        logger.exception("A %s could not be written.", row._meta.verbose_name)
+        return None
+    return row
+
+
+def write_all(model: type[Row], rows: Sequence[Row]) -> None:
+    """Insert rows at once; those that the database refuses are skipped and logged.
+
+    Raises:
+        OperationalError: The database cannot be written to now; nothing was.
+
+    """
+    if not rows:
+        return
+    try:
+        with transaction.atomic():
+            model._default_manager.bulk_create(rows)
+    except OperationalError:
+        raise
+    except (DatabaseError, ValueError):
+        logger.warning("Some of %d events do not fit the database.", len(rows), exc_info=True)
+        for row in rows:
+            with transaction.atomic():
+                row.pk = None
+                write(row)
+
+
+def write_connection(call: Call, name: str, decision: Decision) -> None:
+    """Log that somebody connected, or was refused."""
+    if not settings.log_connections:
+        return
+    known = call.client.get("transport", "")
+    transport = known if known in ConnectionLog.Transport.values else ""
+    event = ConnectionLog.Event
+    write(
+        ConnectionLog(
+            event=event.CONNECT if decision.allowed else event.REFUSED,
+            user_name=fit(name),
+            connection_id=call.connection,
+            decided_by=fit(decision.decided_by),
+            reason=fit(decision.reason),
+            transport=transport,
+            ip=call.ip,
+            user_agent=fit(call.client.get("user_agent", "")),
+            origin=fit(call.client.get("origin", "")),
+        )
+    )
+
+
+def write_disconnection(call: Call) -> None:
+    """Log that the last connection of a user has gone; only the genuine server is logged so."""
+    if not settings.log_connections:
+        return
+    write(
+        ConnectionLog(
+            event=ConnectionLog.Event.DISCONNECT,
+            user_name=call.user,
+            connection_id=call.connection,
+        )
+    )
+
+
+def write_subscription(
+    call: Call, name: str, decision: Decision, allowed: str, refused: str
+) -> None:
+    """Log what became of a channel or a subscription."""
+    if settings.log_subscriptions:
+        event = allowed if decision.allowed else refused
+        write(_subscription(call, call.channel, name, decision, event))
+
+
+def write_subscriptions(
+    call: Call, name: str, decided: Iterable[tuple[str, Operation, Decision]]
+) -> None:
+    """Log what became of many channels and subscriptions, with one query.
+
+    Args:
+        call: The webhook.
+        name: Whose subscriptions.
+        decided: Channel, operation (create or subscribe) and what was decided.
+
+    """
+    if not settings.log_subscriptions:
+        return
+    kinds = SubscriptionLog.Event
+    events = {
+        (Operation.CREATE, True): kinds.CREATE,
+        (Operation.CREATE, False): kinds.CREATE_REFUSED,
+        (Operation.SUBSCRIBE, True): kinds.SUBSCRIBE,
+        (Operation.SUBSCRIBE, False): kinds.REFUSED,
+    }
+    rows = [
+        _subscription(call, channel, name, decision, events[operation, decision.allowed])
+        for channel, operation, decision in decided
+    ]
+    try:
+        write_all(SubscriptionLog, rows)
+    except OperationalError:
+        logger.exception("%d subscriptions could not be logged.", len(rows))
+
+
+def _subscription(
+    call: Call, channel: str, name: str, decision: Decision, event: str
+) -> SubscriptionLog:
+    return SubscriptionLog(
+        event=event,
+        channel=channel,
+        user_name=fit(name),
+        connection_id=call.connection,
+        decided_by=fit(decision.decided_by),
+        reason=fit(decision.reason),
+    )
+
+
+def write_publication(call: Call, name: str, decision: Decision) -> int | None:
+    """Enter a browser's publication into the history; return its key."""
+    status = Publication.Status.SENT if decision.allowed else Publication.Status.REFUSED
+    row = write(
+        Publication(
+            channel=call.channel,
+            source=Publication.Source.CLIENT,
+            status=status,
+            error="" if decision.allowed else decision.reason,
+            user_name=fit(name),
+            connection_id=call.connection,
+            decided_by=fit(decision.decided_by),
+            reason=fit(decision.reason),
+            **payloads.kept(decision.options.get("override_payload", call.payload)),
+        )
+    )
+    return None if row is None else int(row.pk)

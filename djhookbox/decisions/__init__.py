@@ -1,0 +1,1 @@
+"""Who may do what: the one decision function and everything that asks it."""

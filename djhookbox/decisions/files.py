@@ -1,0 +1,226 @@
+"""Policies as files: what `dumpdata` writes and `loaddata` reads, but checked before it counts.
+
+A file is a list of `{"model": "djhookbox.channelpolicy", "fields": {…}}`. Policies are known by
+their names and groups by theirs, so that a file fits another site. Options that a file leaves out
+stay as they are, or get their defaults where the policy is new.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.core import serializers
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils.translation import gettext as _
+
+from ..models import ChannelPolicy
+
+MODEL = ChannelPolicy._meta.label_lower
+
+#: What a file does not say: when a row was written is this site's business.
+_OWN = frozenset({"id", "created", "modified"})
+
+_FIELDS: Mapping[str, models.Field[Any, Any]] = {
+    one.name: one for one in ChannelPolicy._meta.concrete_fields if one.name not in _OWN
+}
+
+
+class PolicyFileError(ValueError):
+    """A file cannot be imported.
+
+    Attributes:
+        problems: What is wrong, a sentence each.
+
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return " ".join(self.problems)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a file would make of one policy.
+
+    Attributes:
+        policy: As it would be saved.
+        groups: The groups it would have, None if they stay.
+        changed: The names of fields that would change; of a new policy, none.
+
+    """
+
+    policy: ChannelPolicy
+    groups: list[Group] | None
+    changed: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the policy would be created."""
+        return bool(self.policy._state.adding)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would happen."""
+        return not self.is_new and not self.changed
+
+
+def export(policies: Iterable[ChannelPolicy]) -> str:
+    """Write policies as a file."""
+    text: str = serializers.serialize(
+        "json",
+        policies,
+        indent=2,
+        ensure_ascii=False,
+        use_natural_foreign_keys=True,
+        use_natural_primary_keys=True,
+        fields=[*_FIELDS, "groups"],
+    )
+    # Halves of surrogate pairs are no characters: no file can have them but as escapes.
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
+def plan(text: str) -> list[Change]:
+    """Read a file and say what it would change; nothing is saved.
+
+    Raises:
+        PolicyFileError: Something in it is wrong; then nothing of it can be imported.
+
+    """
+    try:
+        entries = json.loads(text)
+        json.dumps(entries, ensure_ascii=False).encode()  # nor has a database, or a page
+    except (ValueError, RecursionError) as error:
+        raise PolicyFileError([_("This is not JSON: %(problem)s.") % {"problem": error}]) from error
+    if not isinstance(entries, list) or not entries:
+        raise PolicyFileError([_("This is no list of policies.")])
+    known = {policy.name: policy for policy in ChannelPolicy.objects.prefetch_related("groups")}
+    groups = {group.name: group for group in Group.objects.all()}
+    changes: list[Change] = []
+    problems: list[str] = []
+    seen: set[str] = set()
+    for number, entry in enumerate(entries, 1):
+        name = ""
+        try:
+            fields = _fields(entry)
+            name = fields["name"]
+            if name in seen:
+                raise ValidationError(_("Another one in the file has the same name."))
+            seen.add(name)
+            changes.append(_change(fields, known.get(name), groups))
+        except ValidationError as error:
+            words = {"number": number, "name": name, "problems": " ".join(_sentences(error))}
+            problems.append(_("Policy %(number)d “%(name)s”: %(problems)s") % words)
+    if problems:
+        raise PolicyFileError(problems)
+    return changes
+
+
+def apply(changes: Iterable[Change]) -> None:
+    """Save what a file changes, all of it or nothing."""
+    with transaction.atomic():
+        for change in changes:
+            if change.is_idle:
+                continue
+            change.policy.save()
+            if change.groups is not None:
+                change.policy.groups.set(change.groups)
+
+
+def _fields(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, dict) or entry.get("model") != MODEL:
+        raise ValidationError(_("“model” must be %(model)s.") % {"model": MODEL})
+    fields = entry.get("fields")
+    if not isinstance(fields, dict):
+        raise ValidationError(_("“fields” must be an object."))
+    name = fields.get("name")
+    if not isinstance(name, str) or not name:
+        raise ValidationError(_("“name” is missing."))
+    if unknown := sorted(set(fields) - set(_FIELDS) - _OWN - {"groups"}):
+        raise ValidationError(_("There is no “%(name)s”.") % {"name": unknown[0]})
+    return fields
+
+
+def _change(
+    fields: Mapping[str, Any], known: ChannelPolicy | None, groups: Mapping[str, Group]
+) -> Change:
+    policy = known or ChannelPolicy()
+    changed: dict[str, tuple[object, object]] = {}
+    problems: dict[str, list[Any]] = {}
+    for name, model_field in _FIELDS.items():
+        if name not in fields:
+            continue
+        try:
+            value = _value(model_field, fields[name])
+        except ValidationError as error:
+            problems[name] = [*error.messages]
+            continue
+        before = getattr(policy, name)
+        if value != before or type(value) is not type(before):
+            changed[name] = (before, value)
+        setattr(policy, name, value)
+    chosen = None
+    if "groups" in fields:
+        try:
+            chosen = _groups(fields["groups"], groups)
+        except ValidationError as error:
+            problems["groups"] = [*error.messages]
+        else:
+            had = [] if known is None else sorted(group.name for group in known.groups.all())
+            if sorted(group.name for group in chosen) != had:
+                changed["groups"] = (had, sorted(group.name for group in chosen))
+    try:
+        policy.full_clean(exclude=problems)
+    except ValidationError as error:
+        for name, messages in error.message_dict.items():
+            problems.setdefault(name, []).extend(messages)
+    if problems:
+        raise ValidationError(problems)
+    return Change(policy, chosen, {} if policy._state.adding else changed)
+
+
+def _value(model_field: models.Field[Any, Any], value: object) -> Any:
+    """Take a value only if it has the type that the file of another site would have."""
+    if isinstance(model_field, models.JSONField):
+        return value
+    kind: type = str
+    if isinstance(model_field, models.BooleanField):
+        kind = bool
+    elif isinstance(model_field, models.IntegerField):
+        kind = int
+    if type(value) is not kind:
+        words = {bool: _("true or false"), int: _("a whole number"), str: _("a text")}
+        raise ValidationError(_("This must be %(kind)s.") % {"kind": words[kind]})
+    if isinstance(value, str) and "\0" in value:
+        raise ValidationError(_("This must not contain null characters."))
+    return value
+
+
+def _groups(names: object, known: Mapping[str, Group]) -> list[Group]:
+    if not isinstance(names, list):
+        raise ValidationError(_("This must be a list of the names of groups."))
+    found: dict[int, Group] = {}
+    for name in names:
+        # `dumpdata` writes the natural key, which is a list of one name.
+        text = name[0] if isinstance(name, list) and len(name) == 1 else name
+        if not isinstance(text, str) or text not in known:
+            raise ValidationError(_("There is no group “%(name)s” here.") % {"name": text})
+        found[known[text].pk] = known[text]
+    return list(found.values())
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    if not hasattr(error, "error_dict"):
+        return [str(message) for message in error.messages]
+    return [
+        f"{name}: {message}" if name != "__all__" else str(message)
+        for name, messages in error.message_dict.items()
+        for message in messages
+    ]

@@ -1,0 +1,87 @@
+"""Asking again: which subscriptions have lost their right, and which options have changed.
+
+The server asks in batches, after an edit; the users of a batch cost one query, not one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+
+from ..identity import ANONYMOUS_PREFIX
+from ..policy.rules import Audience, Operation, Rule
+from .decide import Facts, decide, standing_options
+from .store import cache
+
+_MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+#: Names asked for in one query; some databases limit the parameters.
+_CHUNK = 500
+
+
+def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
+    """Return for each channel its options of now, and the users who may not read it any more.
+
+    Receivers of the subscribe signal are not told: nobody subscribes.
+    """
+    rules = cache.get(fresh=True)  # another process may have made the edit a moment ago
+    facts = _facts({name for names in channels.values() for name in names}, rules)
+    result: dict[str, dict[str, object]] = {}
+    for channel, names in channels.items():
+        refused: dict[str, str] = {}
+        for name in names:
+            who = facts.get(name) or Facts(AnonymousUser())
+            decision = decide(
+                Operation.SUBSCRIBE, who.user, channel, send_signals=False, rules=rules, who=who
+            )
+            if not decision.allowed:
+                refused[name] = decision.reason
+        result[channel] = {"options": standing_options(rules, channel), "refused": refused}
+    return result
+
+
+def _facts(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, Facts]:
+    """Return what the rules may ask about users; who is missing has no account any more."""
+    wanted = sorted(name for name in names if not name.startswith(ANONYMOUS_PREFIX))
+    permissions = {
+        rule.permission
+        for rule in rules
+        if rule.permission and rule.subscribe == Audience.PERMISSION
+    }
+    model = get_user_model()
+    users: models.QuerySet[Any] = model._default_manager.all()
+    with_groups = hasattr(model, "groups") and any(
+        rule.subscribe == Audience.GROUPS for rule in rules
+    )
+    if with_groups:
+        users = users.prefetch_related("groups")
+    facts: dict[str, Facts] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        for user in users.filter(**{f"{model.USERNAME_FIELD}__in": chunk}):
+            groups = frozenset(group.pk for group in user.groups.all()) if with_groups else None
+            # Some databases find “Alice” for “alice”: the key is the name as it is.
+            facts[user.get_username()] = Facts(user, groups)
+    for permission in permissions if facts else ():
+        _note_holders(permission, facts)
+    return facts
+
+
+def _note_holders(permission: str, facts: Mapping[str, Facts]) -> None:
+    """Note who holds a permission, with one query where Django's own backend is the only one."""
+    model = get_user_model()
+    with_perm = getattr(model._default_manager, "with_perm", None)
+    if with_perm is None or list(django_settings.AUTHENTICATION_BACKENDS) != [_MODEL_BACKEND]:
+        return  # each user is asked by has_perm, as the project wants it
+    keys = [fact.user.pk for fact in facts.values()]
+    try:
+        holders = set(with_perm(permission).filter(pk__in=keys).values_list("pk", flat=True))
+    except ValueError:
+        holders = set()  # not app_label.codename: nobody holds it
+    for fact in facts.values():
+        fact.permissions[permission] = fact.user.pk in holders

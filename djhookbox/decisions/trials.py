@@ -1,0 +1,141 @@
+"""What would happen if somebody did something: for people who wonder, in the admin or a shell.
+
+The decisions are those of the webhooks. Handlers really run, but what they write to the database
+is undone; receivers of signals are not asked, for nothing happens that they could be told of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.urls import get_resolver
+from django.utils.translation import gettext as _
+
+from ..exceptions import PatternError
+from ..identity import ANONYMOUS_PREFIX
+from ..models import ChannelPolicy
+from ..policy.rules import Operation, compile_pattern
+from .decide import Decision, User, decide
+from .store import cache
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+#: What can be tried.
+OPERATIONS = (Operation.SUBSCRIBE, Operation.PUBLISH, Operation.CREATE)
+
+
+class UnknownUser(LookupError):
+    """There is no account of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return _("There is no user “%(name)s”.") % {"name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What would happen.
+
+    Attributes:
+        user: Who would do it; empty for an anonymous visitor.
+        decision: Whether it is allowed, with the steps on the way.
+        creation: Whether the user may bring the channel into being, which comes first where the
+            channel does not exist; None where that is no question.
+        disabled: Names of policies that are switched off and would match.
+
+    """
+
+    user: str
+    channel: str
+    operation: Operation
+    decision: Decision
+    creation: Decision | None
+    disabled: tuple[str, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it works, be there such a channel already or not."""
+        return self.decision.allowed and (self.creation is None or self.creation.allowed)
+
+    @property
+    def options(self) -> dict[str, object] | None:
+        """The options that the channel would come into being with, None if it would not."""
+        making = self.decision if self.operation == Operation.CREATE else self.creation
+        return dict(making.options) if making is not None and making.allowed else None
+
+    @property
+    def outcome(self) -> str:
+        """What would happen, in a sentence."""
+        if not self.decision.allowed:
+            return _("Refused: %(reason)s") % {"reason": self.decision.reason}
+        if self.creation is not None and not self.creation.allowed:
+            return _(
+                "Allowed while the channel exists. Otherwise it is refused, since this user may "
+                "not create it: %(reason)s"
+            ) % {"reason": self.creation.reason}
+        return _("Allowed.")
+
+
+def user_named(name: str) -> AbstractBaseUser | AnonymousUser:
+    """Return the user of a name as the logs have it; an anonymous visitor's may be empty.
+
+    Raises:
+        UnknownUser: Nobody has that name.
+
+    """
+    if not name or name.startswith(ANONYMOUS_PREFIX):
+        return AnonymousUser()
+    model = get_user_model()
+    users: Any = model._default_manager.filter(**{model.USERNAME_FIELD: name})
+    for user in users:
+        if user.get_username() == name:  # some databases find “Alice” for “alice”
+            found: AbstractBaseUser = user
+            return found
+    raise UnknownUser(name)
+
+
+def attempt(user: User, channel: str, operation: Operation, payload: object = None) -> Trial:
+    """Find out what would happen if a user did something on a channel."""
+    # As `decide_for_code` has it: handlers may be registered beside views.
+    get_resolver().urlconf_module  # noqa: B018 - imports it
+    rules = cache.get(fresh=True)
+    creation = None
+    with transaction.atomic():
+        decision = decide(
+            operation, user, channel,
+            payload=payload, send_signals=False, explain=True, rules=rules,
+        )  # fmt: skip
+        if decision.allowed and operation != Operation.CREATE:
+            creation = decide(
+                Operation.CREATE, user, channel, send_signals=False, explain=True, rules=rules
+            )
+        transaction.set_rollback(True)
+    return Trial(
+        user="" if user.is_anonymous else user.get_username(),
+        channel=channel,
+        operation=operation,
+        decision=decision,
+        creation=creation,
+        disabled=_disabled(channel),
+    )
+
+
+def _disabled(channel: str) -> tuple[str, ...]:
+    found = []
+    rows = ChannelPolicy.objects.filter(enabled=False).order_by("order", "pk")
+    for name, pattern in rows.values_list("name", "pattern"):
+        try:
+            matches = compile_pattern(pattern).match(channel) is not None
+        except PatternError:
+            continue
+        if matches:
+            found.append(name)
+    return tuple(found)

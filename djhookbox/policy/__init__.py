@@ -1,0 +1,1 @@
+"""Channel policies as pure values: patterns, rules, coverage. No database."""

@@ -1,0 +1,276 @@
+"""Which channels policies share, and whether earlier ones leave a later one anything to decide.
+
+Patterns become automata, whose languages are compared exactly. Where that cannot be exact (a
+project's own converter may match whatever it likes) or would take long, the answer is the
+cautious one: a rule that is called shadowed never decides; one that is not called so might.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from django.urls import converters
+
+from .examples import examples
+from .rules import Rule, prefix
+
+#: More steps than this are not made for one answer.
+LIMIT = 5_000
+
+# Sets of characters, as regular expressions of one character.
+_ANY = r"."
+_SEGMENT = r"[^/]"
+_DIGIT = r"[0-9]"
+_NONZERO = r"[1-9]"
+_HEX = r"[0-9a-f]"
+_SLUG = r"[-a-zA-Z0-9_]"
+_KINDS = (_ANY, _SEGMENT, "0", _NONZERO, _DIGIT, _HEX, _SLUG, "-")
+
+#: Characters of every kind; control characters are in no name.
+_COMMON = string.ascii_letters + string.digits + "-_/. "
+
+_State = int
+_Sets = tuple[frozenset[_State], ...]
+
+
+def shadows(rule: Rule, earlier: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Return the earlier rules, as few as possible, that decide about all of a rule's channels.
+
+    Empty if there may be a channel left that the rule decides about.
+    """
+    names = examples(rule.pattern) if rule.pattern else [prefix(rule.text) + "x"]
+    sharing = [other for other in earlier if overlap(other, rule)]
+    # Whatever an example shows needs no automaton.
+    if not all(any(other.covers(name) for other in sharing) for name in names):
+        return ()
+    for other in sharing:
+        if all(other.covers(name) for name in names) and covered(rule, [other]):
+            return (other,)
+    if len(sharing) < 2 or not covered(rule, sharing):
+        return ()
+    needed = sharing
+    for other in sharing:
+        rest = [one for one in needed if one is not other]
+        if covered(rule, rest):
+            needed = rest
+    return tuple(needed)
+
+
+def overlap(one: Rule, other: Rule) -> bool:
+    """Return whether there may be a channel that both rules cover."""
+    first, second = _at_most(one), _at_most(other)
+    alphabet = _alphabet([one, other])
+    seen = {(0, 0)}
+    waiting = [(0, 0)]
+    while waiting:
+        left, right = waiting.pop()
+        if left in first.accepting and right in second.accepting:
+            return True
+        for char in alphabet:
+            for pair in (
+                (to, too) for to in first.step(left, char) for too in second.step(right, char)
+            ):
+                if pair not in seen:
+                    seen.add(pair)
+                    waiting.append(pair)
+    return False
+
+
+def covered(rule: Rule, others: Sequence[Rule]) -> bool:
+    """Return whether it is certain that every channel of a rule is covered by one of others."""
+    if any(_shape(rule) == _shape(other) for other in others):
+        return True  # the same, whatever its converters are
+    widest = _at_most(rule)
+    certain = [found for other in others if (found := _at_least(other)) is not None]
+    flat = [automaton for yes, no in certain for automaton in (yes, *no)]
+    alphabet = _alphabet([rule, *others])
+    start: tuple[_State, _Sets] = (0, tuple(frozenset({0}) for _ in flat))
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        state, sets = waiting.pop()
+        if state in widest.accepting and not _accepted(certain, sets):
+            return False
+        for char in alphabet:
+            targets = widest.step(state, char)
+            if not targets:
+                continue
+            after = tuple(
+                automaton.step_all(states, char)
+                for automaton, states in zip(flat, sets, strict=True)
+            )
+            for target in targets:
+                if (target, after) not in seen:
+                    if len(seen) >= LIMIT:
+                        return False
+                    seen.add((target, after))
+                    waiting.append((target, after))
+    return True
+
+
+# ---- automata ------------------------------------------------------------
+
+
+class _Automaton:
+    """Reads names character by character; it is built from left to right, without empty moves."""
+
+    def __init__(self) -> None:
+        self._edges: list[list[tuple[str, _State]]] = [[]]
+        #: Where it may be when all that was built so far has been read.
+        self.accepting: frozenset[_State] = frozenset({0})
+
+    def step(self, state: _State, char: str) -> list[_State]:
+        """Return where a character may lead to."""
+        return [target for kind, target in self._edges[state] if _is(kind, char)]
+
+    def step_all(self, states: Iterable[_State], char: str) -> frozenset[_State]:
+        """Return where a character may lead to from any of some states."""
+        return frozenset(target for state in states for target in self.step(state, char))
+
+    def one(self, kind: str) -> _State:
+        """Read one character of a kind."""
+        self._edges.append([])
+        target = len(self._edges) - 1
+        for state in self.accepting:
+            self._edges[state].append((kind, target))
+        self.accepting = frozenset({target})
+        return target
+
+    def more(self, kind: str) -> None:
+        """Read any number of characters more."""
+        for state in self.accepting:
+            self._edges[state].append((kind, state))
+
+    def some(self, kind: str) -> None:
+        """Read one or more characters of a kind."""
+        self.one(kind)
+        self.more(kind)
+
+    def anything(self) -> None:
+        """Read whatever there is, or nothing."""
+        before = self.accepting
+        self.some(_ANY)
+        self.accepting |= before
+
+    def text(self, text: str) -> None:
+        """Read a text."""
+        for char in text:
+            self.one(re.escape(char))
+
+    def number(self) -> None:
+        """Read a number in its one spelling."""
+        before = self.accepting
+        zero = self.one("0")
+        self.accepting = before
+        self.one(_NONZERO)
+        self.more(_DIGIT)
+        self.accepting |= {zero}
+
+    def misspelt_number(self) -> None:
+        """Read a number that begins with a superfluous zero."""
+        self.one("0")
+        self.some(_DIGIT)
+
+    def uuid(self) -> None:
+        """Read a UUID."""
+        for index, length in enumerate((8, 4, 4, 4, 12)):
+            self.text("-" if index else "")
+            for _ in range(length):
+                self.one(_HEX)
+
+
+@lru_cache(maxsize=4096)
+def _is(kind: str, char: str) -> bool:
+    return re.match(kind, char) is not None
+
+
+def _at_most(rule: Rule) -> _Automaton:
+    """Return what accepts each channel that a rule covers, and perhaps others."""
+    automaton = _Automaton()
+    if rule.pattern is None:
+        automaton.text(prefix(rule.text))
+        automaton.anything()
+        return automaton
+    for part in rule.pattern.parts:
+        if isinstance(part, str):
+            automaton.text(part)
+        elif type(part) is converters.IntConverter:
+            automaton.number()
+        elif not _built_in(automaton, part):
+            automaton.anything()
+    return automaton
+
+
+def _at_least(rule: Rule) -> tuple[_Automaton, list[_Automaton]] | None:
+    """Return what accepts channels that a rule covers for certain, but for what the rest accepts.
+
+    A name can often be read in several ways, and only one of them is looked at when a pattern is
+    matched. So a name with a number that could be taken for a misspelt one is not certain.
+    """
+    if rule.pattern is None:
+        return _at_most(rule), []  # which is exact
+    parts = rule.pattern.parts
+    numbers = [i for i, part in enumerate(parts) if type(part) is converters.IntConverter]
+    found = []
+    for misspelt in (None, *numbers):
+        automaton = _Automaton()
+        for index, part in enumerate(parts):
+            if isinstance(part, str):
+                automaton.text(part)
+            elif index == misspelt:
+                automaton.misspelt_number()
+            elif index in numbers:
+                automaton.some(_DIGIT)
+            elif not _built_in(automaton, part):
+                return None
+        found.append(automaton)
+    return found[0], found[1:]
+
+
+def _built_in(automaton: _Automaton, converter: object) -> bool:
+    """Read what one of Django's own converters matches; return whether it is one."""
+    kind = type(converter)
+    if kind is converters.StringConverter:
+        automaton.some(_SEGMENT)
+    elif kind is converters.PathConverter:
+        automaton.some(_ANY)
+    elif kind is converters.SlugConverter:
+        automaton.some(_SLUG)
+    elif kind is converters.UUIDConverter:
+        automaton.uuid()
+    else:
+        return False
+    return True
+
+
+def _accepted(certain: Iterable[tuple[_Automaton, list[_Automaton]]], sets: _Sets) -> bool:
+    remaining = iter(sets)
+    result = False
+    for yes, no in certain:
+        accepts = not yes.accepting.isdisjoint(next(remaining))
+        doubtful = [not one.accepting.isdisjoint(next(remaining)) for one in no]
+        result = result or (accepts and not any(doubtful))
+    return result
+
+
+def _shape(rule: Rule) -> object:
+    if rule.pattern is None:
+        return prefix(rule.text), None
+    return tuple(part if isinstance(part, str) else type(part) for part in rule.pattern.parts)
+
+
+def _alphabet(rules: Iterable[Rule]) -> list[str]:
+    """Return characters such that every other one is treated like one of them."""
+    written = {char for rule in rules for char in rule.text}
+    chosen: dict[object, str] = {}
+    for char in [*written, *_COMMON, *_unwritten(written)]:
+        chosen.setdefault(char if char in written else tuple(_is(k, char) for k in _KINDS), char)
+    return list(chosen.values())
+
+
+def _unwritten(written: Collection[str]) -> Iterator[str]:
+    """Yield a character of no particular kind that no pattern has."""
+    yield next(char for number in range(0x4E00, 0x9FFF) if (char := chr(number)) not in written)

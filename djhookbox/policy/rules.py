@@ -1,0 +1,389 @@
+"""Pure matching: patterns, audiences, and which rule decides.
+
+A rule is a frozen copy of a policy's row; nothing here asks the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+# Only enumerations with labels: the ORM around them is not used here.
+from django.db.models import TextChoices
+from django.urls.converters import get_converters
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..exceptions import PatternError
+
+#: The parameter that names a user.
+USERNAME = "username"
+
+
+class Operation(TextChoices):
+    """What somebody wants to do."""
+
+    CONNECT = "connect", gettext_lazy("connect")
+    DISCONNECT = "disconnect", gettext_lazy("disconnect")
+    CREATE = "create", gettext_lazy("create")
+    DESTROY = "destroy", gettext_lazy("destroy")
+    SUBSCRIBE = "subscribe", gettext_lazy("subscribe")
+    UNSUBSCRIBE = "unsubscribe", gettext_lazy("unsubscribe")
+    PUBLISH = "publish", gettext_lazy("publish")
+    MESSAGE = "message", gettext_lazy("send a message to a user")
+
+
+class Audience(TextChoices):
+    """Who may do something on the channels that a policy matches."""
+
+    EVERYONE = "everyone", gettext_lazy("everyone, also anonymous visitors")
+    SIGNED_IN = "signed_in", gettext_lazy("signed-in users")
+    STAFF = "staff", gettext_lazy("staff")
+    GROUPS = "groups", gettext_lazy("members of the groups")
+    PERMISSION = "permission", gettext_lazy("holders of the permission")
+    NAMED_USER = "named_user", gettext_lazy("the user that the channel names")
+    HANDLERS = "handlers", gettext_lazy("ask the handlers")
+    NOBODY = "nobody", gettext_lazy("nobody")
+
+
+# ---- patterns ------------------------------------------------------------
+
+_PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled pattern; make it with `compile_pattern`.
+
+    Attributes:
+        text: As it was written.
+        regex: An equivalent regular expression without groups, to be matched on whole names. It
+            may match a few names more: those that are not the one spelling of their values.
+        parts: What it consists of, in order: literal texts, and the converters between them.
+
+    """
+
+    text: str
+    regex: str
+    parts: tuple[Any, ...] = field(repr=False, compare=False)
+    _matcher: re.Pattern[str] = field(repr=False)
+    _converters: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names between angle brackets, in order."""
+        return tuple(self._converters)
+
+    def match(self, name: str) -> dict[str, object] | None:
+        """Return the values that the name gives to the parameters, or None if it does not match.
+
+        A name matches only if it is the one spelling of its values: `/rooms/0012/` is not
+        `/rooms/12/`, and a policy for one must not cover the other.
+        """
+        found = self._matcher.fullmatch(name)
+        if found is None:
+            return None
+        values: dict[str, object] = {}
+        for parameter, converter in self._converters.items():
+            text = found[parameter]
+            try:
+                value = converter.to_python(text)
+                if converter.to_url(value) != text:
+                    return None
+            except ValueError:
+                return None  # how converters say "no match"
+            values[parameter] = value
+        return values
+
+    def user_name(self, name: str) -> str | None:
+        """Return the user that a channel's name names, as it is spelled there."""
+        found = self._matcher.fullmatch(name) if USERNAME in self._converters else None
+        return found[USERNAME] if found else None
+
+
+def compile_pattern(text: str) -> Pattern:
+    """Compile a channel pattern, written like a route of Django's `path()`.
+
+    Raises:
+        PatternError: The pattern is malformed; the text says where.
+
+    """
+    if not text:
+        raise PatternError(_("A pattern cannot be empty."))
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise PatternError(_("A pattern cannot contain control characters."))
+    named, plain, end = [], [], 0
+    parts: list[Any] = []
+    converters: dict[str, Any] = {}
+    for found in _PARAMETER.finditer(text):
+        literal = _literal(text[end : found.start()])
+        name, converter = _parameter(found, converters)
+        converters[name] = converter
+        parts += [text[end : found.start()], converter]
+        named += [literal, f"(?P<{name}>{converter.regex})"]
+        plain += [literal, f"(?:{converter.regex})"]
+        end = found.end()
+    literal = _literal(text[end:])
+    regex = "".join([*plain, literal])
+    try:
+        re.compile(regex)
+        matcher = re.compile("".join([*named, literal]))
+    except re.error as error:
+        # Only a project's own converter can do this.
+        message = _("The pattern's converters make no regular expression: %(error)s.")
+        raise PatternError(message % {"error": error}) from error
+    return Pattern(text, regex, (*parts, text[end:]), matcher, converters)
+
+
+def reach(text: str) -> str:
+    """Return a regular expression for all that a policy of this pattern may decide about."""
+    try:
+        return compile_pattern(text).regex
+    except PatternError:
+        return re.escape(prefix(text)) + ".*"  # as `Rule.covers` has it
+
+
+def prefix(text: str) -> str:
+    """Return what a pattern, perhaps a malformed one, surely begins with."""
+    return text.partition("<")[0]
+
+
+def _literal(text: str) -> str:
+    for bracket in "<>":
+        if bracket in text:
+            raise PatternError(
+                _("“%(bracket)s” in “%(text)s” has no counterpart; a parameter is written <name>.")
+                % {"bracket": bracket, "text": text}
+            )
+    return re.escape(text)
+
+
+def _parameter(found: re.Match[str], seen: Mapping[str, object]) -> tuple[str, Any]:
+    kind, name, whole = found["converter"], found["name"], found[0]
+    if any(character.isspace() for character in whole):
+        raise PatternError(_("“%(part)s” must not contain spaces.") % {"part": whole})
+    if not name.isidentifier():
+        raise PatternError(
+            _("“%(part)s”: the name must be made of letters, digits and underscores.")
+            % {"part": whole}
+        )
+    if name in seen:
+        raise PatternError(_("<%(name)s> stands in the pattern twice.") % {"name": name})
+    converters = get_converters()
+    if kind is None:
+        kind = "str"
+    if kind not in converters:
+        raise PatternError(
+            _("“%(part)s”: there is no converter “%(kind)s”; there are %(known)s.")
+            % {"part": whole, "kind": kind, "known": ", ".join(sorted(converters))}
+        )
+    return name, converters[kind]
+
+
+# ---- audiences -----------------------------------------------------------
+
+
+class UserFacts(Protocol):
+    """What an audience may ask about a user; the last two are asked only if needed."""
+
+    @property
+    def username(self) -> str:
+        """The name, empty for anonymous visitors."""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether this is a visitor without an account."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the account is in use; an inactive one gets nothing."""
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the user may log into the admin."""
+
+    @property
+    def is_superuser(self) -> bool:
+        """Whether the user has all permissions without being given them."""
+
+    def group_ids(self) -> frozenset[int]:
+        """Return the primary keys of the user's groups."""
+
+    def has_permission(self, permission: str) -> bool:
+        """Return whether the user holds a permission, `app_label.codename`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy as it is decided by.
+
+    Attributes:
+        pattern: None if the row's pattern is malformed; the rule then refuses whatever begins
+            like it, because what it was meant to close must not fall to a later, wider rule.
+        options: The channel's options, with the forced moderation.
+        reserved: Ours (see `reserved.py`): for staff only, and not even code gets past it.
+
+    """
+
+    name: str
+    text: str
+    pattern: Pattern | None
+    create: str
+    subscribe: str
+    publish: str
+    groups: frozenset[int] = frozenset()
+    permission: str = ""
+    options: Mapping[str, object] = field(default_factory=dict, compare=False)
+    reserved: bool = False
+
+    @property
+    def decider(self) -> str:
+        """What decisions and logs call it."""
+        return self.name if self.reserved else f"policy:{self.name}"
+
+    def audience(self, operation: Operation) -> str:
+        """Return who may do this."""
+        audiences = {
+            Operation.CREATE: self.create,
+            Operation.SUBSCRIBE: self.subscribe,
+            Operation.PUBLISH: self.publish,
+        }
+        return audiences[operation]
+
+    def covers(self, channel: str) -> bool:
+        """Return whether this rule decides about a channel."""
+        if self.pattern is None:
+            return channel.startswith(prefix(self.text))
+        return self.pattern.match(channel) is not None
+
+    def admits(self, audience: str, who: UserFacts, channel: str) -> bool:
+        """Return whether a user belongs to an audience; handlers are not asked here."""
+        if not who.is_active and not who.is_anonymous:
+            return False
+        if audience == Audience.EVERYONE:
+            return True
+        if who.is_anonymous:
+            return False
+        if audience == Audience.SIGNED_IN:
+            return True
+        if audience == Audience.NAMED_USER:
+            named = self.pattern.user_name(channel) if self.pattern else None
+            return bool(named) and named == who.username
+        # Superusers hold every permission, but are staff, or in a group, only if they are: an
+        # audience is never wider than it reads.
+        if audience == Audience.STAFF:
+            return who.is_staff
+        if audience == Audience.GROUPS:
+            return bool(self.groups) and not self.groups.isdisjoint(who.group_ids())
+        if audience == Audience.PERMISSION:
+            held = who.is_superuser or who.has_permission(self.permission)
+            return bool(self.permission) and held
+        return False  # nobody, the handlers, and whatever a database may hold besides
+
+    def forced_options(self) -> dict[str, bool]:
+        """Return the moderation that nothing may switch off.
+
+        Hookbox asks only about moderated channels: an audience narrower than everyone would
+        be wider than it reads without it.
+        """
+        narrow = {
+            "moderated_subscribe": self.subscribe != Audience.EVERYONE,
+            "moderated_publish": self.publish != Audience.EVERYONE,
+        }
+        narrow["moderated"] = any(narrow.values()) or self.create != Audience.EVERYONE
+        return {name: True for name, is_narrow in narrow.items() if is_narrow}
+
+
+#: What a user reads who is not in an audience.
+REFUSALS: Mapping[str, str | Promise] = {
+    Audience.SIGNED_IN: gettext_lazy("Only signed-in users may do this here."),
+    Audience.STAFF: gettext_lazy("Only staff may do this here."),
+    Audience.GROUPS: gettext_lazy("Only members of certain groups may do this here."),
+    Audience.PERMISSION: gettext_lazy("You lack the permission to do this here."),
+    Audience.NAMED_USER: gettext_lazy("Only the user that the channel names may do this."),
+    Audience.NOBODY: gettext_lazy("Nobody may do this here."),
+}
+
+
+# ---- matching ------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What the policies say."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    ASK = "ask the handlers"
+    NO_MATCH = "no policy matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way to a decision, for people who wonder about it."""
+
+    who: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policies say, which of them, and why."""
+
+    verdict: Verdict
+    rule: Rule | None = None
+    reason: str = ""
+
+
+def evaluate(
+    rules: Iterable[Rule],
+    operation: Operation,
+    who: UserFacts,
+    channel: str,
+    *,
+    trusted: bool = False,
+    steps: list[Step] | None = None,
+) -> Ruling:
+    """Let the first rule that covers a channel decide about it.
+
+    Args:
+        rules: The enabled policies in their order.
+        operation: Create, subscribe or publish.
+        who: Who asks.
+        channel: The channel's name.
+        trusted: Code and the admin: past all audiences, but the handlers are still asked.
+        steps: Receives what each rule said, if given.
+
+    """
+    for rule in rules:
+        if not rule.covers(channel):
+            if steps is not None and not rule.reserved:
+                steps.append(Step(f"policy:{rule.name}", _("Its pattern does not match.")))
+            continue
+        ruling = _ruling(rule, operation, who, channel, trusted)
+        if steps is not None:
+            said = {
+                Verdict.ALLOWED: _("It allows this."),
+                Verdict.ASK: _("It says to ask the handlers."),
+            }
+            steps.append(Step(rule.decider, said.get(ruling.verdict, ruling.reason)))
+        return ruling
+    return Ruling(Verdict.NO_MATCH)
+
+
+def _ruling(
+    rule: Rule, operation: Operation, who: UserFacts, channel: str, trusted: bool
+) -> Ruling:
+    if rule.reserved and (trusted or rule.pattern is None or not who.is_staff):
+        return Ruling(Verdict.REFUSED, rule, _("The names of such channels are reserved."))
+    if rule.pattern is None:
+        return Ruling(Verdict.REFUSED, rule, _("The policy for this channel is malformed."))
+    audience = rule.audience(operation)
+    if audience == Audience.HANDLERS:
+        return Ruling(Verdict.ASK, rule)
+    if trusted or rule.admits(audience, who, channel):
+        return Ruling(Verdict.ALLOWED, rule)
+    return Ruling(Verdict.REFUSED, rule, str(REFUSALS.get(audience, _("Refused."))))

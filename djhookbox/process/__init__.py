@@ -1,0 +1,1 @@
+"""The Hookbox process as seen from Django: start it, stop it, describe it."""

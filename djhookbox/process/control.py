@@ -1,0 +1,422 @@
+"""Starts, stops and describes the Hookbox process, for the admin page and for scripts.
+
+The process is told apart from all others by the lock that it holds (see `lockfile.py`). Only
+what provably holds it is ever signalled; whether anything answers is asked over REST. One
+operation runs at a time, so that two people pressing Start get one server, and the second
+press of Stop is no second signal (which would end the server without its grace period).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils.translation import gettext as _
+
+from .. import client
+from .._version import __version__
+from ..conf import settings
+from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
+from . import spawning
+from .lockfile import Holder, LockFile, RunDirError, ensure_run_dir
+from .spawning import ProcessError
+
+#: Seconds in which a started process must answer. With the grace period, a restart stays below
+#: the 30 seconds after which web servers give up on a request.
+START_TIMEOUT = 12.0
+#: Seconds between two looks at something that is waited for.
+POLL = 0.05
+
+
+class State(str, Enum):
+    """What can be said of the process."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    STOPPED = "stopped"
+    #: It ought to answer, but does not.
+    UNREACHABLE = "unreachable"
+    SECRET_REFUSED = "secret_refused"  # noqa: S105 - no secret, only a word
+    VERSION_DIFFERS = "version_differs"
+    #: Something else answers at the address.
+    NOT_HOOKBOX = "not_hookbox"
+    MISCONFIGURED = "misconfigured"
+
+
+#: States in which something that speaks our protocol answers.
+ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """What is known of the process at one moment."""
+
+    state: State
+    #: What that means, and what to do next.
+    message: str
+    #: Where it is called.
+    address: str = ""
+    #: Its pid on this machine, if it is proved to be ours; else what the server says.
+    pid: int | None = None
+    #: Whether it is proved to be ours, so that it can be signalled.
+    ours: bool = False
+    #: Whether HOOKBOX_PROCESS_CONTROL lets the site start and stop it.
+    control: bool = True
+    version: str = ""
+    #: Seconds since it was started.
+    uptime: float | None = None
+    engine: str = ""
+    connections: int | None = None
+    users: int | None = None
+    channels: int | None = None
+    messages_in: int | None = None
+    messages_out: int | None = None
+    #: All that it says of itself, as far as it was asked.
+    info: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: What starts it in a shell.
+    command: str = "manage.py runhookbox"
+
+    @property
+    def can_start(self) -> bool:
+        """Whether start() is worth a try."""
+        silent = self.state in (State.STOPPED, State.UNREACHABLE)
+        return self.control and silent and not self.ours
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether stop() may signal it."""
+        return self.control and self.ours
+
+
+# ---- describing ------------------------------------------------------------------------------
+
+
+def status(ask: Callable[[], dict[str, Any]] | None = None) -> ProcessStatus:
+    """Describe the process. Never raises: what is wrong is part of the description.
+
+    Args:
+        ask: The call that it is asked by, if not `get_server_info`.
+
+    """
+    known: dict[str, Any] = {"control": False}
+    try:
+        known |= {"address": settings.rest_url, "control": settings.process_control}
+        lock = _lock()
+        holder = lock.holder()
+        if holder is not None:
+            known |= {"pid": holder.pid, "ours": True}
+        try:
+            info = (ask or client.get_server_info)()
+        except HookboxUnreachable as error:
+            return _silent(error, lock, known)
+        except HookboxRefused:
+            return _undescribed(known)
+        return _answered(info, holder, known)
+    except HookboxError as error:
+        if error.status in (502, 503, 504):
+            return _silent(error, lock, known)
+        # The client gives a status where there was an answer, and none to a wrong setting.
+        state = State.MISCONFIGURED if error.status is None else State.NOT_HOOKBOX
+        if error.code == "secret":
+            state = State.SECRET_REFUSED
+        return ProcessStatus(state=state, message=str(error), **known)
+    except OSError as error:
+        message = _("The lock file cannot be read: %(problem)s.") % {"problem": error}
+        return ProcessStatus(
+            state=State.MISCONFIGURED, message=message, **{**known, "control": False}
+        )
+
+
+def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> ProcessStatus:
+    if lock.is_held():
+        state = State.STARTING if lock.age() < START_TIMEOUT else State.UNREACHABLE
+        message = _("The process runs, but does not answer at %(address)s.") % known
+    elif _is_local():
+        state = State.STOPPED
+        message = _("Nothing answers at %(address)s. Browsers wait and come back.") % known
+    else:
+        state, message = State.UNREACHABLE, str(error)
+    return ProcessStatus(state=state, message=message, **known)
+
+
+def _undescribed(known: dict[str, Any]) -> ProcessStatus:
+    """Describe what cannot describe itself, as the genuine server cannot.
+
+    Raises:
+        HookboxError: It is no Hookbox, or does not accept the secret.
+
+    """
+    with suppress(HookboxRefused):  # there need not be such a channel
+        # What it has refused, it refuses without looking at the secret.
+        client.get_channel_info("/")
+    state = State.VERSION_DIFFERS
+    message = _("It answers, but does not describe itself; it may be another server.")
+    if settings.executable:
+        state = State.RUNNING
+        message = _(
+            "The program named by HOOKBOX_EXECUTABLE answers. It does not tell who is connected, "
+            "and the logs lack what no webhook asks about."
+        )
+    return ProcessStatus(state=state, message=message, **known)
+
+
+def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]) -> ProcessStatus:
+    def number(name: str) -> int | None:
+        value = info.get(name)
+        return value if isinstance(value, int) else None
+
+    version = str(info.get("version") or "")
+    if holder is None:
+        known["pid"] = number("pid")
+    elif number("pid") not in (None, holder.pid) and not settings.executable:
+        # Something else took the address; what we started is not what answers.
+        known |= {"pid": number("pid"), "ours": False}
+    state, message = State.RUNNING, _("Everything is as it should be.")
+    if version and version != __version__:
+        state = State.VERSION_DIFFERS
+        message = _(
+            "The process runs version %(running)s, the site %(site)s. Restart the process."
+        ) % {"running": version, "site": __version__}
+    elif known["control"] and not known.get("ours"):
+        message = _("It was not started from here, and is to be stopped where it was started.")
+    return ProcessStatus(
+        state=state, message=message, version=version,
+        uptime=finite(info.get("uptime")),
+        engine=str(info.get("engine") or ""),
+        connections=number("connections"), users=number("users"), channels=number("channels"),
+        messages_in=number("messages_in"), messages_out=number("messages_out"), info=info,
+        **known,
+    )  # fmt: skip
+
+
+def finite(value: object) -> float | None:
+    """Return a number of an answer, None if it is none: JSON has numbers without end, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def log_tail() -> str:
+    """Return the last lines of the process's log, "" if there is none."""
+    try:
+        ensure_run_dir(settings.run_dir)
+        return spawning.tail(_log_path())
+    except (OSError, HookboxError):
+        return ""
+
+
+# ---- acting ----------------------------------------------------------------------------------
+
+
+def start() -> ProcessStatus:
+    """Start the process and wait until it answers; if it runs already, only describe it.
+
+    Raises:
+        ProcessError: If it is not up afterwards.
+
+    """
+    with _operation():
+        return _start()
+
+
+def stop() -> ProcessStatus:
+    """Stop the process: SIGTERM, the grace period, SIGKILL.
+
+    Raises:
+        ProcessError: If there is none, or none that is proved to be ours.
+
+    """
+    with _operation() as waited:
+        _stop(waited)
+        return status()
+
+
+def restart() -> ProcessStatus:
+    """Stop the process if it runs, and start it.
+
+    Raises:
+        ProcessError: As `stop()` and `start()` do.
+
+    """
+    with _operation():
+        if _lock().is_held() or status().state in ANSWERING:
+            _stop(waited=False)
+        return _start()
+
+
+@contextmanager
+def holding_lock() -> Iterator[bool]:
+    """Hold the lock for as long as this process serves, so that the admin knows it.
+
+    For `runhookbox`, which is also started by hand. Yields False if another process holds the
+    lock (or this one, from before it became runhookbox: see `start()`), or if there is no place
+    to keep one; the server then runs all the same.
+    """
+    lock = _lock()
+    held = False
+    try:
+        ensure_run_dir(settings.run_dir)
+        # Somebody may be looking at the lock just now, which excludes us for an instant.
+        held = _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None)
+        if held:
+            # Inheritable, since it may become another program (HOOKBOX_EXECUTABLE).
+            os.set_inheritable(lock.fd, True)
+            lock.enter()
+    except OSError:
+        held = False
+    try:
+        yield held
+    finally:
+        lock.close()
+
+
+def _start() -> ProcessStatus:
+    lock = _lock()
+    deadline = time.monotonic() + START_TIMEOUT
+    while not lock.acquire():
+        # Held by the server, or for an instant by somebody who looks at it.
+        if lock.holder() is not None and (now := status()).state in ANSWERING:
+            return now
+        if time.monotonic() > deadline:
+            raise ProcessError(
+                _("The process runs already, but does not answer. Restart it."), log=log_tail()
+            )
+        time.sleep(POLL)
+    try:
+        if spawning.is_address_taken():
+            raise ProcessError(_taken())
+        spawning.spawn(lock.fd, _log_path())
+    finally:
+        lock.close()  # the server has inherited it
+    answered = _wait(
+        lambda: status().state in ANSWERING, START_TIMEOUT, unless=lambda: not lock.is_held()
+    )
+    if answered:
+        return status()
+    if not lock.is_held():
+        raise ProcessError(_("The process ended at once. Its log says why."), log=log_tail())
+    raise ProcessError(
+        _("The process was started, but has not answered within %(seconds)d seconds.")
+        % {"seconds": START_TIMEOUT},
+        log=log_tail(),
+    )
+
+
+def _stop(waited: bool) -> None:
+    holder = _lock().holder()
+    if holder is None:
+        if _lock().is_held():
+            raise ProcessError(
+                _("It cannot be proved which process is the server; stop it by hand.")
+            )
+        if status().state in ANSWERING:
+            raise ProcessError(
+                _("Hookbox was not started from here; stop it where it was started.")
+            )
+        if waited:
+            return  # somebody else stopped it while we waited for our turn
+        raise ProcessError(_("Hookbox is not running."))
+    grace = settings.grace_period + 1  # the server needs all of its own
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        try:
+            sent = holder.send(number)
+        except PermissionError as error:
+            raise ProcessError(
+                _("The process %(pid)d belongs to another user.") % {"pid": holder.pid}
+            ) from error
+        if not sent or _wait(lambda: not holder.is_alive(), patience):
+            return
+    raise ProcessError(_("The process %(pid)d cannot be ended.") % {"pid": holder.pid})
+
+
+@contextmanager
+def _operation() -> Iterator[bool]:
+    """Wait for our turn; yields whether we had to."""
+    if not settings.process_control:
+        raise ProcessError(
+            _(
+                "HOOKBOX_PROCESS_CONTROL is off: the process is started and stopped outside "
+                "of this site."
+            )
+        )
+    try:
+        ensure_run_dir(settings.run_dir)
+        turn = LockFile(settings.run_dir / "control.lock")
+        waited = not turn.acquire()
+        if waited and not _wait(turn.acquire, START_TIMEOUT + settings.grace_period):
+            raise ProcessError(_("Somebody else is starting or stopping the process."))
+    except RunDirError as error:
+        raise ProcessError(
+            _("%(problem)s. Remove it, or set HOOKBOX_RUN_DIR.") % {"problem": error}
+        ) from error
+    except OSError as error:
+        raise ProcessError(
+            _("The lock file cannot be used: %(problem)s.") % {"problem": error}
+        ) from error
+    try:
+        yield waited
+    finally:
+        turn.close()
+
+
+def _wait(
+    happened: Callable[[], bool], seconds: float, unless: Callable[[], bool] = lambda: False
+) -> bool:
+    """Look again and again until it happened, the time is over, or it cannot happen any more."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline or unless():
+            return happened()
+        time.sleep(POLL)
+    return True
+
+
+# ---- places ----------------------------------------------------------------------------------
+
+
+def _lock() -> LockFile:
+    return LockFile(settings.run_dir / "hookbox.lock")
+
+
+def _log_path() -> Path:
+    return settings.run_dir / "hookbox.log"
+
+
+def _is_local() -> bool:
+    """Whether the process is called right where runhookbox would listen."""
+    parts = urlsplit(settings.rest_url)
+    hosts = ("127.0.0.1", "::1", "localhost", settings.interface)
+    return parts.hostname in hosts and parts.port == settings.port
+
+
+def _taken() -> str:
+    if status().state in ANSWERING:
+        text = _("Hookbox runs already at port %(port)d, but was not started from here.")
+    else:
+        text = _("Port %(port)d is taken by another program. Stop that, or set HOOKBOX_PORT.")
+    return text % {"port": settings.port}
+
+
+__all__ = [
+    "ProcessError",
+    "ProcessStatus",
+    "State",
+    "holding_lock",
+    "log_tail",
+    "restart",
+    "start",
+    "status",
+    "stop",
+]

@@ -1,0 +1,163 @@
+"""Whether webhooks would reach this site, said in plain sentences.
+
+`runhookbox` uses it at its start and `checks.py` shares the comparison with the URLconf.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.utils.translation import gettext as _
+
+from .. import client
+from .._version import __version__
+from ..exceptions import HookboxUnreachable
+
+#: Seconds between two attempts: the first, and the longest after it has doubled and doubled.
+FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
+
+
+def has_webhooks() -> bool:
+    """Return whether the URLconf has the webhook views at all."""
+    try:
+        reverse("hookbox_connect")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def leads_to_webhook(path: str, name: str = "connect") -> bool:
+    """Return whether the URLconf has this webhook at this path."""
+    try:
+        if reverse(f"hookbox_{name}").rstrip("/") == path.rstrip("/"):
+            return True
+        # The views can be included at several places, of which reverse() knows one.
+        inner = "/" + path.removeprefix(get_script_prefix()).lstrip("/")
+        return resolve(inner).url_name == f"hookbox_{name}"
+    except (NoReverseMatch, Resolver404):
+        return False
+
+
+def explain(url: str, answer: client.WebhookAnswer) -> str:
+    """Return what is wrong with the answer to an `events` webhook; "" if nothing is."""
+    status = answer.status
+    if status == 200:
+        try:
+            success, _options = json.loads(answer.body)
+        except (ValueError, TypeError):
+            success = None
+        if success is True:
+            return ""
+        return _(
+            "%(url)s answers, but not as a webhook of django-hookbox does. Does "
+            "HOOKBOX_WEBHOOK_URL name this site?"
+        ) % {"url": url}
+    if 300 <= status < 400:
+        text = _(
+            "%(url)s redirects webhooks to %(location)s. If that is SECURE_SSL_REDIRECT: give "
+            "HOOKBOX_WEBHOOK_URL an https address, set SECURE_PROXY_SSL_HEADER, or exempt the "
+            "webhooks in SECURE_REDIRECT_EXEMPT. If it is a login page: a middleware must let "
+            "the webhooks pass."
+        )
+        return text % {"url": url, "location": answer.location or "?"}
+    texts = {
+        400: _(
+            "Django refuses webhooks to %(url)s (400 Bad Request): ALLOWED_HOSTS must have "
+            "“%(host)s”, or HOOKBOX_WEBHOOK_URL a host that it has."
+        ),
+        403: _(
+            "Django refuses webhooks to %(url)s (403 Forbidden): it does not accept the secret. "
+            "HOOKBOX_WEBHOOK_SECRET, or else SECRET_KEY, must be the same for both processes."
+        ),
+        404: _(
+            "There is no webhook at %(url)s (404 Not Found): HOOKBOX_CBPATH or "
+            "HOOKBOX_WEBHOOK_URL must name the path at which the URLconf includes "
+            "“djhookbox.urls”."
+        ),
+    }
+    other = _("Django answers webhooks to %(url)s with HTTP status %(status)d; see its log.")
+    return texts.get(status, other) % {
+        "url": url,
+        "host": urlsplit(url).hostname,
+        "status": status,
+    }
+
+
+class WebhookWatch(threading.Thread):
+    """Waits until the webhooks' address answers, and says what is wrong as long as it does not.
+
+    Args:
+        url: The webhook URL; only its host and port are used unless `secret` is given.
+        say: Takes each sentence.
+        secret: Makes it send an empty `events` webhook. None if another application may live
+            at the address, which must not get calls that it does not know.
+        headers: What the Hookbox process adds to its webhooks.
+        timeout: Seconds that an answer may take.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        say: Callable[[str], None],
+        *,
+        secret: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        super().__init__(name="hookbox-webhook-watch", daemon=True)
+        self._url = url
+        self._say = say
+        self._secret = secret
+        self._headers = {"X-Hookbox-Version": f"djhookbox/{__version__}", **(headers or {})}
+        self._timeout = timeout
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Stop trying, soon."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Try until the webhooks work or `end()` is called; speak only when something changes."""
+        said = ""
+        delay = FIRST_DELAY
+        while not self._ended.is_set():
+            problem = self.problem()
+            if self._ended.is_set():
+                return
+            if not problem:
+                if said:
+                    self._say(_("Django answers now."))
+                return
+            if problem != said:
+                self._say(problem)
+                said = problem
+            self._ended.wait(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    def problem(self) -> str:
+        """Try once; return what is wrong, or ""."""
+        parts = urlsplit(self._url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), self._timeout).close()
+        except OSError:
+            return self._silence()
+        if self._secret is None:
+            return ""
+        form = {"action": "events", "events": "[]", "secret": self._secret}
+        url = f"{self._url}/events"
+        try:
+            return explain(url, client.post_webhook(url, form, self._headers, self._timeout))
+        except HookboxUnreachable:
+            return self._silence()
+
+    def _silence(self) -> str:
+        return _("Django does not answer at %(url)s. Is it running? Going on trying.") % {
+            "url": self._url
+        }

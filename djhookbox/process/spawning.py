@@ -1,0 +1,157 @@
+"""How the Hookbox process is brought into being from within a web process.
+
+The web process may be anything that embeds Python, may have any working folder, open files and
+signal masks, and must be able to end without taking the Hookbox process along.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from django.conf import ENVIRONMENT_VARIABLE
+from django.utils.translation import gettext as _
+
+from ..conf import settings
+from ..exceptions import HookboxError
+
+#: Marks of the web process that are not meant for a child with a life of its own.
+FOREIGN_VARIABLES = ("RUN_MAIN", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC")
+#: Seconds for the small step between the web process and the server.
+STEP_TIMEOUT = 10.0
+
+
+class ProcessError(HookboxError):
+    """The process could not be started or stopped; the text says why and what to do.
+
+    Attributes:
+        log: The last lines of the process's log, where they may tell more.
+
+    """
+
+    def __init__(self, reason: str, *, log: str = "") -> None:
+        super().__init__(reason)
+        self.log = log
+
+
+def is_address_taken() -> bool:
+    """Whether something listens already where the process would.
+
+    Raises:
+        ProcessError: If the address cannot be listened on at all.
+
+    """
+    host, port = settings.interface, settings.port
+    try:
+        family, kind, proto, _name, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return True
+        raise ProcessError(
+            _(
+                "HOOKBOX_INTERFACE %(host)s and HOOKBOX_PORT %(port)d cannot be listened on: "
+                "%(problem)s."
+            )
+            % {"host": host, "port": port, "problem": error.strerror}
+        ) from error
+    return False
+
+
+def interpreter() -> str:
+    """Return the Python that runs this site.
+
+    `sys.executable` is the web server's own program where that embeds Python (uWSGI, mod_wsgi).
+
+    Raises:
+        ProcessError: If none is found.
+
+    """
+    name = re.compile(r"(python|pypy)[\d.]*$")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = [
+        sys.executable,
+        *(f"{sys.prefix}/bin/{base}" for base in (f"python{version}", "python3", "python")),
+        shutil.which(f"python{version}"),
+    ]
+    for path in candidates:
+        if path and name.match(os.path.basename(path)) and os.access(path, os.X_OK):
+            return path
+    raise ProcessError(
+        _("The Python interpreter was not found; start the process with “manage.py runhookbox”.")
+    )
+
+
+def command() -> list[str]:
+    """Return what runs the process: `manage.py runhookbox`, without needing manage.py."""
+    return [interpreter(), "-m", "django", "runhookbox"]
+
+
+def _environment() -> dict[str, str]:
+    """Let the child import what this process can import, and know its settings.
+
+    Raises:
+        ProcessError: If the settings are in no module.
+
+    """
+    if not os.environ.get(ENVIRONMENT_VARIABLE):
+        raise ProcessError(
+            _("The settings are in no module, so that no other process can load them.")
+        )
+    environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
+    # An empty entry means the current folder, which the child shares.
+    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    environment["PYTHONUNBUFFERED"] = "1"  # else a crash takes its last words along
+    return environment
+
+
+def spawn(lock_fd: int, path: Path) -> None:
+    """Start the process, detached; it inherits the lock and writes to the log.
+
+    Raises:
+        ProcessError: If not even that is possible. Whether it then runs has to be watched.
+
+    """
+    arguments, environment = command(), _environment()
+    if path.exists():
+        path.replace(path.with_suffix(".log.1"))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    log = os.open(path, flags, 0o600)
+    try:
+        os.write(log, f"$ {shlex.join(['python', *arguments[1:]])}\n".encode())
+        step = subprocess.run(
+            [arguments[0], "-m", "djhookbox.process.lockfile", str(lock_fd), *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=environment, pass_fds=(lock_fd,), start_new_session=True,
+            timeout=STEP_TIMEOUT, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ProcessError(
+            _("The process could not be started: %(problem)s.") % {"problem": error}
+        ) from error
+    finally:
+        os.close(log)
+    if step.returncode:
+        raise ProcessError(_("The process could not be started."), log=tail(path))
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    """Return the last lines of a log, "" if there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

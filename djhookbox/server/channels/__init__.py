@@ -1,0 +1,1 @@
+"""Live channels: their life, publications, delivery and polling."""

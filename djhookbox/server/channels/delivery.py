@@ -1,0 +1,123 @@
+"""Fan-out: frames are serialised and framed once, and the same bytes go to every receiver.
+
+What one turn of the event loop publishes to a channel leaves as one message, because RTJP is a
+byte stream and a write to a socket is what a delivery costs. Whatever must not be overtaken or
+doubled (a snapshot, an exclusion, a close) flushes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ..clients.connection import Connection, Packet
+from ..core.effects import Broadcast, Effect, Emptied, Forgotten, Released, Send
+from ..core.model import Channel
+from ..metrics import Metrics
+from ..protocol import rtjp, websocket
+
+#: Bytes that may wait for the end of a turn for one channel.
+MAX_PENDING = 65_536
+
+
+class Delivery:
+    """Carries out what the core wants sent."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._pending: dict[Channel, list[bytes]] = {}
+        self._sizes: dict[Channel, int] = {}
+        #: Set by those who deal with the effects that are not about sending.
+        self.on_forgotten: Callable[[Forgotten], None] = lambda effect: None
+        self.on_released: Callable[[Channel], None] = lambda channel: None
+        self.on_emptied: Callable[[Channel], None] = lambda channel: None
+        self.on_polling: Callable[[Channel], None] = lambda channel: None
+
+    def perform(self, effects: Iterable[Effect]) -> int:
+        """Carry out effects in order; return how many connections the broadcasts reach."""
+        reached = 0
+        sends: list[Send] = []
+        for effect in effects:
+            if isinstance(effect, Send):
+                # To the same receivers in one piece: a client that is given the snapshots of
+                # many channels has no time to read between them, and is not too slow for that.
+                if sends and sends[0].connections != effect.connections:
+                    self._send(sends)
+                    sends = []
+                sends.append(effect)
+                continue
+            if sends:
+                self._send(sends)
+                sends = []
+            if isinstance(effect, Broadcast):
+                reached += self._broadcast(effect)
+            elif isinstance(effect, Released):
+                self.on_released(effect.channel)
+            elif isinstance(effect, Forgotten):
+                self.on_forgotten(effect)
+            elif isinstance(effect, Emptied):
+                self.on_emptied(effect.channel)
+            else:
+                self.on_polling(effect.channel)
+        if sends:
+            self._send(sends)
+        return reached
+
+    def send(self, connection: Connection, name: str, args: dict[str, Any]) -> None:
+        """Send one frame to one connection, after all that was published before it."""
+        self._send((Send((connection,), name, args),))
+
+    def flush(self) -> None:
+        """Write what waits for the end of the turn."""
+        while self._pending:
+            channel = next(iter(self._pending))  # the first that was published to
+            frames = self._pending.pop(channel)
+            del self._sizes[channel]
+            self._write(channel.audience, b"".join(frames), len(frames))
+
+    # ---- parts -----------------------------------------------------------
+
+    def _broadcast(self, effect: Broadcast) -> int:
+        channel = effect.channel
+        reached = len(channel.audience)
+        if effect.exclude is not None and effect.exclude in channel.audience:
+            # This frame has other receivers than those before it, so it cannot share a message.
+            self.flush()
+            others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
+            self._write(others, rtjp.encode(effect.name, effect.args), 1)
+            return reached - 1
+        if not reached:
+            return 0
+        frame = rtjp.encode(effect.name, effect.args)
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        waiting = self._pending.get(channel)
+        if waiting is None:
+            self._pending[channel] = [frame]
+            self._sizes[channel] = len(frame)
+            return reached
+        waiting.append(frame)
+        self._sizes[channel] += len(frame)
+        if self._sizes[channel] > MAX_PENDING:
+            self.flush()
+        return reached
+
+    def _send(self, sends: Sequence[Send]) -> None:
+        if self._pending:
+            self.flush()
+        if sends[0].connections:
+            data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
+            # Presence has the same name; only what a channel looks like has its history.
+            snapshot = any("history" in send.args for send in sends)
+            self._write(sends[0].connections, data, len(sends), snapshot)
+
+    def _write(
+        self, connections: Iterable[Any], data: bytes, frames: int, snapshot: bool = False
+    ) -> None:
+        packet = Packet(data, websocket.text(data), snapshot)
+        count = 0
+        for connection in connections:
+            connection.write(packet)
+            count += 1
+        self._metrics.messages_out += count * frames

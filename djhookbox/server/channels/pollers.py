@@ -1,0 +1,166 @@
+"""Channels that fetch their own messages (`polling` in section 7 of the reference).
+
+Each poller is one task that ends with its channel (D25). Nothing waits for it (D24), and a poll
+that fails publishes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from ..core.hub import Hub
+from ..core.model import Channel
+from ..core.options import OptionError, Polling
+from ..protocol import rtjp
+from ..site.events import Events
+from ..site.webhooks import Webhooks
+from ..tasks import Tasks
+from .delivery import Delivery
+from .publications import EngineFailed, Publications
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Longest answer that is read.
+MAX_ANSWER = 1_048_576
+MAX_PAUSE = 300.0
+
+
+def pause_after(failures: int, interval: float) -> float:
+    """Return the seconds until the next try: growing while it fails, but bounded."""
+    if not failures:
+        return interval
+    return float(min(2 ** min(failures, 30), max(MAX_PAUSE, interval)))
+
+
+class Pollers:
+    """Starts and stops the pollers of channels."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        delivery: Delivery,
+        publications: Publications,
+        webhooks: Webhooks,
+        events: Events,
+        tasks: Tasks,
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._publications = publications
+        self._webhooks = webhooks
+        self._events = events
+        self._owner = tasks
+        self._tasks: dict[Channel, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        delivery.on_polling = self.changed
+
+    def changed(self, channel: Channel) -> None:
+        """Stop the poller of a channel, and start one if its options want it."""
+        task = self._tasks.pop(channel, None)
+        # A poller whose own answer changes the options goes on with them by itself.
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        if channel.options.polling.mode:
+            self._tasks[channel] = self._owner.start(self._poll(channel))
+
+    async def stop(self) -> None:
+        """Stop all pollers."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+
+    # ---- parts -----------------------------------------------------------
+
+    async def _poll(self, channel: Channel) -> None:
+        polling = channel.options.polling
+        failures = 0
+        await asyncio.sleep(polling.interval)
+        while True:
+            try:
+                again = await self._once(channel, polling)
+                failures = 0
+            except (
+                aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, EngineFailed
+            ) as error:  # fmt: skip
+                failures += 1
+                again = True
+                logger.warning("Polling %s for %r failed: %s", polling.url, channel.name, error)
+            if not again or self._tasks.get(channel) is not asyncio.current_task():
+                break
+            await asyncio.sleep(pause_after(failures, polling.interval))
+        if self._tasks.get(channel) is asyncio.current_task():
+            del self._tasks[channel]
+
+    async def _once(self, channel: Channel, polling: Polling) -> bool:
+        """Fetch and publish; tell whether to go on."""
+        if polling.mode == "simple":
+            text = await self._fetch("GET", polling.url, None)
+            try:
+                payload = rtjp.loads(text)
+                rtjp.dumps(payload)
+            except ValueError:
+                payload = text.decode("utf-8", "replace")
+            await self._publish(channel, payload, polling)
+            return True
+        form = {
+            key: value if isinstance(value, str) else rtjp.dumps(value)
+            for key, value in polling.form.items()
+        }
+        if self._webhooks.config.webhook_secret:
+            form.setdefault("secret", self._webhooks.config.webhook_secret)
+        answer = rtjp.loads(await self._fetch("POST", polling.url, form))
+        if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
+            raise ValueError("the answer is not a list of success and an object")
+        options: dict[str, Any] = dict(answer[1])
+        payload = options.pop("payload", None)
+        if options:
+            try:
+                self._delivery.flush()
+                self._delivery.perform(self._hub.set_options(channel, options, time.time()))
+            except OptionError as error:
+                logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+        await self._publish(channel, payload, polling)
+        return polling.mode != "once"
+
+    async def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
+        if self._hub.channels.get(channel.name) is not channel:
+            return
+        sender = polling.originator
+        published = await self._publications.publish(channel, payload, sender)
+        self._events.add(
+            "publish",
+            channel_name=channel.name,
+            user=sender,
+            payload=payload,
+            source="poll",
+            delivered=published.delivered,
+        )
+
+    async def _fetch(self, method: str, url: str, form: dict[str, str] | None) -> bytes:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=30),
+                connector=aiohttp.TCPConnector(force_close=True),
+                trust_env=False,
+            )
+        body = None if form is None else urlencode(form, errors="replace").encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        async with self._session.request(
+            method, url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            answer = b""
+            async for chunk in response.content.iter_chunked(65_536):
+                answer += chunk
+                if len(answer) > MAX_ANSWER:
+                    raise ValueError("the answer is too long")
+            return answer

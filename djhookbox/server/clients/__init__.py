@@ -1,0 +1,1 @@
+"""Connections and what clients do with them."""

@@ -1,0 +1,254 @@
+"""What clients ask for: the site decides by webhook, the core changes, the frames go out.
+
+How clients get into channels is in `subscriptions`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..channels.delivery import Delivery
+from ..channels.lifecycle import Lifecycle
+from ..channels.publications import Publications
+from ..config import ServerConfig
+from ..core.hub import Hub
+from ..core.log import Position
+from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
+from ..names import NameProblem, check_name
+from ..protocol import rtjp
+from ..protocol.disconnects import SESSION_EXPIRED, Disconnect
+from ..site.authorize import ClientGone, Questions, user_of
+from ..site.events import Events
+from ..site.webhooks import Refusal, Webhooks
+from .connection import Connection
+
+logger = logging.getLogger("djhookbox.server")
+
+
+class Operations:
+    """Carries out what the frames of clients ask for, but for subscriptions."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        hub: Hub,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        publications: Publications,
+        webhooks: Webhooks,
+        questions: Questions,
+        events: Events,
+    ) -> None:
+        self._config = config
+        self._hub = hub
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._publications = publications
+        self._webhooks = webhooks
+        self._questions = questions
+        self._events = events
+        #: Connections by what the site calls their session or token.
+        self.by_identity: dict[str, set[Connection]] = {}
+        #: Connections that the site is being asked about, and whom it has sent away meanwhile:
+        #: the site may have decided before a session ended that has ended since.
+        self.connecting: dict[Connection, list[tuple[Mapping[str, str], Disconnect]]] = {}
+
+    # ---- connect ---------------------------------------------------------
+
+    async def connect(
+        self,
+        connection: Connection,
+        payload: str,
+        token: str,
+        expect_user: str,
+        acks: bool,
+        since: Mapping[str, Position],
+    ) -> None:
+        """Ask the site who this is.
+
+        Args:
+            connection: Who connects.
+            payload: JSON text for the site.
+            token: Says who it is, where no cookie does.
+            expect_user: The only name to be connected as, if it is not empty.
+            acks: Whether frames are acknowledged.
+            since: What the client has seen of channels that it finds itself in.
+
+        Raises:
+            Refusal: If it may not connect.
+
+        """
+        handshake = connection.handshake
+        form = {
+            "conn_id": connection.id,
+            "payload": payload,
+            "transport": connection.transport,
+            "remote_addr": handshake.remote_addr,
+            "user_agent": handshake.user_agent,
+            "origin": handshake.origin,
+        }
+        if token:
+            form["token"] = token
+        if expect_user:
+            form["expected_user"] = expect_user
+        sent_away: list[tuple[Mapping[str, str], Disconnect]] = []
+        self.connecting[connection] = sent_away
+        try:
+            reply = await self._webhooks.call("connect", form, connection)
+        finally:
+            del self.connecting[connection]
+        name = ""
+        try:
+            options = reply.check()
+            name, user_opts = self._who(options)
+        finally:
+            self._questions.still_here(connection, reply, name)
+        identity = options.get("identity")
+        connection.identity = identity if isinstance(identity, str) else ""
+        connection.acks = acks
+        if connection.identity:
+            self.by_identity.setdefault(connection.identity, set()).add(connection)
+        greeting = {
+            "payload": options.get("override_payload", options.get("payload", payload)),
+            "conn_id": connection.id,
+            "version": self._config.version,
+        }
+        self._delivery.flush()
+        self._delivery.perform(
+            self._hub.connect(connection, name, user_opts, time.time(), greeting, since)
+        )
+        logger.info("Connection %s is %r", connection.id, name)
+        known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
+        for named, disconnect in sent_away:
+            if named.items() <= known.items():
+                connection.close(disconnect)
+                raise ClientGone
+        await self._questions.follow_up(connection, options, since)
+
+    def _who(self, options: dict[str, Any]) -> tuple[str, UserOptions]:
+        name = options.get("name")
+        if name is None or name == "":
+            raise Refusal("Unauthorized (missing name parameter in server response)")
+        try:
+            check_name("name", name, self._config.max_name_length)
+            given = {key: value for key, value in options.items() if key in USER_OPTIONS}
+            return name, user_options(given)
+        except (NameProblem, OptionError) as error:
+            logger.error("The site's reply to connect is unusable: %s", error)
+            raise Refusal("Unauthorized (unusable name or options in server response)") from None
+
+    def session_ended(self, connection: Connection) -> None:
+        """Close all connections of a session which the site says has ended.
+
+        Nothing told us before if it ended of old age. A page comes back once, and is let in only
+        as the same user, with another session.
+        """
+        same = self.by_identity.get(connection.identity, ()) if connection.identity else ()
+        for other in tuple(same) or (connection,):
+            other.close(SESSION_EXPIRED)
+
+    # ---- publish and message ---------------------------------------------
+
+    async def publish(self, connection: Connection, name: str, text: str) -> Position | None:
+        """Publish to a channel.
+
+        Args:
+            connection: The sender.
+            name: The channel.
+            text: The payload as JSON text.
+
+        Returns:
+            Its place in the channel's log, if it has one.
+
+        Raises:
+            Refusal: If the payload is no JSON, or the site says no.
+
+        """
+        user = user_of(connection)
+        async with self._lifecycle.using(name, connection) as channel:
+            payload = parse_payload(text)
+            publication: object = None
+            only_to = None
+            asked = channel.options.asks("publish")
+            if asked:
+                form = {"channel_name": name, "payload": rtjp.dumps(payload)}
+                if not channel.options.anonymous:
+                    form["originator"] = user.name
+                options = await self._questions.ask("publish", form, connection, leaving=True)
+                await self._questions.follow_up(connection, options)
+                payload = options.get("override_payload", payload)
+                publication = options.get("publication")
+                only_to = connection if options.get("only_to_sender") else None
+            published = await self._publications.publish(
+                channel, payload, user.name, origin=connection, only_to=only_to
+            )
+            delivered = 1 if only_to is not None else published.delivered
+        if isinstance(publication, int):
+            self._events.add("delivered", publication=publication, delivered=delivered)
+        elif not asked:
+            self._events.add(
+                "publish",
+                channel_name=name,
+                user=user.name,
+                conn_id=connection.id,
+                payload=payload,
+                source="client",
+                delivered=delivered,
+            )
+        return published.position
+
+    async def message(self, connection: Connection, recipient: str, text: str) -> None:
+        """Send a message to another user (0.3.4).
+
+        Raises:
+            Refusal: If the payload is no JSON, there is no such user, or the site says no.
+
+        """
+        user = user_of(connection)
+        payload = parse_payload(text)
+        if user.options.moderated_message:
+            form = {
+                "sender": user.name,
+                "recipient": recipient,
+                "recipient_exists": str(recipient in self._hub.users),
+                "payload": rtjp.dumps(payload),
+            }
+            options = await self._questions.ask("message", form, connection, leaving=True)
+            await self._questions.follow_up(connection, options)
+            payload = options.get("override_payload", payload)
+            recipient = other_recipient(options, recipient)
+        elif recipient not in self._hub.users:
+            raise Refusal("Invalid user name")
+        effects, _ = self._hub.message(
+            user.name, recipient, payload, time.time(), user.options.reflective
+        )
+        self._delivery.perform(effects)
+
+
+def parse_payload(text: object) -> Any:
+    """Return the value of a payload's JSON text.
+
+    Raises:
+        Refusal: If it is none.
+
+    """
+    try:
+        if not isinstance(text, str):
+            raise ValueError("no text")
+        value = rtjp.loads(text)
+        rtjp.dumps(value)  # numbers such as 1e999 can be read, but not be sent on
+    except ValueError:
+        raise Refusal("Invalid json for payload", "malformed") from None
+    return value
+
+
+def other_recipient(options: Mapping[str, Any], recipient: str) -> str:
+    """Return whom a message goes to after the site has had its say."""
+    other = options.get("override_recipient_name", recipient)
+    if not isinstance(other, str):
+        logger.error("The site's reply to message has an unusable override_recipient_name")
+        raise Refusal("Unauthorized (unusable recipient in server response)")
+    return other

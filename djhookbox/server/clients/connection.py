@@ -1,0 +1,225 @@
+"""What all transports have in common: frames in, one after the other, and a way to write.
+
+Reading goes on while a frame waits for its webhook, so that a client that leaves meanwhile is
+noticed at once; what it sends meanwhile waits in a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.model import User
+from ..protocol.disconnects import Disconnect
+from ..protocol.rtjp import BadFrame, Frame, Parser
+
+#: Frames handled before other connections get a turn.
+TURN = 50
+#: Frames that may wait while one is being handled; then reading pauses.
+MAX_WAITING = 1000
+#: Snapshots under way may exceed the bound on unsent bytes so many times.
+MAX_OWED = 16
+#: The rate limit is an average over so many seconds.
+RATE_WINDOW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Bytes of RTJP, and the same prebuilt as a WebSocket message.
+
+    Attributes:
+        snapshot: Whether the receiver has asked for it: a channel's history, state and presence.
+
+    """
+
+    data: bytes
+    websocket: bytes
+    snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the HTTP request of a connection told."""
+
+    cookie: str = ""
+    remote_addr: str = ""
+    user_agent: str = ""
+    origin: str = ""
+
+
+class Connection:
+    """A client, from its handshake to its end.
+
+    Attributes:
+        id: 32 hex digits, the `conn_id` of webhooks.
+        user: Whose it is, once the site has said so.
+        identity: The site's opaque statement about the session or token behind it.
+        cookie: The Cookie header of its webhooks.
+        acks: Whether it asked for ACK frames.
+        closed: Set once nothing may be done for it any more.
+
+    """
+
+    __slots__ = (
+        "_busy", "_handle", "_on_end", "_owed", "_parser", "_quota", "_quota_at", "_rate", "_room",
+        "_waiting", "acks", "closed", "cookie", "handshake", "id", "identity", "since", "user",
+    )  # fmt: skip
+
+    transport = ""
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        handle: Callable[[Connection, Frame | BadFrame], Coroutine[Any, Any, None]],
+        on_end: Callable[[Connection, Disconnect], None],
+        *,
+        max_frame_size: int,
+        frames_per_second: int,
+    ) -> None:
+        self.id = secrets.token_hex(16)
+        self.handshake = handshake
+        self.cookie = handshake.cookie
+        self.user: User | None = None
+        self.identity = ""
+        self.acks = False
+        self.closed = False
+        self.since = time.time()
+        self._handle = handle
+        self._on_end = on_end
+        self._parser = Parser(max_frame_size)
+        self._owed = 0
+        self._waiting: deque[Frame | BadFrame] | None = None
+        self._busy: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._rate = frames_per_second
+        self._quota = float(frames_per_second * RATE_WINDOW)
+        self._quota_at = self.since
+
+    # ---- what transports implement ---------------------------------------
+
+    def write(self, packet: Packet) -> None:
+        """Send bytes; never blocks, and drops a client that does not read."""
+        raise NotImplementedError
+
+    def _end(self, disconnect: Disconnect) -> None:
+        """Tell the client to go, and end the connection within a second whatever it does."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Return what events say about a connection that has ended."""
+        return {
+            "conn_id": self.id,
+            "duration": round(time.time() - self.since, 3),
+            "transport": self.transport,
+            "remote_addr": self.handshake.remote_addr,
+        }
+
+    # ---- writing ---------------------------------------------------------
+
+    def _owe(self, packet: Packet, limit: int) -> None:
+        """Let what waits exceed the bound by a snapshot until the client has read it.
+
+        Else what is published meanwhile would end the connection as too slow, and it would come
+        back for a larger one, again and again.
+        """
+        self._owed = min(self._owed + len(packet.data), MAX_OWED * limit)
+
+    def _settle(self, waiting: int, limit: int) -> None:
+        """Return to the usual bound once hardly anything waits: the snapshots have arrived."""
+        if waiting <= limit // 8:
+            self._owed = 0
+
+    # ---- ending ----------------------------------------------------------
+
+    def close(self, disconnect: Disconnect) -> None:
+        """End the connection for this reason; nothing is done for it from now on."""
+        if not self.closed:
+            self._left(disconnect)
+            self._end(disconnect)
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """Note that the client has gone."""
+        if not self.closed:
+            self._left(disconnect)
+
+    def _left(self, disconnect: Disconnect) -> None:
+        self.closed = True
+        self._waiting = None
+        if self._room is not None:
+            self._room.set()
+        self._on_end(self, disconnect)
+
+    # ---- reading ---------------------------------------------------------
+
+    async def receive(self, text: str) -> None:
+        """Take what has arrived; returns when the transport may read on."""
+        idle = self._busy is None
+        for frame in self._parser.feed(text):
+            if self.closed:
+                return
+            if isinstance(frame, Frame) and frame.name == "PING":
+                # At once: the frame before it may be waiting for the site, and the client is
+                # about to think that nobody is here.
+                await self._throttle()
+                await self._handle(self, frame)
+                continue
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append(frame)
+            if self._busy is None:
+                self._busy = asyncio.get_running_loop().create_task(self._work())
+            if len(self._waiting) >= MAX_WAITING:
+                self._room = asyncio.Event()
+                await self._room.wait()
+        if idle and self._busy is not None:
+            # A turn for the first frame: many a page publishes as the last thing before it goes.
+            await asyncio.sleep(0)
+
+    @property
+    def paused(self) -> bool:
+        """Whether reading waits for frames to be handled; then nothing can be heard."""
+        return self._room is not None
+
+    async def _work(self) -> None:
+        try:
+            handled = 0
+            while self._waiting:
+                frame = self._waiting.popleft()
+                await self._throttle()
+                if self.closed:
+                    return
+                await self._handle(self, frame)
+                handled += 1
+                if handled % TURN == 0:
+                    await asyncio.sleep(0)
+                if self._room is not None and len(self._waiting or ()) < MAX_WAITING // 2:
+                    self._room.set()
+                    self._room = None
+        finally:
+            self._busy = None
+            if self._room is not None:
+                self._room.set()
+                self._room = None
+            if not self._waiting:
+                self._waiting = None  # an idle connection keeps no queue
+
+    def charge(self, frames: int) -> None:
+        """Count a frame that asks for as much as several do."""
+        self._quota -= frames
+
+    async def _throttle(self) -> None:
+        # A bucket of ten seconds' frames: bursts pass, a flood is slowed down by not being read.
+        self._quota -= 1
+        if self._quota >= 0:
+            return
+        now = time.time()
+        gained = max(0.0, now - self._quota_at) * self._rate
+        self._quota = min(self._quota + gained, float(self._rate * RATE_WINDOW))
+        self._quota_at = now
+        if self._quota < 0:
+            await asyncio.sleep(-self._quota / self._rate)

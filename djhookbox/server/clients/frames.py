@@ -1,0 +1,202 @@
+"""The frames that clients send: their arguments checked, and each answered as it must be."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..channels.delivery import Delivery
+from ..config import ServerConfig
+from ..core.log import Position
+from ..metrics import Metrics
+from ..names import NameProblem, check_name
+from ..protocol.rtjp import BadFrame, Frame
+from ..site.authorize import ClientGone
+from ..site.webhooks import Refusal
+from .commands import Operations
+from .connection import Connection
+from .origins import CookieProblem, merge_cookies
+from .subscriptions import Subscriptions
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Longest token or payload of CONNECT, in characters.
+MAX_CONNECT_TEXT = 8192
+
+
+class Frames:
+    """Answers frames; whatever a client sends, its connection stays usable."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        operations: Operations,
+        subscriptions: Subscriptions,
+        delivery: Delivery,
+        metrics: Metrics,
+    ) -> None:
+        self._limit = config.max_name_length
+        self._most_channels = config.max_channels_per_connection
+        self._operations = operations
+        self._subscriptions = subscriptions
+        self._delivery = delivery
+        self._metrics = metrics
+
+    async def handle(self, connection: Connection, frame: Frame | BadFrame) -> None:
+        """Do what a frame asks for, and answer it."""
+        if frame_name(frame) != "PING":  # a heartbeat is no message
+            self._metrics.messages_in += 1
+        try:
+            if isinstance(frame, BadFrame):
+                raise Refusal(frame.problem, frame.code)
+            logger.debug("%s > %.40s", connection.id, frame.name)
+            answer = await self._dispatch(connection, frame)
+        except ClientGone:
+            pass
+        except NameProblem as problem:
+            self._error(connection, frame, str(problem), "malformed")
+        except Refusal as refusal:
+            self._refuse(connection, frame, refusal)
+        except Exception:
+            logger.exception("A bug: connection %s, frame %.40s", connection.id, frame_name(frame))
+            self._error(connection, frame, "Internal error", "error")
+        else:
+            acks = connection.acks or frame.name == "PING"
+            if acks and frame.name != "CONNECT" and not connection.closed:
+                self._delivery.send(connection, "ACK", {"id": frame.id, **answer})
+
+    async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, Any]:
+        """Carry out a frame; return what its ACK says."""
+        operations, args = self._operations, frame.args
+        if frame.name == "PING":
+            pass
+        elif frame.name == "CONNECT":
+            await self._connect(connection, args)
+        elif frame.name not in ("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", "MESSAGE"):
+            raise Refusal("Unknown frame name", "malformed")  # D03
+        elif connection.user is None:
+            raise Refusal("Not connected", "not_connected")
+        elif frame.name == "MESSAGE":
+            if "name" not in args:
+                raise Refusal("name required", "malformed")
+            name = check_name("name", args["name"], self._limit)
+            await operations.message(connection, name, args.get("payload", "null"))
+        elif frame.name == "SUBSCRIBE" and "channels" in args:
+            await self._subscribe_many(connection, frame)
+        else:
+            if "channel_name" not in args:
+                raise Refusal("channel_name required", "malformed")
+            name = check_name("channel_name", args["channel_name"], self._limit)
+            if frame.name == "SUBSCRIBE":
+                since = _position(args.get("since"), "since")
+                await self._subscriptions.subscribe(connection, name, since)
+            elif frame.name == "UNSUBSCRIBE":
+                await self._subscriptions.unsubscribe(connection, name)
+            else:
+                text = args.get("payload", "null")
+                position = await operations.publish(connection, name, text)
+                if position is not None:
+                    return position.place()
+        return {}
+
+    async def _subscribe_many(self, connection: Connection, frame: Frame) -> None:
+        given = frame.args["channels"]
+        if "channel_name" in frame.args:
+            raise Refusal("channel_name and channels exclude each other", "malformed")
+        if not isinstance(given, list):
+            raise Refusal("channels must be a list", "malformed")
+        if len(given) > self._most_channels:
+            raise Refusal(f"channels has more than {self._most_channels} members", "limit")
+        wanted: dict[str, Position | None] = {}
+        for each in given:
+            args = {"channel_name": each} if isinstance(each, str) else each
+            if not isinstance(args, dict) or "channel_name" not in args:
+                problem = "channels must hold names, or objects with a channel_name"
+                raise Refusal(problem, "malformed")
+            name = check_name("channel_name in channels", args["channel_name"], self._limit)
+            if name in wanted:
+                raise Refusal(f"channels names {name} twice", "malformed")
+            wanted[name] = _position(args.get("since"), f"since of {name}")
+        connection.charge(len(wanted))
+        refused = await self._subscriptions.subscribe_many(connection, wanted)
+        for name, refusal in refused.items():
+            self._refuse(connection, frame, refusal, channel_name=name)
+
+    async def _connect(self, connection: Connection, args: dict[str, Any]) -> None:
+        if connection.user is not None:
+            raise Refusal("Already logged in", "malformed")
+        if "cookie_string" not in args:
+            raise Refusal("Missing cookie_string", "malformed")
+        texts = {"payload": "null", "token": "", "expect_user": ""}
+        for name, default in texts.items():
+            value = args.get(name, default)
+            if value is None:
+                value = default
+            if not isinstance(value, str) or len(value) > MAX_CONNECT_TEXT:
+                raise Refusal(
+                    f"{name} must be a string of at most {MAX_CONNECT_TEXT} characters", "malformed"
+                )
+            # A form is UTF-8, which lone surrogates are not.
+            texts[name] = value.encode("utf-8", "replace").decode()
+        try:
+            connection.cookie = merge_cookies(connection.handshake.cookie, args["cookie_string"])
+        except CookieProblem as problem:
+            raise Refusal(str(problem), "malformed") from None
+        await self._operations.connect(
+            connection,
+            texts["payload"],
+            texts["token"],
+            texts["expect_user"],
+            args.get("ack") is True,
+            self._positions(args.get("since")),
+        )
+
+    def _positions(self, given: object) -> dict[str, Position]:
+        if given is None:
+            return {}
+        if not isinstance(given, dict):
+            raise Refusal("since must be an object of channel names and cursors", "malformed")
+        if len(given) > self._most_channels:
+            raise Refusal(f"since has more than {self._most_channels} members", "limit")
+        found = {}
+        for name, cursor in given.items():
+            position = _position(cursor, f"since of {name:.100}")
+            if position is not None:
+                found[name] = position
+        return found
+
+    def _refuse(
+        self, connection: Connection, frame: Frame | BadFrame, refusal: Refusal, **more: str
+    ) -> None:
+        self._error(connection, frame, refusal.reason, refusal.code, **more)
+        if refusal.code == "session_expired" and connection.user is not None:
+            self._operations.session_ended(connection)
+
+    def _error(
+        self, connection: Connection, frame: Frame | BadFrame, reason: str, code: str, **more: str
+    ) -> None:
+        if not connection.closed:
+            args = {"id": frame.id, "msg": reason, "code": code, **more}
+            self._delivery.send(connection, "ERROR", args)
+
+
+def frame_name(frame: Frame | BadFrame) -> str:
+    """Return the name of a frame, "" of one that is none."""
+    return "" if isinstance(frame, BadFrame) else frame.name
+
+
+def _position(cursor: object, field: str) -> Position | None:
+    """Read a cursor, None if there is none.
+
+    Raises:
+        Refusal: It is no cursor.
+
+    """
+    if cursor is None:
+        return None
+    try:
+        if isinstance(cursor, str):
+            return Position.parse(cursor)
+    except ValueError:
+        pass
+    raise Refusal(f"{field} must be a cursor, as the server gave it", "malformed")

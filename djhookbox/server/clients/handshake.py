@@ -1,0 +1,115 @@
+"""Who comes in, whatever the transport: origins, cookies, the number of connections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from ..config import ServerConfig
+from ..metrics import Metrics
+from ..protocol.disconnects import Disconnect
+from ..protocol.rtjp import BadFrame, Frame
+from .connection import Connection, Handshake
+from .origins import OriginRules, client_address
+
+logger = logging.getLogger("djhookbox.server")
+#: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
+access = logging.getLogger("djhookbox.server.access")
+
+
+class Door:
+    """Decides by an HTTP request whether a connection may begin.
+
+    Args:
+        config: The origins and limits.
+        metrics: Counts who came and who was refused.
+        connections: All that are open; whoever enters is added.
+        handle: What a connection does with its frames.
+        on_end: Called when a connection has ended.
+
+    Attributes:
+        closed: Set when the server stops; nobody comes in any more.
+
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        metrics: Metrics,
+        connections: set[Connection],
+        handle: Callable[[Connection, Frame | BadFrame], Coroutine[Any, Any, None]],
+        on_end: Callable[[Connection, Disconnect], None],
+    ) -> None:
+        self.closed = False
+        self._config = config
+        self._metrics = metrics
+        self._connections = connections
+        self._handle = handle
+        self._on_end = on_end
+        self._origins = OriginRules(config.allowed_origins)
+
+    def foreign(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a page of a foreign origin, None for all others."""
+        if self._origins.admit(request.headers).admitted:
+            return None
+        self._metrics.refused_total += 1
+        logger.warning(
+            "A page of %r was refused: see HOOKBOX_ALLOWED_ORIGINS",
+            request.headers.get("Origin", "")[:200],
+        )
+        return web.Response(status=403, text="This origin may not connect.\n")
+
+    def full(self) -> web.Response | None:
+        """Return the answer if nobody may come in at the moment."""
+        if self.closed:
+            return web.Response(status=503, text="The server is stopping.\n")
+        if len(self._connections) >= self._config.max_connections:
+            self._metrics.refused_total += 1
+            logger.warning("A connection was refused: there are %d", self._config.max_connections)
+            return web.Response(status=503, text="Too many connections.\n")
+        return None
+
+    def handshake(self, request: web.Request, *, cookies: bool = True) -> Handshake:
+        """Return what a request tells about who is connecting.
+
+        Args:
+            request: The handshake.
+            cookies: Whether its cookies may count, if its headers prove which page it is from.
+
+        """
+        cookies = cookies and self._origins.admit(request.headers).cookies
+        return Handshake(
+            cookie=_header(request, "Cookie") if cookies else "",
+            remote_addr=client_address(
+                request.remote or "",
+                request.headers.get("X-Forwarded-For", ""),
+                self._config.trusted_proxies,
+            ),
+            user_agent=_header(request, "User-Agent")[:255],
+            origin=_header(request, "Origin")[:255],
+        )
+
+    def terms(self, handshake: Handshake) -> dict[str, Any]:
+        """Return the arguments that connections of all transports are made with."""
+        return {
+            "handshake": handshake,
+            "handle": self._handle,
+            "on_end": self._on_end,
+            "max_frame_size": self._config.max_frame_size,
+            "frames_per_second": self._config.max_frames_per_second,
+        }
+
+    def enter(self, connection: Connection) -> None:
+        """Count a connection as open, until its end is reported."""
+        self._connections.add(connection)
+        self._metrics.connections_total += 1
+        access.info("Connection %s from %s", connection.id, connection.handshake.remote_addr)
+
+
+def _header(request: web.Request, name: str) -> str:
+    """Return a header as proper text: aiohttp escapes bytes that are not UTF-8 as surrogates."""
+    value = request.headers.get(name, "")
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,324 @@
+"""How clients get into channels and out of them, one channel at a time or many at once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from ..channels.delivery import Delivery
+from ..channels.lifecycle import Lifecycle
+from ..channels.locks import KeyedLocks
+from ..core.effects import Effect, Send
+from ..core.hub import MISSING, Hub
+from ..core.log import Position
+from ..core.model import Channel, User
+from ..protocol import rtjp
+from ..site.authorize import Questions, user_of
+from ..site.webhooks import Refusal, Reply, WebhookFailed, Webhooks, patience
+from .connection import Connection
+
+logger = logging.getLogger("djhookbox.server")
+
+
+class _Batch:
+    """Channels that are wanted together, and what the site says about them.
+
+    Attributes:
+        wanted: The channels, and what the client has seen of each.
+        refused: Why it may not be in which of them.
+        options: What the site has granted, for those that it was asked about.
+
+    """
+
+    def __init__(self, wanted: Mapping[str, Position | None]) -> None:
+        self.wanted = wanted
+        self.refused: dict[str, Refusal] = {}
+        self.options: dict[str, dict[str, Any]] = {}
+        self._answers: dict[str, Any] = {}
+
+    def answered(self, options: Mapping[str, Any]) -> None:
+        """Note the site's reply."""
+        answers = options.get("channels")
+        if isinstance(answers, dict):
+            self._answers = answers
+        else:
+            logger.error("The site's reply to subscribe_many has no channels")
+
+    def granted(self, name: str, operation: str) -> dict[str, Any] | None:
+        """Return the options of a decision, None if there is no such decision.
+
+        Raises:
+            Refusal: The site said no, or nothing that can be understood.
+
+        """
+        answer = self._answers.get(name)
+        decision = answer.get(operation) if isinstance(answer, dict) else None
+        if decision is None:
+            return None
+        try:
+            allowed, options = decision
+            if not isinstance(options, dict):
+                raise TypeError(options)
+        except (TypeError, ValueError):
+            logger.error("The site's reply to subscribe_many is unusable for %r", name)
+            raise WebhookFailed from None
+        return Reply(bool(allowed), options).check()
+
+
+class Subscriptions:
+    """Subscribes and unsubscribes clients.
+
+    What one user wants of one channel takes turns, across the webhooks (D05, D17).
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        webhooks: Webhooks,
+        questions: Questions,
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._webhooks = webhooks
+        self._questions = questions
+        #: Held by user and channel.
+        self._turns = KeyedLocks()
+
+    async def subscribe(
+        self, connection: Connection, name: str, since: Position | None = None
+    ) -> None:
+        """Subscribe a connection's user to a channel.
+
+        Args:
+            connection: Who asks for it.
+            name: The channel.
+            since: What the client has seen of it; it is sent what came after, also if it is in
+                the channel already.
+
+        Raises:
+            Refusal: If the site says no, or the user is in too many channels.
+
+        """
+        user = user_of(connection)
+        async with (
+            self._lifecycle.using(name, connection) as channel,
+            self._turns.hold((user.name, name)),
+        ):
+            self._questions.still_here(connection)
+            options: dict[str, Any] = {}
+            inside = self._hub.is_subscribed(user, channel, connection)
+            if not inside:
+                self._questions.check_room(user)
+            asked = not inside and channel.options.asks("subscribe")
+            if asked:
+                form = {"channel_name": name, "user": user.name}
+                options = await self._questions.ask("subscribe", form, connection)
+                await self._questions.follow_up(connection, options)
+                self._questions.still_here(connection)  # following up may have taken a webhook
+            self._delivery.perform(self._enter(connection, channel, options, since))
+        if not (asked or inside):
+            self._questions.report("subscribe", channel, user, connection, "client")
+
+    def _enter(
+        self,
+        connection: Connection,
+        channel: Channel,
+        options: Mapping[str, Any],
+        since: Position | None,
+    ) -> list[Effect]:
+        """Put a connection's user into a channel as the site has granted it.
+
+        Raises:
+            Refusal: If the channel is gone.
+
+        """
+        if self._hub.channels.get(channel.name) is not channel:
+            raise Refusal("The channel was destroyed meanwhile")
+        self._delivery.flush()
+        return self._hub.subscribe(
+            user_of(connection),
+            channel,
+            connection,
+            time.time(),
+            initial_data=options.get("initial_data", MISSING),
+            since=since,
+        )
+
+    async def unsubscribe(self, connection: Connection, name: str) -> None:
+        """Take a connection's user out of a channel.
+
+        Raises:
+            Refusal: If the site says no.
+
+        """
+        user = user_of(connection)
+        async with (
+            self._lifecycle.using(name, connection) as channel,
+            self._turns.hold((user.name, name)),
+        ):
+            self._questions.still_here(connection)
+            if not self._hub.is_subscribed(user, channel, connection):
+                return
+            asked = channel.options.asks("unsubscribe")
+            if asked:
+                form = {"channel_name": name, "user": user.name}
+                options = await self._questions.ask("unsubscribe", form, connection)
+                await self._questions.follow_up(connection, options)
+                self._questions.still_here(connection)
+            self._delivery.flush()
+            self._delivery.perform(self._hub.unsubscribe(user, channel, time.time()))
+        if not asked:
+            self._questions.report("unsubscribe", channel, user, connection, "client")
+
+    # ---- many at once ----------------------------------------------------
+
+    async def subscribe_many(
+        self, connection: Connection, wanted: Mapping[str, Position | None]
+    ) -> dict[str, Refusal]:
+        """Subscribe a connection's user to many channels, with one webhook for all of them.
+
+        Args:
+            connection: Who asks for it.
+            wanted: The channels, and what the client has seen of each.
+
+        Returns:
+            Why it is not in which of them.
+
+        """
+        user = user_of(connection)
+        if "subscribe_many" not in self._webhooks.accepted:
+            return await self._one_by_one(connection, wanted)
+        async with AsyncExitStack() as turns:
+            # Turns before channels, each in the same order for everybody: never in a circle.
+            for name in sorted(wanted):
+                await turns.enter_async_context(self._turns.hold((user.name, name)))
+            turns.enter_context(self._lifecycle.pinned(wanted))
+            self._questions.still_here(connection)
+            batch = _Batch(wanted)
+            await self._decide(batch, user, connection)
+            await self._complete(batch, user, connection)
+            self._enter_all(batch, user, connection)
+        return batch.refused
+
+    async def _one_by_one(
+        self, connection: Connection, wanted: Mapping[str, Position | None]
+    ) -> dict[str, Refusal]:
+        """Do it with the webhooks of 0.3.3, for a site that does not know better."""
+        user = user_of(connection)
+        refused: dict[str, Refusal] = {}
+        hopeless: Refusal | None = None
+        for name, since in wanted.items():
+            try:
+                if hopeless is not None and self._needed(user, name, connection):
+                    raise hopeless
+                await self.subscribe(connection, name, since)
+            except Refusal as refusal:
+                refused[name] = refusal
+                if refusal.code in ("unavailable", "session_expired"):
+                    hopeless = refusal  # as it would be for the others, each after a timeout
+        return refused
+
+    def _needed(self, user: User, name: str, connection: Connection) -> dict[str, Any] | None:
+        """Return which decisions of the site a subscription needs, None if none."""
+        channel = self._hub.channels.get(name)
+        if channel is None:
+            return {"channel_name": name, "create": True, "subscribe": False}
+        if self._hub.is_subscribed(user, channel, connection):
+            return None
+        if not channel.options.asks("subscribe"):
+            return None
+        return {"channel_name": name, "create": False, "subscribe": True}
+
+    async def _decide(self, batch: _Batch, user: User, connection: Connection) -> None:
+        """Ask the site once, and create what it lets come into being."""
+        async with self._lifecycle.missing(batch.wanted) as missing:
+            new = 0
+            needed = {}
+            for name in batch.wanted:
+                channel = self._hub.channels.get(name)
+                if channel is None or user.name not in channel.subscribers:
+                    try:
+                        self._questions.check_room(user, new)
+                    except Refusal as refusal:
+                        batch.refused[name] = refusal
+                        continue
+                    new += 1
+                if (decisions := self._needed(user, name, connection)) is not None:
+                    needed[name] = decisions
+            if needed:
+                form = {"channels": rtjp.dumps(list(needed.values())), "user": user.name}
+                try:
+                    answer = await self._questions.ask(
+                        "subscribe_many", form, connection, patience=patience(len(needed))
+                    )
+                except Refusal as refusal:
+                    batch.refused.update(dict.fromkeys(needed, refusal))
+                else:
+                    batch.answered(answer)
+            for name in sorted(missing - batch.refused.keys()):
+                try:
+                    options = batch.granted(name, "create")
+                    # Without: code has created it while the others were waited for.
+                    if options is not None:
+                        await self._lifecycle.create(name, options)
+                except Refusal as refusal:
+                    batch.refused[name] = refusal
+
+    async def _complete(self, batch: _Batch, user: User, connection: Connection) -> None:
+        """Take the decisions to subscribe, and do what they entail."""
+        # Again, because that takes its time: a channel that was open to all may be so no more.
+        while undecided := self._undecided(batch, user, connection):
+            for name in undecided:
+                try:
+                    options = batch.granted(name, "subscribe")
+                    if options is None:
+                        # Somebody else has created it meanwhile, with options of its own.
+                        form = {"channel_name": name, "user": user.name}
+                        options = await self._questions.ask("subscribe", form, connection)
+                    await self._questions.follow_up(connection, options)
+                except Refusal as refusal:
+                    batch.refused[name] = refusal
+                else:
+                    batch.options[name] = options
+        self._questions.still_here(connection)
+
+    def _undecided(self, batch: _Batch, user: User, connection: Connection) -> list[str]:
+        """Return the channels of a batch about which there is a decision to be taken."""
+        return [
+            name
+            for name in batch.wanted
+            if name in self._hub.channels
+            and name not in batch.refused
+            and name not in batch.options
+            and self._needed(user, name, connection) is not None
+        ]
+
+    def _enter_all(self, batch: _Batch, user: User, connection: Connection) -> None:
+        """Put the user into all channels in one step, and send all snapshots in one piece."""
+        own, others = list[Effect](), list[Effect]()
+        for name, since in batch.wanted.items():
+            if name in batch.refused:
+                continue
+            channel = self._hub.channels.get(name)
+            try:
+                if channel is None:
+                    raise Refusal("The channel was destroyed meanwhile")
+                inside = self._hub.is_subscribed(user, channel, connection)
+                options = batch.options.get(name)
+                effects = self._enter(connection, channel, options or {}, since)
+            except Refusal as refusal:
+                batch.refused[name] = refusal
+                continue
+            if options is None and not inside:
+                self._questions.report("subscribe", channel, user, connection, "client")
+            for effect in effects:
+                mine = isinstance(effect, Send) and effect.connections == (connection,)
+                (own if mine else others).append(effect)
+        self._delivery.perform(others)
+        self._delivery.perform(own)

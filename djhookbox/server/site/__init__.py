@@ -1,0 +1,1 @@
+"""Calls to the Django site: webhooks, authorization, events, rechecks."""

@@ -1,0 +1,187 @@
+"""After a policy was edited: ask the site again for the subscriptions it could have ended.
+
+One webhook asks for a hundred subscriptions at a time. Those that code made are not asked for.
+If the site cannot be asked for half a minute, they end: nothing stays granted that nobody
+vouches for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ..channels.delivery import Delivery
+from ..core.hub import Hub
+from ..core.model import Channel
+from ..core.options import OptionError
+from ..protocol import rtjp
+from ..tasks import Tasks
+from .events import Events
+from .webhooks import Refusal, Webhooks, patience
+
+logger = logging.getLogger("djhookbox.server")
+
+BATCH = 100
+#: Pauses between tries while the site does not answer.
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+#: A web process may decide by the old policy for a second; what it let in is asked for again,
+#: and once more when every webhook of that time has been answered, and every batch.
+SETTLED_SECONDS = 1.5
+#: Options that an edit must not reset on a live channel.
+INITIAL_ONLY = frozenset({"history", "state"})
+
+
+class Rechecks:
+    """Asks again."""
+
+    def __init__(
+        self, hub: Hub, delivery: Delivery, webhooks: Webhooks, events: Events, tasks: Tasks
+    ) -> None:
+        self._hub = hub
+        self._delivery = delivery
+        self._webhooks = webhooks
+        self._events = events
+        self._tasks = tasks
+
+    def begin(
+        self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
+    ) -> dict[str, int]:
+        """Start asking in the background; return how many of each it is about."""
+        work = self._affected(patterns, users, 0.0)
+        self._tasks.start(self._run(patterns, users, work, time.time()))
+        names = {name for _channel, names in work for name in names if name in self._hub.users}
+        return {
+            "channels": len(work),
+            "subscriptions": sum(len(names) for _channel, names in work),
+            "connections": sum(len(self._hub.users[name].connections) for name in names),
+        }
+
+    def _affected(
+        self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None, since: float
+    ) -> list[tuple[Channel, list[str]]]:
+        affected = []
+        for channel in self._hub.channels.values():
+            if not any(pattern.fullmatch(channel.name) for pattern in patterns):
+                continue
+            names = [
+                name
+                for name, subscription in channel.subscribers.items()
+                if not subscription.by_code
+                and subscription.since >= since
+                and (users is None or name in users)
+            ]
+            # Without new subscribers it matters only if it is new itself.
+            if names or (users is None and channel.created >= since):
+                affected.append((channel, names))
+        return affected
+
+    async def _run(
+        self,
+        patterns: Sequence[re.Pattern[str]],
+        users: Collection[str] | None,
+        work: list[tuple[Channel, list[str]]],
+        started: float,
+    ) -> None:
+        await self._ask_all(work)
+        del work  # which may be much, and is of no use for the half minute that is to come
+        since = started - 0.1
+        config = self._webhooks.config
+        for patient in (0.0, 1.0, patience(config.max_channels_per_connection)):
+            pause = SETTLED_SECONDS + patient * config.webhook_timeout
+            await asyncio.sleep(max(0.0, started + pause - time.time()))
+            asked = time.time()
+            await self._ask_all(self._affected(patterns, users, since))
+            since = asked
+
+    async def _ask_all(self, work: list[tuple[Channel, list[str]]]) -> None:
+        # One half minute for all batches: a site that is down does not get it for each of them.
+        pauses: Sequence[float] = PAUSES
+        batch: dict[str, list[str]] = {}
+        size = 0
+        for channel, names in work:
+            rest = names
+            while True:
+                part, rest = rest[: BATCH - size], rest[BATCH - size :]
+                batch[channel.name] = part
+                size += max(1, len(part))
+                if size >= BATCH:
+                    if not await self._ask(batch, pauses):
+                        pauses = ()
+                    batch, size = {}, 0
+                if not rest:
+                    break
+        if batch:
+            await self._ask(batch, pauses)
+
+    async def _ask(self, batch: dict[str, list[str]], pauses: Sequence[float]) -> bool:
+        """Ask for one batch and do what the site says; tell whether it could be asked."""
+        for pause in (*pauses, None):
+            try:
+                reply = await self._webhooks.call("recheck", {"channels": rtjp.dumps(batch)})
+                answers = reply.check().get("channels")
+                if not isinstance(answers, dict):
+                    raise Refusal("the reply has no channels")
+            except Refusal as refusal:
+                if pause is None:
+                    logger.error("Nobody confirms %d channels: %s", len(batch), refusal)
+                    self._apply({
+                        name: {"refused": dict.fromkeys(names, refusal.reason)}
+                        for name, names in batch.items()
+                    })  # fmt: skip
+                    return False
+                await asyncio.sleep(pause)
+            else:
+                self._apply(answers)
+                return True
+        return False
+
+    def _apply(self, answers: dict[str, Any]) -> None:
+        self._delivery.flush()
+        now = time.time()
+        for name, answer in answers.items():
+            channel = self._hub.channels.get(name)
+            if channel is None or not isinstance(answer, dict):
+                continue
+            refused = answer.get("refused")
+            for user_name, reason in (refused if isinstance(refused, dict) else {}).items():
+                subscription = channel.subscribers.get(user_name)
+                if subscription is None or subscription.by_code:
+                    continue
+                self._delivery.perform(
+                    self._hub.unsubscribe(subscription.user, channel, now, str(reason))
+                )
+                self._events.add(
+                    "unsubscribe",
+                    channel_name=name,
+                    user=user_name,
+                    conn_id="",
+                    by="policy",
+                    reason=str(reason),
+                )
+            options = answer.get("options")
+            if isinstance(options, dict) and self._hub.channels.get(name) is channel:
+                self._change_options(channel, options, now)
+
+    def _change_options(self, channel: Channel, options: dict[str, Any], now: float) -> None:
+        present = self._hub.info(channel, now)["options"]
+        changed = {
+            key: value
+            for key, value in options.items()
+            if key not in INITIAL_ONLY and present.get(key) != value
+        }
+        if isinstance(changed.get("polling"), dict):
+            polling = channel.options.polling
+            try:
+                if polling.changed(changed["polling"]) == polling:
+                    del changed["polling"]
+            except OptionError:
+                pass  # set_options below says what is wrong
+        try:
+            if changed:
+                self._delivery.perform(self._hub.set_options(channel, changed, now))
+        except OptionError as error:
+            logger.error("The policy's options do not fit %r: %s", channel.name, error)

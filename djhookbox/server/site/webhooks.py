@@ -1,0 +1,271 @@
+"""Calls to the site: form posts as Hookbox made them, with timeouts, limits and plain errors.
+
+A webhook that fails grants nothing. What went wrong in detail is logged; nothing of what the site
+sent goes to the browser (D15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from ..clients.connection import Connection
+from ..config import ServerConfig
+from ..metrics import Metrics
+from ..protocol import rtjp
+
+logger = logging.getLogger("djhookbox.server.webhooks")
+
+#: Longest answer that is read.
+MAX_ANSWER = 8 * 1_048_576
+#: Seconds that a webhook may wait for its turn before it fails.
+MAX_QUEUE_SECONDS = 30.0
+#: Idle connections are dropped before a usual WSGI server does it (gunicorn: 2 s).
+KEEPALIVE_SECONDS = 1.5
+
+#: The site gets the usual timeout once more for so many channels that it decides about at once.
+PATIENT_CHANNELS = 64
+
+UNAVAILABLE = "The site does not answer; try again later"
+
+
+class Refusal(Exception):
+    """Somebody said no; the text goes to whoever asked.
+
+    Attributes:
+        reason: A plain sentence.
+        code: A short word for programs.
+
+    """
+
+    def __init__(self, reason: str, code: str = "refused") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class WebhookFailed(Refusal):
+    """The site did not give a usable answer."""
+
+    def __init__(self, reason: str = UNAVAILABLE) -> None:
+        super().__init__(reason, "unavailable")
+
+
+class WrongShape(ValueError):
+    """The answer is JSON, but not as an answer must be; the text is that of 0.3.3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the site answered: yes or no, the options, and cookies for the page's scripts."""
+
+    allowed: bool
+    options: dict[str, Any]
+    cookies: tuple[str, ...] = ()
+
+    def check(self) -> dict[str, Any]:
+        """Return the options of a yes.
+
+        Raises:
+            Refusal: If it was a no.
+
+        """
+        if not self.allowed:
+            error = self.options.get("error")
+            code = self.options.get("code")
+            reason = error if isinstance(error, str) and error else "Unauthorized"
+            raise Refusal(reason, code if isinstance(code, str) and code else "refused")
+        return self.options
+
+
+class Webhooks:
+    """Makes webhooks.
+
+    Attributes:
+        accepted: Webhooks beyond those of Hookbox that the site has said it knows; others than
+            Django's views must not get calls they do not understand.
+
+    """
+
+    def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
+        self.config = config
+        self.accepted: frozenset[str] = frozenset()
+        self._metrics = metrics
+        self._turn = asyncio.Semaphore(config.webhook_concurrency)
+        #: One session that keeps connections, and one that makes a new one for each call.
+        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._one_each = False
+
+    async def start(self) -> None:
+        """Open the connection pool."""
+        keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        closing = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._sessions = (self._session(keeping), self._session(closing))
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+        )
+
+    async def stop(self) -> None:
+        """Close the connection pool."""
+        for session in self._sessions or ():
+            await session.close()
+
+    def url(self, hook: str) -> str:
+        """Return where a webhook goes."""
+        if self.config.single_url:
+            return self.config.single_url
+        return f"{self.config.webhook_url}/{self.config.webhook_paths.get(hook, hook)}"
+
+    async def call(
+        self,
+        hook: str,
+        form: Mapping[str, str],
+        connection: Connection | None = None,
+        *,
+        cookie: bool = True,
+        patience: float = 1.0,
+    ) -> Reply:
+        """Make a webhook and return the site's answer.
+
+        Args:
+            hook: Its name.
+            form: Its fields besides `action`, `secret` and those that say whose it is.
+            connection: The connection that caused it.
+            cookie: Whether that connection's cookies are sent along.
+            patience: How many times the usual timeout the answer may take.
+
+        Raises:
+            WebhookFailed: If there is no usable answer.
+
+        """
+        fields = {"action": hook, **form}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept-Encoding": "identity",
+            "X-Hookbox-Version": f"djhookbox/{self.config.version}",
+            **self.config.webhook_headers,
+        }
+        if self.config.webhook_secret:
+            fields["secret"] = self.config.webhook_secret
+        if connection is not None:
+            fields.setdefault("conn_id", connection.id)
+            if connection.identity:
+                fields["identity"] = connection.identity
+            if connection.user is not None:
+                fields.setdefault("user", connection.user.name)
+            if connection.handshake.remote_addr:
+                headers["X-Real-IP"] = connection.handshake.remote_addr
+            if cookie and connection.cookie:
+                headers["Cookie"] = connection.cookie
+        # A lone surrogate, of a browser's header or another application's reply, becomes "?".
+        body = urlencode(fields, errors="replace").encode("ascii")
+        return await self._call(hook, body, headers, self.config.webhook_timeout * patience)
+
+    # ---- parts -----------------------------------------------------------
+
+    async def _call(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
+        try:
+            if self._turn.locked():
+                await asyncio.wait_for(self._turn.acquire(), MAX_QUEUE_SECONDS)
+            else:
+                await self._turn.acquire()
+        except asyncio.TimeoutError:
+            self._failed(hook, "waited too long for its turn")
+            raise WebhookFailed from None
+        started = time.monotonic()
+        self._metrics.webhooks_total += 1
+        try:
+            return await self._post(hook, body, headers, seconds)
+        except WrongShape as error:
+            self._failed(hook, str(error))
+            raise WebhookFailed(str(error)) from None
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            problem = str(error) or type(error).__name__
+            if isinstance(error, asyncio.TimeoutError):
+                problem = f"no answer within {seconds:g} s"
+            self._failed(hook, problem)
+            raise WebhookFailed from None
+        finally:
+            self._turn.release()
+            self._metrics.webhook_seconds.append(time.monotonic() - started)
+
+    async def _post(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
+        if self._sessions is None:
+            raise RuntimeError("start() has not been called")
+        # A `Connection: close` header would not do: aiohttp takes no notice of it, and uses the
+        # connection, which the site has closed, for the next call.
+        async with self._sessions[self._one_each].post(
+            self.url(hook),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds),
+        ) as response:
+            # Django's runserver answers a kept-alive request 40 ms late (delayed ACK).
+            self._one_each = response.headers.get("Server", "").startswith("WSGIServer")
+            answer = await response.content.read(MAX_ANSWER + 1)
+            while not response.content.at_eof() and len(answer) <= MAX_ANSWER:
+                answer += await response.content.read(MAX_ANSWER + 1 - len(answer))
+            if response.status != 200:
+                raise ValueError(_explain(response.status, response.headers.get("Location", "")))
+            reply = _parse(answer)
+            if accepts := response.headers.get("X-Hookbox-Accepts"):
+                self.accepted = frozenset(word.strip() for word in accepts.split(","))
+            return Reply(
+                reply[0], reply[1], _script_cookies(response.headers.getall("Set-Cookie", ()))
+            )
+
+    def _failed(self, hook: str, problem: str) -> None:
+        self._metrics.webhooks_failed += 1
+        logger.warning("Webhook %s to %s failed: %s", hook, self.url(hook), problem)
+
+
+def patience(channels: int) -> float:
+    """Return how many times the usual timeout it may take to decide about so many channels."""
+    return 1 + channels / PATIENT_CHANNELS
+
+
+def _explain(status: int, location: str) -> str:
+    hints = {
+        301: f"redirected to {location}: check SECURE_SSL_REDIRECT and HOOKBOX_WEBHOOK_URL",
+        302: f"redirected to {location}: is a login required for the webhooks?",
+        400: "the site calls it malformed: does ALLOWED_HOSTS accept this host?",
+        403: "the site refuses the secret: compare HOOKBOX_WEBHOOK_SECRET on both sides",
+        404: "nothing is there: is include('djhookbox.urls') at HOOKBOX_CBPATH?",
+    }
+    return f"status {status}, {hints.get(status, 'see the log of the site')}"
+
+
+def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:
+    if len(answer) > MAX_ANSWER:
+        raise ValueError("the answer is too long")
+    try:
+        value = rtjp.loads(answer)
+    except ValueError:
+        raise ValueError(f"the answer is no JSON: {answer[:80]!r}") from None
+    if not isinstance(value, list) or len(value) != 2:
+        raise WrongShape("Invalid response (expected json list of length 2)")
+    if not isinstance(value[1], dict):
+        raise WrongShape("Invalid response (expected json object in response index 1)")
+    return bool(value[0]), value[1]
+
+
+def _script_cookies(headers: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cookies that scripts may see: HttpOnly ones are not for them (D18)."""
+    return tuple(
+        header
+        for header in headers
+        if "httponly" not in {part.strip().lower() for part in header.split(";")[1:]}
+    )
