@@ -54,9 +54,10 @@ function declarations() {
     for (const file of readdirSync(folder).filter((name) => name !== "legacy.d.ts")) {
       const text = readFileSync(join(folder, file), "utf8")
         .replace(/^\/\*\*(?:(?!\*\/)[^])*@typedef[^]*?\*\/\n/gm, "") // said again as a type
+        .replace(/^\/\*\*(?: @import[^\n]*| *\n(?: \* @import[^\n]*\n)+) ?\*\/\n/gm, "")
         .replace(/^(import|export) \{.*\n/gm, "")
         .replace(/^import .*\n/gm, "")
-        .replace(/import\("\.\/\w+\.js"\)\./g, "");
+        .replace(/import\("\.\/\w+\.js"\)\./g, ""); // the compiler's own
       const statement = /(?:^\/\*\*(?:(?!\*\/)[^])*?\*\/\n)?^export (?:declare )?\w+ (\w+)[^]*?(?=^\/\*\*|^export|(?![^]))/gm;
       for (const [whole, name] of text.matchAll(statement)) {
         found.set(name, whole.trimEnd());

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,6 +40,29 @@ def test_modules_import_each_other_by_relative_names_only():
                 target = line.split('"')[1]
                 assert target.startswith("./"), (module.name, line)
                 assert (module.parent / target).is_file(), (module.name, line)
+
+
+#: Django's storages replace what looks like an import, in comments too, and give up after five
+#: rounds; each round sets right what is one import further up.
+LONGEST_CHAIN = 5
+IMPORTED = re.compile(
+    r"""(?:^(?:import|export)\b[^;]*?\bfrom\s*|\bimport\()["']([./][^"']+)["']""", re.M
+)
+
+
+def test_imports_make_no_circle_and_no_long_chain():
+    imports = {
+        module: {(module.parent / name).resolve() for name in IMPORTED.findall(module.read_text())}
+        for module in CLIENT.rglob("*.js")
+    }
+
+    def longest(module: Path, above: tuple[Path, ...] = ()) -> int:
+        assert module not in above, [path.name for path in (*above, module)]
+        return max((1 + longest(one, (*above, module)) for one in imports[module]), default=0)
+
+    lengths = {module.name: longest(module) for module in imports}
+    assert lengths["legacy.js"] >= 4, "the expression finds the imports"
+    assert {name: length for name, length in lengths.items() if length > LONGEST_CHAIN} == {}
 
 
 def test_the_npm_package_is_of_the_same_version_and_has_what_it_names():

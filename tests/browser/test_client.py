@@ -190,10 +190,8 @@ def test_where_no_websocket_gets_through_a_stream_does_until_one_does(enter, cha
     alice, bob = enter("alice"), enter("bob")
     url = f"http://127.0.0.1:{gate.port}"
     # In life ten minutes.
-    alice.evaluate(
-        "import('/static/djhookbox/route.js').then(({ Route }) => { Route.retry = 500 })"
-    )
-    assert start(alice, channel, url=url) == "streaming"
+    soon = {"retryTransport": 500}
+    assert start(alice, channel, url=url, environment=soon) == "streaming"
     assert gate.refused >= 1
     start(bob, channel)
     say(bob, 1)

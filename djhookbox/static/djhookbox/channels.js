@@ -1,7 +1,11 @@
 import { Backoff } from "./backoff.js";
-import { errorOf } from "./errors.js";
-import { PASSING } from "./link.js";
+import { errorOf, PASSING } from "./errors.js";
 import { Subscription } from "./subscription.js";
+
+/**
+ * @import { HookboxError } from "./errors.js"
+ * @import { Timers } from "./timers.js"
+ */
 
 /** So many channels fit into one SUBSCRIBE frame. */
 const BATCH = 256;
@@ -39,7 +43,7 @@ export class Channels {
 
   /**
    * @param {Surroundings} surroundings
-   * @param {import("./timers.js").Timers} timers
+   * @param {Timers} timers
    * @param {Record<string, string>} cursors Where the site's pages begin to read.
    */
   constructor(surroundings, timers, cursors) {
@@ -233,7 +237,7 @@ export class Channels {
 
   /**
    * @param {Subscription} subscription
-   * @param {import("./errors.js").HookboxError} error
+   * @param {HookboxError} error
    * @returns {boolean} Whether somebody was told.
    */
   #refused(subscription, error) {

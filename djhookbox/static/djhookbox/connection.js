@@ -3,7 +3,16 @@ import { Emitter } from "./emitter.js";
 import { errorOf, HookboxError } from "./errors.js";
 import { Link } from "./link.js";
 import { PendingRequests } from "./pending_requests.js";
+import { Route } from "./route.js";
 import { Timers } from "./timers.js";
+
+/**
+ * @import { Backoff } from "./backoff.js"
+ * @import { LinkStatus } from "./link.js"
+ * @import { OpenLink } from "./route.js"
+ * @import { Subscription } from "./subscription.js"
+ * @import { Transport } from "./websocket_transport.js"
+ */
 
 /**
  * What a connection may be told; each has a default.
@@ -25,9 +34,9 @@ import { Timers } from "./timers.js";
  *   says it, and each refusal is shown in the console.
  * @property {("websocket" | "streaming" | "polling")[]} [transports] The ones to try, in order.
  * @property {Record<string, string>} [cursors] Where to begin to read channels, by their names.
- * @property {new (...args: any[]) => import("./websocket_transport.js").Transport} [transport]
+ * @property {new (...args: any[]) => Transport} [transport]
  *   The only one to use.
- * @property {import("./backoff.js").Backoff} [backoff]
+ * @property {Backoff} [backoff]
  * @property {any} [WebSocket] The class to use, for example that of `ws` in Node.
  * @property {Record<string, any>} [environment] `WebSocket`, `fetch`, timers, `random`, `now`,
  *   `storage`, `window`, `document`: the browser's own unless given.
@@ -37,7 +46,7 @@ import { Timers } from "./timers.js";
  * The events of a connection.
  *
  * @typedef {object} ConnectionEvents
- * @property {import("./link.js").LinkStatus} status
+ * @property {LinkStatus} status
  * @property {{ user: string, payload?: any, [more: string]: any }} connected
  * @property {{ code: number, reason: string, reconnecting: boolean }} disconnected Once per outage.
  * @property {{ code: number, reason: string }} sessionended The session behind the connection is
@@ -45,9 +54,9 @@ import { Timers } from "./timers.js";
  * @property {HookboxError} refused The site does not let this page connect.
  * @property {HookboxError} error What no subscription and no promise told.
  * @property {{ sender: string, recipient: string, payload: any, datetime: string }} message
- * @property {import("./subscription.js").Subscription} subscribed Also for channels that the site
+ * @property {Subscription} subscribed Also for channels that the site
  *   subscribed the user to.
- * @property {import("./subscription.js").Subscription} unsubscribed
+ * @property {Subscription} unsubscribed
  */
 
 /**
@@ -106,7 +115,7 @@ export class Connection extends Emitter {
       new Timers(environment),
       options.cursors ?? {},
     );
-    this.#link = new Link(url, this.#options, environment, {
+    this.#link = openLink(url, this.#options, environment, {
       onStatus: (status) => this.emit("status", status),
       onConnected: (args) => this.#connected(args),
       onFrame: (name, args) => this.#receive(name, args),
@@ -118,7 +127,7 @@ export class Connection extends Emitter {
     });
   }
 
-  /** Where the connection stands. @returns {import("./link.js").LinkStatus} */
+  /** Where the connection stands. @returns {LinkStatus} */
   get status() {
     return this.#link.status;
   }
@@ -159,7 +168,7 @@ export class Connection extends Emitter {
    * @param {string} channelName
    * @param {{ since?: string }} [options] `since`: a cursor of `djhookbox.cursor()`, from which on
    *   to read.
-   * @returns {import("./subscription.js").Subscription} The one of that channel.
+   * @returns {Subscription} The one of that channel.
    */
   subscribe(channelName, { since } = {}) {
     if (typeof channelName !== "string" || channelName === "") {
@@ -185,7 +194,7 @@ export class Connection extends Emitter {
    * The subscription to a channel, if there is one.
    *
    * @param {string} channelName
-   * @returns {import("./subscription.js").Subscription | undefined}
+   * @returns {Subscription | undefined}
    */
   getSubscription(channelName) {
     return this.#channels.get(channelName);
@@ -355,6 +364,15 @@ export class Connection extends Emitter {
       this.#options.logger?.warn(`hookbox: ${error.message} (${error.code}, see ${error.help})`);
     }
   }
+}
+
+/**
+ * Make a link with the transports that there are. The tab that leads makes one more, for all tabs.
+ *
+ * @type {OpenLink}
+ */
+function openLink(url, options, environment, events) {
+  return new Link(url, options, new Route(options, environment, openLink), environment, events);
 }
 
 /** The browser's storage, which it may keep closed. */

@@ -1,5 +1,7 @@
 import { LOST, NORMAL } from "./close_codes.js";
 
+/** @import { TransportEvents } from "./websocket_transport.js" */
+
 /** How a session wants its answers: plain text, a batch to a line. */
 const VARIABLES = { ct: "text/plain", bs: "\n", du: "30" };
 
@@ -33,7 +35,7 @@ export class CspTransport {
 
   /**
    * @param {string} url As ws: or wss:.
-   * @param {import("./websocket_transport.js").TransportEvents} events
+   * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {boolean} streaming
    */

@@ -1,10 +1,11 @@
 import { LOST } from "./close_codes.js";
 
+/** @import { Transport, TransportEvents } from "./websocket_transport.js" */
+
 /**
  * A transport whose code is loaded first.
  *
  * @implements {Transport}
- * @typedef {import("./websocket_transport.js").Transport} Transport
  */
 export class DeferredTransport {
   /** @type {Transport | null} */
@@ -14,7 +15,7 @@ export class DeferredTransport {
 
   /**
    * @param {() => Promise<(events: any) => Transport>} load Promises what opens the transport.
-   * @param {import("./websocket_transport.js").TransportEvents} events
+   * @param {TransportEvents} events
    */
   constructor(load, events) {
     this.#events = events;

@@ -1,6 +1,9 @@
 /** Where the README explains the codes. */
 const HELP = "https://pypi.org/project/django-hookbox/#error-codes";
 
+/** Refusals that are about the moment, not about the user: worth asking again. */
+export const PASSING = new Set(["unavailable", "limit", "error"]);
+
 /** Something that the server, or the client in its place, could not or would not do. */
 export class HookboxError extends Error {
   /**

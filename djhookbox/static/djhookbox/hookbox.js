@@ -14,10 +14,12 @@ import { HookboxError } from "./errors.js";
 import { pageConfig, serverAddress } from "./page.js";
 import { Subscription } from "./subscription.js";
 
+/** @import { ConnectionOptions } from "./connection.js" */
+
 export { Connection, HookboxError, Subscription };
 
 /**
- * @typedef {import("./connection.js").ConnectionOptions & { url?: string, port?: number }} Options
+ * @typedef {ConnectionOptions & { url?: string, port?: number }} Options
  */
 
 /**

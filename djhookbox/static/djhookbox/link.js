@@ -1,12 +1,14 @@
 import { Backoff } from "./backoff.js";
 import { ACCOUNT_GONE, comesBack, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
-import { errorOf, HookboxError } from "./errors.js";
-import { Route } from "./route.js";
+import { errorOf, PASSING } from "./errors.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
 import { Timers } from "./timers.js";
 
-/** Refusals that are about the moment, not about the user: worth asking again. */
-export const PASSING = new Set(["unavailable", "limit", "error"]);
+/**
+ * @import { HookboxError } from "./errors.js"
+ * @import { Route } from "./route.js"
+ * @import { Transport } from "./websocket_transport.js"
+ */
 
 /** Names of anonymous visitors begin so, and may differ from one connection to the next. */
 const ANONYMOUS_PREFIX = " _";
@@ -59,7 +61,7 @@ export class Link {
   #backoff;
   #timers;
   #route;
-  /** @type {import("./websocket_transport.js").Transport | null} */
+  /** @type {Transport | null} */
   #transport = null;
   #decoder = new FrameDecoder();
   #lastId = 0;
@@ -76,17 +78,18 @@ export class Link {
   /**
    * @param {string} url
    * @param {Record<string, any>} options As those of `Connection`, with `timeout` and `heartbeat`.
+   * @param {Route} route The transports, in the order in which to try them.
    * @param {Record<string, any>} environment
    * @param {LinkEvents} events
    */
-  constructor(url, options, environment, events) {
+  constructor(url, options, route, environment, events) {
     this.#url = url;
     this.#options = options;
     this.#environment = environment;
     this.#events = events;
     this.#backoff = options.backoff ?? new Backoff({ random: environment.random });
     this.#timers = new Timers(environment);
-    this.#route = new Route(options, environment);
+    this.#route = route;
   }
 
   /** The kind of transport in use. */
@@ -154,7 +157,7 @@ export class Link {
     this.#refusal = null;
     this.#opened = false;
     this.#decoder = new FrameDecoder();
-    /** @type {import("./websocket_transport.js").Transport} */
+    /** @type {Transport} */
     const transport = this.#route.open(this.#url, {
       onOpen: () => this.#greet(transport),
       onText: (text) => this.#receive(transport, text),
@@ -168,7 +171,7 @@ export class Link {
   /**
    * Give up a transport that takes too long.
    *
-   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {Transport} transport
    * @param {boolean} opened Whether only the answer to CONNECT is outstanding.
    */
   #hurry(transport, opened) {
@@ -177,7 +180,7 @@ export class Link {
     });
   }
 
-  /** @param {import("./websocket_transport.js").Transport} transport */
+  /** @param {Transport} transport */
   async #greet(transport) {
     this.#opened = true;
     this.#hurry(transport, true);
@@ -209,7 +212,7 @@ export class Link {
   }
 
   /**
-   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {Transport} transport
    * @param {string} text
    */
   #receive(transport, text) {
@@ -240,7 +243,7 @@ export class Link {
       this.#sessionChanged = false;
     });
     this.#route.succeeded();
-    this.#expectBetter(Route.retry);
+    this.#expectBetter(this.#route.retry);
     this.#pingId = 0;
     this.#pings = args.version !== undefined && this.#options.heartbeat.interval > 0;
     if (this.#pings) {
@@ -283,14 +286,14 @@ export class Link {
           this.#detach(NORMAL, "")?.close(NORMAL, "");
           this.#attempt();
         } else {
-          this.#expectBetter(Route.retry);
+          this.#expectBetter(this.#route.retry);
         }
       });
     });
   }
 
   /**
-   * @param {import("./websocket_transport.js").Transport} transport
+   * @param {Transport} transport
    * @param {number} code
    * @param {string} reason
    */

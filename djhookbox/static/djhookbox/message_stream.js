@@ -1,10 +1,12 @@
+/** @import { Message, Subscription } from "./subscription.js" */
+
 /** How many messages wait for a loop that is slow; then the oldest go, and the loop is told. */
 const LIMIT = 1000;
 
 /**
  * A subscription's messages for one `for await` loop.
  *
- * @implements {AsyncIterableIterator<import("./subscription.js").Message>}
+ * @implements {AsyncIterableIterator<Message>}
  */
 export class MessageStream {
   /** @type {any[]} */
@@ -17,7 +19,7 @@ export class MessageStream {
   #waiting = [];
   #stop;
 
-  /** @param {import("./subscription.js").Subscription} subscription */
+  /** @param {Subscription} subscription */
   constructor(subscription) {
     const listeners = /** @type {[any, (detail: any) => void][]} */ ([
       ["publish", (message) => this.#add(message)],

@@ -1,6 +1,8 @@
 import { DeferredTransport } from "./deferred_transport.js";
 import { WebSocketTransport } from "./websocket_transport.js";
 
+/** @import { Transport, TransportEvents } from "./websocket_transport.js" */
+
 /** Under this name the browser's storage keeps what has worked instead of a WebSocket, and when. */
 const STORED = "djhookbox:transport";
 
@@ -14,29 +16,36 @@ const PATIENCE = 3;
 const HASTE = 8000;
 
 /**
+ * What makes a link, with the arguments of `Link` but for the route.
+ *
+ * @typedef {(url: string, options: Record<string, any>, environment: Record<string, any>,
+ *   events: any) => any} OpenLink
+ */
+
+/**
  * Chooses the transport: the best that works here, a WebSocket, else a stream, else polling.
  *
  * Where proxies let no WebSocket through, the way around is remembered in the browser's storage
  * and taken at once by the next page; from time to time the better one is tried again.
  */
 export class Route {
-  /** How many milliseconds to wait until a better transport is worth a try. */
-  static retry = REMEMBERED;
-
   #kinds;
   #environment;
   #options;
   #index = 0;
   #failures = 0;
   #proven = false;
+  #openLink;
 
   /**
    * @param {Record<string, any>} options As those of `Connection`.
    * @param {Record<string, any>} environment
+   * @param {OpenLink} openLink Makes the link that the tabs share, should this one hold it.
    */
-  constructor(options, environment) {
+  constructor(options, environment, openLink) {
     this.#options = options;
     this.#environment = environment;
+    this.#openLink = openLink;
     const { transport, transports = ["websocket", "streaming", "polling"] } = options;
     const usable = { websocket: environment.WebSocket, streaming: environment.fetch, polling: environment.fetch };
     this.#kinds = transport ? ["custom"] : transports.filter((kind) => usable[kind]);
@@ -50,6 +59,11 @@ export class Route {
   /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
   get kind() {
     return this.#kinds[this.#index] ?? "websocket";
+  }
+
+  /** How many milliseconds to wait until a better transport is worth a try. */
+  get retry() {
+    return this.#environment.retryTransport ?? REMEMBERED;
   }
 
   /** Whether no other transport is left to try. */
@@ -75,8 +89,8 @@ export class Route {
    * Open a transport.
    *
    * @param {string} url
-   * @param {import("./websocket_transport.js").TransportEvents} events
-   * @returns {import("./websocket_transport.js").Transport}
+   * @param {TransportEvents} events
+   * @returns {Transport}
    */
   open(url, events) {
     const environment = this.#environment;
@@ -89,8 +103,14 @@ export class Route {
     }
     return new DeferredTransport(async () => {
       if (kind === "shared") {
-        const { SharedTransport } = await import("./shared_transport.js");
-        return () => new SharedTransport(url, events, environment, this.#options);
+        const [{ SharedTransport }, { SharedDoor }, { SharedHub }] = await Promise.all([
+          import("./shared_transport.js"),
+          import("./shared_door.js"),
+          import("./shared_hub.js"),
+        ]);
+        const openDoor = (surroundings) =>
+          new SharedDoor(surroundings, new SharedHub(surroundings, this.#openLink));
+        return () => new SharedTransport(url, events, environment, this.#options, openDoor);
       }
       const { CspTransport } = await import("./csp_transport.js");
       return () => new CspTransport(url, events, environment, kind === "streaming");

@@ -1,4 +1,4 @@
-import { SharedHub } from "./shared_hub.js";
+/** @import { SharedHub } from "./shared_hub.js" */
 
 /** Lets tabs in to the hub, and notices when one has gone without a word: its lock is free then. */
 export class SharedDoor {
@@ -7,10 +7,13 @@ export class SharedDoor {
   #hub;
   #environment;
 
-  /** @param {Record<string, any>} environment With the `locks` of the browser. */
-  constructor(environment) {
+  /**
+   * @param {Record<string, any>} environment With the `locks` of the browser.
+   * @param {SharedHub} hub
+   */
+  constructor(environment, hub) {
     this.#environment = environment;
-    this.#hub = new SharedHub(environment);
+    this.#hub = hub;
   }
 
   /**

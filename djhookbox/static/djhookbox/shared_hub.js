@@ -1,6 +1,10 @@
-import { HookboxError } from "./errors.js";
-import { Link } from "./link.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
+
+/**
+ * @import { HookboxError } from "./errors.js"
+ * @import { Link } from "./link.js"
+ * @import { OpenLink } from "./route.js"
+ */
 
 /** A cursor of no channel: with it the server sends a snapshot of a channel one is in already. */
 const NOWHERE = "-:0";
@@ -48,10 +52,15 @@ export class SharedHub {
   #greeting = {};
   #token = undefined;
   #environment;
+  #openLink;
 
-  /** @param {Record<string, any>} environment */
-  constructor(environment) {
+  /**
+   * @param {Record<string, any>} environment
+   * @param {OpenLink} openLink Makes the link to the server.
+   */
+  constructor(environment, openLink) {
     this.#environment = environment;
+    this.#openLink = openLink;
   }
 
   /**
@@ -121,7 +130,7 @@ export class SharedHub {
 
   #newLink(url, options) {
     const mine = (handler) => (...args) => link === this.#link && handler(...args);
-    const link = new Link(url, options, this.#environment, {
+    const link = this.#openLink(url, options, this.#environment, {
       onStatus: () => {},
       onConnected: mine((args) => this.#connected(args)),
       onFrame: mine((name, args) => this.#hear(name, args)),

@@ -1,5 +1,10 @@
 import { LOST, NORMAL } from "./close_codes.js";
 
+/**
+ * @import { SharedDoor } from "./shared_door.js"
+ * @import { TransportEvents } from "./websocket_transport.js"
+ */
+
 /** Those that lead, or stand in line for it. @type {WeakSet<object>} */
 const candidates = new WeakSet();
 
@@ -19,17 +24,21 @@ export class SharedTransport {
   #hub = "";
   /** @type {BroadcastChannel | null} */
   #channel = null;
+  #openDoor;
   #release = () => {};
   #hide = () => this.close(NORMAL, "The page goes.");
 
   /**
    * @param {string} url
-   * @param {import("./websocket_transport.js").TransportEvents} events
+   * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {Record<string, any>} options As those of `Connection`.
+   * @param {(environment: Record<string, any>) => SharedDoor} openDoor What the tab that leads lets
+   *   the others in by.
    */
-  constructor(url, events, environment, options) {
+  constructor(url, events, environment, options, openDoor) {
     this.#events = events;
+    this.#openDoor = openDoor;
     this.#candidate = environment;
     this.#environment = {
       BroadcastChannel: globalThis.BroadcastChannel,
@@ -89,7 +98,7 @@ export class SharedTransport {
     if (!candidates.has(candidate)) {
       candidates.add(candidate);
       this.#environment.locks
-        .request(this.#name, () => lead(this.#name, this.#environment))
+        .request(this.#name, () => lead(this.#name, this.#environment, this.#openDoor(this.#environment)))
         .catch(() => candidates.delete(candidate));
     }
   }
@@ -149,11 +158,9 @@ export class SharedTransport {
 }
 
 /** Be the tab that holds the connection for all, until the page goes. */
-async function lead(name, environment) {
-  const { SharedDoor } = await import("./shared_door.js");
+async function lead(name, environment, door) {
   const channel = new environment.BroadcastChannel(name);
   const hub = someId();
-  const door = new SharedDoor(environment);
   channel.onmessage = ({ data: { to, tab, ...message } }) => {
     if (to === undefined) {
       door.receive(tab, message, (answer) => channel.postMessage({ ...answer, to: tab, hub }));

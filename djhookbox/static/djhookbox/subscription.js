@@ -2,6 +2,8 @@ import { Emitter } from "./emitter.js";
 import { MessageStream } from "./message_stream.js";
 import { Position } from "./position.js";
 
+/** @import { HookboxError } from "./errors.js" */
+
 /**
  * A message, as `publish` listeners and `messages` have it.
  *
@@ -20,7 +22,7 @@ import { Position } from "./position.js";
  * @typedef {object} SubscriptionEvents
  * @property {Subscription} subscribed `history`, `presence` and `state` are fresh; also after each
  *   reconnect, then after what was missed has been told by `publish`.
- * @property {import("./errors.js").HookboxError} refused
+ * @property {HookboxError} refused
  * @property {Message} publish
  * @property {{ missed: number | null, channel: string }} gap The server does not have any more what
  *   was published meanwhile: so many, or null if nobody knows.
@@ -57,7 +59,7 @@ export class Subscription extends Emitter {
   /** What the channel's `initial_data` said; undefined where it said nothing. @type {any} */
   initialData = undefined;
 
-  /** What it was refused with last. @type {import("./errors.js").HookboxError | null} */
+  /** What it was refused with last. @type {HookboxError | null} */
   refusal = null;
 
   /**

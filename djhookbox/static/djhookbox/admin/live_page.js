@@ -1,6 +1,8 @@
 import { Poller } from "./poller.js";
 import { ReportView } from "./report.js";
 
+/** @import { Connection } from "../connection.js" */
+
 /** Milliseconds after which a channel that does not report is not relied on. */
 const SILENCE = 10_000;
 /** Milliseconds between two looks at what a report does not say: state, facts, rights. */
@@ -30,7 +32,7 @@ export class LivePage {
   /**
    * @param {Document} document
    * @param {object} settings What the page's template printed.
-   * @param {() => import("../connection.js").Connection} connect
+   * @param {() => Connection} connect
    */
   constructor(document, settings, connect) {
     this.#document = document;
