@@ -29,6 +29,7 @@ from .exceptions import ChannelNameError, HookboxError, HookboxRefused
 from .models import Publication
 from .parsing import has_control_characters
 from .transactions import after_transaction
+from .wire.closing import BY_SITE
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -238,7 +239,7 @@ def disconnect(
     *,
     connection: str | None = None,
     reason: str = "",
-    code: int = 4500,
+    code: int = BY_SITE.code,
 ) -> int:
     """Close all connections of a user, or one connection by its id, and return how many.
 

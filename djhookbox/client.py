@@ -33,6 +33,7 @@ from .exceptions import (
     PayloadError,
 )
 from .genuine import limits
+from .wire.closing import BY_SITE
 
 #: How long a connection may idle and still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
@@ -348,7 +349,7 @@ def disconnect(
     user: str | None = None,
     connection: str | None = None,
     identity: str | None = None,
-    code: int = 4500,
+    code: int = BY_SITE.code,
     reason: str = "",
 ) -> int:
     """Close the connections of a user, of an identity, or one; return how many."""

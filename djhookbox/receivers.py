@@ -30,11 +30,9 @@ from .identity import session_identity
 from .models import ChannelPolicy
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience, reach
+from .wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
 
 logger = logging.getLogger("djhookbox")
-
-#: Close codes: come back once as the same user; stay away.
-SESSION_CHANGED, ACCOUNT_GONE = 4000, 4501
 
 #: More users than this are not named one by one: all subscriptions are asked for again.
 _MANY_USERS = 1000
@@ -221,9 +219,9 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
         return
     name = str(before.get(_USER.USERNAME_FIELD, user.get_username()))
     if "is_active" in changed and not user.is_active:
-        _depart(using, "user", name, ACCOUNT_GONE, "account deactivated")
+        _depart(using, "user", name, ACCOUNT_GONE.code, "account deactivated")
     elif changed & {"password", _USER.USERNAME_FIELD}:
-        _depart(using, "user", name, SESSION_CHANGED, "password or name changed")
+        _depart(using, "user", name, SESSION_EXPIRED.code, "password or name changed")
     elif changed & {"is_staff", "is_superuser"}:
         _recheck(using, users=[name])
 
@@ -231,7 +229,7 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
 def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Close the connections of an account that is gone."""
     name = kwargs["instance"].get_username()
-    _depart(kwargs["using"], "user", name, ACCOUNT_GONE, "account deleted")
+    _depart(kwargs["using"], "user", name, ACCOUNT_GONE.code, "account deleted")
 
 
 def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
@@ -303,7 +301,7 @@ def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> Non
 
 
 def _end_session(using: str | None, key: str) -> None:
-    _depart(using, "identity", session_identity(key), SESSION_CHANGED, "session ended")
+    _depart(using, "identity", session_identity(key), SESSION_EXPIRED.code, "session ended")
 
 
 def _model_of(store: Any) -> Any | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from ..wire.closing import NO_PONG, RESTART, TOO_SLOW, Disconnect
 from .channels.delivery import Delivery
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
@@ -28,7 +29,6 @@ from .core.hub import Hub
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
-from .protocol.disconnects import NO_PONG, RESTART, TOO_SLOW, Disconnect
 from .reporting import Reporter
 from .rest.calls import Calls
 from .rest.handler import Rest

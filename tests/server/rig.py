@@ -17,8 +17,8 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.protocol.disconnects import NORMAL, Disconnect
 from djhookbox.server.site.webhooks import Refusal, Reply
+from djhookbox.wire.closing import NORMAL, Disconnect
 
 #: Turns of the event loop in which everything settles that waits for nobody.
 TURNS = 60

@@ -9,7 +9,7 @@ import pytest
 
 from djhookbox.server.clients import connection as module
 from djhookbox.server.clients.connection import MAX_WAITING, RATE_WINDOW, Connection, Handshake
-from djhookbox.server.protocol.disconnects import BY_SITE, NORMAL, Disconnect
+from djhookbox.wire.closing import BY_SITE, NORMAL, Disconnect
 
 from .rig import FakeConnection, turns
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from bench import garbage
 from djhookbox.server.protocol import csp, rtjp
 from djhookbox.server.protocol.csp import BadBatch, Inbox, Outbox, Variables, parse_batch
-from djhookbox.server.protocol.disconnects import ABNORMAL
+from djhookbox.wire.closing import ABNORMAL
 
 from .rig import FakeConnection, Rig, turns
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from djhookbox.server.clients.commands import parse_payload
-from djhookbox.server.protocol.disconnects import SESSION_EXPIRED
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.wire.closing import SESSION_EXPIRED
 
 from .rig import Rig, turns
 

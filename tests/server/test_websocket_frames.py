@@ -12,7 +12,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 from djhookbox.server.protocol import websocket
-from djhookbox.server.protocol.disconnects import is_valid_code
+from djhookbox.wire.closing import is_valid_code
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
-from djhookbox.server.protocol.disconnects import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
 from djhookbox.server.transports.websocket import WebSocketConnection
+from djhookbox.wire.closing import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
 
 PACKET = Packet(b"x\r\n", websocket.text(b"x\r\n"))
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...wire.closing import SESSION_EXPIRED, Disconnect
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
@@ -19,7 +20,6 @@ from ..core.log import Position
 from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
 from ..names import NameProblem, check_name
 from ..protocol import rtjp
-from ..protocol.disconnects import SESSION_EXPIRED, Disconnect
 from ..site.authorize import ClientGone, Questions, user_of
 from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks

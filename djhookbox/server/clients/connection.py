@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from ...wire.closing import Disconnect
 from ..core.model import User
-from ..protocol.disconnects import Disconnect
 from ..protocol.rtjp import BadFrame, Frame, Parser
 
 #: Frames handled before other connections get a turn.

@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
+from ...wire.closing import Disconnect
 from ..config import ServerConfig
 from ..metrics import Metrics
-from ..protocol.disconnects import Disconnect
 from ..protocol.rtjp import BadFrame, Frame
 from .connection import Connection, Handshake
 from .origins import OriginRules, client_address

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ...wire.closing import Disconnect
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..core.hub import Hub
 from ..core.model import Channel, User
-from ..protocol.disconnects import Disconnect
 from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks
 from ..tasks import Tasks

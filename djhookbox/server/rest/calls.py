@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from ...wire.closing import BY_SITE, Disconnect, is_valid_code
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications, Published
@@ -20,7 +21,6 @@ from ..core.options import user_options
 from ..metrics import Metrics
 from ..names import check_name
 from ..protocol import rtjp
-from ..protocol.disconnects import BY_SITE, Disconnect, is_valid_code
 from ..site.events import Events
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal, Webhooks

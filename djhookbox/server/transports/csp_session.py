@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ...wire.closing import NO_PONG, NORMAL, TOO_SLOW, Disconnect
 from ..clients.connection import Connection, Packet
 from ..protocol import rtjp
 from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
-from ..protocol.disconnects import NO_PONG, NORMAL, TOO_SLOW, Disconnect
 
 #: Two sends at once may overtake each other: how often, and in what pauses, the later one looks
 #: for the earlier.

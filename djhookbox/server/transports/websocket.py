@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
 
+from ...wire.closing import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 from ..clients.connection import Connection, Packet
 from ..protocol import websocket
-from ..protocol.disconnects import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 
 #: Seconds a client has to answer a close frame.
 CLOSE_SECONDS = 1.0

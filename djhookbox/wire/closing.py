@@ -1,7 +1,7 @@
 """Why the server ends a connection, and what the client should do then.
 
-Codes of 4000 to 4499 mean "come back", 4500 to 4999 "stay away"; an abnormal end (1006) means
-"come back".
+Codes from 4000 to 4499 mean "come back", codes from 4500 to 4999 "stay away". After an abnormal
+end (1006) and a restart (1012) a client comes back too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ SESSION_EXPIRED = Disconnect(4000, "session expired")
 TOO_SLOW = Disconnect(4001, "The connection does not read fast enough")
 NO_PONG = Disconnect(4002, "The connection does not answer")
 BY_SITE = Disconnect(4500, "Disconnected by the site")
+ACCOUNT_GONE = Disconnect(4501, "The account is no longer active")
 
-#: What the close of a lost TCP connection is recorded as; never sent (RFC 6455, section 7.1.5).
+#: How the end of a lost TCP connection is recorded; never sent (RFC 6455, section 7.1.5).
 ABNORMAL = Disconnect(1006, "The connection was lost")
 
 
 def is_valid_code(code: int) -> bool:
-    """Tell whether a code may be sent in a close frame by an application."""
+    """Tell whether an application may send a code in a close frame."""
     return code in (1000, 1001, 1008, 1011, 1012, 1013) or 3000 <= code < 5000
