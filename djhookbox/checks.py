@@ -9,19 +9,21 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.http.request import validate_host
 from django.urls import reverse
-from django.utils.module_loading import import_string
 
-from .conf import NAMES, PROPERTIES, settings
+from . import certificates
+from .checking import explicit as _explicit
+from .checking import has_middleware as _has_middleware
+from .checking import site_check as _check
+from .conf import NAMES, PROPERTIES, bracketed, settings
 from .exceptions import HookboxMisconfigured
-from .process.reachability import has_webhooks, leads_to_webhook
+from .process.reachability import has_webhooks, is_refused_name, leads_to_webhook
 
 #: Shorter secrets can be guessed.
 SHORTEST_SECRET = 16
@@ -29,35 +31,6 @@ SHORTEST_SECRET = 16
 SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
-
-
-def _check(function: Callable[[], Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
-    def run(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
-        try:
-            return list(function())
-        except HookboxMisconfigured:
-            return []  # a setting that cannot be read is E001's business
-
-    # Not by functools.wraps: Django looks at the signature.
-    run.__name__, run.__doc__ = function.__name__, function.__doc__
-    return register(run, "djhookbox")
-
-
-def _explicit(name: str) -> Any:
-    """Return a setting as it was written, None if it was not."""
-    return getattr(django_settings, name, None)
-
-
-def _has_middleware(path: str) -> bool:
-    wanted = import_string(path)
-    for entry in django_settings.MIDDLEWARE:
-        try:
-            found = import_string(entry)
-        except ImportError:
-            continue  # Django says so itself when the site starts
-        if isinstance(found, type) and issubclass(found, wanted):
-            return True
-    return False
 
 
 @_check
@@ -121,9 +94,17 @@ def check_urlconf() -> Iterator[CheckMessage]:
 
 @_check
 def check_webhook_host() -> Iterator[CheckMessage]:
-    """W004: Django would answer webhooks with 400 Bad Request."""
-    host = urlsplit(settings.webhook_url).hostname or ""
-    host = f"[{host}]" if ":" in host else host
+    """W004, W020: Django would answer webhooks with 400 Bad Request."""
+    host = bracketed(urlsplit(settings.webhook_url).hostname or "")
+    if is_refused_name(host):
+        yield Warning(
+            f"Webhooks go to the host {host!r}, which Django refuses whatever ALLOWED_HOSTS says: "
+            "a host name has letters, digits, dots and hyphens, but no underscores.",
+            hint="Let HOOKBOX_WEBHOOK_URL use another name of that host (in Docker Compose, a "
+            "network alias such as 'web') or its IP address, and add that to ALLOWED_HOSTS.",
+            id="djhookbox.W020",
+        )
+        return
     allowed = list(django_settings.ALLOWED_HOSTS)
     if not allowed and django_settings.DEBUG:
         return  # Django accepts local names then, but runs nowhere else either
@@ -155,6 +136,20 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
             "SECURE_PROXY_SSL_HEADER if a proxy ends TLS, or give HOOKBOX_WEBHOOK_URL an https "
             "address.",
             id="djhookbox.W005",
+        )
+
+
+@_check
+def check_certificates() -> Iterator[CheckMessage]:
+    """W019: the certificates to trust cannot be read."""
+    path = settings.ca_file
+    problem = certificates.unusable(path) if path else ""
+    if problem:
+        yield Warning(
+            f"HOOKBOX_CA_FILE is {str(path)!r}, which cannot be used: {problem}.",
+            hint="Give HOOKBOX_CA_FILE the path of a PEM file with the certificate of your CA, or "
+            "delete it to trust the usual authorities.",
+            id="djhookbox.W019",
         )
 
 

@@ -24,6 +24,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from urllib3.util import Timeout
 
+from . import certificates
 from .conf import settings
 from .exceptions import (
     HookboxMisconfigured,
@@ -89,6 +90,11 @@ def _session() -> Iterator[requests.Session]:
         session.close()
 
 
+def _authorities(url: str) -> str | bool:
+    """Return what requests is to verify a certificate with."""
+    return (certificates.ca_path() or True) if url.startswith("https:") else True
+
+
 # ---- the protocol ----------------------------------------------------------------------------
 
 
@@ -135,7 +141,10 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
                 # it on to urllib3, only its stubs do not know.
                 timeout=cast(float, Timeout(total=timeout)),
                 allow_redirects=False,
+                verify=_authorities(url),
             )
+    except requests.exceptions.SSLError as error:
+        raise HookboxMisconfigured(certificates.explain(settings.rest_url, error)) from error
     except requests.Timeout as error:
         text = _(
             "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
@@ -151,7 +160,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
         ) from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        kind = HookboxNotRunning if _is_refused(error) else HookboxUnreachable
+        kind = HookboxNotRunning if certificates.is_refused(error) else HookboxUnreachable
         raise kind(
             _(
                 "The Hookbox process at %(url)s cannot be reached. "
@@ -166,19 +175,6 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             % {"url": url, "problem": error}
         ) from error
     return _read_answer(call, response)
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    """Whether a connection failed because nothing listens at the address."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        if isinstance(error, ConnectionRefusedError):
-            return True
-        seen.append(error)
-        # urllib3 hands its own exceptions on as an attribute, and requests as an argument.
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        error = inner if isinstance(inner, BaseException) else error.__cause__
-    return False
 
 
 def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
@@ -236,16 +232,24 @@ def post_webhook(
 
     Raises:
         HookboxUnreachable: There was no answer in time.
+        HookboxMisconfigured: The certificate of the address is not accepted.
 
     """
     try:
         with _new_session() as session:
             response = session.post(
-                url, data=form, headers=headers, timeout=timeout, allow_redirects=False
+                url,
+                data=form,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                verify=_authorities(url),
             )
             return WebhookAnswer(
                 response.status_code, response.headers.get("Location", ""), response.text
             )
+    except requests.exceptions.SSLError as error:
+        raise HookboxMisconfigured(certificates.explain(url, error)) from error
     except requests.RequestException as error:
         raise HookboxUnreachable(str(error), code="unavailable") from error
 

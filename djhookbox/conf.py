@@ -143,6 +143,11 @@ class HookboxSettings(SettingsReader):
         return f"http://{bracketed(host)}:{self.port}"
 
     @property
+    def ca_file(self) -> Path | None:
+        """Certificates of the authorities that vouch for https addresses; None: the usual ones."""
+        return self._path("HOOKBOX_CA_FILE")
+
+    @property
     def rest_is_derived(self) -> bool:
         """Whether `rest_url` follows from `interface` and `port`."""
         return not self._optional("HOOKBOX_REST_URL")
@@ -325,15 +330,13 @@ class HookboxSettings(SettingsReader):
     @property
     def run_dir(self) -> Path:
         """Folder of the lock file and the log, one for each project and system user."""
-        value: Any = getattr(django_settings, "HOOKBOX_RUN_DIR", None)
+        value = self._path("HOOKBOX_RUN_DIR")
         if value is None:
             key = self._derived("run-dir", django_settings.SECRET_KEY)
             project = f"{django_settings.SETTINGS_MODULE}:{key}"
             digest = hashlib.sha256(project.encode()).hexdigest()[:12]
             return Path(tempfile.gettempdir()) / f"hookbox-{os.getuid()}-{digest}"
-        if not isinstance(value, str | os.PathLike) or not Path(value).is_absolute():
-            raise HookboxMisconfigured(f"HOOKBOX_RUN_DIR must be an absolute path, not {value!r}.")
-        return Path(value)
+        return value
 
 
 def bracketed(host: str) -> str:

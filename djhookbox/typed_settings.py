@@ -5,7 +5,9 @@ Whatever is wrong raises `HookboxMisconfigured` with a sentence that names the s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -78,6 +80,14 @@ class SettingsReader:
                 f"{name} must be an absolute URL ({' or '.join(schemes)}), not {value!r}."
             )
         return value.rstrip("/")
+
+    def _path(self, name: str) -> Path | None:
+        value: Any = getattr(django_settings, name, None)
+        if value is None:
+            return None
+        if not isinstance(value, str | os.PathLike) or not Path(value).is_absolute():
+            raise HookboxMisconfigured(f"{name} must be an absolute path, not {value!r}.")
+        return Path(value)
 
     def _names(self, name: str, default: Sequence[str], words: str) -> tuple[str, ...]:
         value: Any = getattr(django_settings, name, default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class Answer:
 class FakeHookbox:
     """The server; `answer` decides what each request gets."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.answer: Callable[[Request], Answer] = lambda request: Answer()
         fake = self
@@ -93,6 +94,9 @@ class FakeHookbox:
         self.server = Server(("127.0.0.1", port), Handler)
         self.port: int = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+            self.url = f"https://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -112,8 +116,8 @@ class FakeHookbox:
 
 
 @contextmanager
-def fake_hookbox(port: int = 0) -> Iterator[FakeHookbox]:
-    fake = FakeHookbox(port)
+def fake_hookbox(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeHookbox]:
+    fake = FakeHookbox(port, tls)
     try:
         yield fake
     finally:

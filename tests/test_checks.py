@@ -57,6 +57,22 @@ def test_a_good_site_has_nothing_to_hear():
     assert run() == []
 
 
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("hosts", [[], ["*"], ["my_web"]])
+def test_a_host_name_with_an_underscore(settings, debug, hosts):
+    settings.DEBUG = debug
+    settings.ALLOWED_HOSTS = hosts
+    settings.HOOKBOX_ALLOWED_ORIGINS = ["https://example.com"]
+    settings.HOOKBOX_WEBHOOK_URL = "http://my_web:8000/hookbox"
+    message = only()
+    assert message.id == "djhookbox.W020"
+    assert "my_web" in message.msg
+    assert "underscores" in message.msg
+    settings.HOOKBOX_WEBHOOK_URL = "http://web:8000/hookbox"
+    settings.ALLOWED_HOSTS = ["web"]
+    assert run() == []
+
+
 # ---- E001
 
 
@@ -419,6 +435,7 @@ def test_a_new_project_has_no_warnings(tmp_path):
 
 
 def test_each_mistake_has_an_id_of_its_own():
-    source = Path(module.__file__).read_text()
+    folder = Path(module.__file__).parent
+    source = "".join(file.read_text() for file in sorted(folder.glob("*checks.py")))
     used = [*re.findall(r'id="djhookbox\.([EW]\d{3})"', source), "W007", "W008"]
-    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 19))]
+    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 21))]

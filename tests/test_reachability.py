@@ -4,6 +4,8 @@ import queue
 import socket
 
 import pytest
+from django.core.exceptions import DisallowedHost
+from django.test import RequestFactory, override_settings
 from django.urls import include, path
 
 from djhookbox.client import WebhookAnswer
@@ -85,6 +87,23 @@ def test_explain(status, location, body, words):
     else:
         assert URL in text
         assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize("host", ["web_app", "my_site.example", "-_-"])
+def test_a_name_that_django_refuses_is_not_blamed_on_allowed_hosts(host):
+    url = f"http://{host}:8000/hookbox"
+    text = explain(url, WebhookAnswer(400, "", ""))
+    assert f"“{host}” is not a valid host name" in text
+    assert "no underscores" in text
+    assert "must have" not in text  # the advice about ALLOWED_HOSTS
+    other = RequestFactory(SERVER_NAME=host).get("/")
+    with override_settings(ALLOWED_HOSTS=["*"]), pytest.raises(DisallowedHost):
+        other.get_host()
+
+
+@pytest.mark.parametrize("host", ["web", "web-app", "10.0.0.1", "::1", "bücher.example"])
+def test_names_that_django_takes(host):
+    assert not reachability.is_refused_name(host)
 
 
 # ---- watching

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from django.http.request import split_domain_port
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.translation import gettext as _
 
 from .. import client
 from .._version import __version__
-from ..exceptions import HookboxUnreachable
+from ..conf import bracketed
+from ..exceptions import HookboxMisconfigured, HookboxUnreachable
 
 #: Seconds between two attempts: the first, and the longest after it has doubled and doubled.
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
@@ -41,6 +43,19 @@ def leads_to_webhook(path: str, name: str = "connect") -> bool:
         return resolve(inner).url_name == f"hookbox_{name}"
     except (NoReverseMatch, Resolver404):
         return False
+
+
+def is_refused_name(host: str) -> bool:
+    """Return whether Django refuses a host name whatever ALLOWED_HOSTS says.
+
+    It takes letters, digits, dots and hyphens (RFC 1034). Names of containers often have an
+    underscore.
+    """
+    try:
+        host = host.encode("idna").decode()  # as it is sent
+    except UnicodeError:
+        return True
+    return not split_domain_port(bracketed(host))[0]
 
 
 def explain(url: str, answer: client.WebhookAnswer) -> str:
@@ -80,10 +95,18 @@ def explain(url: str, answer: client.WebhookAnswer) -> str:
             "“djhookbox.urls”."
         ),
     }
+    host = urlsplit(url).hostname or ""
+    if status == 400 and is_refused_name(host):
+        return _(
+            "Django refuses webhooks to %(url)s (400 Bad Request) whatever ALLOWED_HOSTS says: "
+            "“%(host)s” is not a valid host name, which has letters, digits, dots and hyphens, "
+            "but no underscores. Let HOOKBOX_WEBHOOK_URL use another name of that host (in Docker "
+            "Compose, a network alias) or its IP address."
+        ) % {"url": url, "host": host}
     other = _("Django answers webhooks to %(url)s with HTTP status %(status)d; see its log.")
     return texts.get(status, other) % {
         "url": url,
-        "host": urlsplit(url).hostname,
+        "host": host,
         "status": status,
     }
 
@@ -156,6 +179,8 @@ class WebhookWatch(threading.Thread):
             return explain(url, client.post_webhook(url, form, self._headers, self._timeout))
         except HookboxUnreachable:
             return self._silence()
+        except HookboxMisconfigured as error:
+            return str(error)
 
     def _silence(self) -> str:
         return _("Django does not answer at %(url)s. Is it running? Going on trying.") % {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,6 +56,8 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = ()
     #: Peers whose X-Forwarded-For is believed.
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    #: PEM file, or folder, of the authorities that vouch for https webhooks; "": the usual ones.
+    ca_file: str = ""
     webhook_timeout: float = 5.0
     webhook_concurrency: int = 32
     max_frame_size: int = 262_144
@@ -86,6 +90,7 @@ class ServerConfig:
             value = getattr(self, name)
             if value or name == "webhook_url":
                 _check_url(name, value)
+        self.tls_context()
         for hook in self.webhook_paths:
             if hook not in WEBHOOKS:
                 raise ConfigError("webhook_paths", f"names {hook!r}, which is no webhook")
@@ -104,6 +109,25 @@ class ServerConfig:
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return what certificates of https webhooks are checked with, None for the usual.
+
+        Raises:
+            ConfigError: `ca_file` cannot be used.
+
+        """
+        if not self.ca_file:
+            return None
+        try:
+            if os.path.isdir(self.ca_file):
+                return ssl.create_default_context(capath=self.ca_file)
+            return ssl.create_default_context(cafile=self.ca_file)
+        except ssl.SSLError:
+            problem = f"names {self.ca_file}, which has no certificates in PEM format"
+        except OSError as error:
+            problem = f"names {self.ca_file}: {error.strerror}"
+        raise ConfigError("ca_file", problem)
 
 
 def _check_url(name: str, value: str) -> None:

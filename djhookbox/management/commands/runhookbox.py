@@ -15,6 +15,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
+from djhookbox import certificates
 from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
@@ -41,6 +42,7 @@ REMEDIES = {
     "port": "-p/--port, HOOKBOX_PORT",
     "webhook_url": "--webhook-url, HOOKBOX_WEBHOOK_URL, or the --cb options",
     "single_url": "--cb-single-url",
+    "ca_file": "HOOKBOX_CA_FILE, REQUESTS_CA_BUNDLE, SSL_CERT_FILE",
     "allowed_origins": "--allow-origin, HOOKBOX_ALLOWED_ORIGINS",
 }
 
@@ -209,21 +211,25 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         CommandError: For options that contradict each other.
 
     """
+    webhook_url = _webhook_url(options)
+    single_url = options["cb_single_url"] or ""
+    secure = (single_url or webhook_url).startswith("https:")
     return ServerConfig(
         interface=_given(options["interface"], lambda: settings.interface),
         port=_given(options["port"], lambda: settings.port),
-        webhook_url=_webhook_url(options),
+        webhook_url=webhook_url,
         webhook_paths={
             name: options[f"cb_{name}"].lstrip("/")
             for name in CALLBACKS
             if options[f"cb_{name}"] is not None
         },
         webhook_headers=settings.webhook_headers,
-        single_url=options["cb_single_url"] or "",
+        single_url=single_url,
         webhook_secret=options["webhook_secret"] or settings.webhook_secrets[0],
         rest_secrets=(options["rest_secret"],) if options["rest_secret"] else settings.rest_secrets,
         allowed_origins=_allowed_origins(options["allow_origin"]),
         trusted_proxies=settings.trusted_proxies,
+        ca_file=(certificates.ca_path() or "") if secure else "",
         webhook_timeout=settings.webhook_timeout,
         webhook_concurrency=settings.webhook_concurrency,
         max_frame_size=settings.max_frame_size,

@@ -105,8 +105,9 @@ class Webhooks:
 
     async def start(self) -> None:
         """Open the connection pool."""
-        keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
-        closing = aiohttp.TCPConnector(limit=0, force_close=True)
+        tls = self.config.tls_context() or True
+        keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls)
+        closing = aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls)
         self._sessions = (self._session(keeping), self._session(closing))
 
     def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
@@ -193,6 +194,8 @@ class Webhooks:
             raise WebhookFailed(str(error)) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             problem = str(error) or type(error).__name__
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                problem = _explain_certificate(error.certificate_error)
             if isinstance(error, asyncio.TimeoutError):
                 problem = f"no answer within {seconds:g} s"
             self._failed(hook, problem)
@@ -241,11 +244,20 @@ def _explain(status: int, location: str) -> str:
     hints = {
         301: f"redirected to {location}: check SECURE_SSL_REDIRECT and HOOKBOX_WEBHOOK_URL",
         302: f"redirected to {location}: is a login required for the webhooks?",
-        400: "the site calls it malformed: does ALLOWED_HOSTS accept this host?",
+        400: "the site calls it malformed: does ALLOWED_HOSTS accept this host, and has its name "
+        "no underscore?",
         403: "the site refuses the secret: compare HOOKBOX_WEBHOOK_SECRET on both sides",
         404: "nothing is there: is include('djhookbox.urls') at HOOKBOX_CBPATH?",
     }
     return f"status {status}, {hints.get(status, 'see the log of the site')}"
+
+
+def _explain_certificate(error: Exception) -> str:
+    reason = getattr(error, "verify_message", "") or str(error)
+    return (
+        f"its certificate is not accepted: {reason}; if a private CA has signed it, set "
+        "HOOKBOX_CA_FILE"
+    )
 
 
 def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:

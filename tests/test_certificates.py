@@ -1,0 +1,188 @@
+"""https addresses whose certificates a private authority has signed, on both sides."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from django.core import checks
+from django.core.management import CommandError, call_command
+
+from djhookbox import certificates, client, process
+from djhookbox.exceptions import HookboxMisconfigured
+from djhookbox.management.commands import runhookbox
+from djhookbox.reachability import WebhookWatch
+from djhookbox.server.config import ConfigError, ServerConfig
+from djhookbox.server.metrics import Metrics
+from djhookbox.server.webhooks import WebhookFailed, Webhooks
+
+from .fake_hookbox import FakeHookbox, fake_hookbox
+
+
+@dataclass
+class Secure:
+    """A program behind https, and the file with the certificate of its authority."""
+
+    server: FakeHookbox
+    ca_file: str
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in certificates.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def secure(tmp_path: Path, settings: Any) -> Iterator[Secure]:
+    authority = trustme.CA()
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    client._forget_sessions()
+    with fake_hookbox(tls=tls) as server:
+        server.replies(True, {"version": "1"})
+        settings.HOOKBOX_REST_URL = server.url
+        yield Secure(server, str(ca_file))
+    client._forget_sessions()
+
+
+def configured() -> ServerConfig:
+    """Return what runhookbox would run the server with."""
+    parser = runhookbox.Command().create_parser("manage.py", "runhookbox")
+    return runhookbox.server_config(vars(parser.parse_args([])))
+
+
+# ---- Django calls the process
+
+
+def test_a_certificate_that_nobody_vouches_for_is_named(secure: Secure) -> None:
+    with pytest.raises(HookboxMisconfigured) as caught:
+        client.get_server_info()
+    text = str(caught.value)
+    assert f"The certificate of {secure.server.url} is not accepted: " in text
+    assert "unable to get local issuer certificate" in text
+    assert "HOOKBOX_CA_FILE" in text
+    assert "Is it running" not in text
+    assert secure.server.requests == []
+    status = process.status()
+    assert status.state is process.State.MISCONFIGURED
+    assert status.message == text
+
+
+def test_the_setting_names_the_authority(secure: Secure, settings: Any) -> None:
+    settings.HOOKBOX_CA_FILE = Path(secure.ca_file)
+    assert client.get_server_info() == {"version": "1"}
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_environment_names_the_authority(
+    secure: Secure, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, secure.ca_file)
+    assert client.get_server_info() == {"version": "1"}
+
+
+def test_the_setting_wins(
+    secure: Secure, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", secure.ca_file)
+    settings.HOOKBOX_CA_FILE = str(other)
+    with pytest.raises(HookboxMisconfigured, match="certificate"):
+        client.get_server_info()
+
+
+def test_another_host_in_the_certificate_is_named(secure: Secure, settings: Any) -> None:
+    settings.HOOKBOX_CA_FILE = secure.ca_file
+    settings.HOOKBOX_REST_URL = f"https://localhost:{secure.server.port}"
+    with pytest.raises(HookboxMisconfigured, match="not valid for 'localhost'"):
+        client.get_server_info()
+
+
+def test_http_where_https_is_spoken(settings: Any) -> None:
+    with fake_hookbox() as plain:
+        settings.HOOKBOX_REST_URL = plain.url.replace("http:", "https:")
+        with pytest.raises(HookboxMisconfigured, match=r"Does this address really speak https\?"):
+            client.get_server_info()
+
+
+@pytest.mark.parametrize("name", ["HOOKBOX_CA_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_file_that_does_not_exist_is_named_with_who_says_so(
+    secure: Secure, settings: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    if name == "HOOKBOX_CA_FILE":
+        settings.HOOKBOX_CA_FILE = "/nowhere/ca.pem"
+    with pytest.raises(HookboxMisconfigured) as caught:
+        client.get_server_info()
+    assert str(caught.value) == f"{name} is /nowhere/ca.pem, which does not exist."
+    settings.HOOKBOX_REST_URL = "http://127.0.0.1:1"  # who does not need it is not bothered
+    with pytest.raises(ConnectionError):
+        client.get_server_info()
+
+
+def test_a_file_without_certificates(secure: Secure, settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("not a certificate")
+    settings.HOOKBOX_CA_FILE = tmp_path / "note.txt"
+    with pytest.raises(HookboxMisconfigured, match="no certificates in PEM format"):
+        client.get_server_info()
+    (message,) = checks.run_checks(tags=["djhookbox"])
+    assert message.id == "djhookbox.W019"
+    assert "no certificates in PEM format" in message.msg
+    with pytest.raises(ConfigError, match="no certificates in PEM format"):
+        ServerConfig(ca_file=str(tmp_path / "note.txt"))
+    settings.HOOKBOX_CA_FILE = secure.ca_file
+    assert checks.run_checks(tags=["djhookbox"]) == []
+
+
+# ---- the process calls Django
+
+
+def test_the_watch_of_runhookbox_names_the_certificate(secure: Secure, settings: Any) -> None:
+    url = f"{secure.server.url}/hookbox"
+    watch = WebhookWatch(url, print, secret="s")
+    assert f"The certificate of {url}/events is not accepted" in watch.problem()
+    settings.HOOKBOX_CA_FILE = secure.ca_file
+    assert watch.problem() == ""
+
+
+def test_runhookbox_hands_the_authority_on(
+    secure: Secure, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", secure.ca_file)
+    assert configured().ca_file == ""  # webhooks go to http
+    settings.HOOKBOX_WEBHOOK_URL = f"{secure.server.url}/hookbox"
+    assert configured().ca_file == secure.ca_file
+
+
+async def test_webhooks_over_https(secure: Secure, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"{secure.server.url}/hookbox"
+    for ca_file in ("", secure.ca_file):
+        webhooks = Webhooks(ServerConfig(webhook_url=url, ca_file=ca_file), Metrics(0.0))
+        await webhooks.start()
+        try:
+            if ca_file:
+                reply = await webhooks.call("events", {"events": "[]"})
+                assert reply.allowed
+            else:
+                with pytest.raises(WebhookFailed):
+                    await webhooks.call("events", {"events": "[]"})
+                assert "its certificate is not accepted: unable to get local issuer" in caplog.text
+                assert "HOOKBOX_CA_FILE" in caplog.text
+        finally:
+            await webhooks.stop()
+
+
+def test_runhookbox_names_a_missing_file(settings: Any) -> None:
+    settings.HOOKBOX_WEBHOOK_URL = "https://example.com/hookbox"
+    settings.HOOKBOX_CA_FILE = "/nowhere/ca.pem"
+    with pytest.raises(CommandError, match=r"HOOKBOX_CA_FILE is /nowhere"):
+        call_command("runhookbox")
