@@ -13,13 +13,14 @@ import trustme
 from django.core import checks
 from django.core.management import CommandError, call_command
 
-from djhookbox import certificates, client, process
+from djhookbox import certificates, client
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.management.commands import runhookbox
-from djhookbox.reachability import WebhookWatch
+from djhookbox.process import control
+from djhookbox.process.reachability import WebhookWatch
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.server.metrics import Metrics
-from djhookbox.server.webhooks import WebhookFailed, Webhooks
+from djhookbox.server.site.webhooks import WebhookFailed, Webhooks
 
 from .fake_hookbox import FakeHookbox, fake_hookbox
 
@@ -71,8 +72,8 @@ def test_a_certificate_that_nobody_vouches_for_is_named(secure: Secure) -> None:
     assert "HOOKBOX_CA_FILE" in text
     assert "Is it running" not in text
     assert secure.server.requests == []
-    status = process.status()
-    assert status.state is process.State.MISCONFIGURED
+    status = control.status()
+    assert status.state is control.State.MISCONFIGURED
     assert status.message == text
 
 
