@@ -411,6 +411,8 @@ def test_another_program_takes_its_place(environment, tmp_path):
     for option in ("--cb-message", "--allow-origin", "--log-level"):
         assert f"{option} is for our own server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
+    assert "gets its secrets on the command line (-s, -r, -a)" in err
+    assert "hidepid" in err
     assert arguments == [
         "-i", "127.0.0.1", "-p", "8123", "--cbhost", "127.0.0.1", "--cbport", "9",
         "--cbpath", "/hookbox", "-s", "ws", "-r", "rs", "-a", "pw",

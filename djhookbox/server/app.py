@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from ..wire import loglines
 from ..wire.closing import NO_PONG, RESTART, TOO_SLOW, Disconnect
 from .channels.delivery import Delivery
 from .channels.lifecycle import Lifecycle
@@ -61,6 +62,7 @@ class Server:
     """
 
     def __init__(self, config: ServerConfig) -> None:
+        loglines.install()
         self.config = config
         self.metrics = Metrics(time.time())
         self._tasks = Tasks()

@@ -274,3 +274,18 @@ async def test_a_periodic_task_that_fails_is_logged(
     monkeypatch.setattr(one.server._lifecycle, "expire", fail)
     with caplog.at_level(logging.ERROR):
         await until(lambda: "A background task failed" in caplog.text)
+
+
+async def test_a_close_reason_cannot_forge_a_log_line(
+    start: Start, site: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await start()
+    socket = await one.open("alice")
+    with caplog.at_level(logging.INFO, logger="djhookbox.server"):
+        await socket.close(code=4321, message=b"bye\n\x1b[2K\x00 WARNING all is well")
+        await until(lambda: "events" in [hook for hook, *_ in site.calls])
+    (line,) = (r.getMessage() for r in caplog.records if "closed: 4321" in r.getMessage())
+    assert line.endswith(r"bye\n\x1b[2K\x00 WARNING all is well")
+    (events,) = (form["events"] for hook, form, _ in site.calls if hook == "events")
+    (ended,) = (e for e in json.loads(events) if e["event"] == "disconnect")
+    assert ended["reason"] == r"bye\n\x1b[2K\x00 WARNING all is well"

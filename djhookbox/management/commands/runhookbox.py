@@ -108,7 +108,7 @@ class Command(BaseCommand):
             for warning in warnings(config, options):
                 self.stderr.write(self.style.WARNING(warning))
             if executable:
-                for warning in withheld(options):
+                for warning in (*withheld(options), secrets_in_sight(password)):
                     self.stderr.write(self.style.WARNING(warning))
                 arguments = genuine_arguments(config, password) + genuine_extras(options)
                 self._become(executable, config, arguments)
@@ -357,6 +357,16 @@ def withheld(options: dict[str, Any]) -> Iterator[str]:
             "Hookbox 0.3.3 takes cookies from the scripts of a page, which do not see the "
             "session's: everybody is anonymous. See SESSION_COOKIE_HTTPONLY."
         )
+
+
+def secrets_in_sight(password: str | None) -> str:
+    """Say who can read the secrets that 0.3.3 takes on its command line, and only there."""
+    options = "-s, -r, -a" if password else "-s, -r"
+    return _(
+        "This program gets its secrets on the command line (%(options)s), where every user of "
+        "this machine can read them with ps. Let nobody else log in here, or mount /proc with "
+        "hidepid=2. The embedded server keeps its secrets to itself."
+    ) % {"options": options}
 
 
 # ---- what is said ------------------------------------------------------------------------------

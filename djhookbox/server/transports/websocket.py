@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import WSMessage, WSMsgType, web
 
 from ...wire.closing import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
+from ...wire.loglines import printable
 from ..clients.connection import Connection, Packet
 from ..protocol import websocket
 
@@ -114,13 +115,13 @@ class WebSocketConnection(Connection):
     def _finish(self, message: WSMessage) -> None:
         if message.type is WSMsgType.CLOSE:
             code = message.data or 1000
-            self.lost(Disconnect(code, str(message.extra or "")[:120]))
+            self.lost(Disconnect(code, printable(str(message.extra or ""))))
             self._control(websocket.close(NORMAL.code if code == 1005 else code))
             self._shut = True
             self._transport.close()
             asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
         elif message.type is WSMsgType.ERROR:
-            self.lost(Disconnect(1002, str(message.data)[:120]))
+            self.lost(Disconnect(1002, printable(str(message.data), 120)))
             self._shut = True
         else:
             self.lost(ABNORMAL)
