@@ -1,60 +1,48 @@
 """The notation of Python 2, in which Hookbox 0.3.3 sends payloads to the publish webhook.
 
 It sends what `str()` made of the JSON value: strings as they are, `True`, `None`,
-`{u'a': u'\\xe9'}`. What is read here is exactly what Python 2 wrote, and nothing is evaluated:
-the text is cut into tokens and put together again, in a time proportional to its length.
+`{u'a': u'\\xe9'}`. Only a text that Python 2 would have written is read; any other text is a
+string that happens to look like one.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 
-#: Lists and objects in one another; deeper ones are taken as the text that they are.
-DEEPEST = 100
-
-#: What Python 2 wrote. The numbers are bounded because reading them takes more than linear time.
-_TOKEN = re.compile(
-    r"""
-      u'(?P<single> [^'\\]* (?:\\.[^'\\]*)* )'
-    | u"(?P<double> [^"\\]* (?:\\.[^"\\]*)* )"
-    | (?P<float> -?\d{1,25}(?:\.\d{1,25})?e[+-]\d{1,3} | -?\d{1,25}\.\d{1,25} )
-    | (?P<integer> 0|-?[1-9]\d{0,3999} )L?
-    | (?P<constant> True|False|None )
-    | (?P<mark> ,[ ] | :[ ] | [\[\]{}] )
-    """,
-    re.VERBOSE | re.ASCII,
-)
-
-_ESCAPE = re.compile(
-    r"\\(?:([\\'nrt])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4})|())"
-)
-_PLAIN = re.compile(r"[ -~]*")
+#: Levels of lists and objects that are read; a text with more stays a text.
+MAX_DEPTH = 100
+#: Characters of a list or an object that are read; a longer text stays a text.
+MAX_LENGTH = 524_288
 
 _CONSTANTS: dict[str, object] = {"True": True, "False": False, "None": None}
-_LETTERS = {"n": "\n", "r": "\r", "t": "\t"}
 
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,3999}")
+_FLOAT = re.compile(r"-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,3})?")
+#: A string in a list or an object, with no escape but those that Python 2 wrote.
+_ESCAPE = r"\\(?:[\\'nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
+_STRING = re.compile(
+    rf"""u'(?:[ -&(-\[\]-~]|{_ESCAPE})*'|u"(?:[ !#-\[\]-~]|{_ESCAPE})*" """.strip()
+)
+#: The L of a long integer; strings are matched first, so that theirs is left alone.
+_LONG = re.compile(rf"({_STRING.pattern})|(?<=[0-9])L(?=[],}}])")
 
-class _Strange(Exception):
-    """Python 2 has not written this."""
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 def value(text: str) -> object:
-    """Return the JSON value that Python 2's `str()` has written as this text.
+    """Return the JSON value that Python 2's `str()` wrote as this text.
 
-    A string looks like whatever it contains: where it is the notation of nothing else, to the
-    last space, the text is the value. This never raises.
+    A string looks like its content: where Python 2 would have written the text for no other
+    value, the text is the value. This never raises.
     """
     if text[:1] in ("[", "{"):
-        try:
-            return _container(text)
-        except _Strange:
-            return text
+        return _container(text)
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    token = _TOKEN.fullmatch(text)
-    if token is not None and token["integer"] == text:  # str() writes no L
+    if _INTEGER.fullmatch(text):
         return int(text)
-    if token is not None and token["float"]:
+    if _FLOAT.fullmatch(text):
         number = float(text)
         if text == _short(number):
             return number
@@ -68,95 +56,62 @@ def _short(number: float) -> str:
 
 
 def _container(text: str) -> object:
-    """Read a list or an object.
+    """Return a list or an object, or the text if Python 2 did not write it."""
+    if len(text) > MAX_LENGTH or not _can_be_evaluated(text):
+        return text
+    # Python 3 has no long integers; where they begin depends on the machine.
+    text_of_3 = _LONG.sub(lambda match: match[1] or "", text)
+    try:
+        found: object = ast.literal_eval(text_of_3)
+        return found if _written(found) == text_of_3 else text
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def _can_be_evaluated(text: str) -> bool:
+    """Tell whether a text is harmless to the parser: few levels, and no unknown escapes."""
+    skeleton = _STRING.sub("", text)
+    if any(character in skeleton for character in "'\"\\"):
+        return False
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", skeleton):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest <= MAX_DEPTH and depth == 0
+
+
+def _written(found: object) -> str:
+    """Write a value as Python 2's `repr()` does, long integers without their L.
 
     Raises:
-        _Strange: It is none.
+        TypeError: It is not a JSON value.
 
     """
-    root: list[object] = []
-    # What is open: the outermost first, each with the key that waits for its value.
-    stack: list[tuple[list[object] | dict[str, object], str | None]] = [(root, None)]
-    position, end = 0, len(text)
-    expected = "value"  # or "first" (of a container), "key", "colon", "more" (comma or the end)
-    key: str | None = None
-    while position < end:
-        if len(stack) == 1 and root:
-            raise _Strange  # something follows the end
-        token = _TOKEN.match(text, position)
-        if token is None:
-            raise _Strange
-        position = token.end()
-        mark = token["mark"]
-        top = stack[-1][0]
-        if mark in ("]", "}"):
-            closes = (mark == "]") == isinstance(top, list) and len(stack) > 1
-            if not closes or expected not in ("first", "more"):
-                raise _Strange
-            key = stack.pop()[1]
-            _put(stack[-1][0], key, top)
-            expected = "more"
-        elif mark == ", ":
-            if expected != "more":
-                raise _Strange
-            expected = "key" if isinstance(top, dict) else "value"
-        elif mark == ": ":
-            if expected != "colon":
-                raise _Strange
-            expected = "value"
-        elif expected == "key" or (expected == "first" and isinstance(top, dict)):
-            key = _string(token)
-            expected = "colon"
-        elif expected not in ("value", "first"):
-            raise _Strange
-        elif mark:
-            if len(stack) > DEEPEST:
-                raise _Strange
-            stack.append(([] if mark == "[" else {}, key))
-            expected = "first"
-        else:
-            _put(top, key, _scalar(token))
-            expected = "more"
-    if len(stack) > 1:
-        raise _Strange
-    return root[0]
+    if found is None or isinstance(found, bool | int | float):
+        return repr(found)
+    if isinstance(found, str):
+        return f"u{_quoted(found)}"
+    if isinstance(found, list):
+        return f"[{', '.join(map(_written, found))}]"
+    if isinstance(found, dict) and all(isinstance(key, str) for key in found):
+        items = (f"{_written(key)}: {_written(inner)}" for key, inner in found.items())
+        return f"{{{', '.join(items)}}}"
+    raise TypeError(found)
 
 
-def _put(container: list[object] | dict[str, object], key: str | None, item: object) -> None:
-    if isinstance(container, list):
-        container.append(item)
-    elif key is not None:
-        container[key] = item
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text and '"' not in text else "'"
+    return f"{quote}{''.join([_character(char, quote) for char in text])}{quote}"
 
 
-def _scalar(token: re.Match[str]) -> object:
-    if token["constant"]:
-        return _CONSTANTS[token["constant"]]
-    if token["integer"]:
-        return int(token["integer"])
-    if token["float"]:
-        number = float(token["float"])
-        if repr(number) != token["float"]:  # infinities among others
-            raise _Strange
-        return number
-    return _string(token)
-
-
-def _string(token: re.Match[str]) -> str:
-    inside = token["single"]
-    if inside is None:
-        inside = token["double"]  # chosen only for the sake of an apostrophe
-        if inside is None or "'" not in inside:
-            raise _Strange
-    if not _PLAIN.fullmatch(inside):
-        raise _Strange
-    return _ESCAPE.sub(_character, inside)
-
-
-def _character(escape: re.Match[str]) -> str:
-    letter, *codes, wrong = escape.groups()
-    if wrong is not None:
-        raise _Strange
-    if letter:
-        return _LETTERS.get(letter, letter)
-    return chr(int("".join(filter(None, codes)), 16))
+def _character(char: str, quote: str) -> str:
+    if char == quote:
+        return f"\\{quote}"
+    if char in _NAMED:
+        return _NAMED[char]
+    code = ord(char)
+    if 32 <= code < 127:
+        return char
+    if code < 256:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 65_536 else f"\\U{code:08x}"
