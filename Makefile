@@ -1,7 +1,10 @@
 # Each target creates what it needs: a fresh clone, `make demo` or `make test`, nothing else.
 #
 #   make demo    the chat site with its Hookbox process (Ctrl-C ends both)
-#   make test    all tests, on each supported Python that this machine has (through tox)
+#   make test    all tests once, on this Python; what it skips it says, with the reason
+#   make matrix  the fast tests on each supported Python and Django that this machine can run,
+#                and the database tests on PostgreSQL and MariaDB (through tox)
+#   make coverage  `make test`, and which lines and branches of djhookbox no test has run
 #   make bench   the benchmark's five figures
 #   make resume  whether clients lose their place: network cuts, a killed server (needs Node)
 #   make fuzz    a million random and mutated frames and requests at a running server
@@ -35,21 +38,28 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-.PHONY: demo test partners bench resume fuzz genuine lint format check types migrations documents package messages messages-check clean client client-check client-size
+# A module goes to one worker, which starts its processes and browsers once.
+PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test matrix coverage partners bench resume fuzz genuine lint format check types migrations documents package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
 	@exec $(BIN)/python example/demo.py $(ARGS)
 
-# The Python of $(VENV) always takes part, so that there is one to test with everywhere.
-test: $(VENV)/.tox partners
-	@envs='$(ENV)'; \
-	[ -n "$$envs" ] || envs=$$($(BIN)/tox list --no-desc -q | paste -s -d , -) || exit 1; \
-	case "$(ENV),$$($(BIN)/python -c 'import sys; print(*sys.version_info[:2], sep="")')" in \
-		,310|,311|,313) ;; \
-		,*) envs="$$envs,py-django61" ;; \
-	esac; \
-	exec $(BIN)/tox run $(TOX_FLAGS) -e "$$envs" $(if $(ARGS),-- $(ARGS))
+test: $(VENV)/.test partners
+	@exec $(BIN)/python $(PYTEST) $(ARGS)
+
+# For some of it only: make matrix ENV=py312-django60,mariadb
+matrix: $(VENV)/.tox
+	@exec $(BIN)/tox run $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
+
+# The figure is printed even if a test has failed, and the failure remains one.
+coverage: $(VENV)/.test partners
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run $(PYTEST) $(ARGS); status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
+	exit $$status
 
 # What some tests meet: tools of npm, and Hookbox 0.3.3. Where they cannot be had (no npm, no
 # Python 2.7), pytest says which tests were left out and why; with CI set those tests fail.
@@ -112,7 +122,7 @@ client-size: node_modules/.installed
 
 clean:
 	rm -rf node_modules $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f tests/*.sqlite3*
+	rm -f tests/*.sqlite3* .coverage .coverage.*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # ---- what the targets need: one stamp for each set of packages ------------
@@ -150,6 +160,9 @@ $(VENV)/.site: pyproject.toml | $(VENV)/.created
 
 $(VENV)/.tox: pyproject.toml | $(VENV)/.created
 	$(call install,tox,"tox>=4.25")
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.created
+	$(call install,the tests,-e ".[test]")
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.created
 	$(call install,the development tools,-e ".[dev]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -18,24 +19,46 @@ from djhookbox.conf import settings as hookbox_settings
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
 
+from . import databases
+
+#: By these a test or one of its fixtures asks pytest-django for the database.
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests for each processor: most of the slow ones wait for processes and browsers."""
+    return min(8, 2 * len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the database, and start with the slow modules, so that none comes last."""
+    for item in items:
+        if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
+            "django_db"
+        ):
+            item.add_marker(pytest.mark.database)
+
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings: None) -> Iterator[None]:
-    """Start a PostgreSQL of our own if HOOKBOX_TEST_DATABASE asks for one."""
-    if connection.vendor != "postgresql":
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Give each run, and each of its workers, a database of its own."""
+    name = databases.asked_for()
+    if not name:
+        file = tmp_path_factory.getbasetemp() / "test.sqlite3"
+        connection.settings_dict["TEST"]["NAME"] = str(file)
         yield
         return
-    from bench.postgres import Cluster
-
-    with Cluster() as cluster:
-        connection.settings_dict.update(cluster.settings())
+    with databases.server(name) as where:
+        connection.settings_dict.update(where)
         yield
 
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
-    """Leave the database to vanish with that server: threads may still be connected to it."""
-    return django_db_keepdb or connection.vendor == "postgresql"
+    """Leave the database to vanish with its server: threads may still be connected to it."""
+    return django_db_keepdb or bool(databases.asked_for())
 
 
 @pytest.fixture(autouse=True)

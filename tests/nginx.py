@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from .needs import need
 from .projects import PATIENCE, answers, wait_for
 
 #: Debian keeps it where only root's PATH looks.
@@ -40,11 +38,7 @@ http {{
 
 def require_nginx() -> None:
     """Leave the test out where there is no nginx; in CI it fails."""
-    if NGINX is None:
-        reason = "nginx is not installed (apt install nginx)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need(NGINX, "nginx is not installed (apt install nginx)")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests import databases
+
 BASE_DIR = Path(__file__).resolve().parent
 
 SECRET_KEY = "tests-only"
@@ -18,14 +20,15 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("HOOKBOX_TEST_DB", BASE_DIR / "db.sqlite3"),
-        # A file, not memory: live servers use it from their own threads and processes.
+        # A file, not memory: live servers use it from their own threads and processes. With
+        # pytest it is in the folder of the run instead, so that runs do not share it.
         "TEST": {"NAME": os.environ.get("HOOKBOX_TEST_DB", str(BASE_DIR / "test.sqlite3"))},
         "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
     }
 }
-if os.environ.get("HOOKBOX_TEST_DATABASE") == "postgresql":
-    # `conftest.py` starts a server for the tests and enters where it is.
-    DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres"}}
+if databases.asked_for():
+    # `conftest.py` starts the server, and enters where it is.
+    DATABASES = {"default": databases.declared()}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

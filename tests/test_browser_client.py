@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from djhookbox import __version__
+
+from .needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
@@ -19,10 +18,8 @@ CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
 
 def test_the_client_in_node():
     node = shutil.which("node")
-    if node is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI is set, but Node is not installed")
-        pytest.skip("Node is not installed")
+    need(node, "Node is not installed")
+    assert node
     files = sorted(str(path) for path in (ROOT / "tests" / "js").glob("*.test.js"))
     assert files
     result = subprocess.run(

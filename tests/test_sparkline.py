@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.utils import translation
 
 from djhookbox.admin.server.report import rate, whole
 from djhookbox.templatetags.djhookbox_admin import points, sparkline
+
+from .needs import need
 
 SCRIPT = Path(__file__).resolve().parent.parent / "djhookbox/static/djhookbox/admin/report.js"
 SERIES = [[], [0], [0.0, 0.0], [3, 1.5, 0, 12.25], [n * 0.7 for n in range(59)]]
@@ -38,10 +38,8 @@ def test_now_is_at_the_right_and_the_most_at_the_top() -> None:
 
 def test_the_script_writes_alike(settings: Any) -> None:
     node = shutil.which("node")
-    if node is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI is set, but Node is not installed")
-        pytest.skip("Node is not installed")
+    need(node, "Node is not installed")
+    assert node
     settings.USE_THOUSAND_SEPARATOR = True
     program = f"""
         import {{ ReportView, points }} from {json.dumps(SCRIPT.as_uri())};

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from ..needs import need
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 20.0
 
@@ -27,10 +29,10 @@ def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
         path = executable or playwright.chromium.executable_path
-        if not Path(path).exists():
-            if os.environ.get("CI"):
-                pytest.fail("CI is set, but there is no Chromium")
-            pytest.skip("there is no Chromium: install it, or run “playwright install chromium”")
+        need(
+            Path(path).exists(),
+            "there is no Chromium: install it, or run “playwright install chromium”",
+        )
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from ..admin.catalogue import EMPTY, PAGES
+from ..needs import need
 from .admin_pages import STEPS, AdminSite
 from .conftest import ROOT
 
@@ -39,10 +39,7 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    if not AXE.exists():
-        if os.environ.get("CI"):
-            pytest.fail("CI is set, but axe-core is not installed")
-        pytest.skip("axe-core is not installed: run “npm ci”")
+    need(AXE.exists(), "axe-core is not installed: run “npm ci”")
     return AXE.read_text()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ..needs import need
 from .conftest import ROOT, Demo
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -22,19 +22,12 @@ JOURNEYS = [
 ]
 
 
-def needed(found: object, what: str) -> None:
-    if not found:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI is set, but there is no {what}")
-        pytest.skip(f"there is no {what}")
-
-
 def test_the_main_journeys(demo: Demo):
     firefox = shutil.which("firefox-esr") or shutil.which("firefox")
     node = shutil.which("node")
-    needed(firefox, "Firefox (apt install firefox-esr)")
-    needed(node, "Node")
-    needed((ROOT / "node_modules/puppeteer-core").is_dir(), "puppeteer-core (npm ci)")
+    need(firefox, "there is no Firefox (apt install firefox-esr)")
+    need(node, "there is no Node")
+    need((ROOT / "node_modules/puppeteer-core").is_dir(), "there is no puppeteer-core (npm ci)")
     assert node
     assert firefox
     script = Path(__file__).with_name("firefox.mjs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from ..integration.conftest import make_pair as make_pair
 from ..integration.conftest import migrated as migrated
 from ..integration.conftest import pytest_runtest_makereport as pytest_runtest_makereport
 from ..integration.processes import Pair, Site
+from ..needs import need
 from . import genuine
 from .clients import GenuineClient, genuine_client
 
@@ -27,12 +27,9 @@ def pytest_runtest_setup() -> None:
 
     Here and not in a fixture, so that pytest says it once and not for each test.
     """
-    if not genuine.COMPLETE.exists():
-        if os.environ.get("CI"):
-            pytest.fail(
-                "CI is set, but Hookbox 0.3.3 is not installed: make genuine", pytrace=False
-            )
-        pytest.skip("Hookbox 0.3.3 is not installed: make genuine (needs Python 2.7)")
+    need(
+        genuine.COMPLETE.exists(), "Hookbox 0.3.3 is not installed: make genuine (needs Python 2.7)"
+    )
 
 
 # ---- the genuine server --------------------------------------------------------

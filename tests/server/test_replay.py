@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from ..needs import need
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("HOOKBOX_PROTOCOL", ROOT.parent / "shared" / "protocol"))
 AT_A_TIME = 4
@@ -52,9 +54,7 @@ TRANSCRIPTS = replay.load([FOLDER / "transcripts", RECORDED]) if replay else []
 
 
 def test_the_transcripts_are_there() -> None:
-    if replay is None:
-        assert not os.environ.get("CI"), f"{FOLDER} is missing: set HOOKBOX_PROTOCOL"
-        pytest.skip(f"there are no transcripts at {FOLDER}; HOOKBOX_PROTOCOL says where they are")
+    need(replay, f"there are no transcripts at {FOLDER}; HOOKBOX_PROTOCOL says where they are")
     assert TRANSCRIPTS
     assert DEVIATIONS.keys() <= {transcript.name for transcript in TRANSCRIPTS}
     for deviation in DEVIATIONS.values():
