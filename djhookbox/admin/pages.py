@@ -18,7 +18,7 @@ from django.db import DatabaseError, models, router, transaction
 from django.forms import Media, Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import formats, timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
@@ -143,6 +143,22 @@ class TablelessMixin(PageMixin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: there is no table."""
         return False
+
+
+def route(page: PageMixin, where: str, view: Callable[..., Any], name: str) -> URLPattern:
+    """Return the route of a page of an admin, which only those who are logged in can open.
+
+    Args:
+        page: The admin that the page belongs to.
+        where: Its address below that of the admin.
+        view: What answers.
+        name: By which `PageMixin.address` finds it.
+
+    """
+    opts = page.opts
+    return path(
+        where, page.admin_site.admin_view(view), name=f"{opts.app_label}_{opts.model_name}_{name}"
+    )
 
 
 def module_script(*names: str) -> Media:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -14,99 +14,101 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...models import ChannelPolicy, Publishing
-from ...receivers import Told, listening
-from ..pages import PageMixin
+from ...models import ChannelPolicy
+from ...receivers import listening
+
+if TYPE_CHECKING:
+    from .page import ChannelPolicyAdmin
 
 
-class ActionsMixin(PageMixin):
-    """Switches policies, copies them, and leads to publishing to their channels."""
+@admin.action(permissions=["change"], description=gettext_lazy("Enable"))
+def enable(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+) -> None:
+    """Switch policies on."""
+    with listening() as told:
+        switched = _switch(model_admin, request, queryset, enabled=True)
+    count = len(switched)
+    text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
+    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    for policy in switched:
+        model_admin.warn(request, policy)
+    if switched:
+        model_admin.say_who_follows(request, told)
 
-    def has_publish_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may publish, and this admin site has the page for it."""
-        return self.admin_site.is_registered(Publishing) and super().has_publish_permission(request)
 
-    @admin.action(permissions=["change"], description=gettext_lazy("Enable"))
-    def enable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        """Switch policies on."""
-        with listening() as told:
-            switched = self._switch(request, queryset, enabled=True)
-        count = len(switched)
-        text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+@admin.action(permissions=["change"], description=gettext_lazy("Disable"))
+def disable(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+) -> None:
+    """Switch policies off."""
+    with listening() as told:
+        count = len(_switch(model_admin, request, queryset, enabled=False))
+    text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
+    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    if count:
+        model_admin.say_who_follows(request, told)
+
+
+def _switch(
+    model_admin: ChannelPolicyAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[ChannelPolicy],
+    *,
+    enabled: bool,
+) -> list[ChannelPolicy]:
+    label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
+    with transaction.atomic():
+        switched = list(queryset.filter(enabled=not enabled))
         for policy in switched:
-            self.warn(request, policy)
-        if switched:
-            self.say_who_follows(request, told)
+            policy.enabled = enabled
+            policy.save()  # one by one: live channels learn of it by the model's signals
+            model_admin.log_change(request, policy, [{"changed": {"fields": [label]}}])
+    return switched
 
-    @admin.action(permissions=["change"], description=gettext_lazy("Disable"))
-    def disable(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        """Switch policies off."""
-        with listening() as told:
-            count = len(self._switch(request, queryset, enabled=False))
-        text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        if count:
-            self.say_who_follows(request, told)
 
-    def _switch(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy], *, enabled: bool
-    ) -> list[ChannelPolicy]:
-        label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
-        with transaction.atomic():
-            switched = list(queryset.filter(enabled=not enabled))
-            for policy in switched:
-                policy.enabled = enabled
-                policy.save()  # one by one: live channels learn of it by the model's signals
-                self.log_change(request, policy, [{"changed": {"fields": [label]}}])
-        return switched
+@admin.action(permissions=["add"], description=gettext_lazy("Duplicate"))
+def duplicate(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+) -> HttpResponse | None:
+    """Copy policies; a copy is off until somebody has looked at it."""
+    with transaction.atomic():
+        copies = [_copy(model_admin, request, policy) for policy in queryset]
+    text = ngettext(
+        "%(count)d policy copied. The copy is off: edit and enable it.",
+        "%(count)d policies copied. The copies are off: edit and enable them.",
+        len(copies),
+    )
+    model_admin.message_user(request, text % {"count": len(copies)}, messages.SUCCESS)
+    if len(copies) == 1 and model_admin.has_change_permission(request, copies[0]):
+        return HttpResponseRedirect(model_admin.address("change", copies[0].pk))
+    return None
 
-    @admin.action(permissions=["add"], description=gettext_lazy("Duplicate"))
-    def duplicate(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
-    ) -> HttpResponse | None:
-        """Copy policies; a copy is off until somebody has looked at it."""
-        with transaction.atomic():
-            copies = [self._copy(request, policy) for policy in queryset]
-        text = ngettext(
-            "%(count)d policy copied. The copy is off: edit and enable it.",
-            "%(count)d policies copied. The copies are off: edit and enable them.",
-            len(copies),
-        )
-        self.message_user(request, text % {"count": len(copies)}, messages.SUCCESS)
-        if len(copies) == 1 and self.has_change_permission(request, copies[0]):
-            return HttpResponseRedirect(self.address("change", copies[0].pk))
-        return None
 
-    def _copy(self, request: HttpRequest, policy: ChannelPolicy) -> ChannelPolicy:
-        # Anew, without the groups that were fetched along: they are not the copy's.
-        copy = ChannelPolicy.objects.get(pk=policy.pk)
-        copy.pk = None
-        copy._state.adding = True
-        copy.name = _free_name(policy.name)
-        copy.enabled = False
-        copy.created = copy.modified = timezone.now()
-        copy.save()
-        copy.groups.set(policy.groups.all())
-        self.log_addition(request, copy, [{"added": {}}])
-        return copy
+def _copy(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, policy: ChannelPolicy
+) -> ChannelPolicy:
+    # Anew, without the groups that were fetched along: they are not the copy's.
+    copy = ChannelPolicy.objects.get(pk=policy.pk)
+    copy.pk = None
+    copy._state.adding = True
+    copy.name = _free_name(policy.name)
+    copy.enabled = False
+    copy.created = copy.modified = timezone.now()
+    copy.save()
+    copy.groups.set(policy.groups.all())
+    model_admin.log_addition(request, copy, [{"added": {}}])
+    return copy
 
-    @admin.action(permissions=["publish"], description=gettext_lazy("Publish to their channels…"))
-    def publish_to_channels(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
-    ) -> HttpResponse:
-        """Lead to the page that publishes one message to the channels of policies."""
-        keys = queryset.order_by("order", "pk").values_list("pk", flat=True)
-        query = urlencode([("policy", key) for key in keys])
-        return HttpResponseRedirect(f"{self.address('changelist', model='publishing')}?{query}")
 
-    def warn(self, request: HttpRequest, policy: ChannelPolicy) -> None:
-        """Say what should be known of a policy."""
-        raise NotImplementedError
-
-    def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
-        """Say what a change means for live channels."""
-        raise NotImplementedError
+@admin.action(permissions=["publish"], description=gettext_lazy("Publish to their channels…"))
+def publish_to_channels(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+) -> HttpResponse:
+    """Lead to the page that publishes one message to the channels of policies."""
+    keys = queryset.order_by("order", "pk").values_list("pk", flat=True)
+    query = urlencode([("policy", key) for key in keys])
+    return HttpResponseRedirect(f"{model_admin.address('changelist', model='publishing')}?{query}")
 
 
 def _free_name(name: str) -> str:

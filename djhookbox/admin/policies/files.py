@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -24,27 +24,37 @@ from ...decisions.files import Change, PolicyFileError
 from ...models import ChannelPolicy
 from ...receivers import Told, listening
 from ..forms import ImportForm
-from ..pages import PageMixin, pretty_json
+from ..pages import PageMixin, pretty_json, route
 
 logger = logging.getLogger("djhookbox")
 
 
-class FilesMixin(PageMixin):
-    """Writes policies into a file, and reads them from one."""
+class PolicyFiles:
+    """Writes policies into a file, and reads them from one.
 
-    def get_urls(self) -> list[URLPattern]:
-        """Put our pages before the stock ones."""
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
+    Args:
+        model_admin: The admin of policies, which it belongs to.
+        say_who_follows: Says what a change means for live channels.
+
+    """
+
+    def __init__(
+        self, model_admin: PageMixin, say_who_follows: Callable[[HttpRequest, Sequence[Told]], None]
+    ) -> None:
+        self._admin = model_admin
+        self._say_who_follows = say_who_follows
+
+    def urls(self) -> list[URLPattern]:
+        """Return the routes of both pages."""
         return [
-            path("export/", view(self.export_view), name=f"{prefix}_export"),
-            path("import/", view(self.import_view), name=f"{prefix}_import"),
-            *super().get_urls(),
+            route(self._admin, "export/", self.export_view, "export"),
+            route(self._admin, "import/", self.import_view, "import"),
         ]
 
-    def has_import_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may create and change policies, which an import may do both."""
-        return self.has_add_permission(request) and self.has_change_permission(request)
+    def may_import(self, request: HttpRequest) -> bool:
+        """Whether the user may create and change policies; an import may do both."""
+        owner = self._admin
+        return owner.has_add_permission(request) and owner.has_change_permission(request)
 
     # ---- export ------------------------------------------------------------------------------
 
@@ -55,16 +65,9 @@ class FilesMixin(PageMixin):
             PermissionDenied: The user may not see policies.
 
         """
-        if not self.has_view_permission(request):
+        if not self._admin.has_view_permission(request):
             raise PermissionDenied
         return _file(ChannelPolicy.objects.order_by("order", "pk").prefetch_related("groups"))
-
-    @admin.action(permissions=["view"], description=gettext_lazy("Export as JSON"))
-    def export_selected(
-        self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
-    ) -> HttpResponse:
-        """Write some policies into a file."""
-        return _file(queryset.order_by("order", "pk"))
 
     # ---- import ------------------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ class FilesMixin(PageMixin):
             PermissionDenied: The user may not create and change policies.
 
         """
-        if not self.has_import_permission(request):
+        if not self.may_import(request):
             raise PermissionDenied
         posted = request.method == "POST"
         form = ImportForm(request.POST if posted else None, request.FILES if posted else None)
@@ -88,13 +91,13 @@ class FilesMixin(PageMixin):
                     form.add_error(None, problem)
             else:
                 return self._planned(request, text, changes)
-        return self.page(
+        return self._admin.page(
             request,
             "import.html",
             _("Import policies"),
             form=form,
             adminform=AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
-            media=self.media + form.media,
+            media=self._admin.media + form.media,
         )
 
     def _planned(self, request: HttpRequest, text: str, changes: Sequence[Change]) -> HttpResponse:
@@ -107,13 +110,13 @@ class FilesMixin(PageMixin):
             except DatabaseError:  # it is read-only, or somebody was faster by a moment
                 logger.exception("Policies could not be imported.")
                 warning = _("The database did not take the changes. Nothing was imported.")
-                self.message_user(request, warning, messages.WARNING)
-                return HttpResponseRedirect(self.address("import"))
+                self._admin.message_user(request, warning, messages.WARNING)
+                return HttpResponseRedirect(self._admin.address("import"))
         if seen is not None:
             warning = _("The policies have changed meanwhile. Please look again.")
-            self.message_user(request, warning, messages.WARNING)
+            self._admin.message_user(request, warning, messages.WARNING)
         busy = [change for change in changes if not change.is_idle]
-        return self.page(
+        return self._admin.page(
             request,
             "import_plan.html",
             _("Import policies"),
@@ -138,22 +141,26 @@ class FilesMixin(PageMixin):
         with listening() as told, transaction.atomic():
             files.apply(changes)
             for change in new:
-                self.log_addition(request, change.policy, [{"added": {}}])
+                self._admin.log_addition(request, change.policy, [{"added": {}}])
             for change in edited:
                 labels = [str(_label(name)) for name in change.changed]
-                self.log_change(request, change.policy, [{"changed": {"fields": labels}}])
+                self._admin.log_change(request, change.policy, [{"changed": {"fields": labels}}])
         text = _("Imported: %(created)d created, %(changed)d changed.")
         words = {"created": len(new), "changed": len(edited)}
-        self.message_user(request, text % words, messages.SUCCESS)
-        self.say_who_follows(request, told)
-        return HttpResponseRedirect(self.address("changelist"))
+        self._admin.message_user(request, text % words, messages.SUCCESS)
+        self._say_who_follows(request, told)
+        return HttpResponseRedirect(self._admin.address("changelist"))
 
     def _words(self, name: str, before: object, after: object) -> tuple[str, str, str]:
         return str(_label(name)), _written(before), _written(after)
 
-    def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
-        """Say what a change means for live channels."""
-        raise NotImplementedError
+
+@admin.action(permissions=["view"], description=gettext_lazy("Export as JSON"))
+def export_selected(
+    model_admin: PageMixin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
+) -> HttpResponse:
+    """Write some policies into a file."""
+    return _file(queryset.order_by("order", "pk"))
 
 
 def _file(policies: Any) -> HttpResponse:

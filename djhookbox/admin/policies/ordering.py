@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ...models import ChannelPolicy
 from ...receivers import Told, listening
-from ..pages import PageMixin
+from ..pages import PageMixin, route
 
 logger = logging.getLogger("djhookbox")
 
@@ -24,18 +25,30 @@ logger = logging.getLogger("djhookbox")
 GAP = 10
 
 
-class OrderMixin(PageMixin):
-    """Moves policies; each move numbers all of them anew."""
+class PolicyOrder:
+    """Moves policies; each move numbers all of them anew.
 
-    def get_urls(self) -> list[URLPattern]:
-        """Put our address before the stock ones."""
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
-        return [path("move/", view(self.move_view), name=f"{prefix}_move"), *super().get_urls()]
+    Args:
+        model_admin: The admin of policies, which it belongs to.
+        say_what_changed: Says what a move means for live channels and for other policies.
+
+    """
+
+    def __init__(
+        self,
+        model_admin: PageMixin,
+        say_what_changed: Callable[[HttpRequest, Sequence[Told], ChannelPolicy], None],
+    ) -> None:
+        self._admin = model_admin
+        self._say_what_changed = say_what_changed
+
+    def urls(self) -> list[URLPattern]:
+        """Return the route that moves a policy."""
+        return [route(self._admin, "move/", self.move_view, "move")]
 
     def is_sortable(self, request: HttpRequest) -> bool:
         """Return whether the list shows all policies in their order, so that moving makes sense."""
-        return set(request.GET) <= {"p"} and self.has_change_permission(request)
+        return set(request.GET) <= {"p"} and self._admin.has_change_permission(request)
 
     def place(self, policy: ChannelPolicy) -> SafeString:
         """Show the number, a handle to drag and two buttons."""
@@ -52,7 +65,7 @@ class OrderMixin(PageMixin):
             "</button></span>",
             pk=pk,
             number=policy.order,
-            url=self.address("move"),
+            url=self._admin.address("move"),
             drag=_("Move “%(name)s” by dragging or with the arrow keys") % {"name": policy.name},
             up=_("Try “%(name)s” earlier") % {"name": policy.name},
             down=_("Try “%(name)s” later") % {"name": policy.name},
@@ -65,11 +78,11 @@ class OrderMixin(PageMixin):
             PermissionDenied: The user may not change policies.
 
         """
-        if not self.has_change_permission(request):
+        if not self._admin.has_change_permission(request):
             raise PermissionDenied
-        page = self.address("changelist")
+        changelist = self._admin.address("changelist")
         if request.method == "GET":  # after a login, where the session had ended
-            return HttpResponseRedirect(page)
+            return HttpResponseRedirect(changelist)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         key, _colon, where = request.POST.get("move", "").partition(":")
@@ -78,34 +91,28 @@ class OrderMixin(PageMixin):
                 moved = _move(key, where)
                 if moved is not None and moved[1] != moved[2]:
                     text = f"Moved from place {moved[1]} to {moved[2]}."
-                    self.log_change(request, moved[0], text)
+                    self._admin.log_change(request, moved[0], text)
         except DatabaseError:
             logger.exception("A policy could not be moved.")
             text = _("The database did not take the change.")
-            self.message_user(request, text, messages.ERROR)
-            return HttpResponseRedirect(page)
+            self._admin.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(changelist)
         if moved is None:
             text = _("The policies have changed meanwhile. Nothing was moved.")
-            self.message_user(request, text, messages.WARNING)
-            return HttpResponseRedirect(page)
+            self._admin.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(changelist)
         policy, before, now, count = moved
         if before == now:
             text = _("“%(name)s” stays where it was.") % {"name": policy.name}
-            self.message_user(request, text, messages.INFO)
+            self._admin.message_user(request, text, messages.INFO)
         else:
             words = {"name": policy.name, "place": now, "count": count}
             text = _("“%(name)s” is now number %(place)d of %(count)d.") % words
-            self.message_user(request, text, messages.SUCCESS)
-            self.say_what_changed(request, told, policy)
+            self._admin.message_user(request, text, messages.SUCCESS)
+            self._say_what_changed(request, told, policy)
         # The browser moves the focus to what the fragment names, so the next press is at hand.
         name = where if where in ("up", "down") else "handle"
-        return HttpResponseRedirect(f"{page}#hookbox-{name}-{policy.pk}")
-
-    def say_what_changed(
-        self, request: HttpRequest, told: list[Told], policy: ChannelPolicy
-    ) -> None:
-        """Say what a change of a policy means for live channels and for other policies."""
-        raise NotImplementedError
+        return HttpResponseRedirect(f"{changelist}#hookbox-{name}-{policy.pk}")
 
 
 def _move(key: str, where: str) -> tuple[Any, int, int, int] | None:

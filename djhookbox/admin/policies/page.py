@@ -23,18 +23,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ...decisions.store import cache
-from ...models import Audience, ChannelPolicy
+from ...models import Audience, ChannelPolicy, Publishing
 from ...policy.coverage import shadows
 from ...policy.examples import examples
 from ...receivers import Told, listening
 from ..forms import PlainJSONField
-from ..pages import badge, module_script
+from ..pages import PageMixin, badge, module_script
 from . import texts as texts
-from .actions import ActionsMixin
-from .files import FilesMixin
-from .ordering import GAP, OrderMixin
-from .preview import PreviewMixin, around
-from .trying import TryMixin
+from .actions import disable, duplicate, enable, publish_to_channels
+from .files import PolicyFiles, export_selected
+from .ordering import GAP, PolicyOrder
+from .preview import PolicyPreview, around
+from .trying import PolicyTrials
 
 
 class KeepsHistoryFilter(admin.SimpleListFilter):
@@ -70,7 +70,7 @@ class PolicyList(ChangeList):
             policy.hookbox_shadowed_by = texts.named(by)
 
 
-class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, PreviewMixin):
+class ChannelPolicyAdmin(PageMixin):
     """The rules, in the order in which they are tried."""
 
     class Media:
@@ -87,7 +87,7 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
     readonly_fields = ("examples", "explained", "created", "modified")
     save_on_top = True
     formfield_overrides = {models.JSONField: {"form_class": PlainJSONField}}
-    actions = ("enable", "disable", "duplicate", "export_selected", "publish_to_channels")
+    actions = (enable, disable, duplicate, export_selected, publish_to_channels)
     empty_state = gettext_lazy(
         "No policies yet. Registered handlers decide; what no handler vouches for is refused. "
         "Add a policy to open channels without writing code."
@@ -137,16 +137,33 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
         ),
     )  # fmt: skip
 
+    def __init__(self, model: type[ChannelPolicy], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self._order = PolicyOrder(self, self.say_what_changed)
+        self._files = PolicyFiles(self, self.say_who_follows)
+        self._trials = PolicyTrials(self)
+        self._preview = PolicyPreview(self)
+
     def get_urls(self) -> list[URLPattern]:
-        """Keep our views out of `ATOMIC_REQUESTS`.
+        """Put our pages before the stock ones, and keep all of them out of `ATOMIC_REQUESTS`.
 
         They have transactions of their own, and what live channels make of a change is known
         only after its commit, which must come before the page that says so.
         """
-        urls: list[URLPattern] = super().get_urls()
+        urls: list[URLPattern] = [
+            *self._order.urls(),
+            *self._files.urls(),
+            *self._trials.urls(),
+            *self._preview.urls(),
+            *super().get_urls(),
+        ]
         for url in urls:
             transaction.non_atomic_requests(router.db_for_write(ChannelPolicy))(url.callback)
         return urls
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may publish, and this admin site has the page for it."""
+        return self.admin_site.is_registered(Publishing) and super().has_publish_permission(request)
 
     # ---- the list ----------------------------------------------------------------------------
 
@@ -161,7 +178,7 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         """Let policies be moved where all of them are shown in their order."""
-        if self.is_sortable(request):
+        if self._order.is_sortable(request):
             return ("place", *self.list_display[1:])
         return self.list_display
 
@@ -169,7 +186,7 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Tell the list what may be done."""
-        ours: dict[str, Any] = {"may_import": self.has_import_permission(request)}
+        ours: dict[str, Any] = {"may_import": self._files.may_import(request)}
         view = super().changelist_view
         response = self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
         context = _context(response)
@@ -183,7 +200,7 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
     @admin.display(description=gettext_lazy("order"), ordering="order")
     def place(self, policy: ChannelPolicy) -> SafeString:
         """Show the place of a policy, and what moves it."""
-        return super().place(policy)
+        return self._order.place(policy)
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
@@ -275,6 +292,16 @@ class ChannelPolicyAdmin(ActionsMixin, TryMixin, OrderMixin, FilesMixin, Preview
                 url = self.address("changelist", model="publishing", policy=policy.pk)
                 context["publish_url"] = url
         return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=gettext_lazy("matches"))
+    def examples(self, policy: ChannelPolicy) -> SafeString:
+        """Names that the pattern matches; a script keeps them up to date."""
+        return self._preview.examples(policy)
+
+    @admin.display(description=gettext_lazy("explained"))
+    def explained(self, policy: ChannelPolicy) -> SafeString:
+        """What the policy does, in sentences; a script keeps them up to date."""
+        return self._preview.explained(policy)
 
     # ---- saving ------------------------------------------------------------------------------
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from ...decisions.store import cache
 from ...exceptions import PatternError
 from ...models import Audience, ChannelPolicy
 from ...policy.examples import examples
 from ...policy.rules import Rule, compile_pattern
-from ..pages import PageMixin
+from ..pages import PageMixin, route
 from . import texts as texts
 
 _AUDIENCES = ("create_audience", "subscribe_audience", "publish_audience")
@@ -28,17 +26,20 @@ _NUMBERS = ("order", "history_size", "history_duration")
 _SWITCHES = ("enabled", "reflective", "presenceful", "anonymous")
 
 
-class PreviewMixin(PageMixin):
-    """Two lines of the form that follow what is typed."""
+class PolicyPreview:
+    """Two lines of the form that follow what is typed.
 
-    def get_urls(self) -> list[URLPattern]:
-        """Put our address before the stock ones."""
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
-        return [
-            path("preview/", view(self.preview_view), name=f"{prefix}_preview"),
-            *super().get_urls(),
-        ]
+    Args:
+        model_admin: The admin of policies, which it belongs to.
+
+    """
+
+    def __init__(self, model_admin: PageMixin) -> None:
+        self._admin = model_admin
+
+    def urls(self) -> list[URLPattern]:
+        """Return the route that the form's script asks."""
+        return [route(self._admin, "preview/", self.preview_view, "preview")]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """Answer the form's script; nothing is saved.
@@ -47,7 +48,9 @@ class PreviewMixin(PageMixin):
             PermissionDenied: The user may not see policies.
 
         """
-        if not self.has_view_permission(request) and not self.has_add_permission(request):
+        if not self._admin.has_view_permission(request) and not self._admin.has_add_permission(
+            request
+        ):
             raise PermissionDenied
         policy = _typed(request)
         problem = ""
@@ -69,19 +72,17 @@ class PreviewMixin(PageMixin):
             }
         )
 
-    @admin.display(description=gettext_lazy("matches"))
     def examples(self, policy: ChannelPolicy) -> SafeString:
         """Names that the pattern matches; a script keeps them up to date."""
         return format_html(
             '<div class="readonly hookbox-examples" id="hookbox-examples" role="status"'
             ' data-preview="{}" data-none="{}">{}</div>',
-            self.address("preview"),
+            self._admin.address("preview"),
             _("As soon as there is a pattern, examples stand here."),
             format_html_join(" ", '<code dir="ltr">{}</code>', ((n,) for n in _examples(policy)))
             or _("As soon as there is a pattern, examples stand here."),
         )
 
-    @admin.display(description=gettext_lazy("explained"))
     def explained(self, policy: ChannelPolicy) -> SafeString:
         """What the policy does, in sentences; a script keeps them up to date."""
         groups = [group.name for group in policy.groups.all()] if policy.pk else []

@@ -10,7 +10,7 @@ from django.contrib.admin.helpers import AdminForm
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,7 +19,7 @@ from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
 from ...policy.rules import Step
 from ..forms import TryForm
-from ..pages import PageMixin, badge, link, module_script, pretty_json
+from ..pages import PageMixin, badge, link, module_script, pretty_json, route
 
 #: Names that a completion offers.
 OFFERED = 20
@@ -40,17 +40,22 @@ class Part:
     steps: list[tuple[str, str]]
 
 
-class TryMixin(PageMixin):
-    """The page that answers “why can't she join?”."""
+class PolicyTrials:
+    """The page that answers “why can't she join?”.
 
-    def get_urls(self) -> list[URLPattern]:
-        """Put our pages before the stock ones, which would take them for primary keys."""
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
+    Args:
+        model_admin: The admin of policies, which it belongs to.
+
+    """
+
+    def __init__(self, model_admin: PageMixin) -> None:
+        self._admin = model_admin
+
+    def urls(self) -> list[URLPattern]:
+        """Return the routes of the page and of its completions."""
         return [
-            path("try/", view(self.try_view), name=f"{prefix}_try"),
-            path("try/users/", view(self.users_view), name=f"{prefix}_users"),
-            *super().get_urls(),
+            route(self._admin, "try/", self.try_view, "try"),
+            route(self._admin, "try/users/", self.users_view, "users"),
         ]
 
     def try_view(self, request: HttpRequest) -> HttpResponse:
@@ -60,7 +65,7 @@ class TryMixin(PageMixin):
             PermissionDenied: The user may not see policies.
 
         """
-        if not self.has_view_permission(request):
+        if not self._admin.has_view_permission(request):
             raise PermissionDenied
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
@@ -69,20 +74,20 @@ class TryMixin(PageMixin):
         typed.setdefault("payload", "")
         form = TryForm(typed if asked else None, initial=request.GET.dict())
         if self._may_see_users(request):
-            form.fields["user"].widget.attrs["data-completions"] = self.address("users")
+            form.fields["user"].widget.attrs["data-completions"] = self._admin.address("users")
         trial = None
         if asked and form.is_valid():
             values = form.cleaned_data
             trial = attempt(
                 values["account"], values["channel"], values["operation"], values["payload"]
             )
-        return self.page(
+        return self._admin.page(
             request,
             "try.html",
             _("Try a channel"),
             form=form,
             adminform=AdminForm(form, _FIELDSETS, {}),  # type: ignore[arg-type]
-            media=self.media + form.media + module_script("admin_completion", "admin_json"),
+            media=self._admin.media + form.media + module_script("admin_completion", "admin_json"),
             trial=trial,
             **(self._answer(trial) if trial else {}),
         )
@@ -94,7 +99,7 @@ class TryMixin(PageMixin):
             PermissionDenied: The user may not.
 
         """
-        if not self.has_view_permission(request) or not self._may_see_users(request):
+        if not self._admin.has_view_permission(request) or not self._may_see_users(request):
             raise PermissionDenied
         begun = request.GET.get("q", "").replace("\0", "")
         model = get_user_model()
@@ -157,4 +162,4 @@ class TryMixin(PageMixin):
     def _policy(self, name: str, keys: dict[str, int], text: str = "") -> str:
         if name not in keys:  # deleted a moment ago
             return text or name
-        return link(self.address("change", keys[name]), text or name)
+        return link(self._admin.address("change", keys[name]), text or name)
