@@ -81,7 +81,7 @@ def check_urlconf() -> Iterator[CheckMessage]:
             id="djhookbox.W002",
         )
         return
-    path = f"{urlsplit(settings.webhook_url).path}/connect"
+    path = f"{settings.webhook_path}/connect"
     if not leads_to_webhook(path):
         found = reverse("hookbox_connect").rstrip("/").removesuffix("/connect")
         yield Warning(
@@ -95,7 +95,7 @@ def check_urlconf() -> Iterator[CheckMessage]:
 @_check
 def check_webhook_host() -> Iterator[CheckMessage]:
     """W004, W020: Django would answer webhooks with 400 Bad Request."""
-    host = bracketed(urlsplit(settings.webhook_url).hostname or "")
+    host = bracketed(settings.webhook_host)
     if is_refused_name(host):
         yield Warning(
             f"Webhooks go to the host {host!r}, which Django refuses whatever ALLOWED_HOSTS says: "
@@ -122,17 +122,19 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
     """W005: Django would redirect webhooks to https."""
     if not django_settings.SECURE_SSL_REDIRECT or not _has_middleware(SECURITY):
         return
-    parts = urlsplit(settings.webhook_url)
+    path = settings.webhook_path
     # Another program would not send these headers.
-    if parts.scheme == "https" or (settings.webhook_headers and not settings.executable):
+    if settings.webhook_url.startswith("https:") or (
+        settings.webhook_headers and not settings.executable
+    ):
         return
     # An exemption of some webhooks only would be as bad as none; two that differ stand for all.
-    paths = [f"{parts.path}/{name}".lstrip("/") for name in ("connect", "events")]
+    paths = [f"{path}/{name}".lstrip("/") for name in ("connect", "events")]
     exempt = [re.compile(pattern) for pattern in django_settings.SECURE_REDIRECT_EXEMPT]
     if not all(any(pattern.search(path) for pattern in exempt) for path in paths):
         yield Warning(
             f"SECURE_SSL_REDIRECT redirects the webhooks, which go to {settings.webhook_url}.",
-            hint=f"Add r'^{parts.path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, or set "
+            hint=f"Add r'^{path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, or set "
             "SECURE_PROXY_SSL_HEADER if a proxy ends TLS, or give HOOKBOX_WEBHOOK_URL an https "
             "address.",
             id="djhookbox.W005",

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -214,44 +213,6 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
         status=response.status_code,
         code=str(answer.get("code") or ""),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookAnswer:
-    """What came back for a webhook that we sent ourselves to see whether it arrives."""
-
-    status: int
-    location: str
-    body: str
-
-
-def post_webhook(
-    url: str, form: Mapping[str, str], headers: Mapping[str, str], timeout: float
-) -> WebhookAnswer:
-    """Send a webhook as the Hookbox process would, redirects not followed.
-
-    Raises:
-        HookboxUnreachable: There was no answer in time.
-        HookboxMisconfigured: The certificate of the address is not accepted.
-
-    """
-    try:
-        with _new_session() as session:
-            response = session.post(
-                url,
-                data=form,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-                verify=_authorities(url),
-            )
-            return WebhookAnswer(
-                response.status_code, response.headers.get("Location", ""), response.text
-            )
-    except requests.exceptions.SSLError as error:
-        raise HookboxMisconfigured(certificates.explain(url, error)) from error
-    except requests.RequestException as error:
-        raise HookboxUnreachable(str(error), code="unavailable") from error
 
 
 def _option_texts(options: Mapping[str, object], reserved: Sequence[str]) -> dict[str, str]:

@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
+from django.http.request import validate_host
 from django.utils.crypto import salted_hmac
 
 from .exceptions import HookboxMisconfigured
-from .typed_settings import SettingsReader
+from .typed_settings import UNIX_SCHEME, SettingsReader, is_unix, split_unix
 
 #: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -102,9 +104,32 @@ class HookboxSettings(SettingsReader):
 
     @property
     def webhook_url(self) -> str:
-        """Where webhooks go: scheme, host, port and path, without a slash at the end."""
-        explicit = self._url("HOOKBOX_WEBHOOK_URL", ("http", "https"))
+        """Where webhooks go, without a slash at the end.
+
+        An http or https URL, or `http+unix://SOCKET:PATH`.
+        """
+        explicit = self._url("HOOKBOX_WEBHOOK_URL", ("http", "https", UNIX_SCHEME))
         return explicit or f"http://{bracketed(self.cbhost)}:{self.cbport}{self.cbpath}"
+
+    @property
+    def webhook_path(self) -> str:
+        """The path of `webhook_url`, without a slash at the end."""
+        url = self.webhook_url
+        return split_unix(url)[1] if is_unix(url) else urlsplit(url).path
+
+    @property
+    def webhook_host(self) -> str:
+        """The host name that Django finds in webhooks."""
+        url = self.webhook_url
+        return self.unix_host if is_unix(url) else urlsplit(url).hostname or ""
+
+    @property
+    def unix_host(self) -> str:
+        """The host name sent through a Unix socket, which has none: one that Django accepts."""
+        allowed = [str(host) for host in django_settings.ALLOWED_HOSTS]
+        if not allowed or validate_host("localhost", allowed):
+            return "localhost"
+        return allowed[0].removeprefix(".")
 
     @property
     def webhook_headers(self) -> dict[str, str]:
@@ -214,17 +239,21 @@ class HookboxSettings(SettingsReader):
 
     @property
     def trusted_proxies(self) -> tuple[str, ...]:
-        """Peers whose X-Forwarded-For is believed."""
+        """Peers whose X-Forwarded-For is believed: addresses, and ranges such as 10.0.0.0/8."""
         value: Any = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise HookboxMisconfigured("HOOKBOX_TRUSTED_PROXIES must be a list of IP addresses.")
+            raise HookboxMisconfigured(
+                "HOOKBOX_TRUSTED_PROXIES must be a list of IP addresses and ranges such as "
+                f"'10.0.0.0/8', not {value!r}."
+            )
         for item in value:
             try:
-                ipaddress.ip_address(item)
-            except ValueError:
+                ipaddress.ip_network(item)
+            except ValueError as error:
                 raise HookboxMisconfigured(
-                    f"HOOKBOX_TRUSTED_PROXIES: {item!r} is no IP address."
-                ) from None
+                    f"HOOKBOX_TRUSTED_PROXIES: {item!r} is not an IP address or range"
+                    f"{_likely_range(item)}."
+                ) from error
         return tuple(value)
 
     @property
@@ -339,6 +368,15 @@ class HookboxSettings(SettingsReader):
         return value
 
 
+def _likely_range(text: str) -> str:
+    """Return how to correct 10.0.0.1/8, of which nobody knows what it means."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return ""
+    return f"; write '{network}' for the range or '{text.partition('/')[0]}' for the address"
+
+
 def bracketed(host: str) -> str:
     """Return a host as URLs write it: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
@@ -353,7 +391,10 @@ PROPERTIES: tuple[str, ...] = tuple(
 )
 
 #: Properties that are no setting of their own.
-_DERIVED = {"debug", "rest_is_derived", "rest_secrets", "webhook_headers", "webhook_secrets"}
+_DERIVED = {
+    "debug", "rest_is_derived", "rest_secrets", "unix_host", "webhook_headers", "webhook_host",
+    "webhook_path", "webhook_secrets",
+}  # fmt: skip
 
 #: For checks: every `HOOKBOX_*` name that means something.
 NAMES: frozenset[str] = frozenset(

@@ -17,6 +17,35 @@ from .exceptions import HookboxMisconfigured
 
 T = TypeVar("T")
 
+#: Marks the URL of a program that listens at a Unix socket, as `http+unix:///run/a.sock:/path`.
+UNIX_SCHEME = "http+unix"
+
+#: Bytes of a socket's path that the kernel takes.
+_LONGEST_SOCKET = 107
+
+
+def is_unix(url: str) -> bool:
+    """Return whether a URL leads to a Unix socket."""
+    return url.startswith(f"{UNIX_SCHEME}:")
+
+
+def split_unix(url: str) -> tuple[str, str]:
+    """Return the socket's path and the path to ask for, of the URL of a Unix socket.
+
+    Raises:
+        ValueError: It is not one; the text says what is wrong.
+
+    """
+    socket, _colon, path = url.removeprefix(f"{UNIX_SCHEME}://").partition(":")
+    if not is_unix(url) or not socket.startswith("/") or (path and not path.startswith("/")):
+        raise ValueError(
+            f"must have the form {UNIX_SCHEME}://SOCKET:PATH, such as "
+            f"'{UNIX_SCHEME}:///run/site.sock:/hookbox'"
+        )
+    if len(socket.encode()) > _LONGEST_SOCKET:
+        raise ValueError(f"names a socket whose path is longer than {_LONGEST_SOCKET} bytes")
+    return socket, path.rstrip("/")
+
 
 class SettingsReader:
     """Reads Django's settings when it is asked, and keeps nothing."""
@@ -70,6 +99,12 @@ class SettingsReader:
         value = self._optional(name)
         if not value:
             return None
+        if UNIX_SCHEME in schemes and is_unix(value):
+            try:
+                split_unix(value)
+            except ValueError as error:
+                raise HookboxMisconfigured(f"{name} {error}, not {value!r}.") from None
+            return value.rstrip("/")
         try:
             parts = urlsplit(value)
             valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0

@@ -164,3 +164,15 @@ def test_each_project_has_a_folder_of_its_own(settings):
     assert conf.run_dir != first
     settings.HOOKBOX_RUN_DIR = "/run/hookbox"
     assert conf.run_dir == Path("/run/hookbox")
+
+
+def test_proxies_can_be_ranges(settings):
+    settings.HOOKBOX_TRUSTED_PROXIES = ["10.0.0.0/8", "fd00::/8", "127.0.0.1"]
+    assert conf.trusted_proxies == ("10.0.0.0/8", "fd00::/8", "127.0.0.1")
+    settings.HOOKBOX_TRUSTED_PROXIES = ["10.0.0.1/8"]
+    with pytest.raises(HookboxMisconfigured) as caught:
+        conf.trusted_proxies  # noqa: B018 - raises
+    assert str(caught.value) == (
+        "HOOKBOX_TRUSTED_PROXIES: '10.0.0.1/8' is not an IP address or range; write '10.0.0.0/8' "
+        "for the range or '10.0.0.1' for the address."
+    )

@@ -8,8 +8,8 @@ from django.core.exceptions import DisallowedHost
 from django.test import RequestFactory, override_settings
 from django.urls import include, path
 
-from djhookbox.client import WebhookAnswer
 from djhookbox.process import reachability
+from djhookbox.process.probing import WebhookAnswer
 from djhookbox.process.reachability import WebhookWatch, explain
 
 from .fake_hookbox import Answer, fake_hookbox

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -15,10 +14,11 @@ from django.http.request import split_domain_port
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.translation import gettext as _
 
-from .. import client
 from .._version import __version__
-from ..conf import bracketed
+from ..conf import bracketed, settings
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
+from ..typed_settings import is_unix, split_unix
+from . import probing
 
 #: Seconds between two attempts: the first, and the longest after it has doubled and doubled.
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
@@ -58,7 +58,7 @@ def is_refused_name(host: str) -> bool:
     return not split_domain_port(bracketed(host))[0]
 
 
-def explain(url: str, answer: client.WebhookAnswer) -> str:
+def explain(url: str, answer: probing.WebhookAnswer) -> str:
     """Return what is wrong with the answer to an `events` webhook; "" if nothing is."""
     status = answer.status
     if status == 200:
@@ -95,7 +95,7 @@ def explain(url: str, answer: client.WebhookAnswer) -> str:
             "“djhookbox.urls”."
         ),
     }
-    host = urlsplit(url).hostname or ""
+    host = settings.unix_host if is_unix(url) else urlsplit(url).hostname or ""
     if status == 400 and is_refused_name(host):
         return _(
             "Django refuses webhooks to %(url)s (400 Bad Request) whatever ALLOWED_HOSTS says: "
@@ -165,10 +165,10 @@ class WebhookWatch(threading.Thread):
 
     def problem(self) -> str:
         """Try once; return what is wrong, or ""."""
-        parts = urlsplit(self._url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            socket.create_connection((parts.hostname or "", port), self._timeout).close()
+            probing.connect(self._url, self._timeout)
+        except PermissionError:
+            return self._forbidden()
         except OSError:
             return self._silence()
         if self._secret is None:
@@ -176,11 +176,19 @@ class WebhookWatch(threading.Thread):
         form = {"action": "events", "events": "[]", "secret": self._secret}
         url = f"{self._url}/events"
         try:
-            return explain(url, client.post_webhook(url, form, self._headers, self._timeout))
+            return explain(url, probing.post_webhook(url, form, self._headers, self._timeout))
         except HookboxUnreachable:
             return self._silence()
         except HookboxMisconfigured as error:
             return str(error)
+
+    def _forbidden(self) -> str:
+        if not is_unix(self._url):
+            return self._silence()
+        return _(
+            "The socket %(path)s may not be used: runhookbox runs as a user who has no write "
+            "permission for it. Run it as the user, or in the group, that owns the socket."
+        ) % {"path": split_unix(self._url)[0]}
 
     def _silence(self) -> str:
         return _("Django does not answer at %(url)s. Is it running? Going on trying.") % {

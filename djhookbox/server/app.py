@@ -270,7 +270,7 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
     address = await server.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    logger.info("Listening on %s, webhooks go to %s", address, config.webhook_url)
+    logger.info("Listening on %s, webhooks go to %s", address, config.shown(config.webhook_url))
     if on_ready is not None:
         on_ready(address)
     await stopping.wait()

@@ -42,6 +42,8 @@ class ServerConfig:
     port: int = 8001
     #: Where webhooks go: an absolute URL without a slash at the end.
     webhook_url: str = "http://127.0.0.1:8000/hookbox"
+    #: Path of the Unix socket at which the site listens; `webhook_url` then says the rest.
+    webhook_socket: str = ""
     #: Paths below `webhook_url` that differ from the webhook's name.
     webhook_paths: dict[str, str] = field(default_factory=dict)
     #: Sent with each webhook besides those of the protocol.
@@ -54,7 +56,7 @@ class ServerConfig:
     rest_secrets: tuple[str, ...] = ()
     #: Origins, or host patterns, of the pages that may connect.
     allowed_origins: tuple[str, ...] = ()
-    #: Peers whose X-Forwarded-For is believed.
+    #: Peers whose X-Forwarded-For is believed: addresses and ranges such as 10.0.0.0/8.
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     #: PEM file, or folder, of the authorities that vouch for https webhooks; "": the usual ones.
     ca_file: str = ""
@@ -96,10 +98,10 @@ class ServerConfig:
                 raise ConfigError("webhook_paths", f"names {hook!r}, which is no webhook")
         for proxy in self.trusted_proxies:
             try:
-                ipaddress.ip_address(proxy)
+                ipaddress.ip_network(proxy)
             except ValueError:
                 raise ConfigError(
-                    "trusted_proxies", f"holds {proxy!r}, not an IP address"
+                    "trusted_proxies", f"holds {proxy!r}, not an IP address or range"
                 ) from None
         for name in (
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_name_length",
@@ -109,6 +111,12 @@ class ServerConfig:
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
+
+    def shown(self, url: str) -> str:
+        """Return the URL of a webhook as people are to read it, with the socket if it is one."""
+        if not self.webhook_socket:
+            return url
+        return f"http+unix://{self.webhook_socket}:{urlsplit(url).path}"
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return what certificates of https webhooks are checked with, None for the usual.
@@ -161,10 +169,12 @@ def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerCon
     if path and not path.startswith("/"):
         raise ConfigError("cbpath", f"must begin with a slash, not {path!r}")
     host = f"[{host}]" if ":" in host else host
+    moved = {"cbhost", "cbport", "cb_single_url"} & set(values)
     given = {hook: values[f"cb_{hook}"] for hook in WEBHOOKS if f"cb_{hook}" in values}
     return replace(
         config,
         webhook_url=f"{parts.scheme}://{host}:{port}{path}",
+        webhook_socket="" if moved else config.webhook_socket,
         webhook_paths={**config.webhook_paths, **given},
         single_url=values.get("cb_single_url", config.single_url),
         webhook_secret=values.get("webhook_secret", config.webhook_secret),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,12 +23,14 @@ class App:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, str], str | None]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.options: dict[str, dict[str, Any]] = {}
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
         self.calls.append((form["action"], form, request.headers.get("Cookie")))
+        self.headers.append(request.headers)
         options = dict(self.options.get(form["action"], {}))
         if form["action"] == "connect":
             options["name"] = json.loads(form["payload"])

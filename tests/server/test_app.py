@@ -66,6 +66,41 @@ async def test_cookies_count_only_for_a_page_that_proves_itself(
     assert site.calls[0][2] == cookie
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("tenant.example:8001", "tenant.example:8001"),
+        ("x\tX-Real-IP: 6.6.6.6", None),
+        ("a.example, b.example", None),
+        ("a.example\r\nHost: b.example", None),
+    ],
+)
+async def test_the_site_is_told_which_host_was_asked_for_and_by_whom(
+    start: Start, site: App, host: str, told: str | None
+) -> None:
+    one = await start(trusted_proxies=("127.0.0.0/8",))
+    name, port = one.address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    writer.write(
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "X-Hookbox-Host: forged.example\r\nX-Forwarded-For: 6.6.6.6\r\n"
+        "X-Forwarded-For: 7.7.7.7, 1.2.3.4\r\n\r\n".encode()
+    )
+    answer = await reader.readuntil(b"\r\n\r\n")
+    if b" 400 " in answer.splitlines()[0]:
+        assert told is None  # which is as good
+        writer.close()
+        return
+    text = b'[1,"CONNECT",{"cookie_string":"","payload":"\\"alice\\""}]\r\n'
+    writer.write(struct.pack("!BB", 0x81, 0x80 | len(text)) + b"\0\0\0\0" + text)
+    await asyncio.wait_for(reader.readuntil(b"CONNECTED"), 10)
+    (headers,) = site.headers
+    assert headers.get("X-Hookbox-Host") == told
+    assert headers["X-Real-IP"] == "1.2.3.4"
+    writer.close()
+
+
 async def test_headers_that_are_no_text(start: Start, site: App) -> None:
     one = await start()
     host, port = one.address.removeprefix("http://").split(":")

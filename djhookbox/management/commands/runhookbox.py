@@ -20,6 +20,7 @@ from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
+from djhookbox.typed_settings import is_unix, split_unix
 
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
@@ -134,7 +135,7 @@ class Command(BaseCommand):
             self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3: -c is not used."))
         foreign = _foreign(options)
         watch = reachability.WebhookWatch(
-            config.single_url or config.webhook_url,
+            config.shown(config.single_url or config.webhook_url),
             self._say,
             secret=None if foreign else config.webhook_secret,
             headers=config.webhook_headers,
@@ -146,7 +147,7 @@ class Command(BaseCommand):
                 "version": __version__, "address": address,
             })  # fmt: skip
             self._say(_("Webhooks go to %(url)s.") % {
-                "url": config.single_url or config.webhook_url,
+                "url": config.shown(config.single_url or config.webhook_url),
             })  # fmt: skip
             self._say(_("Log: %(log)s.") % {"log": log})
             watch.start()
@@ -214,10 +215,14 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
     webhook_url = _webhook_url(options)
     single_url = options["cb_single_url"] or ""
     secure = (single_url or webhook_url).startswith("https:")
+    webhook_socket, webhook_url = _through_socket("webhook_url", webhook_url)
+    if single_url:
+        webhook_socket, single_url = _through_socket("single_url", single_url)
     return ServerConfig(
         interface=_given(options["interface"], lambda: settings.interface),
         port=_given(options["port"], lambda: settings.port),
         webhook_url=webhook_url,
+        webhook_socket=webhook_socket,
         webhook_paths={
             name: options[f"cb_{name}"].lstrip("/")
             for name in CALLBACKS
@@ -244,6 +249,17 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
     )
 
 
+def _through_socket(name: str, url: str) -> tuple[str, str]:
+    """Return the Unix socket of a URL, "" if it has none, and the URL to ask for."""
+    if not is_unix(url):
+        return "", url
+    try:
+        path, target = split_unix(url)
+    except ValueError as error:
+        raise ConfigError(name, f"{error}, not {url!r}") from None
+    return path, f"http://{bracketed(settings.unix_host)}{target}"
+
+
 def _webhook_url(options: dict[str, Any]) -> str:
     host, port, path = options["cbhost"], options["cbport"], options["cbpath"]
     parts_given = [name for name in ("cbhost", "cbport", "cbpath") if options[name] is not None]
@@ -258,6 +274,10 @@ def _webhook_url(options: dict[str, Any]) -> str:
     if path and not path.startswith("/"):
         raise CommandError(f"--cbpath must begin with a slash, not {path!r}.")
     configured = urlsplit(settings.webhook_url)
+    if is_unix(settings.webhook_url):  # of which only the path is of use beside a host or a port
+        configured = SplitResult(
+            "http", f"{bracketed(settings.cbhost)}:{settings.cbport}", settings.webhook_path, "", ""
+        )
     netloc = bracketed(host or configured.hostname or "")
     port = port or configured.port
     if port:
@@ -299,7 +319,7 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
 
     """
     url = urlsplit(config.webhook_url)
-    if url.scheme != "http":
+    if url.scheme != "http" or config.webhook_socket:
         raise ConfigError("webhook_url", "must begin with http:// for this program")
     arguments = [
         "-i", config.interface,

@@ -50,6 +50,8 @@ class Handshake:
     remote_addr: str = ""
     user_agent: str = ""
     origin: str = ""
+    #: What the `Host` header said: chosen by the client, so it proves nothing.
+    host: str = ""
 
 
 class Connection:

@@ -12,8 +12,9 @@ from ...wire.closing import Disconnect
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
+from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
-from .origins import OriginRules, client_address
+from .origins import OriginRules
 
 logger = logging.getLogger("djhookbox.server")
 #: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
@@ -50,6 +51,7 @@ class Door:
         self._handle = handle
         self._on_end = on_end
         self._origins = OriginRules(config.allowed_origins)
+        self._proxies = TrustedProxies(config.trusted_proxies)
 
     def foreign(self, request: web.Request) -> web.Response | None:
         """Return the answer to a page of a foreign origin, None for all others."""
@@ -83,13 +85,12 @@ class Door:
         cookies = cookies and self._origins.admit(request.headers).cookies
         return Handshake(
             cookie=_header(request, "Cookie") if cookies else "",
-            remote_addr=client_address(
-                request.remote or "",
-                request.headers.get("X-Forwarded-For", ""),
-                self._config.trusted_proxies,
+            remote_addr=self._proxies.client(
+                request.remote or "", request.headers.getall("X-Forwarded-For", ())
             ),
             user_agent=_header(request, "User-Agent")[:255],
             origin=_header(request, "Origin")[:255],
+            host=host_name(request.headers.getall("Host", ())),
         )
 
     def terms(self, handshake: Handshake) -> dict[str, Any]:

@@ -6,7 +6,6 @@ which page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -124,24 +123,3 @@ def merge_cookies(handshake: str, stated: object) -> str:
 
 def _cookie_name(part: str) -> str:
     return part.partition("=")[0].strip()
-
-
-def client_address(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
-    """Return the address that a client comes from, as far as trusted proxies tell.
-
-    Args:
-        peer: Address of the TCP peer.
-        forwarded: The X-Forwarded-For header, or "".
-        trusted: Addresses of proxies that are believed.
-
-    """
-    proxies = set(trusted)
-    address = peer
-    for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
-        if address not in proxies:
-            break
-        try:
-            address = str(ipaddress.ip_address(hop))
-        except ValueError:
-            break  # what is no address is not passed on
-    return address

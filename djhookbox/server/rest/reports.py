@@ -90,6 +90,7 @@ class Reports:
 
     def _info(self) -> dict[str, Any]:
         metrics, now = self._metrics, time.time()
+        config = self._webhooks.config
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
         return {
@@ -108,7 +109,7 @@ class Reports:
             "messages_in_per_second": round(rate_in, 2),
             "messages_out_per_second": round(rate_out, 2),
             "webhooks": {
-                "url": self._webhooks.config.webhook_url,
+                "url": config.shown(config.webhook_url),
                 "total": metrics.webhooks_total,
                 "failed": metrics.webhooks_failed,
                 "p95_ms": None if p95 is None else round(p95 * 1000, 1),

@@ -101,6 +101,8 @@ class Webhooks:
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
         #: One session that keeps connections, and one that makes a new one for each call.
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        #: The same for a site that listens at a Unix socket.
+        self._unix_sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._one_each = False
 
     async def start(self) -> None:
@@ -109,8 +111,12 @@ class Webhooks:
         keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls)
         closing = aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls)
         self._sessions = (self._session(keeping), self._session(closing))
+        if path := self.config.webhook_socket:
+            unix = aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+            closing_unix = aiohttp.UnixConnector(path, limit=0, force_close=True)
+            self._unix_sessions = (self._session(unix), self._session(closing_unix))
 
-    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    def _session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -120,7 +126,7 @@ class Webhooks:
 
     async def stop(self) -> None:
         """Close the connection pool."""
-        for session in self._sessions or ():
+        for session in (*(self._sessions or ()), *(self._unix_sessions or ())):
             await session.close()
 
     def url(self, hook: str) -> str:
@@ -168,6 +174,8 @@ class Webhooks:
                 fields.setdefault("user", connection.user.name)
             if connection.handshake.remote_addr:
                 headers["X-Real-IP"] = connection.handshake.remote_addr
+            if connection.handshake.host:
+                headers["X-Hookbox-Host"] = connection.handshake.host
             if cookie and connection.cookie:
                 headers["Cookie"] = connection.cookie
         # A lone surrogate, of a browser's header or another application's reply, becomes "?".
@@ -205,11 +213,12 @@ class Webhooks:
             self._metrics.webhook_seconds.append(time.monotonic() - started)
 
     async def _post(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
-        if self._sessions is None:
+        sessions = self._unix_sessions if self.config.webhook_socket else self._sessions
+        if sessions is None:
             raise RuntimeError("start() has not been called")
         # A `Connection: close` header would not do: aiohttp takes no notice of it, and uses the
         # connection, which the site has closed, for the next call.
-        async with self._sessions[self._one_each].post(
+        async with sessions[self._one_each].post(
             self.url(hook),
             data=body,
             headers=headers,
@@ -232,7 +241,9 @@ class Webhooks:
 
     def _failed(self, hook: str, problem: str) -> None:
         self._metrics.webhooks_failed += 1
-        logger.warning("Webhook %s to %s failed: %s", hook, self.url(hook), problem)
+        logger.warning(
+            "Webhook %s to %s failed: %s", hook, self.config.shown(self.url(hook)), problem
+        )
 
 
 def patience(channels: int) -> float:
