@@ -20,8 +20,9 @@ Frame = tuple[str, dict[str, Any]]
 class Client:
     """A connection that notes what it is sent."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, apart: bool = False) -> None:
         self.label = label
+        self.apart = apart
         self.user: User | None = None
         self.frames: list[Frame] = []
 
@@ -59,8 +60,8 @@ class House:
     def __init__(self) -> None:
         self.hub = Hub()
 
-    def connect(self, name: str, label: str = "", **options: Any) -> Client:
-        client = Client(label or name)
+    def connect(self, name: str, label: str = "", apart: bool = False, **options: Any) -> Client:
+        client = Client(label or name, apart)
         deliver(self.hub.connect(client, name, UserOptions(**options), NOW, {}))
         return client
 
@@ -76,6 +77,12 @@ class House:
     def unsubscribe(self, client: Client, channel: Channel, reason: str = "") -> list[Effect]:
         assert client.user is not None
         return deliver(self.hub.unsubscribe(client.user, channel, NOW, reason))
+
+    def leave(self, client: Client, channel: Channel) -> list[Effect]:
+        """Unsubscribe as a client's frame does."""
+        assert client.user is not None
+        effects = self.hub.unsubscribe(client.user, channel, NOW, connection=client)
+        return deliver(effects)
 
     def publish(self, channel: Channel, payload: Any, **more: Any) -> list[Effect]:
         return deliver(self.hub.publish(channel, payload, "alice", NOW, **more))

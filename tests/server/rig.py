@@ -199,6 +199,10 @@ class Rig:
         await self.send(client, "SUBSCRIBE", channel_name=channel)
         assert client.took()[-1][0] == "SUBSCRIBE"
 
+    async def subscribe_and_forget(self, client: FakeConnection, channel: str = "room") -> None:
+        await self.send(client, "SUBSCRIBE", channel_name=channel)
+        assert "SUBSCRIBE" in client.names()
+
     async def leave(self, client: FakeConnection) -> None:
         client.lost(NORMAL)
         await turns()

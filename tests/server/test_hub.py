@@ -244,6 +244,66 @@ def test_code_subscribes_all_connections(house: House) -> None:
     assert list(channel.audience) == [two]
 
 
+# ---- connections that subscribe for themselves -------------------------------------------------
+
+
+def test_one_page_leaves_without_the_others(house: House) -> None:
+    one, two = house.connect("alice", "one", apart=True), house.connect("alice", "two", apart=True)
+    bob = house.connect("bob")
+    channel = house.channel(presenceful=True)
+    for client in (bob, one, two):
+        house.subscribe(client, channel)
+    for client in (bob, one, two):
+        client.took()
+    house.leave(one, channel)
+    house.publish(channel, 1)
+    assert one.names() == ["UNSUBSCRIBE"]
+    assert two.names() == bob.names() == ["PUBLISH"], "alice is still there"
+    house.leave(two, channel)
+    assert two.names() == bob.names() == ["UNSUBSCRIBE"]
+    assert list(channel.subscribers) == ["bob"]
+
+
+def test_the_pages_of_2011_share_what_is_not_shared_with_the_others(house: House) -> None:
+    old, older = house.connect("alice", "old"), house.connect("alice", "older")
+    new = house.connect("alice", "new", apart=True)
+    channel = house.channel()
+    house.subscribe(new, channel)
+    assert list(channel.audience) == [new]
+    house.subscribe(old, channel)
+    assert list(channel.audience) == [new, old, older]
+    house.leave(older, channel)
+    assert list(channel.audience) == [new]
+    assert house.connect("alice", "oldest") not in channel.audience
+    house.subscribe(old, channel)
+    house.leave(new, channel)
+    assert house.connect("alice", "newer", apart=True) not in channel.audience
+    assert old in channel.audience
+
+
+def test_code_subscribes_pages_of_both_kinds_and_those_that_come(house: House) -> None:
+    old, new = house.connect("alice", "old"), house.connect("alice", "new", apart=True)
+    channel = house.channel()
+    house.subscribe(old, channel)
+    assert list(channel.audience) == [old]
+    assert old.user is not None
+    deliver(house.hub.subscribe(old.user, channel, None, NOW, by_code=True))
+    assert list(channel.audience) == [old, new]
+    house.leave(new, channel)
+    assert house.connect("alice", "newer", apart=True) in channel.audience
+
+
+def test_global_unsubscriptions_count_for_them_too(house: House) -> None:
+    one, two = (
+        house.connect("alice", label, apart=True, global_unsubscriptions=True) for label in "12"
+    )
+    channel = house.channel()
+    house.subscribe(one, channel)
+    house.subscribe(two, channel)
+    house.leave(one, channel)
+    assert channel.subscribers == {}
+
+
 # ---- publications, history --------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -17,6 +19,18 @@ OPTIONS = {
 }
 
 
+@dataclass
+class Inside:
+    """A user in a channel: by which connections, and whether others of theirs join."""
+
+    members: set[Client]
+    shared: bool = False
+    by_code: bool = False
+
+    def covers(self, client: Client) -> bool:
+        return self.shared and (self.by_code or not client.apart)
+
+
 class AnySequence(RuleBasedStateMachine):
     """Connect, subscribe, publish, leave in any order."""
 
@@ -27,8 +41,8 @@ class AnySequence(RuleBasedStateMachine):
         self.channels = {
             name: self.house.channel(name, **options) for name, options in OPTIONS.items()
         }
-        #: Who is in, in order, and by which connections (None: all of theirs).
-        self.inside: dict[str, dict[str, set[Client] | None]] = {name: {} for name in CHANNELS}
+        #: Who is in, in order.
+        self.inside: dict[str, dict[str, Inside]] = {name: {} for name in CHANNELS}
         self.apart: dict[str, bool] = {}
         self.everywhere: dict[str, bool] = {}
         self.number = 0
@@ -37,11 +51,7 @@ class AnySequence(RuleBasedStateMachine):
         return {c for c in self.clients if c.user is not None and c.user.name == user}
 
     def audience(self, channel: str) -> set[Client]:
-        return {
-            client
-            for user, own in self.inside[channel].items()
-            for client in (self.of(user) if own is None else own)
-        }
+        return {client for one in self.inside[channel].values() for client in one.members}
 
     def pick(self, number: int) -> Client | None:
         return self.clients[number % len(self.clients)] if self.clients else None
@@ -50,15 +60,23 @@ class AnySequence(RuleBasedStateMachine):
         for client in self.clients:
             assert client.names() == expected.get(client, []), client
 
-    @rule(user=st.sampled_from(USERS), apart=st.booleans(), everywhere=st.booleans())
-    def connect(self, user: str, apart: bool, everywhere: bool) -> None:
+    @rule(
+        user=st.sampled_from(USERS),
+        apart=st.booleans(),
+        everywhere=st.booleans(),
+        own=st.booleans(),
+    )
+    def connect(self, user: str, apart: bool, everywhere: bool, own: bool) -> None:
         options = {"per_connection_subscriptions": apart, "global_unsubscriptions": everywhere}
         self.apart[user], self.everywhere[user] = apart, everywhere
         self.number += 1
-        client = self.house.connect(user, f"{user}{self.number}", **options)
-        joined = sum(1 for inside in self.inside.values() if inside.get(user, 0) is None)
+        client = self.house.connect(user, f"{user}{self.number}", apart=own, **options)
+        joined = [one[user] for one in self.inside.values() if user in one]
+        joined = [one for one in joined if one.covers(client)]
+        for one in joined:
+            one.members.add(client)
         self.clients.append(client)
-        self.check({client: ["CONNECTED"] + ["SUBSCRIBE"] * joined})
+        self.check({client: ["CONNECTED"] + ["SUBSCRIBE"] * len(joined)})
 
     @rule(number=st.integers(0, 99), name=st.sampled_from(CHANNELS), code=st.booleans())
     def subscribe(self, number: int, name: str, code: bool) -> None:
@@ -68,13 +86,13 @@ class AnySequence(RuleBasedStateMachine):
         user, channel, inside = client.user.name, self.channels[name], self.inside[name]
         before, history = self.audience(name), channel.history_list(NOW)
         arrives = user not in inside
-        if arrives:
-            inside[user] = {client} if self.apart[user] and not code else None
-        elif (own := inside[user]) is not None:
-            if code:
-                inside[user] = None
-            else:
-                own.add(client)
+        one = inside.setdefault(user, Inside(set()))
+        one.by_code |= code
+        if code or (client not in one.members and not (self.apart[user] or client.apart)):
+            one.shared = True
+            one.members |= {other for other in self.of(user) if one.covers(other)}
+        else:
+            one.members.add(client)
         joining = self.audience(name) - before
         where = None if code else client
         deliver(self.house.hub.subscribe(client.user, channel, where, NOW, by_code=code))
@@ -84,23 +102,41 @@ class AnySequence(RuleBasedStateMachine):
             expected |= {key: ["SUBSCRIBE"] for key in before}
         self.check(expected)
 
-    def leave(self, user: str, name: str, expected: dict[Client, list[str]]) -> None:
-        leaving = self.audience(name)
-        del self.inside[name][user]
-        leaving -= self.audience(name)
-        others = self.audience(name) if name == "presence" else set()
+    def leave(
+        self, user: str, name: str, leaving: set[Client], expected: dict[Client, list[str]]
+    ) -> bool:
+        """Take connections out; return whether the user has left with them."""
+        one = self.inside[name][user]
+        one.members -= leaving
+        gone = not one.members
+        if gone:
+            del self.inside[name][user]
+        others = self.audience(name) if gone and name == "presence" else set()
         for client in leaving | others:
             expected.setdefault(client, []).append("UNSUBSCRIBE")
+        return gone
 
-    @rule(number=st.integers(0, 99), name=st.sampled_from(CHANNELS))
-    def unsubscribe(self, number: int, name: str) -> None:
+    @rule(number=st.integers(0, 99), name=st.sampled_from(CHANNELS), code=st.booleans())
+    def unsubscribe(self, number: int, name: str, code: bool) -> None:
         client = self.pick(number)
         if client is None or client.user is None:
             return
-        expected: dict[Client, list[str]] = {}
-        if client.user.name in self.inside[name]:
-            self.leave(client.user.name, name, expected)
-        self.house.unsubscribe(client, self.channels[name])
+        user, expected = client.user.name, dict[Client, list[str]]()
+        if user in self.inside[name]:
+            one = self.inside[name][user]
+            if code or self.everywhere[user]:
+                leaving = set(one.members)
+            elif client.apart:
+                leaving = one.members & {client}
+            else:
+                leaving = {other for other in one.members if not other.apart}
+            gone = self.leave(user, name, leaving, expected)
+            if not (gone or client.apart):
+                one.shared = False
+        if code:
+            self.house.unsubscribe(client, self.channels[name])
+        else:
+            self.house.leave(client, self.channels[name])
         self.check(expected)
 
     @rule(number=st.integers(0, 99))
@@ -114,12 +150,11 @@ class AnySequence(RuleBasedStateMachine):
         expected: dict[Client, list[str]] = {}
         left = []
         for name in order:
-            own = self.inside[name][user]
-            subscribed = own is None or client in own
-            if own is not None:
-                own.discard(client)
-            if not self.of(user) or own == set() or (subscribed and self.everywhere[user]):
-                self.leave(user, name, expected)
+            one = self.inside[name][user]
+            inside = client in one.members
+            one.members.discard(client)
+            if inside and (self.everywhere[user] or not one.members):
+                assert self.leave(user, name, set(one.members), expected)
                 left.append(name)
         assert [channel.name for channel in self.house.detach(client)] == left
         self.check(expected)

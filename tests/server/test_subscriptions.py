@@ -424,3 +424,51 @@ async def test_a_session_that_has_ended_ends_its_connections(
         assert client.end is not None
         assert (client.end.code, client.end.reason) == (4000, "session expired")
     assert bob.end is None
+
+
+# ---- pages that subscribe for themselves ------------------------------------------------------
+
+APART = {"ack": True, "per_connection_subscriptions": True}
+
+
+async def test_the_site_hears_once_that_a_user_with_two_pages_leaves(rig: Rig) -> None:
+    one, two = await rig.connect("alice", **APART), await rig.connect("alice", **APART)
+    for page in (one, two):
+        await rig.subscribe_and_forget(page)
+    rig.site.took()
+    await rig.send(one, "UNSUBSCRIBE", channel_name="room")
+    assert one.names() == ["UNSUBSCRIBE", "ACK"]
+    assert two.names() == []
+    assert rig.site.took() == []
+    await rig.send(one, "UNSUBSCRIBE", channel_name="room")
+    assert one.names() == ["ACK"], "it is out"
+    await rig.send(two, "UNSUBSCRIBE", channel_name="room")
+    assert two.names() == ["UNSUBSCRIBE", "ACK"]
+    assert rig.site.names() == ["unsubscribe", "destroy_channel"]
+
+
+async def test_what_is_not_moderated_is_reported_once(rig: Rig) -> None:
+    rig.site.answers["create_channel"] = {"moderated": False}
+    one, two = await rig.connect("alice", **APART), await rig.connect("alice", **APART)
+    await rig.subscribe_and_forget(one)
+    assert await subscribe_many(rig, two, "room", "other") == [
+        ("SUBSCRIBE", "room"), ("SUBSCRIBE", "other"), ("ACK", None),
+    ]  # fmt: skip
+    await rig.send(one, "UNSUBSCRIBE", channel_name="room")
+    await rig.send(two, "UNSUBSCRIBE", channel_name="room")
+    seen = [(each["event"], each["channel_name"]) for each in rig.reported()]
+    assert seen == [("subscribe", "room"), ("subscribe", "other"), ("unsubscribe", "room")]
+
+
+async def test_a_page_that_leaves_may_come_back_while_another_is_there(rig: Rig) -> None:
+    rig.site.answers["create_channel"] = {"history_size": 5}
+    one, two = await rig.connect("alice", **APART), await rig.connect("alice", **APART)
+    for page in (one, two):
+        await rig.subscribe_and_forget(page)
+    await rig.send(one, "UNSUBSCRIBE", channel_name="room")
+    await rig.send(two, "PUBLISH", channel_name="room", payload="1")
+    one.took()
+    epoch = rig.channels["room"].log.epoch  # type: ignore[union-attr]
+    await rig.send(one, "SUBSCRIBE", channel_name="room", since=f"{epoch}:0")
+    args = next(args for name, args in one.took() if name == "SUBSCRIBE")
+    assert [each["payload"] for each in args["recovered"]] == [1]

@@ -63,13 +63,14 @@ class Connection:
         identity: The site's opaque statement about the session or token behind it.
         cookie: The Cookie header of its webhooks.
         acks: Whether it asked for ACK frames.
+        apart: Whether its subscriptions are its own, and not those of all its user's connections.
         closed: Set once nothing may be done for it any more.
 
     """
 
     __slots__ = (
         "_busy", "_handle", "_on_end", "_owed", "_parser", "_quota", "_quota_at", "_rate", "_room",
-        "_waiting", "acks", "closed", "cookie", "handshake", "id", "identity", "since", "user",
+        "_waiting", "acks", "apart", "closed", "cookie", "handshake", "id", "identity", "since", "user",
     )  # fmt: skip
 
     transport = ""
@@ -89,6 +90,7 @@ class Connection:
         self.user: User | None = None
         self.identity = ""
         self.acks = False
+        self.apart = False
         self.closed = False
         self.since = time.time()
         self._handle = handle

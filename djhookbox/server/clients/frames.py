@@ -142,6 +142,7 @@ class Frames:
             connection.cookie = merge_cookies(connection.handshake.cookie, args["cookie_string"])
         except CookieProblem as problem:
             raise Refusal(str(problem), "malformed") from None
+        connection.apart = args.get("per_connection_subscriptions") is True
         await self._operations.connect(
             connection,
             texts["payload"],

@@ -113,7 +113,8 @@ class Subscriptions:
             self._questions.still_here(connection)
             options: dict[str, Any] = {}
             inside = self._hub.is_subscribed(user, channel, connection)
-            if not inside:
+            arrives = user.name not in channel.subscribers
+            if arrives:
                 self._questions.check_room(user)
             asked = not inside and channel.options.asks("subscribe")
             if asked:
@@ -122,7 +123,7 @@ class Subscriptions:
                 await self._questions.follow_up(connection, options)
                 self._questions.still_here(connection)  # following up may have taken a webhook
             self._delivery.perform(self._enter(connection, channel, options, since))
-        if not (asked or inside):
+        if arrives and not asked:
             self._questions.report("subscribe", channel, user, connection, "client")
 
     def _enter(
@@ -151,7 +152,7 @@ class Subscriptions:
         )
 
     async def unsubscribe(self, connection: Connection, name: str) -> None:
-        """Take a connection's user out of a channel.
+        """Take a connection out of a channel, and its user unless other pages keep the user there.
 
         Raises:
             Refusal: If the site says no.
@@ -165,15 +166,18 @@ class Subscriptions:
             self._questions.still_here(connection)
             if not self._hub.is_subscribed(user, channel, connection):
                 return
-            asked = channel.options.asks("unsubscribe")
+            # While the user stays by another page, there is nothing to decide.
+            leaves = self._hub.leaves_with(user, channel, connection)
+            asked = leaves and channel.options.asks("unsubscribe")
             if asked:
                 form = {"channel_name": name, "user": user.name}
                 options = await self._questions.ask("unsubscribe", form, connection)
                 await self._questions.follow_up(connection, options)
                 self._questions.still_here(connection)
             self._delivery.flush()
-            self._delivery.perform(self._hub.unsubscribe(user, channel, time.time()))
-        if not asked:
+            effects = self._hub.unsubscribe(user, channel, time.time(), connection=connection)
+            self._delivery.perform(effects)
+        if leaves and not asked:
             self._questions.report("unsubscribe", channel, user, connection, "client")
 
     # ---- many at once ----------------------------------------------------
@@ -309,13 +313,13 @@ class Subscriptions:
             try:
                 if channel is None:
                     raise Refusal("The channel was destroyed meanwhile")
-                inside = self._hub.is_subscribed(user, channel, connection)
+                arrives = user.name not in channel.subscribers
                 options = batch.options.get(name)
                 effects = self._enter(connection, channel, options or {}, since)
             except Refusal as refusal:
                 batch.refused[name] = refusal
                 continue
-            if options is None and not inside:
+            if options is None and arrives:
                 self._questions.report("subscribe", channel, user, connection, "client")
             for effect in effects:
                 mine = isinstance(effect, Send) and effect.connections == (connection,)

@@ -49,7 +49,7 @@ class Hub:
         greeting: Mapping[str, Any],
         since: Mapping[str, Position] = _NOTHING,
     ) -> list[Effect]:
-        """Give a connection to a user; it joins all the channels that the user is in.
+        """Give a connection to a user; it joins the channels that the user shares with it.
 
         Args:
             connection: A connection without a user.
@@ -69,8 +69,7 @@ class Hub:
         connection.user = user
         effects: list[Effect] = [Send((connection,), "CONNECTED", {"name": name, **greeting})]
         for channel in user.subscriptions.values():
-            # Those made while subscriptions were per connection stay with their connections.
-            if channel.subscribers[name].connections is None:
+            if channel.subscribers[name].covers(connection):
                 channel.audience[connection] = None
                 seen = since.get(channel.name)
                 args = snapshots.snapshot(channel, name, now, seen)
@@ -94,16 +93,10 @@ class Hub:
         left = []
         effects: list[Effect] = []
         for channel in list(user.subscriptions.values()):
-            channel.audience.pop(connection, None)
-            subscription = channel.subscribers[user.name]
-            own = subscription.connections
-            subscribed = own is None or connection in own
-            if own is not None:
-                own.discard(connection)
-            if (
-                not user.connections
-                or (own is not None and not own)
-                or (subscribed and user.options.global_unsubscriptions)
+            inside = channel.audience.pop(connection, MISSING) is not MISSING
+            if not user.connections or (
+                inside
+                and (user.options.global_unsubscriptions or not self._has_members(user, channel))
             ):
                 left.append(channel)
                 effects += self.unsubscribe(user, channel, now)
@@ -234,8 +227,16 @@ class Hub:
         subscription = channel.subscribers.get(user.name)
         if subscription is None:
             return False
-        own = subscription.connections
-        return own is None or connection in own
+        if connection is None:
+            return subscription.shared and subscription.by_code
+        return connection in channel.audience
+
+    def leaves_with(self, user: User, channel: Channel, connection: Connection) -> bool:
+        """Return whether the user leaves a channel when this connection unsubscribes."""
+        return not any(
+            other in channel.audience and not self._parts(user, other, connection)
+            for other in user.connections
+        )
 
     def subscribe(
         self,
@@ -248,8 +249,8 @@ class Hub:
         by_code: bool = False,
         since: Position | None = None,
     ) -> list[Effect]:
-        """Put a user into a channel; the sender's connection matters only to users whose
-        subscriptions are per connection, and to what has been seen.
+        """Put a user into a channel; the sender's connection matters only where subscriptions
+        are per connection, and to what has been seen.
 
         Args:
             user: Who.
@@ -265,22 +266,21 @@ class Hub:
         subscription = channel.subscribers.get(user.name)
         if subscription is not None and by_code:
             subscription.by_code = True  # the site has said so by itself; a policy cannot end it
-        if self.is_subscribed(user, channel, connection):
-            if since is None or connection is None:
+        if subscription is not None and connection is not None and connection in channel.audience:
+            if since is None:
                 return []
             again = snapshots.snapshot(channel, user.name, now, since)
             return [Send((connection,), "SUBSCRIBE", again)]
         # A report is for the page that asked, not for all that its user has open.
         apart = connection is not None and (
-            channel.reserved or user.options.per_connection_subscriptions
+            channel.reserved or user.options.per_connection_subscriptions or connection.apart
         )
         effects: list[Effect] = []
         args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
         if subscription is None:
             if channel.options.presenceful and channel.audience:
                 effects.append(Send(tuple(channel.audience), "SUBSCRIBE", args))
-            own = set[Connection]() if apart else None
-            subscription = Subscription(user, now, by_code, own)
+            subscription = Subscription(user, now, by_code)
             channel.subscribers[user.name] = subscription
             user.subscriptions[channel.name] = channel
             channel.empty_since = None
@@ -288,12 +288,17 @@ class Hub:
         else:
             arrives = False
         joining: tuple[Connection, ...]
-        if subscription.connections is not None and connection is not None:
-            subscription.connections.add(connection)
+        if apart and connection is not None:
             joining = (connection,)
         else:
-            subscription.connections = None
-            joining = tuple(c for c in user.connections if c not in channel.audience)
+            subscription.shared = True
+            joining = tuple(
+                other
+                for other in user.connections
+                if other not in channel.audience and subscription.covers(other)
+            )
+            if not joining:
+                return []
         snapshot = snapshots.snapshot(channel, user.name, now)
         if initial_data is not MISSING or snapshot["history"]:
             value = None if initial_data is MISSING else initial_data
@@ -313,21 +318,42 @@ class Hub:
         return effects
 
     def unsubscribe(
-        self, user: User, channel: Channel, now: float, reason: str = ""
+        self,
+        user: User,
+        channel: Channel,
+        now: float,
+        reason: str = "",
+        connection: Connection | None = None,
     ) -> list[Effect]:
-        """Take a user out of a channel; a user who is not in it changes nothing."""
-        subscription = channel.subscribers.pop(user.name, None)
+        """Take a user out of a channel; a user who is not in it changes nothing.
+
+        Args:
+            user: Who.
+            channel: Where.
+            now: Seconds since the epoch.
+            reason: Why, if the user lost the right.
+            connection: The connection that asks for it, if one does. What belongs to the user's
+                other connections stays.
+
+        """
+        subscription = channel.subscribers.get(user.name)
         if subscription is None:
             return []
-        user.subscriptions.pop(channel.name, None)
         args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
-        if subscription.connections is None:
-            leaving = tuple(user.connections)
-        else:
-            leaving = tuple(subscription.connections)
-        for connection in leaving:
-            channel.audience.pop(connection, None)
+        leaving = tuple(
+            other
+            for other in user.connections
+            if other in channel.audience and self._parts(user, other, connection)
+        )
+        for other in leaving:
+            channel.audience.pop(other, None)
         effects: list[Effect] = []
+        if self._has_members(user, channel):
+            if connection is not None and not connection.apart:
+                subscription.shared = False  # the other pages of 2011 have left with this one
+            return [Send(leaving, "UNSUBSCRIBE", args)]
+        del channel.subscribers[user.name]
+        user.subscriptions.pop(channel.name, None)
         if channel.options.presenceful and channel.audience:
             effects.append(Send(tuple(channel.audience), "UNSUBSCRIBE", args))
         effects.append(Send(leaving, "UNSUBSCRIBE", {**args, "reason": reason} if reason else args))
@@ -382,6 +408,17 @@ class Hub:
         return [self._state_update(channel, new, gone)]
 
     # ---- parts -----------------------------------------------------------
+
+    @staticmethod
+    def _has_members(user: User, channel: Channel) -> bool:
+        return any(connection in channel.audience for connection in user.connections)
+
+    @staticmethod
+    def _parts(user: User, other: Connection, connection: Connection | None) -> bool:
+        """Return whether a connection leaves a channel when `connection` unsubscribes."""
+        if connection is None or user.options.global_unsubscriptions:
+            return True
+        return other is connection if connection.apart else not other.apart
 
     @staticmethod
     def _state_update(

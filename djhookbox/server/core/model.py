@@ -16,32 +16,44 @@ RESERVED_PREFIX = "djhookbox:"
 
 
 class Connection(Protocol):
-    """All that the core needs of a connection: an identity, and whose it is."""
+    """All that the core needs of a connection: an identity, and whose it is.
+
+    Attributes:
+        user: Whose it is.
+        apart: Whether it subscribes and unsubscribes for itself only, and not for its user.
+
+    """
 
     user: User | None
+    apart: bool
 
     def __hash__(self) -> int: ...
 
 
 class Subscription:
-    """A user in a channel.
+    """A user in a channel; which of the user's connections are in it, its audience says.
 
     Attributes:
         by_code: Made by the site (REST, auto_subscribe), so an edited policy cannot end it.
         since: When it was made, in seconds.
-        connections: Those that subscribed; None means all of the user (the default).
+        shared: Whether it is one of all the user's connections, as in 2011.
 
     """
 
-    __slots__ = ("by_code", "connections", "since", "user")
+    __slots__ = ("by_code", "shared", "since", "user")
 
-    def __init__(
-        self, user: User, since: float, by_code: bool, connections: set[Connection] | None
-    ) -> None:
+    def __init__(self, user: User, since: float, by_code: bool) -> None:
         self.user = user
         self.since = since
         self.by_code = by_code
-        self.connections = connections
+        self.shared = False
+
+    def covers(self, connection: Connection) -> bool:
+        """Return whether another connection of the user joins without asking for it.
+
+        One that subscribes for itself is put into channels by the site, not by other pages.
+        """
+        return self.shared and (self.by_code or not connection.apart)
 
 
 class User:
