@@ -70,7 +70,8 @@ class Connection:
 
     __slots__ = (
         "_busy", "_handle", "_on_end", "_owed", "_parser", "_quota", "_quota_at", "_rate", "_room",
-        "_waiting", "acks", "apart", "closed", "cookie", "handshake", "id", "identity", "since", "user",
+        "_waiting", "acks", "apart", "closed", "cookie", "handshake", "id", "identity", "since",
+        "user",
     )  # fmt: skip
 
     transport = ""
