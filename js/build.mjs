@@ -72,7 +72,7 @@ function declarations() {
 /** One file of types: what `hookbox.js` exports, and all that this mentions. */
 function types() {
   const all = declarations();
-  const exported = new Set(["connect", "Connection", "Subscription", "HookboxError"]);
+  const exported = new Set(["connect", "Connection", "Subscription", "HookboxError", "SessionEnded"]);
   const wanted = new Set([...exported, "Options"]);
   for (const name of wanted) {
     // A set hands out what is added to it on the way.

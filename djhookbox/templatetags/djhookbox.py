@@ -33,7 +33,8 @@ register = template.Library()
 #: The modules of the client: what pages import, and what that may load.
 MODULES = (
     "hookbox", "backoff", "channels", "close_codes", "connection", "csp_transport",
-    "deferred_transport", "emitter", "errors", "legacy", "link", "message_stream", "page",
+    "deferred_transport", "emitter", "errors", "heartbeat", "legacy", "link", "message_stream",
+    "pace", "page", "page_life",
     "pending_requests", "position", "route", "rtjp", "shared_door", "shared_hub",
     "shared_transport", "subscription", "timers",
     "websocket_transport",

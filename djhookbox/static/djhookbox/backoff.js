@@ -6,6 +6,9 @@
 export class Backoff {
   #failures = 0;
 
+  /** The longest that the last delay might have been, in milliseconds. */
+  bound = 0;
+
   /**
    * @param {object} [options] Times are milliseconds.
    * @param {number} [options.first] Bound of the first delay.
@@ -21,9 +24,9 @@ export class Backoff {
   /** @returns {number} The next delay in milliseconds. */
   next() {
     // 2 ** 1024 is Infinity, which min() takes well.
-    const bound = Math.min(this.longest, this.first * 2 ** this.#failures);
+    this.bound = Math.min(this.longest, this.first * 2 ** this.#failures);
     this.#failures += 1;
-    return Math.round(this.random() * bound);
+    return Math.round(this.random() * this.bound);
   }
 
   /** Begin again with the shortest delay. */

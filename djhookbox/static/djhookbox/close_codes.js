@@ -1,5 +1,6 @@
 /** Close codes that the client treats by themselves; ranges decide about all others. */
 export const NORMAL = 1000;
+export const GOING_AWAY = 1001;
 export const LOST = 1006;
 export const SESSION_CHANGED = 4000;
 export const ACCOUNT_GONE = 4501;
@@ -15,4 +16,15 @@ export const ACCOUNT_GONE = 4501;
  */
 export function comesBack(code) {
   return !(code >= 4500 && code <= 4999);
+}
+
+/**
+ * Tell whether a connection that ended with `code` was cut on its way rather than closed by the
+ * server: 1012 and 1013 are a server's that restarts or is full, 4000–4999 a site's.
+ *
+ * @param {number} code
+ * @returns {boolean}
+ */
+export function breaksOff(code) {
+  return code < 4000 && ![NORMAL, 1012, 1013].includes(code);
 }

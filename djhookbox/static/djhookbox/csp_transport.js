@@ -13,6 +13,14 @@ const ATTEMPTS = 3;
 const PAUSE = 500;
 
 /**
+ * An answer without news that comes sooner than this, or is cut, was not held by the server: a
+ * proxy or a "security" program answers in its place. After so many in a row, each with a longer
+ * pause than the one before, the connection counts as lost.
+ */
+const AT_ONCE = 2000;
+const IN_VAIN = 6;
+
+/**
  * Carries text over plain HTTP requests, where there is no WebSocket: CSP, the Comet Session
  * Protocol, as a stream or by long polling. What the server sends comes as the answer to one
  * request that is always open; what the page sends goes in requests of its own, one at a time.
@@ -82,9 +90,23 @@ export class CspTransport {
       return;
     }
     this.#events.onOpen();
-    while (!this.#ended) {
+    for (let vain = 0; !this.#ended; ) {
+      const [begun, received] = [this.#environment.now(), this.#received];
       await this.#listen();
+      const news = this.#received > received || this.#environment.now() - begun >= AT_ONCE;
+      vain = news ? 0 : vain + 1;
+      if (vain === IN_VAIN) {
+        throw new Error("The requests are answered without the server.");
+      }
+      if (vain > 1) {
+        await this.#pause(vain - 1);
+      }
     }
+  }
+
+  /** @param {number} attempt */
+  #pause(attempt) {
+    return new Promise((resolve) => this.#environment.setTimeout(resolve, PAUSE * attempt));
   }
 
   /** Take in one answer, as it comes. */
@@ -151,7 +173,7 @@ export class CspTransport {
    * @returns {Promise<Response>}
    */
   async #request(call, body, query = {}) {
-    const { fetch, setTimeout } = this.#environment;
+    const { fetch } = this.#environment;
     for (let attempt = 1; ; attempt += 1) {
       try {
         const init = { method: "POST", body, credentials: "include", signal: this.#abort.signal };
@@ -166,7 +188,7 @@ export class CspTransport {
         if (!(error instanceof TypeError) || attempt === ATTEMPTS || !this.#session || this.#ended) {
           throw error;
         }
-        await new Promise((resolve) => setTimeout(resolve, PAUSE * attempt));
+        await this.#pause(attempt);
       }
     }
   }

@@ -19,14 +19,13 @@ export class DeferredTransport {
    */
   constructor(load, events) {
     this.#events = events;
-    load().then(
-      (open) => {
+    load()
+      .then((open) => {
         if (!this.#ended) {
           this.#transport = open(events);
         }
-      },
-      (error) => this.close(LOST, String(error)),
-    );
+      })
+      .catch((error) => this.close(LOST, String(error)));
   }
 
   /** @param {string} text */

@@ -23,6 +23,18 @@ export class HookboxError extends Error {
 }
 
 /**
+ * What a `token` function throws to say that there will be no more token: the client then stays
+ * away, and tells the page by `sessionended`, instead of asking again.
+ */
+export class SessionEnded extends HookboxError {
+  /** @param {string} [message] */
+  constructor(message = "The session has ended.") {
+    super(message, "session_expired");
+    this.name = "SessionEnded";
+  }
+}
+
+/**
  * Read an ERROR frame.
  *
  * @param {Record<string, any>} args

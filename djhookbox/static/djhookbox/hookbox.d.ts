@@ -158,6 +158,15 @@ export declare class HookboxError extends Error {
 }
 
 /**
+ * What a `token` function throws to say that there will be no more token: the client then stays
+ * away, and tells the page by `sessionended`, instead of asking again.
+ */
+export declare class SessionEnded extends HookboxError {
+    /** @param {string} [message] */
+    constructor(message?: string);
+}
+
+/**
  * The browser client of django-hookbox.
  *
  *     import { connect } from "djhookbox";
@@ -389,6 +398,8 @@ declare class Backoff {
     first: number;
     longest: number;
     random: () => number;
+    /** The longest that the last delay might have been, in milliseconds. */
+    bound: number;
     /**
      * @param {object} [options] Times are milliseconds.
      * @param {number} [options.first] Bound of the first delay.

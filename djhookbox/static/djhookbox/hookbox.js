@@ -10,13 +10,13 @@
  */
 
 import { Connection } from "./connection.js";
-import { HookboxError } from "./errors.js";
+import { HookboxError, SessionEnded } from "./errors.js";
 import { pageConfig, serverAddress } from "./page.js";
 import { Subscription } from "./subscription.js";
 
 /** @import { ConnectionOptions } from "./connection.js" */
 
-export { Connection, HookboxError, Subscription };
+export { Connection, HookboxError, SessionEnded, Subscription };
 
 /**
  * @typedef {ConnectionOptions & { url?: string, port?: number }} Options

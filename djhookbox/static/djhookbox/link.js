@@ -1,11 +1,12 @@
-import { Backoff } from "./backoff.js";
-import { ACCOUNT_GONE, comesBack, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
-import { errorOf, PASSING } from "./errors.js";
+import { ACCOUNT_GONE, breaksOff, comesBack, GOING_AWAY, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
+import { errorOf, HookboxError, PASSING } from "./errors.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Pace } from "./pace.js";
+import { PageLife } from "./page_life.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
 import { Timers } from "./timers.js";
 
 /**
- * @import { HookboxError } from "./errors.js"
  * @import { Route } from "./route.js"
  * @import { Transport } from "./websocket_transport.js"
  */
@@ -19,12 +20,11 @@ const STABLE_AFTER = 10_000;
 /** A changed session's new cookie comes with an answer that the browser may not have yet. */
 const NEW_COOKIE_DELAY = 1000;
 
-/** What may mean that the network is back, or that somebody looks at the page again. */
-const WAKING = /** @type {const} */ ([
-  ["window", "online"],
-  ["window", "pageshow"],
-  ["document", "visibilitychange"],
-]);
+/**
+ * Firefox closes WebSockets with GOING_AWAY as soon as it starts to leave a page. So long nothing
+ * is said and done: either the page has gone by then, or it stays after all (a download, "Stop").
+ */
+const UNLOADING = 5000;
 
 /**
  * What a link tells its owner.
@@ -58,7 +58,7 @@ export class Link {
   #options;
   #environment;
   #events;
-  #backoff;
+  #pace;
   #timers;
   #route;
   /** @type {Transport | null} */
@@ -66,14 +66,13 @@ export class Link {
   #decoder = new FrameDecoder();
   #lastId = 0;
   #connectId = 0;
-  #pingId = 0;
-  #pings = false;
+  #heartbeat;
   #opened = false;
   #lost = false;
   #sessionChanged = false;
   /** @type {HookboxError | null} */
   #refusal = null;
-  #wakeListener = () => this.#wake();
+  #page;
 
   /**
    * @param {string} url
@@ -87,9 +86,16 @@ export class Link {
     this.#options = options;
     this.#environment = environment;
     this.#events = events;
-    this.#backoff = options.backoff ?? new Backoff({ random: environment.random });
+    this.#pace = new Pace(options.backoff, environment);
     this.#timers = new Timers(environment);
     this.#route = route;
+    this.#heartbeat = new Heartbeat(
+      options.heartbeat,
+      this.#timers,
+      () => this.send("PING", {}),
+      () => this.#transport?.close(LOST, "The connection does not answer."),
+    );
+    this.#page = new PageLife(environment, () => this.#wake(), () => this.#return());
   }
 
   /** The kind of transport in use. */
@@ -97,14 +103,27 @@ export class Link {
     return this.#route.kind;
   }
 
-  /** Connect, unless that is done or under way. */
+  /**
+   * Connect, unless that is done or under way.
+   *
+   * A person may shorten the delay after a failure, and so may whoever has waited for as long as
+   * it takes on average; code that calls this as often as a connection ends may not.
+   */
   open() {
-    if (this.status === "closed" || this.status === "waiting") {
-      this.#lost = this.#sessionChanged = false;
-      for (const [target, event] of WAKING) {
-        this.#environment[target]?.addEventListener(event, this.#wakeListener);
-      }
+    if (this.status !== "closed" && this.status !== "waiting") {
+      return;
+    }
+    const early = this.#page.touched ? 0 : this.#pace.early;
+    if (this.status === "closed") {
+      this.#page.follow();
+      this.#lost &&= this.#pace.waits; // else it is another outage
+    }
+    if (early === 0) {
+      this.#sessionChanged = false;
       this.#attempt();
+    } else if (this.status === "closed") {
+      this.#timers.start("reconnect", early, () => this.#attempt());
+      this.#setStatus("waiting");
     }
   }
 
@@ -135,16 +154,7 @@ export class Link {
 
   /** Find out now whether the connection is alive: if not, it is given up and tried again. */
   check() {
-    if (this.status === "connected" && this.#pings) {
-      const { interval, timeout } = this.#options.heartbeat;
-      this.#timers.start("heartbeat", interval, () => this.check());
-      if (!this.#timers.has("pong")) {
-        this.#pingId = this.send("PING", {});
-        this.#timers.start("pong", timeout, () => {
-          this.#transport?.close(LOST, "The connection does not answer.");
-        });
-      }
-    }
+    this.#heartbeat.check();
   }
 
   /** The site has said that the session is over: the page may come back once, as who it is. */
@@ -183,18 +193,24 @@ export class Link {
   /** @param {Transport} transport */
   async #greet(transport) {
     this.#opened = true;
-    this.#hurry(transport, true);
     let { token } = this.#options;
     if (typeof token === "function") {
+      // None of what may go wrong here is the transport's fault: NORMAL.
+      this.#timers.start("connect", this.#options.timeout, () => {
+        transport.close(NORMAL, "The token function did not answer in time.");
+      });
       try {
         token = await token();
       } catch (error) {
-        transport.close(NORMAL, String(error)); // which is not the transport's fault
+        if (transport === this.#transport) {
+          this.#refused(tokenError(error));
+        }
       }
       if (transport !== this.#transport) {
         return;
       }
     }
+    this.#hurry(transport, true);
     const { cookieString, payload } = this.#options;
     /** @type {Record<string, any>} */
     const args = { cookie_string: cookieString ?? "", ack: true };
@@ -216,7 +232,7 @@ export class Link {
    * @param {string} text
    */
   #receive(transport, text) {
-    this.#timers.stop("pong"); // whatever it is, it is a sign of life
+    this.#heartbeat.heard();
     for (const [, name, args] of this.#decoder.feed(text)) {
       if (transport !== this.#transport) {
         return; // a listener has closed it
@@ -225,11 +241,12 @@ export class Link {
       if (name === "CONNECTED") {
         this.#connected(args);
       } else if (name === "ERROR" && this.status === "connecting" && args.id === this.#connectId) {
-        this.#connectRefused(args);
+        this.#refused(errorOf(args));
       } else if (name === "DISCONNECT") {
-        // What a WebSocket says by its close code.
+        // What a WebSocket says by its close code, and when to come back.
+        this.#pace.spread(args.spread);
         transport.close(args.code, String(args.reason));
-      } else if (!(this.#pingId !== 0 && args.id === this.#pingId)) {
+      } else if (!this.#heartbeat.heard(args.id)) {
         this.#events.onFrame(name, args);
       }
     }
@@ -239,32 +256,33 @@ export class Link {
   #connected(args) {
     this.#timers.stop("connect");
     this.#timers.start("stable", STABLE_AFTER, () => {
-      this.#backoff.reset();
+      this.#pace.reset();
+      this.#route.lasted();
       this.#sessionChanged = false;
     });
     this.#route.succeeded();
     this.#expectBetter(this.#route.retry);
-    this.#pingId = 0;
-    this.#pings = args.version !== undefined && this.#options.heartbeat.interval > 0;
-    if (this.#pings) {
-      this.#timers.start("heartbeat", this.#options.heartbeat.interval, () => this.check());
-    }
+    this.#heartbeat.begin(args.version !== undefined);
     this.user = args.name;
     this.#lost = false;
+    this.#pace.connected();
     if (this.#setStatus("connected")) {
       this.#events.onConnected(args);
     }
   }
 
-  /** @param {Record<string, any>} args */
-  #connectRefused(args) {
-    const error = errorOf(args);
+  /**
+   * There is no connection for now, or not at all.
+   *
+   * @param {HookboxError} error
+   */
+  #refused(error) {
     const forGood = !PASSING.has(error.code);
     if (forGood) {
       this.#refusal = error;
     }
     this.#events.onRefused(error, forGood);
-    this.#transport?.close(NORMAL, ""); // and #closed() decides what is next
+    this.#transport?.close(NORMAL, error.message); // and #closed() decides what is next
   }
 
   /** Try the better transport from time to time; a reconnect with resume loses nothing. */
@@ -283,8 +301,7 @@ export class Link {
           return;
         }
         if (better) {
-          this.#detach(NORMAL, "")?.close(NORMAL, "");
-          this.#attempt();
+          this.#begin();
         } else {
           this.#expectBetter(this.#route.retry);
         }
@@ -300,6 +317,19 @@ export class Link {
   #closed(transport, code, reason) {
     if (transport !== this.#transport) {
       return; // it was given up before
+    }
+    if (this.#page.left) {
+      this.#detach(code, reason);
+      this.status = "waiting"; // for #return(); nobody is there to be told
+      return;
+    }
+    if (code === GOING_AWAY) {
+      this.#heartbeat.end();
+      this.#timers.start("unloading", UNLOADING + this.#pace.next(), () => this.#begin());
+      return;
+    }
+    if (this.status === "connected" && this.#timers.has("stable") && breaksOff(code)) {
+      this.#route.broke();
     }
     const failed = this.status === "connecting" && !this.#refusal && code !== NORMAL;
     this.#detach(code, reason);
@@ -320,10 +350,7 @@ export class Link {
    * @param {string} reason
    */
   #comeBack(code, reason) {
-    let delay = this.#backoff.next();
-    if (code === SESSION_CHANGED) {
-      delay += NEW_COOKIE_DELAY;
-    }
+    const delay = this.#pace.next() + (code === SESSION_CHANGED ? NEW_COOKIE_DELAY : 0);
     this.#timers.start("reconnect", delay, () => this.#attempt());
     // A rotated session key is no outage: the page is back in a moment, or hears that it is not.
     if (this.#setStatus("waiting") && !this.#lost && code !== SESSION_CHANGED) {
@@ -344,8 +371,9 @@ export class Link {
     }
     this.#detach(code, reason)?.close(NORMAL, "");
     this.#timers.stopAll();
-    for (const [target, event] of WAKING) {
-      this.#environment[target]?.removeEventListener(event, this.#wakeListener);
+    this.#page.leave();
+    if (this.#refusal || !comesBack(code)) {
+      this.#pace.next(); // for a page that tries again whatever it is told
     }
     const ended = this.#refusal?.code === "session_expired" || code === SESSION_CHANGED || code === ACCOUNT_GONE;
     if (this.#setStatus("closed") && ended) {
@@ -364,18 +392,31 @@ export class Link {
     const transport = this.#transport;
     if (transport !== null) {
       this.#transport = null;
-      for (const purpose of ["connect", "stable", "heartbeat", "pong", "better"]) {
+      for (const purpose of ["connect", "stable", "better", "unloading"]) {
         this.#timers.stop(purpose);
       }
+      this.#heartbeat.end();
       this.#events.onDetached(this.status === "connected", code, reason);
     }
     return transport;
   }
 
-  #wake() {
-    if (this.#environment.document?.visibilityState === "hidden") {
-      return;
+  /** Connect anew, without a word if it succeeds: with resume nothing is lost. */
+  #begin() {
+    this.#detach(NORMAL, "")?.close(NORMAL, "");
+    this.#attempt();
+  }
+
+  /** The page is back from where the browser had kept it, without its connection. */
+  #return() {
+    if (this.status === "connected") {
+      this.#begin();
+    } else {
+      this.#wake();
     }
+  }
+
+  #wake() {
     if (this.status === "waiting") {
       this.#attempt();
     } else {
@@ -393,4 +434,10 @@ export class Link {
     this.#events.onStatus(status);
     return this.status === status;
   }
+}
+
+/** What a token function that has failed means: the end of the session, if it says so. */
+function tokenError(error) {
+  const { message = String(error), code } = error ?? {};
+  return new HookboxError(message, code === "session_expired" ? code : "unavailable", { cause: error });
 }

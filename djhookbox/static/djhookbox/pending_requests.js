@@ -1,4 +1,5 @@
 import { HookboxError } from "./errors.js";
+import { Timers } from "./timers.js";
 
 /**
  * Frames whose sender waits for an answer: ACK, ERROR, the end of the connection, or too long.
@@ -6,7 +7,7 @@ import { HookboxError } from "./errors.js";
 export class PendingRequests {
   /** @type {Map<number, { subject: any, settle: (error?: HookboxError) => void }>} */
   #waiting = new Map();
-  #environment;
+  #timers;
   #timeout;
 
   /**
@@ -14,7 +15,7 @@ export class PendingRequests {
    * @param {number} timeout Milliseconds that an answer may take.
    */
   constructor(environment, timeout) {
-    this.#environment = environment;
+    this.#timers = new Timers(environment);
     this.#timeout = timeout;
   }
 
@@ -41,14 +42,13 @@ export class PendingRequests {
    */
   add(id, subject) {
     return new Promise((resolve, reject) => {
-      const timer = this.#environment.setTimeout(
-        () => this.fail(id, new HookboxError("The server did not answer in time.", "timeout")),
-        this.#timeout,
-      );
+      this.#timers.start(id, this.#timeout, () => {
+        this.fail(id, new HookboxError("The server did not answer in time.", "timeout"));
+      });
       this.#waiting.set(id, {
         subject,
         settle: (error) => {
-          this.#environment.clearTimeout(timer);
+          this.#timers.stop(id);
           if (error) {
             reject(error);
           } else {

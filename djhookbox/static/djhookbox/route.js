@@ -12,6 +12,9 @@ const REMEMBERED = 10 * 60_000;
 /** A transport that has worked is given so many failures in a row: it may be the network. */
 const PATIENCE = 3;
 
+/** So many connections in a row that are cut soon after they were made are the transport's fault. */
+const SHORT_LIVES = 3;
+
 /** Opening a WebSocket that no proxy holds up, or CONNECT over a stream that none holds back. */
 const HASTE = 8000;
 
@@ -35,6 +38,9 @@ export class Route {
   #index = 0;
   #failures = 0;
   #proven = false;
+  #shortLives = 0;
+  /** How often a transport was given up because its connections were cut. */
+  #givenUp = 0;
   #openLink;
 
   /**
@@ -63,7 +69,7 @@ export class Route {
 
   /** How many milliseconds to wait until a better transport is worth a try. */
   get retry() {
-    return this.#environment.retryTransport ?? REMEMBERED;
+    return (this.#environment.retryTransport ?? REMEMBERED) * 2 ** this.#givenUp;
   }
 
   /** Whether no other transport is left to try. */
@@ -95,11 +101,9 @@ export class Route {
   open(url, events) {
     const environment = this.#environment;
     const { kind } = this;
-    if (kind === "custom") {
-      return new this.#options.transport(url, events, environment);
-    }
-    if (kind === "websocket") {
-      return new WebSocketTransport(url, events, environment);
+    const Direct = { custom: this.#options.transport, websocket: WebSocketTransport }[kind];
+    if (Direct) {
+      return this.#direct(Direct, url, events);
     }
     return new DeferredTransport(async () => {
       if (kind === "shared") {
@@ -142,7 +146,36 @@ export class Route {
     if (this.#failures < (this.#proven ? PATIENCE : 1)) {
       return false;
     }
-    this.#failures = 0;
+    return this.#advance();
+  }
+
+  /** The connection was cut soon after it was made. */
+  broke() {
+    this.#shortLives += 1;
+    if (this.#shortLives >= SHORT_LIVES && this.kind !== "shared") {
+      this.#givenUp += this.#last ? 0 : 1;
+      this.#advance();
+    }
+  }
+
+  /** The connection has lasted. */
+  lasted() {
+    this.#shortLives = 0;
+  }
+
+  /** Open a transport that needs no loading; what it throws is a failure as any other. */
+  #direct(Transport, url, events) {
+    try {
+      return new Transport(url, events, this.#environment);
+    } catch (error) {
+      // A browser opens no ws: from a page of https:, and nothing at an address that is none.
+      return new DeferredTransport(() => Promise.reject(error), events);
+    }
+  }
+
+  /** Take the next transport; say whether it is another one than the first. */
+  #advance() {
+    this.#failures = this.#shortLives = 0;
     this.#proven = false;
     this.#index = this.#last ? 0 : this.#index + 1;
     return this.#index > 0;
@@ -160,19 +193,15 @@ export class Route {
    * @param {(better: boolean) => void} done
    */
   probe(url, done) {
-    const probe = new WebSocketTransport(
-      url,
-      {
-        onOpen: () => {
-          this.#index = 0;
-          probe.close(1000, "");
-          done(true);
-        },
-        onText: () => {},
-        onClose: () => this.#index > 0 && done(false),
+    const probe = this.#direct(WebSocketTransport, url, {
+      onOpen: () => {
+        this.#index = 0;
+        probe.close(1000, "");
+        done(true);
       },
-      this.#environment,
-    );
+      onText: () => {},
+      onClose: () => this.#index > 0 && done(false),
+    });
   }
 
   #recall() {

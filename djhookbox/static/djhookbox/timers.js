@@ -1,3 +1,6 @@
+/** Browsers take longer delays for none at all. */
+const LONGEST = 2 ** 31 - 1;
+
 /** Timers by purpose: starting one replaces the earlier one of the same purpose. */
 export class Timers {
   #running = new Map();
@@ -11,7 +14,7 @@ export class Timers {
   }
 
   /**
-   * Call `action` once, after `delay` milliseconds.
+   * Call `action` once, after `delay` milliseconds; after `Infinity` never.
    *
    * @param {any} purpose A name, or the object that the timer is for.
    * @param {number} delay
@@ -19,11 +22,19 @@ export class Timers {
    */
   start(purpose, delay, action) {
     this.stop(purpose);
-    const timer = this.#environment.setTimeout(() => {
-      this.#running.delete(purpose);
-      action();
-    }, delay);
-    this.#running.set(purpose, timer);
+    const wait = (left) => {
+      const then = () => {
+        if (left > LONGEST) {
+          wait(left - LONGEST);
+        } else {
+          this.#running.delete(purpose);
+          action();
+        }
+      };
+      const timer = left < Infinity && this.#environment.setTimeout(then, Math.min(left, LONGEST));
+      this.#running.set(purpose, timer);
+    };
+    wait(delay);
   }
 
   /**
