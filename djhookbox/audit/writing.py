@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from django.conf import settings as django_settings
-from django.db import DatabaseError, OperationalError, models, transaction
+from django.db import DatabaseError, OperationalError, models, router, transaction
 from django.utils import timezone
 
 from ..conf import settings
@@ -63,15 +63,16 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
     """
     if not rows:
         return
+    using = router.db_for_write(model)
     try:
-        with transaction.atomic():
-            model._default_manager.bulk_create(rows)
+        with transaction.atomic(using=using):
+            model._default_manager.using(using).bulk_create(rows)
     except OperationalError:
         raise
     except (DatabaseError, ValueError):
         logger.warning("Some of %d events do not fit the database.", len(rows), exc_info=True)
         for row in rows:
-            with transaction.atomic():
+            with transaction.atomic(using=using):
                 row.pk = None
                 write(row)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -39,7 +41,7 @@ from .site.events import Events
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
 from .site.webhooks import Webhooks
-from .tasks import Tasks
+from .tasks import Tasks, within
 from .transports import websocket
 from .transports.csp import Csp
 from .transports.websocket import WebSocketConnection
@@ -51,6 +53,8 @@ logger = logging.getLogger("djhookbox.server")
 SEND_BUFFER = 65_536
 #: Connections pinged before others get a turn.
 PING_TURN = 200
+#: How much of the grace period the steps of the end may take; the process must end within it.
+STOP_SHARE = 0.9
 
 
 class Server:
@@ -176,13 +180,20 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
-        """Stop accepting, tell clients to come back, report events; within the grace period."""
-        deadline = time.monotonic() + self.config.grace_period
-        self._departures.stopping = self._lifecycle.stopping = True
+        """Stop accepting, tell clients to come back, report events; within the grace period.
+
+        Each step has a deadline of its own: neither clients nor the site can hold it up.
+        """
+        deadline = time.monotonic() + STOP_SHARE * self.config.grace_period
+
+        def left(share: float = 1.0) -> float:
+            return max(0.1, share * (deadline - time.monotonic()))
+
+        self._door.closed = self._departures.stopping = self._lifecycle.stopping = True
         if self._runner is not None:
             for site in list(self._runner.sites):
-                await site.stop()
-        await self._pollers.stop()
+                await _step("Closing the port", min(1.0, left(0.1)), site.stop())
+        await _step("Stopping the pollers", min(1.0, left(0.1)), self._pollers.stop())
         self._delivery.flush()
         for index, connection in enumerate(list(self._departures.connections)):
             connection.close(RESTART)
@@ -191,14 +202,16 @@ class Server:
         self._csp.stop()
         for task in self._periodic:
             task.cancel()
-        await asyncio.gather(*self._periodic, return_exceptions=True)
-        left = deadline - time.monotonic()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._events.flush(), max(0.1, left * 0.6))
-        await self._tasks.finish(min(1.0, max(0.1, deadline - time.monotonic() - 1)))
+        if self._periodic:
+            await asyncio.wait(self._periodic, timeout=min(1.0, left(0.2)))
+        await _step("Reporting the events", left(0.6), self._events.flush())
+        await self._tasks.finish(min(1.0, left(0.3)))
+        # The site may have let somebody in who had to go meanwhile: it is told of that, too.
+        await _step("The last webhooks", left(0.3), self._operations.all_answered())
+        await _step("Reporting the last events", left(0.3), self._events.flush())
         if self._runner is not None:
-            await self._runner.cleanup()
-        await self._webhooks.stop()
+            await _step("Closing the connections", left(0.8), self._runner.cleanup())
+        await _step("Closing the webhooks", left(), self._webhooks.stop())
 
     # ---- requests --------------------------------------------------------
 
@@ -263,6 +276,16 @@ def _listen(interface: str, port: int) -> socket.socket:
     return listener
 
 
+async def _step(what: str, seconds: float, work: Awaitable[object]) -> None:
+    """Take a step of the end; that it fails or takes too long must not keep the others away."""
+    try:
+        await within(seconds, work)
+    except asyncio.TimeoutError:
+        logger.warning("%s took longer than %.1f s and was left unfinished", what, seconds)
+    except Exception:
+        logger.exception("%s failed", what)
+
+
 async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) -> None:
     loop = asyncio.get_running_loop()
     server = Server(config)
@@ -278,8 +301,36 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
         loop.remove_signal_handler(number)  # a second signal ends at once
         signal.signal(number, signal.SIG_DFL)
     logger.info("Stopping")
+    _limit(config.grace_period)
     await server.stop()
     logger.info("Stopped")
+
+
+def _limit(seconds: float) -> None:
+    """End the process after so many seconds, should anything else hold it up.
+
+    Such as a look-up of the site's name: it runs in a thread, which Python waits for at its end.
+    """
+
+    def end() -> None:
+        logger.error("The server did not end within %g s, and is ended now", seconds)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+async def _end_rest() -> None:
+    """Cancel what still runs; unlike `asyncio.run`, wait for it no longer than a second."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=1.0)
+    with suppress(asyncio.TimeoutError):
+        await within(1.0, asyncio.get_running_loop().shutdown_asyncgens())
 
 
 def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
@@ -293,14 +344,18 @@ def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) 
         OSError: If the address cannot be listened on.
 
     """
+    loop = _new_loop()
+    try:
+        loop.run_until_complete(_main(config, on_ready))
+    finally:
+        loop.run_until_complete(_end_rest())
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_main(config, on_ready))
-    else:
-        loop = uvloop.new_event_loop()
-        try:
-            loop.run_until_complete(_main(config, on_ready))
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

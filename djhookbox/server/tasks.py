@@ -4,10 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 logger = logging.getLogger("djhookbox.server")
+
+T = TypeVar("T")
+
+
+async def within(
+    seconds: float, work: Awaitable[T], *, undo: Callable[[T], object] | None = None
+) -> T:
+    """Wait for something, but not longer than so many seconds.
+
+    `asyncio.wait_for` swallows a cancellation on Python 3.10 and 3.11 if the work ends in the
+    same turn, and waits without a limit for work that does not let itself be cancelled. This
+    does neither.
+
+    Args:
+        seconds: How long it may take.
+        work: What is cancelled if it takes longer, or if the caller is cancelled.
+        undo: Called with the result if the work ended although nobody waited any more.
+
+    Raises:
+        asyncio.TimeoutError: It took longer.
+
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
+    except asyncio.CancelledError:
+        _abandon(task, undo)
+        raise
+    if not done:
+        _abandon(task, undo)
+        raise asyncio.TimeoutError
+    return task.result()
+
+
+def _abandon(task: asyncio.Future[T], undo: Callable[[T], object] | None) -> None:
+    def ended(task: asyncio.Future[T]) -> None:
+        # Looking at the exception keeps asyncio from logging it: nobody waits for it.
+        if not task.cancelled() and task.exception() is None and undo is not None:
+            undo(task.result())
+
+    task.add_done_callback(ended)
+    task.cancel()
 
 
 class Tasks:

@@ -26,11 +26,15 @@ class App:
         self.headers: list[Mapping[str, str]] = []
         self.options: dict[str, dict[str, Any]] = {}
         self.url = ""
+        #: If set, no call is answered before this event.
+        self.held: asyncio.Event | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
         form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
         self.calls.append((form["action"], form, request.headers.get("Cookie")))
         self.headers.append(request.headers)
+        if self.held is not None:
+            await self.held.wait()
         options = dict(self.options.get(form["action"], {}))
         if form["action"] == "connect":
             options["name"] = json.loads(form["payload"])

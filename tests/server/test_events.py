@@ -134,6 +134,68 @@ async def test_they_are_reported_soon_or_when_there_are_many(
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_at_most_one_report_each_half_second_or_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Publications that come without a pause must not become a report each few of them."""
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.2)
+    case = Case()
+    running = asyncio.create_task(case.events.run())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    added = 0
+    while loop.time() - began < 1.0:
+        case.add(added)
+        added += 1
+        await asyncio.sleep(0.001)
+    await until(lambda: not case.events._queue)
+    spent = loop.time() - began
+    batches = case.batches()
+    assert list(itertools.chain(*batches)) == list(range(added))
+    assert len(batches) <= spent / 0.2 + added / BATCH + 1
+    case.add(*range(2 * BATCH + 5))
+    await until(lambda: len(case.events._queue) == 5, 0.15)  # what is full need not wait
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_full_queue_that_nobody_takes_keeps_nothing_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = Case()
+    case.site.accepted = frozenset()
+    case.add(*range(BATCH))
+    reports = 0
+    send = case.events._send
+
+    async def count() -> bool:
+        nonlocal reports
+        reports += 1
+        return await send()
+
+    monkeypatch.setattr(case.events, "_send", count)
+    running = asyncio.create_task(case.events.run())
+    await turns()
+    assert reports == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_report_under_way_is_not_made_again_at_the_end() -> None:
+    case = Case()
+    held = case.site.hold("events")
+    running = asyncio.create_task(case.events.run())
+    case.add(*range(BATCH))
+    await until(lambda: case.site.calls)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    flushing = asyncio.create_task(case.events.flush())
+    await turns()
+    held.set()
+    assert await flushing
+    assert case.batches() == [list(range(BATCH))]
+
+
 async def test_a_site_that_is_down_is_asked_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH_SECONDS", 0.01)
     case = Case()

@@ -5,6 +5,7 @@ How clients get into channels is in `subscriptions`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -55,6 +56,7 @@ class Operations:
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
         #: the site may have decided before a session ended that has ended since.
         self.connecting: dict[Connection, list[tuple[Mapping[str, str], Disconnect]]] = {}
+        self._answered = asyncio.Event()
 
     # ---- connect ---------------------------------------------------------
 
@@ -100,6 +102,7 @@ class Operations:
             reply = await self._webhooks.call("connect", form, connection)
         finally:
             del self.connecting[connection]
+            self._answered.set()
         name = ""
         try:
             options = reply.check()
@@ -127,6 +130,12 @@ class Operations:
                 connection.close(disconnect)
                 raise ClientGone
         await self._questions.follow_up(connection, options, since)
+
+    async def all_answered(self) -> None:
+        """Wait until the site has been asked about nobody who connects."""
+        while self.connecting:
+            self._answered.clear()
+            await self._answered.wait()
 
     def _who(self, options: dict[str, Any]) -> tuple[str, UserOptions]:
         name = options.get("name")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
 
-from ...wire.closing import Disconnect
+from ...wire.closing import RESTART, Disconnect
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
@@ -107,6 +108,8 @@ class Door:
         """Count a connection as open, until its end is reported."""
         self._connections.add(connection)
         self._metrics.connections_total += 1
+        if self.closed:  # since its handshake began
+            asyncio.get_running_loop().call_soon(connection.close, RESTART)
         access.info("Connection %s from %s", connection.id, connection.handshake.remote_addr)
 
 

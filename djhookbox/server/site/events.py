@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from ..metrics import Metrics
@@ -27,7 +26,7 @@ MAX_PAUSE = 30.0
 
 
 class Events:
-    """A bounded queue of events, flushed every half second or at 500 of them.
+    """A bounded queue of events, reported every half second or when a batch is full.
 
     If it overflows the oldest are dropped and counted: a log must not take the server down.
     """
@@ -38,7 +37,10 @@ class Events:
         self._limit = limit
         self._queue: deque[str] = deque()
         self._size = 0
-        self._many = asyncio.Event()
+        self._woken = asyncio.Event()
+        #: The report that is being made. It outlives `run`: cancelled, it would be made again,
+        #: and the site may have it already.
+        self._under_way: asyncio.Task[bool] | None = None
 
     def add(self, event: str, /, **fields: Any) -> None:
         """Note that something happened just now."""
@@ -48,25 +50,55 @@ class Events:
         while len(self._queue) > self._limit or self._size > MAX_BYTES:
             self._size -= len(self._queue.popleft())
             self._metrics.events_dropped += 1
-        if len(self._queue) >= BATCH:
-            self._many.set()
+        if self._full:
+            self._woken.set()
+
+    @property
+    def _full(self) -> bool:
+        """Whether a whole batch waits that can go at once."""
+        if "events" not in self._webhooks.accepted:
+            return False
+        return len(self._queue) >= BATCH or self._size >= BATCH_BYTES
 
     async def run(self) -> None:
-        """Flush for ever; cancelled at the end."""
+        """Report for ever; cancelled at the end.
+
+        At most one batch each half second, unless a whole one waits.
+        """
         failures = 0
         while True:
-            pause = min(MAX_PAUSE, FLUSH_SECONDS * 2**failures)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._many.wait(), pause)
-            if failures:
-                # A full queue must not turn retries into a storm.
-                await asyncio.sleep(pause if self._many.is_set() else 0)
-            self._many.clear()
-            failures = 0 if await self.flush() else min(failures + 1, 6)
+            # A full queue must not turn retries into a storm.
+            await self._pause(min(MAX_PAUSE, FLUSH_SECONDS * 2**failures), early=not failures)
+            failures = 0 if await self._report() else min(failures + 1, 6)
+
+    async def _pause(self, seconds: float, *, early: bool) -> None:
+        if not early:
+            await asyncio.sleep(seconds)
+            return
+        self._woken.clear()
+        if self._full:
+            return
+        timer = asyncio.get_running_loop().call_later(seconds, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
 
     async def flush(self) -> bool:
         """Report everything that waits; tell whether the site took it."""
         while self._queue and "events" in self._webhooks.accepted:
+            if not await self._report():
+                return False
+        return True
+
+    async def _report(self) -> bool:
+        """Report a batch, or wait for the report that is being made; tell whether it was taken."""
+        if self._under_way is None or self._under_way.done():
+            self._under_way = asyncio.get_running_loop().create_task(self._send())
+        return await asyncio.shield(self._under_way)
+
+    async def _send(self) -> bool:
+        if self._queue and "events" in self._webhooks.accepted:
             batch: list[str] = []
             size = 0
             for text in self._queue:

@@ -20,6 +20,7 @@ from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..protocol import rtjp
+from ..tasks import within
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
@@ -187,7 +188,11 @@ class Webhooks:
     async def _call(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
         try:
             if self._turn.locked():
-                await asyncio.wait_for(self._turn.acquire(), MAX_QUEUE_SECONDS)
+                await within(
+                    MAX_QUEUE_SECONDS,
+                    self._turn.acquire(),
+                    undo=lambda _: self._turn.release(),
+                )
             else:
                 await self._turn.acquire()
         except asyncio.TimeoutError:

@@ -19,6 +19,7 @@ from ..clients.handshake import Door
 from ..config import ServerConfig
 from ..protocol import csp
 from ..protocol.csp import Variables
+from ..tasks import within
 from .csp_session import Comet, CspConnection
 
 logger = logging.getLogger("djhookbox.server")
@@ -194,7 +195,7 @@ class Csp:
                     raise Problem(429, "Too much data at once")
 
         try:
-            await asyncio.wait_for(read(), BODY_SECONDS)
+            await within(BODY_SECONDS, read())
         except asyncio.TimeoutError:
             raise Problem(408, "The data did not arrive") from None
         except (web.HTTPException, ConnectionError, ValueError):
@@ -333,7 +334,7 @@ def _reply(request: web.Request, variables: Variables, value: object) -> web.Res
 async def _sent(writing: Awaitable[None], comet: Comet) -> bool:
     """Wait until an answer, or a part of one, is on its way; tell whether the client is there."""
     try:
-        await asyncio.wait_for(writing, ANSWER_SECONDS)
+        await within(ANSWER_SECONDS, writing)
     except asyncio.TimeoutError:
         comet.abort()
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from ...wire.closing import NO_PONG, NORMAL, TOO_SLOW, Disconnect
@@ -72,8 +71,11 @@ class Comet:
             left = until - loop.time()
             if packets or self.over or left <= 0:
                 return packets
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), left)
+            timer = loop.call_later(left, self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                timer.cancel()
         return []
 
 
