@@ -27,6 +27,7 @@ from .models import SubscriptionLog
 from .options import LATER
 from .parsing import Call, MalformedCall, parse
 from .policy.rules import Operation
+from .sessions import make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -66,6 +67,7 @@ def webhook(action: str) -> Callable[[View], Callable[[HttpRequest], HttpRespons
 
 
 def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
+    make_read_only(request)
     if request.method != "POST":
         response = _answer(refused(_("Webhooks are sent by POST."), code="malformed"), status=405)
         response.headers["Allow"] = "POST"

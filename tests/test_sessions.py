@@ -1,0 +1,125 @@
+"""Webhooks read the sessions of browsers and leave them as they are, whatever keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+
+pytestmark = pytest.mark.django_db
+
+ENGINES = ("db", "cached_db", "cache", "file", "signed_cookies")
+
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
+
+
+class SavingSessions(SessionMiddleware):
+    """As sites have them: keeps sessions alive whose users are there."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
+        request.session["seen"] = "after the view"
+        request.session.save()
+        return super().process_response(request, response)
+
+
+class LastSeen:
+    """Writes something into each session, before the view and after it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.session["seen"] = "before the view"
+        response = self.get_response(request)
+        request.session["seen"] = "after the view"
+        return response
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    yield request.param
+    cache.clear()
+
+
+def kept(settings: Any, key: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the keys of all sessions, where they can be listed, and the data of one."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    keys = [*Session.objects.values_list("pk", "expire_date")]
+    folder = Path(settings.SESSION_FILE_PATH)
+    keys += [(path.name, path.stat().st_mtime_ns) for path in folder.iterdir()]
+    return sorted(map(str, keys)), dict(store(key).items())
+
+
+def rotate(settings: Any) -> None:
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "the next of the keys"
+
+
+def test_while_the_secret_key_is_rotated_sessions_keep_their_keys(
+    engine: str, settings: Any, webhooks: Any, alice: Any
+) -> None:
+    page = webhooks(alice)
+    key = page.client.cookies[settings.SESSION_COOKIE_NAME].value
+    before = kept(settings, key)
+    rotate(settings)
+    assert page("connect") == (True, {"name": "alice", "identity": page.fields["identity"]})
+    assert page("unsubscribe", channel_name="/a/")[0]
+    assert page.client.cookies[settings.SESSION_COOKIE_NAME].value == key
+    assert kept(settings, key) == before
+    # A view of the site does what Django does.
+    page.client.get("/admin/login/")
+    assert page.client.session[HASH_SESSION_KEY] == alice.get_session_auth_hash()
+
+
+@pytest.mark.parametrize(
+    "middleware", [None, "tests.test_sessions.SavingSessions", "tests.test_sessions.LastSeen"]
+)
+def test_no_webhook_writes_a_session(
+    middleware: str | None, engine: str, settings: Any, webhooks: Any, alice: Any
+) -> None:
+    page = webhooks(alice)
+    key = page.client.cookies[settings.SESSION_COOKIE_NAME].value
+    before = kept(settings, key)
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    if middleware == "tests.test_sessions.LastSeen":
+        place = settings.MIDDLEWARE.index(SESSION) + 1
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE]
+        settings.MIDDLEWARE.insert(place, middleware)
+    elif middleware:
+        settings.MIDDLEWARE = [middleware if m == SESSION else m for m in settings.MIDDLEWARE]
+    for _ in range(2):
+        assert page("connect")[1]["name"] == "alice"
+        assert page.client.cookies[settings.SESSION_COOKIE_NAME].value == key
+        assert kept(settings, key) == before
+
+
+def test_a_changed_password_ends_the_connection_and_leaves_the_session_to_the_site(
+    settings: Any, webhooks: Any, alice: Any
+) -> None:
+    page = webhooks(alice)
+    before = list(Session.objects.values())
+    alice.set_password("another")
+    alice.save()
+    assert page("subscribe", channel_name="/a/")[1]["code"] == "session_expired"
+    assert page("connect")[1]["name"].startswith(" _")
+    assert list(Session.objects.values()) == before
+
+
+def test_a_forged_webhook_writes_no_session_either(
+    settings: Any, webhooks: Any, alice: Any
+) -> None:
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    page = webhooks(alice)
+    before = list(Session.objects.values())
+    assert page.post("connect", secret="wrong").status_code == 403
+    assert list(Session.objects.values()) == before
