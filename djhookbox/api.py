@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from . import client
+from .accounts import username
 from .audit import payloads
 from .conf import settings
 from .decisions.decide import Decision, decide_for_code
@@ -274,7 +275,7 @@ def name_of(user: User | None) -> str:
     """Return the name of a user's connections; "" for nobody and for anonymous users."""
     if user is None or isinstance(user, str):
         return user or ""
-    return user.get_username()
+    return username(user)
 
 
 def validate_channel(channel: object) -> None:

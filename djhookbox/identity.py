@@ -22,6 +22,8 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
+from . import accounts
+from .accounts import username
 from .conf import settings
 from .parsing import has_control_characters
 
@@ -148,12 +150,12 @@ def identify(request: HttpRequest, token: str = "", expected: str = "") -> Visit
     anonymous_name = read_anonymous_id(token) if token else None
     if token and anonymous_name is None:
         user = _token_user(token)
-        visitor = Visitor(user, user.get_username(), token_identity(user))
+        visitor = Visitor(user, username(user), token_identity(user))
     elif user.is_authenticated and user.is_active:
         key = _session_key(request)
         # A site may know its users without a session, by a proxy's header for example.
         identity = session_identity(key) if key else token_identity(user)
-        visitor = Visitor(user, user.get_username(), identity)
+        visitor = Visitor(user, username(user), identity)
     elif not settings.anonymous:
         raise IdentityError(_("Only signed-in users may connect."))
     else:
@@ -218,13 +220,13 @@ def verify(request: HttpRequest, identity: str, name: str) -> User | None:
     if identity.startswith("token:"):
         pk, _separator, credential = identity.removeprefix("token:").rpartition(":")
         account: User | None = _account(pk, credential)
-        return account if account is not None and account.get_username() == name else None
+        return account if account is not None and username(account) == name else None
     user: User = _request_user(request)
     if identity:
         key = _session_key(request) if user.is_authenticated else None
         same = key is not None and constant_time_compare(session_identity(key), identity)
-        return user if same and user.is_active and user.get_username() == name else None
-    if not name or user.get_username() == name:
+        return user if same and user.is_active and username(user) == name else None
+    if not name or username(user) == name:
         return user
     # The genuine server says only the name; no account has one like this.
     return user if not user.is_authenticated and name.startswith(ANONYMOUS_PREFIX) else None
@@ -233,9 +235,8 @@ def verify(request: HttpRequest, identity: str, name: str) -> User | None:
 def by_name(name: str) -> User:
     """Return the account of a name, or an anonymous user; for those who are leaving."""
     if name and not name.startswith(ANONYMOUS_PREFIX):
-        model = get_user_model()
-        user: User | None = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
-        if user is not None and user.get_username() == name:
+        user: User | None = accounts.find(name)
+        if user is not None:
             return user
     return _nobody()
 

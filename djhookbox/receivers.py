@@ -19,11 +19,13 @@ from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.http import HttpRequest
 from django.utils import timezone
 
+from .accounts import username, usernames
 from .decisions.store import cache
 from .exceptions import HookboxError, HookboxNotRunning
 from .identity import session_identity
@@ -203,21 +205,46 @@ def remember_user(sender: type[models.Model], **kwargs: Any) -> None:
     # A login saves last_login alone: no reason for another query.
     if watched and user.pk is not None and not user._state.adding and not kwargs["raw"]:
         rows = _USER._base_manager.using(kwargs["using"]).filter(pk=user.pk)
-        before = rows.values(*watched).first()
+        row = rows.values(*{*watched, _USER.USERNAME_FIELD}).first()
+        if row is not None:
+            name = _as_python(_USER.USERNAME_FIELD, row[_USER.USERNAME_FIELD])
+            before = _Before(str(name), {name: row[name] for name in watched})
     user._hookbox_before = before
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a save is about to replace: the name, whether saved or not, and what rights hang on."""
+
+    username: str
+    values: Mapping[str, object]
+
+    def changed(self, user: Any) -> set[str]:
+        """Return the fields that are other now."""
+        return {
+            name
+            for name, value in self.values.items()
+            if _as_python(name, getattr(user, name)) != _as_python(name, value)
+        }
+
+
+def _as_python(name: str, value: object) -> object:
+    """Return a value as its field has it: "7" may have been assigned where 7 is read again."""
+    try:
+        field: Any = _USER._meta.get_field(name)
+        return field.to_python(value)
+    except ValidationError:
+        return value
 
 
 def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
     """End the rights that a saved user has no more."""
     user, using = kwargs["instance"], kwargs["using"]
-    before: dict[str, Any] | None = getattr(user, "_hookbox_before", None)
-    if not before:
+    before: _Before | None = getattr(user, "_hookbox_before", None)
+    if before is None:
         return
     user._hookbox_before = None
-    changed = {name for name, value in before.items() if getattr(user, name) != value}
-    if not changed:
-        return
-    name = str(before.get(_USER.USERNAME_FIELD, user.get_username()))
+    changed, name = before.changed(user), before.username
     if "is_active" in changed and not user.is_active:
         _depart(using, "user", name, ACCOUNT_GONE.code, "account deactivated")
     elif changed & {"password", _USER.USERNAME_FIELD}:
@@ -228,7 +255,7 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
 
 def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Close the connections of an account that is gone."""
-    name = kwargs["instance"].get_username()
+    name = username(kwargs["instance"])
     _depart(kwargs["using"], "user", name, ACCOUNT_GONE.code, "account deleted")
 
 
@@ -237,7 +264,7 @@ def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
     action, instance, using = kwargs["action"], kwargs["instance"], kwargs["using"]
     if isinstance(instance, _USER):
         if action.startswith("post_"):
-            _recheck(using, users=[instance.get_username()])
+            _recheck(using, users=[username(instance)])
         return
     # The other side: group.user_set.add(…). What is being cleared must be read beforehand.
     users = _USER._base_manager.using(using)
@@ -247,7 +274,7 @@ def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
         found = users.filter(**{_name_of_relation(sender): instance})
     else:
         return
-    _recheck(using, users=found.values_list(_USER.USERNAME_FIELD, flat=True))
+    _recheck(using, users=usernames(found))
 
 
 def _name_of_relation(through: type[models.Model]) -> str:

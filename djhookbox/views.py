@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
+from .accounts import username
 from .audit import pruning, writing
 from .audit.reported import record
 from .conf import settings
@@ -116,7 +117,7 @@ def _decide(
     user = verify(request, call.identity, call.user)
     if user is None:
         return _expired(), call.user
-    name = call.user or user.get_username()
+    name = call.user or username(user)
     return decide(operation, user, channel or call.channel, payload=call.payload), name
 
 

@@ -19,6 +19,7 @@ from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
 from .. import handlers, signals
+from ..accounts import username
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..options import LIVE
@@ -294,7 +295,7 @@ class Facts:
     @property
     def username(self) -> str:
         """The name, empty for anonymous visitors."""
-        return "" if self.is_anonymous else str(self.user.get_username())
+        return "" if self.is_anonymous else username(self.user)
 
     @property
     def is_anonymous(self) -> bool:

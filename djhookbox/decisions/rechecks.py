@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
+from ..accounts import named, username
 from ..identity import ANONYMOUS_PREFIX
 from ..policy.rules import Audience, Operation, Rule
 from .decide import Facts, decide, standing_options
@@ -63,10 +64,9 @@ def _facts(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, Facts]:
     facts: dict[str, Facts] = {}
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
-        for user in users.filter(**{f"{model.USERNAME_FIELD}__in": chunk}):
+        for user in named(chunk, users):
             groups = frozenset(group.pk for group in user.groups.all()) if with_groups else None
-            # Some databases find “Alice” for “alice”: the key is the name as it is.
-            facts[user.get_username()] = Facts(user, groups)
+            facts[username(user)] = Facts(user, groups)
     for permission in permissions if facts else ():
         _note_holders(permission, facts)
     return facts

@@ -7,14 +7,15 @@ is undone; receivers of signals are not asked, for nothing happens that they cou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
+from .. import accounts
+from ..accounts import username
 from ..exceptions import PatternError
 from ..identity import ANONYMOUS_PREFIX
 from ..models import ChannelPolicy
@@ -93,13 +94,10 @@ def user_named(name: str) -> AbstractBaseUser | AnonymousUser:
     """
     if not name or name.startswith(ANONYMOUS_PREFIX):
         return AnonymousUser()
-    model = get_user_model()
-    users: Any = model._default_manager.filter(**{model.USERNAME_FIELD: name})
-    for user in users:
-        if user.get_username() == name:  # some databases find “Alice” for “alice”
-            found: AbstractBaseUser = user
-            return found
-    raise UnknownUser(name)
+    user: AbstractBaseUser | None = accounts.find(name)
+    if user is None:
+        raise UnknownUser(name)
+    return user
 
 
 def attempt(user: User, channel: str, operation: Operation, payload: object = None) -> Trial:
@@ -119,7 +117,7 @@ def attempt(user: User, channel: str, operation: Operation, payload: object = No
             )
         transaction.set_rollback(True)
     return Trial(
-        user="" if user.is_anonymous else user.get_username(),
+        user="" if user.is_anonymous else username(user),
         channel=channel,
         operation=operation,
         decision=decision,

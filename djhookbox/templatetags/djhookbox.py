@@ -83,7 +83,9 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
         # Cookies belong to a host name: the browser takes the one that the page came from.
         config["port"] = settings.port
     if user is not None and user.is_authenticated:
-        config["user"] = user.get_username()
+        from ..accounts import username
+
+        config["user"] = username(user)
     elif anonymous_id and settings.anonymous:
         from ..identity import issue_anonymous_id
 

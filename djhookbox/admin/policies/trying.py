@@ -14,6 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ...accounts import usernames
 from ...decisions.decide import Decision
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
@@ -105,8 +106,7 @@ class PolicyTrials:
         model = get_user_model()
         field = model.USERNAME_FIELD
         found: Any = model._default_manager.filter(**{f"{field}__istartswith": begun})
-        names = found.order_by(field).values_list(field, flat=True)[:OFFERED]
-        return JsonResponse({"names": list(names)})
+        return JsonResponse({"names": usernames(found.order_by(field)[:OFFERED])})
 
     def _may_see_users(self, request: HttpRequest) -> bool:
         opts = get_user_model()._meta
