@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from .cursors import Cursor, acursor, cursor
     from .exceptions import (
         ChannelNameError,
+        HookboxDatabaseError,
         HookboxError,
         HookboxMisconfigured,
         HookboxRefused,
+        HookboxSynchronousOnly,
         HookboxUnreachable,
         PayloadError,
+        UserNameError,
     )
     from .handlers import register_channel_handler, unregister_channel_handler, whcallback
     from .identity import connect_token
@@ -42,11 +45,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "ChannelNameError": "exceptions",
     "Cursor": "cursors",
+    "HookboxDatabaseError": "exceptions",
     "HookboxError": "exceptions",
     "HookboxMisconfigured": "exceptions",
     "HookboxRefused": "exceptions",
+    "HookboxSynchronousOnly": "exceptions",
     "HookboxUnreachable": "exceptions",
     "PayloadError": "exceptions",
+    "UserNameError": "exceptions",
     "acursor": "cursors",
     "apublish": "api",
     "channel_info": "api",
@@ -70,11 +76,14 @@ _HOMES = {
 __all__ = [
     "ChannelNameError",
     "Cursor",
+    "HookboxDatabaseError",
     "HookboxError",
     "HookboxMisconfigured",
     "HookboxRefused",
+    "HookboxSynchronousOnly",
     "HookboxUnreachable",
     "PayloadError",
+    "UserNameError",
     "__version__",
     "acursor",
     "apublish",

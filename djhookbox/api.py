@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
-from django.db import DatabaseError, router, transaction
+from django.db import Error, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -26,7 +26,8 @@ from .accounts import username
 from .audit import payloads
 from .conf import settings
 from .decisions.decide import Decision, decide_for_code
-from .exceptions import ChannelNameError, HookboxError, HookboxRefused
+from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserNameError
+from .guards import drop_cut_connections, recovering, synchronous
 from .models import Publication
 from .parsing import has_control_characters
 from .transactions import after_transaction
@@ -58,6 +59,7 @@ class _Message:
     source: str
 
 
+@synchronous(instead="apublish")
 def publish(
     channel: str,
     payload: object,
@@ -86,6 +88,8 @@ def publish(
         HookboxRefused: Nothing vouches for the channel, or the server refused.
         HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.
         HookboxMisconfigured: Django and the process do not understand each other.
+        HookboxDatabaseError: The database failed, or a transaction is broken. Nothing was sent.
+        HookboxSynchronousOnly: This is asynchronous code. Nothing was sent, nothing recorded.
 
     """
     message = _message(channel, payload, user, source, sender)
@@ -126,6 +130,7 @@ async def apublish(
     return delivered
 
 
+@recovering
 def _message(
     channel: str, payload: object, user: User | None, source: str, sender: User | None
 ) -> _Message:
@@ -178,11 +183,24 @@ def _record(
 
 
 def _save(row: Publication, using: str) -> None:
-    try:
+    inserted = False
+
+    def insert() -> None:
+        nonlocal inserted
         # A savepoint, in case that the caller's block goes on (see `after_transaction`).
         with transaction.atomic(using=using):
             row.save(using=using, force_insert=True)
-    except DatabaseError:
+            inserted = True
+
+    try:
+        try:
+            insert()
+        except Error:
+            # If the connection was cut during the commit, the row may be there.
+            if inserted or not drop_cut_connections():
+                raise
+            insert()
+    except Error:
         # What was sent cannot be called back; an exception would make callers send it again.
         logger.exception("A publication to %s could not be recorded.", row.channel)
 
@@ -190,6 +208,7 @@ def _save(row: Publication, using: str) -> None:
 # ---- channels --------------------------------------------------------------------------------
 
 
+@synchronous()
 def create(channel: str, options: Mapping[str, object] | None = None) -> None:
     """Create a channel with the options decided for it, and these on top."""
     decision = vouch(channel)
@@ -197,23 +216,27 @@ def create(channel: str, options: Mapping[str, object] | None = None) -> None:
     client.create_channel(channel, {**decision.options, **chosen})
 
 
+@synchronous()
 def channel_info(channel: str) -> dict[str, Any]:
     """Return a live channel's `name`, `subscribers` and `options`."""
     validate_channel(channel)
     return client.get_channel_info(channel)
 
 
+@synchronous()
 def set_channel_options(channel: str, **options: object) -> None:
     """Change options of a live channel, such as `history_size=20`."""
     client.set_channel_options(channel, _permitted(vouch(channel), channel, options))
 
 
+@synchronous()
 def state_set(channel: str, key: str, value: object) -> None:
     """Set a key of a live channel's state; all subscribers are told."""
     validate_channel(channel)
     client.state_set_key(channel, key, value)
 
 
+@synchronous()
 def state_delete(channel: str, key: str) -> None:
     """Delete a key of a live channel's state; all subscribers are told."""
     validate_channel(channel)
@@ -223,18 +246,21 @@ def state_delete(channel: str, key: str) -> None:
 # ---- users -----------------------------------------------------------------------------------
 
 
+@synchronous()
 def subscribe(channel: str, user: User) -> None:
     """Subscribe all connections of a user, a Django user or a name, without asking policies."""
     decision = vouch(channel, user)
     client.subscribe(channel, name_of(user), options=decision.options)
 
 
+@synchronous()
 def unsubscribe(channel: str, user: User, *, reason: str = "") -> None:
     """Unsubscribe all connections of a user, whose pages are told the reason."""
     validate_channel(channel)
     client.unsubscribe(channel, name_of(user), reason=reason)
 
 
+@synchronous()
 def disconnect(
     user: User | None = None,
     *,
@@ -254,7 +280,10 @@ def disconnect(
     if user is None and connection is None:
         raise TypeError("disconnect() needs a user or a connection")
     if user is not None and not name_of(user):
-        raise ValueError("an anonymous user has no name: give the name of its connections")
+        raise UserNameError(
+            _("An anonymous user has no name. Give the name of the connections, or the id of one."),
+            code="malformed",
+        )
     return client.disconnect(
         user=None if user is None else name_of(user),
         connection=connection,
@@ -263,6 +292,7 @@ def disconnect(
     )
 
 
+@synchronous()
 def server_info() -> dict[str, Any]:
     """Return the process's `version`, `uptime`, `connections`, `channels` and other counts."""
     return client.get_server_info()
@@ -312,6 +342,7 @@ def vouch(channel: str, user: User | None = None) -> Decision:
     return decision
 
 
+@recovering
 def _decide(channel: str, user: User | None) -> Decision:
     who = AnonymousUser() if user is None or isinstance(user, str) else user
     return decide_for_code(channel, who)

@@ -129,6 +129,13 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
         limits.require_ascii(form.get("channel_name"), form.get("name"))
     # The secret goes into the body: URLs end up in access logs.
     body = {name: value for name, value in form.items() if value is not None}
+    for name, value in body.items():
+        if not _is_encodable(value):
+            raise PayloadError(
+                _("“%(name)s” has half of a surrogate pair, which cannot be sent: %(value)s.")
+                % {"name": name, "value": ascii(value)[:100]},
+                code="malformed",
+            )
     body["secret"] = settings.rest_secrets[0]
     timeout = settings.timeout
     try:
@@ -174,6 +181,14 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             % {"url": url, "problem": error}
         ) from error
     return _read_answer(call, response)
+
+
+def _is_encodable(value: object) -> bool:
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from . import client
 from .api import validate_channel
 from .conf import settings
 from .decisions.decide import decide_for_code
-from .exceptions import HookboxError, HookboxUnreachable
+from .exceptions import HookboxDatabaseError, HookboxError, HookboxUnreachable
+from .guards import recovering, synchronous
 
 logger = logging.getLogger("djhookbox")
 
@@ -53,6 +54,7 @@ class Cursor(str):
         return self
 
 
+@synchronous(instead="acursor")
 def cursor(channel: str) -> Cursor:
     """Return where the publications of a channel stand now.
 
@@ -61,10 +63,11 @@ def cursor(channel: str) -> Cursor:
     while the database does not show it yet is missed: publish after commit.
 
     The cursor is empty if the channel has no history, and with a warning in the log if nobody
-    vouches for the channel or the process cannot be reached: the page works all the same.
+    vouches for the channel, or the process or the database fails: the page works all the same.
 
     Raises:
         ChannelNameError: The channel's name is no name.
+        HookboxSynchronousOnly: This is asynchronous code.
 
     """
     validate_channel(channel)
@@ -84,7 +87,11 @@ def _options(channel: str) -> dict[str, object] | None:
     """Return the options that the channel would have, None if there is nothing to ask for."""
     if settings.executable:
         return None  # Hookbox 0.3.3 does not number publications
-    decision = decide_for_code(channel, AnonymousUser())
+    try:
+        decision = recovering(decide_for_code)(channel, AnonymousUser())
+    except HookboxDatabaseError as error:
+        logger.warning("There is no cursor of %s: %s", channel, error)
+        return None
     if not decision.allowed:
         logger.warning("There is no cursor of %s: %s", channel, decision.reason)
         return None

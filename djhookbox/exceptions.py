@@ -5,7 +5,8 @@ One root, `HookboxError`, as in 2011; its subclasses say whose fault it was.
 
 from __future__ import annotations
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.db import DatabaseError
 
 
 class HookboxError(Exception):
@@ -36,6 +37,10 @@ class ChannelNameError(HookboxRefused, ValueError):
     """A channel's name is no name: empty, too long, or with control characters."""
 
 
+class UserNameError(HookboxRefused, ValueError):
+    """A user has no name by which connections could be found, or no account to connect with."""
+
+
 class HookboxUnreachable(HookboxError, ConnectionError):
     """The Hookbox process cannot be reached, or did not answer in time."""
 
@@ -46,6 +51,14 @@ class HookboxNotRunning(HookboxUnreachable):
 
 class HookboxMisconfigured(HookboxError, ImproperlyConfigured):
     """A setting keeps Django and the Hookbox process from understanding each other."""
+
+
+class HookboxDatabaseError(HookboxError, DatabaseError):
+    """The site's database failed before anything was sent; the cause is Django's exception."""
+
+
+class HookboxSynchronousOnly(HookboxError, SynchronousOnlyOperation):
+    """A function that blocks was called in asynchronous code; nothing was done."""
 
 
 class PayloadError(HookboxError, ValueError):

@@ -25,6 +25,8 @@ from django.utils.translation import gettext as _
 from . import accounts
 from .accounts import username
 from .conf import settings
+from .exceptions import UserNameError
+from .guards import database_errors
 from .parsing import has_control_characters
 
 if TYPE_CHECKING:
@@ -76,12 +78,16 @@ def connect_token(user: User) -> str:
     connection lives on after it has expired, until the password changes or the account goes.
 
     Raises:
-        ValueError: The user has no account, or it is not active.
+        UserNameError: The user has no account, or it is not active.
+        HookboxDatabaseError: The user could not be loaded.
 
     """
-    if not user.is_authenticated or not user.is_active:
-        raise ValueError("Only an active account can be given a connect token.")
-    return signing.dumps([str(user.pk), _credential(user)], salt=_TOKEN_SALT)
+    with database_errors():  # `request.user` asks the database when it is first used
+        if not user.is_authenticated or not user.is_active:
+            raise UserNameError(
+                _("Only an active account can be given a connect token."), code="refused"
+            )
+        return signing.dumps([str(user.pk), _credential(user)], salt=_TOKEN_SALT)
 
 
 def issue_anonymous_id() -> str:

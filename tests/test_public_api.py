@@ -13,6 +13,7 @@ NAMES = {
     "state_delete", "subscribe", "unsubscribe", "disconnect", "server_info",
     "register_channel_handler", "unregister_channel_handler", "whcallback", "connect_token",
     "signals", "HookboxError", "HookboxRefused", "HookboxUnreachable", "HookboxMisconfigured",
+    "HookboxDatabaseError", "HookboxSynchronousOnly", "UserNameError",
     "PayloadError", "ChannelNameError", "__version__", "Cursor", "acursor", "cursor",
 }  # fmt: skip
 

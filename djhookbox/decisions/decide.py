@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 from django.dispatch import Signal
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
@@ -190,6 +190,8 @@ def _decide(
                 stage = "signal"
                 told.send(sender=user, **_arguments(operation, channel, payload))
     except Exception as error:
+        if trusted and isinstance(error, Error):
+            raise  # no answer at all: code can do what it does when its own queries fail
         refusal = _explained(error, stage, operation)
         if operation in REFUSABLE or (
             refusal.code == "refused" and operation != Operation.DISCONNECT

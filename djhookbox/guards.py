@@ -1,0 +1,118 @@
+"""What holds for every function that sites call: it never blocks an event loop without a word, and
+a database that fails is a `HookboxError` like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.db import Error, connections
+from django.utils.translation import gettext as _
+
+from .exceptions import HookboxDatabaseError, HookboxError, HookboxSynchronousOnly
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def synchronous(instead: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Refuse to run where an event loop runs, before anything is done.
+
+    Args:
+        instead: The function for asynchronous code, if there is one.
+
+    """
+
+    def decorator(function: Callable[P, T]) -> Callable[P, T]:
+        name = function.__name__
+        use = instead and f"await djhookbox.{instead}(…)"
+        use = use or f"await sync_to_async(djhookbox.{name})(…)"
+
+        @wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+            # As Django has it: notebooks have a loop that nobody minds being blocked.
+            if _in_event_loop() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+                raise HookboxSynchronousOnly(
+                    _(
+                        "%(name)s() cannot be called in asynchronous code. Nothing was done. "
+                        "Write “%(instead)s”."
+                    )
+                    % {"name": name, "instead": use},
+                    code="async",
+                )
+            with database_errors():
+                return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorator
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what Django raises for the database into a `HookboxError` with that as its cause."""
+    try:
+        yield
+    except HookboxError:
+        raise
+    except Error as error:
+        raise HookboxDatabaseError(
+            _("The site's database could not be used: %(problem)s")
+            % {"problem": str(error).strip() or type(error).__name__},
+            code="unavailable",
+        ) from error
+
+
+def recovering(function: Callable[P, T]) -> Callable[P, T]:
+    """Call a function that only reads again if its database connection turns out to have been cut.
+
+    Django opens new connections when a request begins. A worker or a command that runs for days
+    answers no requests, and would keep the one that a restart of the database has cut.
+    """
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with database_errors():
+            try:
+                return function(*args, **kwargs)
+            except Error:
+                if not drop_cut_connections():
+                    raise
+                return function(*args, **kwargs)
+
+    return wrapper
+
+
+def drop_cut_connections() -> bool:
+    """Close the connections that failed and cannot be used any more; tell if there were any.
+
+    Not those in a transaction, of which a part is lost: that is for its owner to know.
+    """
+    dropped = False
+    for connection in connections.all(initialized_only=True):
+        if (
+            connection.connection is None
+            or not connection.errors_occurred
+            or connection.in_atomic_block
+            or not connection.autocommit
+        ):
+            continue
+        if connection.is_usable():
+            connection.errors_occurred = False
+        else:
+            connection.close()
+            dropped = True
+    return dropped
