@@ -24,10 +24,11 @@ from django.utils.translation import gettext as _
 from . import client
 from .accounts import username
 from .audit import payloads
+from .audit.writing import fit
 from .conf import settings
 from .decisions.decide import Decision, decide_for_code
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserNameError
-from .guards import drop_cut_connections, recovering, synchronous
+from .guards import HeldConnections, recovering, synchronous
 from .models import Publication
 from .parsing import has_control_characters
 from .transactions import after_transaction
@@ -169,7 +170,7 @@ def _record(
     row = Publication(
         created=timezone.now(),
         channel=message.channel,
-        user_name=message.sender[:255],
+        user_name=fit(message.sender),
         source=message.source,
         status=status,
         error="" if error is None else str(error),
@@ -184,6 +185,7 @@ def _record(
 
 def _save(row: Publication, using: str) -> None:
     inserted = False
+    held = HeldConnections()
 
     def insert() -> None:
         nonlocal inserted
@@ -197,10 +199,10 @@ def _save(row: Publication, using: str) -> None:
             insert()
         except Error:
             # If the connection was cut during the commit, the row may be there.
-            if inserted or not drop_cut_connections():
+            if inserted or not held.were_cut():
                 raise
             insert()
-    except Error:
+    except (Error, ValueError):
         # What was sent cannot be called back; an exception would make callers send it again.
         logger.exception("A publication to %s could not be recorded.", row.channel)
 

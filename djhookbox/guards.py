@@ -86,33 +86,39 @@ def recovering(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         with database_errors():
+            held = HeldConnections()
             try:
                 return function(*args, **kwargs)
             except Error:
-                if not drop_cut_connections():
+                if not held.were_cut():
                     raise
                 return function(*args, **kwargs)
 
     return wrapper
 
 
-def drop_cut_connections() -> bool:
-    """Close the connections that failed and cannot be used any more; tell if there were any.
+class HeldConnections:
+    """The database connections that are open before something is tried."""
 
-    Not those in a transaction, of which a part is lost: that is for its owner to know.
-    """
-    dropped = False
-    for connection in connections.all(initialized_only=True):
-        if (
-            connection.connection is None
-            or not connection.errors_occurred
-            or connection.in_atomic_block
-            or not connection.autocommit
-        ):
-            continue
-        if connection.is_usable():
-            connection.errors_occurred = False
-        else:
-            connection.close()
-            dropped = True
-    return dropped
+    def __init__(self) -> None:
+        self._held = [
+            (connection, connection.connection)
+            for connection in connections.all(initialized_only=True)
+            if connection.connection is not None
+        ]
+
+    def were_cut(self) -> bool:
+        """Tell after an error whether it was a connection's, so that trying again may help.
+
+        Connections that cannot be used any more are closed; Django opens new ones. Not those in a
+        transaction, of which a part is lost: its owner has to know.
+        """
+        cut = False
+        for connection, handle in self._held:
+            if connection.in_atomic_block or not connection.autocommit:
+                continue
+            if connection.connection is handle and not connection.is_usable():
+                connection.close()
+            # Leaving an atomic block, Django has replaced it already.
+            cut = cut or connection.connection is not handle
+        return cut
