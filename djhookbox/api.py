@@ -8,7 +8,6 @@ along, so that the server never has to ask back while the caller waits for it.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from .decisions.decide import Decision, decide_for_code
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserNameError
 from .guards import HeldConnections, recovering, synchronous
 from .models import Publication
-from .parsing import has_control_characters
 from .transactions import after_transaction
+from .wire import names, values
 from .wire.closing import BY_SITE
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ def _record(
         delivered=delivered,
         decided_by="" if decision is None else decision.decided_by[:255],
         reason="" if decision is None else decision.reason[:255],
-        **payloads.kept(json.loads(message.text)),
+        **payloads.kept(values.loads(message.text)),
     )
     using = router.db_for_write(Publication)
     after_transaction(using, partial(_save, row, using))
@@ -318,16 +317,17 @@ def validate_channel(channel: object) -> None:
 
     """
     limit = settings.max_name_length
-    if not isinstance(channel, str):
+    fault = names.find_fault(channel, limit)
+    if fault is None:
+        return
+    if fault is names.Fault.TYPE:
         problem = _("The name of a channel must be a string, not %(type)s.") % {
             "type": type(channel).__name__
         }
-    elif not 1 <= len(channel) <= limit:
-        problem = _("The name of a channel must have 1 to %(limit)d characters.") % {"limit": limit}
-    elif has_control_characters(channel):
+    elif fault is names.Fault.CHARACTERS:
         problem = _("The name of a channel must not have control characters.")
     else:
-        return
+        problem = _("The name of a channel must have 1 to %(limit)d characters.") % {"limit": limit}
     raise ChannelNameError(problem, code="malformed")
 
 

@@ -9,7 +9,6 @@ restarted) is noticed by urllib3 before it is used, and one that idled for longe
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import deque
@@ -19,11 +18,10 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
 import requests
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from urllib3.util import Timeout
 
-from . import certificates
+from . import certificates, strict_json
 from .conf import settings
 from .exceptions import (
     HookboxMisconfigured,
@@ -105,8 +103,8 @@ def to_json(value: object) -> str:
 
     """
     try:
-        return json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+        return strict_json.write(value)
+    except (TypeError, ValueError) as error:
         raise PayloadError(
             _("This cannot be written as JSON: %(problem)s.") % {"problem": error},
             code="malformed",

@@ -27,7 +27,7 @@ from .accounts import username
 from .conf import settings
 from .exceptions import UserNameError
 from .guards import database_errors
-from .parsing import has_control_characters
+from .wire import names
 
 if TYPE_CHECKING:
     from .decisions.decide import User
@@ -178,10 +178,11 @@ def _require_usable(name: str) -> None:
     if name.startswith(ANONYMOUS_PREFIX):
         # Else an account could take the name of a visitor who is connected.
         raise IdentityError(_("This user name is reserved for anonymous visitors."))
-    if not name or len(name) > settings.max_name_length:
-        raise IdentityError(_("This user name is too long, or empty."))
-    if has_control_characters(name):
+    fault = names.find_fault(name, settings.max_name_length)
+    if fault is names.Fault.CHARACTERS:
         raise IdentityError(_("This user name has control characters."))
+    if fault is not None:
+        raise IdentityError(_("This user name is too long, or empty."))
 
 
 def _token_user(token: str) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
-from . import options
-from .audit.models import NAME_LENGTH, ConnectionLog, Log, Pruning, Publication, SubscriptionLog
+from . import options, strict_json
+from .audit.models import ConnectionLog, Log, Pruning, Publication, SubscriptionLog
 from .exceptions import PatternError
 from .policy import reserved, rules
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet
+from .wire import names
+from .wire.names import MAX_LENGTH as NAME_LENGTH
 
 __all__ = [
     "NAME_LENGTH",
@@ -44,8 +44,13 @@ def _validate_pattern(value: str) -> None:
 def _validate_object(value: object) -> None:
     if not isinstance(value, dict):
         raise ValidationError(_("This must be a JSON object, such as {}."), code="object")
-    if "\\u0000" in json.dumps(value, cls=DjangoJSONEncoder):  # PostgreSQL cannot keep it
-        raise ValidationError(_("This must not contain null characters."), code="characters")
+    try:
+        strict_json.write([True, {"option": value}])  # as the answers that carry it
+    except (TypeError, ValueError) as error:
+        text = str(strict_json.explain(error))
+        raise ValidationError(text, code="invalid") from error
+    if problem := strict_json.storage_problem(value):
+        raise ValidationError(problem, code="characters")
 
 
 class ChannelPolicy(TimeStampedModel):
@@ -238,8 +243,8 @@ class ChannelPolicy(TimeStampedModel):
             if audience == Audience.NAMED_USER and not names_user:
                 message = _("The pattern names no user: write <username> where the name stands.")
                 errors[field] = [ValidationError(message, code="username")]
-        names = self.server_user_presence
-        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        users = self.server_user_presence
+        if not isinstance(users, list) or any(names.find_fault(user) for user in users):
             message = _('This must be a JSON list of names, such as ["alice"].')
             errors["server_user_presence"] = [ValidationError(message, code="names")]
         for field in ("state", "polling"):

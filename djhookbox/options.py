@@ -5,13 +5,13 @@ The names and types are those of Hookbox 0.3.3 and 0.3.4.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
+
+from . import strict_json
 
 #: Says what is wrong with a value, or "".
 Test: TypeAlias = Callable[[object], str]
@@ -116,8 +116,9 @@ def checked(operation: str, options: Mapping[object, object]) -> dict[str, objec
     tests = REPLIES.get(operation, {})
     try:
         # There and back: what is kept is what the server reads (no lazy texts, no tuples).
-        plain = json.loads(json.dumps(dict(options), cls=DjangoJSONEncoder, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+        # In the list that is the answer, so that what is in there is not nested too deeply.
+        _allowed, plain = strict_json.read(strict_json.write([True, dict(options)]))
+    except (TypeError, ValueError) as error:
         raise ValueError(_("The options are not JSON: %(error)s.") % {"error": error}) from error
     for name, value in plain.items():
         test = tests.get(name)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
-import math
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .genuine import payloads
+from .wire import names, values
 
-#: Longest channel or user name: what the log's columns hold.
-NAME_LENGTH = 255
 CONNECTION_LENGTH = 64
 TOKEN_LENGTH = 2048
 
@@ -86,27 +82,27 @@ def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
 
 
 def _name(
-    form: Mapping[str, str], field: str, *, limit: int = NAME_LENGTH, needed: bool = True
+    form: Mapping[str, str], field: str, *, limit: int = names.MAX_LENGTH, needed: bool = True
 ) -> str:
     value = form.get(field, "")
     if not value:
         if needed:
             raise MalformedCall(_("“%(field)s” is missing.") % {"field": field})
         return ""
-    if len(value) > limit:
+    return _usable(value, field, limit)
+
+
+def _usable(value: object, field: str, limit: int = names.MAX_LENGTH) -> str:
+    fault = names.find_fault(value, limit)
+    if fault is names.Fault.LENGTH:
         raise MalformedCall(
             _("“%(field)s” is longer than %(limit)d characters.") % {"field": field, "limit": limit}
         )
-    if has_control_characters(value):
+    if fault is names.Fault.CHARACTERS:
         raise MalformedCall(_("“%(field)s” has control characters.") % {"field": field})
+    if fault is not None or not isinstance(value, str):
+        raise MalformedCall(_("“%(field)s” is missing.") % {"field": field})
     return value
-
-
-def has_control_characters(text: str) -> bool:
-    """Tell whether a text has characters that no name has, such as NUL or a line break."""
-    return not text.isprintable() and any(
-        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
-    )
 
 
 def _json(form: Mapping[str, str], field: str, default: str | None = None) -> object:
@@ -114,31 +110,10 @@ def _json(form: Mapping[str, str], field: str, default: str | None = None) -> ob
     if text is None:
         raise MalformedCall(_("“%(field)s” is missing.") % {"field": field})
     try:
-        return strict_json(text)
-    except (ValueError, RecursionError) as error:
+        # Lists of ours hold payloads that may be nested as deeply as payloads may be.
+        return values.loads(text, max_depth=values.MAX_DOCUMENT_DEPTH)
+    except ValueError as error:
         raise MalformedCall(_("“%(field)s” is not JSON.") % {"field": field}) from error
-
-
-def strict_json(text: str) -> object:
-    """Read JSON, without the NaN and Infinity that Python also takes and writes.
-
-    Raises:
-        ValueError: It is not JSON.
-        RecursionError: It is nested too deeply.
-
-    """
-    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is out of range")
-    return value
 
 
 def _payload(form: Mapping[str, str], ours: bool) -> object:
@@ -212,13 +187,18 @@ def _events(form: Mapping[str, str], ours: bool) -> dict[str, object]:
 def _recheck(form: Mapping[str, str], ours: bool) -> dict[str, object]:
     channels = _json(form, "channels")
     if not isinstance(channels, dict) or not all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-        for names in channels.values()
+        isinstance(users, list) and all(isinstance(user, str) for user in users)
+        for users in channels.values()
     ):
         raise MalformedCall(
             _("“%(field)s” is not an object of lists of names.") % {"field": "channels"}
         )
-    return {"channels": {name: tuple(names) for name, names in channels.items()}}
+    return {
+        "channels": {
+            _usable(name, "channels"): tuple(_usable(user, "channels") for user in users)
+            for name, users in channels.items()
+        }
+    }
 
 
 def _subscribe_many(form: Mapping[str, str], ours: bool) -> dict[str, object]:
@@ -227,8 +207,7 @@ def _subscribe_many(form: Mapping[str, str], ours: bool) -> dict[str, object]:
         raise MalformedCall(_("“%(field)s” is not a list of objects.") % {"field": "channels"})
     wanted = {}
     for each in channels:
-        text = each.get("channel_name")
-        name = _name({"channel_name": text if isinstance(text, str) else ""}, "channel_name")
+        name = _usable(each.get("channel_name"), "channel_name")
         if name in wanted:
             raise MalformedCall(_("“%(name)s” is there twice.") % {"name": name})
         wanted[name] = Wanted(name, each.get("create") is True, each.get("subscribe") is True)

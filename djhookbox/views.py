@@ -8,14 +8,14 @@ from functools import wraps
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, OperationalError, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
+from . import strict_json
 from .accounts import username
 from .audit import pruning, writing
 from .audit.reported import record
@@ -30,6 +30,7 @@ from .parsing import Call, MalformedCall, parse
 from .policy.rules import Operation
 from .sessions import make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
+from .wire.values import MAX_DOCUMENT_DEPTH
 
 logger = logging.getLogger("djhookbox.webhook")
 
@@ -93,9 +94,10 @@ def _is_genuine(given: str) -> bool:
 
 def _answer(
     decision: Decision, options: dict[str, object] | None = None, status: int = 200
-) -> JsonResponse:
+) -> HttpResponse:
     body = _body(decision, options)
-    return JsonResponse(body, safe=False, status=status, encoder=DjangoJSONEncoder)
+    text = strict_json.write(body, max_depth=MAX_DOCUMENT_DEPTH)
+    return HttpResponse(text, status=status, content_type="application/json")
 
 
 def _body(decision: Decision, options: dict[str, object] | None = None) -> list[object]:

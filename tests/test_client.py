@@ -57,7 +57,7 @@ def free_port() -> int:
             {
                 "channel_name": "/ä/",
                 "payload": "1",
-                "options": '{"history_size": 2}',
+                "options": '{"history_size":2}',
                 "originator": "eve",
                 "recorded": "1",
             },
@@ -65,7 +65,7 @@ def free_port() -> int:
         (
             lambda: client.create_channel("/a/", {"presenceful": True, "state": {"k": None}}),
             "create_channel",
-            {"channel_name": "/a/", "presenceful": "true", "state": '{"k": null}'},
+            {"channel_name": "/a/", "presenceful": "true", "state": '{"k":null}'},
         ),
         (lambda: client.get_channel_info("/a/"), "get_channel_info", {"channel_name": "/a/"}),
         (

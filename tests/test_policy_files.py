@@ -123,7 +123,7 @@ WRONG = [
     (entry(name="a", pattern="/x/", groups=["nobody"]), "There is no group “nobody” here."),
     (entry(name="a", pattern="/x/", groups=[5]), "There is no group “5” here."),
     (entry(name="a", pattern="/x/", groups="a"), "list of the names"),
-    ("[" * 100_000, "not JSON"),
+    ("[" * 100_000, "nested too deeply"),
 ]
 
 

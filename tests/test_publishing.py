@@ -95,7 +95,7 @@ class TestPublish:
         assert request.form == {
             "secret": SECRET,
             "channel_name": "/open/ä/",
-            "payload": '{"data": "some-data"}',
+            "payload": '{"data":"some-data"}',
             "recorded": "1",
         }
 
@@ -420,7 +420,7 @@ class TestChannels:
         djhookbox.state_delete("/open/a/", "key")
         first, second = hookbox.requests
         assert (first.call, second.call) == ("state_set_key", "state_delete_key")
-        assert first.form["val"] == '{"at": "2011-05-29"}'
+        assert first.form["val"] == '{"at":"2011-05-29"}'
         assert (first.form["key"], second.form["key"]) == ("key", "key")
 
     def test_subscribe(self, hookbox):

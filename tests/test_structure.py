@@ -39,7 +39,7 @@ NEVER = {
     "djhookbox.admin": ("djhookbox.server",),
     "djhookbox.templatetags": ("djhookbox.models",),
     "djhookbox.testing": ("tests",),
-    "djhookbox.wire": ("django", "asyncio", "gettext", "djhookbox.server", *HTTP_CLIENTS),
+    "djhookbox.wire": ("django", "asyncio", "time", "gettext", *HTTP_CLIENTS),
     "djhookbox.server.protocol": ("asyncio", "djhookbox.server.core", *HTTP_CLIENTS),
     "djhookbox.server.core": ("asyncio", "time", "djhookbox.server.protocol", *HTTP_CLIENTS),
     "djhookbox.server.engine": ("djhookbox.server.transports",),
@@ -163,16 +163,39 @@ def test_is_imported_by_nobody_else(subject: str, users: tuple[str, ...]) -> Non
     assert [o for name, path in others.items() for o in offences(name, path, (subject,))] == []
 
 
-def test_the_server_imports_nothing_of_ours_but_itself_and_the_contract() -> None:
+@pytest.mark.parametrize(
+    ("subject", "allowed"),
+    [
+        ("djhookbox.server", ("djhookbox.server", "djhookbox.wire")),
+        ("djhookbox.wire", ("djhookbox.wire",)),
+    ],
+)
+def test_what_stands_below_imports_nothing_of_ours_from_above(
+    subject: str, allowed: tuple[str, ...]
+) -> None:
     strangers = [
         f"{module}:{line} imports {name}"
         for module, path in modules().items()
-        if within(module, ("djhookbox.server",))
+        if within(module, (subject,))
         for line, name in imports(module, path.read_text())
         if within(name, ("djhookbox", "django", "django_hookbox", "model_utils"))
-        and not within(name, ("djhookbox.server", "djhookbox.wire"))
+        and not within(name, allowed)
     ]
     assert strangers == []
+
+
+def test_json_is_read_and_written_in_one_way() -> None:
+    """Neither the server nor the webhooks read JSON past `wire.values`."""
+    strict = ("djhookbox.server", "djhookbox.parsing", "djhookbox.options", "djhookbox.client",
+              "djhookbox.views", "djhookbox.decisions.files", "djhookbox.api")  # fmt: skip
+    readers = [
+        f"{module}:{line}"
+        for module, path in modules().items()
+        if within(module, strict)
+        for line, name in imports(module, path.read_text())
+        if within(name, ("json",))
+    ]
+    assert readers == []
 
 
 def test_the_server_runs_without_django() -> None:

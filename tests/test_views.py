@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import djhookbox
-from djhookbox import identity, parsing, signals
+from djhookbox import identity, signals
 from djhookbox.audit import pruning, writing
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.wire import names
 
 from .conftest import Webhooks
 
@@ -599,8 +600,8 @@ def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:
 def test_texts_fit_their_columns(text: str) -> None:
     fitted = writing.fit(text, 20)
     assert len(fitted) <= 20
-    assert not parsing.has_control_characters(fitted)
-    if len(text) <= 20 and not parsing.has_control_characters(text):
+    assert not names.has_forbidden_characters(fitted)
+    if len(text) <= 20 and not names.has_forbidden_characters(text):
         assert fitted == text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
@@ -12,12 +12,14 @@ from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .. import strict_json
 from ..api import validate_channel
 from ..decisions.trials import OPERATIONS, UnknownUser, user_named
 from ..exceptions import HookboxError
 from ..identity import ANONYMOUS_PREFIX
 from ..models import NAME_LENGTH
 from ..policy.rules import Operation
+from ..wire import values
 from .pages import pretty_json
 
 
@@ -61,14 +63,9 @@ class PlainJSONField(forms.JSONField):
                 raise ValidationError(self.error_messages["required"], code="required")
             return self.initial() if callable(self.initial) else self.initial
         try:
-            return json.loads(text, cls=self.decoder, parse_constant=_refuse_constant)
-        except json.JSONDecodeError as error:
+            return values.loads(text)
+        except ValueError as error:
             raise ValidationError(self._explain(text, error), code="invalid") from error
-        except RecursionError as error:
-            raise ValidationError(_("This is nested too deeply."), code="invalid") from error
-        except ValueError as error:  # a number of more digits than Python reads
-            text = _("This is not JSON: %(problem)s.") % {"problem": error}
-            raise ValidationError(text, code="invalid") from error
 
     def validate(self, value: Any) -> None:
         """Leave it at that: `to_python` has refused what is missing."""
@@ -85,12 +82,10 @@ class PlainJSONField(forms.JSONField):
         return pretty_json(value, self.encoder)
 
     @staticmethod
-    def _explain(text: str, error: json.JSONDecodeError) -> str:
-        message = _("This is not JSON: %(problem)s in line %(line)d, column %(column)d.") % {
-            "problem": error.msg,
-            "line": error.lineno,
-            "column": error.colno,
-        }
+    def _explain(text: str, error: ValueError) -> str:
+        message = strict_json.explain(error)
+        if not isinstance(error, json.JSONDecodeError):
+            return message
         if text[0] not in '{["':
             message += " " + _("A text needs double quotes: %(example)s.") % {
                 "example": json.dumps(text.splitlines()[0][:40].strip("'“”"), ensure_ascii=False)
@@ -98,10 +93,6 @@ class PlainJSONField(forms.JSONField):
         elif "'" in text:
             message += " " + _("JSON has double quotes, not single ones.")
         return message
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValidationError(_("JSON has no %(name)s.") % {"name": name}, code="invalid")
 
 
 class PayloadForm(forms.Form):

@@ -11,9 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..querysets import LogQuerySet
-
-#: Longest channel or user name; also the server's limit.
-NAME_LENGTH = 255
+from ..wire.names import MAX_LENGTH as NAME_LENGTH
 
 #: Lets PostgreSQL find by this index how channels begin, and whole names all the same; other
 #: databases take no notice of it.

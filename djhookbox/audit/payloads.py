@@ -20,6 +20,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 #: How these look in JSON text, where a backslash before the first makes no difference to us.
 _MAYBE_UNSTORABLE = re.compile("\\\\u0000|[\ud800-\udfff]")
 
+_encode = DjangoJSONEncoder(ensure_ascii=False).encode
+
 
 def kept(payload: object) -> dict[str, Any]:
     """Return the fields of a `Publication` that follow from its payload and the settings."""
@@ -50,7 +52,7 @@ def masked(payload: object) -> object:
 
 def compact(payload: object) -> str:
     """Write a payload as JSON in one line."""
-    return json.dumps(payload, cls=DjangoJSONEncoder, ensure_ascii=False)
+    return _encode(payload)
 
 
 def beginning(text: str) -> str:

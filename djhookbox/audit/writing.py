@@ -14,8 +14,9 @@ from django.utils import timezone
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..models import ConnectionLog, Publication, SubscriptionLog
-from ..parsing import Call, has_control_characters
+from ..parsing import Call
 from ..policy.rules import Operation
+from ..wire import names
 from . import payloads
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -25,8 +26,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 def fit(text: str, limit: int = 255) -> str:
     """Return a text as a column can hold it."""
-    if has_control_characters(text):
-        text = "".join("�" if has_control_characters(char) else char for char in text)
+    text = names.without_forbidden_characters(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -7,7 +7,6 @@ stay as they are, or get their defaults where the policy is new.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,9 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
+from .. import strict_json
 from ..models import ChannelPolicy
+from ..wire import values
 
 MODEL = ChannelPolicy._meta.label_lower
 
@@ -95,10 +96,11 @@ def plan(text: str) -> list[Change]:
 
     """
     try:
-        entries = json.loads(text)
-        json.dumps(entries, ensure_ascii=False).encode()  # nor has a database, or a page
-    except (ValueError, RecursionError) as error:
-        raise PolicyFileError([_("This is not JSON: %(problem)s.") % {"problem": error}]) from error
+        entries = strict_json.read(text, max_depth=values.MAX_DOCUMENT_DEPTH)
+    except strict_json.JSONProblem as error:
+        raise PolicyFileError([str(error)]) from error
+    if strict_json.has_surrogates(entries):  # which neither a database nor a page can have
+        raise PolicyFileError([_("This must not contain lone surrogates.")])
     if not isinstance(entries, list) or not entries:
         raise PolicyFileError([_("This is no list of policies.")])
     known = {policy.name: policy for policy in ChannelPolicy.objects.prefetch_related("groups")}

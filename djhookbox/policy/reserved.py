@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..wire.names import RESERVED_PREFIX
 from .rules import Audience, Rule, compile_pattern
 
-#: Begins their names; the server knows it as well.
-PREFIX = "djhookbox:"
+#: Begins their names.
+PREFIX = RESERVED_PREFIX
 
 #: Where the process reports.
 REPORT_CHANNEL = f"{PREFIX}server"

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..exceptions import PatternError
+from ..wire import names
 
 #: The parameter that names a user.
 USERNAME = "username"
@@ -114,7 +115,7 @@ def compile_pattern(text: str) -> Pattern:
     """
     if not text:
         raise PatternError(_("A pattern cannot be empty."))
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+    if names.has_forbidden_characters(text):
         raise PatternError(_("A pattern cannot contain control characters."))
     named, plain, end = [], [], 0
     parts: list[Any] = []

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..wire.names import RESERVED_PREFIX
 from .channels.delivery import Delivery
 from .core.hub import Hub
-from .core.model import RESERVED_PREFIX
 from .site.webhooks import Webhooks
 
 #: Where the reports go.

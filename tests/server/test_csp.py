@@ -153,16 +153,16 @@ DATA = base64.urlsafe_b64encode(b"\xff\xfe\r\n").decode()
 @pytest.mark.parametrize(
     ("query", "reply", "opening", "batch", "empty"),
     [
-        ({}, '("OK")', "", f'([[7, 1, "{DATA}"], [8, 0, null]])', "([])"),
+        ({}, '("OK")', "", f'([[7,1,"{DATA}"],[8,0,null]])', "([])"),
         # JSONP
         ({"rp": "cb12", "rs": ";", "bp": "cb13", "bs": ";"},
-         'cb12("OK");', "", f'cb13([[7, 1, "{DATA}"], [8, 0, null]]);', "cb13([]);"),
+         'cb12("OK");', "", f'cb13([[7,1,"{DATA}"],[8,0,null]]);', "cb13([]);"),
         # streaming
         ({"is": "1", "bs": "\n"},
-         '("OK")', "", f'([[7, 1, "{DATA}"], [8, 0, null]])\n', "([])\n"),
+         '("OK")', "", f'([[7,1,"{DATA}"],[8,0,null]])\n', "([])\n"),
         # server-sent events
         ({"bp": "data: ", "bs": "\r\n", "se": "1"},
-         '("OK")', "", f'data: ([[7, 1, "{DATA}"], [8, 0, null]])\r\nid: 8\r\n\r\n',
+         '("OK")', "", f'data: ([[7,1,"{DATA}"],[8,0,null]])\r\nid: 8\r\n\r\n',
          "data: ([])\r\n\r\n"),
         ({"ps": "3", "p": "  \n"}, '("OK")', "     \n", None, "([])"),
         ({"ps": "2", "p": "cb"}, '("OK")', "  cb", None, "([])"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djhookbox.server.protocol.rtjp import (
-    MAX_DEPTH,
-    BadFrame,
-    Frame,
-    Parser,
-    dumps,
-    encode,
-    loads,
-    parse_line,
-)
+from djhookbox.server.protocol.rtjp import BadFrame, Frame, Parser, encode, parse_line
 
 LIMIT = 40
 
@@ -157,32 +147,6 @@ def test_no_line_raises(line: str) -> None:
     assert isinstance(parse_line(line), (Frame, BadFrame))
 
 
-def nested(depth: int, kind: str = "[") -> str:
-    if kind == "[":
-        return "[" * depth + "]" * depth
-    return '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
-
-
-@pytest.mark.parametrize("kind", ["[", "{"])
-def test_nesting_has_a_limit_of_its_own(kind: str) -> None:
-    value = loads(nested(MAX_DEPTH, kind))
-    # What is allowed can be sent on, inside of a frame and a history.
-    assert json.loads(encode("PUBLISH", {"history": [["PUBLISH", {"payload": value}]]}))
-    with pytest.raises(ValueError, match="deep"):
-        loads(nested(MAX_DEPTH + 1, kind))
-
-
-@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e999]", "-1e400", "", "01", "[1,]"])
-def test_what_is_not_json(text: str) -> None:
-    with pytest.raises(ValueError):
-        loads(text)
-
-
-def test_a_number_that_is_not_finite_is_never_written() -> None:
-    with pytest.raises(ValueError):
-        dumps(math.inf)
-
-
 values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -195,8 +159,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(values)
-def test_whatever_can_be_read_can_be_sent_as_one_line_of_ascii(value: Any) -> None:
-    assert loads(dumps(value)) == value
+def test_any_value_is_sent_as_one_line_of_ascii(value: Any) -> None:
     frame = encode("PUBLISH", {"payload": value})
     assert frame.endswith(b"\r\n")
     assert b"\n" not in frame[:-2]
@@ -205,6 +168,5 @@ def test_whatever_can_be_read_can_be_sent_as_one_line_of_ascii(value: Any) -> No
     assert (name, args) == ("PUBLISH", {"payload": value})
 
 
-def test_lone_surrogates_pass_unchanged() -> None:
-    assert loads(dumps("\ud800")) == "\ud800"
+def test_lone_surrogates_are_escaped() -> None:
     assert b"\\ud800" in encode("A", {"a": "\ud800"})

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
+from ... import strict_json
 from ...api import validate_channel
 from ...decisions.decide import Decision
 from ...decisions.trials import OPERATIONS, Trial, UnknownUser, attempt, user_named
@@ -60,11 +61,11 @@ class Command(BaseCommand):
         try:
             user = user_named(options["user"])
             validate_channel(options["channel"])
-            payload = json.loads(options["payload"])
+            payload = strict_json.read(options["payload"])
         except (UnknownUser, HookboxError) as error:
             raise CommandError(str(error), returncode=MISTAKEN) from error
-        except ValueError as error:
-            raise CommandError(f"--payload is not JSON: {error}", returncode=MISTAKEN) from error
+        except strict_json.JSONProblem as error:
+            raise CommandError(f"--payload: {error}", returncode=MISTAKEN) from error
         trial = attempt(user, options["channel"], Operation(options["operation"]), payload)
         if options["as_json"]:
             self.stdout.write(json.dumps(_report(trial), ensure_ascii=False, indent=2))

@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from ...wire.values import dumps, loads
 from ..core.hub import Hub
 from ..core.model import Channel
 from ..core.options import OptionError, Polling
-from ..protocol import rtjp
 from ..site.events import Events
 from ..site.webhooks import Webhooks
 from ..tasks import Tasks
@@ -103,19 +103,18 @@ class Pollers:
         if polling.mode == "simple":
             text = await self._fetch("GET", polling.url, None)
             try:
-                payload = rtjp.loads(text)
-                rtjp.dumps(payload)
+                payload = loads(text)
             except ValueError:
                 payload = text.decode("utf-8", "replace")
             await self._publish(channel, payload, polling)
             return True
         form = {
-            key: value if isinstance(value, str) else rtjp.dumps(value)
+            key: value if isinstance(value, str) else dumps(value)
             for key, value in polling.form.items()
         }
         if self._webhooks.config.webhook_secret:
             form.setdefault("secret", self._webhooks.config.webhook_secret)
-        answer = rtjp.loads(await self._fetch("POST", polling.url, form))
+        answer = loads(await self._fetch("POST", polling.url, form))
         if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("the answer is not a list of success and an object")
         options: dict[str, Any] = dict(answer[1])

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wire.closing import SESSION_EXPIRED, Disconnect
+from ...wire.names import NameProblem, check_name
+from ...wire.values import dumps, loads
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
@@ -19,8 +21,6 @@ from ..config import ServerConfig
 from ..core.hub import Hub
 from ..core.log import Position
 from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
-from ..names import NameProblem, check_name
-from ..protocol import rtjp
 from ..site.authorize import ClientGone, Questions, user_of
 from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks
@@ -183,7 +183,7 @@ class Operations:
             only_to = None
             asked = channel.options.asks("publish")
             if asked:
-                form = {"channel_name": name, "payload": rtjp.dumps(payload)}
+                form = {"channel_name": name, "payload": dumps(payload)}
                 if not channel.options.anonymous:
                     form["originator"] = user.name
                 options = await self._questions.ask("publish", form, connection, leaving=True)
@@ -223,7 +223,7 @@ class Operations:
                 "sender": user.name,
                 "recipient": recipient,
                 "recipient_exists": str(recipient in self._hub.users),
-                "payload": rtjp.dumps(payload),
+                "payload": dumps(payload),
             }
             options = await self._questions.ask("message", form, connection, leaving=True)
             await self._questions.follow_up(connection, options)
@@ -247,11 +247,9 @@ def parse_payload(text: object) -> Any:
     try:
         if not isinstance(text, str):
             raise ValueError("no text")
-        value = rtjp.loads(text)
-        rtjp.dumps(value)  # numbers such as 1e999 can be read, but not be sent on
+        return loads(text)
     except ValueError:
         raise Refusal("Invalid json for payload", "malformed") from None
-    return value
 
 
 def other_recipient(options: Mapping[str, Any], recipient: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ...wire.names import NameProblem, check_name
 from ..channels.delivery import Delivery
 from ..config import ServerConfig
 from ..core.log import Position
 from ..metrics import Metrics
-from ..names import NameProblem, check_name
 from ..protocol.rtjp import BadFrame, Frame
 from ..site.authorize import ClientGone
 from ..site.webhooks import Refusal

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from ...wire.values import dumps
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
@@ -15,7 +16,6 @@ from ..core.effects import Effect, Send
 from ..core.hub import MISSING, Hub
 from ..core.log import Position
 from ..core.model import Channel, User
-from ..protocol import rtjp
 from ..site.authorize import Questions, user_of
 from ..site.webhooks import Refusal, Reply, WebhookFailed, Webhooks, patience
 from .connection import Connection
@@ -256,7 +256,7 @@ class Subscriptions:
                 if (decisions := self._needed(user, name, connection)) is not None:
                     needed[name] = decisions
             if needed:
-                form = {"channels": rtjp.dumps(list(needed.values())), "user": user.name}
+                form = {"channels": dumps(list(needed.values())), "user": user.name}
                 try:
                     answer = await self._questions.ask(
                         "subscribe_many", form, connection, patience=patience(len(needed))

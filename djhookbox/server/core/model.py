@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...wire.names import RESERVED_PREFIX
 from .log import Log
 from .options import ChannelOptions, UserOptions
 from .rates import Rate
-
-#: Names that begin so belong to the server and the site.
-RESERVED_PREFIX = "djhookbox:"
 
 
 class Connection(Protocol):

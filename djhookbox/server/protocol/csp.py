@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import codecs
 import itertools
-import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from . import rtjp
+from ...wire.values import JSON, dumps, loads
 
 #: Highest packet id of a client; browsers count exactly to 2^53 only.
 MAX_ID = (1 << 63) - 1
@@ -77,7 +76,7 @@ def parse_batch(body: bytes | bytearray) -> list[Received]:
 
     """
     try:
-        batch = rtjp.loads(body.decode("utf-8"))
+        batch = loads(body.decode("utf-8"))
     except ValueError:
         raise BadBatch("no JSON") from None
     if not isinstance(batch, list):
@@ -85,7 +84,7 @@ def parse_batch(body: bytes | bytearray) -> list[Received]:
     return [_packet(item) for item in batch]
 
 
-def _packet(item: rtjp.JSON) -> Received:
+def _packet(item: JSON) -> Received:
     if not isinstance(item, list) or len(item) != 3:
         raise BadBatch("a packet is no array of three")
     number, encoding, data = item
@@ -233,7 +232,7 @@ class Variables:
         """Seconds without a request after which the session ends."""
         return 2 * self.duration or 60
 
-    def reply(self, value: rtjp.JSON) -> str:
+    def reply(self, value: JSON) -> str:
         """Return the answer to handshake, send, close or reflect."""
         return f"{self.reply_prefix}({_harmless(value)}){self.reply_suffix}"
 
@@ -260,9 +259,9 @@ class Variables:
 _DEFAULTS = Variables()
 
 
-def _harmless(value: rtjp.JSON) -> str:
+def _harmless(value: JSON) -> str:
     """Return JSON in ASCII that can neither open a tag nor end a script."""
-    text = json.dumps(value)
+    text = dumps(value)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -7,19 +7,11 @@ The rules and the texts of the errors are those of section 2 of the protocol ref
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-#: Any JSON value.
-JSON: TypeAlias = Any
-
-#: How deep values may be nested. Python's own limits differ between versions and depend on where
-#: they are met, so that what could be read could still be impossible to send on.
-MAX_DEPTH = 100
+from ...wire.values import JSON, dumps, loads
 
 _INT64 = 1 << 63
 _END = "\r\n"
@@ -31,8 +23,6 @@ _BEGINNING_LENGTH = 32
 #: One counter for all connections: a frame is serialised once and shared by its receivers, so
 #: ids cannot be consecutive on each connection. Clients only ask for a number.
 _ids = itertools.count(1)
-
-_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,59 +124,3 @@ def parse_line(line: str) -> Frame | BadFrame:
 def encode(name: str, args: Mapping[str, JSON]) -> bytes:
     """Return a frame to clients as bytes: ASCII with escapes, as the original client needs it."""
     return b"%s\r\n" % dumps([next(_ids), name, args]).encode("ascii")
-
-
-def loads(text: str | bytes) -> JSON:
-    """Return the value of a JSON text; whatever this returns, `dumps` can write.
-
-    Raises:
-        ValueError: If it is not JSON (RFC 8259), also for NaN, for numbers beyond every float,
-            and for values nested deeper than `MAX_DEPTH`.
-
-    """
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    _check_depth(value)
-    return value
-
-
-def _refuse_constant(text: str) -> JSON:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is beyond every float")
-    return value
-
-
-def _check_depth(value: JSON) -> None:
-    # Level by level: nothing here may depend on Python's recursion limit.
-    level = [value] if isinstance(value, (list, dict)) else []
-    for _ in range(MAX_DEPTH):
-        if not level:
-            return
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (list, dict))
-        ]
-    if level:
-        raise ValueError("nested too deeply")
-
-
-def dumps(value: JSON) -> str:
-    """Return a value as JSON text in ASCII.
-
-    Raises:
-        ValueError: If it holds a number that JSON cannot express, or is nested too deeply.
-
-    """
-    try:
-        return _encoder.encode(value)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ...wire.closing import BY_SITE, Disconnect, is_valid_code
+from ...wire.names import check_name
+from ...wire.values import dumps
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications, Published
@@ -19,8 +21,6 @@ from ..core.hub import MISSING, Hub
 from ..core.model import Channel, User
 from ..core.options import user_options
 from ..metrics import Metrics
-from ..names import check_name
-from ..protocol import rtjp
 from ..site.events import Events
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal, Webhooks
@@ -122,7 +122,7 @@ class Calls:
                 if form.get("send_hook") == "1":
                     hook = {
                         "channel_name": name,
-                        "payload": rtjp.dumps(payload),
+                        "payload": dumps(payload),
                         "user": user or "",
                     }
                     reply = (await self._webhooks.call("publish", hook)).check()
@@ -153,7 +153,7 @@ class Calls:
                 "sender": sender,
                 "recipient": recipient,
                 "recipient_exists": str(recipient in self._hub.users),
-                "payload": rtjp.dumps(payload),
+                "payload": dumps(payload),
             }
             reply = (await self._webhooks.call("message", hook)).check()
             payload = reply.get("override_payload", payload)

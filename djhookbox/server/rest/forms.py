@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..protocol import rtjp
+from ...wire.values import loads
 
 Form = Mapping[str, str]
 
@@ -30,12 +30,10 @@ def needed(form: Form, name: str) -> str:
 def json_value(text: str, name: str, what: str = "option") -> Any:
     """Return what a field's JSON text says."""
     try:
-        value = rtjp.loads(text)
-        rtjp.dumps(value)
+        return loads(text)
     except ValueError:
         quoted = f"'{name}'" if what == "form key" else name
         raise BadCall(f"Invalid json value for {what} {quoted}") from None
-    return value
 
 
 def json_fields(form: Form, others: tuple[str, ...]) -> dict[str, Any]:

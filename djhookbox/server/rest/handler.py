@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from ...wire.names import NameProblem
+from ...wire.values import dumps
 from ..core.options import OptionError
-from ..names import NameProblem
-from ..protocol import rtjp
 from ..site.webhooks import Refusal
 from .calls import Calls, NoChannel
 from .forms import BadCall
@@ -27,7 +27,7 @@ logger = logging.getLogger("djhookbox.server.rest")
 def answer(success: bool, value: Mapping[str, Any], status: int = 200) -> web.Response:
     """Return an answer as both versions of Hookbox gave it."""
     return web.Response(
-        body=rtjp.dumps([success, value]).encode(), status=status, content_type="application/json"
+        body=dumps([success, value]).encode(), status=status, content_type="application/json"
     )
 
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..core.hub import Hub
 from ..core.log import Position
-from ..core.model import RESERVED_PREFIX, Channel, User
-from ..names import NameProblem, check_name
+from ..core.model import Channel, User
 from .events import Events
 from .webhooks import Refusal, Reply, Webhooks
 

@@ -8,8 +8,8 @@ import time
 from collections import deque
 from typing import Any
 
+from ...wire.values import dumps
 from ..metrics import Metrics
-from ..protocol import rtjp
 from .webhooks import Refusal, Webhooks
 
 logger = logging.getLogger("djhookbox.server.events")
@@ -44,7 +44,7 @@ class Events:
 
     def add(self, event: str, /, **fields: Any) -> None:
         """Note that something happened just now."""
-        text = rtjp.dumps({"event": event, "at": round(time.time(), 3), **fields})
+        text = dumps({"event": event, "at": round(time.time(), 3), **fields})
         self._queue.append(text)
         self._size += len(text)
         while len(self._queue) > self._limit or self._size > MAX_BYTES:

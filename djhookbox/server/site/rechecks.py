@@ -14,11 +14,11 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from ...wire.values import dumps
 from ..channels.delivery import Delivery
 from ..core.hub import Hub
 from ..core.model import Channel
 from ..core.options import OptionError
-from ..protocol import rtjp
 from ..tasks import Tasks
 from .events import Events
 from .webhooks import Refusal, Webhooks, patience
@@ -121,7 +121,7 @@ class Rechecks:
         """Ask for one batch and do what the site says; tell whether it could be asked."""
         for pause in (*pauses, None):
             try:
-                reply = await self._webhooks.call("recheck", {"channels": rtjp.dumps(batch)})
+                reply = await self._webhooks.call("recheck", {"channels": dumps(batch)})
                 answers = reply.check().get("channels")
                 if not isinstance(answers, dict):
                     raise Refusal("the reply has no channels")

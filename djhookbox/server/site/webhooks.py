@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from ...wire.values import MAX_DOCUMENT_DEPTH, loads
 from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..metrics import Metrics
-from ..protocol import rtjp
 from ..tasks import within
 
 logger = logging.getLogger("djhookbox.server.webhooks")
@@ -280,7 +280,7 @@ def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:
     if len(answer) > MAX_ANSWER:
         raise ValueError("the answer is too long")
     try:
-        value = rtjp.loads(answer)
+        value = loads(answer, max_depth=MAX_DOCUMENT_DEPTH)
     except ValueError:
         raise ValueError(f"the answer is no JSON: {answer[:80]!r}") from None
     if not isinstance(value, list) or len(value) != 2:

@@ -1,0 +1,147 @@
+"""Strict JSON: what one process writes, the other can read, and so can a browser.
+
+Python's own functions also take and write NaN and Infinity, turn 1e999 into Infinity, and nest
+as deeply as the stack allows. The decoder and the encoder are made once: `json.loads` with
+options makes a new one for each call, which takes longer than reading a short text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeAlias
+
+#: Any JSON value.
+JSON: TypeAlias = Any
+
+#: How deep values may be nested. Python's own limits differ between versions and depend on where
+#: they are met, so that what could be read could still be impossible to send on.
+MAX_DEPTH = 100
+
+#: How deep a document of ours may be nested, such as a list of events that hold values.
+MAX_DOCUMENT_DEPTH = MAX_DEPTH + 10
+
+
+class Fault(Enum):
+    """What is wrong with a text or a value; the value says so in English."""
+
+    CONSTANT = "{text} is not JSON"
+    NUMBER = "the number {text} is too large"
+    DEPTH = "it is nested too deeply (at most {text} levels)"
+
+
+class ValueProblem(ValueError):
+    """What is JSON to Python, but not JSON (RFC 8259), or is nested too deeply.
+
+    Attributes:
+        fault: What is wrong.
+        text: The constant or number, or the limit.
+
+    """
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(fault, text)
+        self.fault = fault
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.fault.value.format(text=self.text)
+
+
+def loads(text: str | bytes | bytearray, *, max_depth: int = MAX_DEPTH) -> JSON:
+    """Return the value of a JSON text; whatever this returns, `dumps` can write.
+
+    Args:
+        text: The text; bytes are UTF-8.
+        max_depth: How deep it may be nested.
+
+    Raises:
+        ValueProblem: It has NaN, Infinity or a number beyond every float, or is nested too deeply.
+        json.JSONDecodeError: It is not JSON in another way.
+        ValueError: It is not UTF-8, or has an integer of more digits than Python reads.
+
+    """
+    if not isinstance(text, str):
+        text = text.decode("utf-8-sig")
+    try:
+        value = _decoder.decode(text)
+    except RecursionError:
+        raise ValueProblem(Fault.DEPTH, str(max_depth)) from None
+    check_depth(value, text, max_depth)
+    return value
+
+
+def check_depth(value: JSON, text: str, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse a value that is nested too deeply.
+
+    Args:
+        value: The value.
+        text: The value as JSON.
+        max_depth: How deep it may be nested.
+
+    Raises:
+        ValueProblem: It is nested deeper.
+
+    """
+    # Counting is fast, and nearly every text has too few brackets to be nested too deeply.
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    # Level by level: nothing here may depend on Python's recursion limit.
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(max_depth):
+        if not level:
+            return
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, _CONTAINERS)
+        ]
+    if level:
+        raise ValueProblem(Fault.DEPTH, str(max_depth))
+
+
+def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], str]:
+    """Return a function that writes values as JSON, in one line of ASCII.
+
+    The function raises TypeError for a value that is not JSON, and ValueError for NaN, Infinity
+    and for what is nested more deeply than Python can follow.
+
+    Args:
+        default: Turns other values into JSON ones, as in `json.JSONEncoder`.
+
+    """
+    encode = json.JSONEncoder(
+        ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=default
+    ).encode
+
+    def write(value: object) -> str:
+        try:
+            return encode(value)
+        except RecursionError:
+            raise ValueProblem(Fault.DEPTH, str(MAX_DEPTH)) from None
+
+    return write
+
+
+#: Writes a JSON value in ASCII.
+dumps = encoder()
+
+_CONTAINERS = (list, tuple, dict)
+
+
+def _refuse_constant(name: str) -> JSON:
+    raise ValueProblem(Fault.CONSTANT, name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        number = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ValueProblem(Fault.NUMBER, number)
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
