@@ -130,7 +130,7 @@ def test_the_command_answers_in_json(make_policy: Any, alice: Any) -> None:
         (["bob", "/x/"], "There is no user “bob”."),
         (["", ""], "1 to 255 characters"),
         (["", "x" * 256], "1 to 255 characters"),
-        (["", "/x/", "--payload", "{"], "--payload is not JSON"),
+        (["", "/x/", "--payload", "{"], "--payload: This is not JSON"),
         (["", "/x/", "--operation", "fly"], "invalid choice"),
     ],
 )

@@ -141,7 +141,7 @@ def test_several_are_published_again_after_a_question(
     answer = act(publisher, "publication", "publish_again", both, confirmed="1")
     assert len(messages_of(answer)) == 2
     assert [payload for _channel, payload in hookbox.published] == [
-        '{"text": "Gr\\u00fc\\u00dfe <b>"}',
+        '{"text":"Gr\\u00fc\\u00dfe <b>"}',
         "[2]",
     ], "in the order of the first time"
 

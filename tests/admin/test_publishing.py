@@ -77,7 +77,7 @@ def test_a_message_is_published_in_the_users_name(
     data = {"channel": "/front/", "payload": '{"text": "Grüße"}'}
     response = publisher.post(PUBLISH, data, follow=True)
     assert messages_of(response) == ["Published to /front/; it reached 2 connections."]
-    assert hookbox.published == [("/front/", '{"text": "Gr\\u00fc\\u00dfe"}')]
+    assert hookbox.published == [("/front/", '{"text":"Gr\\u00fc\\u00dfe"}')]
     row = Publication.objects.latest("pk")
     assert (row.source, row.status, row.user_name) == ("admin", "sent", "publisher")
     assert (row.payload, row.delivered) == ({"text": "Grüße"}, 2)
