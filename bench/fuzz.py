@@ -210,7 +210,11 @@ class Fuzz:
 
     async def junk_worker(self, rnd: random.Random) -> None:
         """Send what is no HTTP at all."""
-        starts = [b"", b"GET /ws HTTP/1.1\r\n", b"POST /csp/send?s= HTTP/1.1\r\nHost: x\r\n"]
+        starts = [
+            b"",
+            b"GET /ws HTTP/1.1\r\n",
+            b"POST /csp/send?s= HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        ]
         while not self.over:
             self.junk += 1
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

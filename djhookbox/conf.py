@@ -20,14 +20,15 @@ from django.conf import settings as django_settings
 from django.http.request import validate_host
 from django.utils.crypto import salted_hmac
 
+from .entry_settings import EntrySettings
 from .exceptions import HookboxMisconfigured
-from .typed_settings import UNIX_SCHEME, SettingsReader, is_unix, split_unix
+from .typed_settings import UNIX_SCHEME, is_unix, split_unix
 
 #: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(SettingsReader):
+class HookboxSettings(EntrySettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -387,7 +388,10 @@ settings = HookboxSettings()
 
 #: For checks: the properties that can raise.
 PROPERTIES: tuple[str, ...] = tuple(
-    name for name, value in vars(HookboxSettings).items() if isinstance(value, property)
+    name
+    for part in (HookboxSettings, EntrySettings)
+    for name, value in vars(part).items()
+    if isinstance(value, property)
 )
 
 #: Properties that are no setting of their own.

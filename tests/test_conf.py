@@ -36,7 +36,10 @@ def test_each_setting_has_a_name():
     assert {"HOOKBOX_PORT", "HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"} <= NAMES
     assert not {"HOOKBOX_DEBUG", "HOOKBOX_REST_SECRETS", "HOOKBOX_WEBHOOK_HEADERS"} & NAMES
     # Each name is really read.
-    source = Path(HookboxSettings.port.fget.__code__.co_filename).read_text()
+    source = "".join(
+        Path(part.fget.__code__.co_filename).read_text()
+        for part in (HookboxSettings.port, HookboxSettings.jsonp)
+    )
     assert [name for name in NAMES if f'"{name}"' not in source] == []
 
 
@@ -176,3 +179,25 @@ def test_proxies_can_be_ranges(settings):
         "HOOKBOX_TRUSTED_PROXIES: '10.0.0.1/8' is not an IP address or range; write '10.0.0.0/8' "
         "for the range or '10.0.0.1' for the address."
     )
+
+
+# ---- who may enter
+
+
+def test_hosts_by_which_the_process_is_called(settings):
+    assert conf.allowed_hosts == ("127.0.0.1",)
+    settings.HOOKBOX_PUBLIC_URL = "https://www.example.com/realtime"
+    settings.HOOKBOX_REST_URL = "http://hookbox_1:8001"
+    assert conf.allowed_hosts == ("www.example.com", "hookbox_1")
+    settings.HOOKBOX_ALLOWED_HOSTS = [".example.com", "[::1]", "*"]
+    assert conf.allowed_hosts == (".example.com", "[::1]", "*")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["example.com", ["https://example.com"], ["example.com:80"], ["[::1]:80"], [""], ["a b"]],
+)
+def test_what_is_no_list_of_hosts(settings, value):
+    settings.HOOKBOX_ALLOWED_HOSTS = value
+    with pytest.raises(HookboxMisconfigured, match="HOOKBOX_ALLOWED_HOSTS"):
+        conf.allowed_hosts  # noqa: B018

@@ -397,7 +397,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, "-e", str(program), "-p", "8123", "-s", "ws", "-r", "rs", "-a", "pw",
          "--cb-connect", "c", "--cb-message", "m", "--cb-single-url", "http://a/b",
-         "--allow-origin", "http://a", "-L", "debug",
+         "--allow-origin", "http://a", "--jsonp", "-L", "debug",
          "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -408,7 +408,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
     pid, lost, *arguments = json.loads(line)
     assert pid == process.pid  # so that signals reach it
     assert lost == ["PYTHONPATH", "PYTHONHOME"]  # it may be of another Python
-    for option in ("--cb-message", "--allow-origin", "--log-level"):
+    for option in ("--cb-message", "--allow-origin", "--jsonp", "--log-level"):
         assert f"{option} is for our own server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
     assert "gets its secrets on the command line (-s, -r, -a)" in err

@@ -56,6 +56,11 @@ class ServerConfig:
     rest_secrets: tuple[str, ...] = ()
     #: Origins, or host patterns, of the pages that may connect.
     allowed_origins: tuple[str, ...] = ()
+    #: Host names besides those of the origins, IP addresses and localhost, by which clients
+    #: without an Origin may call the server; `*` allows all.
+    allowed_hosts: tuple[str, ...] = ()
+    #: Whether scripts of pages of 2011 may use CSP by GET (JSONP).
+    jsonp: bool = False
     #: Peers whose X-Forwarded-For is believed: addresses and ranges such as 10.0.0.0/8.
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     #: PEM file, or folder, of the authorities that vouch for https webhooks; "": the usual ones.

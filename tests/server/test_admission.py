@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from djhookbox.server.clients.hosts import HostRules
 from djhookbox.server.clients.origins import (
     Admission,
     CookieProblem,
@@ -61,23 +62,109 @@ def test_nothing_is_allowed_by_no_rules() -> None:
     assert not OriginRules(["*"]).allows("https://site.example")
 
 
+FOREIGN = Admission(False, False, "origin")
+STRANGE = Admission(False, False, "host")
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
         ({"Origin": "https://site.example"}, Admission(True, True)),
-        ({"Origin": "https://evil.example"}, Admission(False, False)),
-        ({"Origin": "null"}, Admission(False, False)),
-        ({"Origin": ""}, Admission(False, False)),
-        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
-         Admission(False, False)),
+        ({"Origin": "https://site.example", "Sec-Fetch-Site": "cross-site"}, Admission(True, True)),
+        # A proxy may call it by another name; the page has proved itself.
+        ({"Origin": "https://site.example", "Host": "upstream"}, Admission(True, True)),
+        ({"Origin": "https://evil.example"}, FOREIGN),
+        ({"Origin": "null"}, FOREIGN),
+        ({"Origin": ""}, FOREIGN),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, FOREIGN),
         ({}, Admission(True, False)),  # proves nothing: served without its cookies
         ({"Sec-Fetch-Site": "same-origin"}, Admission(True, True)),
-        ({"Sec-Fetch-Site": "same-site"}, Admission(True, False)),
         ({"Sec-Fetch-Site": "none"}, Admission(True, False)),
+        ({"Sec-Fetch-Site": "same-site"}, FOREIGN),
+        ({"Sec-Fetch-Site": "cross-site"}, FOREIGN),
+        ({"Sec-Fetch-Site": "cross-site", "Referer": "https://site.example/"}, FOREIGN),
+        ({"Sec-Fetch-Site": "Same-Origin"}, FOREIGN),
+        ({"Sec-Fetch-Site": ""}, FOREIGN),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "evil.example:8001"}, STRANGE),
+        ({"Host": "evil.example"}, STRANGE),
+        ({"Host": ""}, STRANGE),
+        ({"Host": "site.example:8001"}, Admission(True, False)),
+        ({"Host": "127.0.0.1:8001"}, Admission(True, False)),
     ],
 )  # fmt: skip
 def test_what_a_request_proves(headers: dict[str, str], expected: Admission) -> None:
     assert RULES.admit(CIMultiDict(headers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Admission(True, False)),
+        ({"Referer": "https://site.example/page?x=1"}, Admission(True, False)),
+        ({"Referer": "https://site.example/", "Sec-Fetch-Site": "cross-site"},
+         Admission(True, False)),
+        ({"Referer": "https://site.example/", "Sec-Fetch-Site": "same-origin"},
+         Admission(True, False)),  # a script gets no cookies
+        ({"Referer": "https://evil.example/"}, FOREIGN),
+        ({"Referer": "https://evil.example/", "Sec-Fetch-Site": "same-origin"}, FOREIGN),
+        ({"Referer": "https://evil.example/https://site.example/"}, FOREIGN),
+        ({"Referer": "https://site.example@evil.example/"}, FOREIGN),
+        ({"Referer": "https://[site.example/"}, FOREIGN),
+        ({"Referer": ""}, FOREIGN),
+        ({"Sec-Fetch-Site": "cross-site"}, FOREIGN),  # a page that sends no Referer on purpose
+        ({"Sec-Fetch-Site": "same-site"}, FOREIGN),
+        ({"Referer": "https://site.example/", "Host": "evil.example"}, STRANGE),
+        ({"Origin": "https://evil.example", "Referer": "https://site.example/"}, FOREIGN),
+    ],
+)  # fmt: skip
+def test_what_the_script_of_a_page_proves(headers: dict[str, str], expected: Admission) -> None:
+    assert RULES.admit(CIMultiDict(headers), script=True) == expected
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("Origin", "https://site.example"), ("Origin", "https://evil.example")],
+        [("Origin", "https://site.example"), ("Origin", "https://site.example")],
+        [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
+        [("Host", "site.example"), ("Host", "evil.example")],
+    ],
+)
+def test_a_header_that_is_there_twice_proves_nothing(pairs: list[tuple[str, str]]) -> None:
+    assert not RULES.admit(CIMultiDict(pairs)).admitted
+
+
+HOSTS = HostRules(
+    ["https://shop.example", "https://*.apps.example:8443", "site.example", ".dept.example",
+     "[fe80::1]", "https://*", "hookbox_1", "http://[2001:db8::1]:80"]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("shop.example", True), ("SHOP.example:8001", True), ("shop.example.", True),
+        ("a.apps.example", True), ("apps.example", False), ("site.example:1", True),
+        ("a.site.example", False), ("dept.example", True), ("a.dept.example", True),
+        ("hookbox_1:8001", True), ("localhost", True), ("a.localhost:80", True),
+        ("127.0.0.1", True), ("10.1.2.3:8001", True), ("[::1]:8001", True), ("[::1]", True),
+        ("evil.example", False), ("evilsite.example", False), ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False), ("", False), (":8001", False), ("*", False),
+        ("site.example:port", False), ("site.example@evil.example", False), ("::1", True),
+        ("evil.example:site.example", False), ("[site.example]", False), ("0x7f.1", False),
+    ],
+)  # fmt: skip
+def test_hosts(host: str, allowed: bool) -> None:
+    assert HOSTS.allows(host) is allowed
+
+
+def test_all_hosts() -> None:
+    assert HostRules(["*"]).allows("evil.example")
+
+
+@given(st.text())
+def test_no_host_raises(host: str) -> None:
+    HOSTS.allows(host)
 
 
 @pytest.mark.parametrize(

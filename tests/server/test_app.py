@@ -55,7 +55,6 @@ async def test_requests_that_are_no_handshake(
         ({}, None),
         ({"Origin": "http://site.example"}, "sid=1"),
         ({"Sec-Fetch-Site": "same-origin"}, "sid=1"),
-        ({"Sec-Fetch-Site": "cross-site"}, None),
     ],
 )
 async def test_cookies_count_only_for_a_page_that_proves_itself(
@@ -106,7 +105,7 @@ async def test_headers_that_are_no_text(start: Start, site: App) -> None:
     host, port = one.address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         b"Sec-Fetch-Site: same-origin\r\nCookie: a=\xe9; sid=1\r\n"
         b"User-Agent: \xff\xfe\r\nX-Forwarded-For: \xe9\r\n\r\n"
@@ -262,7 +261,7 @@ async def test_a_client_that_does_not_answer_a_close_is_dropped(start: Start) ->
     host, port = one.address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")

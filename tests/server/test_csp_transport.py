@@ -127,7 +127,7 @@ async def alive(session: Session) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("query", [{}, {"n": "0.5"}])
 async def test_handshake(start: Start, method: str, query: dict[str, str]) -> None:
-    one = await start()
+    one = await start(jsonp=True)
     response = await Session(one).ask("handshake", "{}", method=method, **query)
     assert response.status == 200
     assert re.fullmatch(r'\(\{"session": "[0-9a-f]{32}"\}\)', await response.text())
@@ -173,7 +173,7 @@ async def test_a_conversation(session: Session, site: App) -> None:
 
 async def test_get_with_everything_in_the_query(start: Start) -> None:
     """As JSONP does it."""
-    session = await Session(await start()).open(method="GET", rp="cb1", rs=";")
+    session = await Session(await start(jsonp=True)).open(method="GET", rp="cb1", rs=";")
     batch = json.dumps([[1, 0, '[1,"FLY",{}]\r\n']])
     query = {"rp": "cb2", "n": "0.1", "ct": "text/javascript"}
     answer = await session.text("send", method="GET", d=batch, **query)
@@ -181,6 +181,8 @@ async def test_get_with_everything_in_the_query(start: Start) -> None:
     answer = await session.text("comet", method="GET", bp="cb3", bs=";")
     assert answer.startswith("cb3([[1, 1, ")
     assert answer.endswith("]]);")
+    assert await session.text("close", method="GET", rp="cb4") == 'cb4("OK");'
+    assert session.connection.closed
 
 
 # ---- long polling -------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ async def test_a_dropped_send_can_be_repeated(session: Session) -> None:
     _, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps([[2, 0, '[5,"FLY",{}]\r\n']])
     writer.write(
-        f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: x\r\n"
+        f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body[:9]}".encode()
     )
     await until(lambda: session.connection.sends == 1)
@@ -438,7 +440,9 @@ async def test_bodies_are_bounded(session: Session, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(csp, "BODY_SECONDS", 0.1)
     host, port = session.one.address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    head = f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    head = (
+        f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n"
+    )
     writer.write(head.encode())
     assert b" 408 " in await asyncio.wait_for(reader.readline(), SECONDS)
     writer.close()
@@ -447,7 +451,9 @@ async def test_bodies_are_bounded(session: Session, monkeypatch: pytest.MonkeyPa
 
 async def test_requests_with_data_are_bounded(session: Session) -> None:
     host, port = session.one.address.removeprefix("http://").split(":")
-    head = f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    head = (
+        f"POST /csp/send?s={session.key} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n"
+    )
     writers = []
     for _ in range(csp.MAX_SENDS):
         _, writer = await asyncio.open_connection(host, int(port))
@@ -509,7 +515,7 @@ async def test_a_history_beyond_the_bound_arrives_with_what_is_published_meanwhi
 
 
 async def test_sessions_count_as_connections(start: Start) -> None:
-    one = await start(max_connections=2, allowed_origins=(ORIGIN,))
+    one = await start(max_connections=2, allowed_origins=(ORIGIN,), jsonp=True)
     first = await Session(one).open()
     await one.open("bob")
     for method in ("GET", "POST"):
@@ -636,7 +642,6 @@ async def test_allowed_pages_may_read(session: Session) -> None:
     [
         ("POST", {"_Origin": ORIGIN}, "sid=1"),
         ("POST", {"_Sec_Fetch_Site": "same-origin"}, "sid=1"),
-        ("POST", {"_Sec_Fetch_Site": "cross-site"}, None),
         ("POST", {}, None),
         # What a <script src> of any page can make: JSONP gets no cookies.
         ("GET", {"_Origin": ORIGIN}, None),
@@ -647,10 +652,86 @@ async def test_allowed_pages_may_read(session: Session) -> None:
 async def test_cookies_count_only_for_a_page_that_proves_itself(
     start: Start, site: App, method: str, headers: Mapping[str, str], cookie: str | None
 ) -> None:
-    one = await start(allowed_origins=(ORIGIN,))
+    one = await start(allowed_origins=(ORIGIN,), jsonp=True)
     session = await Session(one).open(method=method, _Cookie="sid=1", **headers)
     # Those of later requests never count; cookie_string only adds.
     args = {"cookie_string": "sid=2; more=3", "payload": '"alice"'}
     await session.send([1, "CONNECT", args], _Cookie="sid=9", _Origin=ORIGIN)
     await until(lambda: site.calls)
     assert site.calls[0][2] == ("sid=1; more=3" if cookie else "sid=2; more=3")
+
+
+# ---- requests that pages can make without an Origin ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"_Sec_Fetch_Site": "cross-site"},
+        {"_Sec_Fetch_Site": "same-site"},
+        {"_Sec_Fetch_Site": "cross-site", "_Referer": "http://evil.example/"},
+        {"_Host": "evil.example"},  # a name that now leads to this process
+        {"_Host": "evil.example:8001", "_Sec_Fetch_Site": "same-origin"},
+    ],
+)
+@pytest.mark.parametrize("jsonp", [False, True])
+async def test_foreign_pages_without_an_origin_get_nothing(
+    start: Start, headers: Mapping[str, str], jsonp: bool
+) -> None:
+    one = await start(allowed_origins=(ORIGIN,), jsonp=jsonp)
+    session = await (await Session(one).open()).connect("alice")
+    waiting = len(session.connection.outbox.after(0))
+    for call in ("handshake", "comet", "send", "close", "reflect", "nosuch"):
+        for method in ("GET", "POST"):
+            response = await session.ask(
+                call, "[[9, 0, null]]", method=method, a="9", du="0", rp="cb", d="[[9, 0, null]]",
+                **headers,
+            )  # fmt: skip
+            assert response.status == 403
+            assert "Access-Control-Allow-Origin" not in response.headers
+    assert len(session.connection.outbox.after(0)) == waiting
+    assert not session.connection.closed
+    assert len(one.server._csp._sessions) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"_Origin": ORIGIN}, {"_Sec_Fetch_Site": "same-origin"}])
+async def test_a_get_changes_nothing(start: Start, headers: Mapping[str, str]) -> None:
+    one = await start(allowed_origins=(ORIGIN,))
+    response = await Session(one).ask("handshake", method="GET", rp="cb", rs=";", **headers)
+    assert (response.status, await response.text()) == (405, "'Use POST'")
+    assert response.headers["Allow"] == "POST, OPTIONS"
+    assert one.server._csp._sessions == {}
+    session = await (await Session(one).open()).connect("alice")
+    for call in ("send", "close"):
+        batch = '[[2, 0, "[5,\\"FLY\\",{}]\\r\\n"], [3, 0, null]]'
+        response = await session.ask(call, method="GET", d=batch, a="9", ct="text/html", **headers)
+        assert (response.status, await response.text()) == (405, "'Use POST'")
+    assert session.connection.inbox.last_id == 1
+    assert len(session.connection.outbox.after(0)) == 1  # nothing has been acknowledged
+    assert not session.connection.closed
+
+
+async def test_a_get_changes_nothing_of_a_connection_that_began_by_post(start: Start) -> None:
+    session = await Session(await start(jsonp=True)).open()
+    for call in ("send", "close"):
+        assert (await session.ask(call, method="GET", d="[[1, 0, null]]")).status == 405
+    assert not session.connection.closed
+
+
+async def test_the_script_of_a_page_of_2011(start: Start) -> None:
+    one = await start(allowed_origins=(ORIGIN,), jsonp=True)
+    page = {"method": "GET", "_Referer": f"{ORIGIN}/page", "_Sec_Fetch_Site": "cross-site"}
+    session = await Session(one).open(rp="cb", rs=";", **page)
+    assert session.connection.jsonp
+    assert await session.text("send", d="[]", **page) == 'cb("OK");'
+    assert await session.text("close", **page) == 'cb("OK");'
+
+
+async def test_a_websocket_by_a_strange_name(start: Start) -> None:
+    one = await start(allowed_origins=(ORIGIN,), allowed_hosts=("hookbox",))
+    for headers in ({"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            await one.open(headers=headers)
+        assert refusal.value.status == 403
+    await one.open(headers={"Host": "hookbox:8001"})
+    await one.open(headers={"Host": "evil.example", "Origin": ORIGIN})

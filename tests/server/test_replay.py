@@ -3,6 +3,8 @@
 Where the server answers otherwise on purpose, `deviations.json` says how and why. Each deviation
 names the defect of the original (section 12 of its reference) or the point of the design that
 explains it; one that the server does not need any more is a failure.
+
+The server runs with the options for clients of 2011, which are off by default: JSONP.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def verdicts(
     assert replay is not None
     start = replay.command(
         f"{shlex.quote(sys.executable)} -m django runhookbox -i 127.0.0.1 -p {{port}} "
-        "--cbhost 127.0.0.1 --cbport {cbport} {options}"
+        "--cbhost 127.0.0.1 --cbport {cbport} --jsonp {options}"
     )
     settings = replay.Settings(json_payload=True, cookie_superset=True)
     names = {item.callspec.id for item in request.session.items

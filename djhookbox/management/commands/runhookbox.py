@@ -86,6 +86,10 @@ class Command(BaseCommand):
             help="Origin whose pages may connect; may be repeated (HOOKBOX_ALLOWED_ORIGINS).",
         )  # fmt: skip
         add(
+            "--jsonp", action="store_true",
+            help="Let scripts of pages of 2011 use CSP by GET (HOOKBOX_JSONP).",
+        )  # fmt: skip
+        add(
             "-L", "--log-level", type=str.lower, choices=LEVELS,
             help="How much is logged; without it what LOGGING says, or else info.",
         )  # fmt: skip
@@ -233,6 +237,8 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         webhook_secret=options["webhook_secret"] or settings.webhook_secrets[0],
         rest_secrets=(options["rest_secret"],) if options["rest_secret"] else settings.rest_secrets,
         allowed_origins=_allowed_origins(options["allow_origin"]),
+        allowed_hosts=settings.allowed_hosts,
+        jsonp=options["jsonp"] or settings.jsonp,
         trusted_proxies=settings.trusted_proxies,
         ca_file=(certificates.ca_path() or "") if secure else "",
         webhook_timeout=settings.webhook_timeout,
@@ -366,7 +372,7 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
 
 def withheld(options: dict[str, Any]) -> Iterator[str]:
     """Name the options that another program is not given, and the cookie that it does not see."""
-    for name in ("allow_origin", "log_level", f"cb_{LATER_CALLBACK}"):
+    for name in ("allow_origin", "jsonp", "log_level", f"cb_{LATER_CALLBACK}"):
         if options[name]:
             yield _("%(option)s is for our own server: this program is not given it.") % {
                 "option": f"--{name.replace('_', '-')}"

@@ -15,7 +15,7 @@ from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
 from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
-from .origins import OriginRules
+from .origins import OriginRules, origin_of
 
 logger = logging.getLogger("djhookbox.server")
 #: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
@@ -51,18 +51,36 @@ class Door:
         self._connections = connections
         self._handle = handle
         self._on_end = on_end
-        self._origins = OriginRules(config.allowed_origins)
+        self._origins = OriginRules(config.allowed_origins, config.allowed_hosts)
         self._proxies = TrustedProxies(config.trusted_proxies)
 
-    def foreign(self, request: web.Request) -> web.Response | None:
-        """Return the answer to a page of a foreign origin, None for all others."""
-        if self._origins.admit(request.headers).admitted:
+    def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
+        """Return the answer to a request that may not come in, None for all others.
+
+        Args:
+            request: Any.
+            script: Whether it may be the `<script>` of a page of 2011.
+
+        """
+        admission = self._origins.admit(request.headers, script=script)
+        if admission.admitted:
             return None
         self._metrics.refused_total += 1
-        logger.warning(
-            "A page of %r was refused: see HOOKBOX_ALLOWED_ORIGINS",
-            request.headers.get("Origin", "")[:200],
-        )
+        if admission.problem == "host":
+            logger.warning(
+                "A request for the host %.200r was refused: see HOOKBOX_ALLOWED_HOSTS",
+                request.headers.get("Host", ""),
+            )
+            return web.Response(status=403, text="The server does not know this host name.\n")
+        headers = request.headers
+        page = headers.get("Origin") or origin_of(headers.get("Referer", ""))
+        if "Origin" in headers:
+            logger.warning("A page of %.200r was refused: see HOOKBOX_ALLOWED_ORIGINS", page)
+        else:
+            logger.warning(
+                "A %s without an Origin was refused: its Sec-Fetch-Site is %.40r, its page %.200r",
+                request.method, headers.get("Sec-Fetch-Site", ""), page,
+            )  # fmt: skip
         return web.Response(status=403, text="This origin may not connect.\n")
 
     def full(self) -> web.Response | None:

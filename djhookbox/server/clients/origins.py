@@ -1,7 +1,8 @@
 """Who may open a connection, and whether its cookies count.
 
 Cookies are sent by browsers on behalf of any page, so they count only on a request that proves
-which page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`.
+which page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`. A request of a page
+that proves nothing is refused: `<script src>` and links carry no `Origin`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from .hosts import HostRules
 
 
 class CookieProblem(ValueError):
@@ -20,13 +23,15 @@ class Admission:
     """What the headers of a handshake prove.
 
     Attributes:
-        admitted: False for a page of a foreign origin.
+        admitted: Whether it may come in.
         cookies: Whether the Cookie header counts.
+        problem: Why it may not: `origin`, or `host` if it calls the process by a strange name.
 
     """
 
     admitted: bool
     cookies: bool
+    problem: str = ""
 
 
 class OriginRules:
@@ -35,10 +40,13 @@ class OriginRules:
     Args:
         allowed: Origins (`https://example.com`, `https://*.example.com`), or hosts as in
             Django's `ALLOWED_HOSTS` (`example.com`, `.example.com`) with any scheme and port.
+        hosts: Hosts besides those of these origins under which the process may be called.
 
     """
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], hosts: Iterable[str] = ()) -> None:
+        allowed = tuple(allowed)
+        self._called = HostRules([*(entry for entry in allowed if entry != "*"), *hosts])
         self._origins: set[str] = set()
         self._suffixes: list[tuple[str, str]] = []
         self._hosts: set[str] = set()
@@ -81,13 +89,48 @@ class OriginRules:
             )
         )
 
-    def admit(self, headers: Mapping[str, str]) -> Admission:
-        """Say what a handshake proves."""
-        origin = headers.get("Origin")
-        if origin is not None:
-            allowed = self.allows(origin)
-            return Admission(allowed, allowed)
-        return Admission(True, headers.get("Sec-Fetch-Site") == "same-origin")
+    def admit(self, headers: Mapping[str, str], *, script: bool = False) -> Admission:
+        """Say what the headers of a request prove.
+
+        Args:
+            headers: Of the request; a `CIMultiDict` in the server.
+            script: Whether it may be the `<script>` of a page of 2011 (JSONP). That has no
+                `Origin`, but a `Referer`.
+
+        """
+        origins, sites = _all(headers, "Origin"), _all(headers, "Sec-Fetch-Site")
+        if origins:
+            # Two of them have been joined by something that should not: nobody is believed.
+            allowed = len(origins) == 1 and self.allows(origins[0])
+            return Admission(allowed, allowed, "" if allowed else "origin")
+        if not all(map(self._called.allows, _all(headers, "Host"))):
+            return Admission(False, False, "host")
+        pages = [origin_of(page) for page in _all(headers, "Referer")] if script else []
+        if pages:
+            allowed = all(map(self.allows, pages))
+            return Admission(allowed, False, "" if allowed else "origin")
+        if sites in ([], ["none"]):
+            return Admission(True, False)  # a program, or an address that somebody has typed
+        if sites == ["same-origin"]:
+            return Admission(True, True)
+        return Admission(False, False, "origin")
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a page's address, "" if it has none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
+
+
+def _all(headers: Mapping[str, str], name: str) -> list[str]:
+    """Return all values of a header."""
+    getall = getattr(headers, "getall", None)
+    if getall is not None:
+        return list(getall(name, ()))
+    return [headers[name]] if name in headers else []
 
 
 def _without_default_port(origin: str) -> str:

@@ -33,6 +33,8 @@ MAX_SENDS = 8
 #: Seconds in which a request's data must have arrived, and an answer must have been read.
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
+#: What a GET must not do: any page makes one by a `<script>`, a link or an image.
+CHANGING = ("handshake", "send", "close")
 #: Bytes after which a stream ends: only the next request acknowledges what was in it.
 STREAM_BYTES = 262_144
 
@@ -89,7 +91,8 @@ class Csp:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
-        refusal = self._door.foreign(request)
+        script = self._config.jsonp and request.method == "GET"
+        refusal = self._door.foreign(request, script=script)
         if refusal is not None:
             return refusal
         if request.method == "OPTIONS":
@@ -98,18 +101,24 @@ class Csp:
         if name != "handshake" and name not in self._calls:
             return web.Response(status=404, headers=_headers(request))
         query = _first_values(request)
-        if name == "handshake":
-            return self._handshake(request, query)
         try:
-            session = self._find(request, query)
+            if name == "handshake":
+                return self._handshake(request, query)
+            session = self._find(request, query, name)
             return await self._calls[name](request, session)
         except Problem as problem:
             # In quotes, since clients evaluate answers.
-            return _answer(request, f"'{problem.text}'", "text/plain", problem.status)
+            answer = _answer(request, f"'{problem.text}'", "text/plain", problem.status)
+            if problem.status == 405:
+                answer.headers["Allow"] = "POST, OPTIONS"
+            return answer
 
     # ---- the requests ----------------------------------------------------
 
     def _handshake(self, request: web.Request, query: Mapping[str, str]) -> web.Response:
+        if request.method == "GET" and not self._config.jsonp:
+            logger.warning("A CSP handshake by GET was refused: see HOOKBOX_JSONP")
+            raise Problem(405, "Use POST")
         full = self._door.full()
         if full is not None:
             full.headers.update(_headers(request))
@@ -119,17 +128,20 @@ class Csp:
         session = CspConnection(
             self._config.max_unsent, self._forget, **self._door.terms(handshake)
         )
+        session.jsonp = request.method == "GET"
         self._sessions[session.key] = session
         self._door.enter(session)
         session.variables.update(query)
         session.heard()
         return _reply(request, session.variables, {"session": session.key})
 
-    def _find(self, request: web.Request, query: Mapping[str, str]) -> CspConnection:
+    def _find(self, request: web.Request, query: Mapping[str, str], call: str) -> CspConnection:
         """Return the session of a request, and take in what all requests may say."""
         session = self._sessions.get(query.get("s", ""))
         if session is None:
             raise Problem(404, "Session not found")
+        if request.method == "GET" and call in CHANGING and not session.jsonp:
+            raise Problem(405, "Use POST")
         session.variables.update(query)
         # The browser adds the header when it comes back for more server-sent events.
         for text in (query.get("a", ""), request.headers.get("Last-Event-ID", "")):

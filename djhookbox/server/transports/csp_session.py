@@ -91,12 +91,13 @@ class CspConnection(Connection):
         key: What its requests name; unlike `id` it is told to nobody else.
         sends: Requests with data that are being read.
         arriving: Bytes of them.
+        jsonp: Whether it began by GET, and goes on so.
 
     """
 
     __slots__ = (
         "_comet", "_heard", "_limit", "_on_forget", "_order", "_timer", "_too_slow", "arriving",
-        "inbox", "key", "outbox", "sends", "variables",
+        "inbox", "jsonp", "key", "outbox", "sends", "variables",
     )  # fmt: skip
 
     transport = "csp"
@@ -111,6 +112,7 @@ class CspConnection(Connection):
         self.outbox = Outbox()
         self.sends = 0
         self.arriving = 0
+        self.jsonp = False
         self._limit = max_unsent
         self._on_forget = on_forget
         self._comet: Comet | None = None

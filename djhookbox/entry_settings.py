@@ -1,0 +1,44 @@
+"""The settings that say who and what may enter the process, and for how long without a name."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+
+from .exceptions import HookboxMisconfigured
+from .typed_settings import SettingsReader
+
+
+class EntrySettings(SettingsReader):
+    """What strangers may do."""
+
+    public_url: Any
+    rest_url: Any
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Host names by which clients that send no Origin may call the process.
+
+        Those of the allowed origins, IP addresses and `localhost` may be used in any case. The
+        default adds the hosts of `HOOKBOX_PUBLIC_URL` and `HOOKBOX_REST_URL`.
+        """
+        value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_HOSTS", None)
+        if value is None:
+            urls = (self.public_url, self.rest_url)
+            hosts = (urlsplit(url).hostname for url in urls if url)
+            return tuple(dict.fromkeys(host for host in hosts if host))
+        names = self._names("HOOKBOX_ALLOWED_HOSTS", (), "host names, as in ALLOWED_HOSTS")
+        for name in names:
+            if "/" in name or ":" in name.rpartition("]")[2] or " " in name:
+                raise HookboxMisconfigured(
+                    "HOOKBOX_ALLOWED_HOSTS: each entry must be a host name without scheme and "
+                    f"port, such as 'example.com' or '.example.com', not {name!r}."
+                )
+        return names
+
+    @property
+    def jsonp(self) -> bool:
+        """Whether scripts of pages of 2011 may use CSP by GET."""
+        return self._bool("HOOKBOX_JSONP", False)
