@@ -77,7 +77,7 @@ async def test_cookies_count_only_for_a_page_that_proves_itself(
 async def test_the_site_is_told_which_host_was_asked_for_and_by_whom(
     start: Start, site: App, host: str, told: str | None
 ) -> None:
-    one = await start(trusted_proxies=("127.0.0.0/8",))
+    one = await start(trusted_proxies=("127.0.0.0/8",), allowed_hosts=("*",))
     name, port = one.address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(name, int(port))
     writer.write(
