@@ -16,7 +16,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from ..wire import loglines
-from ..wire.closing import NO_PONG, RESTART, TOO_SLOW, Disconnect
+from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
 from .channels.delivery import Delivery
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
@@ -195,8 +195,10 @@ class Server:
                 await _step("Closing the port", min(1.0, left(0.1)), site.stop())
         await _step("Stopping the pollers", min(1.0, left(0.1)), self._pollers.stop())
         self._delivery.flush()
-        for index, connection in enumerate(list(self._departures.connections)):
-            connection.close(RESTART)
+        connections = list(self._departures.connections)
+        farewell = restart(len(connections))
+        for index, connection in enumerate(connections):
+            connection.close(farewell)
             if index % PING_TURN == 0:
                 await asyncio.sleep(0)
         self._csp.stop()

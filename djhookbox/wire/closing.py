@@ -11,10 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A close code (RFC 6455, section 7.4) and a plain reason."""
+    """A close code (RFC 6455, section 7.4) and a plain reason.
+
+    Attributes:
+        spread: Over how many seconds all who are told this should spread their return; 0 if they
+            may come back as they like.
+
+    """
 
     code: int
     reason: str
+    spread: int = 0
+
+    def args(self) -> dict[str, int | str]:
+        """Return the arguments of the DISCONNECT frame that says it."""
+        args: dict[str, int | str] = {"code": self.code, "reason": self.reason}
+        return args | {"spread": self.spread} if self.spread else args
 
 
 NORMAL = Disconnect(1000, "")
@@ -27,6 +39,17 @@ ACCOUNT_GONE = Disconnect(4501, "The account is no longer active")
 
 #: How the end of a lost TCP connection is recorded; never sent (RFC 6455, section 7.1.5).
 ABNORMAL = Disconnect(1006, "The connection was lost")
+
+#: A connection costs the site a webhook: so many at most come back in a second after a restart,
+#: and nobody is asked to stay away for longer than this.
+RETURNS_PER_SECOND = 200
+LONGEST_SPREAD = 120
+
+
+def restart(connections: int) -> Disconnect:
+    """Say that the server restarts, and over how many seconds so many connections come back."""
+    spread = min(connections // RETURNS_PER_SECOND, LONGEST_SPREAD)
+    return Disconnect(RESTART.code, RESTART.reason, spread)
 
 
 def is_valid_code(code: int) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from djhookbox.server.app import Server
 from djhookbox.server.config import ServerConfig
+from djhookbox.wire.closing import restart
 
 from .rig import until
 from .running import App, Start, ended, read, send, transport
@@ -288,6 +289,38 @@ async def test_stopping_tells_clients_to_come_back_and_reports(start: Start, sit
     assert [e["code"] for e in events if e["event"] == "disconnect"] == [1012] * 5
     with pytest.raises(aiohttp.ClientConnectionError):
         await one.open()
+
+
+async def test_stopping_tells_clients_that_know_ack_how_to_spread(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djhookbox.wire.closing.RETURNS_PER_SECOND", 1)
+    one = await start()
+    old, new = await one.open("old"), await one.open()
+    await send(new, "CONNECT", cookie_string="", payload=json.dumps("new"), ack=True)
+    await read(new)
+    async with one.http.post(f"{one.address}/csp/handshake", data="{}") as answer:
+        session = json.loads((await answer.text()).strip("()"))["session"]
+    frame = [1, "CONNECT", {"cookie_string": "", "payload": '"csp"', "ack": True}]
+    packet = json.dumps([[1, 0, json.dumps(frame) + "\r\n"]])
+    await one.http.post(f"{one.address}/csp/send?s={session}", data=packet)
+    await until(lambda: "csp" in one.server._hub.users)
+    stopping = asyncio.create_task(one.server.stop())
+    expected = {"code": 1012, "reason": "The server restarts; come back", "spread": 3}
+    assert (await read(new))[1:] == ["DISCONNECT", expected]
+    assert await ended(new) == 1012
+    message = await old.receive()
+    assert message.type is aiohttp.WSMsgType.CLOSE, "one of 2010 sees its close frame only"
+    await asyncio.wait_for(stopping, 5)
+
+
+@pytest.mark.parametrize(
+    ("connections", "spread"), [(0, 0), (199, 0), (200, 1), (20_000, 100), (10**6, 120)]
+)
+def test_the_more_come_back_the_longer_they_are_spread(connections: int, spread: int) -> None:
+    farewell = restart(connections)
+    assert (farewell.code, farewell.spread) == (1012, spread)
+    assert ("spread" in farewell.args()) is (spread > 0)
 
 
 async def test_a_taken_port(start: Start) -> None:

@@ -204,8 +204,7 @@ class CspConnection(Connection):
     def _end(self, disconnect: Disconnect) -> None:
         if self.acks:
             # CSP has no close codes. A client that asked for ACK is ours, and is told.
-            args = {"code": disconnect.code, "reason": disconnect.reason}
-            self.outbox.add(rtjp.encode("DISCONNECT", args))
+            self.outbox.add(rtjp.encode("DISCONNECT", disconnect.args()))
         self._finish()
 
     def _finish(self) -> None:

@@ -13,7 +13,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from ...wire.closing import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 from ...wire.loglines import printable
 from ..clients.connection import Connection, Packet
-from ..protocol import websocket
+from ..protocol import rtjp, websocket
 
 #: Seconds a client has to answer a close frame.
 CLOSE_SECONDS = 1.0
@@ -80,6 +80,10 @@ class WebSocketConnection(Connection):
         if disconnect is ABNORMAL or self._transport.is_closing():
             self._transport.abort()
             return
+        if self.acks and disconnect.spread:
+            # A close frame has no room for it. A client that asked for ACK is ours, and obeys.
+            frame = rtjp.encode("DISCONNECT", disconnect.args())
+            self._transport.write(websocket.text(frame))
         self._transport.write(websocket.close(disconnect.code, disconnect.reason))
         asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._give_up)
 
