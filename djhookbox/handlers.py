@@ -16,7 +16,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from . import options as reply_options
-from .policy.rules import Operation, Step
+from .policy.rules import Operation
+from .policy.steps import Outcome, Step
 
 logger = logging.getLogger("djhookbox")
 
@@ -171,7 +172,7 @@ def ask(
         method = getattr(handler, operation, None)
         by = f"handler:{_dotted(type(handler))}"
         if not callable(method):
-            _note(steps, by, _("It is not asked: it has no “%(method)s”."), method=operation.value)
+            _note(steps, by, Outcome.NOT_ASKED, operation.value)
             continue
         answer = _answer(operation, by, method(*_arguments(operation, user, channel, payload)))
         _note_answer(steps, by, answer)
@@ -183,18 +184,18 @@ def ask(
     return _ask_callbacks(operation, user, channel, payload, steps)
 
 
-def _note(steps: list[Step] | None, by: str, said: str, **values: str) -> None:
+def _note(steps: list[Step] | None, by: str, outcome: Outcome, detail: str = "") -> None:
     if steps is not None:
-        steps.append(Step(by, said % values))
+        steps.append(Step(by, outcome, detail))
 
 
 def _note_answer(steps: list[Step] | None, by: str, answer: Answer | None) -> None:
     if answer is None:
-        _note(steps, by, _("It has no opinion."))
+        _note(steps, by, Outcome.NO_OPINION)
     elif answer.allowed:
-        _note(steps, by, _("It allows this."))
+        _note(steps, by, Outcome.ALLOWED)
     else:
-        _note(steps, by, _("It refuses this: %(reason)s"), reason=answer.reason)
+        _note(steps, by, Outcome.REFUSED, answer.reason)
 
 
 def _arguments(

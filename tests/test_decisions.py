@@ -437,7 +437,10 @@ def test_steps_of_handlers(alice: Any) -> None:
         silent,
         ("Strict", "It allows this."),
     ]
-    assert said("create", "/raises/") == [silent, ("create", "Not on Sundays.")]
+    assert said("create", "/raises/") == [
+        silent,
+        ("create", "It refuses this: Not on Sundays."),
+    ]
 
 
 # ---- options of live channels

@@ -119,7 +119,7 @@ def test_the_command_answers_in_json(make_policy: Any, alice: Any) -> None:
     assert answer["decision"]["allowed"] is True
     assert answer["decision"]["decided_by"] == "policy:Größe"
     assert answer["creation"]["steps"] == [
-        {"who": "policy:Größe", "said": "Nobody may do this here."}
+        {"who": "policy:Größe", "outcome": "refused", "said": "Nobody may do this here."}
     ]
     assert (answer["user"], answer["operation"], answer["options"]) == ("alice", "subscribe", None)
 

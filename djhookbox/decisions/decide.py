@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, Error, transaction
+from django.db import DatabaseError, transaction
 from django.dispatch import Signal
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
@@ -24,7 +24,8 @@ from ..conf import settings
 from ..exceptions import HookboxError
 from ..options import LIVE
 from ..policy import reserved
-from ..policy.rules import Audience, Operation, Rule, Ruling, Step, UserFacts, Verdict, evaluate
+from ..policy.rules import Audience, Operation, Rule, Ruling, UserFacts, Verdict, evaluate
+from ..policy.steps import Outcome, Step
 from .store import cache
 
 if TYPE_CHECKING:
@@ -106,14 +107,13 @@ def decide(
     """
     operation = Operation(operation)
     steps: list[Step] | None = [] if explain else None
-    decision = _decide(
-        operation, user, channel, payload, trusted, send_signals, rules, who or Facts(user), steps
-    )
+    question = _Question(operation, user, channel, payload, trusted, who or Facts(user), steps)
+    decision = question.answer(rules, send_signals=send_signals)
     if steps is None:
         return decision
-    if not steps or steps[-1].who != decision.decided_by:  # who decides may have been noted
-        outcome = _("Allowed.") if decision.allowed else decision.reason
-        steps.append(Step(decision.decided_by, outcome))
+    if not steps or steps[-1].who != decision.decided_by:  # whoever decided may have its step
+        outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
+        steps.append(Step(decision.decided_by, outcome, decision.reason))
     return replace(decision, steps=tuple(steps))
 
 
@@ -141,107 +141,132 @@ def standing_options(rules: Sequence[Rule], channel: str) -> dict[str, object]:
     return {"moderated": True}
 
 
-def _decide(
-    operation: Operation,
-    user: User,
-    channel: str,
-    payload: object,
-    trusted: bool,
-    send_signals: bool,
-    rules: Sequence[Rule] | None,
-    who: UserFacts,
-    steps: list[Step] | None,
-) -> Decision:
-    if operation in REFUSABLE and not trusted and not who.is_anonymous and not who.is_active:
-        return refused(_("This account is not active."))
-    ruling = Ruling(Verdict.NO_MATCH)
-    if operation in BY_POLICY:
-        in_force = cache.get() if rules is None else rules
-        ruling = evaluate(
-            chain(reserved.RULES, in_force), operation, who, channel, trusted=trusted, steps=steps
-        )
-    decider = ruling.rule.decider if ruling.rule else ""
-    if ruling.verdict is Verdict.REFUSED:
-        return refused(ruling.reason, decider)
-    # Handlers and receivers have no say about our own channels, and would not expect them.
-    ours = operation != Operation.MESSAGE and reserved.is_reserved(channel)
-    signal = signals.signals.get(operation) if send_signals and not ours else None
-    told = signal if signal is not None and signal.has_listeners(user) else None
-    if ruling.verdict is Verdict.ALLOWED:
-        options = ruling.rule.options if operation == Operation.CREATE and ruling.rule else _NOTHING
-        decision = Decision(True, options=options, decided_by=decider)
-        asked = False
-    else:
-        decision = Decision(True)
-        asked = not ours and (
-            handlers.anyone_for(operation)
-            or (operation in BY_POLICY and handlers.anyone_for(Operation.CREATE))
-        )
-        if not asked and operation in NEEDS_VOUCHING:
-            return _nobody(operation)
-    if told is None and not asked:
-        return decision  # and no savepoint, which is a query or two
-    stage = "handler"
-    try:
-        with transaction.atomic():
-            if asked:
-                decision = _ask(operation, user, channel, payload, ruling, steps)
-            if told is not None and decision.allowed and operation in REFUSABLE:
-                stage = "signal"
-                told.send(sender=user, **_arguments(operation, channel, payload))
-    except Exception as error:
-        if trusted and isinstance(error, Error):
-            raise  # no answer at all: code can do what it does when its own queries fail
-        refusal = _explained(error, stage, operation)
-        if operation in REFUSABLE or (
-            refusal.code == "refused" and operation != Operation.DISCONNECT
-        ):
-            return refusal
-        decision = Decision(True)  # a bug must not hold somebody who wants to leave
-    if told is not None and decision.allowed and operation not in REFUSABLE:
-        _tell(told, user, _arguments(operation, channel, payload))
-    return Decision(True) if operation == Operation.DISCONNECT else decision
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Whether a user may do something; the attributes are the arguments of `decide`."""
 
+    operation: Operation
+    user: User
+    channel: str
+    payload: object
+    trusted: bool
+    who: UserFacts
+    steps: list[Step] | None
 
-def _ask(
-    operation: Operation,
-    user: User,
-    channel: str,
-    payload: object,
-    ruling: Ruling,
-    steps: list[Step] | None,
-) -> Decision:
-    answer = handlers.ask(operation, user, channel, payload, steps=steps)
-    if answer is None and operation in (Operation.SUBSCRIBE, Operation.PUBLISH):
-        # 2011's handlers only know how to create: who vouches for a channel, vouches for its use.
-        if steps is not None:
-            said = _("None has an opinion: who vouches for creating the channel decides.")
-            steps.append(Step("handlers", said))
-        vouching = handlers.ask(Operation.CREATE, user, channel, steps=steps)
-        answer = replace(vouching, options=_NOTHING) if vouching else None
-    if answer is None:
-        return _nobody(operation) if operation in NEEDS_VOUCHING else Decision(True)
-    if not answer.allowed:
-        return refused(answer.reason, answer.by)
-    options = dict(answer.options)
-    if operation == Operation.CREATE and ruling.rule is not None:
-        # The policy's options are the defaults, but its audiences are not the handler's to widen.
-        options = {**ruling.rule.options, **options, **ruling.rule.forced_options()}
-    return Decision(True, options=options, decided_by=answer.by, explicit=frozenset(answer.options))
+    def answer(self, rules: Sequence[Rule] | None, *, send_signals: bool) -> Decision:
+        """Ask the policies, then the handlers, then the receivers of the signal."""
+        if self.operation in REFUSABLE and not self.trusted and self._is_inactive():
+            return refused(_("This account is not active."))
+        ruling = self._ruling(rules)
+        if ruling.verdict is Verdict.REFUSED:
+            return refused(ruling.reason, ruling.decider)
+        # Handlers and receivers have no say about reserved channels, and would not expect them.
+        reserved_channel = self.operation != Operation.MESSAGE and reserved.is_reserved(
+            self.channel
+        )
+        signal = self._signal() if send_signals and not reserved_channel else None
+        if ruling.verdict is Verdict.ALLOWED:
+            asks_handlers = False
+        else:
+            asks_handlers = not reserved_channel and self._has_handlers()
+            if not asks_handlers and self.operation in NEEDS_VOUCHING:
+                return _nobody(self.operation)
+        if not asks_handlers and signal is None:
+            return self._by_policy(ruling)  # and no savepoint, which is a query or two
+        return self._by_code(ruling, signal, asks_handlers)
+
+    def _is_inactive(self) -> bool:
+        return not self.who.is_anonymous and not self.who.is_active
+
+    def _ruling(self, rules: Sequence[Rule] | None) -> Ruling:
+        if self.operation not in BY_POLICY:
+            return Ruling(Verdict.NO_MATCH)
+        return evaluate(
+            chain(reserved.RULES, cache.get() if rules is None else rules),
+            self.operation,
+            self.who,
+            self.channel,
+            trusted=self.trusted,
+            steps=self.steps,
+        )
+
+    def _signal(self) -> Signal | None:
+        """Return the signal of the operation, if anybody listens."""
+        signal = signals.signals.get(self.operation)
+        return signal if signal is not None and signal.has_listeners(self.user) else None
+
+    def _has_handlers(self) -> bool:
+        return handlers.anyone_for(self.operation) or (
+            self.operation in BY_POLICY and handlers.anyone_for(Operation.CREATE)
+        )
+
+    def _by_policy(self, ruling: Ruling) -> Decision:
+        """Return the yes of a policy, or of nobody where nobody has to vouch."""
+        options = _NOTHING
+        if self.operation == Operation.CREATE and ruling.rule:
+            options = ruling.rule.options
+        return Decision(True, options=options, decided_by=ruling.decider)
+
+    def _by_code(self, ruling: Ruling, signal: Signal | None, asks_handlers: bool) -> Decision:
+        """Let the project's own code decide: the handlers if they are asked, then receivers."""
+        decision = self._by_policy(ruling)
+        stage = "handler"
+        try:
+            with transaction.atomic():
+                if asks_handlers:
+                    decision = self._by_handlers(ruling)
+                if signal is not None and decision.allowed and self.operation in REFUSABLE:
+                    stage = "signal"
+                    signal.send(sender=self.user, **self._arguments())
+        except Exception as error:
+            refusal = _explained(error, stage, self.operation)
+            if self.operation in REFUSABLE or (
+                refusal.code == "refused" and self.operation != Operation.DISCONNECT
+            ):
+                return refusal
+            decision = Decision(True)  # a bug must not keep a client that wants to leave
+        if signal is not None and decision.allowed and self.operation not in REFUSABLE:
+            _tell(signal, self.user, self._arguments())
+        return Decision(True) if self.operation == Operation.DISCONNECT else decision
+
+    def _by_handlers(self, ruling: Ruling) -> Decision:
+        answer = handlers.ask(
+            self.operation, self.user, self.channel, self.payload, steps=self.steps
+        )
+        if answer is None and self.operation in (Operation.SUBSCRIBE, Operation.PUBLISH):
+            # 2011's handlers only know how to create: who vouches for a channel, vouches for
+            # its use.
+            if self.steps is not None:
+                self.steps.append(Step("handlers", Outcome.CREATION_DECIDES))
+            vouching = handlers.ask(Operation.CREATE, self.user, self.channel, steps=self.steps)
+            answer = replace(vouching, options=_NOTHING) if vouching else None
+        if answer is None:
+            if self.operation in NEEDS_VOUCHING:
+                return _nobody(self.operation)
+            return Decision(True)
+        if not answer.allowed:
+            return refused(answer.reason, answer.by)
+        options = dict(answer.options)
+        if self.operation == Operation.CREATE and ruling.rule is not None:
+            # The policy's options are the defaults, but its audiences are not the handler's to
+            # widen.
+            options = {**ruling.rule.options, **options, **ruling.rule.forced_options()}
+        explicit = frozenset(answer.options)
+        return Decision(True, options=options, decided_by=answer.by, explicit=explicit)
+
+    def _arguments(self) -> dict[str, object]:
+        """Return what receivers are given."""
+        if self.operation in (Operation.CONNECT, Operation.DISCONNECT):
+            return {}
+        if self.operation == Operation.PUBLISH:
+            return {"channel": self.channel, "payload": self.payload}
+        return {"channel": self.channel}
 
 
 def _nobody(operation: Operation) -> Decision:
     if operation == Operation.MESSAGE:
         return refused(_("No handler of this site allows messages between users."))
     return refused(_("No policy and no handler opens this channel."))
-
-
-def _arguments(operation: Operation, channel: str, payload: object) -> dict[str, object]:
-    if operation in (Operation.CONNECT, Operation.DISCONNECT):
-        return {}
-    if operation == Operation.PUBLISH:
-        return {"channel": channel, "payload": payload}
-    return {"channel": channel}
 
 
 def _tell(signal: Signal, user: User, arguments: Mapping[str, object]) -> None:

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from ..exceptions import PatternError
 from ..wire import names
+from .steps import Outcome, Step
 
 #: The parameter that names a user.
 USERNAME = "username"
@@ -322,12 +323,11 @@ class Verdict(Enum):
     NO_MATCH = "no policy matches"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step on the way to a decision, for people who wonder about it."""
-
-    who: str
-    said: str
+_OUTCOMES = {
+    Verdict.ALLOWED: Outcome.ALLOWED,
+    Verdict.REFUSED: Outcome.REFUSED,
+    Verdict.ASK: Outcome.DEFERRED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +337,11 @@ class Ruling:
     verdict: Verdict
     rule: Rule | None = None
     reason: str = ""
+
+    @property
+    def decider(self) -> str:
+        """What decisions and the audit log call the rule; empty if there is none."""
+        return self.rule.decider if self.rule else ""
 
 
 def evaluate(
@@ -362,15 +367,11 @@ def evaluate(
     for rule in rules:
         if not rule.covers(channel):
             if steps is not None and not rule.reserved:
-                steps.append(Step(f"policy:{rule.name}", _("Its pattern does not match.")))
+                steps.append(Step(rule.decider, Outcome.NO_MATCH))
             continue
         ruling = _ruling(rule, operation, who, channel, trusted)
         if steps is not None:
-            said = {
-                Verdict.ALLOWED: _("It allows this."),
-                Verdict.ASK: _("It says to ask the handlers."),
-            }
-            steps.append(Step(rule.decider, said.get(ruling.verdict, ruling.reason)))
+            steps.append(Step(rule.decider, _OUTCOMES[ruling.verdict], ruling.reason))
         return ruling
     return Ruling(Verdict.NO_MATCH)
 

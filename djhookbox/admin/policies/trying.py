@@ -18,7 +18,7 @@ from ...accounts import usernames
 from ...decisions.decide import Decision
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
-from ...policy.rules import Step
+from ...policy.steps import Step
 from ..forms import TryForm
 from ..pages import PageMixin, badge, link, module_script, pretty_json, route
 
@@ -114,10 +114,13 @@ class PolicyTrials:
 
     def _answer(self, trial: Trial) -> dict[str, object]:
         named = {
-            step.who for part in (trial.decision, trial.creation) if part for step in part.steps
+            step.name
+            for part in (trial.decision, trial.creation)
+            if part
+            for step in part.steps
+            if step.kind == "policy"
         }
-        names = [who.partition(":")[2] for who in named if who.startswith("policy:")]
-        rows = ChannelPolicy.objects.filter(name__in=[*names, *trial.disabled])
+        rows = ChannelPolicy.objects.filter(name__in=[*named, *trial.disabled])
         keys = dict(rows.values_list("name", "pk"))
         if trial.allowed:
             verdict = badge(_("Allowed"), "good")
@@ -145,15 +148,14 @@ class PolicyTrials:
     def _steps(self, steps: Iterable[Step], keys: dict[str, int]) -> list[tuple[str, str]]:
         written = []
         for step in steps:
-            kind, _colon, name = step.who.partition(":")
-            if kind == "policy":
-                who = _("Policy %(name)s") % {"name": name}
-                written.append((self._policy(name, keys, who), step.said))
-            elif kind == "handler":
-                written.append((_("Handler %(name)s") % {"name": name}, step.said))
-            elif kind == "built-in":
+            if step.kind == "policy":
+                who = _("Policy %(name)s") % {"name": step.name}
+                written.append((self._policy(step.name, keys, who), step.said))
+            elif step.kind == "handler":
+                written.append((_("Handler %(name)s") % {"name": step.name}, step.said))
+            elif step.kind == "built-in":
                 written.append((_("Built-in rule"), step.said))
-            elif kind == "handlers":
+            elif step.kind == "handlers":
                 written.append((_("Handlers"), step.said))
             else:
                 written.append((_("In the end"), step.said))

@@ -116,5 +116,8 @@ def _decision(decision: Decision) -> dict[str, object]:
         "allowed": decision.allowed,
         "decided_by": decision.decided_by,
         "reason": decision.reason,
-        "steps": [{"who": step.who, "said": step.said} for step in decision.steps],
+        "steps": [
+            {"who": step.who, "outcome": step.outcome.value, "said": step.said}
+            for step in decision.steps
+        ],
     }

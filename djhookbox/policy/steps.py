@@ -1,0 +1,72 @@
+"""How a decision came about, as data: one step for everyone who was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+
+class Outcome(Enum):
+    """What came of asking a policy, a handler or a receiver."""
+
+    NO_MATCH = "no_match"
+    DEFERRED = "deferred"
+    NOT_ASKED = "not_asked"
+    NO_OPINION = "no_opinion"
+    CREATION_DECIDES = "creation_decides"
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
+_SAID: dict[Outcome, str | Promise] = {
+    Outcome.NO_MATCH: gettext_lazy("Its pattern does not match."),
+    Outcome.DEFERRED: gettext_lazy("It says to ask the handlers."),
+    Outcome.NO_OPINION: gettext_lazy("It has no opinion."),
+    Outcome.CREATION_DECIDES: gettext_lazy(
+        "None has an opinion: who vouches for creating the channel decides."
+    ),
+    Outcome.ALLOWED: gettext_lazy("It allows this."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way to a decision.
+
+    Attributes:
+        who: Who was asked, as in `Decision.decided_by`; empty where nobody had to decide.
+        outcome: What came of it.
+        detail: The reason of a refusal, or the method that a handler lacks.
+
+    """
+
+    who: str
+    outcome: Outcome
+    detail: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The part of `who` before the colon: `policy`, `handler`, `signal`, `nobody` …."""
+        return self.who.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of `who` after the colon: the name of the policy, handler or receiver."""
+        return self.who.partition(":")[2]
+
+    @property
+    def said(self) -> str:
+        """The outcome as a sentence."""
+        if self.outcome is Outcome.NOT_ASKED:
+            return _("It is not asked: it has no “%(method)s”.") % {"method": self.detail}
+        if self.outcome is Outcome.REFUSED and self.kind == "handler":
+            return _("It refuses this: %(reason)s") % {"reason": self.detail}
+        if self.outcome is Outcome.REFUSED:
+            return self.detail
+        if self.outcome is Outcome.ALLOWED and not self.who:
+            return _("Allowed.")
+        return str(_SAID[self.outcome])
