@@ -83,7 +83,8 @@ def publish(
         sender: Who is entered in the publish history, if not `user`.
 
     Raises:
-        PayloadError: The payload is not JSON. Nothing was sent, nothing recorded.
+        PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`. Nothing
+            was sent, nothing recorded.
         ChannelNameError: The channel's name is no name. Nothing was sent, nothing recorded.
         HookboxRefused: Nothing vouches for the channel, or the server refused.
         HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.

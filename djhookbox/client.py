@@ -99,16 +99,29 @@ def to_json(value: object) -> str:
     """Write a value as JSON text, as Django would.
 
     Raises:
-        PayloadError: If it is not JSON; the text names the offending type.
+        PayloadError: If it is not JSON, or longer than `HOOKBOX_MAX_PAYLOAD_SIZE`; the text names
+            the offending type or size.
 
     """
     try:
-        return strict_json.write(value)
+        text = strict_json.write(value)
     except (TypeError, ValueError) as error:
         raise PayloadError(
             _("This cannot be written as JSON: %(problem)s.") % {"problem": error},
             code="malformed",
         ) from error
+    # ASCII, so that characters are bytes.
+    if len(text) > settings.max_payload_size:
+        raise PayloadError(
+            _(
+                "This makes %(size)d bytes of JSON, but at most %(limit)d can be sent at once. "
+                "Send less, or where to fetch it, or raise HOOKBOX_MAX_PAYLOAD_SIZE (and restart "
+                "the Hookbox process)."
+            )
+            % {"size": len(text), "limit": settings.max_payload_size},
+            code="limit",
+        )
+    return text
 
 
 def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
@@ -118,6 +131,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
 
     Raises:
         HookboxRefused: The server said no.
+        PayloadError: It takes less at once than `HOOKBOX_MAX_PAYLOAD_SIZE` says here.
         HookboxUnreachable: There was no answer within `HOOKBOX_TIMEOUT`.
         HookboxMisconfigured: What answered is no Hookbox process, or has another secret.
 
@@ -190,6 +204,17 @@ def _is_encodable(value: object) -> bool:
 
 
 def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
+    if response.status_code == 413:
+        raise PayloadError(
+            _(
+                "%(url)s refuses this as too large (413). HOOKBOX_MAX_PAYLOAD_SIZE must be "
+                "the same for Django and for the Hookbox process (restart it after a change), "
+                "and a proxy between them must let as much through."
+            )
+            % {"url": settings.rest_url},
+            status=413,
+            code="limit",
+        )
     try:
         success, answer = response.json()
         if not isinstance(answer, dict):

@@ -270,6 +270,11 @@ class HookboxSettings(EntrySettings):
         return self._int("HOOKBOX_MAX_FRAME_SIZE", 262_144, least=1024)
 
     @property
+    def max_payload_size(self) -> int:
+        """Bytes of JSON that code may publish at once."""
+        return self._int("HOOKBOX_MAX_PAYLOAD_SIZE", 4_194_304, least=1024)
+
+    @property
     def max_name_length(self) -> int:
         """Characters of a channel's or user's name; the log columns hold 255."""
         value = self._int("HOOKBOX_MAX_NAME_LENGTH", 255)

@@ -62,7 +62,7 @@ class HookboxSynchronousOnly(HookboxError, SynchronousOnlyOperation):
 
 
 class PayloadError(HookboxError, ValueError):
-    """A payload or an option cannot be written as JSON; nothing was sent."""
+    """A payload or an option cannot be written as JSON, or is too large; nothing was sent."""
 
 
 class PatternError(ValueError):

@@ -105,6 +105,7 @@ class TestConfig:
             ("webhook_timeout", 3.5),
             ("webhook_concurrency", 7),
             ("max_frame_size", 4321),
+            ("max_payload_size", 5432),
             ("max_name_length", 99),
             ("max_channels_per_connection", 12),
             ("max_connections", 34),

@@ -140,7 +140,7 @@ class Server:
             metrics=self.metrics,
             reports=reports,
         )
-        self._rest = Rest(calls)
+        self._rest = Rest(calls, config.max_payload_size)
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
 
@@ -153,7 +153,8 @@ class Server:
             OSError: If the address cannot be listened on.
 
         """
-        app = web.Application(client_max_size=16 * 1_048_576)
+        # A form writes most bytes of JSON as three.
+        app = web.Application(client_max_size=3 * self.config.max_payload_size + 1_048_576)
         app.router.add_get("/health", self._health)
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/ws/{rest:.*}", self._websocket)

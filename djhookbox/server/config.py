@@ -68,6 +68,8 @@ class ServerConfig:
     webhook_timeout: float = 5.0
     webhook_concurrency: int = 32
     max_frame_size: int = 262_144
+    #: Bytes of JSON in one field of a REST call.
+    max_payload_size: int = 4_194_304
     max_name_length: int = 255
     max_channels_per_connection: int = 256
     max_connections: int = 50_000
@@ -109,7 +111,8 @@ class ServerConfig:
                     "trusted_proxies", f"holds {proxy!r}, not an IP address or range"
                 ) from None
         for name in (
-            "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_name_length",
+            "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_payload_size",
+            "max_name_length",
             "max_channels_per_connection", "max_connections", "max_unsent",
             "max_frames_per_second", "max_events", "ping_interval", "grace_period",
             "history_linger",

@@ -244,6 +244,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         webhook_timeout=settings.webhook_timeout,
         webhook_concurrency=settings.webhook_concurrency,
         max_frame_size=settings.max_frame_size,
+        max_payload_size=settings.max_payload_size,
         max_name_length=settings.max_name_length,
         max_channels_per_connection=settings.max_channels_per_connection,
         max_connections=settings.max_connections,

@@ -32,10 +32,17 @@ def answer(success: bool, value: Mapping[str, Any], status: int = 200) -> web.Re
 
 
 class Rest:
-    """Checks the secret, finds the call, and turns what it says into an answer."""
+    """Checks the secret, finds the call, and turns what it says into an answer.
 
-    def __init__(self, calls: Calls) -> None:
+    Args:
+        calls: What can be called.
+        max_size: Bytes that one field of a form may have.
+
+    """
+
+    def __init__(self, calls: Calls, max_size: int) -> None:
         self._calls = calls
+        self._max_size = max_size
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request below /rest/ or /web/."""
@@ -54,6 +61,13 @@ class Rest:
             if not self._calls.secrets:
                 logger.warning("A REST call was refused: no REST secret is configured")
             return answer(False, {"msg": "Invalid secret", "code": "secret"})
+        for name, value in form.items():
+            size = len(value)
+            if 4 * size > self._max_size:  # a character has four bytes at most
+                size = len(value.encode("utf-8", "replace"))
+            if size > self._max_size:
+                text = f"{name} is longer than {self._max_size} bytes"
+                return answer(False, {"msg": text, "code": "limit"}, 413)
         try:
             return answer(True, await call(form))
         except NoChannel as error:
