@@ -10,6 +10,7 @@ import pytest
 
 import djhookbox
 from djhookbox import client
+from djhookbox.conf import settings as conf
 from djhookbox.exceptions import PayloadError
 from djhookbox.models import Publication
 from djhookbox.server.config import ServerConfig
@@ -80,13 +81,15 @@ def test_a_process_or_proxy_that_takes_less_is_named(
 
 async def test_the_process_takes_what_django_sends(start: Start, settings: Any) -> None:  # noqa: F811
     """Also where each byte becomes three on its way, as quotes and brackets do."""
-    one = await start(max_payload_size=ServerConfig().max_payload_size, max_unsent=10_000_000)
+    limit = 700_000
+    one = await start(max_payload_size=limit)
     settings.HOOKBOX_REST_URL, settings.HOOKBOX_REST_SECRET = one.address, "s"
     settings.HOOKBOX_TIMEOUT = 20
+    assert ServerConfig().max_payload_size == conf.max_payload_size
     browser = await one.open("alice", max_msg_size=0)
     await send(browser, "SUBSCRIBE", channel_name="/a/")
     assert (await read(browser))[1] == "SUBSCRIBE"
-    payload = "{" * (ServerConfig().max_payload_size - 2)
+    payload = "{" * (limit - 2)
     reached = await asyncio.to_thread(client.publish, "/a/", f'"{payload}"', recorded=True)
     assert reached == 1
     assert len((await read(browser))[2]["payload"]) == len(payload)
