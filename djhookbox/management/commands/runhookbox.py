@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
@@ -22,6 +21,7 @@ from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.typed_settings import is_unix, split_unix
 
+from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 
@@ -30,9 +30,6 @@ CALLBACKS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
     "publish", "message",
 )  # fmt: skip
-
-#: The one of these that came after 0.3.3.
-LATER_CALLBACK = "message"
 
 #: What tells this Python where things are would let one of another version stumble.
 OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME")
@@ -113,9 +110,9 @@ class Command(BaseCommand):
             for warning in warnings(config, options):
                 self.stderr.write(self.style.WARNING(warning))
             if executable:
-                for warning in (*withheld(options), secrets_in_sight(password)):
+                for warning in (*genuine.withheld(options), genuine.secrets_in_sight(password)):
                     self.stderr.write(self.style.WARNING(warning))
-                arguments = genuine_arguments(config, password) + genuine_extras(options)
+                arguments = genuine_arguments(config, password) + genuine.extras(options)
                 self._become(executable, config, arguments)
             else:
                 self._run(config, options)
@@ -131,7 +128,7 @@ class Command(BaseCommand):
         # Imported late: `runhookbox --help` and --executable do without aiohttp.
         from djhookbox.server import app
 
-        for problem in unusable(options):
+        for problem in genuine.unusable(options):
             raise CommandError(problem)
         if options["admin_password"]:
             self._say(_("The embedded server has no console of its own: -a is not used."))
@@ -340,60 +337,11 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
     if password:
         arguments += ["-a", password]
     for name, path in config.webhook_paths.items():
-        if name != LATER_CALLBACK:
+        if name != genuine.LATER_CALLBACK:
             arguments += [f"--cb-{name}", path]
     if config.single_url:
         arguments += ["--cb-single-url", config.single_url]
     return arguments
-
-
-def genuine_extras(options: dict[str, Any]) -> list[str]:
-    """Return the options that mean something to the genuine server only."""
-    names = {
-        "log_file_errors": "-E",
-        "log_file_access": "-A",
-        "cookie_identifier": "-c",
-        "objgraph": "-o",
-    }
-    given = [(flag, options[name]) for name, flag in names.items() if options[name] is not None]
-    flags = ["-d"] if options["debug"] else []
-    return flags + [word for flag, value in given for word in (flag, str(value))]
-
-
-def unusable(options: dict[str, Any]) -> Iterator[str]:
-    """Yield what our server cannot do of that which the genuine one is asked for."""
-    if options["debug"]:
-        yield _(
-            "-d/--debug: there is no hookbox.js to compile anew here. Leave it away; "
-            "--log-level debug logs more."
-        )
-    if options["objgraph"]:
-        yield _("-o/--objgraph: no graph of objects is drawn here. Leave it away.")
-
-
-def withheld(options: dict[str, Any]) -> Iterator[str]:
-    """Name the options that another program is not given, and the cookie that it does not see."""
-    for name in ("allow_origin", "jsonp", "log_level", f"cb_{LATER_CALLBACK}"):
-        if options[name]:
-            yield _("%(option)s is for our own server: this program is not given it.") % {
-                "option": f"--{name.replace('_', '-')}"
-            }
-    # Of the program that a setting names, a system check says it.
-    if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
-        yield _(
-            "Hookbox 0.3.3 takes cookies from the scripts of a page, which do not see the "
-            "session's: everybody is anonymous. See SESSION_COOKIE_HTTPONLY."
-        )
-
-
-def secrets_in_sight(password: str | None) -> str:
-    """Say who can read the secrets that 0.3.3 takes on its command line, and only there."""
-    options = "-s, -r, -a" if password else "-s, -r"
-    return _(
-        "This program gets its secrets on the command line (%(options)s), where every user of "
-        "this machine can read them with ps. Let nobody else log in here, or mount /proc with "
-        "hidepid=2. The embedded server keeps its secrets to itself."
-    ) % {"options": options}
 
 
 # ---- what is said ------------------------------------------------------------------------------

@@ -1,0 +1,63 @@
+"""The options of runhookbox that only the genuine server knows, or that it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.utils.translation import gettext as _
+
+from ..conf import settings
+
+#: The webhook that came after 0.3.3.
+LATER_CALLBACK = "message"
+
+
+def extras(options: dict[str, Any]) -> list[str]:
+    """Return the options that mean something to the genuine server only."""
+    names = {
+        "log_file_errors": "-E",
+        "log_file_access": "-A",
+        "cookie_identifier": "-c",
+        "objgraph": "-o",
+    }
+    given = [(flag, options[name]) for name, flag in names.items() if options[name] is not None]
+    flags = ["-d"] if options["debug"] else []
+    return flags + [word for flag, value in given for word in (flag, str(value))]
+
+
+def unusable(options: dict[str, Any]) -> Iterator[str]:
+    """Yield what our server cannot do of that which the genuine one is asked for."""
+    if options["debug"]:
+        yield _(
+            "-d/--debug: there is no hookbox.js to compile anew here. Leave it away; "
+            "--log-level debug logs more."
+        )
+    if options["objgraph"]:
+        yield _("-o/--objgraph: no graph of objects is drawn here. Leave it away.")
+
+
+def withheld(options: dict[str, Any]) -> Iterator[str]:
+    """Name the options that another program is not given, and the cookie that it does not see."""
+    for name in ("allow_origin", "jsonp", "log_level", f"cb_{LATER_CALLBACK}"):
+        if options[name]:
+            yield _("%(option)s is for our own server: this program is not given it.") % {
+                "option": f"--{name.replace('_', '-')}"
+            }
+    # Of the program that a setting names, a system check says it.
+    if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
+        yield _(
+            "Hookbox 0.3.3 takes cookies from the scripts of a page, which do not see the "
+            "session's: everybody is anonymous. See SESSION_COOKIE_HTTPONLY."
+        )
+
+
+def secrets_in_sight(password: str | None) -> str:
+    """Say who can read the secrets that 0.3.3 takes on its command line, and only there."""
+    options = "-s, -r, -a" if password else "-s, -r"
+    return _(
+        "This program gets its secrets on the command line (%(options)s), where every user of "
+        "this machine can read them with ps. Let nobody else log in here, or mount /proc with "
+        "hidepid=2. The embedded server keeps its secrets to itself."
+    ) % {"options": options}
