@@ -47,8 +47,8 @@ def _validate_object(value: object) -> None:
     try:
         strict_json.write([True, {"option": value}])  # as the answers that carry it
     except (TypeError, ValueError) as error:
-        text = str(strict_json.explain(error))
-        raise ValidationError(text, code="invalid") from error
+        text = strict_json.explain(error)
+        raise ValidationError(text, code="json") from error
     if problem := strict_json.storage_problem(value):
         raise ValidationError(problem, code="characters")
 

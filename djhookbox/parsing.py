@@ -12,9 +12,6 @@ from django.utils.translation import gettext as _
 from .genuine import payloads
 from .wire import names, values
 
-CONNECTION_LENGTH = 64
-TOKEN_LENGTH = 2048
-
 
 class MalformedCall(ValueError):
     """A webhook that is not what a Hookbox server sends; the text says why."""
@@ -68,7 +65,7 @@ def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
     if form.get("action") != action:
         raise MalformedCall(_("This address takes the action “%(name)s”.") % {"name": action})
     fields: dict[str, Any] = {
-        "connection": _name(form, "conn_id", limit=CONNECTION_LENGTH, needed=False),
+        "connection": _name(form, "conn_id", limit=names.CONNECTION_LENGTH, needed=False),
         "user": _name(form, "user", needed=False),
         "identity": _name(form, "identity", needed=False),
     }
@@ -140,7 +137,7 @@ def ip_address(text: str) -> str | None:
 def _connect(form: Mapping[str, str], ours: bool) -> dict[str, object]:
     return {
         "payload": _json(form, "payload", "null"),
-        "token": _name(form, "token", limit=TOKEN_LENGTH, needed=False),
+        "token": _name(form, "token", limit=names.TOKEN_LENGTH, needed=False),
         "expected_user": _name(form, "expected_user", needed=False),
         "ip": ip_address(form.get("remote_addr", "")),
         "client": {name: form.get(name, "") for name in ("transport", "user_agent", "origin")},

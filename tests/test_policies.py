@@ -81,6 +81,10 @@ def test_patterns_match_whole_names(
     [
         ("", "empty"),
         ("/a\n/", "control"),
+        ("/a\u2028/", "control"),
+        ("/a\u2029/<x>/", "control"),
+        ("/\x85", "control"),
+        ("/\ud83d/", "control"),
         ("/<int:room/", "counterpart"),
         ("/room>/", "counterpart"),
         ("/<<a>>/", "counterpart"),

@@ -8,6 +8,10 @@ from enum import Enum
 #: The longest name, in characters: what the columns of the audit log hold.
 MAX_LENGTH = 255
 
+#: The longest id of a connection, and the longest connect token, in characters.
+CONNECTION_LENGTH = 64
+TOKEN_LENGTH = 2048
+
 #: Names of channels that begin so belong to this package.
 RESERVED_PREFIX = "djhookbox:"
 

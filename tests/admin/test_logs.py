@@ -421,8 +421,29 @@ def test_no_cell_is_a_formula(root: Client, db: None) -> None:
     for name in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1"):
         SubscriptionLog.objects.create(event="subscribe", channel=name, user_name=name)
     names = {row["channel"] for row in exported(root, f"{APP}subscriptionlog/export/")}
-    assert names == {"'=1+1", "'+1", "'-1", "'@x", "'\t=1", "a=1"}
-    assert cell("\r=1") == "'\r=1"
+    assert names == {"'=1+1", "'+1", "'-1", "'@x", "'\t'=1", "a=1"}
+    assert cell(-5) == -5
+    assert cell(None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\uff1d1", "'\uff1d1"), ("\uff0b1", "'\uff0b1"), ("\uff0d1", "'\uff0d1"),
+        ("\uff20x", "'\uff20x"),
+        (";=1+1", ";'=1+1"), ("a;=1;-2", "a;'=1;'-2"), ('a;"=1"', "a;\"'=1\""), ("a|@x", "a|'@x"),
+        ("a; \u200b=1", "a;' \u200b=1"), ("a\tb", "a\tb"), ("a\t=1", "a\t'=1"),
+        ("a\r\n+1", "a\r'\n'+1"),
+        ("\ufeff=1", "'\ufeff=1"), ("\x00=1", "'\x00=1"), (" =1", "' =1"), ("\r=1", "'\r'=1"),
+        ("\tx", "'\tx"), ("", ""), ("a=1", "a=1"), ("a,-1", "a,-1"),
+        ('["a",-1]', '["a",-1]'), ("é", "é"),
+    ],
+)  # fmt: skip
+def test_no_text_becomes_a_formula_in_any_spreadsheet(text: str, expected: str) -> None:
+    assert cell(text) == expected
+
+
+def test_numbers_stay_numbers() -> None:
     assert cell(-5) == -5
     assert cell(None) is None
 

@@ -99,6 +99,12 @@ def test_a_save_says_how_many_it_concerns(
     [
         ({"state": "{'a': 1}"}, "double quotes, not single ones"),
         ({"state": '{"a": NaN}'}, "JSON has no NaN"),
+        ({"state": '{"a": 1e999}'}, "The number 1e999 is too large."),
+        ({"state": '{"a": ' + "[" * 98 + "]" * 98 + "}"}, "nested too deeply"),
+        ({"state": '{"a": "\\ud83d"}'}, "must not contain lone surrogates"),
+        ({"polling": '{"interval": -1e400}'}, "The number -1e400 is too large."),
+        ({"server_user_presence": '["a\\u0000"]'}, "list of names"),
+        ({"pattern": "/a\u2028/"}, "control characters"),
         ({"state": "[1]"}, "must be a JSON object"),
         ({"state": "hello"}, "A text needs double quotes: &quot;hello&quot;"),
         ({"server_user_presence": '{"a": 1}'}, "list of names"),

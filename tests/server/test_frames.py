@@ -26,7 +26,16 @@ from .rig import Rig, turns
         ("CONNECT", {"cookie_string": "", "payload": 5}, "malformed"),
         ("CONNECT", {"cookie_string": "", "token": ["x"]}, "malformed"),
         ("CONNECT", {"cookie_string": "", "token": "x" * 9000}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "token": "x" * 2049}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "token": "a\0b"}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "token": "a\nb"}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "token": "\ud800"}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "payload": "NaN"}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "payload": '{"a": 1e999}'}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "payload": "[" * 101 + "]" * 101}, "malformed"),
         ("CONNECT", {"cookie_string": "", "expect_user": 5}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "expect_user": "a\0"}, "malformed"),
+        ("CONNECT", {"cookie_string": "", "expect_user": "x" * 256}, "malformed"),
     ],
 )
 async def test_before_connect(rig: Rig, name: str, args: dict[str, Any], code: str) -> None:
@@ -106,8 +115,7 @@ async def test_a_bug_is_logged_without_what_was_sent(
 async def test_lone_surrogates_in_what_goes_to_the_site(rig: Rig) -> None:
     rig.site.answers["connect"] = {"name": "alice"}
     client = rig.client()
-    await rig.send(client, "CONNECT", cookie_string="", payload="\ud800", token="\ud800")
+    await rig.send(client, "CONNECT", cookie_string="", payload='"\ud800"', token="t")
     assert client.names() == ["CONNECTED"]
     ((_, form),) = rig.site.took()
-    form["payload"].encode()
-    form["token"].encode()
+    assert form["payload"] == '"?"'

@@ -127,6 +127,34 @@ def test_an_anonymous_channel_names_nobody_afterwards_either(house: House) -> No
     assert args == {"payload": 1, "datetime": WHEN, "offset": 1}
 
 
+def test_the_history_of_an_anonymous_channel_names_nobody_of_before(house: House) -> None:
+    channel = house.channel(history_size=9, presenceful=True)
+    bob = house.connect("bob")
+    house.subscribe(bob, channel)
+    house.publish(channel, 1)
+    house.hub.set_options(channel, {"anonymous": True}, NOW)
+    house.publish(channel, 2)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel)
+    expected = [["PUBLISH", {"payload": each, "datetime": WHEN}] for each in (1, 2)]
+    told = [args["history"] for _, args in alice.took() if "history" in args]
+    assert told == [expected, expected], "in CHANNEL_INIT and in SUBSCRIBE"
+    assert house.hub.info(channel, NOW)["options"]["history"] == expected  # type: ignore[index]
+
+
+def test_what_is_kept_while_the_channel_becomes_anonymous_names_nobody(house: House) -> None:
+    channel = house.channel(history_size=9)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel)
+    alice.took()
+    publication = compose(channel, 1, "bob", NOW)
+    house.hub.set_options(channel, {"anonymous": True}, NOW)
+    alice.took()
+    deliver(announce(channel, publication))
+    ((name, args),) = alice.took()
+    assert (name, args["payload"], "user" in args) == ("PUBLISH", 1, False)
+
+
 def test_a_channel_that_comes_back_as_anonymous_names_nobody(house: House) -> None:
     data = {"payload": 1, "datetime": WHEN, "user": "bob"}
     log = LogState("epoch", 1, (Publication(1, NOW, data),))

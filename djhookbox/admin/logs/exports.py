@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -30,8 +31,14 @@ from ..pages import PageMixin, encodable
 
 logger = logging.getLogger("djhookbox")
 
-#: What makes a spreadsheet take a text for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Where a spreadsheet may take a text for a formula: at its beginning, and after what ends a cell
+#: or a row where cells are not separated by commas. Full-width signs are signs to some of them;
+#: what cannot be seen may be skipped.
+FORMULA = re.compile(
+    r"""(?P<before> ^ | [;|\t\r\n\v\f] "* )
+        (?= [\s\x00-\x1f\u200b-\u200f\u2060\ufeff]* [=+\-@\uff1d\uff0b\uff0d\uff20] )""",
+    re.VERBOSE,
+)
 
 #: Rows that are in memory at once; each may have a payload of a megabyte.
 CHUNK = 100
@@ -155,8 +162,8 @@ def cell(value: object) -> object:
         return (timezone.localtime(value) if timezone.is_aware(value) else value).isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    text = FORMULA.sub(r"\g<before>'", str(value))
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
 
 
 def _json(value: object) -> object:

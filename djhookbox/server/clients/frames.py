@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from ...wire.names import NameProblem, check_name
+from ...wire.names import TOKEN_LENGTH, NameProblem, check_name
 from ..channels.delivery import Delivery
 from ..config import ServerConfig
 from ..core.log import Position
@@ -13,15 +14,15 @@ from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
 from ..site.authorize import ClientGone
 from ..site.webhooks import Refusal
-from .commands import Operations
+from .commands import Operations, parse_payload
 from .connection import Connection
 from .origins import CookieProblem, merge_cookies
 from .subscriptions import Subscriptions
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Longest token or payload of CONNECT, in characters.
-MAX_CONNECT_TEXT = 8192
+#: Longest payload of CONNECT, in characters.
+MAX_CONNECT_PAYLOAD = 8192
 
 
 class Frames:
@@ -127,17 +128,15 @@ class Frames:
             raise Refusal("Already logged in", "malformed")
         if "cookie_string" not in args:
             raise Refusal("Missing cookie_string", "malformed")
-        texts = {"payload": "null", "token": "", "expect_user": ""}
-        for name, default in texts.items():
-            value = args.get(name, default)
-            if value is None:
-                value = default
-            if not isinstance(value, str) or len(value) > MAX_CONNECT_TEXT:
-                raise Refusal(
-                    f"{name} must be a string of at most {MAX_CONNECT_TEXT} characters", "malformed"
-                )
-            # A form is UTF-8, which lone surrogates are not.
-            texts[name] = value.encode("utf-8", "replace").decode()
+        # The site would call each of these malformed, and the client read that it is unavailable.
+        payload = args.get("payload")
+        payload = "null" if payload is None else payload
+        if not isinstance(payload, str) or len(payload) > MAX_CONNECT_PAYLOAD:
+            problem = f"payload must be a string of at most {MAX_CONNECT_PAYLOAD} characters"
+            raise Refusal(problem, "malformed")
+        parse_payload(payload)
+        token = _optional_name(args, "token", TOKEN_LENGTH)
+        expect_user = _optional_name(args, "expect_user", self._limit)
         try:
             connection.cookie = merge_cookies(connection.handshake.cookie, args["cookie_string"])
         except CookieProblem as problem:
@@ -145,9 +144,10 @@ class Frames:
         connection.apart = args.get("per_connection_subscriptions") is True
         await self._operations.connect(
             connection,
-            texts["payload"],
-            texts["token"],
-            texts["expect_user"],
+            # A form is UTF-8, which lone surrogates are not.
+            payload.encode("utf-8", "replace").decode(),
+            token,
+            expect_user,
             args.get("ack") is True,
             self._positions(args.get("since")),
         )
@@ -184,6 +184,12 @@ class Frames:
 def frame_name(frame: Frame | BadFrame) -> str:
     """Return the name of a frame, "" of one that is none."""
     return "" if isinstance(frame, BadFrame) else frame.name
+
+
+def _optional_name(args: Mapping[str, Any], name: str, limit: int) -> str:
+    """Return a text that obeys the rules of names, "" if there is none."""
+    value = args.get(name)
+    return "" if value is None or value == "" else check_name(name, value, limit)
 
 
 def _position(cursor: object, field: str) -> Position | None:

@@ -12,6 +12,9 @@ from .log import Log
 from .options import ChannelOptions, UserOptions
 from .rates import Rate
 
+#: The kinds of history entries that say who came and who went.
+PRESENCE = ("SUBSCRIBE", "UNSUBSCRIBE")
+
 
 class Connection(Protocol):
     """All that the core needs of a connection: an identity, and whose it is.
@@ -126,8 +129,17 @@ class Channel:
         return (entry for entry in self.history if oldest is None or entry.at >= oldest)
 
     def history_list(self, now: float) -> list[list[Any]]:
-        """Return the history as clients read it."""
-        return [[entry.kind, entry.data] for entry in self.entries(now)]
+        """Return the history as clients read it.
+
+        What was entered before the channel became anonymous names nobody either.
+        """
+        if not self.options.anonymous:
+            return [[entry.kind, entry.data] for entry in self.entries(now)]
+        return [
+            [entry.kind, self.shown(entry.data)]
+            for entry in self.entries(now)
+            if entry.kind not in PRESENCE
+        ]
 
     def remember(self, now: float, kind: str, data: dict[str, Any]) -> None:
         """Append to the history, and drop what no longer fits."""

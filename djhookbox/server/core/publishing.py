@@ -25,7 +25,8 @@ def announce(
     channel: Channel, publication: Publication, origin: Connection | None = None
 ) -> list[Effect]:
     """Send out what has been composed, if nothing else was announced since then."""
-    args = {"channel_name": channel.name, **publication.data}
+    # The channel may have become anonymous while the engine was keeping it.
+    args = {"channel_name": channel.name, **channel.shown(publication.data)}
     channel.published.add(publication.at)
     if channel.log is not None:
         channel.log.add(publication)
