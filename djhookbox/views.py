@@ -8,6 +8,7 @@ from functools import wraps
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
@@ -30,6 +31,7 @@ from .parsing import Call, MalformedCall, parse
 from .policy.rules import Operation
 from .sessions import make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
+from .wire import bodies, capabilities
 from .wire.values import MAX_DOCUMENT_DEPTH
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -38,7 +40,7 @@ View = Callable[[HttpRequest, Call], HttpResponse]
 
 #: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
 #: that its own channel is closed here to all but the operators, so that it may report there.
-ACCEPTS = "events, recheck, message, report, prune, subscribe_many"
+ACCEPTS = ", ".join(capabilities.ALL)
 
 #: Begins the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"
@@ -74,15 +76,55 @@ def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
         response = _answer(refused(_("Webhooks are sent by POST."), code="malformed"), status=405)
         response.headers["Allow"] = "POST"
         return response
-    if not _is_genuine(request.POST.get("secret", "")):
-        return _answer(refused(_("Forbidden.")), status=403)
     ours = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
     try:
-        call = parse(action, request.POST.dict(), ours=ours)
+        fields = _fields(request)
+        if not _is_genuine(fields.get("secret", "")):
+            return _answer(refused(_("Forbidden.")), status=403)
+        call = parse(action, fields, ours=ours)
+    except TooLarge as error:
+        logger.warning("A %s webhook was refused: %s", action, error)
+        return _answer(refused(str(error), code="limit"), status=413)
     except MalformedCall as error:
         logger.warning("A malformed %s webhook: %s", action, error)
         return _answer(refused(str(error), code="malformed"), status=400)
     return view(request, call)
+
+
+class TooLarge(ValueError):
+    """A webhook that is longer than this site reads; the text names the setting."""
+
+
+@sensitive_variables()
+def _fields(request: HttpRequest) -> dict[str, str]:
+    """Return the fields of a webhook, a form or JSON; none if it is neither.
+
+    Raises:
+        TooLarge: The site does not read as much.
+
+    """
+    if request.content_type != bodies.JSON_TYPE:
+        try:
+            return request.POST.dict()
+        except RequestDataTooBig:
+            raise TooLarge(_("The form is larger than DATA_UPLOAD_MAX_MEMORY_SIZE.")) from None
+        except TooManyFieldsSent:
+            raise TooLarge(
+                _("The form has more fields than DATA_UPLOAD_MAX_NUMBER_FIELDS.")
+            ) from None
+    limit = bodies.largest_body(settings.max_frame_size)
+    # Not `request.body`, which is limited as forms are.
+    body = request.read(limit + 1)
+    if len(body) > limit:
+        raise TooLarge(
+            _("The body is larger than %(limit)d bytes, which follows from HOOKBOX_MAX_FRAME_SIZE.")
+            % {"limit": limit}
+        )
+    try:
+        return bodies.from_json(body)
+    except ValueError:
+        logger.warning("The body of a webhook is not a JSON object of strings.")
+        return {}  # which has no secret
 
 
 @sensitive_variables("given")

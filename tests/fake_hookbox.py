@@ -52,14 +52,17 @@ class FakeHookbox:
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
-                form = parse_qs(
-                    self.rfile.read(length).decode(), keep_blank_values=True, strict_parsing=True
-                )
+                text = self.rfile.read(length).decode()
+                if self.headers.get("Content-Type") == "application/json":
+                    form = json.loads(text)
+                else:
+                    values = parse_qs(text, keep_blank_values=True, strict_parsing=True)
+                    form = {name: value[0] for name, value in values.items()}
                 parts = urlsplit(self.path)
                 request = Request(
                     parts.path,
                     parts.query,
-                    {name: values[0] for name, values in form.items()},
+                    form,
                     {name.lower(): value for name, value in self.headers.items()},
                     self.client_address[1],
                 )

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, connection
+from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -99,7 +101,7 @@ class TestEveryWebhook:
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
         accepts = response.headers["X-Hookbox-Accepts"]
-        assert accepts == "events, recheck, message, report, prune, subscribe_many"
+        assert accepts == "events, recheck, message, report, prune, subscribe_many, json"
         assert response.headers["Content-Type"] == "application/json"
 
     def test_takes_its_own_action_only(self, action: str, webhooks: type[Webhooks]) -> None:
@@ -583,6 +585,73 @@ def test_events_that_come_again_are_not_there_twice(webhooks: Any) -> None:
     kinds = [event["event"] for event in EVENTS]
     assert ConnectionLog.objects.count() == kinds.count("disconnect")
     assert Publication.objects.count() == kinds.count("publish")
+
+
+class TestBodies:
+    """Forms as of 2011, and JSON for what is large."""
+
+    def send(self, body: object, **settings: Any) -> HttpResponse:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        with override_settings(**settings):
+            return Client().post(  # type: ignore[return-value]
+                f"/hookbox/{body['action'] if isinstance(body, dict) else 'events'}",
+                data,
+                content_type="application/json",
+                headers={"X-Hookbox-Version": "djhookbox/1.0.0"},
+            )
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_each_webhook_takes_json(self, action: str) -> None:
+        fields = {"action": action, "secret": secret(), "conn_id": "c1", **FORMS[action]}
+        assert self.send(fields).status_code == 200
+        assert self.send({**fields, "secret": "wrong"}).status_code == 403
+
+    def test_it_is_not_limited_as_forms_are(self) -> None:
+        event = {"event": "publish", "channel_name": "/a/", "source": "client", "delivered": 1}
+        events = json.dumps([{**event, "payload": "😀" * 100_000}])
+        fields = {"action": "events", "secret": secret(), "events": events}
+        with override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=20_000):
+            assert self.send(fields).status_code == 200
+            assert Publication.objects.get().payload == "😀" * 100_000
+            headers = {"X-Hookbox-Version": "djhookbox/1.0.0"}
+            response = Client().post("/hookbox/events", fields, headers=headers)
+        assert response.status_code == 413
+
+    def test_but_by_the_frame_size(self) -> None:
+        limit = 4 * 1024 + 1_048_576
+        fields = {"action": "events", "secret": secret(), "events": "[]", "x": ""}
+        fields["x"] = "x" * (limit - len(json.dumps(fields)))
+        assert self.send(fields, HOOKBOX_MAX_FRAME_SIZE=1024).status_code == 200
+        fields["x"] += "x"
+        response = self.send(fields, HOOKBOX_MAX_FRAME_SIZE=1024)
+        assert response.status_code == 413
+        assert "HOOKBOX_MAX_FRAME_SIZE" in json.loads(response.content)[1]["error"]
+
+    @pytest.mark.parametrize(
+        ("setting", "limit"),
+        [("DATA_UPLOAD_MAX_MEMORY_SIZE", 50), ("DATA_UPLOAD_MAX_NUMBER_FIELDS", 2)],
+    )
+    def test_a_form_that_is_too_large_names_the_setting(self, setting: str, limit: int) -> None:
+        with override_settings(**{setting: limit}):
+            response = Client().post(
+                "/hookbox/publish",
+                urlencode({"secret": secret(), **FORMS["publish"]}),
+                content_type="application/x-www-form-urlencoded",
+            )
+        assert response.status_code == 413
+        assert setting in json.loads(response.content)[1]["error"]
+        assert "json" in response.headers["X-Hookbox-Accepts"]
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"secret": 5}', b"\xff", b"[" * 100_000])
+    def test_what_is_no_object_of_strings_has_no_secret(self, body: bytes) -> None:
+        assert self.send(body).status_code == 403
+
+
+def test_a_payload_that_was_too_large_to_be_reported(webhooks: type[Webhooks]) -> None:
+    event = {"event": "publish", "channel_name": "/a/", "source": "rest", "payload_size": 5_000_000}
+    assert webhooks().post("events", events=json.dumps([event])).status_code == 200
+    row = Publication.objects.get()
+    assert (row.payload, row.size, row.kept) == (None, 5_000_000, Publication.Kept.NOTHING)
 
 
 def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:

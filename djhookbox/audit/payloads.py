@@ -43,6 +43,11 @@ def kept(payload: object) -> dict[str, Any]:
     return fields | {"payload": payload, "preview": beginning(text), "kept": kind}
 
 
+def left_out(size: int) -> dict[str, Any]:
+    """Return the same fields for a payload of which only the size is known."""
+    return {"size": size, "payload": None, "preview": "", "kept": Publication.Kept.NOTHING}
+
+
 def masked(payload: object) -> object:
     """Return a copy of a JSON value with the fields masked that nobody is to see."""
     copy = json.loads(compact(payload))

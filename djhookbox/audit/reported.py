@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.db import router, transaction
 from django.db.models import Case, IntegerField, Value, When
@@ -47,7 +48,7 @@ def record(events: Iterable[object]) -> None:
                 delivered[_number(event, "publication", _LARGEST_KEY)] = _number(event, "delivered")
             else:
                 raise ValueError("unknown kind")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             # One odd event must not cost the other 499, nor be sent again for ever.
             kind = event.get("event") if isinstance(event, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
@@ -113,8 +114,14 @@ def _publication(event: Mapping[str, object]) -> Publication:
         source=source,
         status=Publication.Status.SENT,
         delivered=_number(event, "delivered") if event.get("delivered") is not None else None,
-        **payloads.kept(event.get("payload")),
+        **_payload(event),
     )
+
+
+def _payload(event: Mapping[str, object]) -> dict[str, Any]:
+    if "payload_size" in event:  # it was too large to be reported
+        return payloads.left_out(_number(event, "payload_size"))
+    return payloads.kept(event.get("payload"))
 
 
 def _channel(event: Mapping[str, object]) -> str:

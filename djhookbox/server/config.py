@@ -67,6 +67,8 @@ class ServerConfig:
     ca_file: str = ""
     webhook_timeout: float = 5.0
     webhook_concurrency: int = 32
+    #: What the site is known to accept before it has said so, see `wire.capabilities`.
+    webhook_accepts: frozenset[str] = frozenset()
     max_frame_size: int = 262_144
     #: Bytes of JSON in one field of a REST call.
     max_payload_size: int = 4_194_304

@@ -59,6 +59,7 @@ class Site:
         *,
         cookie: bool = True,
         patience: float = 1.0,
+        quiet: bool = False,
     ) -> Reply:
         fields = dict(form)
         if connection is not None and connection.user is not None:
@@ -212,7 +213,7 @@ class Rig:
 
     def reported(self) -> list[dict[str, Any]]:
         """Return the events that wait for the site."""
-        return [json.loads(text) for text in self.events._queue]
+        return [json.loads(event.text) for event in self.events._queue]
 
     def check(self) -> None:
         """Check what must hold whenever nothing is going on: no ghosts, nothing left over."""

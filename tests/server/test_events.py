@@ -14,7 +14,7 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import events as module
 from djhookbox.server.site.events import BATCH, BATCH_BYTES, Events
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed
 
 from .rig import Site, turns, until
 
@@ -85,13 +85,83 @@ async def test_what_the_site_does_not_take_is_tried_again() -> None:
     assert case.batches() == [[1, 2], [1, 2, 3]]
 
 
-async def test_what_the_site_refuses_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("problem", [Refusal("no"), Rejected(400, "malformed")])
+async def test_what_the_site_refuses_is_dropped(
+    problem: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what it refuses, and only if it takes others."""
     case = Case()
-    case.site.answers["events"] = Refusal("no")
-    case.add(1, 2)
+
+    def answer(form: Mapping[str, str]) -> Any:
+        if any(event["number"] == 7 for event in json.loads(form["events"])):
+            return problem
+        return {}
+
+    case.site.answers["events"] = answer
+    case.add(*range(100))
     assert await case.events.flush()
-    assert not case.events._queue
-    assert "refuses 2 events" in caplog.text
+    taken = [batch for batch in case.batches() if 7 not in batch]
+    assert list(itertools.chain(*taken)) == [number for number in range(100) if number != 7]
+    (record,) = caplog.records
+    assert "is dropped" in record.getMessage()
+    assert case.metrics.events_dropped == 1
+    assert case.events._size == 0
+    case.add(*range(BATCH))
+    case.site.answers.clear()
+    assert await case.events.flush()
+    *_, last = case.batches()
+    assert last  # batches grow again
+    assert case.events._most > 1
+
+
+async def test_a_payload_that_is_too_large_goes_and_the_event_remains(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = Case()
+
+    def answer(form: Mapping[str, str]) -> Any:
+        return Rejected(413, "too large") if len(form["events"]) > 5000 else {}
+
+    case.site.answers["events"] = answer
+    case.add(1, payload="small")
+    case.add(2, payload="😀" * 1000)
+    case.add(3)
+    assert await case.events.flush()
+    taken = [form for _, form in case.site.took() if len(form["events"]) <= 5000]
+    events = list(itertools.chain(*(json.loads(form["events"]) for form in taken)))
+    assert [event["number"] for event in events] == [1, 2, 3]
+    assert "payload" not in events[1]
+    assert events[1]["payload_size"] == 12_002
+    (record,) = caplog.records
+    assert "without its payload: too large" in record.getMessage()
+
+
+async def test_an_event_that_no_site_reads_loses_its_payload_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = Case()
+    case.add(1, payload='"' * 1_500_000)  # twice as many bytes as JSON in JSON
+    case.add(2, payload="x" * 1_500_000)
+    assert await case.events.flush()
+    (first, second) = [json.loads(form["events"])[0] for _, form in case.site.took()]
+    assert "payload" not in first
+    assert second["payload"] == "x" * 1_500_000
+    assert "without its payload" in caplog.text
+
+
+@pytest.mark.parametrize("problem", [Refusal("no"), Rejected(400, "wrong host")])
+async def test_a_site_that_refuses_everything_costs_no_event(
+    problem: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case()
+    case.site.answers["events"] = problem
+    case.add(*range(3))
+    assert not await case.events.flush()
+    assert case.batches() == [[0, 1, 2], []]
+    assert "The site takes no events" in caplog.text
+    case.site.answers.clear()
+    assert await case.events.flush()
+    assert case.batches() == [[0, 1, 2]]
 
 
 async def test_an_overflow_during_a_report_drops_no_more_than_it_must() -> None:
@@ -113,7 +183,7 @@ async def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case()
     case.add(*range(100), payload="x" * 1000)
     assert case.events._size <= 10_000
-    assert case.events._size == sum(map(len, case.events._queue))
+    assert case.events._size == sum(len(event.text) for event in case.events._queue)
     assert case.metrics.events_dropped == 100 - len(case.events._queue)
 
 

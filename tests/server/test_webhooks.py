@@ -19,7 +19,7 @@ from djhookbox.server.core.model import User
 from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import webhooks as module
-from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, WebhookFailed, Webhooks
+from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
 
 from .rig import FakeConnection, until
 
@@ -104,6 +104,77 @@ async def test_what_is_sent(site: App, start: Start) -> None:
     assert headers["X-Real-IP"] == "10.0.0.1"
     assert headers["X-Extra"] == "1"
     assert headers["Cookie"] == "sid=1; ü=2"
+
+
+async def test_what_is_large_is_json_if_the_site_takes_it(site: App, start: Start) -> None:
+    """Django's limit for forms may be small, and percent-encoding makes JSON long."""
+    bodies: list[tuple[str, bytes]] = []
+    accepts: dict[str, str] = {}
+
+    async def keep(request: web.Request) -> web.Response:
+        bodies.append((request.content_type, await request.read()))
+        return web.json_response([True, {}], headers=accepts)
+
+    site.answer = keep
+    webhooks = await start(site.url, webhook_secret="hush")
+    payload = json.dumps("😀" * 1000)
+    for accepted in ("", "events", "events, json"):
+        accepts = {"X-Hookbox-Accepts": accepted}
+        await webhooks.call("publish", {"payload": payload})
+    await webhooks.call("publish", {"payload": payload, "user": "ü\ud800"})
+    await webhooks.call("events", {"events": "[]"})
+    await webhooks.call("publish", {"payload": "1"})
+    await webhooks.call("publish", {"channel_name": "é" * 1000})  # long as a form only
+    kinds = ["form"] * 3 + ["json", "json", "form", "json"]
+    assert ["json" if "json" in kind else "form" for kind, _ in bodies] == kinds
+    assert json.loads(bodies[3][1]) == {
+        "action": "publish", "payload": payload, "secret": "hush", "user": "ü?",
+    }  # fmt: skip
+    assert json.loads(bodies[4][1])["events"] == "[]"
+
+
+async def test_what_the_site_accepts_may_be_known_from_the_start(site: App, start: Start) -> None:
+    webhooks = await start(site.url, webhook_accepts=frozenset({"events", "json"}))
+    await webhooks.call("events", {"events": "[]"})
+    ((request, _form),) = site.requests
+    assert request.content_type == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "text", "size", "advice"),
+    [
+        (400, {}, "<h1>Bad Request</h1>", 10, "does ALLOWED_HOSTS accept this host"),
+        (400, {}, "<h1>Bad Request</h1>", 9000, "RequestDataTooBig"),
+        (413, {}, "<h1>Too large</h1>", 9000, "client_max_body_size"),
+        (
+            413, {"X-Hookbox-Accepts": "json"},
+            '[false, {"error": "The form is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."}]', 9000,
+            "the site says: The form is larger than DATA_UPLOAD_MAX_MEMORY_SIZE.",
+        ),
+        (403, {"X-Hookbox-Accepts": "json"}, '[false, {"error": "Forbidden."}]', 10, "the secret"),
+    ],
+)  # fmt: skip
+async def test_the_advice_fits_the_answer(
+    site: App,
+    start: Start,
+    status: int,
+    headers: dict[str, str],
+    text: str,
+    size: int,
+    advice: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    site.answer = lambda request: web.Response(status=status, headers=headers, text=text)
+    webhooks = await start(site.url)
+    with pytest.raises(WebhookFailed) as caught:
+        await webhooks.call("publish", {"payload": "x" * size})
+    assert advice in caplog.text
+    assert isinstance(caught.value, Rejected) is (status in (400, 413))
+    assert caught.value.code == ("limit" if status == 413 else "unavailable")
+    caplog.clear()
+    with pytest.raises(WebhookFailed):
+        await webhooks.call("publish", {"payload": "x" * size}, quiet=True)
+    assert bool(caplog.text) is (status == 403)
 
 
 async def test_without_a_connection(site: App, start: Start) -> None:

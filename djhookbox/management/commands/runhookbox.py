@@ -20,6 +20,7 @@ from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.typed_settings import is_unix, split_unix
+from djhookbox.wire import capabilities
 
 from ...genuine import options as genuine
 from ...process import control, reachability
@@ -238,6 +239,8 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         jsonp=options["jsonp"] or settings.jsonp,
         trusted_proxies=settings.trusted_proxies,
         ca_file=(certificates.ca_path() or "") if secure else "",
+        # Only of this site is it known what it accepts.
+        webhook_accepts=frozenset() if _foreign(options) else frozenset(capabilities.ALL),
         webhook_timeout=settings.webhook_timeout,
         webhook_concurrency=settings.webhook_concurrency,
         max_frame_size=settings.max_frame_size,

@@ -47,7 +47,7 @@ class Parser:
     """Cuts a text stream into frames.
 
     Args:
-        limit: Longest frame in characters. A longer one is skipped up to its end, so that
+        limit: Longest frame in bytes of UTF-8. A longer one is skipped up to its end, so that
             memory stays bounded and the connection usable.
 
     """
@@ -66,12 +66,12 @@ class Parser:
         if self._parts is not None:
             # Joining only when an end can be in sight keeps many tiny pieces linear.
             self._parts.append(text)
-            self._size += len(text)
+            self._size += _size(text)
             if "\n" not in text:
                 if self._size > self._limit + 1:  # the last character may be the CR of the end
                     self._skipped = self._skipped or self._too_large("".join(self._parts))
-                    self._parts = [self._parts[-1][-1:]]  # a CR may be waiting for its LF
-                    self._size = 1
+                    self._parts = [_carriage_return(self._parts[-1])]
+                    self._size = len(self._parts[0])
                 return
             text, self._parts = "".join(self._parts), None
         start = 0
@@ -80,16 +80,18 @@ class Parser:
             if self._skipped is not None:
                 skipped, self._skipped = self._skipped, None
                 yield skipped
-            elif len(line) > self._limit:
+            elif _size(line) > self._limit:
                 yield self._too_large(line)
             else:
                 yield parse_line(line)
         rest = text[start:]
         if rest:
-            if self._skipped is not None or len(rest) > self._limit + 1:
+            size = _size(rest)
+            if self._skipped is not None or size > self._limit + 1:
                 self._skipped = self._skipped or self._too_large(rest)
-                rest = rest[-1:]
-            self._parts, self._size = [rest], len(rest)
+                rest = _carriage_return(rest)
+                size = len(rest)
+            self._parts, self._size = [rest], size
 
     def _too_large(self, line: str) -> BadFrame:
         # With its id, so that whoever waits for the answer has it.
@@ -97,6 +99,16 @@ class Parser:
         number = int(beginning[1]) if beginning else _INT64
         frame_id = number if -_INT64 <= number < _INT64 else None
         return BadFrame(frame_id, f"Frame too large (at most {self._limit} bytes)", "limit")
+
+
+def _carriage_return(text: str) -> str:
+    """Return all that matters of a line which is skipped: a CR that may be waiting for its LF."""
+    return "\r" if text.endswith("\r") else ""
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a text has in UTF-8; whether it is ASCII costs nothing to know."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def parse_line(line: str) -> Frame | BadFrame:

@@ -1,4 +1,8 @@
-"""What no webhook decided, reported to the site in batches by one more webhook, `events`."""
+"""What no webhook decided, reported to the site in batches by one more webhook, `events`.
+
+A batch that the site rejects is halved until the event at fault is alone. It loses its payload,
+or goes itself, and the others get through.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,35 @@ import asyncio
 import logging
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
-from ...wire.values import dumps
+from ...wire import bodies, capabilities
+from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ..metrics import Metrics
-from .webhooks import Refusal, Webhooks
+from .webhooks import Refusal, Rejected, Webhooks
 
 logger = logging.getLogger("djhookbox.server.events")
 
 FLUSH_SECONDS = 0.5
 BATCH = 500
-#: Bytes of JSON in one batch; Django refuses forms of more than 2.5 MB unless told otherwise,
-#: and URL encoding makes JSON up to three times as long.
+#: Bytes of JSON in one batch. As JSON in JSON they are twice as many at most, which every site
+#: reads; percent-encoded three times as many, which is less than Django's limit for forms.
 BATCH_BYTES = 524_288
 #: Bytes of JSON that wait while the site does not take them.
 MAX_BYTES = 33_554_432
 #: Longest pause between tries.
 MAX_PAUSE = 30.0
+#: Bytes of a report besides its events: the secret, names.
+ROOM = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event that waits: its number, and all of it as ASCII JSON."""
+
+    number: int
+    text: str
 
 
 class Events:
@@ -35,8 +51,11 @@ class Events:
         self._webhooks = webhooks
         self._metrics = metrics
         self._limit = limit
-        self._queue: deque[str] = deque()
+        self._queue: deque[_Event] = deque()
         self._size = 0
+        self._number = 0
+        #: Events in a batch; fewer while one is looked for that the site does not take.
+        self._most = BATCH
         self._woken = asyncio.Event()
         #: The report that is being made. It outlives `run`: cancelled, it would be made again,
         #: and the site may have it already.
@@ -44,11 +63,18 @@ class Events:
 
     def add(self, event: str, /, **fields: Any) -> None:
         """Note that something happened just now."""
-        text = dumps({"event": event, "at": round(time.time(), 3), **fields})
-        self._queue.append(text)
-        self._size += len(text)
+        self._number += 1
+        now = round(time.time(), 3)
+        text = dumps({"event": event, "id": self._number, "at": now, **fields})
+        added: _Event | None = _Event(self._number, text)
+        largest = bodies.largest_body(self._webhooks.config.max_frame_size) - ROOM
+        if bodies.json_size(text) > largest:
+            added = self._shortened(_Event(self._number, text), "it is larger than a report may be")
+        if added is not None:
+            self._queue.append(added)
+            self._size += len(added.text)
         while len(self._queue) > self._limit or self._size > MAX_BYTES:
-            self._size -= len(self._queue.popleft())
+            self._pop()
             self._metrics.events_dropped += 1
         if self._full:
             self._woken.set()
@@ -56,9 +82,13 @@ class Events:
     @property
     def _full(self) -> bool:
         """Whether a whole batch waits that can go at once."""
-        if "events" not in self._webhooks.accepted:
+        if not self._accepted:
             return False
-        return len(self._queue) >= BATCH or self._size >= BATCH_BYTES
+        return len(self._queue) >= self._most or self._size >= BATCH_BYTES
+
+    @property
+    def _accepted(self) -> bool:
+        return capabilities.EVENTS in self._webhooks.accepted
 
     async def run(self) -> None:
         """Report for ever; cancelled at the end.
@@ -70,6 +100,15 @@ class Events:
             # A full queue must not turn retries into a storm.
             await self._pause(min(MAX_PAUSE, FLUSH_SECONDS * 2**failures), early=not failures)
             failures = 0 if await self._report() else min(failures + 1, 6)
+
+    async def flush(self) -> bool:
+        """Report everything that waits; tell whether the site took it."""
+        while self._queue and self._accepted:
+            if not await self._report():
+                return False
+        return True
+
+    # ---- parts -----------------------------------------------------------
 
     async def _pause(self, seconds: float, *, early: bool) -> None:
         if not early:
@@ -84,13 +123,6 @@ class Events:
         finally:
             timer.cancel()
 
-    async def flush(self) -> bool:
-        """Report everything that waits; tell whether the site took it."""
-        while self._queue and "events" in self._webhooks.accepted:
-            if not await self._report():
-                return False
-        return True
-
     async def _report(self) -> bool:
         """Report a batch, or wait for the report that is being made; tell whether it was taken."""
         if self._under_way is None or self._under_way.done():
@@ -98,23 +130,71 @@ class Events:
         return await asyncio.shield(self._under_way)
 
     async def _send(self) -> bool:
-        if self._queue and "events" in self._webhooks.accepted:
-            batch: list[str] = []
-            size = 0
-            for text in self._queue:
-                size += len(text)
-                if batch and (len(batch) >= BATCH or size > BATCH_BYTES):
-                    break
-                batch.append(text)
-            dropped = self._metrics.events_dropped
-            try:
-                reply = await self._webhooks.call("events", {"events": f"[{','.join(batch)}]"})
-                reply.check()
-            except Refusal as refusal:
-                if refusal.code == "unavailable":
-                    return False
-                logger.error("The site refuses %d events: %s", len(batch), refusal.reason)
-            # Some of the batch may have fallen out of a full queue meanwhile.
-            for _ in range(max(0, len(batch) - (self._metrics.events_dropped - dropped))):
-                self._size -= len(self._queue.popleft())
+        if not self._queue or not self._accepted:
+            return True
+        batch = self._batch()
+        try:
+            await self._call(batch, quiet=True)
+        except Refusal as refusal:
+            if refusal.code == "unavailable" and not isinstance(refusal, Rejected):
+                return False
+            return await self._single_out(batch, refusal)
+        self._most = min(BATCH, 2 * self._most)
+        self._forget(batch)
         return True
+
+    def _batch(self) -> list[_Event]:
+        batch: list[_Event] = []
+        size = 0
+        for event in self._queue:
+            size += len(event.text)
+            if batch and (len(batch) >= self._most or size > BATCH_BYTES):
+                break
+            batch.append(event)
+        return batch
+
+    async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
+        form = {"events": f"[{','.join(event.text for event in batch)}]"}
+        (await self._webhooks.call("events", form, quiet=quiet)).check()
+
+    async def _single_out(self, batch: list[_Event], refusal: Refusal) -> bool:
+        """Come closer to the event that the site does not take; tell whether it takes any."""
+        try:
+            # A site that rejects even this rejects everything: nothing may be dropped for that.
+            await self._call([], quiet=False)
+        except Refusal as error:
+            logger.warning("The site takes no events: %s", error)
+            return False
+        if len(batch) > 1:
+            self._most = len(batch) // 2
+            return True
+        why = refusal.problem if isinstance(refusal, Rejected) else refusal.reason
+        shorter = self._shortened(batch[0], why)
+        if self._queue and self._queue[0] is batch[0]:
+            self._pop()
+            if shorter is not None:
+                self._queue.appendleft(shorter)
+                self._size += len(shorter.text)
+        return True
+
+    def _shortened(self, event: _Event, why: str) -> _Event | None:
+        """Return an event without its payload, None if it has none and is dropped."""
+        fields = loads(event.text, max_depth=MAX_DOCUMENT_DEPTH)
+        name, size = fields["event"], len(event.text)
+        if "payload" not in fields:
+            self._metrics.events_dropped += 1
+            logger.warning("An event (%s, %d bytes) is dropped: %s", name, size, why)
+            return None
+        fields["payload_size"] = len(dumps(fields.pop("payload")))
+        logger.warning(
+            "An event (%s, %d bytes) is reported without its payload: %s", name, size, why
+        )
+        return _Event(event.number, dumps(fields))
+
+    def _forget(self, batch: list[_Event]) -> None:
+        # Some of the batch may have fallen out of a full queue meanwhile.
+        while self._queue and self._queue[0].number <= batch[-1].number:
+            self._pop()
+
+    def _pop(self) -> None:
+        self._size -= len(self._queue.popleft().text)

@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 
+from ...wire import bodies, capabilities
 from ...wire.values import MAX_DOCUMENT_DEPTH, loads
 from ..clients.connection import Connection
 from ..config import ServerConfig
@@ -35,6 +35,10 @@ KEEPALIVE_SECONDS = 1.5
 PATIENT_CHANNELS = 64
 
 UNAVAILABLE = "The site does not answer; try again later"
+TOO_LARGE = "That is larger than the site takes"
+
+#: Statuses that say that the call is at fault: malformed, too large.
+REJECTIONS = frozenset({400, 413})
 
 
 class Refusal(Exception):
@@ -57,6 +61,29 @@ class WebhookFailed(Refusal):
 
     def __init__(self, reason: str = UNAVAILABLE) -> None:
         super().__init__(reason, "unavailable")
+
+
+class Rejected(WebhookFailed):
+    """The site does not take this call as it is, and would not take it again.
+
+    Attributes:
+        problem: Why, for the log.
+
+    """
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(TOO_LARGE if status == 413 else UNAVAILABLE)
+        if status == 413:
+            self.code = "limit"
+        self.problem = problem
+
+
+class _BadStatus(ValueError):
+    """An answer with another status than 200."""
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 class WrongShape(ValueError):
@@ -97,7 +124,7 @@ class Webhooks:
 
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
         self.config = config
-        self.accepted: frozenset[str] = frozenset()
+        self.accepted = config.webhook_accepts
         self._metrics = metrics
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
         #: One session that keeps connections, and one that makes a new one for each call.
@@ -144,6 +171,7 @@ class Webhooks:
         *,
         cookie: bool = True,
         patience: float = 1.0,
+        quiet: bool = False,
     ) -> Reply:
         """Make a webhook and return the site's answer.
 
@@ -153,14 +181,15 @@ class Webhooks:
             connection: The connection that caused it.
             cookie: Whether that connection's cookies are sent along.
             patience: How many times the usual timeout the answer may take.
+            quiet: The caller logs it if the call is rejected.
 
         Raises:
+            Rejected: If the site says that it is malformed or too large.
             WebhookFailed: If there is no usable answer.
 
         """
         fields = {"action": hook, **form}
         headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
             "Accept-Encoding": "identity",
             "X-Hookbox-Version": f"djhookbox/{self.config.version}",
             **self.config.webhook_headers,
@@ -179,13 +208,25 @@ class Webhooks:
                 headers["X-Hookbox-Host"] = connection.handshake.host
             if cookie and connection.cookie:
                 headers["Cookie"] = connection.cookie
-        # A lone surrogate, of a browser's header or another application's reply, becomes "?".
-        body = urlencode(fields, errors="replace").encode("ascii")
-        return await self._call(hook, body, headers, self.config.webhook_timeout * patience)
+        body, headers["Content-Type"] = self._body(hook, fields)
+        seconds = self.config.webhook_timeout * patience
+        return await self._call(hook, body, headers, seconds, quiet=quiet)
 
     # ---- parts -----------------------------------------------------------
 
-    async def _call(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
+    def _body(self, hook: str, fields: Mapping[str, str]) -> tuple[bytes, str]:
+        """Return the body and its type: a form, or JSON for what is large, if the site takes it."""
+        large = hook == "events" or sum(map(len, fields.values())) > bodies.LARGEST_FORM
+        if large and capabilities.JSON in self.accepted:
+            return bodies.as_json(fields), bodies.JSON_TYPE
+        form = bodies.as_form(fields)
+        if len(form) > bodies.LARGEST_FORM and capabilities.JSON in self.accepted:
+            return bodies.as_json(fields), bodies.JSON_TYPE
+        return form, bodies.FORM_TYPE
+
+    async def _call(
+        self, hook: str, body: bytes, headers: dict[str, str], seconds: float, *, quiet: bool
+    ) -> Reply:
         try:
             if self._turn.locked():
                 await within(
@@ -205,6 +246,13 @@ class Webhooks:
         except WrongShape as error:
             self._failed(hook, str(error))
             raise WebhookFailed(str(error)) from None
+        except _BadStatus as error:
+            if error.status not in REJECTIONS:
+                self._failed(hook, str(error))
+                raise WebhookFailed from None
+            if not quiet:
+                self._failed(hook, str(error))
+            raise Rejected(error.status, str(error)) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             problem = str(error) or type(error).__name__
             if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -235,11 +283,14 @@ class Webhooks:
             answer = await response.content.read(MAX_ANSWER + 1)
             while not response.content.at_eof() and len(answer) <= MAX_ANSWER:
                 answer += await response.content.read(MAX_ANSWER + 1 - len(answer))
-            if response.status != 200:
-                raise ValueError(_explain(response.status, response.headers.get("Location", "")))
-            reply = _parse(answer)
             if accepts := response.headers.get("X-Hookbox-Accepts"):
                 self.accepted = frozenset(word.strip() for word in accepts.split(","))
+            if response.status != 200:
+                said = _said(answer) if accepts else ""
+                location = response.headers.get("Location", "")
+                problem = _explain(response.status, location, said, len(body))
+                raise _BadStatus(response.status, problem)
+            reply = _parse(answer)
             return Reply(
                 reply[0], reply[1], _script_cookies(response.headers.getall("Set-Cookie", ()))
             )
@@ -256,8 +307,27 @@ def patience(channels: int) -> float:
     return 1 + channels / PATIENT_CHANNELS
 
 
-def _explain(status: int, location: str) -> str:
+def _explain(status: int, location: str, said: str, size: int) -> str:
+    """Say what an answer with another status than 200 means.
+
+    Args:
+        status: The status.
+        location: Where it redirects to.
+        said: What the site's own view says is wrong; "" if the answer is not from there.
+        size: Bytes of the call.
+
+    """
+    if said and status != 403:
+        return f"status {status}, the site says: {said}"
+    if status == 400 and size > bodies.LARGEST_FORM:
+        return (
+            f"status 400: the site refuses a call of {size} bytes before it reaches the webhook's "
+            "view. See the site's log: if it says RequestDataTooBig, a middleware reads the body; "
+            "if it says DisallowedHost, check ALLOWED_HOSTS"
+        )
     hints = {
+        413: f"a proxy in front of the site refuses a call of {size} bytes: raise its limit "
+        "(nginx: client_max_body_size)",
         301: f"redirected to {location}: check SECURE_SSL_REDIRECT and HOOKBOX_WEBHOOK_URL",
         302: f"redirected to {location}: is a login required for the webhooks?",
         400: "the site calls it malformed: does ALLOWED_HOSTS accept this host, and has its name "
@@ -266,6 +336,16 @@ def _explain(status: int, location: str) -> str:
         404: "nothing is there: is include('djhookbox.urls') at HOOKBOX_CBPATH?",
     }
     return f"status {status}, {hints.get(status, 'see the log of the site')}"
+
+
+def _said(answer: bytes) -> str:
+    """Return the error in an answer of the site's view, "" if there is none."""
+    try:
+        _, options = _parse(answer)
+    except ValueError:
+        return ""
+    error = options.get("error")
+    return error if isinstance(error, str) else ""
 
 
 def _explain_certificate(error: Exception) -> str:

@@ -1,0 +1,18 @@
+"""What a site says in `X-Hookbox-Accepts` that it knows beyond Hookbox 0.3.3.
+
+The server must not send another application what it does not understand.
+"""
+
+from __future__ import annotations
+
+#: Webhooks that came later.
+EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY = (
+    "events", "recheck", "message", "prune", "subscribe_many",
+)  # fmt: skip
+#: The channel on which the server reports is closed to all but the operators.
+REPORT = "report"
+#: Webhooks may have a JSON body, see `bodies`.
+JSON = "json"
+
+#: What the views of this package know, in the order of the header.
+ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON)
