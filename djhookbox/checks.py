@@ -23,7 +23,12 @@ from .checking import has_middleware as _has_middleware
 from .checking import site_check as _check
 from .conf import NAMES, PROPERTIES, bracketed, settings
 from .exceptions import HookboxMisconfigured
-from .process.reachability import has_webhooks, is_refused_name, leads_to_webhook
+from .process.reachability import (
+    has_webhooks,
+    is_refused_name,
+    language_before,
+    leads_to_webhook,
+)
 
 #: Shorter secrets can be guessed.
 SHORTEST_SECRET = 16
@@ -84,10 +89,18 @@ def check_urlconf() -> Iterator[CheckMessage]:
     path = f"{settings.webhook_path}/connect"
     if not leads_to_webhook(path):
         found = reverse("hookbox_connect").rstrip("/").removesuffix("/connect")
+        hint = (
+            "Include 'djhookbox.urls' there, or set HOOKBOX_CBPATH (or the path of "
+            f"HOOKBOX_WEBHOOK_URL) to {found!r}."
+        )
+        if language_before(found):
+            hint = (
+                f"The URLconf has them at {found!r}, which begins with a language: include "
+                "'djhookbox.urls' in urlpatterns outside of i18n_patterns()."
+            )
         yield Warning(
             f"Webhooks go to {path}, where the URLconf has no webhook view.",
-            hint="Include 'djhookbox.urls' there, or set HOOKBOX_CBPATH (or the path of "
-            f"HOOKBOX_WEBHOOK_URL) to {found!r}.",
+            hint=hint,
             id="djhookbox.W003",
         )
 

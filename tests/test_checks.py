@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.urls import include, path
@@ -55,6 +56,17 @@ urlpatterns = [path("hookbox/", include("djhookbox.urls"))]
 
 def test_a_good_site_has_nothing_to_hear():
     assert run() == []
+
+
+class TranslatedRoutes:
+    urlpatterns = i18n_patterns(path("hookbox/", include("djhookbox.urls")))
+
+
+def test_webhooks_in_i18n_patterns(settings):
+    settings.ROOT_URLCONF = TranslatedRoutes
+    message = only()
+    assert message.id == "djhookbox.W003"
+    assert "outside of i18n_patterns()" in message.hint
 
 
 @pytest.mark.parametrize("debug", [True, False])

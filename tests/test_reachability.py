@@ -4,6 +4,7 @@ import queue
 import socket
 
 import pytest
+from django.conf.urls.i18n import i18n_patterns
 from django.core.exceptions import DisallowedHost
 from django.test import RequestFactory, override_settings
 from django.urls import include, path
@@ -73,6 +74,7 @@ def test_included_twice(settings):
         (200, "", "[false, {}]", ["HOOKBOX_WEBHOOK_URL"]),
         (301, "https://site.example/hookbox/events", "", ["SECURE_SSL_REDIRECT", "https://site"]),
         (302, "/login/", "", ["/login/", "middleware"]),
+        (301, "http://www.site.example:8000/hookbox/events", "", ["another host", "PREPEND_WWW"]),
         (400, "", "", ["ALLOWED_HOSTS", "site.example"]),
         (403, "", "", ["HOOKBOX_WEBHOOK_SECRET"]),
         (404, "", "", ["HOOKBOX_CBPATH", "djhookbox.urls"]),
@@ -87,6 +89,33 @@ def test_explain(status, location, body, words):
     else:
         assert URL in text
         assert [word for word in words if word not in text] == []
+
+
+class InLanguages:
+    urlpatterns = i18n_patterns(path("hookbox/", include("djhookbox.urls")))
+
+
+class InOtherLanguages:
+    urlpatterns = i18n_patterns(
+        path("hookbox/", include("djhookbox.urls")), prefix_default_language=False
+    )
+
+
+def test_i18n_patterns_are_named_and_not_taken_for_https(settings, client):
+    settings.ROOT_URLCONF = InLanguages
+    settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware", *settings.MIDDLEWARE]
+    response = client.post("/hookbox/events", {"secret": "x"})
+    text = explain(URL + "/events", WebhookAnswer(response.status_code, response["Location"], ""))
+    assert "i18n_patterns()" in text
+    assert "SECURE_SSL_REDIRECT" not in text
+    assert not reachability.leads_to_webhook("/hookbox/connect")
+    # A path with a language works in this one, whatever language the command speaks.
+    assert reachability.leads_to_webhook("/en/hookbox/connect")
+    assert reachability.leads_to_webhook("/de/hookbox/connect")
+    settings.ROOT_URLCONF = InOtherLanguages
+    assert reachability.leads_to_webhook("/hookbox/connect")
+    login = explain(URL, WebhookAnswer(302, "/de/login/", ""))
+    assert "i18n_patterns" not in login
 
 
 @pytest.mark.parametrize("host", ["web_app", "my_site.example", "-_-"])

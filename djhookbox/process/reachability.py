@@ -8,10 +8,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
+from django.conf import settings as django_settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.http.request import split_domain_port
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import (
+    NoReverseMatch,
+    Resolver404,
+    get_script_prefix,
+    get_urlconf,
+    resolve,
+    reverse,
+)
+from django.utils.translation import get_language, get_language_from_path, override
 from django.utils.translation import gettext as _
 
 from .._version import __version__
@@ -35,6 +45,18 @@ def has_webhooks() -> bool:
 
 def leads_to_webhook(path: str, name: str = "connect") -> bool:
     """Return whether the URLconf has this webhook at this path."""
+    languages = [get_language()]
+    if _has_i18n_patterns():  # a path then leads somewhere in its own language only
+        languages += [django_settings.LANGUAGE_CODE]
+        languages += [code for code, _name in django_settings.LANGUAGES]
+    for language in languages:
+        with override(language):
+            if _leads_in_this_language(path, name):
+                return True
+    return False
+
+
+def _leads_in_this_language(path: str, name: str) -> bool:
     try:
         if reverse(f"hookbox_{name}").rstrip("/") == path.rstrip("/"):
             return True
@@ -43,6 +65,19 @@ def leads_to_webhook(path: str, name: str = "connect") -> bool:
         return resolve(inner).url_name == f"hookbox_{name}"
     except (NoReverseMatch, Resolver404):
         return False
+
+
+def _has_i18n_patterns() -> bool:
+    urlconf = get_urlconf() or django_settings.ROOT_URLCONF
+    return is_language_prefix_patterns_used(urlconf)[0]
+
+
+def language_before(path: str) -> str:
+    """Return the language that `i18n_patterns()` puts before the path of a webhook, or ""."""
+    if not _has_i18n_patterns():
+        return ""
+    inner = "/" + path.removeprefix(get_script_prefix()).lstrip("/")
+    return get_language_from_path(inner) or ""
 
 
 def is_refused_name(host: str) -> bool:
@@ -73,13 +108,7 @@ def explain(url: str, answer: probing.WebhookAnswer) -> str:
             "HOOKBOX_WEBHOOK_URL name this site?"
         ) % {"url": url}
     if 300 <= status < 400:
-        text = _(
-            "%(url)s redirects webhooks to %(location)s. If that is SECURE_SSL_REDIRECT: give "
-            "HOOKBOX_WEBHOOK_URL an https address, set SECURE_PROXY_SSL_HEADER, or exempt the "
-            "webhooks in SECURE_REDIRECT_EXEMPT. If it is a login page: a middleware must let "
-            "the webhooks pass."
-        )
-        return text % {"url": url, "location": answer.location or "?"}
+        return _explain_redirect(url, answer.location)
     texts = {
         400: _(
             "Django refuses webhooks to %(url)s (400 Bad Request): ALLOWED_HOSTS must have "
@@ -109,6 +138,33 @@ def explain(url: str, answer: probing.WebhookAnswer) -> str:
         "host": host,
         "status": status,
     }
+
+
+def _explain_redirect(url: str, location: str) -> str:
+    here, there = urlsplit(url), urlsplit(urljoin(url, location))
+    if there.path.rstrip("/").endswith(here.path.rstrip("/")) and language_before(there.path):
+        text = _(
+            "%(url)s redirects webhooks to %(location)s, which begins with a language: the "
+            "URLconf includes “djhookbox.urls” in i18n_patterns(). Include it in urlpatterns "
+            "outside of i18n_patterns()."
+        )
+    elif there.scheme == "https" and here.scheme != "https":
+        text = _(
+            "%(url)s redirects webhooks to %(location)s, as SECURE_SSL_REDIRECT does: give "
+            "HOOKBOX_WEBHOOK_URL an https address, set SECURE_PROXY_SSL_HEADER, or exempt the "
+            "webhooks in SECURE_REDIRECT_EXEMPT."
+        )
+    elif there.hostname and there.hostname != here.hostname:
+        text = _(
+            "%(url)s redirects webhooks to another host, %(location)s, as PREPEND_WWW does. Let "
+            "HOOKBOX_WEBHOOK_URL name that host, or let a middleware exempt the webhooks."
+        )
+    else:
+        text = _(
+            "%(url)s redirects webhooks to %(location)s. If that is a login page, a middleware "
+            "must let the webhooks pass; they prove themselves by their secret."
+        )
+    return text % {"url": url, "location": location or "?"}
 
 
 class WebhookWatch(threading.Thread):

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from djhookbox import certificates
@@ -361,6 +362,13 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
                 "This site's URLconf lacks the webhooks: add "
                 "path(“hookbox/”, include(“djhookbox.urls”))."
             )
+        elif not reachability.leads_to_webhook(path) and reachability.language_before(
+            found := reverse("hookbox_connect")
+        ):
+            yield _(
+                "This site's URLconf has no webhook at %(path)s, but at %(found)s, which begins "
+                "with a language: include “djhookbox.urls” outside of i18n_patterns()."
+            ) % {"path": path, "found": found}
         elif not reachability.leads_to_webhook(path):
             yield _(
                 "This site's URLconf has no webhook at %(path)s. See HOOKBOX_CBPATH, "

@@ -329,7 +329,8 @@ def _explain(status: int, location: str, said: str, size: int) -> str:
         413: f"a proxy in front of the site refuses a call of {size} bytes: raise its limit "
         "(nginx: client_max_body_size)",
         301: f"redirected to {location}: check SECURE_SSL_REDIRECT and HOOKBOX_WEBHOOK_URL",
-        302: f"redirected to {location}: is a login required for the webhooks?",
+        302: f"redirected to {location}: is a login required for the webhooks, or is "
+        "include('djhookbox.urls') in i18n_patterns()?",
         400: "the site calls it malformed: does ALLOWED_HOSTS accept this host, and has its name "
         "no underscore?",
         403: "the site refuses the secret: compare HOOKBOX_WEBHOOK_SECRET on both sides",
