@@ -1,0 +1,160 @@
+"""System checks for each way in which the session's cookie can fail to reach the process.
+
+Without it a browser connects as an anonymous visitor, and nothing looks broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Warning
+from django.http.request import validate_host
+
+from .checking import explicit, site_check
+from .conf import settings
+
+#: Hosts that browsers take for secure without https.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _public() -> SplitResult | None:
+    """Return the address that browsers connect to; None: the page's own host, another port."""
+    return urlsplit(settings.public_url) if settings.public_url else None
+
+
+def _is_secure(parts: SplitResult) -> bool:
+    return parts.scheme in ("https", "wss")
+
+
+@site_check
+def check_cookie_path() -> Iterator[CheckMessage]:
+    """W021: the cookie is for another path than that of the handshake."""
+    public = _public()
+    handshake = f"{public.path.rstrip('/') if public else ''}/ws"
+    path = django_settings.SESSION_COOKIE_PATH or "/"
+    # RFC 6265, section 5.1.4
+    if handshake != path and not handshake.startswith(f"{path.rstrip('/')}/"):
+        yield Warning(
+            f"SESSION_COOKIE_PATH is {path!r}, so browsers do not send the session's cookie to "
+            f"{handshake}, where they connect: everybody is an anonymous visitor.",
+            hint=f"Let HOOKBOX_PUBLIC_URL lead to a path below {path!r}, such as "
+            f"'https://example.com{path.rstrip('/')}/realtime', and have the proxy pass it on, or "
+            "set SESSION_COOKIE_PATH = '/'.",
+            id="djhookbox.W021",
+        )
+
+
+@site_check
+def check_cookie_domain() -> Iterator[CheckMessage]:
+    """W022: the cookie is for another host than that of the handshake."""
+    public = _public()
+    if public is None:
+        return  # the page's own host
+    host = (public.hostname or "").lower()
+    domain = (django_settings.SESSION_COOKIE_DOMAIN or "").lower().lstrip(".")
+    if domain:
+        if host != domain and not host.endswith(f".{domain}"):
+            yield Warning(
+                f"SESSION_COOKIE_DOMAIN is {django_settings.SESSION_COOKIE_DOMAIN!r}, so browsers "
+                f"do not send the session's cookie to {host}, which HOOKBOX_PUBLIC_URL names: "
+                "everybody is an anonymous visitor.",
+                hint=f"Let HOOKBOX_PUBLIC_URL name a host of {domain}, or set "
+                "SESSION_COOKIE_DOMAIN to a domain that has both the site and this host.",
+                id="djhookbox.W022",
+            )
+    elif not validate_host(host, _site_hosts()):
+        yield Warning(
+            f"HOOKBOX_PUBLIC_URL names the host {host!r}, which is not in ALLOWED_HOSTS. Without "
+            "SESSION_COOKIE_DOMAIN a cookie returns only to the host that has set it: everybody "
+            "is an anonymous visitor.",
+            hint="Lead a path of the site's own host to the process and let HOOKBOX_PUBLIC_URL "
+            "name it, such as 'https://example.com/realtime', or set SESSION_COOKIE_DOMAIN to a "
+            "domain that has both hosts.",
+            id="djhookbox.W022",
+        )
+
+
+def _site_hosts() -> list[str]:
+    hosts = [str(host) for host in django_settings.ALLOWED_HOSTS]
+    # With none, as while developing, Django takes its own choice, which is local.
+    return hosts or [".localhost", "127.0.0.1", "[::1]", "::1"]
+
+
+@site_check
+def check_cookie_security() -> Iterator[CheckMessage]:
+    """W023: the cookie is for https only, and browsers connect by http."""
+    public = _public()
+    if not django_settings.SESSION_COOKIE_SECURE:
+        return
+    if public is None:
+        if not django_settings.DEBUG:
+            yield Warning(
+                "SESSION_COOKIE_SECURE is on, so the pages are https, but HOOKBOX_PUBLIC_URL is "
+                f"not set: browsers would connect to port {settings.port} of the site's host by "
+                "https, which the process does not speak.",
+                hint="Let a proxy lead a path of the site to the process, and set "
+                "HOOKBOX_PUBLIC_URL to it, such as 'https://example.com/realtime'.",
+                id="djhookbox.W023",
+            )
+    elif not _is_secure(public) and public.hostname not in _LOOPBACK:
+        yield Warning(
+            f"SESSION_COOKIE_SECURE is on, so browsers do not send the session's cookie to "
+            f"{settings.public_url}: everybody is an anonymous visitor.",
+            hint="Give HOOKBOX_PUBLIC_URL an https:// or wss:// address.",
+            id="djhookbox.W023",
+        )
+
+
+@site_check
+def check_cookie_is_kept() -> Iterator[CheckMessage]:
+    """W024: browsers drop the cookie, for its name or its attributes promise something else."""
+    name, secure = django_settings.SESSION_COOKIE_NAME, django_settings.SESSION_COOKIE_SECURE
+    problems = []
+    if name.startswith(("__Host-", "__Secure-")) and not secure:
+        problems.append(("SESSION_COOKIE_NAME", name, "SESSION_COOKIE_SECURE = True"))
+    if name.startswith("__Host-"):
+        if django_settings.SESSION_COOKIE_DOMAIN:
+            problems.append(("SESSION_COOKIE_NAME", name, "SESSION_COOKIE_DOMAIN = None"))
+        if django_settings.SESSION_COOKIE_PATH != "/":
+            problems.append(("SESSION_COOKIE_NAME", name, "SESSION_COOKIE_PATH = '/'"))
+    if django_settings.SESSION_COOKIE_SAMESITE == "None" and not secure:
+        problems.append(("SESSION_COOKIE_SAMESITE", "None", "SESSION_COOKIE_SECURE = True"))
+    for setting, value, needed in problems:
+        yield Warning(
+            f"{setting} is {value!r}, and browsers drop such a cookie without {needed}: nobody "
+            "stays signed in.",
+            hint=f"Set {needed}, or change {setting}.",
+            id="djhookbox.W024",
+        )
+
+
+@site_check
+def check_cookie_same_site() -> Iterator[CheckMessage]:
+    """W025: the cookie is not sent on behalf of pages of other sites that may connect."""
+    same_site, public = django_settings.SESSION_COOKIE_SAMESITE, _public()
+    if same_site not in ("Lax", "Strict") or public is None:
+        return
+    for origin in explicit("HOOKBOX_ALLOWED_ORIGINS") or ():
+        page = urlsplit(origin.replace("://*.", "://"))
+        if _is_same_site(page, public):
+            continue
+        yield Warning(
+            f"HOOKBOX_ALLOWED_ORIGINS has {origin!r}, another site than that of "
+            f"{settings.public_url}. SESSION_COOKIE_SAMESITE is {same_site!r}, so browsers do not "
+            "send the session's cookie for its pages: their visitors are anonymous.",
+            hint="Give these pages a connect token (djhookbox.connect_token), or set "
+            "SESSION_COOKIE_SAMESITE = 'None' if other sites may use the sessions of this one.",
+            id="djhookbox.W025",
+        )
+
+
+def _is_same_site(page: SplitResult, public: SplitResult) -> bool:
+    """Return whether two addresses may be of one site; public suffixes are not known here."""
+    if (page.scheme == "https") != _is_secure(public):
+        return False
+    one, other = (page.hostname or "").lower(), (public.hostname or "").lower()
+    return one == other or (
+        len(one.split(".")) > 1 and one.split(".")[-2:] == other.split(".")[-2:]
+    )
