@@ -19,7 +19,9 @@ describe("connecting", () => {
     assert.equal(browser.socket.url, "ws://site.example:8001/ws");
     assert.deepEqual(browser.socket.sent, []);
     browser.socket.onopen({});
-    assert.deepEqual(browser.socket.sent, [[1, "CONNECT", { cookie_string: "", ack: true }]]);
+    assert.deepEqual(browser.socket.sent, [
+      [1, "CONNECT", { cookie_string: "", ack: true, per_connection_subscriptions: true }],
+    ]);
   });
 
   test("takes what the template tag printed, and a string as 2011's pages gave it", () => {
@@ -30,6 +32,7 @@ describe("connecting", () => {
     assert.deepEqual(browser.sent("CONNECT")[0][2], {
       cookie_string: "",
       ack: true,
+      per_connection_subscriptions: true,
       payload: '{"a":1}',
       token: "t",
     });

@@ -76,8 +76,8 @@ class FakeDocument extends EventTarget {
   visibilityState = "visible";
   elements = new Map();
 
-  getElementById(id) {
-    return this.elements.get(id) ?? null;
+  querySelectorAll(selector) {
+    return [this.elements.get(selector.slice(1)) ?? []].flat();
   }
 }
 
@@ -116,6 +116,11 @@ export class FakeBrowser {
       fetch: undefined,
       storage: undefined,
     };
+  }
+
+  /** Go to another page: it has a document of its own. */
+  openPage() {
+    this.document = this.environment.document = new FakeDocument();
   }
 
   /** The socket that was opened last. */

@@ -87,7 +87,8 @@ test("the address is the page's own host, unless the site says otherwise", () =>
 
 test("a page without the template tag has no configuration", () => {
   assert.deepEqual(pageConfig(undefined), {});
-  assert.deepEqual(pageConfig({ getElementById: () => null }), {});
-  const element = { textContent: '{"port": 8002, "token": "t"}' };
-  assert.deepEqual(pageConfig({ getElementById: () => element }), { port: 8002, token: "t" });
+  assert.deepEqual(pageConfig({ querySelectorAll: () => [] }), {});
+  const elements = [{ textContent: '{"port": 1}' }, { textContent: '{"port": 8002, "token": "t"}' }];
+  const found = pageConfig({ querySelectorAll: () => elements });
+  assert.deepEqual(found, { port: 8002, token: "t" }, "the newest counts");
 });

@@ -136,6 +136,7 @@ describe("the transport", () => {
     for (const text of ["streaming 1", "nonsense", "streaming", "websocket 0", "streaming 99999999999"]) {
       browser.clock.pass(600_001);
       browser.stored.set(STORED, text);
+      browser.openPage();
       const before = browser.sockets.length;
       start();
       await settle();

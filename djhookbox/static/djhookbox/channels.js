@@ -4,11 +4,15 @@ import { Subscription } from "./subscription.js";
 
 /**
  * @import { HookboxError } from "./errors.js"
+ * @import { PendingRequests } from "./pending_requests.js"
  * @import { Timers } from "./timers.js"
  */
 
 /** So many channels fit into one SUBSCRIBE frame. */
 const BATCH = 256;
+
+/** The statuses in which the server has the page in the channel, or is about to. */
+const INSIDE = new Set(["subscribing", "subscribed", "leaving"]);
 
 /** What a frame is refused with as a whole: its form, its size, one of its names. */
 const UNFIT = new Set(["malformed", "limit"]);
@@ -18,39 +22,49 @@ const UNFIT = new Set(["malformed", "limit"]);
  *
  * @typedef {object} Surroundings
  * @property {() => boolean} isConnected
+ * @property {() => HookboxError | null} closed Why there will be no connection.
  * @property {(name: string, args: Record<string, any>) => number} send
  * @property {(channelName: string, payload: any) => Promise<void>} publish
  * @property {(event: string, detail: any) => boolean} emit
  * @property {() => number} random
- * @property {(channelName: string, error: import("./errors.js").HookboxError) => void} hint
+ * @property {(channelName: string, error: HookboxError) => void} hint
  */
 
 /** The subscriptions of a page: what it wants, what it has asked for, and what it was told. */
 export class Channels {
   /** @type {Map<string, Subscription>} Channel names come from users: a Map. */
   #subscriptions = new Map();
-  /** @type {Map<number, Set<Subscription>>} SUBSCRIBE frames that have no answer yet. */
-  #asked = new Map();
-  /** @type {Map<number, Subscription>} UNSUBSCRIBE frames that have no answer yet. */
-  #left = new Map();
   /** Whether the server takes many channels in one frame. */
   #batches = false;
 
   #surroundings;
+  #requests;
   #timers;
-  #cursors;
+  /** @type {Map<string, string>} */
+  #cursors = new Map();
   #retries;
 
   /**
    * @param {Surroundings} surroundings
+   * @param {PendingRequests} requests
    * @param {Timers} timers
    * @param {Record<string, string>} cursors Where the site's pages begin to read.
    */
-  constructor(surroundings, timers, cursors) {
+  constructor(surroundings, requests, timers, cursors) {
     this.#surroundings = surroundings;
+    this.#requests = requests;
     this.#timers = timers;
-    this.#cursors = new Map(Object.entries(cursors));
+    this.begins(cursors);
     this.#retries = new Backoff({ random: surroundings.random });
+  }
+
+  /**
+   * Take in where a page that has been made since begins to read.
+   *
+   * @param {Record<string, string>} cursors
+   */
+  begins(cursors) {
+    this.#cursors = new Map(Object.entries(cursors));
   }
 
   /**
@@ -73,11 +87,11 @@ export class Channels {
     let subscription = this.#subscriptions.get(channelName);
     if (!subscription) {
       subscription = new Subscription(channelName, {
-        subscribe: (which) => this.want(which),
+        subscribe: (which) => this.#subscribe(which),
         unsubscribe: (which) => this.leave(which),
-        // Behind an UNSUBSCRIBE it would subscribe again.
-        recover: (which) => this.#leaving(which) === undefined && this.#ask([which]),
+        recover: (which) => this.#ask([which]),
         publish: this.#surroundings.publish,
+        closed: this.#surroundings.closed,
       });
       subscription.position.cursor = this.#cursors.get(channelName) ?? "";
       this.#cursors.delete(channelName);
@@ -97,46 +111,54 @@ export class Channels {
     this.#askAll();
   }
 
-  /** The connection has gone, with what was on the way. */
-  detached() {
-    const leavers = new Set(this.#left.values());
-    this.#asked.clear();
-    this.#left.clear();
-    this.#timers.stop(this);
-    for (const subscription of this.#subscriptions.values()) {
+  /**
+   * The connection has gone, with what was on the way.
+   *
+   * @param {boolean} closed Whether for good.
+   */
+  detached(closed) {
+    this.#timers.stopAll();
+    for (const subscription of [...this.#subscriptions.values()]) {
       subscription.position.awaited = false;
-      const ends = !subscription.wanted && !leavers.has(subscription);
-      subscription.status = ends ? "unsubscribed" : "waiting";
+      if (!subscription.wanted) {
+        this.#end(subscription, {}); // who was about to leave is out now
+      } else if (closed && subscription.status === "waiting") {
+        subscription.emit("status", "waiting"); // who waits for more looks why there is none
+      } else {
+        subscription.enter("waiting");
+      }
+      if (closed) {
+        subscription.hush();
+      }
     }
-    // Who was about to leave is out now; the page hears it when the connection is done with this.
-    queueMicrotask(() => leavers.forEach((one) => one.wanted || this.#end(one, {})));
   }
 
   /** @param {Subscription} subscription */
   want(subscription) {
     subscription.wanted = true;
-    const leaving = this.#leaving(subscription) !== undefined;
-    if (subscription.status === "subscribed" && !leaving) {
-      // Subscribed by the site or by another page: the caller still expects the event.
+    const { status } = subscription;
+    if (status === "subscribed") {
+      // By the site, or for another part of the page: the caller still expects the event.
       queueMicrotask(() => subscription.status === "subscribed" && subscription.announce());
-    } else if (subscription.status !== "subscribing" || leaving) {
-      subscription.status = "waiting";
-      if (this.#surroundings.isConnected()) {
-        this.#ask([subscription]);
-      }
+    } else if (status !== "subscribing") {
+      this.#surroundings.isConnected() ? this.#ask([subscription]) : subscription.enter("waiting");
     }
   }
 
   /** @param {Subscription} subscription */
   leave(subscription) {
     subscription.wanted = false;
-    const inside = ["subscribed", "subscribing"].includes(subscription.status);
-    if (this.#surroundings.isConnected() && inside) {
-      const id = this.#surroundings.send("UNSUBSCRIBE", { channel_name: subscription.channelName });
-      this.#left.set(id, subscription);
-    } else {
+    subscription.hush();
+    if (!this.#surroundings.isConnected() || !INSIDE.has(subscription.status)) {
       this.#end(subscription, {});
+      return;
     }
+    const id = this.#surroundings.send("UNSUBSCRIBE", { channel_name: subscription.channelName });
+    this.#requests.add(id, {
+      about: subscription,
+      answer: (error) => this.#mayLeave(subscription, error),
+    });
+    subscription.enter("leaving");
   }
 
   /**
@@ -148,61 +170,58 @@ export class Channels {
   own(name, args) {
     if (name === "SUBSCRIBE") {
       const subscription = this.of(args.channel_name);
-      if (subscription.position.awaited && !args.recovered) {
-        return; // made for others: the one that continues from where the page is follows
+      if (subscription.status === "leaving" || (subscription.position.awaited && !args.recovered)) {
+        return; // made for others, or before it left: the one that the page has asked for follows
       }
       this.#retries.reset();
       subscription.begin(args);
-      this.#surroundings.emit("subscribed", subscription);
+      if (subscription.status === "subscribed") {
+        this.#surroundings.emit("subscribed", subscription);
+      }
     } else {
       this.#ended(args);
     }
   }
 
-  /**
-   * A frame was carried out; say whether it was one of ours.
-   *
-   * @param {number} id
-   */
-  acknowledged(id) {
-    if (this.#asked.delete(id)) {
-      return true;
-    }
-    const subscription = this.#left.get(id);
-    if (subscription && !subscription.wanted) {
-      this.#end(subscription, {}); // it was not in the channel any more
-    }
-    return this.#left.delete(id);
+  /** The channel's subscription takes up again: this one, unless another has taken its place. */
+  #subscribe(subscription) {
+    const current = this.get(subscription.channelName) ?? subscription;
+    this.#subscriptions.set(current.channelName, current);
+    current.handles ||= 1;
+    this.want(current);
+    return current;
   }
 
-  /**
-   * A frame failed, or a part of it; say whether it was one of ours and who was told.
-   *
-   * @param {Record<string, any>} args
-   * @returns {"not ours" | "told" | "untold"} `untold`: nobody listens to it yet.
-   */
-  failed(args) {
-    const asked = this.#asked.get(args.id);
-    if (!asked) {
-      return this.#left.delete(args.id) ? "untold" : "not ours";
+  /** UNSUBSCRIBE is answered; an own UNSUBSCRIBE frame has come before, if it did something. */
+  #mayLeave(subscription, error) {
+    if (subscription.status !== "leaving") {
+      return !error; // it is gone, or the page has changed its mind
+    }
+    if (!error) {
+      this.#end(subscription, {});
+    } else if (PASSING.has(error.code)) {
+      this.#timers.start(subscription, this.#retries.next(), () => {
+        subscription.status === "leaving" && this.leave(subscription);
+      });
+    } else {
+      subscription.stay();
+    }
+    return !error;
+  }
+
+  /** SUBSCRIBE is answered, or a part of it. */
+  #mayEnter(asked, error, args) {
+    if (!error) {
+      return true;
     }
     const named = args.channel_name !== undefined;
     const failed = [...asked].filter((one) => !named || one.channelName === args.channel_name);
-    if (!named) {
-      this.#asked.delete(args.id);
-      if (failed.length > 1 && UNFIT.has(args.code)) {
-        // In halves, down to what is wrong: it shall not spoil the others.
-        this.#askBy(Math.ceil(failed.length / 2), failed.filter((one) => one.wanted));
-        return "told";
-      }
+    if (!named && failed.length > 1 && UNFIT.has(error.code)) {
+      // In halves, down to what is wrong: it shall not spoil the others.
+      this.#askBy(Math.ceil(failed.length / 2), failed.filter((one) => one.wanted));
+      return true;
     }
-    const told = failed.map((subscription) => this.#refused(subscription, errorOf(args)));
-    return told.every(Boolean) ? "told" : "untold";
-  }
-
-  /** The oldest UNSUBSCRIBE frame of a channel that is under way. @returns {number | undefined} */
-  #leaving(subscription) {
-    return [...this.#left.keys()].find((id) => this.#left.get(id) === subscription);
+    return failed.map((subscription) => this.#refused(subscription, error)).every(Boolean);
   }
 
   #askAll() {
@@ -223,16 +242,17 @@ export class Channels {
   /** @param {Subscription[]} subscriptions As many as fit into one frame. */
   #ask(subscriptions) {
     const requests = subscriptions.map((subscription) => {
-      if (subscription.status !== "subscribed") {
-        subscription.status = "subscribing";
-      }
       const { channelName, position } = subscription;
       const since = this.#batches ? position.cursor : undefined;
       position.awaited = since !== undefined;
       return since === undefined ? { channel_name: channelName } : { channel_name: channelName, since };
     });
     const args = requests.length === 1 ? requests[0] : { channels: requests };
-    this.#asked.set(this.#surroundings.send("SUBSCRIBE", args), new Set(subscriptions));
+    const answer = (error, answered) => this.#mayEnter(subscriptions, error, answered);
+    this.#requests.add(this.#surroundings.send("SUBSCRIBE", args), { answer });
+    for (const subscription of subscriptions) {
+      subscription.status === "subscribed" || subscription.enter("subscribing");
+    }
   }
 
   /**
@@ -248,18 +268,17 @@ export class Channels {
     }
     if (PASSING.has(error.code)) {
       // The site is out of order for a moment: ask again, each page at a time of its own.
-      subscription.status = "waiting";
+      subscription.enter("waiting");
       if (!this.#timers.has(this)) {
         this.#timers.start(this, this.#retries.next(), () => this.#askAll());
       }
       return false;
     }
-    subscription.status = "refused";
     if (subscription.refusal?.message !== error.message) {
       this.#surroundings.hint(subscription.channelName, error); // not again after each reconnect
     }
     subscription.refusal = error;
-    return subscription.emit("refused", error);
+    return subscription.enter("refused") && subscription.emit("refused", error);
   }
 
   #ended(args) {
@@ -267,7 +286,7 @@ export class Channels {
     if (!subscription) {
       return;
     }
-    if (this.#left.delete(this.#leaving(subscription)) && subscription.wanted) {
+    if (this.#requests.left(subscription) && subscription.wanted) {
       return; // the page has changed its mind, and its SUBSCRIBE is on the way
     }
     this.#end(subscription, args);
@@ -276,6 +295,9 @@ export class Channels {
   /** Whoever ended it, the page does not contradict by subscribing again after a reconnect. */
   #end(subscription, args) {
     subscription.wanted = false;
+    if (subscription.handles === 0 && this.get(subscription.channelName) === subscription) {
+      this.#subscriptions.delete(subscription.channelName); // the page may hold it, we do not
+    }
     if (subscription.status !== "unsubscribed") {
       subscription.end(args);
       this.#surroundings.emit("unsubscribed", subscription);

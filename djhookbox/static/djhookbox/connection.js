@@ -75,6 +75,12 @@ export class Connection extends Emitter {
   #acknowledges = false;
   /** Whether frames go out at once: the server is known, and what waited has gone before. */
   #ready = false;
+  /** Whether the channels have not been told yet that the connection has gone. */
+  #detaching = false;
+  /** Why there will be no connection. @type {HookboxError | null} */
+  #closed = null;
+  /** @type {HookboxError | null} */
+  #refusal = null;
 
   /**
    * @param {string} url The server's address, without `/ws`.
@@ -102,28 +108,33 @@ export class Connection extends Emitter {
       heartbeat: { interval: 25_000, timeout: 10_000, ...options.heartbeat },
       logger: options.logger ?? (options.debug ? console : undefined),
     };
-    this.#pending = new PendingRequests(environment, this.#options.timeout);
+    this.#pending = new PendingRequests(new Timers(environment), this.#options.timeout);
     this.#channels = new Channels(
       {
         isConnected: () => this.#ready,
+        closed: () => this.#closed,
         send: (name, args) => this.#link.send(name, args),
         publish: (channelName, payload) => this.publish(channelName, payload),
         emit: (event, detail) => this.emit(event, detail),
         random: environment.random,
         hint: (channelName, error) => this.#hint(channelName, error),
       },
+      this.#pending,
       new Timers(environment),
       options.cursors ?? {},
     );
     this.#link = openLink(url, this.#options, environment, {
-      onStatus: (status) => this.emit("status", status),
+      onStatus: (status) => this.#status(status),
       onConnected: (args) => this.#connected(args),
       onFrame: (name, args) => this.#receive(name, args),
       onDetached: (wasConnected) => this.#detached(wasConnected),
       onLost: (code, reason, reconnecting) => this.#lost(code, reason, reconnecting),
-      onRefused: (error, forGood) => this.#tell(forGood ? "refused" : "error", error),
+      onRefused: (error, forGood) => {
+        this.#refusal = forGood ? error : null;
+        this.#tell(forGood ? "refused" : "error", error);
+      },
       onSessionEnded: (code, reason) => this.emit("sessionended", { code, reason }),
-      isIdle: () => this.#pending.size === 0,
+      isIdle: () => !this.#pending.busy,
     });
   }
 
@@ -153,36 +164,61 @@ export class Connection extends Emitter {
    * @returns {this}
    */
   connect() {
+    this.#closed = this.#refusal = null;
     this.#link.open();
     return this;
   }
 
-  /** Close the connection for good. */
+  /** Close the connection for good. Nothing is told any more after that. */
   disconnect() {
     this.#link.close();
+    this.hush();
+  }
+
+  /**
+   * Take over what a page that has been made since says.
+   *
+   * @internal
+   * @param {ConnectionOptions} options
+   */
+  renew({ token, cursors = {} }) {
+    this.#options.token = token;
+    this.#channels.begins(cursors);
   }
 
   /**
    * Subscribe to a channel, now or as soon as there is a connection, and again after each reconnect.
+   * Each call is counted: the page leaves when there was an `unsubscribe()` for each.
    *
    * @param {string} channelName
-   * @param {{ since?: string }} [options] `since`: a cursor of `djhookbox.cursor()`, from which on
-   *   to read.
+   * @param {{ since?: string, signal?: AbortSignal }} [options] `since`: a cursor of
+   *   `djhookbox.cursor()`, from which on to read. `signal`: unsubscribe when this is aborted.
    * @returns {Subscription} The one of that channel.
    */
-  subscribe(channelName, { since } = {}) {
+  subscribe(channelName, { since, signal } = {}) {
     if (typeof channelName !== "string" || channelName === "") {
       throw new TypeError("A channel's name must be a string that is not empty.");
     }
     const subscription = this.#channels.of(channelName);
+    if (subscription.status === "leaving") {
+      subscription.clear(); // those who have left it hear nothing any more
+    }
     if (since && subscription.position.cursor === undefined) {
       subscription.position.cursor = since;
     }
-    return subscription.subscribe();
+    subscription.handles += 1;
+    const release = () => subscription.unsubscribe();
+    if (signal?.aborted) {
+      release();
+    } else {
+      signal?.addEventListener("abort", release, { once: true });
+      this.#channels.want(subscription);
+    }
+    return subscription;
   }
 
   /**
-   * Leave a channel.
+   * Take back one `subscribe()`; with the last one the page leaves the channel.
    *
    * @param {string} channelName
    */
@@ -241,17 +277,31 @@ export class Connection extends Emitter {
 
   #detached(wasConnected) {
     this.#ready = false;
-    this.#channels.detached();
-    if (wasConnected) {
-      // Nobody knows whether these reached the server: sending them again could double them.
-      this.#pending.failAll(new HookboxError("The connection was lost.", "connection_lost"));
+    this.#detaching = true;
+    // Nobody knows whether these reached the server: sending them again could double them.
+    const error = wasConnected ? new HookboxError("The connection was lost.", "connection_lost") : null;
+    this.#pending.lost(error);
+  }
+
+  /** The link has a new status, which follows each loss at once. */
+  #status(status) {
+    const closed = status === "closed";
+    if (closed) {
+      this.#closed = this.#refusal ?? new HookboxError("The connection is closed.", "closed");
+    }
+    if (this.#detaching || closed) {
+      this.#detaching = false;
+      this.#channels.detached(closed);
+    }
+    if (status === this.status) {
+      this.emit("status", status); // unless a subscription's listener has changed it
     }
   }
 
   #lost(code, reason, reconnecting) {
     if (!reconnecting) {
       this.#outbox = [];
-      this.#pending.failAll(new HookboxError("The connection is closed.", "closed"));
+      this.#pending.lost(new HookboxError("The connection is closed.", "closed"));
     }
     this.emit("disconnected", { code, reason, reconnecting });
   }
@@ -281,7 +331,12 @@ export class Connection extends Emitter {
       }
     }
     const id = this.#link.nextId();
-    const promise = this.#pending.add(id, args.channel_name);
+    const promise = this.#pending.promise(id, (answer) => {
+      const subscription = this.#channels.get(args.channel_name);
+      if (subscription?.status === "subscribed") {
+        subscription.position.published(answer);
+      }
+    });
     if (this.#ready) {
       this.#transmit(id, name, args);
     } else {
@@ -296,7 +351,7 @@ export class Connection extends Emitter {
     }
     this.#link.send(name, args, id);
     if (!this.#acknowledges) {
-      this.#pending.succeed(id);
+      this.#pending.settle(id, null);
     }
   }
 
@@ -305,7 +360,7 @@ export class Connection extends Emitter {
   #receive(name, args) {
     switch (name) {
       case "ACK":
-        this.#acknowledged(args);
+        this.#pending.settle(args.id, null, args);
         break;
       case "ERROR":
         this.#failed(args);
@@ -330,20 +385,9 @@ export class Connection extends Emitter {
     }
   }
 
-  #acknowledged(args) {
-    if (!this.#channels.acknowledged(args.id)) {
-      const subscription = this.#channels.get(this.#pending.subject(args.id));
-      if (subscription?.status === "subscribed") {
-        subscription.position.published(args);
-      }
-      this.#pending.succeed(args.id);
-    }
-  }
-
   #failed(args) {
     const error = errorOf(args);
-    const outcome = this.#channels.failed(args);
-    if (outcome === "untold" || (outcome === "not ours" && !this.#pending.fail(args.id, error))) {
+    if (!this.#pending.settle(args.id, error, args)) {
       this.#tell("error", error);
     }
     if (error.code === "session_expired") {

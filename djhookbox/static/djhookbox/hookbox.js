@@ -11,29 +11,21 @@
 
 import { Connection } from "./connection.js";
 import { HookboxError, SessionEnded } from "./errors.js";
-import { pageConfig, serverAddress } from "./page.js";
+import { openConnection } from "./page.js";
 import { Subscription } from "./subscription.js";
 
-/** @import { ConnectionOptions } from "./connection.js" */
+/** @import { Options } from "./page.js" */
 
 export { Connection, HookboxError, SessionEnded, Subscription };
 
 /**
- * @typedef {ConnectionOptions & { url?: string, port?: number }} Options
- */
-
-/**
- * Connect this page to the Hookbox process.
+ * Connect this page to the Hookbox process. A page has one connection for the same options: called
+ * again, also by a script that htmx or Turbo run again, this returns it.
  *
  * @param {string | Options} [options] An address as in 2011 (`http://localhost:8001`), or options;
  *   what is not given is what `{% hookbox_script %}` printed.
  * @returns {Connection}
  */
 export function connect(options = {}) {
-  const given = typeof options === "string" ? { url: options } : options;
-  const environment = given.environment ?? {};
-  const document = environment.document ?? globalThis.document;
-  const location = environment.location ?? globalThis.location;
-  const config = { ...pageConfig(document), ...given };
-  return new Connection(serverAddress(config, location), config).connect();
+  return openConnection(typeof options === "string" ? { url: options } : options, true);
 }

@@ -11,7 +11,7 @@
  */
 
 import { guarded } from "./emitter.js";
-import { connect as connectNow } from "./hookbox.js";
+import { openConnection } from "./page.js";
 
 /**
  * Connections that were lost and come back by themselves. Pages of 2011 did that on their own, by
@@ -35,11 +35,14 @@ export function connect(url, ...rest) {
     return returning.get(url).connect();
   }
   if (typeof url !== "string") {
-    return adopt(connectNow(url), undefined);
+    const connection = openConnection(url ?? {}, true);
+    return connection.observer ? connection : adopt(connection, undefined);
   }
   const [payload, cookieString] =
     rest.length === 1 && typeof rest[0] === "string" ? [undefined, rest[0]] : rest;
-  return adopt(connectNow({ url, payload, cookieString }), url);
+  // In 2011 subscriptions belonged to the user, with all pages.
+  const options = { url, payload, cookieString, perConnection: false };
+  return adopt(openConnection(/** @type {any} */ (options)), url);
 }
 
 /** What 2011's `hookbox.logging` had; there is nothing to see. `debug: true` shows frames today. */
@@ -112,6 +115,9 @@ function adopt(connection, url) {
     };
   }
   Object.defineProperty(connection, "username", { get: () => connection.user });
+  if (url !== undefined) {
+    connection.unsubscribe = (name) => connection.getSubscription(name)?.cancel();
+  }
   connection.reconnect = () => connection.connect();
   connection.url = url;
   return connection;
@@ -138,6 +144,9 @@ function adoptSubscription(subscription, connection, known) {
     user: { get: () => connection.user },
     state: { get: () => ({ ...state.call(subscription) }) }, // with hasOwnProperty and the like
   });
-  subscription.cancel = () => subscription.unsubscribe();
+  subscription.cancel = () => {
+    subscription.handles = 1; // however often it was subscribed to
+    subscription.unsubscribe();
+  };
   return false;
 }

@@ -214,6 +214,9 @@ export class Link {
     const { cookieString, payload } = this.#options;
     /** @type {Record<string, any>} */
     const args = { cookie_string: cookieString ?? "", ack: true };
+    if (this.#options.perConnection ?? true) {
+      args.per_connection_subscriptions = true;
+    }
     if (payload !== undefined) {
       args.payload = JSON.stringify(payload);
     }

@@ -24,15 +24,17 @@ export class MessageStream {
     const listeners = /** @type {[any, (detail: any) => void][]} */ ([
       ["publish", (message) => this.#add(message)],
       ["gap", ({ missed }) => this.#lose(missed)],
-      ["refused", (error) => this.#end(error)],
-      ["unsubscribed", () => this.#end(null)],
+      ["status", () => look()],
     ]);
+    const look = () => {
+      const { over } = subscription;
+      if (over) {
+        this.#end(over.code === "closed" ? null : over);
+      }
+    };
     this.#stop = () => listeners.forEach(([event, listener]) => subscription.off(event, listener));
     listeners.forEach(([event, listener]) => subscription.on(event, listener));
-    const { status, refusal } = subscription;
-    if (status === "refused" || status === "unsubscribed") {
-      this.#end(status === "refused" ? refusal : null);
-    }
+    look();
   }
 
   next() {
@@ -50,6 +52,11 @@ export class MessageStream {
 
   [Symbol.asyncIterator]() {
     return this;
+  }
+
+  /** As that of emitters. */
+  get [Symbol.toStringTag]() {
+    return "MessageStream";
   }
 
   #add(message) {

@@ -16,6 +16,8 @@ export class Position {
   /** @type {string | null} */
   #epoch = null;
   #offset = 0;
+  /** Whether the page has been in the channel, numbered or not. */
+  #begun = false;
 
   /** What to send as `since`; undefined as long as nothing is numbered. */
   get cursor() {
@@ -36,7 +38,7 @@ export class Position {
   /** Begin anew: the page has left the channel. */
   forget() {
     this.#epoch = null;
-    this.awaited = false;
+    this.awaited = this.#begun = false;
   }
 
   /**
@@ -68,6 +70,15 @@ export class Position {
   }
 
   /**
+   * One of a snapshot's publications is handed to the page.
+   *
+   * @param {number} offset
+   */
+  reach(offset) {
+    this.#offset = offset;
+  }
+
+  /**
    * The page's own publication was taken; it may not come back to the page.
    *
    * @param {{ epoch?: string, offset?: number }} args
@@ -85,25 +96,29 @@ export class Position {
    * Take in a snapshot's numbers.
    *
    * @param {Record<string, any>} args
+   * @param {boolean} interrupted Whether something may have been published unheard.
    * @returns {{ missed: number | null, messages: any[], hole?: boolean }} How many publications
-   *   are lost, null if that cannot be known; those to hand to the page; and whether to ask for
-   *   more, because the snapshot continues from somewhere else.
+   *   are lost, null if that cannot be known; those to hand to the page, each of which is to be
+   *   reached; and whether to ask for more, because the snapshot continues from somewhere else.
    */
-  snapshot({ epoch = null, offset = 0, recovered, missed = 0 }) {
+  snapshot({ epoch = null, offset = 0, recovered, missed = 0 }, interrupted) {
     const same = epoch === this.#epoch;
     const elsewhere = this.#epoch !== null && epoch !== null && !(same && offset === this.#offset);
     if (!recovered && elsewhere) {
       return { missed: 0, messages: [], hole: true };
     }
-    const lost = this.#epoch !== null && epoch === null && !recovered;
+    const unknown = epoch === null && !recovered;
+    const lost = unknown && (this.#epoch !== null || (this.#begun && interrupted));
     const messages = (recovered ?? []).filter((one) => !same || one.offset > this.#offset);
     if (same && missed) {
       // The cursor was asked with earlier; some may have come since then.
       missed = Math.max(0, offset - this.#offset - messages.length);
     }
     this.#epoch = epoch;
-    this.#offset = offset;
+    // What is not handed over yet is not seen: a listener may end it all.
+    this.#offset = messages.length > 0 ? messages[0].offset - 1 : offset;
     this.awaited = false;
+    this.#begun = true;
     return { missed: lost ? null : missed, messages };
   }
 

@@ -1,8 +1,24 @@
 import { Emitter } from "./emitter.js";
+import { HookboxError } from "./errors.js";
 import { MessageStream } from "./message_stream.js";
 import { Position } from "./position.js";
 
-/** @import { HookboxError } from "./errors.js" */
+/**
+ * Where a subscription stands. `waiting`: there is no connection at the moment; `leaving`: the page
+ * hears nothing of the channel any more, and the server has not confirmed it yet.
+ *
+ * @typedef {"waiting" | "subscribing" | "subscribed" | "leaving" | "refused" | "unsubscribed"} Status
+ */
+
+/** The statuses that may follow each. @type {Record<Status, Status[]>} */
+const NEXT = {
+  waiting: ["subscribing", "subscribed", "unsubscribed"],
+  subscribing: ["waiting", "subscribed", "leaving", "refused", "unsubscribed"],
+  subscribed: ["waiting", "leaving", "refused", "unsubscribed"],
+  leaving: ["waiting", "subscribing", "subscribed", "unsubscribed"],
+  refused: ["waiting", "subscribing", "subscribed", "unsubscribed"],
+  unsubscribed: ["waiting", "subscribing", "subscribed"],
+};
 
 /**
  * A message, as `publish` listeners and `messages` have it.
@@ -20,6 +36,7 @@ import { Position } from "./position.js";
  * The events of a subscription.
  *
  * @typedef {object} SubscriptionEvents
+ * @property {Status} status
  * @property {Subscription} subscribed `history`, `presence` and `state` are fresh; also after each
  *   reconnect, then after what was missed has been told by `publish`.
  * @property {HookboxError} refused
@@ -40,13 +57,6 @@ import { Position } from "./position.js";
  * @extends {Emitter<SubscriptionEvents>}
  */
 export class Subscription extends Emitter {
-  /**
-   * Where it stands. `waiting`: there is no connection at the moment.
-   *
-   * @type {"waiting" | "subscribing" | "subscribed" | "refused" | "unsubscribed"}
-   */
-  status = "waiting";
-
   /** The names of those who are there, if the channel has presence. @type {string[]} */
   presence = [];
 
@@ -72,27 +82,77 @@ export class Subscription extends Emitter {
   /** @internal Whether the page wants to be subscribed, now and after each reconnect. */
   wanted = false;
 
+  /** @internal How many parts of the page have subscribed and not unsubscribed. */
+  handles = 0;
+
   /** @internal */
   position = new Position();
 
   /** Keys come from users, so this is a Map: `__proto__` is a key like any other. */
   #state = new Map();
+  /** @type {Status} */
+  #status = "waiting";
   #actions;
 
   /**
    * @internal
    * @param {string} channelName
    * @param {object} actions What the connection does for its subscriptions.
-   * @param {(subscription: Subscription) => void} actions.subscribe
+   * @param {(subscription: Subscription) => Subscription} actions.subscribe
    * @param {(subscription: Subscription) => void} actions.unsubscribe
    * @param {(subscription: Subscription) => void} actions.recover
    * @param {(channelName: string, payload: any) => Promise<void>} actions.publish
+   * @param {() => HookboxError | null} actions.closed Why there will be no connection.
    */
   constructor(channelName, actions) {
     super();
     /** The channel's name. */
     this.channelName = channelName;
     this.#actions = actions;
+  }
+
+  /** Where it stands. @returns {Status} */
+  get status() {
+    return this.#status;
+  }
+
+  /**
+   * Resolved when subscribed; rejected with what it is refused with, or when it ends before that.
+   *
+   * @returns {Promise<this>}
+   */
+  get ready() {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const { over } = this;
+        if (over) {
+          reject(over);
+        } else if (this.#status === "subscribed") {
+          resolve(this);
+        } else {
+          return;
+        }
+        this.off("status", look);
+      };
+      this.on("status", look);
+      look();
+    });
+  }
+
+  /**
+   * What keeps the page from hearing anything more; null while it hears, or may yet.
+   *
+   * @internal
+   * @returns {HookboxError | null}
+   */
+  get over() {
+    if (this.#status === "refused") {
+      return this.refusal;
+    }
+    if (this.#status === "leaving" || this.#status === "unsubscribed") {
+      return new HookboxError("The subscription has ended.", "closed");
+    }
+    return this.#status === "waiting" ? this.#actions.closed() : null;
   }
 
   /**
@@ -116,16 +176,21 @@ export class Subscription extends Emitter {
   /**
    * Ask again, after a refusal or after `unsubscribe()`.
    *
-   * @returns {this}
+   * @returns {Subscription} The channel's: this one, unless another has taken its place.
    */
   subscribe() {
-    this.#actions.subscribe(this);
-    return this;
+    return this.#actions.subscribe(this);
   }
 
-  /** Leave the channel. With Hookbox a user leaves with all pages at once. */
+  /**
+   * Take back one `connection.subscribe()`. With the last one the page leaves the channel, and
+   * nothing of it is told any more.
+   */
   unsubscribe() {
-    this.#actions.unsubscribe(this);
+    this.handles = Math.max(0, this.handles - 1);
+    if (this.handles === 0) {
+      this.#actions.unsubscribe(this);
+    }
   }
 
   /**
@@ -139,7 +204,8 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * The messages from now on, until the subscription ends; throws what it is refused with.
+   * The messages from now on, until the subscription or the connection ends; throws what either is
+   * refused with.
    *
    * @returns {AsyncIterableIterator<Message>}
    */
@@ -150,13 +216,29 @@ export class Subscription extends Emitter {
   // What follows is the connection's to call.
 
   /**
+   * Change the status, where the table allows it, and tell the listeners.
+   *
+   * @internal
+   * @param {Status} status
+   * @returns {boolean} Whether it is the status now, after what the page did about it.
+   */
+  enter(status) {
+    if (NEXT[this.#status].includes(status)) {
+      this.#status = status;
+      this.emit("status", status);
+    }
+    return this.#status === status;
+  }
+
+  /**
    * Take in the server's snapshot: the page is subscribed from here on.
    *
    * @internal
    * @param {Record<string, any>} args
    */
   begin(args) {
-    this.status = "subscribed";
+    const interrupted = this.#status !== "subscribed";
+    this.wanted = true;
     this.presence = [...(args.presence ?? [])];
     this.history = [...(args.history ?? [])];
     this.historySize = args.history_size ?? 0;
@@ -164,18 +246,28 @@ export class Subscription extends Emitter {
       this.initialData = args.initial_data;
     }
     this.#state = new Map(Object.entries(args.state ?? {}));
-    const { missed, messages, hole } = this.position.snapshot(args);
-    if (hole) {
+    const { missed, messages, hole } = this.position.snapshot(args, interrupted);
+    this.recovered = args.recovered !== undefined && missed === 0;
+    this.#catchUp(missed, messages);
+    if (hole && this.#status === "subscribed") {
       this.#actions.recover(this);
     }
-    this.recovered = args.recovered !== undefined && missed === 0;
-    if (missed !== 0) {
-      this.emit("gap", { missed, channel: this.channelName });
+  }
+
+  /**
+   * The site does not let the page leave: it takes up where it was.
+   *
+   * @internal
+   */
+  stay() {
+    if (this.enter("subscribed")) {
+      this.wanted = true;
+      if (this.position.cursor === undefined) {
+        this.emit("gap", { missed: null, channel: this.channelName });
+      } else {
+        this.#actions.recover(this);
+      }
     }
-    for (const message of messages) {
-      this.emit("publish", { channel_name: this.channelName, ...message });
-    }
-    this.announce();
   }
 
   /** @internal Tell the listeners that the snapshot is there. */
@@ -192,6 +284,9 @@ export class Subscription extends Emitter {
    * @param {Record<string, any>} args
    */
   receive(name, args) {
+    if (this.#status !== "subscribed") {
+      return;
+    }
     switch (name) {
       case "PUBLISH":
         this.#published(args);
@@ -227,10 +322,34 @@ export class Subscription extends Emitter {
    * @param {Record<string, any>} args
    */
   end(args) {
-    this.status = "unsubscribed";
     this.presence = [];
     this.position.forget();
-    this.emit("unsubscribed", args);
+    this.enter("unsubscribed") && this.emit("unsubscribed", args);
+  }
+
+  /**
+   * Tell the page what it missed, until it does not want to hear it.
+   *
+   * @param {number | null} missed
+   * @param {any[]} messages
+   */
+  #catchUp(missed, messages) {
+    if (!this.enter("subscribed")) {
+      return;
+    }
+    if (missed !== 0) {
+      this.emit("gap", { missed, channel: this.channelName });
+    }
+    for (const message of messages) {
+      if (this.#status !== "subscribed") {
+        return;
+      }
+      this.position.reach(message.offset);
+      this.emit("publish", { channel_name: this.channelName, ...message });
+    }
+    if (this.#status === "subscribed") {
+      this.announce();
+    }
   }
 
   /** @param {Record<string, any>} args */
