@@ -18,7 +18,7 @@ HANDSHAKE = (
     f"Origin: {ORIGIN}\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 ).encode()
-PACKET = re.compile(rb'\[(\d+), 1, "([^"]*)"\]')
+PACKET = re.compile(rb'\[(\d+), ?1, ?"([^"]*)"\]')
 #: More than the longest thing that is looked for.
 OVERLAP = 64
 

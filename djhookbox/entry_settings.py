@@ -42,3 +42,20 @@ class EntrySettings(SettingsReader):
     def jsonp(self) -> bool:
         """Whether scripts of pages of 2011 may use CSP by GET."""
         return self._bool("HOOKBOX_JSONP", False)
+
+    # ---- before CONNECT --------------------------------------------------
+
+    @property
+    def max_unconnected(self) -> int:
+        """Connections that have not sent CONNECT, and sockets that wait for a request: of each."""
+        return self._int("HOOKBOX_MAX_UNCONNECTED", 2000)
+
+    @property
+    def max_unconnected_per_address(self) -> int:
+        """How many of them may come from one address that is not a trusted proxy's."""
+        return self._int("HOOKBOX_MAX_UNCONNECTED_PER_ADDRESS", 100)
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds in which a request, and then CONNECT, must have arrived."""
+        return self._seconds("HOOKBOX_CONNECT_TIMEOUT", 10.0)

@@ -21,12 +21,14 @@ from .channels.delivery import Delivery
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.publications import Publications
+from .clients.addresses import TrustedProxies
 from .clients.commands import Operations
 from .clients.connection import Connection
 from .clients.frames import Frames
 from .clients.handshake import Door
 from .clients.leaving import Departures
 from .clients.subscriptions import Subscriptions
+from .clients.unconnected import Unconnected
 from .config import ServerConfig
 from .core.hub import Hub
 from .engine.memory import MemoryEngine
@@ -44,6 +46,7 @@ from .site.webhooks import Webhooks
 from .tasks import Tasks, within
 from .transports import websocket
 from .transports.csp import Csp
+from .transports.sockets import Socket, SocketSite, gate
 from .transports.websocket import WebSocketConnection
 
 logger = logging.getLogger("djhookbox.server")
@@ -107,13 +110,29 @@ class Server:
         self._pollers = Pollers(
             self._hub, self._delivery, self._publications, self._webhooks, self._events, self._tasks
         )
+        proxies = TrustedProxies(config.trusted_proxies)
+        bounds = (
+            config.max_unconnected,
+            config.max_unconnected_per_address,
+            config.connect_timeout,
+            proxies.includes,
+        )
+        #: Sockets that wait for a request, and connections that wait for CONNECT.
+        self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
         self._frames = Frames(
-            config, self._operations, self._subscriptions, self._delivery, self.metrics
+            config,
+            self._operations,
+            self._subscriptions,
+            self._delivery,
+            self.metrics,
+            self._unconnected,
         )
         self._door = Door(
             config,
             self.metrics,
             self._departures.connections,
+            self._unconnected,
+            proxies,
             self._frames.handle,
             self._ended,
         )
@@ -154,7 +173,8 @@ class Server:
 
         """
         # A form writes most bytes of JSON as three.
-        app = web.Application(client_max_size=3 * self.config.max_payload_size + 1_048_576)
+        size = 3 * self.config.max_payload_size + 1_048_576
+        app = web.Application(client_max_size=size, middlewares=[gate])
         app.router.add_get("/health", self._health)
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/ws/{rest:.*}", self._websocket)
@@ -162,18 +182,19 @@ class Server:
         for prefix in ("rest", "web"):
             app.router.add_route("GET", f"/{prefix}/{{call:.*}}", self._rest.handle)
             app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
-        self._runner = web.AppRunner(
-            app,
-            logger=HttpLog(logger, {}),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,
-            keepalive_timeout=75,
-        )
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
         listener = _listen(self.config.interface, self.config.port)
         await self._webhooks.start()
         await self._runner.setup()
-        await web.SockSite(self._runner, listener, backlog=1024).start()
+        await SocketSite(
+            self._runner,
+            listener,
+            self._sockets,
+            logger=HttpLog(logger, {}),
+            access_log=None,
+            keepalive_timeout=75,
+            auto_decompress=False,  # see `gate`
+        ).start()
         housekeeping = Housekeeping(self._webhooks).run()
         for work in (self._events.run(), self._every_second(), self._ping_all(), housekeeping):
             self._periodic.append(self._tasks.start(work))  # which logs a failure
@@ -228,6 +249,8 @@ class Server:
         if refusal is not None:
             return refusal
         terms = self._door.terms(self._door.handshake(request))
+        if isinstance(request.protocol, Socket):
+            request.protocol.unhurried = True
 
         def make(transport: asyncio.Transport) -> WebSocketConnection:
             connection = WebSocketConnection(transport, self.config.max_unsent, **terms)
@@ -239,6 +262,7 @@ class Server:
     def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
         if disconnect is TOO_SLOW:
             self.metrics.dropped_slow += 1
+        self._unconnected.remove(connection)
         self._departures.ended(connection, disconnect)
         self._csp.ended(connection)
 

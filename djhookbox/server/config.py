@@ -75,6 +75,12 @@ class ServerConfig:
     max_name_length: int = 255
     max_channels_per_connection: int = 256
     max_connections: int = 50_000
+    #: Connections that have not sent CONNECT, and sockets that have not sent a request: of each.
+    max_unconnected: int = 2000
+    #: How many of these may come from one address, unless it is that of a trusted proxy.
+    max_unconnected_per_address: int = 100
+    #: How long each of these may take.
+    connect_timeout: float = 10.0
     max_unsent: int = 1_048_576
     max_frames_per_second: int = 1000
     #: Events kept while Django does not take them; the oldest are dropped, and counted.
@@ -114,8 +120,8 @@ class ServerConfig:
                 ) from None
         for name in (
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_payload_size",
-            "max_name_length",
-            "max_channels_per_connection", "max_connections", "max_unsent",
+            "max_name_length", "max_channels_per_connection", "max_connections",
+            "max_unconnected", "max_unconnected_per_address", "connect_timeout", "max_unsent",
             "max_frames_per_second", "max_events", "ping_interval", "grace_period",
             "history_linger",
         ):  # fmt: skip

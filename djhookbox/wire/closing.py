@@ -34,6 +34,7 @@ RESTART = Disconnect(1012, "The server restarts; come back")
 SESSION_EXPIRED = Disconnect(4000, "session expired")
 TOO_SLOW = Disconnect(4001, "The connection does not read fast enough")
 NO_PONG = Disconnect(4002, "The connection does not answer")
+NOT_CONNECTED = Disconnect(4003, "The connection did not send CONNECT in time")
 BY_SITE = Disconnect(4500, "Disconnected by the site")
 ACCOUNT_GONE = Disconnect(4501, "The account is no longer active")
 

@@ -57,7 +57,7 @@ class Session:
         return await response.text()
 
     async def open(self, **query: str) -> Session:
-        found = re.search(r'"session": "([0-9a-f]{32})"', await self.text("handshake", **query))
+        found = re.search(r'"session": ?"([0-9a-f]{32})"', await self.text("handshake", **query))
         assert found
         self.key = found[1]
         return self
@@ -130,7 +130,7 @@ async def test_handshake(start: Start, method: str, query: dict[str, str]) -> No
     one = await start(jsonp=True)
     response = await Session(one).ask("handshake", "{}", method=method, **query)
     assert response.status == 200
-    assert re.fullmatch(r'\(\{"session": "[0-9a-f]{32}"\}\)', await response.text())
+    assert re.fullmatch(r'\(\{"session": ?"[0-9a-f]{32}"\}\)', await response.text())
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -179,7 +179,7 @@ async def test_get_with_everything_in_the_query(start: Start) -> None:
     answer = await session.text("send", method="GET", d=batch, **query)
     assert answer == 'cb2("OK");'
     answer = await session.text("comet", method="GET", bp="cb3", bs=";")
-    assert answer.startswith("cb3([[1, 1, ")
+    assert answer.startswith("cb3([[1,1,")
     assert answer.endswith("]]);")
     assert await session.text("close", method="GET", rp="cb4") == 'cb4("OK");'
     assert session.connection.closed
@@ -288,11 +288,11 @@ async def test_streaming(session: Session) -> None:
     assert stream.response.headers["X-Accel-Buffering"] == "no"
     for number in (2, 3):
         await session.send([number, "FLY", {}])
-        await stream.has(rf'\(\[\[{number}, 1, "[^"]*"\]\]\)\n')
-    assert re.fullmatch(r"  (\(\[\]\)\n)?(\(\[\[\d, .*\]\]\)\n){2}", stream.text)
+        await stream.has(rf'\(\[\[{number},1,"[^"]*"\]\]\)\n')
+    assert re.fullmatch(r"  (\(\[\]\)\n)?(\(\[\[\d,.*\]\]\)\n){2}", stream.text)
     # Nothing has been acknowledged; the next request repeats all of it.
     again = Stream(await session.begin("comet"))
-    await again.has(r"\(\[\[2, .*\[3, .*\]\]\)")
+    await again.has(r"\(\[\[2,.*\[3,.*\]\]\)")
     assert (await stream.response.read()).decode() in ("", "([])\n")  # it was released
 
 
@@ -323,12 +323,12 @@ async def test_server_sent_events(session: Session) -> None:
     assert stream.response.headers["Content-Type"].startswith("text/event-stream")
     for number in (2, 3):
         await session.send([number, "FLY", {}])
-        event = await stream.has(rf"data: (\(\[\[{number}, .*\]\]\))\r\nid: {number}\r\n\r\n")
+        event = await stream.has(rf"data: (\(\[\[{number},.*\]\]\))\r\nid: {number}\r\n\r\n")
         assert packets(event[1])[0][1][1] == "ERROR"
     stream.response.close()
     # The browser comes back by itself, and says what it has.
     again = Stream(await session.begin("comet", method="GET", a="1", _Last_Event_ID="2"))
-    await again.has(r"^(data: \(\[\]\)\r\n\r\n)?data: \(\[\[3, ")
+    await again.has(r"^(data: \(\[\]\)\r\n\r\n)?data: \(\[\[3,")
     assert session.connection.outbox.acknowledged == 2
     await session.send([4, "FLY", {}])
     await again.has(r"id: 4\r\n\r\n")
@@ -337,7 +337,7 @@ async def test_server_sent_events(session: Session) -> None:
 async def test_a_dropped_stream_loses_nothing(session: Session) -> None:
     stream = Stream(await session.begin("comet", a="1", **{"is": "1"}))
     await session.send([2, "FLY", {}])
-    await stream.has(r"\[2, ")
+    await stream.has(r"\[2,")
     stream.response.close()
     await session.send([3, "FLY", {}])
     await until(lambda: len(session.connection.outbox.after(0)) == 2)
@@ -352,7 +352,7 @@ async def test_gzip(session: Session, streaming: str) -> None:
     await until(lambda: session.connection._comet is not None)
     await session.send([2, "FLY", {}], _Accept_Encoding="identity")
     response, text, unpack = await begun, b"", zlib.decompressobj(wbits=31)
-    while b"([[2, " not in text:  # a stream is not held back by it
+    while b"([[2," not in text:  # a stream is not held back by it
         text += unpack.decompress(await asyncio.wait_for(response.content.readany(), SECONDS))
     assert response.headers["Content-Encoding"] == "gzip"
     response.close()
@@ -516,7 +516,7 @@ async def test_a_history_beyond_the_bound_arrives_with_what_is_published_meanwhi
 
 async def test_sessions_count_as_connections(start: Start) -> None:
     one = await start(max_connections=2, allowed_origins=(ORIGIN,), jsonp=True)
-    first = await Session(one).open()
+    first = await (await Session(one).open()).connect("alice")
     await one.open("bob")
     for method in ("GET", "POST"):
         response = await Session(one).ask("handshake", method=method, _Origin=ORIGIN)
@@ -525,13 +525,37 @@ async def test_sessions_count_as_connections(start: Start) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await one.open()
     await first.text("close")
-    second = await Session(one).open()
     # Those that have ended wait for their clients, but not any number of them.
-    for _ in range(10):
-        await second.text("close")
-        second = await Session(one).open()
+    for number in range(10):
+        session = await (await Session(one).open()).connect(f"user{number}")
+        await session.text("close")
     assert len(one.server._csp._sessions) <= 3
-    assert len(one.server._departures.connections) == 2
+    assert len(one.server._departures.connections) == 1
+
+
+async def test_sessions_without_connect_have_a_budget_of_their_own(start: Start) -> None:
+    one = await start(max_connections=5, max_unconnected=3)
+    visitor = await (await Session(one).open()).connect("alice")
+    for _ in range(20):
+        await Session(one).open()
+        assert len(one.server._departures.connections) <= 4
+    for number in range(4):  # there is room for everybody who connects
+        await (await Session(one).open()).connect(f"user{number}")
+    assert len(one.server._departures.connections) == 5
+    assert len(one.server._csp._sessions) <= 5 + 3 + 3  # some wait for their clients to know
+    await alive(visitor)
+    assert (await Session(one).ask("handshake")).status == 503
+
+
+async def test_a_session_has_to_connect_in_time(start: Start) -> None:
+    one = await start(connect_timeout=0.2)
+    session = await Session(one).open()
+    comet = asyncio.create_task(session.text("comet"))
+    assert packets(await comet) == [(1, None)]
+    assert one.server._departures.connections == set()
+    visitor = await (await Session(one).open()).connect("alice")
+    await asyncio.sleep(0.4)
+    await alive(visitor)
 
 
 # ---- ends ---------------------------------------------------------------------------------------

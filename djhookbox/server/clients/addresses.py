@@ -60,6 +60,11 @@ class TrustedProxies:
             address = found
         return str(address)
 
+    def includes(self, address: str) -> bool:
+        """Tell whether an address is that of a trusted proxy."""
+        found = _address(address)
+        return found is not None and self._trusts(found)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 

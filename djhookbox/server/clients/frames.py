@@ -18,6 +18,7 @@ from .commands import Operations, parse_payload
 from .connection import Connection
 from .origins import CookieProblem, merge_cookies
 from .subscriptions import Subscriptions
+from .unconnected import Unconnected
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -35,6 +36,7 @@ class Frames:
         subscriptions: Subscriptions,
         delivery: Delivery,
         metrics: Metrics,
+        unconnected: Unconnected,
     ) -> None:
         self._limit = config.max_name_length
         self._most_channels = config.max_channels_per_connection
@@ -42,6 +44,7 @@ class Frames:
         self._subscriptions = subscriptions
         self._delivery = delivery
         self._metrics = metrics
+        self._unconnected = unconnected
 
     async def handle(self, connection: Connection, frame: Frame | BadFrame) -> None:
         """Do what a frame asks for, and answer it."""
@@ -72,7 +75,8 @@ class Frames:
         if frame.name == "PING":
             pass
         elif frame.name == "CONNECT":
-            await self._connect(connection, args)
+            with self._unconnected.asking(connection, lambda: _is_nobody(connection)):
+                await self._connect(connection, args)
         elif frame.name not in ("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", "MESSAGE"):
             raise Refusal("Unknown frame name", "malformed")  # D03
         elif connection.user is None:
@@ -179,6 +183,10 @@ class Frames:
         if not connection.closed:
             args = {"id": frame.id, "msg": reason, "code": code, **more}
             self._delivery.send(connection, "ERROR", args)
+
+
+def _is_nobody(connection: Connection) -> bool:
+    return connection.user is None and not connection.closed
 
 
 def frame_name(frame: Frame | BadFrame) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from ...wire.closing import RESTART, Disconnect
+from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
 from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
 from .origins import OriginRules, origin_of
+from .unconnected import Unconnected
 
 logger = logging.getLogger("djhookbox.server")
 #: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
@@ -29,6 +31,8 @@ class Door:
         config: The origins and limits.
         metrics: Counts who came and who was refused.
         connections: All that are open; whoever enters is added.
+        unconnected: Those of them that have not connected.
+        proxies: Whose word about a client's address counts.
         handle: What a connection does with its frames.
         on_end: Called when a connection has ended.
 
@@ -42,6 +46,8 @@ class Door:
         config: ServerConfig,
         metrics: Metrics,
         connections: set[Connection],
+        unconnected: Unconnected,
+        proxies: TrustedProxies,
         handle: Callable[[Connection, Frame | BadFrame], Coroutine[Any, Any, None]],
         on_end: Callable[[Connection, Disconnect], None],
     ) -> None:
@@ -49,10 +55,11 @@ class Door:
         self._config = config
         self._metrics = metrics
         self._connections = connections
+        self._unconnected = unconnected
         self._handle = handle
         self._on_end = on_end
         self._origins = OriginRules(config.allowed_origins, config.allowed_hosts)
-        self._proxies = TrustedProxies(config.trusted_proxies)
+        self._proxies = proxies
 
     def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
         """Return the answer to a request that may not come in, None for all others.
@@ -87,7 +94,9 @@ class Door:
         """Return the answer if nobody may come in at the moment."""
         if self.closed:
             return web.Response(status=503, text="The server is stopping.\n")
-        if len(self._connections) >= self._config.max_connections:
+        full = len(self._connections) >= self._config.max_connections
+        # Who has not connected makes room for whoever might.
+        if full and not self._unconnected.drop_oldest():
             self._metrics.refused_total += 1
             logger.warning("A connection was refused: there are %d", self._config.max_connections)
             return web.Response(status=503, text="Too many connections.\n")
@@ -123,12 +132,14 @@ class Door:
         }
 
     def enter(self, connection: Connection) -> None:
-        """Count a connection as open, until its end is reported."""
+        """Count a connection as open, until its end is reported; it has to connect in time."""
         self._connections.add(connection)
+        address = connection.handshake.remote_addr
+        self._unconnected.add(connection, address, partial(connection.close, NOT_CONNECTED))
         self._metrics.connections_total += 1
         if self.closed:  # since its handshake began
             asyncio.get_running_loop().call_soon(connection.close, RESTART)
-        access.info("Connection %s from %s", connection.id, connection.handshake.remote_addr)
+        access.info("Connection %s from %s", connection.id, address)
 
 
 def _header(request: web.Request, name: str) -> str:

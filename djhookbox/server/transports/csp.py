@@ -67,8 +67,10 @@ class Csp:
         self._config = config
         self._door = door
         self._sessions: dict[str, CspConnection] = {}
-        #: Sessions that have ended and wait for their client to learn it, the oldest first.
+        #: Sessions that have ended and wait for their client to learn it, the oldest first; those
+        #: that never connected by themselves, as nobody may care about their end.
         self._ended: dict[CspConnection, None] = {}
+        self._unused: dict[CspConnection, None] = {}
         self._calls: dict[
             str, Callable[[web.Request, CspConnection], Awaitable[web.StreamResponse]]
         ] = {
@@ -283,9 +285,13 @@ class Csp:
     def ended(self, connection: Connection) -> None:
         """Keep a session that has ended until its client knows, but not any number of them."""
         if isinstance(connection, CspConnection):
-            self._ended[connection] = None
-            if len(self._ended) > self._config.max_connections:
-                next(iter(self._ended)).forget()
+            config = self._config
+            ended, most = self._ended, config.max_connections
+            if connection.user is None:
+                ended, most = self._unused, min(most, config.max_unconnected)
+            ended[connection] = None
+            if len(ended) > most:
+                next(iter(ended)).forget()
 
     def _delivered(self, session: CspConnection, packets: Sequence[csp.Waiting]) -> None:
         """Note what an answer has carried; whoever got the last packet need not say so."""
@@ -297,6 +303,7 @@ class Csp:
     def _forget(self, session: CspConnection) -> None:
         self._sessions.pop(session.key, None)
         self._ended.pop(session, None)
+        self._unused.pop(session, None)
 
 
 # ---- answers -----------------------------------------------------------------
