@@ -23,6 +23,7 @@ from django.utils.crypto import salted_hmac
 from .entry_settings import EntrySettings
 from .exceptions import HookboxMisconfigured
 from .typed_settings import UNIX_SCHEME, is_unix, split_unix
+from .wire.hosts import HostProblem, HostRules
 
 #: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -256,6 +257,16 @@ class HookboxSettings(EntrySettings):
                     f"{_likely_range(item)}."
                 ) from error
         return tuple(value)
+
+    @property
+    def polling_hosts(self) -> tuple[str, ...]:
+        """Hosts that channels may poll: names, domains (`.example.com`), addresses and ranges."""
+        value = self._names("HOOKBOX_POLLING_HOSTS", (), "hosts such as 'feed.example.com'")
+        try:
+            HostRules.parse(value)
+        except HostProblem as problem:
+            raise HookboxMisconfigured(f"HOOKBOX_POLLING_HOSTS: {problem}.") from problem
+        return value
 
     @property
     def confirm_recipients(self) -> int:

@@ -10,7 +10,8 @@ from model_utils.models import TimeStampedModel
 
 from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Pruning, Publication, SubscriptionLog
-from .exceptions import PatternError
+from .conf import settings
+from .exceptions import HookboxMisconfigured, PatternError
 from .policy import reserved, rules
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet
@@ -254,7 +255,9 @@ class ChannelPolicy(TimeStampedModel):
         if isinstance(self.polling, dict):
             try:
                 options.validate_polling(self.polling)
-            except ValueError as error:
+                if self.polling.get("mode"):
+                    options.validate_polling_host(self.polling, settings.polling_hosts)
+            except (ValueError, HookboxMisconfigured) as error:
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:
             raise ValidationError(errors)

@@ -5,13 +5,14 @@ The names and types are those of Hookbox 0.3.3 and 0.3.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
 from . import strict_json
+from .wire.hosts import HostRules
 
 #: Says what is wrong with a value, or "".
 Test: TypeAlias = Callable[[object], str]
@@ -164,6 +165,22 @@ def validate_polling(polling: Mapping[str, object]) -> None:
         raise ValueError(_("Polling: “form” must be an object of texts."))
     if (mode or url) and not _is_web_address(url):
         raise ValueError(_("Polling: “url” must be an address that begins with http(s)://."))
+
+
+def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -> None:
+    """Refuse a `polling` option whose host is not listed: the process would not fetch from it.
+
+    Raises:
+        ValueError: With a sentence that names the host and the setting.
+
+    """
+    url = polling.get("url")
+    host = urlsplit(url).hostname or "" if isinstance(url, str) else ""
+    if not HostRules.parse(hosts).allows_host(host):
+        raise ValueError(
+            _("Polling: list “%(host)s” in HOOKBOX_POLLING_HOSTS, and restart the process.")
+            % {"host": host}
+        )
 
 
 def _is_web_address(url: str) -> bool:

@@ -76,11 +76,21 @@ def test_what_a_form_left_empty_is_an_object(blank: object) -> None:
         {"mode": "once", "url": "https://example.com/", "form": {"a": "b"}, "originator": "x"},
     ],
 )
-def test_polling_as_the_protocol_has_it(polling: dict[str, Any]) -> None:
+def test_polling_as_the_protocol_has_it(polling: dict[str, Any], settings: Any) -> None:
+    settings.HOOKBOX_POLLING_HOSTS = ["localhost", ".example.com"]
     policy(polling=polling).full_clean()
     assert set(options.complete_polling(polling)) == {
         "mode", "interval", "url", "form", "originator",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("hosts", [[], ["example.org"], ["https://wrong"]])
+def test_polling_of_a_host_that_is_not_listed(settings: Any, hosts: list[str]) -> None:
+    settings.HOOKBOX_POLLING_HOSTS = hosts
+    with pytest.raises(ValidationError, match="HOOKBOX_POLLING_HOSTS") as caught:
+        policy(polling={"mode": "simple", "url": "http://10.0.0.1/"}).full_clean()
+    assert list(caught.value.message_dict) == ["polling"]
+    policy(polling={"mode": "", "url": "http://10.0.0.1/"}).full_clean()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ class TestConfig:
         settings.HOOKBOX_REST_SECRET = ["new-rest-secret", "old-rest-secret"]
         settings.HOOKBOX_ALLOWED_ORIGINS = ["https://example.com"]
         settings.HOOKBOX_TRUSTED_PROXIES = ["10.0.0.1"]
+        settings.HOOKBOX_POLLING_HOSTS = ["feed.example.com"]
         call()
         (config,) = server
         assert (config.interface, config.port) == ("::1", 9001)
@@ -95,6 +96,7 @@ class TestConfig:
         assert config.rest_secrets == ("new-rest-secret", "old-rest-secret")
         assert config.allowed_origins == ("https://example.com",)
         assert config.trusted_proxies == ("10.0.0.1",)
+        assert config.polling_hosts == ("feed.example.com",)
         assert config.webhook_paths == {}
         assert config.webhook_headers == {}
         assert config.version

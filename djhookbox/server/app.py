@@ -108,7 +108,7 @@ class Server:
             self._tasks,
         )
         self._pollers = Pollers(
-            self._hub, self._delivery, self._publications, self._webhooks, self._events, self._tasks
+            config, self._hub, self._delivery, self._publications, self._events, self._tasks
         )
         proxies = TrustedProxies(config.trusted_proxies)
         bounds = (

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..wire.hosts import HostProblem, HostRules
+
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
 WEBHOOKS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
@@ -65,6 +67,8 @@ class ServerConfig:
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     #: PEM file, or folder, of the authorities that vouch for https webhooks; "": the usual ones.
     ca_file: str = ""
+    #: Hosts that channels may poll: names, `.domains`, addresses and ranges.
+    polling_hosts: tuple[str, ...] = ()
     webhook_timeout: float = 5.0
     webhook_concurrency: int = 32
     #: What the site is known to accept before it has said so, see `wire.capabilities`.
@@ -118,6 +122,10 @@ class ServerConfig:
                 raise ConfigError(
                     "trusted_proxies", f"holds {proxy!r}, not an IP address or range"
                 ) from None
+        try:
+            HostRules.parse(self.polling_hosts)
+        except HostProblem as problem:
+            raise ConfigError("polling_hosts", f"is wrong: {problem}") from None
         for name in (
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_payload_size",
             "max_name_length", "max_channels_per_connection", "max_connections",

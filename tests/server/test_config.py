@@ -17,6 +17,7 @@ from djhookbox.server.config import ConfigError, ServerConfig, changed_config
         ("webhook_url", "http://:80/"), ("webhook_url", "http://x:99999/"),
         ("webhook_url", "http://[::1/"), ("single_url", "nowhere"),
         ("webhook_paths", {"bang": "x"}), ("trusted_proxies", ("proxy.example",)),
+        ("polling_hosts", ("http://feed.example",)),
         ("webhook_timeout", 0), ("webhook_timeout", float("nan")), ("max_frame_size", 0),
         ("webhook_concurrency", -1), ("max_events", 0), ("history_linger", 0),
     ],

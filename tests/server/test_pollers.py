@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from djhookbox.server.channels import fetching
 from djhookbox.server.channels import pollers as module
 from djhookbox.server.channels.pollers import MAX_PAUSE, pause_after
 
@@ -32,6 +34,11 @@ class Source:
 
 
 @pytest.fixture
+def rig(make_rig: MakeRig) -> Rig:
+    return make_rig(polling_hosts=("127.0.0.1",), webhook_secret="hush")
+
+
+@pytest.fixture
 async def source() -> AsyncIterator[Source]:
     source = Source()
     app = web.Application()
@@ -42,6 +49,7 @@ async def source() -> AsyncIterator[Source]:
 
 
 Start = Callable[..., Any]
+MakeRig = Callable[..., Rig]
 
 
 @pytest.fixture
@@ -84,6 +92,7 @@ async def test_persistent(rig: Rig, source: Source, polled: Start) -> None:
     await until(lambda: len(client.frames) >= 2)
     # The first element does not count, and no payload is null.
     assert [args["payload"] for _, args in client.took()[:2]] == [1, None]
+    # D39: the webhook secret is not for others.
     assert source.asked[0] == ("POST", {"k": ["ü"], "n": ["5"]})
     assert rig.channels["room"].options.presenceful
 
@@ -119,7 +128,7 @@ async def test_failures_publish_nothing_and_are_tried_again(
     rig: Rig, source: Source, polled: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "pause_after", lambda failures, interval: 0.01)
-    monkeypatch.setattr(module, "MAX_ANSWER", 1000)
+    monkeypatch.setattr(fetching, "MAX_ANSWER", 1000)
     client = await polled(
         "persistent", web.Response(status=500), "not json", "[1]", "[true, []]", "x" * 2000,
         web.Response(status=302, headers={"Location": "/elsewhere"}), '[true, {"payload": 1}]',
@@ -153,6 +162,38 @@ async def test_changed_options_restart_it(rig: Rig, source: Source, polled: Star
     await rig.rest("set_channel_options", channel_name="room", polling='{"mode": ""}')
     await turns()
     assert rig.server._pollers._tasks == {}
+
+
+@pytest.mark.parametrize("way", ["create", "rest", "answer"])
+async def test_a_host_that_is_not_listed_is_never_asked(
+    make_rig: MakeRig, source: Source, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    rig = make_rig(polling_hosts=("127.0.0.1",) if way == "answer" else ())
+    elsewhere = source.url.replace("127.0.0.1", "localhost")
+    source.answers[:] = [
+        json.dumps([True, {"payload": 1, "polling": {"url": elsewhere, "mode": "simple"}}])
+    ]
+    polling = {"mode": "persistent", "url": source.url, "interval": 0.1}
+    rig.site.answers["create_channel"] = {"polling": {} if way == "rest" else polling}
+    client = await rig.connect("alice")
+    await rig.subscribe(client)
+    if way == "rest":
+        await rig.rest("set_channel_options", channel_name="room", polling=json.dumps(polling))
+    await until(lambda: "HOOKBOX_POLLING_HOSTS does not list" in caplog.text)
+    assert "'room' is not polled" in caplog.text
+    assert rig.server._pollers._tasks == {} or way == "answer"
+    assert len(source.asked) == (1 if way == "answer" else 0)
+    await rig.server._pollers.stop()
+    await turns()
+
+
+async def test_the_number_of_pollers_is_bounded(
+    rig: Rig, polled: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MAX_POLLERS", 0)
+    await polled("simple", "1")
+    assert rig.server._pollers._tasks == {}
+    assert "0 channels are already" in caplog.text
 
 
 def test_pauses_grow_but_not_without_bound() -> None:

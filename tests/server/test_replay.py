@@ -71,7 +71,8 @@ def verdicts(
     assert replay is not None
     start = replay.command(
         f"{shlex.quote(sys.executable)} -m django runhookbox -i 127.0.0.1 -p {{port}} "
-        "--cbhost 127.0.0.1 --cbport {cbport} --jsonp {options}"
+        "--cbhost 127.0.0.1 --cbport {cbport} --jsonp --polling-host 127.0.0.1 "
+        "--polling-host localhost {options}"
     )
     settings = replay.Settings(json_payload=True, cookie_superset=True)
     names = {item.callspec.id for item in request.session.items

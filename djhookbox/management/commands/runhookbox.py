@@ -43,6 +43,7 @@ REMEDIES = {
     "webhook_url": "--webhook-url, HOOKBOX_WEBHOOK_URL, or the --cb options",
     "single_url": "--cb-single-url",
     "ca_file": "HOOKBOX_CA_FILE, REQUESTS_CA_BUNDLE, SSL_CERT_FILE",
+    "polling_hosts": "--polling-host, HOOKBOX_POLLING_HOSTS",
     "allowed_origins": "--allow-origin, HOOKBOX_ALLOWED_ORIGINS",
 }
 
@@ -83,6 +84,10 @@ class Command(BaseCommand):
         add(
             "--allow-origin", action="append", metavar="ORIGIN",
             help="Origin whose pages may connect; may be repeated (HOOKBOX_ALLOWED_ORIGINS).",
+        )  # fmt: skip
+        add(
+            "--polling-host", action="append", metavar="HOST",
+            help="Host that channels may poll; may be repeated (HOOKBOX_POLLING_HOSTS).",
         )  # fmt: skip
         add(
             "--jsonp", action="store_true",
@@ -239,6 +244,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         allowed_hosts=settings.allowed_hosts,
         jsonp=options["jsonp"] or settings.jsonp,
         trusted_proxies=settings.trusted_proxies,
+        polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",
         # Only of this site is it known what it accepts.
         webhook_accepts=frozenset() if _foreign(options) else frozenset(capabilities.ALL),

@@ -10,24 +10,25 @@ import asyncio
 import logging
 import time
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 
+from ...wire.hosts import HostRules
 from ...wire.values import dumps, loads
+from ..config import ServerConfig
 from ..core.hub import Hub
 from ..core.model import Channel
 from ..core.options import OptionError, Polling
 from ..site.events import Events
-from ..site.webhooks import Webhooks
 from ..tasks import Tasks
 from .delivery import Delivery
+from .fetching import Fetcher, HostRefused
 from .publications import EngineFailed, Publications
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Longest answer that is read.
-MAX_ANSWER = 1_048_576
+#: Channels that poll; more would keep the process from anything else.
+MAX_POLLERS = 1000
 MAX_PAUSE = 300.0
 
 
@@ -43,21 +44,20 @@ class Pollers:
 
     def __init__(
         self,
+        config: ServerConfig,
         hub: Hub,
         delivery: Delivery,
         publications: Publications,
-        webhooks: Webhooks,
         events: Events,
         tasks: Tasks,
     ) -> None:
         self._hub = hub
         self._delivery = delivery
         self._publications = publications
-        self._webhooks = webhooks
         self._events = events
         self._owner = tasks
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._fetcher = Fetcher(HostRules.parse(config.polling_hosts))
         delivery.on_polling = self.changed
 
     def changed(self, channel: Channel) -> None:
@@ -66,15 +66,24 @@ class Pollers:
         # A poller whose own answer changes the options goes on with them by itself.
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        if channel.options.polling.mode:
-            self._tasks[channel] = self._owner.start(self._poll(channel))
+        polling = channel.options.polling
+        if not polling.mode:
+            return
+        try:
+            self._fetcher.check(polling.url)
+        except HostRefused as error:
+            logger.warning("%r is not polled: %s", channel.name, error)
+            return
+        if len(self._tasks) >= MAX_POLLERS:
+            logger.warning("%r is not polled: %d channels are already", channel.name, MAX_POLLERS)
+            return
+        self._tasks[channel] = self._owner.start(self._poll(channel))
 
     async def stop(self) -> None:
         """Stop all pollers."""
         for task in self._tasks.values():
             task.cancel()
-        if self._session is not None:
-            await self._session.close()
+        await self._fetcher.close()
 
     # ---- parts -----------------------------------------------------------
 
@@ -101,7 +110,7 @@ class Pollers:
     async def _once(self, channel: Channel, polling: Polling) -> bool:
         """Fetch and publish; tell whether to go on."""
         if polling.mode == "simple":
-            text = await self._fetch("GET", polling.url, None)
+            text = await self._fetcher.fetch(polling.url)
             try:
                 payload = loads(text)
             except ValueError:
@@ -112,9 +121,8 @@ class Pollers:
             key: value if isinstance(value, str) else dumps(value)
             for key, value in polling.form.items()
         }
-        if self._webhooks.config.webhook_secret:
-            form.setdefault("secret", self._webhooks.config.webhook_secret)
-        answer = loads(await self._fetch("POST", polling.url, form))
+        # Not the webhook secret, which 0.3.3 sent to whatever host it polled (D39).
+        answer = loads(await self._fetcher.fetch(polling.url, form))
         if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("the answer is not a list of success and an object")
         options: dict[str, Any] = dict(answer[1])
@@ -141,25 +149,3 @@ class Pollers:
             source="poll",
             delivered=published.delivered,
         )
-
-    async def _fetch(self, method: str, url: str, form: dict[str, str] | None) -> bytes:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=30),
-                connector=aiohttp.TCPConnector(force_close=True),
-                trust_env=False,
-            )
-        body = None if form is None else urlencode(form, errors="replace").encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
-        async with self._session.request(
-            method, url, data=body, headers=headers, allow_redirects=False
-        ) as response:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            answer = b""
-            async for chunk in response.content.iter_chunked(65_536):
-                answer += chunk
-                if len(answer) > MAX_ANSWER:
-                    raise ValueError("the answer is too long")
-            return answer

@@ -1,0 +1,141 @@
+"""Fetching what channels poll, from listed hosts only.
+
+A URL may come from a policy, from a handler or from the answer to a poll. Nobody who can set one,
+or who controls the name in it, may reach what only the process can reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from ...wire.hosts import HostRules
+
+#: Longest answer that is read, in bytes.
+MAX_ANSWER = 1_048_576
+#: Answers that are being read at once.
+MAX_AT_ONCE = 16
+#: Seconds that one poll may take.
+SECONDS = 30.0
+#: Bytes of an answer that are read at once.
+_CHUNK = 65_536
+
+
+class HostRefused(ValueError):
+    """A host that is not listed; the text says what to do."""
+
+
+class Fetcher:
+    """Makes the requests of all pollers.
+
+    Args:
+        hosts: The hosts that may be fetched from.
+
+    """
+
+    def __init__(self, hosts: HostRules) -> None:
+        self._hosts = hosts
+        self._turn = asyncio.Semaphore(MAX_AT_ONCE)
+        self._session: aiohttp.ClientSession | None = None
+
+    def check(self, url: str) -> None:
+        """Refuse a URL whose host is not listed.
+
+        Raises:
+            HostRefused: It is not.
+
+        """
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            host = ""
+        if not self._hosts.allows_host(host):
+            raise HostRefused(f"HOOKBOX_POLLING_HOSTS does not list {host!r}")
+
+    async def fetch(self, url: str, form: Mapping[str, str] | None = None) -> bytes:
+        """Return the body of the answer to a GET, or to a POST of a form.
+
+        Redirects are not followed: they could lead anywhere.
+
+        Raises:
+            HostRefused: The host is not listed, or stands for an address that must be.
+            ValueError: The answer is not a usable one.
+            aiohttp.ClientError: There is no answer.
+            asyncio.TimeoutError: It takes too long.
+
+        """
+        self.check(url)
+        async with self._turn:
+            return await self._request(url, form)
+
+    async def close(self) -> None:
+        """Close what is open."""
+        if self._session is not None:
+            await self._session.close()
+
+    # ---- parts -----------------------------------------------------------
+
+    async def _request(self, url: str, form: Mapping[str, str] | None) -> bytes:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=SECONDS),
+                connector=aiohttp.TCPConnector(
+                    # Each time a connection is made, the address is checked that it is made to.
+                    resolver=_CheckingResolver(self._hosts),
+                    use_dns_cache=False,
+                    force_close=True,
+                ),
+                trust_env=False,
+                auto_decompress=False,  # a small answer must not become a large one
+            )
+        headers = {"Accept-Encoding": "identity"}
+        body = None
+        if form is not None:
+            body = urlencode(form, errors="replace").encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        async with self._session.request(
+            "GET" if form is None else "POST", url, data=body, headers=headers,
+            allow_redirects=False,
+        ) as response:  # fmt: skip
+            if response.status != 200:
+                hint = " (redirects are not followed)" if 300 <= response.status < 400 else ""
+                raise ValueError(f"status {response.status}{hint}")
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise ValueError("the answer is compressed")
+            answer = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                answer += chunk
+                if len(answer) > MAX_ANSWER:
+                    raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
+            return bytes(answer)
+
+
+class _CheckingResolver(AbstractResolver):
+    """Resolves names to addresses that may be connected to, at the moment of connecting."""
+
+    def __init__(self, hosts: HostRules) -> None:
+        self._hosts = hosts
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        allowed = [each for each in found if self._hosts.allows_address(each["host"])]
+        if not allowed:
+            address = found[0]["host"] if found else "no address"
+            raise OSError(
+                errno.EACCES,
+                f"{host} is {address} here, which HOOKBOX_POLLING_HOSTS must list as an address",
+            )
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
