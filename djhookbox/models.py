@@ -14,7 +14,7 @@ from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
 from .policy import reserved, rules
 from .policy.rules import Audience as Audience
-from .querysets import ChannelPolicyQuerySet
+from .querysets import ChannelPolicyQuerySet, WithoutRows
 from .wire import names
 from .wire.names import MAX_LENGTH as NAME_LENGTH
 
@@ -263,7 +263,20 @@ class ChannelPolicy(TimeStampedModel):
             raise ValidationError(errors)
 
 
-class Server(models.Model):
+class _WithoutTable(models.Model):
+    """A model for the admin's sake: without a table, and so without rows.
+
+    `dumpdata` asks about the models of all apps, managed or not, with `--all` by the base manager.
+    """
+
+    objects = WithoutRows()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+
+class Server(_WithoutTable):
     """The Hookbox process, as far as the admin needs a model for its page and permissions."""
 
     class Meta:
@@ -280,7 +293,7 @@ class Server(models.Model):
         return "Hookbox"
 
 
-class Publishing(models.Model):
+class Publishing(_WithoutTable):
     """Publishing by hand, as far as the admin needs a model for an entry in its menu."""
 
     class Meta:

@@ -22,6 +22,14 @@ class ChannelPolicyQuerySet(models.QuerySet[Any]):
         return self.get(name=name)
 
 
+class WithoutRows(models.Manager[Any]):
+    """The manager of models that have no table."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Return nothing, without a query."""
+        return super().get_queryset().none()
+
+
 class LogQuerySet(models.QuerySet[Any]):
     """Questions about logs."""
 
