@@ -368,6 +368,25 @@ def disconnect(
     return count if isinstance(count, int) else 0
 
 
+def disconnect_all(
+    *,
+    users: Sequence[str] = (),
+    identities: Sequence[str] = (),
+    code: int = BY_SITE.code,
+    reason: str = "",
+) -> int:
+    """Close the connections of all these users and of all these identities; return how many."""
+    answer = rest_call(
+        "disconnect",
+        names=to_json(list(users)),
+        identities=to_json(list(identities)),
+        code=str(code),
+        reason=reason or None,
+    )
+    count = answer.get("disconnected")
+    return count if isinstance(count, int) else 0
+
+
 def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict[str, Any]:
     """Let the server ask again for subscriptions on channels that match regular expressions."""
     return rest_call(

@@ -1,43 +1,28 @@
 """What follows from a change in the database: caches dropped, rights ended, the server told.
 
-All of it after commit. The calls of one transaction are put together, so that editing many
-rows costs few calls, and a process that does not run costs one refused connection.
+All of it after commit (see `notices`). Sessions are in `ended_sessions`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings as django_settings
-from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
-from django.http import HttpRequest
-from django.utils import timezone
 
 from .accounts import username, usernames
 from .decisions.store import cache
-from .exceptions import HookboxError, HookboxNotRunning
-from .identity import session_identity
 from .models import ChannelPolicy
+from .notices import depart, recheck
 from .policy.reserved import REPORT_CHANNEL
-from .policy.rules import Audience, reach
+from .policy.rules import Audience
 from .wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
-
-logger = logging.getLogger("djhookbox")
-
-#: More users than this are not named one by one: all subscriptions are asked for again.
-_MANY_USERS = 1000
 
 _USER = get_user_model()
 _CONCRETE = {field.name for field in _USER._meta.concrete_fields}
@@ -48,115 +33,6 @@ _WATCHED = tuple(
     for name in ("password", "is_active", "is_staff", "is_superuser", _USER.USERNAME_FIELD)
     if name in _CONCRETE
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What came of telling the server about an edit.
-
-    Attributes:
-        channels: How many live channels it concerns.
-        connections: How many connections are asked about, None if the server does not say.
-        error: Why it could not be told, None if it was.
-
-    """
-
-    channels: int = 0
-    connections: int | None = None
-    error: HookboxError | None = None
-
-
-_listener: ContextVar[list[Told] | None] = ContextVar("_listener", default=None)
-
-
-@contextmanager
-def listening() -> Iterator[list[Told]]:
-    """Collect what comes of telling the server, until the block ends.
-
-    It stays empty where a transaction around the block has yet to be committed.
-    """
-    told: list[Told] = []
-    token = _listener.set(told)
-    try:
-        yield told
-    finally:
-        _listener.reset(token)
-
-
-def _heard(told: Told) -> None:
-    listener = _listener.get()
-    if listener is not None:
-        listener.append(told)
-
-
-class Notice:
-    """What the server is told once a transaction is committed."""
-
-    def __init__(self) -> None:
-        self.patterns: set[str] = set()
-        self.users: set[str] = set()
-        #: By kind (`user` or `identity`) and value: close code and reason.
-        self.departures: dict[tuple[str, str], tuple[int, str]] = {}
-
-    @classmethod
-    def after_commit(cls, using: str | None) -> Notice:
-        """Return the notice of the transaction, or of the savepoint, that is open now."""
-        connection = transaction.get_connection(using)
-        # None stands for a block without a savepoint, which is rolled back with the one around.
-        savepoints = set(connection.savepoint_ids) - {None}
-        for known, func, *_rest in reversed(connection.run_on_commit):
-            # Not one of another savepoint, which may yet be rolled back without this one.
-            if isinstance(func, cls) and set(known) - {None} == savepoints:
-                return func
-        return cls()
-
-    def book(self, using: str | None) -> None:
-        """Have the server told after commit, at once if no transaction is open."""
-        waiting = transaction.get_connection(using).run_on_commit
-        if not any(func is self for _savepoints, func, *_rest in waiting):
-            transaction.on_commit(self, using=using, robust=True)
-
-    def __call__(self) -> None:
-        """Tell the server."""
-        from . import client
-
-        try:
-            for (kind, value), (code, reason) in self.departures.items():
-                client.disconnect(**{kind: value}, code=code, reason=reason)
-            if self.patterns:
-                answer = client.recheck(sorted(self.patterns))
-                _heard(Told(_count(answer, "channels") or 0, _count(answer, "connections")))
-            if len(self.users) > _MANY_USERS:
-                client.recheck([".*"])
-            elif self.users:
-                client.recheck([".*"], users=sorted(self.users))
-        except HookboxNotRunning as error:
-            # As in every deploy script: nobody is connected to a process that does not run.
-            logger.info("Hookbox is not running, so no connection is affected by a change.")
-            _heard(Told(error=error))
-        except HookboxError as error:
-            logger.warning("Hookbox could not be told of a change: %s", error)
-            _heard(Told(error=error))
-
-
-def _count(answer: Mapping[str, object], name: str) -> int | None:
-    value = answer.get(name)
-    return value if isinstance(value, int) else None
-
-
-def _depart(using: str | None, kind: str, value: str, code: int, reason: str) -> None:
-    notice = Notice.after_commit(using)
-    if notice.departures.get((kind, value), (0, ""))[0] < code:  # gone outweighs changed
-        notice.departures[kind, value] = (code, reason)
-    notice.book(using)
-
-
-def _recheck(using: str | None, *, patterns: Iterable[str] = (), users: Iterable[str] = ()) -> None:
-    notice = Notice.after_commit(using)
-    notice.patterns.update(reach(pattern) for pattern in patterns)
-    notice.users.update(users)
-    if notice.patterns or notice.users:
-        notice.book(using)
 
 
 # ---- policies ----------------------------------------------------------------
@@ -174,7 +50,7 @@ def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     policy: ChannelPolicy = kwargs["instance"]
     cache.changed(kwargs["using"])
     patterns = {policy.pattern, *vars(policy).pop("_hookbox_patterns", ())}
-    _recheck(kwargs["using"], patterns=patterns)
+    recheck(kwargs["using"], patterns=patterns)
 
 
 def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
@@ -183,7 +59,7 @@ def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
         return
     cache.changed(kwargs["using"])
     if isinstance(kwargs["instance"], ChannelPolicy):
-        _recheck(kwargs["using"], patterns=[kwargs["instance"].pattern])
+        recheck(kwargs["using"], patterns=[kwargs["instance"].pattern])
 
 
 def _patterns_of(using: str | None, *audiences: Audience) -> list[str]:
@@ -246,17 +122,17 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
     user._hookbox_before = None
     changed, name = before.changed(user), before.username
     if "is_active" in changed and not user.is_active:
-        _depart(using, "user", name, ACCOUNT_GONE.code, "account deactivated")
+        depart(using, "user", [name], ACCOUNT_GONE, "account deactivated")
     elif changed & {"password", _USER.USERNAME_FIELD}:
-        _depart(using, "user", name, SESSION_EXPIRED.code, "password or name changed")
+        depart(using, "user", [name], SESSION_EXPIRED, "password or name changed")
     elif changed & {"is_staff", "is_superuser"}:
-        _recheck(using, users=[name])
+        recheck(using, users=[name])
 
 
 def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Close the connections of an account that is gone."""
     name = username(kwargs["instance"])
-    _depart(kwargs["using"], "user", name, ACCOUNT_GONE.code, "account deleted")
+    depart(kwargs["using"], "user", [name], ACCOUNT_GONE, "account deleted")
 
 
 def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
@@ -264,7 +140,7 @@ def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
     action, instance, using = kwargs["action"], kwargs["instance"], kwargs["using"]
     if isinstance(instance, _USER):
         if action.startswith("post_"):
-            _recheck(using, users=[username(instance)])
+            recheck(using, users=[username(instance)])
         return
     # The other side: group.user_set.add(…). What is being cleared must be read beforehand.
     users = _USER._base_manager.using(using)
@@ -274,7 +150,7 @@ def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
         found = users.filter(**{_name_of_relation(sender): instance})
     else:
         return
-    _recheck(using, users=usernames(found))
+    recheck(using, users=usernames(found))
 
 
 def _name_of_relation(through: type[models.Model]) -> str:
@@ -287,64 +163,14 @@ def group_permissions_changed(sender: type[models.Model], **kwargs: Any) -> None
     """Ask again where a permission opens channels, when groups win or lose permissions."""
     if kwargs["action"].startswith("post_"):
         using = kwargs["using"]
-        _recheck(using, patterns=_patterns_of(using, Audience.PERMISSION))
+        recheck(using, patterns=_patterns_of(using, Audience.PERMISSION))
 
 
 def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Ask again where groups or permissions open channels, when a group goes."""
     using = kwargs["using"]
     cache.changed(using)
-    _recheck(using, patterns=_patterns_of(using, Audience.GROUPS, Audience.PERMISSION))
-
-
-# ---- sessions ----------------------------------------------------------------
-
-
-def session_deleted(sender: type[models.Model], **kwargs: Any) -> None:
-    """Close the connections of a session that is deleted: by logout, by a new key, by hand."""
-    session: Any = kwargs["instance"]
-    # Clearing out thousands of expired or anonymous sessions concerns no connection.
-    if session.expire_date > timezone.now() and SESSION_KEY in session.get_decoded():
-        _end_session(kwargs["using"], session.session_key)
-
-
-def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
-    """Close the connections of a session that is logged out and has no row to be deleted."""
-    session: Any = getattr(request, "session", None)
-    if user is None or session is None or not session.session_key:
-        return
-    if _model_of(type(session)) not in _SESSION_MODELS:
-        _end_session(None, session.session_key)
-
-
-def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
-    """Close the connections of a session without a row that a login has put another in place of."""
-    session: Any = getattr(request, "session", None)
-    if request is None or session is None or _model_of(type(session)) in _SESSION_MODELS:
-        return
-    before = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
-    if before and before != session.session_key:
-        _end_session(None, before)
-
-
-def _end_session(using: str | None, key: str) -> None:
-    _depart(using, "identity", session_identity(key), SESSION_EXPIRED.code, "session ended")
-
-
-def _model_of(store: Any) -> Any | None:
-    """Return the model that sessions of a store are kept in, if it keeps them in the database."""
-    get_model_class = getattr(store, "get_model_class", None)
-    return get_model_class() if get_model_class is not None else None
-
-
-def _session_models() -> Collection[Any]:
-    if not apps.is_installed("django.contrib.sessions"):
-        return ()
-    model = _model_of(import_module(django_settings.SESSION_ENGINE).SessionStore)
-    return () if model is None else (model,)
-
-
-_SESSION_MODELS = _session_models()
+    recheck(using, patterns=_patterns_of(using, Audience.GROUPS, Audience.PERMISSION))
 
 
 # ---- connecting them -----------------------------------------------------------
@@ -364,8 +190,3 @@ for _relation in ("groups", "user_permissions"):
         m2m_changed.connect(memberships_changed, sender=getattr(_USER, _relation).through)
 m2m_changed.connect(group_permissions_changed, sender=Group.permissions.through)
 pre_delete.connect(group_deleted, sender=Group)
-
-for _model in _SESSION_MODELS:
-    post_delete.connect(session_deleted, sender=_model)
-user_logged_in.connect(logged_in)
-user_logged_out.connect(logged_out)

@@ -149,12 +149,14 @@ def told() -> Iterator[mock.MagicMock]:
     """Stand in for the process: collects what receivers tell it."""
     with (
         mock.patch("djhookbox.client.disconnect") as disconnect,
+        mock.patch("djhookbox.client.disconnect_all") as disconnect_all,
         mock.patch("djhookbox.client.recheck") as recheck,
     ):
-        both = mock.MagicMock()
-        both.attach_mock(disconnect, "disconnect")
-        both.attach_mock(recheck, "recheck")
-        yield both
+        all_three = mock.MagicMock()
+        all_three.attach_mock(disconnect, "disconnect")
+        all_three.attach_mock(disconnect_all, "disconnect_all")
+        all_three.attach_mock(recheck, "recheck")
+        yield all_three
 
 
 class Who:

@@ -7,16 +7,20 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.contrib.auth import update_session_auth_hash
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.core.management import call_command
+from django.db import NotSupportedError, connection, transaction
+from django.db.models.signals import post_delete
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from djhookbox import receivers
+from djhookbox import notices
 from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
 from djhookbox.identity import session_identity
@@ -123,7 +127,7 @@ def test_a_process_that_is_off_is_no_reason_for_alarm(
     with socket.create_server(("127.0.0.1", 0)) as closed_soon:
         settings.HOOKBOX_PORT = closed_soon.getsockname()[1]
     caplog.set_level("INFO", "djhookbox")
-    with receivers.listening() as told_of:
+    with notices.listening() as told_of:
         make_policy("/rooms/")
     make_user("alice").delete()
     assert {record.levelname for record in caplog.records} == {"INFO"}
@@ -138,13 +142,15 @@ def test_a_process_that_is_down_costs_a_warning(
     down = HookboxUnreachable("nobody listens")
     with (
         mock.patch("djhookbox.client.disconnect", side_effect=down) as disconnect,
+        mock.patch("djhookbox.client.disconnect_all", side_effect=down) as disconnect_all,
         mock.patch("djhookbox.client.recheck", side_effect=down) as recheck,
         transaction.atomic(),
     ):
         make_policy("/a/")
         alice.delete()
         bob.delete()
-    assert disconnect.call_count + recheck.call_count == 1  # one refused connection, not three
+    # One refused connection, not three.
+    assert disconnect.call_count + disconnect_all.call_count + recheck.call_count == 1
     assert "nobody listens" in caplog.text
     assert ChannelPolicy.objects.count() == 1
 
@@ -251,7 +257,7 @@ def test_bulk_edits_cause_few_calls(
             user.is_staff = True
             user.save()
     assert rechecked(told) == [([".*"], [f"u{number}" for number in range(5)])]
-    monkeypatch.setattr(receivers, "_MANY_USERS", 4)
+    monkeypatch.setattr(notices, "_MANY_USERS", 4)
     with transaction.atomic():
         for user in users:
             user.groups.remove(group)
@@ -311,6 +317,114 @@ def test_expired_and_anonymous_sessions_concern_nobody(
     assert Session.objects.count() == 2
     Session.objects.all().delete()
     assert not told.mock_calls
+
+
+def test_many_deleted_sessions_cost_one_call(
+    told: mock.MagicMock, make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = make_user("alice")
+    store = Session.get_session_store_class()()
+    data = store.encode({"_auth_user_id": str(alice.pk)})
+    ends = timezone.now() + timedelta(days=1)
+    keys = [f"k{number:03}" for number in range(30)]
+    rows = [Session(session_key=key, session_data=data, expire_date=ends) for key in keys]
+    expired = timezone.now() - timedelta(days=1)
+    for size in (100, 10):
+        monkeypatch.setattr(notices, "_MANY_DEPARTURES", size)
+        Session.objects.bulk_create(rows)
+        Session.objects.create(session_key="old", session_data=data, expire_date=expired)
+        with transaction.atomic():
+            assert Session.objects.all().delete() == (31, {"sessions.Session": 31})
+            assert not told.mock_calls
+        calls = told.mock_calls
+        assert len(calls) == -(-len(keys) // size)
+        assert all(call[0] == "disconnect_all" and call[2]["code"] == 4000 for call in calls)
+        ended = [identity for call in calls for identity in call[2]["identities"]]
+        assert sorted(ended) == sorted(map(session_identity, keys))
+        told.reset_mock()
+
+
+def test_many_users_who_go_cost_one_call(told: mock.MagicMock, make_user: Any) -> None:
+    for name in ("alice", "bob", "carol"):
+        make_user(name)
+    get_user_model().objects.all().delete()
+    (call,) = told.mock_calls
+    assert (call[0], sorted(call[2]["users"])) == ("disconnect_all", ["alice", "bob", "carol"])
+
+
+def test_expired_sessions_are_deleted_by_one_statement(
+    told: mock.MagicMock, make_user: Any
+) -> None:
+    ended = timezone.now() - timedelta(days=1)
+    Session.objects.bulk_create(
+        Session(session_key=f"k{number}", session_data="", expire_date=ended)
+        for number in range(500)
+    )
+    live = Client()
+    live.force_login(make_user("alice"))
+    told.reset_mock()
+    with CaptureQueriesContext(connection) as queries:
+        call_command("clearsessions")
+    # The first asks for those that concern somebody.
+    statements = [query["sql"].split()[0] for query in queries]
+    assert [name for name in statements if name not in ("BEGIN", "COMMIT")] == ["SELECT", "DELETE"]
+    assert Session.objects.count() == 1
+    assert not told.mock_calls
+
+
+def test_other_receivers_still_see_each_session_that_is_deleted(
+    told: mock.MagicMock, make_user: Any
+) -> None:
+    seen = []
+
+    def receiver(instance: Session, **kwargs: Any) -> None:
+        seen.append(instance.session_key)
+
+    clients = [Client(), Client()]
+    for client in clients:
+        client.force_login(make_user(f"u{id(client)}"))
+    told.reset_mock()
+    post_delete.connect(receiver, sender=Session)
+    try:
+        Session.objects.all().delete()
+    finally:
+        post_delete.disconnect(receiver, sender=Session)
+    assert len(seen) == 2
+    assert told.disconnect_all.call_count == 1
+
+
+def test_what_cannot_be_deleted_is_refused_as_ever(told: mock.MagicMock) -> None:
+    with pytest.raises(TypeError, match="delete"):
+        Session.objects.all()[:5].delete()
+    with pytest.raises(NotSupportedError, match="delete"):
+        Session.objects.all().union(Session.objects.all()).delete()
+    assert not told.mock_calls
+
+
+def test_a_deletion_that_is_rolled_back_ends_nothing(told: mock.MagicMock, make_user: Any) -> None:
+    client = Client()
+    client.force_login(make_user("alice"))
+    told.reset_mock()
+    for delete in (Session.objects.all().delete, Session.objects.get().delete):
+        with transaction.atomic():
+            delete()
+            transaction.set_rollback(True)
+    assert not told.mock_calls
+    key = client.session.session_key
+    Session.objects.get().delete()
+    ended = session_identity(key)
+    assert closed(told) == [{"identity": ended, "code": 4000}]
+
+
+async def test_asynchronous_deletion(told: mock.MagicMock) -> None:
+    user = await get_user_model().objects.acreate(username="alice")
+    for _number in range(2):
+        client = Client()
+        await sync_to_async(client.force_login)(user)
+    told.reset_mock()
+    await (await Session.objects.afirst()).adelete()  # type: ignore[union-attr]
+    await Session.objects.all().adelete()
+    assert told.disconnect.call_count == 2
 
 
 def test_a_rotated_key_closes_the_old_ones_connections(

@@ -326,6 +326,29 @@ async def test_disconnect(rig: Rig, named: dict[str, str], hit: list[int]) -> No
     assert ends == [4501 if number in hit else None for number in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("named", "hit"),
+    [
+        ({"names": '["alice", "nobody"]'}, [0, 1]),
+        ({"identities": '["session:1", "session:9"]'}, [0, 2]),
+        ({"identities": '["session:2"]', "names": '["bob"]'}, [1, 2]),
+        ({"identities": "[]", "names": "[]"}, []),
+        ({"names": '[""]', "identities": '[""]'}, []),
+    ],
+)
+async def test_disconnect_many(rig: Rig, named: dict[str, str], hit: list[int]) -> None:
+    await test_disconnect(rig, named, hit)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"names": '["alice"]', "name": "alice"}, {"identities": '"x"'}, {"names": "[1]"}],
+)
+async def test_disconnect_many_of_nothing_sensible(rig: Rig, named: dict[str, str]) -> None:
+    with pytest.raises(BadCall, match=r"identities|names"):
+        await rig.rest("disconnect", **named)
+
+
 async def test_disconnect_one(rig: Rig) -> None:
     one, two = await rig.connect("alice"), await rig.connect("alice")
     assert await rig.rest("disconnect", conn_id=one.id) == {"disconnected": 1}

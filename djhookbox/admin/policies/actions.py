@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ...models import ChannelPolicy
-from ...receivers import listening
+from ...notices import listening
 
 if TYPE_CHECKING:
     from .page import ChannelPolicyAdmin

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...decisions import files
 from ...decisions.files import Change, PolicyFileError
 from ...models import ChannelPolicy
-from ...receivers import Told, listening
+from ...notices import Told, listening
 from ..forms import ImportForm
 from ..pages import PageMixin, pretty_json, route
 

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ...models import ChannelPolicy
-from ...receivers import Told, listening
+from ...notices import Told, listening
 from ..pages import PageMixin, route
 
 logger = logging.getLogger("djhookbox")

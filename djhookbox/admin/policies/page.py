@@ -24,9 +24,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ...decisions.store import cache
 from ...models import Audience, ChannelPolicy, Publishing
+from ...notices import Told, listening
 from ...policy.coverage import shadows
 from ...policy.examples import examples
-from ...receivers import Told, listening
 from ..forms import PlainJSONField
 from ..pages import PageMixin, badge, module_script
 from . import texts as texts

@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ...exceptions import HookboxUnreachable, PatternError
 from ...models import ChannelPolicy
+from ...notices import Told
 from ...policy.coverage import covered, overlap, shadows
 from ...policy.examples import examples
 from ...policy.rules import Audience, Operation, Rule, compile_pattern
-from ...receivers import Told
 
 #: Who may do something, as the subject of a sentence.
 _WHO: Mapping[str, str | Promise] = {

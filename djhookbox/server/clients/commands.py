@@ -25,6 +25,7 @@ from ..site.authorize import ClientGone, Questions, user_of
 from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks
 from .connection import Connection
+from .targets import Target
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -55,7 +56,7 @@ class Operations:
         self.by_identity: dict[str, set[Connection]] = {}
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
         #: the site may have decided before a session ended that has ended since.
-        self.connecting: dict[Connection, list[tuple[Mapping[str, str], Disconnect]]] = {}
+        self.connecting: dict[Connection, list[tuple[Target, Disconnect]]] = {}
         self._answered = asyncio.Event()
 
     # ---- connect ---------------------------------------------------------
@@ -96,7 +97,7 @@ class Operations:
             form["token"] = token
         if expect_user:
             form["expected_user"] = expect_user
-        sent_away: list[tuple[Mapping[str, str], Disconnect]] = []
+        sent_away: list[tuple[Target, Disconnect]] = []
         self.connecting[connection] = sent_away
         try:
             reply = await self._webhooks.call("connect", form, connection)
@@ -124,9 +125,8 @@ class Operations:
             self._hub.connect(connection, name, user_opts, time.time(), greeting, since)
         )
         logger.info("Connection %s is %r", connection.id, name)
-        known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
-        for named, disconnect in sent_away:
-            if named.items() <= known.items():
+        for target, disconnect in sent_away:
+            if target.includes(name=name, identity=connection.identity, conn_id=connection.id):
                 connection.close(disconnect)
                 raise ClientGone
         await self._questions.follow_up(connection, options, since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ...wire.closing import BY_SITE, Disconnect, is_valid_code
@@ -15,6 +15,7 @@ from ..channels.publications import Publications, Published
 from ..clients.commands import Operations, other_recipient, parse_payload
 from ..clients.connection import Connection
 from ..clients.leaving import Departures
+from ..clients.targets import Target
 from ..config import ConfigError, ServerConfig, changed_config
 from ..core.effects import Effect
 from ..core.hub import MISSING, Hub
@@ -218,35 +219,37 @@ class Calls:
         return {}
 
     async def _disconnect(self, form: Form) -> dict[str, Any]:
-        named = {key: form[key] for key in ("name", "conn_id", "identity") if key in form}
-        if not named:
-            raise BadCall("Missing name, conn_id or identity")
+        target = _target(form)
         code = whole(form, "code", BY_SITE.code)
         if not is_valid_code(code):
             raise BadCall("code must be a close code from 3000 to 4999")
         end = Disconnect(code, form.get("reason", BY_SITE.reason))
-        chosen = self._chosen(named)
+        chosen = self._chosen(target)
         for connection in chosen:
             connection.close(end)
         for sent_away in self._operations.connecting.values():
-            sent_away.append((named, end))
+            sent_away.append((target, end))
         return {"disconnected": len(chosen)}
 
-    def _chosen(self, named: Mapping[str, str]) -> list[Connection]:
-        """Return the connections that everything given applies to."""
-        connections: list[Connection]
-        if "identity" in named:
-            connections = list(self._operations.by_identity.get(named["identity"], ()))
-        elif "name" in named:
-            user = self._hub.users.get(named["name"])
-            connections = [c for c in user.connections if isinstance(c, Connection)] if user else []
-        else:
-            connections = list(self._departures.connections)
+    def _chosen(self, target: Target) -> list[Connection]:
+        """Return the connections that are meant, looked for where there are few."""
+        found: list[Iterable[object]] = [
+            self._operations.by_identity.get(identity, ())
+            for identity in [*target.identities, target.named.get("identity", "")]
+        ]
+        users = map(self._hub.users.get, [*target.names, target.named.get("name", "")])
+        found += [user.connections for user in users if user is not None]
+        if target.named.keys() == {"conn_id"}:
+            found.append(self._departures.connections)
+        candidates = dict.fromkeys(c for group in found for c in group if isinstance(c, Connection))
         return [
             connection
-            for connection in connections
-            if named.get("conn_id", connection.id) == connection.id
-            and ("name" not in named or (connection.user and connection.user.name == named["name"]))
+            for connection in candidates
+            if target.includes(
+                name=connection.user.name if connection.user else "",
+                identity=connection.identity,
+                conn_id=connection.id,
+            )
         ]
 
     async def _recheck(self, form: Form) -> dict[str, Any]:
@@ -347,3 +350,14 @@ class Calls:
     def _report(self, event: str, channel: Channel, user: User) -> None:
         fields = {"conn_id": "", "by": "rest", "reason": ""}
         self._events.add(event, channel_name=channel.name, user=user.name, **fields)
+
+
+def _target(form: Form) -> Target:
+    """Return whom a call to disconnect means."""
+    named = {key: form[key] for key in ("name", "conn_id", "identity") if key in form}
+    names, identities = json_list(form, "names"), json_list(form, "identities")
+    if named and (names or identities):
+        raise BadCall("names and identities cannot be combined with name, conn_id or identity")
+    if not named and names is None and identities is None:
+        raise BadCall("Missing name, conn_id or identity")
+    return Target(named, frozenset(names or ()), frozenset(identities or ()))
