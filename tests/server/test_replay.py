@@ -14,8 +14,11 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +26,13 @@ from typing import Any
 import pytest
 
 from ..needs import need
+from .forked import runhookbox
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("HOOKBOX_PROTOCOL", ROOT.parent / "shared" / "protocol"))
-AT_A_TIME = 4
+AT_A_TIME = 12
+#: Seconds for a server to start or to end, on a busy machine.
+PATIENCE = 30.0
 DEVIATIONS = json.loads((Path(__file__).parent / "deviations.json").read_text())
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -63,22 +69,55 @@ def test_the_transcripts_are_there() -> None:
         assert re.search(r"\bD\d\d\b|design, section", deviation["why"]), deviation["why"]
 
 
+@asynccontextmanager
+async def server(
+    log: Path, port: int, callback_port: int, options: Mapping[str, str]
+) -> AsyncIterator[None]:
+    """Run the server of one transcript."""
+    assert replay is not None
+    arguments = ["-i", "127.0.0.1", "-p", str(port)]
+    arguments += ["--jsonp", "--polling-host", "127.0.0.1", "--polling-host", "localhost"]
+    arguments += ["--cbhost", "127.0.0.1", "--cbport", str(callback_port)]
+    for name, value in options.items():
+        arguments += [f"--{name}", value]
+    process = runhookbox(arguments, str(log))
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            if process.exitcode is not None or time.monotonic() > deadline:
+                raise replay.ServerError(f"did not start:\n{log.read_text()}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                break
+        yield
+        if process.exitcode is not None:
+            raise replay.ServerError(f"ended with status {process.exitcode}:\n{log.read_text()}")
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.join, PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        process.close()
+
+
 @pytest.fixture(scope="module")
 def verdicts(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[str, list[str]]]:
     """Play the selected transcripts, several at a time: most of it is waiting for nothing."""
     assert replay is not None
-    start = replay.command(
-        f"{shlex.quote(sys.executable)} -m django runhookbox -i 127.0.0.1 -p {{port}} "
-        "--cbhost 127.0.0.1 --cbport {cbport} --jsonp --polling-host 127.0.0.1 "
-        "--polling-host localhost {options}"
-    )
+    logs = tmp_path_factory.mktemp("logs")
     settings = replay.Settings(json_payload=True, cookie_superset=True)
     names = {item.callspec.id for item in request.session.items
              if item.fspath == request.fspath and hasattr(item, "callspec")}  # fmt: skip
 
     async def play(transcript: Any, gate: asyncio.Semaphore) -> tuple[str, tuple[str, list[str]]]:
+        start = partial(server, logs / f"{transcript.name}.log")
         async with gate:
             deviation = DEVIATIONS.get(transcript.name)
             verdict, remarks = await replay.check(transcript, start, settings, deviation)
@@ -89,6 +128,7 @@ def verdicts(
         return dict(await asyncio.gather(*(play(t, gate) for t in TRANSCRIPTS if t.name in names)))
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOOKBOX_TEST_FORKED", "1")
         patch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("run")))  # a run directory of its own
