@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,13 +46,19 @@ class LogQuerySet(models.QuerySet[Any]):
         an OR the database reads the newest rows of the one field in their order, and stops.
         """
         everything = self.model._default_manager.using(self.db)
-        having = [name for name in fields if everything.filter(**{name: value}).exists()]
-        if not having:
-            return self.none()
-        condition = models.Q()
-        for name in having:
-            condition |= models.Q(**{name: value})
-        return self.filter(condition)
+        having = [
+            condition
+            for condition in (self._is(name, value) for name in fields)
+            if everything.filter(condition).exists()
+        ]
+        return self.filter(functools.reduce(operator.or_, having)) if having else self.none()
+
+    def _is(self, name: str, value: str) -> models.Q:
+        """Return the condition that a field is exactly the value, by its index."""
+        condition = models.Q(**{name: value})
+        if connections[self.db].vendor == "mysql":  # to which /News/ equals /news/
+            condition &= models.Q(**{f"{name}__startswith": value})
+        return condition
 
     def channel_begins(self, beginning: str) -> LogQuerySet:
         """Return the rows of channels whose names begin so, by an index of the channels."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test import Client
 
 from djhookbox import client as rest
@@ -179,18 +181,40 @@ def test_a_payload_of_a_megabyte(root: Client, populated: Any, hookbox: Hookbox)
     assert len(hookbox.published) == 2
 
 
+def refuse_writing(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Answer as MariaDB does in a transaction that may only read."""
+    if sql.split()[0] in ("INSERT", "UPDATE", "DELETE", "REPLACE"):
+        raise OperationalError(1792, "Cannot execute statement in a READ ONLY transaction")
+    return execute(sql, params, many, context)
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Let the database refuse writing while the block runs."""
+    if connection.vendor == "mysql":
+        # It changes a transaction's mode only before it begins, and the test is in one.
+        with connection.execute_wrapper(refuse_writing):
+            yield
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA query_only = OFF")
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        yield  # until the transaction of the test ends
+
+
 def test_a_read_only_database(root: Client, populated: Any, hookbox: Hookbox) -> None:
     """As on a replica, or while somebody repairs it: looking still works."""
-    if connection.vendor == "sqlite":
-        off, on = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
-    else:
-        off, on = "SET TRANSACTION READ ONLY", "SET TRANSACTION READ WRITE"
-    with connection.cursor() as cursor:
-        cursor.execute(off)
-    try:
+    with read_only():
+        with pytest.raises(DatabaseError), transaction.atomic():
+            User.objects.create(username="nobody")
         for name, page in pages(populated).items():
             assert root.get(page).status_code in (200, 302), name
-    finally:
-        if connection.vendor == "sqlite":
-            with connection.cursor() as cursor:
-                cursor.execute(on)

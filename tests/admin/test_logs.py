@@ -554,7 +554,8 @@ def test_long_payloads_are_folded(root: Client, db: None) -> None:
 
 
 def test_deeply_nested_payloads_are_shown(root: Client, db: None) -> None:
-    depth = 850
+    # MariaDB, whose JSON columns are texts that it checks, refuses more than 32 levels.
+    depth = 30 if connection.vendor == "mysql" else 850
     row = Publication.objects.create(
         channel="/a/", payload=json.loads("[" * depth + "]" * depth), source="code", status="sent"
     )
@@ -564,8 +565,8 @@ def test_deeply_nested_payloads_are_shown(root: Client, db: None) -> None:
 
 
 def test_halves_of_characters_are_shown_and_exported_as_escapes(root: Client, db: None) -> None:
-    if connection.vendor == "postgresql":
-        pytest.skip("it stores none")
+    if connection.vendor in ("postgresql", "mysql"):
+        pytest.skip(f"{connection.vendor} stores none")
     row = Publication.objects.create(
         channel="/a/", payload=["\ud83d"], source="code", status="sent"
     )
