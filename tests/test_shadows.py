@@ -135,7 +135,7 @@ def test_of_a_projects_converter_nothing_is_assumed() -> None:
 
 
 def test_long_answers_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("djhookbox.shadows.LIMIT", 5)
+    monkeypatch.setattr("djhookbox.policy.coverage.LIMIT", 5)
     assert shadowing("/rooms/<int:room>/", "/<path:x>") == set()
 
 

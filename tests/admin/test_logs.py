@@ -104,7 +104,7 @@ def test_filters_and_searches_have_their_index(root: Client, rows: Any, model: s
 def test_a_long_log_is_counted_so_far_and_leads_on(
     root: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("djhookbox.admin.paging.COUNTED", 100)
+    monkeypatch.setattr("djhookbox.admin.logs.paging.COUNTED", 100)
     ConnectionLog.objects.bulk_create(
         ConnectionLog(event="connect", user_name=f"user{n}") for n in range(130)
     )
@@ -474,7 +474,7 @@ def test_exports_are_entered_into_the_history_of_the_admin(root: Client, rows: A
 
 def test_what_cannot_be_written_to_is_exported_all_the_same(root: Client, rows: Any) -> None:
     refusal = OperationalError("attempt to write a readonly database")
-    with mock.patch("djhookbox.admin.exports.LogEntry.objects.create", side_effect=refusal):
+    with mock.patch("djhookbox.admin.logs.exports.LogEntry.objects.create", side_effect=refusal):
         assert len(exported(root, f"{APP}connectionlog/export/")) == 1
 
 
