@@ -10,13 +10,25 @@ class FakeLocks {
   /** The locks of one tab. */
   of(owner) {
     return {
-      request: (name, callback) =>
+      request: (name, ...rest) =>
         new Promise((resolve, reject) => {
+          const [{ signal }, callback] = rest.length > 1 ? rest : [{}, rest[0]];
           const queue = this.#queues.get(name) ?? [];
           this.#queues.set(name, queue);
+          let granted = false;
+          signal?.addEventListener("abort", () => {
+            if (!granted) {
+              reject(signal.reason);
+              this.#free(name, entry);
+            }
+          });
           const entry = {
             owner,
             run: async () => {
+              if (owner.frozen) {
+                return; // no script of it runs
+              }
+              granted = true;
               try {
                 resolve(await callback());
               } catch (error) {
@@ -62,6 +74,7 @@ export class FakeTabs {
     const channels = this.#channels;
     Object.assign(tab.environment, {
       locks: this.#locks.of(tab),
+      crypto: { subtle: { digest: async (_, bytes) => bytes } },
       BroadcastChannel: class {
         onmessage = (_event) => {};
 
@@ -75,7 +88,7 @@ export class FakeTabs {
           const data = structuredClone(message);
           for (const other of channels) {
             if (other !== this && other.name === this.name) {
-              queueMicrotask(() => channels.has(other) && other.onmessage({ data }));
+              queueMicrotask(() => channels.has(other) && !other.tab.frozen && other.onmessage({ data }));
             }
           }
         }
@@ -86,6 +99,12 @@ export class FakeTabs {
       },
     });
     return tab;
+  }
+
+  /** Stop a tab's scripts, as browsers do in the background; what it is sent waits. */
+  freeze(tab) {
+    tab.document.dispatchEvent(new Event("freeze"));
+    tab.frozen = true;
   }
 
   /** Let a tab vanish without a word, as when its process is killed. */

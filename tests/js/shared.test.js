@@ -21,7 +21,7 @@ beforeEach(() => {
 /** Open a tab whose page shares the connection. */
 async function open(options = {}) {
   const tab = tabs.open();
-  const hookbox = connect({ environment: tab.environment, shared: true, ...options });
+  const hookbox = connect({ environment: tab.environment, shared: true, user: "alice", ...options });
   opened.push(tab);
   await settle();
   return { tab, hookbox };
@@ -204,6 +204,52 @@ describe("tabs that share a connection", () => {
   });
 });
 
+describe("tabs that are not provably the same user", () => {
+  const socketsOf = (pair) => pair.map(({ tab }) => tab.sockets.length);
+  const end = (pair) => pair.forEach(({ hookbox }) => hookbox.disconnect());
+
+  for (const [what, mine, theirs] of [
+    ["other tokens", { user: undefined, token: "a" }, { user: undefined, token: "b" }],
+    ["other names that the site printed", { user: "alice" }, { user: "bob" }],
+    ["a token besides the same name", { user: "alice" }, { user: "alice", token: "b" }],
+    ["other payloads", { payload: 1 }, { payload: 2 }],
+  ]) {
+    test(`have ${what}, and connections of their own`, async () => {
+      const pair = [await open(mine), await open(theirs)];
+      assert.deepEqual(socketsOf(pair), [1, 1]);
+      pair[1].tab.socket.onopen({});
+      await settle();
+      assert.equal(pair[1].tab.sent("CONNECT")[0][2].token, theirs.token);
+      end(pair);
+    });
+  }
+
+  test("say nothing of who they are: then each has a plain connection", async () => {
+    for (const options of [{ user: undefined }, { token: async () => "a" }]) {
+      const pair = [await open(options), await open(options)];
+      assert.deepEqual(pair.map(({ hookbox }) => hookbox.transport), ["websocket", "websocket"]);
+      end(pair);
+    }
+  });
+
+  test("have the very same token: they share", async () => {
+    const pair = [await open({ user: undefined, token: "a" }), await open({ user: undefined, token: "a" })];
+    assert.deepEqual(socketsOf(pair), [1, 0]);
+  });
+
+  test("are refused if the server says another name than the site printed", async () => {
+    const { tab, hookbox } = await open();
+    const seen = record(hookbox, "refused");
+    tab.socket.onopen({});
+    await settle();
+    assert.equal(tab.sent("CONNECT")[0][2].expect_user, "alice");
+    tab.deliver(["CONNECTED", { name: "bob", version: "1" }]); // a server that does not look
+    await settle();
+    assert.equal(seen[0][1].code, "session_expired");
+    assert.notEqual(hookbox.user, "bob");
+  });
+});
+
 describe("when a tab closes", () => {
   test("its channels are left, if no other tab is in them", async () => {
     const [first, second] = await two();
@@ -248,6 +294,82 @@ describe("when a tab closes", () => {
     }
     await deliver(second, publish(3, { offset: 3 }));
     assert.deepEqual(seen.map(payloads), [[2, 3], [2, 3]]);
+  });
+});
+
+describe("when the tab that leads", () => {
+  for (const [what, happen] of [
+    ["is left for another page, or kept for `back`", ({ tab }) => tab.window.dispatchEvent(new Event("pagehide"))],
+    ["is frozen", ({ tab }) => tabs.freeze(tab)],
+  ]) {
+    test(`${what}, the next one takes over at once`, async () => {
+      const [first, second] = await two();
+      const [room, plain] = ["/r/", "/plain/"].map((name) => second.hookbox.subscribe(name));
+      await settle();
+      await deliver(first, ["SUBSCRIBE", subscribeArgs("/r/", { epoch: "a", offset: 1 })]);
+      await deliver(first, ["SUBSCRIBE", subscribeArgs("/plain/")]);
+      const seen = [room, plain].map((one) => record(one, "publish", "gap"));
+      happen(first);
+      await settle();
+      assert.equal(first.tab.socket.closedWith, 1000, "its connection is closed");
+      assert.equal(second.hookbox.connected, false);
+      second.tab.clock.pass(1000);
+      await settle();
+      second.tab.accept();
+      await settle();
+      const recovered = [{ payload: 2, offset: 2 }];
+      await deliver(second, ["SUBSCRIBE", subscribeArgs("/r/", { epoch: "a", offset: 2, recovered, missed: 0 })]);
+      await deliver(second, ["SUBSCRIBE", subscribeArgs("/plain/")]);
+      assert.deepEqual(seen, [
+        [["publish", { channel_name: "/r/", ...recovered[0] }]],
+        [["gap", { missed: null, channel: "/plain/" }]],
+      ]);
+    });
+  }
+
+  test("comes back, it stands in line again", async () => {
+    const [first, second] = await two();
+    first.tab.window.dispatchEvent(new Event("pagehide"));
+    await settle();
+    second.tab.clock.pass(1000);
+    await settle();
+    second.tab.accept();
+    await settle();
+    first.tab.window.dispatchEvent(new Event("pageshow"));
+    await settle();
+    assert.equal(first.hookbox.connected, true);
+    assert.equal(first.tab.sockets.length, 1, "led by the other");
+    second.tab.socket.closedWith = 1006;
+    tabs.kill(second.tab);
+    await settle();
+    first.tab.clock.pass(1000);
+    await settle();
+    assert.equal(first.tab.sockets.length, 2);
+  });
+
+  test("goes, one that is frozen in line does not keep the others waiting", async () => {
+    const [first, second] = await two();
+    const third = await open();
+    tabs.freeze(second.tab);
+    await settle();
+    first.tab.socket.closedWith = 1006;
+    tabs.kill(first.tab);
+    await settle();
+    third.tab.clock.pass(1000);
+    await settle();
+    assert.equal(third.tab.sockets.length, 1);
+    third.tab.accept();
+    await settle();
+    assert.equal(third.hookbox.connected, true);
+  });
+
+  test("does not answer for the server: a ping of another tab goes all the way", async () => {
+    const [first, second] = await two();
+    first.tab.alive = false; // the server
+    const lost = record(second.hookbox, "disconnected");
+    second.tab.clock.pass(25_000 + 10_000);
+    await settle();
+    assert.equal(lost.length, 1);
   });
 });
 
@@ -297,27 +419,36 @@ describe("when the shared connection", () => {
     assert.deepEqual(seen.map((events) => events.length), [1, 1]);
   });
 
-  test("is somebody else's by now, a tab that was alice's does not take it", async () => {
+  test("would be somebody else's by now, the tab that was alice's does not take it", async () => {
     const [first, second] = await two();
     const seen = record(second.hookbox, "sessionended");
     second.tab.window.dispatchEvent(new Event("pagehide")); // into the browser's cache
     first.hookbox.disconnect();
     await settle();
-    const third = await open();
-    first.tab.accept("bob");
+    const third = await open({ user: "bob" });
+    assert.equal(third.tab.sockets.length, 1, "bob's tab does not meet alice's");
+    third.tab.accept("bob");
     await settle();
     assert.equal(third.hookbox.user, "bob");
     second.tab.window.dispatchEvent(new Event("pageshow"));
     await settle();
+    first.tab.socket.onopen({}); // it still leads
+    await settle();
+    const [[id, , args]] = first.tab.sent("CONNECT");
+    assert.equal(args.expect_user, "alice");
+    first.tab.deliver(["ERROR", { id, msg: "Log in", code: "session_expired" }]);
+    await settle();
     assert.equal(second.hookbox.status, "closed");
     assert.equal(seen.length, 1);
+    third.hookbox.disconnect();
+    await settle();
   });
 
   test("is asked for by a tab that feels alone, the hub looks whether the server is there", async () => {
     const [first, second] = await two();
     second.tab.window.dispatchEvent(new Event("online"));
     await settle();
-    assert.equal(first.tab.socket.pings.length, 1);
+    assert.equal(first.tab.socket.pings.length, 2, "for the hub and for the tab");
     assert.equal(second.hookbox.connected, true);
   });
 });
@@ -325,7 +456,7 @@ describe("when the shared connection", () => {
 test("where tabs cannot share, each has a connection of its own", async () => {
   const alone = tabs.open();
   alone.environment.locks = undefined;
-  const own = connect({ environment: alone.environment, shared: true });
+  const own = connect({ environment: alone.environment, shared: true, user: "alice" });
   await settle();
   alone.accept();
   assert.equal(own.transport, "websocket");
@@ -336,7 +467,7 @@ test("where only polling gets through, a tab waits until the hub has found it", 
   const tab = tabs.open();
   const csp = new FakeCsp(tab);
   csp.holdsStreams = true;
-  const hookbox = connect({ environment: tab.environment, shared: true });
+  const hookbox = connect({ environment: tab.environment, shared: true, user: "alice" });
   await settle();
   for (let second = 0; second < 20 && !hookbox.connected; second += 1) {
     tab.clock.pass(1000);
@@ -350,7 +481,7 @@ test("where only polling gets through, a tab waits until the hub has found it", 
 test("where the browser refuses locks as well", async () => {
   const alone = tabs.open();
   alone.environment.locks = { request: () => Promise.reject(new DOMException("In a sandbox", "SecurityError")) };
-  const own = connect({ environment: alone.environment, shared: true });
+  const own = connect({ environment: alone.environment, shared: true, user: "alice" });
   await settle();
   alone.accept();
   assert.equal(own.transport, "websocket");

@@ -20,6 +20,8 @@ import { Timers } from "./timers.js";
  * @typedef {object} ConnectionOptions
  * @property {string | (() => string | Promise<string>)} [token] Who this is, where cookies do not
  *   tell; a function is called for each connection, since tokens are short-lived.
+ * @property {boolean} [perConnection] False: subscriptions belong to all pages of the user that say
+ *   so, as in 2011.
  * @property {any} [payload] Handed to the site's connect webhook.
  * @property {string} [cookieString] Cookies that the handshake does not carry.
  * @property {number} [timeout] Milliseconds that the server may take to answer (15 000).

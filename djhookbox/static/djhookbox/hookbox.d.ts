@@ -175,6 +175,16 @@ export declare class SessionEnded extends HookboxError {
     constructor(message?: string);
 }
 
+/**
+ * The browser client of django-hookbox.
+ *
+ *     import { connect } from "djhookbox";
+ *
+ *     const hookbox = connect();
+ *     const room = hookbox.subscribe("/rooms/1/");
+ *     room.on("publish", ({ user, payload }) => console.log(user, payload));
+ *     await room.publish({ text: "Hello" });
+ */
 export type Options = ConnectionOptions & {
     url?: string;
     port?: number;
@@ -264,6 +274,11 @@ export type ConnectionOptions = {
      * tell; a function is called for each connection, since tokens are short-lived.
      */
     token?: string | (() => string | Promise<string>);
+    /**
+     * False: subscriptions belong to all pages of the user that say
+     * so, as in 2011.
+     */
+    perConnection?: boolean;
     /**
      * Handed to the site's connect webhook.
      */

@@ -11,12 +11,22 @@
 
 import { Connection } from "./connection.js";
 import { HookboxError, SessionEnded } from "./errors.js";
-import { openConnection } from "./page.js";
+import { pageConfig, serverAddress } from "./page.js";
 import { Subscription } from "./subscription.js";
 
-/** @import { Options } from "./page.js" */
+/** @import { ConnectionOptions } from "./connection.js" */
 
 export { Connection, HookboxError, SessionEnded, Subscription };
+
+/** Under this name the document keeps its connections: it outlives scripts that are run again. */
+const KEPT = Symbol.for("djhookbox");
+
+/** Options that say nothing about which connection is meant. */
+const ASIDE = new Set(["environment", "logger"]);
+
+/**
+ * @typedef {ConnectionOptions & { url?: string, port?: number }} Options
+ */
 
 /**
  * Connect this page to the Hookbox process. A page has one connection for the same options: called
@@ -27,5 +37,24 @@ export { Connection, HookboxError, SessionEnded, Subscription };
  * @returns {Connection}
  */
 export function connect(options = {}) {
-  return openConnection(typeof options === "string" ? { url: options } : options, true);
+  const given = typeof options === "string" ? { url: options } : options;
+  const { document = globalThis.document, location = globalThis.location } = given.environment ?? {};
+  const config = { ...pageConfig(document), ...given };
+  const url = serverAddress(config, location);
+  // A page of 2011 has as many as it asks for, and what outlives no page is kept nowhere.
+  const kept = given.perConnection === false || !document ? new Map() : (document[KEPT] ??= new Map());
+  const key = JSON.stringify(given, (name, value) =>
+    ASIDE.has(name) ? undefined : typeof value === "function" ? String(value) : value,
+  );
+  // A page that has been made for another user, or another server, has another connection.
+  const page = `${url} ${config.user}`;
+  const known = kept.get(key);
+  if (known?.page === page) {
+    known.connection.renew(config);
+    return known.connection.connect();
+  }
+  known?.connection.disconnect();
+  const connection = new Connection(url, config);
+  kept.set(key, { page, connection });
+  return connection.connect();
 }

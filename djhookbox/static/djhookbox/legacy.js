@@ -11,7 +11,7 @@
  */
 
 import { guarded } from "./emitter.js";
-import { openConnection } from "./page.js";
+import { connect as connectNow } from "./hookbox.js";
 
 /**
  * Connections that were lost and come back by themselves. Pages of 2011 did that on their own, by
@@ -35,14 +35,15 @@ export function connect(url, ...rest) {
     return returning.get(url).connect();
   }
   if (typeof url !== "string") {
-    const connection = openConnection(url ?? {}, true);
+    /** @type {any} */
+    const connection = connectNow(url);
     return connection.observer ? connection : adopt(connection, undefined);
   }
   const [payload, cookieString] =
     rest.length === 1 && typeof rest[0] === "string" ? [undefined, rest[0]] : rest;
   // In 2011 subscriptions belonged to the user, with all pages.
   const options = { url, payload, cookieString, perConnection: false };
-  return adopt(openConnection(/** @type {any} */ (options)), url);
+  return adopt(connectNow(options), url);
 }
 
 /** What 2011's `hookbox.logging` had; there is nothing to see. `debug: true` shows frames today. */

@@ -1,21 +1,8 @@
-import { Connection } from "./connection.js";
-
-/**
- * @import { ConnectionOptions } from "./connection.js"
- * @typedef {ConnectionOptions & { url?: string, port?: number }} Options
- */
-
 /** Where the template tag leaves the configuration. */
 export const CONFIG_ID = "djhookbox-config";
 
 /** The port of the process where nothing says otherwise. */
 const DEFAULT_PORT = 8001;
-
-/** Under this name the document keeps its connections: it outlives scripts that are run again. */
-const KEPT = Symbol.for("djhookbox");
-
-/** What says nothing about which connection is meant. */
-const ASIDE = new Set(["environment", "logger"]);
 
 /**
  * Read what `{% hookbox_script %}` printed; an empty object where it was not used. After htmx or
@@ -48,36 +35,4 @@ export function serverAddress(config, location) {
   }
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${location.hostname}:${config.port ?? DEFAULT_PORT}`;
-}
-
-/**
- * Make a connection for these options, and what the template tag printed for those not given.
- *
- * @param {Options} given
- * @param {boolean} [shared] Whether the page's connection is meant, if it has such a one.
- * @returns {Connection}
- */
-export function openConnection(given, shared = false) {
-  const { document = globalThis.document, location = globalThis.location } = given.environment ?? {};
-  const options = { ...pageConfig(document), ...given };
-  const url = serverAddress(options, location);
-  const make = () => new Connection(url, options);
-  if (!shared || !document) {
-    return make().connect();
-  }
-  const kept = (document[KEPT] ??= new Map());
-  const key = JSON.stringify(given, (name, value) =>
-    ASIDE.has(name) ? undefined : typeof value === "function" ? String(value) : value,
-  );
-  // A page that has been made for another user, or another server, has another connection.
-  const page = `${url} ${options.user}`;
-  const known = kept.get(key);
-  if (known?.page === page) {
-    known.connection.renew(options);
-    return known.connection.connect();
-  }
-  known?.connection.disconnect();
-  const connection = make();
-  kept.set(key, { page, connection });
-  return connection.connect();
 }

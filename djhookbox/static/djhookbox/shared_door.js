@@ -41,6 +41,12 @@ export class SharedDoor {
     }
   }
 
+  /** Send all tabs away: they meet again where another one leads. */
+  close() {
+    this.#tabs.clear();
+    this.#hub.close();
+  }
+
   /** @param {string} id */
   #gone(id) {
     const tab = this.#tabs.get(id);

@@ -1,3 +1,4 @@
+import { LOST } from "./close_codes.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
 
 /**
@@ -16,7 +17,8 @@ const NOWHERE = "-:0";
  * @property {(message: { text?: string, closed?: [number, string] }) => void} post
  * @property {FrameDecoder} decoder
  * @property {number} connectId Its CONNECT; 0 until it was sent.
- * @property {string | undefined} expected The user that it has to be.
+ * @property {string | undefined} expected The user that it has to be: the server is asked for that
+ *   very name, and no tab is let in as another.
  * @property {boolean} connected
  */
 
@@ -68,7 +70,7 @@ export class SharedHub {
    *
    * @param {Tab["post"]} post How to send it something.
    * @param {string} url
-   * @param {Record<string, any>} options Its `timeout`, `heartbeat` and `transports`.
+   * @param {Record<string, any>} options Its `user`, `timeout`, `heartbeat` and `transports`.
    * @returns {{ receive: (text: string) => void, leave: () => void }}
    */
   join(post, url, options) {
@@ -87,6 +89,15 @@ export class SharedHub {
     };
   }
 
+  /** Close the connection: the tab that has this hub does not lead any more. */
+  close() {
+    const link = this.#link;
+    this.#link = null;
+    this.#closeTabs(() => true, LOST, "Another tab takes over.");
+    this.#forget();
+    link?.close();
+  }
+
   // ---- from tabs ----------------------------------------------------------------------------
 
   #receive(tab, id, name, args, url, options) {
@@ -95,9 +106,9 @@ export class SharedHub {
     } else if (!tab.connected) {
       this.#send(tab, "ERROR", { id, msg: "Not connected", code: "not_connected" });
     } else if (name === "PING") {
-      // The tab asks for this hub; whether the server is there is looked at besides.
-      this.#link?.check();
-      this.#send(tab, "ACK", { id });
+      // The server's answer says what the tab wants to know; this hub wants to know it as well.
+      this.#link.check();
+      this.#forward(tab, id, name, args);
     } else if (name === "SUBSCRIBE") {
       this.#subscribe(tab, id, args);
     } else if (name === "UNSUBSCRIBE") {
@@ -108,7 +119,7 @@ export class SharedHub {
   }
 
   #connect(tab, id, args, url, options) {
-    const { token, cookie_string: cookieString, payload, expect_user: expected } = args;
+    const { token, cookie_string: cookieString, payload, expect_user: expected = options.user } = args;
     this.#token = token;
     tab.connectId = id;
     tab.expected = expected;

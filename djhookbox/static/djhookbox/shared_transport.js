@@ -5,19 +5,22 @@ import { LOST, NORMAL } from "./close_codes.js";
  * @import { TransportEvents } from "./websocket_transport.js"
  */
 
-/** Those that lead, or stand in line for it. @type {WeakSet<object>} */
-const candidates = new WeakSet();
+/** Connections that lead, or stand in line for it: of which group of tabs. @type {WeakMap<object, string>} */
+const candidates = new WeakMap();
 
 /**
  * Carries text to the hub that holds the one connection of all tabs. It is in the tab that has a
- * certain lock of the browser; when that one closes, the next in line takes over.
+ * certain lock of the browser; when that one closes, is left or frozen, the next in line takes over.
+ *
+ * Only tabs that are provably the same user have that lock and channel in common; see `group()`.
  */
 export class SharedTransport {
   #events;
   #environment;
   #candidate;
-  #name;
+  #name = "";
   #options;
+  #introduction;
   #id = someId();
   #ended = false;
   /** Which hub has taken us in. */
@@ -27,6 +30,7 @@ export class SharedTransport {
   #openDoor;
   #release = () => {};
   #hide = () => this.close(NORMAL, "The page goes.");
+  #resume = () => this.#stand();
 
   /**
    * @param {string} url
@@ -43,13 +47,16 @@ export class SharedTransport {
     this.#environment = {
       BroadcastChannel: globalThis.BroadcastChannel,
       locks: globalThis.navigator?.locks,
+      crypto: globalThis.crypto,
       ...environment,
     };
-    this.#name = `djhookbox ${url} ${options.user ?? ""}`;
-    const { timeout, heartbeat, transports } = options;
-    this.#options = { url, options: { timeout, heartbeat, transports } };
+    this.#options = options;
+    const { user, timeout, heartbeat, transports } = options;
+    this.#introduction = { url, options: { user, timeout, heartbeat, transports } };
     this.#environment.window?.addEventListener("pagehide", this.#hide);
-    this.#begin();
+    this.#environment.document?.addEventListener("resume", this.#resume);
+    // A browser may refuse locks, for example to a frame in a sandbox.
+    this.#begin(url).catch((error) => this.#end(LOST, String(error)));
   }
 
   /** @param {string} text */
@@ -68,19 +75,20 @@ export class SharedTransport {
     }
   }
 
-  #begin() {
+  /** @param {string} url */
+  async #begin(url) {
     const { locks, BroadcastChannel } = this.#environment;
-    if (!locks || !BroadcastChannel) {
-      // Not before the caller knows this transport.
-      queueMicrotask(() => this.#end(LOST, "Tabs cannot share a connection here."));
-      return;
+    const name = locks && BroadcastChannel && (await group(url, this.#options, this.#environment.crypto));
+    if (!name) {
+      throw new Error("Tabs cannot share a connection here."); // and not before the caller knows us
     }
+    this.#name = name;
     // While this lock is held, the hub knows that the tab is there.
-    const held = locks.request(this.#id, () => {
+    await locks.request(this.#id, () => {
       if (this.#ended) {
         return undefined;
       }
-      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel = new BroadcastChannel(name);
       this.#channel.onmessage = ({ data }) => this.#hear(data);
       this.#join();
       this.#stand();
@@ -88,18 +96,17 @@ export class SharedTransport {
         this.#release = () => resolve(undefined);
       });
     });
-    // A browser may refuse locks, for example to a frame in a sandbox.
-    held.catch((error) => this.#end(LOST, String(error)));
   }
 
   /** Stand in line for the lead, once for each connection of the page. */
   #stand() {
     const candidate = this.#candidate;
-    if (!candidates.has(candidate)) {
-      candidates.add(candidate);
-      this.#environment.locks
-        .request(this.#name, () => lead(this.#name, this.#environment, this.#openDoor(this.#environment)))
-        .catch(() => candidates.delete(candidate));
+    const name = this.#name;
+    if (name && candidates.get(candidate) !== name) {
+      candidates.set(candidate, name);
+      lead(name, this.#environment, this.#openDoor)
+        .catch(() => {}) // withdrawn, or refused
+        .then(() => candidates.get(candidate) === name && candidates.delete(candidate));
     }
   }
 
@@ -109,7 +116,7 @@ export class SharedTransport {
   }
 
   #join() {
-    this.#post({ join: this.#options });
+    this.#post({ join: this.#introduction });
   }
 
   /**
@@ -150,6 +157,7 @@ export class SharedTransport {
     if (!this.#ended) {
       this.#ended = true;
       this.#environment.window?.removeEventListener("pagehide", this.#hide);
+      this.#environment.document?.removeEventListener("resume", this.#resume);
       this.#channel?.close();
       this.#release();
       this.#events.onClose(code, reason);
@@ -157,17 +165,62 @@ export class SharedTransport {
   }
 }
 
-/** Be the tab that holds the connection for all, until the page goes. */
-async function lead(name, environment, door) {
-  const channel = new environment.BroadcastChannel(name);
-  const hub = someId();
-  channel.onmessage = ({ data: { to, tab, ...message } }) => {
-    if (to === undefined) {
-      door.receive(tab, message, (answer) => channel.postMessage({ ...answer, to: tab, hub }));
-    }
-  };
-  channel.postMessage({ to: "all", hub });
-  await new Promise(() => {});
+/**
+ * Stand in line for the lead, and then be the tab that holds the connection for all; until the page
+ * is left or frozen, which others must not wait for.
+ */
+async function lead(name, environment, openDoor) {
+  const { locks, window, document } = environment;
+  const given = new AbortController();
+  const giveUp = () => given.abort();
+  window?.addEventListener("pagehide", giveUp);
+  document?.addEventListener("freeze", giveUp);
+  try {
+    await locks.request(name, { signal: given.signal }, () => serve(name, environment, openDoor, given.signal));
+  } finally {
+    window?.removeEventListener("pagehide", giveUp);
+    document?.removeEventListener("freeze", giveUp);
+  }
+}
+
+/** Be the hub of the tabs until the signal comes. */
+function serve(name, environment, openDoor, signal) {
+  return new Promise((resolve) => {
+    const channel = new environment.BroadcastChannel(name);
+    const hub = someId();
+    const door = openDoor(environment);
+    channel.onmessage = ({ data: { to, tab, ...message } }) => {
+      if (to === undefined) {
+        door.receive(tab, message, (answer) => channel.postMessage({ ...answer, to: tab, hub }));
+      }
+    };
+    channel.postMessage({ to: "all", hub });
+    signal.addEventListener("abort", () => {
+      door.close();
+      channel.close();
+      resolve(undefined);
+    });
+  });
+}
+
+/**
+ * Name the group of tabs that are provably the same user, so that none is ever taken for another:
+ * they say the same of who they are. The name that the site printed is checked by the server, a
+ * token speaks for itself; of a function nobody knows what it will say.
+ *
+ * @param {string} url
+ * @param {Record<string, any>} options
+ * @param {{ subtle: any }} crypto
+ * @returns {Promise<string | undefined>} Nothing where that cannot be known.
+ */
+async function group(url, { user, token, cookieString, payload }, crypto) {
+  if (typeof token === "function" || (user === undefined && !token)) {
+    return undefined;
+  }
+  const text = JSON.stringify([url, user, token, cookieString, payload]);
+  // A token is a secret, and names of locks are no place for one.
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return `djhookbox ${[...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 function someId() {
