@@ -168,7 +168,7 @@ class Calls:
     # ---- subscriptions and connections -----------------------------------
 
     async def _subscribe(self, form: Form) -> dict[str, Any]:
-        name, user = self._channel_name(form), named_user(self._hub, form, "name")
+        name, user = self._channel_name(form), named_user(self._hub, needed(form, "name"))
         options = json_object(form, "options")
         if form.get("send_hook") != "1" and (name in self._hub.channels or options is not None):
             channel = await self._lifecycle.create(name, options or {})
@@ -209,7 +209,7 @@ class Calls:
         channel = self._hub.channels.get(name)
         if channel is None:
             raise BadCall(f"Channel {name} doesn't exist")
-        user = named_user(self._hub, form, "name")
+        user = named_user(self._hub, needed(form, "name"))
         if user.name in channel.subscribers:
             await self._hook("unsubscribe", channel, user, form)
             self._delivery.flush()
@@ -307,7 +307,7 @@ class Calls:
     # ---- users and configuration -----------------------------------------
 
     async def _set_user_options(self, form: Form) -> dict[str, Any]:
-        user = named_user(self._hub, form, "user_name")
+        user = named_user(self._hub, needed(form, "user_name"))
         present = {name: getattr(user.options, name) for name in user.options.__slots__}
         given = json_fields(form, ("secret", "security_token", "user_name"))
         for name in given:

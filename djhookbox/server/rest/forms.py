@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
+from ...wire import records
+from ...wire.rest import SECRET_FIELDS
 from ...wire.values import loads
 
 Form = Mapping[str, str]
 
-#: Members of lists in answers.
-MAX_LISTED = 100
+Request = TypeVar("Request")
 
 
 class BadCall(ValueError):
     """An argument is missing or wrong; the text names it."""
+
+
+def bound(
+    kind: type[Request], method: Callable[[Request], Awaitable[object]]
+) -> Callable[[Form], Awaitable[dict[str, Any]]]:
+    """Return a call that takes a form and gives a JSON object, made of one that takes a record.
+
+    Args:
+        kind: The record of the call, one of `djhookbox.wire.rest`.
+        method: What carries it out and returns the record of the answer. The call raises
+            BadCall for a form that is not such a record.
+
+    """
+
+    async def call(form: Form) -> dict[str, Any]:
+        try:
+            request = records.from_form(kind, form, SECRET_FIELDS)
+        except records.FieldProblem as problem:
+            if not problem.expected:
+                needed({}, problem.field)
+            raise BadCall(str(problem)) from None
+        return records.write(await method(request))
+
+    return call
+
+
+def compiled(texts: tuple[str, ...], name: str) -> list[re.Pattern[str]]:
+    """Return the regular expressions that a field holds."""
+    try:
+        return [re.compile(text) for text in texts]
+    except re.error as error:
+        raise BadCall(f"{name}: {error}") from None
 
 
 def needed(form: Form, name: str) -> str:
@@ -76,8 +109,3 @@ def whole(form: Form, name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise BadCall(f"{name} must be a whole number")
     return int(text)
-
-
-def list_limit(form: Form) -> int:
-    """Return how many members a list in the answer may have."""
-    return min(MAX_LISTED, whole(form, "limit", MAX_LISTED))

@@ -5,24 +5,27 @@ from __future__ import annotations
 import heapq
 import os
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
 from typing import Any
 
+from ...wire import records, rest
+from ...wire.rest import MAX_LISTED
 from ..clients.leaving import Departures
 from ..core.hub import Hub
 from ..core.model import User
 from ..metrics import STEP, Metrics
 from ..site.webhooks import Webhooks
-from .forms import MAX_LISTED, BadCall, Form, list_limit, needed, regexes
+from .forms import BadCall, Form, bound, compiled
 
 
-def named_user(hub: Hub, form: Form, field: str) -> User:
-    """Return the user whom a field names.
+def named_user(hub: Hub, name: str) -> User:
+    """Return a connected user.
 
     Raises:
         BadCall: If nobody of that name is connected.
 
     """
-    name = needed(form, field)
     user = hub.users.get(name)
     if user is None:
         raise BadCall(f"User {name} doesn't exist")
@@ -46,96 +49,92 @@ class Reports:
         self._webhooks = webhooks
         self._metrics = metrics
         self._engine_name = engine_name
-        self.by_name = {
-            "get_user_info": self._get_user_info,
-            "get_server_info": self._get_server_info,
-            "list_channels": self._list_channels,
-            "list_connections": self._list_connections,
+        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
+            rest.GetUserInfo.name: bound(rest.GetUserInfo, self._get_user_info),
+            rest.GetServerInfo.name: bound(rest.GetServerInfo, self._get_server_info),
+            rest.ListChannels.name: bound(rest.ListChannels, self._list_channels),
+            rest.ListConnections.name: bound(rest.ListConnections, self._list_connections),
         }
 
-    async def _get_user_info(self, form: Form) -> dict[str, Any]:
-        user = named_user(self._hub, form, "user_name")
-        options = {name: getattr(user.options, name) for name in user.options.__slots__}
-        return {
-            "name": user.name,
-            "connections": len(user.connections),
-            "channels": list(user.subscriptions),
-            "options": options,
-        }
+    async def _get_user_info(self, request: rest.GetUserInfo) -> rest.UserInfo:
+        user = named_user(self._hub, request.user_name)
+        return rest.UserInfo(
+            name=user.name,
+            connections=len(user.connections),
+            channels=tuple(user.subscriptions),
+            options=asdict(user.options),
+        )
 
-    async def _get_server_info(self, form: Form) -> dict[str, Any]:
-        if form.get("report") != "1":
+    async def _get_server_info(self, request: rest.GetServerInfo) -> rest.ServerInfo:
+        if not request.report:
             return self._info()
-        return self.report(form.get("channel", ""), form.get("user", ""))
+        return self._report(request.channel, request.user)
 
-    def report(self, channel: str = "", user: str = "") -> dict[str, Any]:
-        """Return the counts, the rates of the last minutes, and what is going on most.
+    def report(self) -> dict[str, Any]:
+        """Return the counts, the rates of the last minutes, and the busiest channels."""
+        return records.write(self._report("", ""))
 
-        Args:
-            channel: What the names of the channels listed contain.
-            user: What the names of the users whose connections are listed contain.
-
-        """
+    def _report(self, channel: str, user: str) -> rest.ServerInfo:
+        """Return the report about channels and users whose names contain these texts."""
         incoming, outgoing = self._metrics.series()
-        return {
-            **self._info(),
-            "rates": {
-                "step": STEP,
-                "in": [round(rate, 2) for rate in incoming],
-                "out": [round(rate, 2) for rate in outgoing],
-            },
-            "channel_list": self._busiest(channel.casefold(), time.time()),
-            "connection_list": self._latest(user.casefold()),
-        }
+        return replace(
+            self._info(),
+            rates=rest.Rates(
+                step=STEP,
+                incoming=tuple(round(rate, 2) for rate in incoming),
+                outgoing=tuple(round(rate, 2) for rate in outgoing),
+            ),
+            channel_list=self._busiest(channel.casefold(), time.time()),
+            connection_list=self._latest(user.casefold()),
+        )
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self) -> rest.ServerInfo:
         metrics, now = self._metrics, time.time()
-        config = self._webhooks.config
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
-        return {
-            "version": self._webhooks.config.version,
-            "pid": os.getpid(),
-            "uptime": round(now - metrics.started, 3),
-            "engine": self._engine_name,
-            "connections": len(self._departures.connections),
-            "users": len(self._hub.users),
-            "channels": len(self._hub.channels),
-            "connections_total": metrics.connections_total,
-            "connections_refused": metrics.refused_total,
-            "connections_too_slow": metrics.dropped_slow,
-            "messages_in": metrics.messages_in,
-            "messages_out": metrics.messages_out,
-            "messages_in_per_second": round(rate_in, 2),
-            "messages_out_per_second": round(rate_out, 2),
-            "webhooks": {
-                "url": config.shown(config.webhook_url),
-                "total": metrics.webhooks_total,
-                "failed": metrics.webhooks_failed,
-                "p95_ms": None if p95 is None else round(p95 * 1000, 1),
-            },
-            "events_dropped": metrics.events_dropped,
-        }
+        return rest.ServerInfo(
+            version=self._webhooks.config.version,
+            pid=os.getpid(),
+            uptime=round(now - metrics.started, 3),
+            engine=self._engine_name,
+            connections=len(self._departures.connections),
+            users=len(self._hub.users),
+            channels=len(self._hub.channels),
+            connections_total=metrics.connections_total,
+            connections_refused=metrics.refused_total,
+            connections_too_slow=metrics.dropped_slow,
+            messages_in=metrics.messages_in,
+            messages_out=metrics.messages_out,
+            messages_in_per_second=round(rate_in, 2),
+            messages_out_per_second=round(rate_out, 2),
+            webhooks=rest.WebhookFigures(
+                url=self._webhooks.config.webhook_url,
+                total=metrics.webhooks_total,
+                failed=metrics.webhooks_failed,
+                p95_ms=None if p95 is None else round(p95 * 1000, 1),
+            ),
+            events_dropped=metrics.events_dropped,
+        )
 
-    def _busiest(self, part: str, now: float) -> dict[str, Any]:
+    def _busiest(self, part: str, now: float) -> rest.BusyChannels:
         channels = self._hub.channels.values()
         found = [c for c in channels if part in c.name.casefold()] if part else channels
         # Not sorted as a whole: there may be very many.
         listed = heapq.nsmallest(MAX_LISTED, found, key=lambda c: (-len(c.subscribers), c.name))
-        return {
-            "total": len(found),
-            "listed": [
-                {
-                    "name": channel.name,
-                    "subscribers": len(channel.subscribers),
-                    "history": len(channel.history),
-                    "rate": round(channel.published.per_second(now), 2),
-                }
+        return rest.BusyChannels(
+            total=len(found),
+            listed=tuple(
+                rest.BusyChannel(
+                    name=channel.name,
+                    subscribers=len(channel.subscribers),
+                    history=len(channel.history),
+                    rate=round(channel.published.per_second(now), 2),
+                )
                 for channel in listed
-            ],
-        }
+            ),
+        )
 
-    def _latest(self, part: str) -> dict[str, Any]:
+    def _latest(self, part: str) -> rest.LatestConnections:
         found = [
             (connection.since, connection.id, connection.user, connection.transport)
             for connection in self._departures.connections
@@ -143,59 +142,62 @@ class Reports:
         ]
         # By the id as well, which no two share: users cannot be compared.
         listed = heapq.nlargest(MAX_LISTED, found, key=lambda row: row[:2])
-        return {
-            "total": len(found),
-            "listed": [
-                {
-                    "id": number,
-                    "user": user.name,
-                    "transport": transport,
-                    "since": round(since, 3),
-                    "channels": len(user.subscriptions),
-                }
+        return rest.LatestConnections(
+            total=len(found),
+            listed=tuple(
+                rest.LatestConnection(
+                    id=number,
+                    user=user.name,
+                    transport=transport,
+                    since=round(since, 3),
+                    channels=len(user.subscriptions),
+                )
                 for since, number, user, transport in listed
-            ],
-        }
+            ),
+        )
 
-    async def _list_channels(self, form: Form) -> dict[str, Any]:
-        prefix, limit = form.get("prefix", ""), list_limit(form)
-        patterns = regexes(form, "patterns")
+    async def _list_channels(self, request: rest.ListChannels) -> rest.ChannelList:
+        patterns = None
+        if request.patterns is not None:
+            patterns = compiled(request.patterns, "patterns")
         found = [
             channel
             for channel in self._hub.channels.values()
-            if channel.name.startswith(prefix)
+            if channel.name.startswith(request.prefix)
             and (patterns is None or any(p.fullmatch(channel.name) for p in patterns))
         ]
         found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
-        return {
-            "total": len(found),
-            "channels": [
-                {
-                    "name": channel.name,
-                    "subscribers": len(channel.subscribers),
-                    "connections": len(channel.audience),
-                    "history": len(channel.history),
-                }
-                for channel in found[:limit]
-            ],
-        }
+        return rest.ChannelList(
+            total=len(found),
+            channels=tuple(
+                rest.ListedChannel(
+                    name=channel.name,
+                    subscribers=len(channel.subscribers),
+                    connections=len(channel.audience),
+                    history=len(channel.history),
+                )
+                for channel in found[: min(MAX_LISTED, request.limit)]
+            ),
+        )
 
-    async def _list_connections(self, form: Form) -> dict[str, Any]:
-        found = [c for c in self._departures.connections if c.user is not None]
-        if name := form.get("name"):
-            found = [c for c in found if c.user is not None and c.user.name == name]
-        found.sort(key=lambda connection: -connection.since)
-        return {
-            "total": len(found),
-            "connections": [
-                {
-                    "conn_id": connection.id,
-                    "user": connection.user.name if connection.user else "",
-                    "transport": connection.transport,
-                    "remote_addr": connection.handshake.remote_addr,
-                    "since": connection.since,
-                    "channels": list(connection.user.subscriptions) if connection.user else [],
-                }
-                for connection in found[: list_limit(form)]
-            ],
-        }
+    async def _list_connections(self, request: rest.ListConnections) -> rest.ConnectionList:
+        found = [
+            (connection, connection.user)
+            for connection in self._departures.connections
+            if connection.user is not None and request.user_name in ("", connection.user.name)
+        ]
+        found.sort(key=lambda pair: -pair[0].since)
+        return rest.ConnectionList(
+            total=len(found),
+            connections=tuple(
+                rest.ListedConnection(
+                    conn_id=connection.id,
+                    user=user.name,
+                    transport=connection.transport,
+                    remote_addr=connection.handshake.remote_addr,
+                    since=connection.since,
+                    channels=tuple(user.subscriptions),
+                )
+                for connection, user in found[: min(MAX_LISTED, request.limit)]
+            ),
+        )

@@ -1,0 +1,340 @@
+"""Frozen dataclasses as JSON objects and as forms: how the records of the contract travel.
+
+A record's annotations say what each of its fields may hold:
+
+* `str`, `int`, `float`, `bool`, and `object` for any JSON value;
+* `X | None`, `tuple[X, ...]` for a list, `Mapping[str, X]` for an object, and other records.
+
+A field without a default must be there. Its metadata may give the name under which it travels
+(`{"as": "name"}`). Unknown fields are ignored, because the other side may
+be newer. The readers and writers of a record are made once, when it is first used.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Container, Mapping
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from . import values
+
+Record = TypeVar("Record")
+
+#: Reads a field: its value, the path to it, and whether to be lenient.
+_Reader = Callable[[object, str, bool], Any]
+
+_FIELDS: dict[type, tuple[tuple[Field[Any], _Reader], ...]] = {}
+_WRITERS: dict[type, tuple[tuple[str, str, Callable[[Any], Any] | None], ...]] = {}
+
+
+class FieldProblem(ValueError):
+    """A field that is missing or holds something else than it should.
+
+    Attributes:
+        field: Its name, with the path to it if it lies deeper (`channels[2].name`).
+        expected: What it should be, in English; "" if it is missing.
+
+    """
+
+    def __init__(self, field: str, expected: str = "") -> None:
+        super().__init__(field, expected)
+        self.field = field
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.expected}" if self.expected else f"{self.field} is missing"
+
+
+def spread() -> Any:
+    """Declare the field that takes all fields of a form that no other field takes, as JSON."""
+    return field(default_factory=dict, metadata={"spread": True})
+
+
+def read(kind: type[Record], data: object, *, lenient: bool = False) -> Record:
+    """Return the record that a JSON object describes.
+
+    Args:
+        kind: The record's class.
+        data: The object.
+        lenient: Whether a field that holds something else than it should counts as missing, and
+            a member of a list that does is left out; for answers of other versions.
+
+    Raises:
+        FieldProblem: A field is missing or wrong; or `data` is not an object.
+
+    """
+    return _read(kind, data, "", lenient)
+
+
+def write(record: object) -> dict[str, Any]:
+    """Return a record as a JSON object; fields that hold None are left out."""
+    found = {}
+    for attribute, name, convert in _writers(type(record)):
+        value = getattr(record, attribute)
+        if value is not None:
+            found[name] = value if convert is None else convert(value)
+    return found
+
+
+def to_form(record: object) -> dict[str, str]:
+    """Return a record as the fields of a form.
+
+    Strings stay as they are; true is "1" and false is left out, as is None; numbers are written
+    in digits, everything else as JSON.
+    """
+    form: dict[str, str] = {}
+    for each, _reader_of in _fields(type(record)):
+        value, name = getattr(record, each.name), _name(each)
+        if each.metadata.get("spread"):
+            form.update({key: values.dumps(inner) for key, inner in value.items()})
+        elif isinstance(value, bool):
+            if value:
+                form[name] = "1"
+        elif isinstance(value, str):
+            form[name] = value
+        elif isinstance(value, int | float):
+            form[name] = str(value)
+        elif value is not None:
+            form[name] = values.dumps(_plain(value))
+    return form
+
+
+def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[str] = ()) -> Record:
+    """Return the record that the fields of a form describe; empty fields count as missing.
+
+    Args:
+        kind: The record's class.
+        form: The fields.
+        ignored: Fields that a `spread` field does not take, such as the secret.
+
+    Raises:
+        FieldProblem: A field is missing or wrong.
+
+    """
+    given: dict[str, Any] = {}
+    rest = dict(form)
+    collecting: str | None = None
+    for each, reader in _fields(kind):
+        if each.metadata.get("spread"):
+            collecting = each.name
+            continue
+        name = _name(each)
+        text = rest.pop(name, "")
+        if not text:
+            if _required(each):
+                raise FieldProblem(name)
+            continue
+        given[each.name] = reader(_of_text(each, name, text), name, False)
+    if collecting is not None:
+        given[collecting] = {
+            name: _json(name, text) for name, text in rest.items() if text and name not in ignored
+        }
+    return kind(**given)
+
+
+# ---- parts -----------------------------------------------------------------
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return values.loads(text)
+    except ValueError as error:
+        raise FieldProblem(name, "must be JSON") from error
+
+
+def _of_text(each: Field[Any], name: str, text: str) -> object:
+    """Return the value that the text of a form's field stands for."""
+    kinds = _kinds(each)
+    if str in kinds:
+        return text
+    if bool in kinds:
+        return text in ("1", "true", "True")
+    if int in kinds:
+        # int() also takes spaces, signs, underscores and digits of other scripts.
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise FieldProblem(name, "must be a whole number")
+        return int(text)
+    return _json(name, text)
+
+
+def _kinds(each: Field[Any]) -> tuple[Any, ...]:
+    kind = each.type
+    return typing.get_args(kind) if _is_union(kind) else (kind,)
+
+
+def _name(each: Field[Any]) -> str:
+    """Return what a field is called where the record travels."""
+    name: str = each.metadata.get("as", each.name)
+    return name
+
+
+def _required(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
+
+
+def _read(kind: type[Record], data: object, path: str, lenient: bool) -> Record:
+    if not isinstance(data, Mapping):
+        raise FieldProblem(path or kind.__name__, "must be an object")
+    given = {}
+    for each, reader in _fields(kind):
+        name = _name(each)
+        where = f"{path}.{name}" if path else name
+        value = data.get(name)
+        if value is None and not (name in data and _takes_none(each)):
+            if _required(each):
+                raise FieldProblem(where)
+            continue
+        try:
+            given[each.name] = reader(value, where, lenient)
+        except FieldProblem:
+            if not lenient or _required(each):
+                raise
+    return kind(**given)
+
+
+def _takes_none(each: Field[Any]) -> bool:
+    return any(kind in (object, type(None)) for kind in _kinds(each))
+
+
+def _fields(kind: type[Any]) -> tuple[tuple[Field[Any], _Reader], ...]:
+    known = _FIELDS.get(kind)
+    if known is not None:
+        return known
+    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
+    found = []
+    for each in fields(kind):
+        each.type = hints[each.name]
+        found.append((each, _reader(hints[each.name])))
+    return _FIELDS.setdefault(kind, tuple(found))
+
+
+def _writers(kind: type[Any]) -> tuple[tuple[str, str, Callable[[Any], Any] | None], ...]:
+    known = _WRITERS.get(kind)
+    if known is not None:
+        return known
+    simple = (str, int, float, bool, object, type(None))
+    found = tuple(
+        (
+            each.name,
+            _name(each),
+            None if all(inner in simple for inner in _kinds(each)) else _plain,
+        )
+        for each, _reader_of in _fields(kind)
+    )
+    return _WRITERS.setdefault(kind, found)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with the records in it as objects, and tuples as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return write(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | frozenset | set):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+def _reader(kind: Any) -> _Reader:
+    if _is_union(kind):
+        inner = [_reader(each) for each in typing.get_args(kind) if each is not type(None)]
+        if len(inner) != 1:
+            raise TypeError(f"{kind} is not a type that records can have")
+        only = inner[0]
+        return lambda value, path, lenient: None if value is None else only(value, path, lenient)
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return _list_reader(_reader(inside[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping_reader(_reader(inside[1]))
+    if is_dataclass(kind):
+        record: Any = kind
+        return lambda value, path, lenient: _read(record, value, path, lenient)
+    try:
+        return _SIMPLE[kind]
+    except KeyError:
+        raise TypeError(f"{kind} is not a type that records can have") from None
+
+
+def _list_reader(member: _Reader) -> _Reader:
+    def reader(value: object, path: str, lenient: bool) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise FieldProblem(path, "must be a list")
+        found = []
+        for index, each in enumerate(value):
+            try:
+                found.append(member(each, f"{path}[{index}]", lenient))
+            except FieldProblem:
+                if not lenient:
+                    raise
+        return tuple(found)
+
+    return reader
+
+
+def _mapping_reader(member: _Reader) -> _Reader:
+    def reader(value: object, path: str, lenient: bool) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise FieldProblem(path, "must be an object")
+        found = {}
+        for name, each in value.items():
+            try:
+                found[name] = member(each, f"{path}.{name}", lenient)
+            except FieldProblem:
+                if not lenient:
+                    raise
+        return found
+
+    return reader
+
+
+def _string(value: object, path: str, lenient: bool) -> str:
+    if not isinstance(value, str):
+        raise FieldProblem(path, "must be a string")
+    return value
+
+
+def _boolean(value: object, path: str, lenient: bool) -> bool:
+    if not isinstance(value, bool):
+        raise FieldProblem(path, "must be true or false")
+    return value
+
+
+def _integer(value: object, path: str, lenient: bool) -> int:
+    # bool is an int to Python, and never what was meant by a number.
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise FieldProblem(path, "must be a whole number")
+    return value
+
+
+def _number(value: object, path: str, lenient: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FieldProblem(path, "must be a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise FieldProblem(path, "must be a number")
+    return number
+
+
+def _anything(value: object, path: str, lenient: bool) -> object:
+    return value
+
+
+_SIMPLE: Mapping[Any, _Reader] = {
+    str: _string,
+    bool: _boolean,
+    int: _integer,
+    float: _number,
+    object: _anything,
+}
