@@ -30,7 +30,7 @@ from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserName
 from .guards import HeldConnections, recovering, synchronous
 from .models import Publication
 from .transactions import after_transaction
-from .wire import names, values
+from .wire import names, records, values
 from .wire.closing import BY_SITE
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def disconnect(
 @synchronous()
 def server_info() -> dict[str, Any]:
     """Return the process's `version`, `uptime`, `connections`, `channels` and other counts."""
-    return client.get_server_info()
+    return records.write(client.get_server_info())
 
 
 # ---- common ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import requests
 from django.utils.translation import gettext as _
@@ -31,7 +31,10 @@ from .exceptions import (
     PayloadError,
 )
 from .genuine import limits
+from .wire import answers, records, rest
 from .wire.closing import BY_SITE
+
+Answer = TypeVar("Answer")
 
 #: How long a connection may idle and still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
@@ -263,6 +266,11 @@ def _option_texts(options: Mapping[str, object], reserved: Sequence[str]) -> dic
     return {name: to_json(value) for name, value in options.items()}
 
 
+def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
+    """Make a REST call; what the answer lacks, or has wrong, has its default."""
+    return records.read(kind, rest_call(request.name, **records.to_form(request)), lenient=True)
+
+
 # ---- one function for each call --------------------------------------------------------------
 
 
@@ -397,29 +405,25 @@ def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict
 
 
 def list_channels(
-    prefix: str = "", limit: int = 100, patterns: Sequence[str] | None = None
-) -> dict[str, Any]:
+    prefix: str = "", limit: int = rest.MAX_LISTED, patterns: Sequence[str] | None = None
+) -> answers.ChannelList:
     """Return the live channels whose names begin so, and how many there are.
 
     Those with the most subscribers come first.
 
     Args:
         prefix: How names begin.
-        limit: How many are listed; there are never more than 100.
+        limit: How many are listed; there are never more than `rest.MAX_LISTED`.
         patterns: Regular expressions; a name must match one of them.
 
     """
-    return rest_call(
-        "list_channels",
-        prefix=prefix,
-        limit=str(limit),
-        patterns=None if patterns is None else to_json(list(patterns)),
-    )
+    chosen = None if patterns is None else tuple(patterns)
+    return _ask(rest.ListChannels(prefix, limit, chosen), answers.ChannelList)
 
 
-def list_connections(user: str = "", limit: int = 100) -> dict[str, Any]:
+def list_connections(user: str = "", limit: int = rest.MAX_LISTED) -> answers.ConnectionList:
     """Return open connections, of one user or of all."""
-    return rest_call("list_connections", name=user or None, limit=str(limit))
+    return _ask(rest.ListConnections(user, limit), answers.ConnectionList)
 
 
 def cursor(channel: str, *, options: Mapping[str, object]) -> str:
@@ -428,12 +432,12 @@ def cursor(channel: str, *, options: Mapping[str, object]) -> str:
     return str(answer.get("cursor") or "")
 
 
-def get_server_info() -> dict[str, Any]:
+def get_server_info() -> answers.ServerInfo:
     """Return the server's version, uptime and counts."""
-    return rest_call("get_server_info")
+    return _ask(rest.GetServerInfo(), answers.ServerInfo)
 
 
-def get_server_report(channel: str = "", user: str = "") -> dict[str, Any]:
+def get_server_report(channel: str = "", user: str = "") -> answers.ServerInfo:
     """Return the same, with rates and lists; a server that has none leaves them out.
 
     Args:
@@ -441,4 +445,4 @@ def get_server_report(channel: str = "", user: str = "") -> dict[str, Any]:
         user: What the names of the users whose connections are listed contain.
 
     """
-    return rest_call("get_server_info", report="1", channel=channel or None, user=user or None)
+    return _ask(rest.GetServerInfo(report=True, channel=channel, user=user), answers.ServerInfo)

@@ -71,7 +71,7 @@ def completions(request: HttpRequest) -> JsonResponse:
     """Complete the name of a channel, `?q=…`, from those that are live."""
     try:
         answer = client.list_channels(request.GET.get("q", ""), OFFERED)
-        names = [target.name for target in _targets(answer) if not is_reserved(target.name)]
+        names = [one.name for one in answer.channels if not is_reserved(one.name)]
     except HookboxError:
         names = []  # without completions it is an input like others
     return JsonResponse({"names": names})
@@ -83,17 +83,5 @@ def _decider(rules: Iterable[Rule], channel: str) -> Rule | None:
 
 def _listed(patterns: Sequence[str]) -> tuple[list[Target], int]:
     answer = client.list_channels(limit=LISTED, patterns=patterns)
-    targets = _targets(answer)
-    total = answer.get("total")
-    return targets, total if isinstance(total, int) else len(targets)
-
-
-def _targets(answer: dict[str, object]) -> list[Target]:
-    """Read an answer that may be another program's."""
-    listed = answer.get("channels")
-    targets = []
-    for channel in listed if isinstance(listed, list) else ():
-        if isinstance(channel, dict) and isinstance(name := channel.get("name"), str):
-            count = channel.get("connections")
-            targets.append(Target(name, count if isinstance(count, int) else None))
-    return targets
+    targets = [Target(channel.name, channel.connections) for channel in answer.channels]
+    return targets, len(targets) if answer.total is None else answer.total

@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,6 +26,7 @@ from .. import client
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
+from ..wire.answers import ServerInfo
 from . import spawning
 from .lockfile import Holder, LockFile, RunDirError, ensure_run_dir
 from .spawning import ProcessError
@@ -81,7 +82,7 @@ class ProcessStatus:
     messages_in: int | None = None
     messages_out: int | None = None
     #: All that it says of itself, as far as it was asked.
-    info: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    info: ServerInfo = field(default_factory=ServerInfo, repr=False)
     #: What starts it in a shell.
     command: str = "manage.py runhookbox"
 
@@ -100,7 +101,7 @@ class ProcessStatus:
 # ---- describing ------------------------------------------------------------------------------
 
 
-def status(ask: Callable[[], dict[str, Any]] | None = None) -> ProcessStatus:
+def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
     """Describe the process. Never raises: what is wrong is part of the description.
 
     Args:
@@ -169,17 +170,13 @@ def _undescribed(known: dict[str, Any]) -> ProcessStatus:
     return ProcessStatus(state=state, message=message, **known)
 
 
-def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]) -> ProcessStatus:
-    def number(name: str) -> int | None:
-        value = info.get(name)
-        return value if isinstance(value, int) else None
-
-    version = str(info.get("version") or "")
+def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) -> ProcessStatus:
+    version = info.version
     if holder is None:
-        known["pid"] = number("pid")
-    elif number("pid") not in (None, holder.pid) and not settings.executable:
+        known["pid"] = info.pid
+    elif info.pid not in (None, holder.pid) and not settings.executable:
         # Something else took the address; what we started is not what answers.
-        known |= {"pid": number("pid"), "ours": False}
+        known |= {"pid": info.pid, "ours": False}
     state, message = State.RUNNING, _("Everything is as it should be.")
     if version and version != __version__:
         state = State.VERSION_DIFFERS
@@ -190,10 +187,10 @@ def _answered(info: dict[str, Any], holder: Holder | None, known: dict[str, Any]
         message = _("It was not started from here, and is to be stopped where it was started.")
     return ProcessStatus(
         state=state, message=message, version=version,
-        uptime=finite(info.get("uptime")),
-        engine=str(info.get("engine") or ""),
-        connections=number("connections"), users=number("users"), channels=number("channels"),
-        messages_in=number("messages_in"), messages_out=number("messages_out"), info=info,
+        uptime=info.uptime,
+        engine=info.engine,
+        connections=info.connections, users=info.users, channels=info.channels,
+        messages_in=info.messages_in, messages_out=info.messages_out, info=info,
         **known,
     )  # fmt: skip
 

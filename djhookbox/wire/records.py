@@ -83,8 +83,8 @@ def write(record: object) -> dict[str, Any]:
 def to_form(record: object) -> dict[str, str]:
     """Return a record as the fields of a form.
 
-    Strings stay as they are; true is "1" and false is left out, as is None; numbers are written
-    in digits, everything else as JSON.
+    Strings stay as they are, true is "1", numbers are written in digits and everything else as
+    JSON. Empty strings, false and None are left out.
     """
     form: dict[str, str] = {}
     for each, _reader_of in _fields(type(record)):
@@ -95,7 +95,8 @@ def to_form(record: object) -> dict[str, str]:
             if value:
                 form[name] = "1"
         elif isinstance(value, str):
-            form[name] = value
+            if value:
+                form[name] = value
         elif isinstance(value, int | float):
             form[name] = str(value)
         elif value is not None:

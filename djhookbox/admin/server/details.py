@@ -13,6 +13,7 @@ from ... import api, client
 from ...audit.payloads import masked
 from ...exceptions import HookboxError, HookboxRefused
 from ...models import ConnectionLog, Publication, SubscriptionLog
+from ...wire.answers import ConnectionList
 from ..pages import pretty_json
 from .base import ServerBase
 from .report import Listing, moment_of, transport_label
@@ -87,31 +88,23 @@ class Details(ServerBase):
         """
         self.require(self.has_view_permission(request))
         name = request.GET.get("name", "")
-        found: Mapping[str, Any] = {}
+        found = ConnectionList()
         problem = ""
         try:
-            found = client.list_connections(name) if name else {}
+            found = client.list_connections(name) if name else found
         except HookboxError as error:
             problem = str(error)
-        rows = found.get("connections")
-        listed = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-        total = found.get("total")
-        if not listed and not problem:
+        if not found.connections and not problem:
             problem = _("This user is not connected just now.")
         connections = Listing(
-            total if isinstance(total, int) else len(listed),
+            max(found.total, len(found.connections)),
             tuple(
-                OpenConnection(
-                    str(row.get("conn_id") or ""),
-                    transport_label(row.get("transport")),
-                    moment_of(row.get("since")),
-                )
-                for row in listed
+                OpenConnection(row.conn_id, transport_label(row.transport), moment_of(row.since))
+                for row in found.connections
             ),
         )
         # All connections of a user are in the same channels, but for those of their own.
-        names = [row["channels"] for row in listed if isinstance(row.get("channels"), list)]
-        channels = dict.fromkeys(name for some in names for name in some if isinstance(name, str))
+        channels = dict.fromkeys(name for row in found.connections for name in row.channels)
         return self.page(
             request,
             "server_user.html",

@@ -158,11 +158,8 @@ def _count(user: str, connection: str) -> int:
         return 1  # whose it is nobody has said; the deed will tell
     found = client.list_connections(user)
     if not connection:
-        total = found.get("total")
-        return total if isinstance(total, int) else 0
-    rows = found.get("connections")
-    listed = rows if isinstance(rows, list) else []
-    return sum(isinstance(row, dict) and row.get("conn_id") == connection for row in listed)
+        return found.total
+    return sum(row.conn_id == connection for row in found.connections)
 
 
 def _is_inside(user: str, channel: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from ...models import ConnectionLog
 from ...process.control import ProcessStatus, finite
+from ...wire.answers import BusyChannels, LatestConnections, Rates, ServerInfo, WebhookFigures
 
 Row = TypeVar("Row")
 
@@ -85,8 +86,8 @@ def read_report(now: ProcessStatus) -> Report:
     info = now.info
     return Report(
         tuple(_counts(info)),
-        _listing(info.get("channel_list"), _channel),
-        _listing(info.get("connection_list"), _connection),
+        _channels(info.channel_list),
+        _connections(info.connection_list),
     )
 
 
@@ -101,70 +102,60 @@ def etag(*parts: object) -> str:
 # ---- parts -----------------------------------------------------------------------------------
 
 
-def _counts(info: Mapping[str, Any]) -> list[Count]:
-    rates = _object(info.get("rates"))
-    webhooks = _object(info.get("webhooks"))
-    p95 = finite(webhooks.get("p95_ms"))
+def _counts(info: ServerInfo) -> list[Count]:
+    rates = info.rates or Rates()
+    webhooks = info.webhooks or WebhookFigures()
+    p95 = webhooks.p95_ms
     counts = [
-        Count("connections", _("Connections"), whole(info.get("connections"))),
-        Count("users", _("Users"), whole(info.get("users"))),
-        Count("channels", _("Channels"), whole(info.get("channels"))),
+        Count("connections", _("Connections"), whole(info.connections)),
+        Count("users", _("Users"), whole(info.users)),
+        Count("channels", _("Channels"), whole(info.channels)),
         Count(
-            "in", _("Messages in per second"), rate(info.get("messages_in_per_second")),
-            _series(rates.get("in")),
+            "in", _("Messages in per second"), rate(info.messages_in_per_second),
+            _series(rates.incoming),
         ),
         Count(
-            "out", _("Messages out per second"), rate(info.get("messages_out_per_second")),
-            _series(rates.get("out")),
+            "out", _("Messages out per second"), rate(info.messages_out_per_second),
+            _series(rates.outgoing),
         ),
         Count(
             "p95", _("Webhooks, 95% within"),
             "" if p95 is None else _("%(time)s ms") % {"time": whole(round(p95))},
         ),
-        Count("failed", _("Webhooks that failed"), whole(webhooks.get("failed"))),
+        Count("failed", _("Webhooks that failed"), whole(webhooks.failed)),
     ]  # fmt: skip
     return [count for count in counts if count.value]
 
 
-def _channel(row: Mapping[str, Any]) -> ChannelRow | None:
-    name = row.get("name")
-    if not isinstance(name, str) or not name:
+def _channels(found: BusyChannels | None) -> Listing[ChannelRow] | None:
+    if found is None:
         return None
-    return ChannelRow(
-        name, whole(row.get("subscribers")), whole(row.get("history")), rate(row.get("rate"))
-    )
+    rows = [
+        ChannelRow(row.name, whole(row.subscribers), whole(row.history), rate(row.rate))
+        for row in found.listed
+        if row.name
+    ]
+    return Listing(found.total, tuple(rows))
 
 
-def _connection(row: Mapping[str, Any]) -> ConnectionRow | None:
-    number, user = row.get("id"), row.get("user")
-    if not isinstance(number, str) or not isinstance(user, str):
+def _connections(found: LatestConnections | None) -> Listing[ConnectionRow] | None:
+    if found is None:
         return None
-    return ConnectionRow(
-        id=number,
-        user=user,
-        transport=transport_label(row.get("transport")),
-        since=moment_of(row.get("since")),
-        channels=whole(row.get("channels")),
-    )
+    rows = [
+        ConnectionRow(
+            id=row.id,
+            user=row.user,
+            transport=transport_label(row.transport),
+            since=moment_of(row.since),
+            channels=whole(row.channels),
+        )
+        for row in found.listed
+    ]
+    return Listing(found.total, tuple(rows))
 
 
-def _listing(value: object, read: Callable[[Mapping[str, Any]], Row | None]) -> Listing[Row] | None:
-    found = _object(value)
-    listed, total = found.get("listed"), found.get("total")
-    if not isinstance(listed, list) or not isinstance(total, int):
-        return None
-    rows = [read(row) for row in listed if isinstance(row, Mapping)]
-    return Listing(total, tuple(row for row in rows if row is not None))
-
-
-def _series(value: object) -> tuple[float, ...] | None:
-    if not isinstance(value, list):
-        return None
-    return tuple(max(0.0, finite(point) or 0.0) for point in value)
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _series(points: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    return None if points is None else tuple(max(0.0, point) for point in points)
 
 
 # ---- how values are written; `static/djhookbox/admin/report.js` writes them alike ---------------

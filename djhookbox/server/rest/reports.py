@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from ...wire import records, rest
+from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED
 from ..clients.leaving import Departures
 from ..core.hub import Hub
@@ -56,16 +56,16 @@ class Reports:
             rest.ListConnections.name: bound(rest.ListConnections, self._list_connections),
         }
 
-    async def _get_user_info(self, request: rest.GetUserInfo) -> rest.UserInfo:
+    async def _get_user_info(self, request: rest.GetUserInfo) -> answers.UserInfo:
         user = named_user(self._hub, request.user_name)
-        return rest.UserInfo(
+        return answers.UserInfo(
             name=user.name,
             connections=len(user.connections),
             channels=tuple(user.subscriptions),
             options=asdict(user.options),
         )
 
-    async def _get_server_info(self, request: rest.GetServerInfo) -> rest.ServerInfo:
+    async def _get_server_info(self, request: rest.GetServerInfo) -> answers.ServerInfo:
         if not request.report:
             return self._info()
         return self._report(request.channel, request.user)
@@ -74,12 +74,12 @@ class Reports:
         """Return the counts, the rates of the last minutes, and the busiest channels."""
         return records.write(self._report("", ""))
 
-    def _report(self, channel: str, user: str) -> rest.ServerInfo:
+    def _report(self, channel: str, user: str) -> answers.ServerInfo:
         """Return the report about channels and users whose names contain these texts."""
         incoming, outgoing = self._metrics.series()
         return replace(
             self._info(),
-            rates=rest.Rates(
+            rates=answers.Rates(
                 step=STEP,
                 incoming=tuple(round(rate, 2) for rate in incoming),
                 outgoing=tuple(round(rate, 2) for rate in outgoing),
@@ -88,11 +88,11 @@ class Reports:
             connection_list=self._latest(user.casefold()),
         )
 
-    def _info(self) -> rest.ServerInfo:
+    def _info(self) -> answers.ServerInfo:
         metrics, now = self._metrics, time.time()
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
-        return rest.ServerInfo(
+        return answers.ServerInfo(
             version=self._webhooks.config.version,
             pid=os.getpid(),
             uptime=round(now - metrics.started, 3),
@@ -107,7 +107,7 @@ class Reports:
             messages_out=metrics.messages_out,
             messages_in_per_second=round(rate_in, 2),
             messages_out_per_second=round(rate_out, 2),
-            webhooks=rest.WebhookFigures(
+            webhooks=answers.WebhookFigures(
                 url=self._webhooks.config.webhook_url,
                 total=metrics.webhooks_total,
                 failed=metrics.webhooks_failed,
@@ -116,15 +116,15 @@ class Reports:
             events_dropped=metrics.events_dropped,
         )
 
-    def _busiest(self, part: str, now: float) -> rest.BusyChannels:
+    def _busiest(self, part: str, now: float) -> answers.BusyChannels:
         channels = self._hub.channels.values()
         found = [c for c in channels if part in c.name.casefold()] if part else channels
         # Not sorted as a whole: there may be very many.
         listed = heapq.nsmallest(MAX_LISTED, found, key=lambda c: (-len(c.subscribers), c.name))
-        return rest.BusyChannels(
+        return answers.BusyChannels(
             total=len(found),
             listed=tuple(
-                rest.BusyChannel(
+                answers.BusyChannel(
                     name=channel.name,
                     subscribers=len(channel.subscribers),
                     history=len(channel.history),
@@ -134,7 +134,7 @@ class Reports:
             ),
         )
 
-    def _latest(self, part: str) -> rest.LatestConnections:
+    def _latest(self, part: str) -> answers.LatestConnections:
         found = [
             (connection.since, connection.id, connection.user, connection.transport)
             for connection in self._departures.connections
@@ -142,10 +142,10 @@ class Reports:
         ]
         # By the id as well, which no two share: users cannot be compared.
         listed = heapq.nlargest(MAX_LISTED, found, key=lambda row: row[:2])
-        return rest.LatestConnections(
+        return answers.LatestConnections(
             total=len(found),
             listed=tuple(
-                rest.LatestConnection(
+                answers.LatestConnection(
                     id=number,
                     user=user.name,
                     transport=transport,
@@ -156,7 +156,7 @@ class Reports:
             ),
         )
 
-    async def _list_channels(self, request: rest.ListChannels) -> rest.ChannelList:
+    async def _list_channels(self, request: rest.ListChannels) -> answers.ChannelList:
         patterns = None
         if request.patterns is not None:
             patterns = compiled(request.patterns, "patterns")
@@ -167,10 +167,10 @@ class Reports:
             and (patterns is None or any(p.fullmatch(channel.name) for p in patterns))
         ]
         found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
-        return rest.ChannelList(
+        return answers.ChannelList(
             total=len(found),
             channels=tuple(
-                rest.ListedChannel(
+                answers.ListedChannel(
                     name=channel.name,
                     subscribers=len(channel.subscribers),
                     connections=len(channel.audience),
@@ -180,17 +180,17 @@ class Reports:
             ),
         )
 
-    async def _list_connections(self, request: rest.ListConnections) -> rest.ConnectionList:
+    async def _list_connections(self, request: rest.ListConnections) -> answers.ConnectionList:
         found = [
             (connection, connection.user)
             for connection in self._departures.connections
             if connection.user is not None and request.user_name in ("", connection.user.name)
         ]
         found.sort(key=lambda pair: -pair[0].since)
-        return rest.ConnectionList(
+        return answers.ConnectionList(
             total=len(found),
             connections=tuple(
-                rest.ListedConnection(
+                answers.ListedConnection(
                     conn_id=connection.id,
                     user=user.name,
                     transport=connection.transport,

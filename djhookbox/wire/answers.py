@@ -1,0 +1,193 @@
+"""The answers to REST calls: one record for each.
+
+An answer is `[true, {…}]`, or `[false, {"msg": …, "code": …}]`. Whoever reads one must expect
+another version to have written it: nearly every field has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How many connections a publication reached, and its place in the channel's stream.
+
+    The genuine 0.3.3 says nothing of either.
+    """
+
+    delivered: int | None = None
+    epoch: str | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CursorAnswer:
+    """A position as `epoch:offset`, "" if the channel has no stream."""
+
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """How many connections were closed."""
+
+    disconnected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecking:
+    """How much a recheck is about; it goes on in the background."""
+
+    channels: int = 0
+    subscriptions: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedConnection:
+    """An open connection; `since` is in seconds since the epoch."""
+
+    conn_id: str
+    user: str = ""
+    transport: str = ""
+    remote_addr: str = ""
+    since: float | None = None
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionList:
+    """The connections listed, and how many there are."""
+
+    total: int = 0
+    connections: tuple[ListedConnection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """A live channel; its options hold its history and its state too."""
+
+    name: str = ""
+    subscribers: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedChannel:
+    """A live channel in a list."""
+
+    name: str
+    subscribers: int | None = None
+    connections: int | None = None
+    history: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelList:
+    """The channels listed, and how many there are."""
+
+    total: int | None = None
+    channels: tuple[ListedChannel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """A connected user."""
+
+    name: str
+    connections: int = 0
+    channels: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFigures:
+    """How the webhooks fare; `p95_ms` is in milliseconds."""
+
+    url: str = ""
+    total: int | None = None
+    failed: int | None = None
+    p95_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Messages per second in steps of `step` seconds, oldest first."""
+
+    step: float | None = None
+    incoming: tuple[float, ...] | None = field(default=None, metadata={"as": "in"})
+    outgoing: tuple[float, ...] | None = field(default=None, metadata={"as": "out"})
+
+
+@dataclass(frozen=True, slots=True)
+class BusyChannel:
+    """A channel in a report; `rate` is in publications per second."""
+
+    name: str
+    subscribers: int | None = None
+    history: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BusyChannels:
+    """The channels with the most subscribers, and how many there are."""
+
+    total: int
+    listed: tuple[BusyChannel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestConnection:
+    """A connection in a report; `since` is in seconds since the epoch."""
+
+    id: str
+    user: str
+    transport: str = ""
+    since: float | None = None
+    channels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatestConnections:
+    """The newest connections, and how many there are."""
+
+    total: int
+    listed: tuple[LatestConnection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What the server says of itself; the last three only in a report.
+
+    Attributes:
+        uptime: Seconds since it started.
+
+    """
+
+    version: str = ""
+    pid: int | None = None
+    uptime: float | None = None
+    engine: str = ""
+    connections: int | None = None
+    users: int | None = None
+    channels: int | None = None
+    connections_total: int | None = None
+    connections_refused: int | None = None
+    connections_too_slow: int | None = None
+    messages_in: int | None = None
+    messages_out: int | None = None
+    messages_in_per_second: float | None = None
+    messages_out_per_second: float | None = None
+    webhooks: WebhookFigures | None = None
+    events_dropped: int | None = None
+    rates: Rates | None = None
+    channel_list: BusyChannels | None = None
+    connection_list: LatestConnections | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer of calls that have nothing to say."""
