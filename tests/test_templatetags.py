@@ -17,7 +17,7 @@ from django.test.utils import override_settings
 from django.utils.functional import SimpleLazyObject
 
 from djhookbox.identity import read_anonymous_id
-from djhookbox.templatetags.djhookbox import MODULES
+from djhookbox.templatetags.djhookbox import SCRIPTS
 
 CLIENT = Path(__file__).resolve().parent.parent / "djhookbox" / "static" / "djhookbox"
 CONFIG = re.compile(r'<script id="djhookbox-config" type="application/json">(.*?)</script>')
@@ -93,8 +93,8 @@ def test_the_address_follows_the_settings():
 
 def test_the_client_is_known_by_name():
     assert imports_of(render()) == {
-        "djhookbox": "/static/djhookbox/hookbox.js",
-        "djhookbox/legacy": "/static/djhookbox/legacy.js",
+        "djhookbox": "/static/djhookbox/hookbox.min.js",
+        "djhookbox/legacy": "/static/djhookbox/legacy.min.js",
     }
 
 
@@ -103,7 +103,7 @@ def test_the_import_map_carries_the_nonce(where):
     nonce = LazyNonce(lambda: "n0nce")
     html = render(**{"csp_nonce" if where == "context" else "request_nonce": nonce})
     assert IMPORT_MAP.search(html)[1] == ' nonce="n0nce"'
-    assert html.count("n0nce") == 1, "data needs no nonce"
+    assert html.count("n0nce") == 2, "data needs no nonce"
 
 
 def test_no_nonce_no_attribute():
@@ -113,7 +113,7 @@ def test_no_nonce_no_attribute():
 def test_nothing_ends_the_script_element_early():
     with override_settings(STATIC_URL="/s</script><b>&/"):
         html = render(User(username="alice"))
-    assert html.count("</script>") == 2
+    assert html.count("</script>") == 3
     assert imports_of(html)["djhookbox"].startswith("/s")
 
 
@@ -126,10 +126,10 @@ def test_renamed_files_are_all_in_the_map(tmp_path):
         call_command(Command(), verbosity=0, interactive=False)
         imports = imports_of(render())
     assert set(imports) == {"djhookbox", "djhookbox/legacy"} | {
-        f"/static/djhookbox/{name}.js" for name in MODULES
+        f"/static/djhookbox/{name}.min.js" for name in SCRIPTS
     }
     for name, address in imports.items():
-        assert re.fullmatch(r"/static/djhookbox/\w+\.[0-9a-f]{12}\.js", address)
+        assert re.fullmatch(r"/static/djhookbox/\w+\.min\.[0-9a-f]{12}\.js", address)
         assert (tmp_path / address.removeprefix("/static/")).is_file(), name
 
 
@@ -139,16 +139,40 @@ def test_a_storage_that_signs_addresses_gets_every_module_signed(monkeypatch):
 
     monkeypatch.setattr("djhookbox.templatetags.djhookbox.static", signed)
     imports = imports_of(render(SimpleNamespace(is_authenticated=False)))
-    assert imports["https://cdn.example/djhookbox/link.js"] == signed("djhookbox/link.js")
+    assert imports["https://cdn.example/djhookbox/shared.min.js"] == signed(
+        "djhookbox/shared.min.js"
+    )
 
 
-def test_modules_are_what_the_client_imports():
+def test_scripts_are_what_the_client_imports():
     found, waiting = set(), ["hookbox", "legacy"]
     while waiting:
         name = waiting.pop()
         found.add(name)
-        source = (CLIENT / f"{name}.js").read_text()
-        names = re.findall(r'^import .* from "\./(\w+)\.js";$', source, flags=re.MULTILINE)
-        names += re.findall(r'\bimport\("\./(\w+)\.js"\)', source)
+        source = (CLIENT / f"{name}.min.js").read_text()
+        names = re.findall(r'(?:\bfrom|\bimport\()"\./(\w+)\.min\.js"', source)
         waiting += [name for name in names if name not in found]
-    assert sorted(found) == sorted(MODULES)
+    assert sorted(found) == sorted(SCRIPTS)
+
+
+def test_entries_for_an_import_map_of_the_pages_own():
+    template = Template('{% load djhookbox %}{"imports": {"a": "/b.js", {% hookbox_imports %}}}')
+    assert json.loads(template.render(Context()))["imports"] == {
+        "a": "/b.js",
+        "djhookbox": "/static/djhookbox/hookbox.min.js",
+        "djhookbox/legacy": "/static/djhookbox/legacy.min.js",
+    }
+    with override_settings(STATIC_URL="/s</script>&/"):
+        assert "<" not in template.render(Context())
+
+
+def test_a_page_without_an_import_map_learns_where_renamed_scripts_are(monkeypatch):
+    plain = render(User(username="a"), "import_map=False")
+    assert plain.count("<script") == 1
+    assert "modules" not in config_of(plain)
+    tag = "djhookbox.templatetags.djhookbox.static"
+    monkeypatch.setattr(tag, lambda path: f"/static/{path.removesuffix('.js')}.123456789abc.js")
+    assert config_of(render(User(username="a"), "import_map=False"))["modules"] == {
+        "csp_transport": "/static/djhookbox/csp_transport.min.123456789abc.js",
+        "shared": "/static/djhookbox/shared.min.123456789abc.js",
+    }

@@ -1,4 +1,4 @@
-"""The tag that makes the browser client available to a page.
+"""The tags that make the browser client available to a page.
 
     {% load djhookbox %}{% hookbox_script %}
     <script type="module">
@@ -30,15 +30,8 @@ from ..conf import settings
 
 register = template.Library()
 
-#: The modules of the client: what pages import, and what that may load.
-MODULES = (
-    "hookbox", "backoff", "channels", "close_codes", "connection", "csp_transport",
-    "deferred_transport", "emitter", "errors", "heartbeat", "legacy", "link", "message_stream",
-    "pace", "page", "page_life",
-    "pending_requests", "position", "route", "rtjp", "shared_door", "shared_hub",
-    "shared_transport", "subscription", "timers",
-    "websocket_transport",
-)  # fmt: skip
+#: The scripts of the client: what pages import, and what that may load.
+SCRIPTS = ("hookbox", "legacy", "csp_transport", "shared")
 
 #: What must not stand in a script element; the same as in Django's json_script.
 _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
@@ -50,8 +43,8 @@ def hookbox_script(
 ) -> dict[str, Any]:
     """Print the client's configuration, and the import map that makes it known as `djhookbox`.
 
-    A page has one import map in most browsers, and it stands before all module scripts: put the
-    tag into the head.
+    Some browsers take one import map per page, which stands before all module scripts: put the
+    tag into the head. Where they do not take it, the console says what to do.
 
     Args:
         context: The template's.
@@ -60,8 +53,10 @@ def hookbox_script(
         anonymous_id: Whether a visitor without an account is given a name that stays the same
             while the page is open. Switch it off on pages that a cache shares among visitors,
             who would else all have the same name.
-        import_map: Whether the client becomes known as `djhookbox`. A page whose modules import
-            it by its path needs no import map, which is an inline script.
+        import_map: Whether the client becomes known as `djhookbox`. Pages need no import map,
+            which is an inline script, if they import the client by its path
+            (`{% static "djhookbox/hookbox.min.js" %}`), load it as a classic script
+            (`hookbox.classic.js`), or have a map of their own with `{% hookbox_imports %}`.
 
     """
     request = context.get("request")
@@ -69,8 +64,9 @@ def hookbox_script(
     if settings.debug:
         config["hint"] = _hint(request)
     return {
-        "config": config | _cursors(cursors),
-        "import_map": _import_map() if import_map else "",
+        "config": config | _modules() | _cursors(cursors),
+        "import_map": _json({"imports": _imports()}) if import_map else "",
+        "advice": _advice() if import_map else "",
         "nonce": _nonce(context) if import_map else "",
     }
 
@@ -126,22 +122,67 @@ def _cursors(given: Iterable[object]) -> dict[str, Any]:
     return {"cursors": found} if found else {}
 
 
-def _import_map() -> SafeString:
-    """Map the client's name, and each module whose file name carries a hash, to their files.
+@register.simple_tag
+def hookbox_imports() -> SafeString:
+    """Print the client's entries for an import map of the page's own, without braces.
 
-    The modules import each other as `./name.js`. Where the storage renames files, the browser
-    would find the copies without a hash, which caches may keep beyond an upgrade; so the map
-    sends these names on to the renamed files.
+    Browsers such as Firefox take one import map per page:
+
+        {% hookbox_script import_map=False %}
+        <script type="importmap">
+          {"imports": {"vue": "{% static 'vue.js' %}", {% hookbox_imports %}}}
+        </script>
     """
-    entry = static("djhookbox/hookbox.js")
-    imports = {"djhookbox": entry, "djhookbox/legacy": static("djhookbox/legacy.js")}
-    for name in MODULES:
-        address = static(f"djhookbox/{name}.js")
-        plain = urljoin(entry, f"{name}.js")
-        if address != plain:
-            imports[plain] = address
-    text = json.dumps({"imports": imports}).translate(_ESCAPES)
-    return mark_safe(text)  # noqa: S308 - escaped just above
+    return _json(_imports(), braces=False)
+
+
+def _imports() -> dict[str, str]:
+    """Map the client's names to its files, and the plain names of files to the renamed ones.
+
+    The scripts import each other as `./name.min.js`. Where the storage renames files, the browser
+    would find the copies without a hash, if there are any, which caches may keep beyond an
+    upgrade.
+    """
+    entry = static("djhookbox/hookbox.min.js")
+    imports = {"djhookbox": entry, "djhookbox/legacy": static("djhookbox/legacy.min.js")}
+    for name, address in _renamed().items():
+        imports[urljoin(entry, f"{name}.min.js")] = address
+    return imports
+
+
+def _renamed() -> dict[str, str]:
+    """Return the addresses of those scripts that are not where the others look for them."""
+    entry = static("djhookbox/hookbox.min.js")
+    addresses = {name: static(f"djhookbox/{name}.min.js") for name in SCRIPTS}
+    return {
+        name: address
+        for name, address in addresses.items()
+        if address != urljoin(entry, f"{name}.min.js")
+    }
+
+
+def _modules() -> dict[str, Any]:
+    """Say where what is loaded later is, for pages on which no import map says so."""
+    renamed = _renamed()
+    found = {name: renamed[name] for name in ("csp_transport", "shared") if name in renamed}
+    return {"modules": found} if found else {}
+
+
+def _advice() -> SafeString:
+    """Return what the console says where the browser does not take an import map, as JSON."""
+    text = _(
+        "This browser did not take one of the page's import maps, so “import … from "
+        '"djhookbox"” may fail. Some browsers, such as Firefox, take one per page, before all '
+        "module scripts. Put {% hookbox_script %} before them; if the page has an import map of "
+        "its own, write {% hookbox_script import_map=False %} and add {% hookbox_imports %} to "
+        'that map; or import from "{address}".'
+    ).replace("{address}", static("djhookbox/hookbox.min.js"))
+    return _json(f"djhookbox: {text}")
+
+
+def _json(value: object, *, braces: bool = True) -> SafeString:
+    text = json.dumps(value).translate(_ESCAPES)
+    return mark_safe(text if braces else text[1:-1])  # noqa: S308 - escaped just above
 
 
 def _nonce(context: Context) -> str:

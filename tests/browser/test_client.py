@@ -46,7 +46,7 @@ HEARTBEAT = {"interval": 400, "timeout": 1000}
 IMPORT_MAP = """() => {
     const map = document.createElement("script");
     map.type = "importmap";
-    map.textContent = '{"imports": {"djhookbox": "/static/djhookbox/hookbox.js"}}';
+    map.textContent = '{"imports": {"djhookbox": "/static/djhookbox/hookbox.min.js"}}';
     document.head.append(map);
 }"""
 #: A document of the site, and nothing more. What a test answered itself would not do: to the

@@ -92,7 +92,7 @@ class ServerAdmin(Details, Departures):
             self.opts.verbose_name.capitalize() if self.opts.verbose_name else "",
             **context,
             findings=_findings(),
-            media=self.media + module_script("admin/server", "admin_completion"),
+            media=self.media + module_script("admin/server.min", "admin_completion"),
             completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log may tell more than those who only look should know.

@@ -1,5 +1,7 @@
 import { LOST, NORMAL } from "./close_codes.js";
 
+export { Detour } from "./detour.js";
+
 /** @import { TransportEvents } from "./websocket_transport.js" */
 
 /** How a session wants its answers: plain text, a batch to a line. */

@@ -263,8 +263,7 @@ export class Link {
       this.#route.lasted();
       this.#sessionChanged = false;
     });
-    this.#route.succeeded();
-    this.#expectBetter(this.#route.retry);
+    this.#route.succeeded(this.#url, this.#events.isIdle, () => this.#begin());
     this.#heartbeat.begin(args.version !== undefined);
     this.user = args.name;
     this.#lost = false;
@@ -286,30 +285,6 @@ export class Link {
     }
     this.#events.onRefused(error, forGood);
     this.#transport?.close(NORMAL, error.message); // and #closed() decides what is next
-  }
-
-  /** Try the better transport from time to time; a reconnect with resume loses nothing. */
-  #expectBetter(delay) {
-    if (!this.#route.detour) {
-      return;
-    }
-    this.#timers.start("better", delay, () => {
-      if (!this.#events.isIdle()) {
-        this.#expectBetter(1000);
-        return;
-      }
-      const transport = this.#transport;
-      this.#route.probe(this.#url, (better) => {
-        if (transport !== this.#transport || this.status !== "connected") {
-          return;
-        }
-        if (better) {
-          this.#begin();
-        } else {
-          this.#expectBetter(this.#route.retry);
-        }
-      });
-    });
   }
 
   /**
@@ -395,10 +370,11 @@ export class Link {
     const transport = this.#transport;
     if (transport !== null) {
       this.#transport = null;
-      for (const purpose of ["connect", "stable", "better", "unloading"]) {
+      for (const purpose of ["connect", "stable", "unloading"]) {
         this.#timers.stop(purpose);
       }
       this.#heartbeat.end();
+      this.#route.ended();
       this.#events.onDetached(this.status === "connected", code, reason);
     }
     return transport;

@@ -41,6 +41,10 @@ export class Route {
   #shortLives = 0;
   /** How often a transport was given up because its connections were cut. */
   #givenUp = 0;
+  /** @type {((way: any) => { end: () => void }) | undefined} */
+  #newDetour;
+  /** @type {{ end: () => void } | undefined} */
+  #detour;
   #openLink;
 
   /**
@@ -68,7 +72,7 @@ export class Route {
   }
 
   /** How many milliseconds to wait until a better transport is worth a try. */
-  get retry() {
+  get #retry() {
     return (this.#environment.retryTransport ?? REMEMBERED) * 2 ** this.#givenUp;
   }
 
@@ -108,28 +112,49 @@ export class Route {
     return new DeferredTransport(async () => {
       if (kind === "shared") {
         const [{ SharedTransport }, { SharedDoor }, { SharedHub }] = await Promise.all([
-          import("./shared_transport.js"),
-          import("./shared_door.js"),
-          import("./shared_hub.js"),
+          this.#load("shared", () => import("./shared_transport.js")),
+          this.#load("shared", () => import("./shared_door.js")),
+          this.#load("shared", () => import("./shared_hub.js")),
         ]);
+        const { modules } = this.#options;
+        const openLink = (address, options, ...rest) =>
+          this.#openLink(address, { ...options, modules }, ...rest);
         const openDoor = (surroundings) =>
-          new SharedDoor(surroundings, new SharedHub(surroundings, this.#openLink));
+          new SharedDoor(surroundings, new SharedHub(surroundings, openLink));
         return () => new SharedTransport(url, events, environment, this.#options, openDoor);
       }
-      const { CspTransport } = await import("./csp_transport.js");
+      const { CspTransport, Detour } = await this.#load("csp_transport", () => import("./csp_transport.js"));
+      this.#newDetour = (way) => new Detour(environment, way);
       return () => new CspTransport(url, events, environment, kind === "streaming");
     }, events);
   }
 
-  /** The transport works. */
-  succeeded() {
+  /**
+   * The transport works.
+   *
+   * @param {string} url
+   * @param {() => boolean} isIdle Whether no answer is outstanding.
+   * @param {() => void} begin Connects anew.
+   */
+  succeeded(url, isIdle, begin) {
+    const { kind } = this;
     this.#failures = 0;
     this.#proven = true;
-    // With a hub it is the hub's to remember.
-    if (this.#kinds.includes("streaming") && this.kind !== "shared") {
-      const around = ["streaming", "polling"].includes(this.kind);
-      this.#store(around ? `${this.kind} ${this.#environment.now()}` : null);
+    if (kind === "websocket") {
+      this.#stored((storage) => storage.removeItem(STORED));
+    } else if (this.#newDetour && kind !== "shared") {
+      const open = this.#kinds[0] === "websocket" && ((events) => this.#direct(WebSocketTransport, url, events));
+      const take = () => {
+        this.#index = 0;
+        begin();
+      };
+      this.#detour = this.#newDetour({ kind, retry: this.#retry, isIdle, open, take });
     }
+  }
+
+  /** The connection has ended. */
+  ended() {
+    this.#detour?.end();
   }
 
   /**
@@ -163,6 +188,12 @@ export class Route {
     this.#shortLives = 0;
   }
 
+  /** Load what is needed now, from where the page says it is: static files may be renamed. */
+  #load(name, load) {
+    const address = import.meta.url && this.#options.modules?.[name];
+    return address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : load();
+  }
+
   /** Open a transport that needs no loading; what it throws is a failure as any other. */
   #direct(Transport, url, events) {
     try {
@@ -181,53 +212,21 @@ export class Route {
     return this.#index > 0;
   }
 
-  /** Whether there is a better transport than the one that is taken. */
-  get detour() {
-    return this.#index > 0 && this.#kinds[0] === "websocket";
-  }
-
-  /**
-   * Look whether a WebSocket opens by now; if so it is taken next.
-   *
-   * @param {string} url
-   * @param {(better: boolean) => void} done
-   */
-  probe(url, done) {
-    const probe = this.#direct(WebSocketTransport, url, {
-      onOpen: () => {
-        this.#index = 0;
-        probe.close(1000, "");
-        done(true);
-      },
-      onText: () => {},
-      onClose: () => this.#index > 0 && done(false),
-    });
-  }
-
   #recall() {
-    try {
-      const [kind, at] = String(this.#environment.storage?.getItem(STORED)).split(" ");
-      const index = this.#kinds.indexOf(kind);
-      const age = this.#environment.now() - Number(at);
-      if (index > 0 && age >= 0 && age < REMEMBERED) {
-        this.#index = index;
-      }
-    } catch {
-      // A browser may keep its storage closed; then each page finds out by itself.
+    const [kind, at] = String(this.#stored((storage) => storage.getItem(STORED))).split(" ");
+    const index = this.#kinds.indexOf(kind);
+    const age = this.#environment.now() - Number(at);
+    if (index > 0 && age >= 0 && age < REMEMBERED) {
+      this.#index = index;
     }
   }
 
-  /** @param {string | null} text */
-  #store(text) {
+  /** Use the browser's storage, if it has one and does not keep it closed. */
+  #stored(use) {
     try {
-      const { storage } = this.#environment;
-      if (text !== null) {
-        storage?.setItem(STORED, text);
-      } else if (storage?.getItem(STORED)) {
-        storage.removeItem(STORED);
-      }
+      return use(this.#environment.storage);
     } catch {
-      // See above.
+      return undefined; // then each page finds out by itself
     }
   }
 }

@@ -1,0 +1,70 @@
+// The names and callbacks of 2011; see legacy.js.
+
+import type { Connection, Options, Subscription } from "./hookbox.cjs";
+
+/** A message as `onPublish` has it. */
+export interface PublishFrame {
+    channel_name: string;
+    payload: any;
+    user?: string;
+    datetime: string;
+}
+
+/** What an ERROR frame says, or the client in its place. */
+export interface ErrorFrame {
+    id: number | null;
+    msg: string;
+    code?: string;
+    [more: string]: any;
+}
+
+/** A subscription of today that calls what the page has assigned to it, as in 2011. */
+export interface LegacySubscription extends Omit<Subscription, "state"> {
+    state: Record<string, any>;
+    readonly canceled: boolean;
+    readonly user: string | null;
+    onPublish?: (frame: PublishFrame) => void;
+    onSubscribe?: (frame: { channel_name: string; user: string }) => void;
+    onUnsubscribe?: (frame: { channel_name?: string; user?: string; reason?: string }) => void;
+    onState?: (frame: { updates: Record<string, any>; deletes: string[] }) => void;
+    cancel(): void;
+}
+
+/** A connection of today that calls what the page has assigned to it, as in 2011. */
+export interface LegacyConnection extends Connection {
+    readonly username: string | null;
+    url: string | undefined;
+    onOpen?: (args: { name: string; [more: string]: any }) => void;
+    onClose?: (code: number, reason: string) => void;
+    onConnectionLost?: (reason: string) => void;
+    onError?: (error: ErrorFrame) => void;
+    onMessaged?: (frame: { sender: string; recipient: string; payload: any; datetime: string }) => void;
+    onSubscribed?: (
+        channelName: string,
+        subscription: LegacySubscription,
+        args: { history: [string, any][]; state: Record<string, any>; presence: string[]; [more: string]: any },
+    ) => void;
+    onUnsubscribed?: (subscription: LegacySubscription, args: any) => void;
+    reconnect(): this;
+}
+
+/** Connect as in 2011, or with the options of today; the callbacks work in either case. */
+export declare function connect(url: string, cookieString?: string): LegacyConnection;
+export declare function connect(url: string, payload: any, cookieString?: string): LegacyConnection;
+export declare function connect(options?: Options): LegacyConnection;
+
+interface Logger {
+    setLevel(...args: any[]): void;
+    debug(...args: any[]): void;
+    log(...args: any[]): void;
+    info(...args: any[]): void;
+    warn(...args: any[]): void;
+    error(...args: any[]): void;
+}
+
+/** What 2011's `hookbox.logging` had; nothing is logged. */
+export declare const logging: {
+    get(name?: string): Logger;
+    getLogger(name?: string): Logger;
+    setProduction(): void;
+};

@@ -1,0 +1,105 @@
+/**
+ * The generated scripts of the client: what becomes of which modules.
+ *
+ * Pages load `hookbox.min.js`, one request; it loads `csp_transport.min.js` or `shared.min.js`
+ * when it needs them. `.cjs` files are for npm's tools that do not know ES modules.
+ */
+
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { minify } from "terser";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const CLIENT = join(ROOT, "djhookbox/static/djhookbox");
+const { version } = JSON.parse(readFileSync(join(CLIENT, "package.json"), "utf8"));
+
+/**
+ * Bundles, by the file that they become. `apart`: modules that stay files of their own; `map`:
+ * whether there is a source map, which browsers' tools ask for.
+ */
+const BUNDLES = {
+  "hookbox.min.js": { entry: "hookbox.js", apart: later },
+  "legacy.min.js": { entry: "legacy.js", apart: () => ({ "./hookbox.js": "./hookbox.min.js" }) },
+  "csp_transport.min.js": { entry: "csp_transport.js" },
+  "shared.min.js": { entry: "../../../js/shared.js" },
+  "hookbox.classic.js": { entry: "classic.mjs", format: "iife" },
+  "admin/server.min.js": { entry: "admin/server.js", map: false },
+  "hookbox.cjs": { entry: "hookbox.js", format: "cjs", map: false },
+  "legacy.cjs": { entry: "legacy.js", format: "cjs", map: false, apart: () => ({ "./hookbox.js": "./hookbox.cjs" }) },
+  "classic.cjs": {
+    entry: "classic.mjs",
+    format: "cjs",
+    map: false,
+    apart: () => ({ "./hookbox.js": "./hookbox.cjs", "./legacy.js": "./legacy.cjs" }),
+  },
+};
+
+/** What is loaded when it is needed. */
+function later(kind) {
+  return kind !== "dynamic-import"
+    ? {}
+    : {
+        "./csp_transport.js": "./csp_transport.min.js",
+        "./shared_transport.js": "./shared.min.js",
+        "./shared_door.js": "./shared.min.js",
+        "./shared_hub.js": "./shared.min.js",
+      };
+}
+
+/** Leaves some modules out of a bundle, and has them imported from other files. */
+function keepApart(apart) {
+  return {
+    name: "keep-apart",
+    setup({ onResolve }) {
+      onResolve({ filter: /^\./ }, ({ kind, path }) => {
+        const target = apart(kind)[path];
+        return target && { path: target, external: true };
+      });
+    },
+  };
+}
+
+/** Make one bundle: its text, and perhaps its source map, by their names. */
+async function bundle(name, { entry, format = "esm", map = true, apart = () => ({}) }) {
+  const banner = `/*! djhookbox ${version}, BSD-3-Clause */`;
+  const { outputFiles } = await build({
+    entryPoints: [join(CLIENT, entry)],
+    outfile: join(CLIENT, name),
+    bundle: true,
+    minify: true,
+    format,
+    globalName: format === "iife" ? "hookbox" : undefined,
+    target: "es2022",
+    charset: "ascii",
+    legalComments: "none",
+    sourcemap: "external",
+    // Where scripts are no modules everything is in one file, and needs no addresses.
+    logOverride: { "empty-import-meta": "silent" },
+    plugins: [keepApart(apart)],
+    write: false,
+  });
+  const text = (suffix) => outputFiles.find(({ path }) => path.endsWith(suffix)).text;
+  const sourceMap = map && {
+    content: text(`${name}.map`),
+    filename: basename(name),
+    url: `${basename(name)}.map`,
+    includeSources: true,
+  };
+  const result = await minify(text(name), {
+    module: format === "esm",
+    ecma: 2020,
+    compress: { passes: 3 },
+    format: { ascii_only: true, preamble: banner },
+    sourceMap,
+  });
+  const made = { [name]: `${result.code}\n` };
+  return map ? { ...made, [`${name}.map`]: `${result.map}\n` } : made;
+}
+
+/** All generated scripts and their source maps, by their names. */
+export async function bundles() {
+  const made = Object.entries(BUNDLES).map(([name, options]) => bundle(name, options));
+  return Object.assign({}, ...(await Promise.all(made)));
+}

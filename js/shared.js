@@ -1,0 +1,5 @@
+/** What a tab needs to share its connection with others, in one file. */
+
+export { SharedDoor } from "../djhookbox/static/djhookbox/shared_door.js";
+export { SharedHub } from "../djhookbox/static/djhookbox/shared_hub.js";
+export { SharedTransport } from "../djhookbox/static/djhookbox/shared_transport.js";
