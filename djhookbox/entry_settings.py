@@ -43,6 +43,16 @@ class EntrySettings(SettingsReader):
         """Whether scripts of pages of 2011 may use CSP by GET."""
         return self._bool("HOOKBOX_JSONP", False)
 
+    @property
+    def rest_get(self) -> bool:
+        """Whether programs of 2011 may make REST calls by GET, with the secret in the query."""
+        return self._bool("HOOKBOX_REST_GET", False)
+
+    @property
+    def allow_set_config(self) -> bool:
+        """Whether the REST call `set_config` may change where webhooks go."""
+        return self._bool("HOOKBOX_ALLOW_SET_CONFIG", False)
+
     # ---- before CONNECT --------------------------------------------------
 
     @property

@@ -115,6 +115,8 @@ def test_a_host_name_with_an_underscore(settings, debug, hosts):
         ("HOOKBOX_ALLOWED_HOSTS", ["https://example.com"]),
         ("HOOKBOX_ALLOWED_HOSTS", ["example.com:8001"]),
         ("HOOKBOX_JSONP", 1),
+        ("HOOKBOX_REST_GET", "yes"),
+        ("HOOKBOX_ALLOW_SET_CONFIG", None),
         ("HOOKBOX_MAX_UNCONNECTED", 0),
         ("HOOKBOX_MAX_UNCONNECTED_PER_ADDRESS", "100"),
         ("HOOKBOX_CONNECT_TIMEOUT", 0),

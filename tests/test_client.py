@@ -17,6 +17,7 @@ from djhookbox.exceptions import (
     HookboxUnreachable,
     PayloadError,
 )
+from djhookbox.wire.proof import SECRET_HEADER, from_header
 
 from .fake_hookbox import Answer, FakeHookbox, fake_hookbox
 
@@ -141,7 +142,7 @@ def test_each_call_sends_its_form(hookbox, make, call, form):
     (request,) = hookbox.requests
     assert request.path == f"/rest/{call}"
     assert request.form == {**form, "secret": SECRET}
-    assert request.query == ""  # the secret is in the body only
+    assert request.query == ""  # the secret is never in it
 
 
 def test_answers_are_returned(hookbox):
@@ -160,6 +161,15 @@ def test_the_first_of_several_secrets_is_sent(hookbox, settings):
     settings.HOOKBOX_REST_SECRET = ["new-secret", "old-secret"]
     client.get_server_info()
     assert hookbox.requests[0].form["secret"] == "new-secret"
+
+
+@pytest.mark.parametrize("secret", ["a plain one", "schlüssel & %41"])
+def test_the_secret_is_in_a_header_and_first_in_the_form(hookbox, settings, secret):
+    settings.HOOKBOX_REST_SECRET = secret
+    client.publish("/a/", "1")
+    request = hookbox.requests[0]
+    assert from_header(request.headers[SECRET_HEADER]) == request.form["secret"] == secret
+    assert next(iter(request.form)) == "secret"
 
 
 @pytest.mark.parametrize("name", ["channel_name", "secret"])

@@ -115,6 +115,8 @@ class TestConfig:
             ("max_unconnected_per_address", 36),
             ("connect_timeout", 3.7),
             ("jsonp", True),
+            ("rest_get", True),
+            ("allow_set_config", True),
             ("allowed_hosts", ("a.example",)),
             ("max_unsent", 56789),
             ("max_frames_per_second", 78),
@@ -175,6 +177,12 @@ class TestConfig:
     def test_origins(self, server):
         call("--allow-origin", "https://a.example/", "--allow-origin", "https://*.b.example")
         assert server[0].allowed_origins == ("https://a.example", "https://*.b.example")
+
+    @pytest.mark.parametrize("name", ["jsonp", "rest_get", "allow_set_config"])
+    def test_what_only_clients_of_2011_need_is_off(self, server, name):
+        call()
+        call(f"--{name.replace('_', '-')}")
+        assert [getattr(config, name) for config in server] == [False, True]
 
     def test_the_header_that_passes_the_ssl_redirect(self, server, settings):
         settings.SECURE_SSL_REDIRECT = True
@@ -406,6 +414,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
         [*COMMAND, "-e", str(program), "-p", "8123", "-s", "ws", "-r", "rs", "-a", "pw",
          "--cb-connect", "c", "--cb-message", "m", "--cb-single-url", "http://a/b",
          "--allow-origin", "http://a", "--jsonp", "-L", "debug",
+         "--rest-get", "--allow-set-config",
          "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -416,7 +425,8 @@ def test_another_program_takes_its_place(environment, tmp_path):
     pid, lost, *arguments = json.loads(line)
     assert pid == process.pid  # so that signals reach it
     assert lost == ["PYTHONPATH", "PYTHONHOME"]  # it may be of another Python
-    for option in ("--cb-message", "--allow-origin", "--jsonp", "--log-level"):
+    for option in ("--cb-message", "--allow-origin", "--jsonp", "--rest-get", "--allow-set-config",
+                   "--log-level"):  # fmt: skip
         assert f"{option} is for our own server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
     assert "gets its secrets on the command line (-s, -r, -a)" in err

@@ -159,7 +159,7 @@ class Server:
             metrics=self.metrics,
             reports=reports,
         )
-        self._rest = Rest(calls, config.max_payload_size)
+        self._rest = Rest(calls, config)
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
 
@@ -172,9 +172,7 @@ class Server:
             OSError: If the address cannot be listened on.
 
         """
-        # A form writes most bytes of JSON as three.
-        size = 3 * self.config.max_payload_size + 1_048_576
-        app = web.Application(client_max_size=size, middlewares=[gate])
+        app = web.Application(middlewares=[gate])
         app.router.add_get("/health", self._health)
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/ws/{rest:.*}", self._websocket)

@@ -56,6 +56,10 @@ class ServerConfig:
     webhook_secret: str = ""
     #: Accepted by the REST API; none closes it.
     rest_secrets: tuple[str, ...] = ()
+    #: Whether calls of 0.3.3 may come by GET, with the secret in the query.
+    rest_get: bool = False
+    #: Whether set_config may lead webhooks elsewhere.
+    allow_set_config: bool = False
     #: Origins, or host patterns, of the pages that may connect.
     allowed_origins: tuple[str, ...] = ()
     #: Host names besides those of the origins, IP addresses and localhost, by which clients

@@ -4,7 +4,8 @@ Where the server answers otherwise on purpose, `deviations.json` says how and wh
 names the defect of the original (section 12 of its reference) or the point of the design that
 explains it; one that the server does not need any more is a failure.
 
-The server runs with the options for clients of 2011, which are off by default: JSONP.
+The server runs with the options for clients of 2011, which are off by default: CSP and REST calls
+by GET, and set_config.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ async def server(
     """Run the server of one transcript."""
     assert replay is not None
     arguments = ["-i", "127.0.0.1", "-p", str(port)]
-    arguments += ["--jsonp", "--polling-host", "127.0.0.1", "--polling-host", "localhost"]
+    arguments += ["--jsonp", "--rest-get", "--allow-set-config"]
+    arguments += ["--polling-host", "127.0.0.1", "--polling-host", "localhost"]
     arguments += ["--cbhost", "127.0.0.1", "--cbport", str(callback_port)]
     for name, value in options.items():
         arguments += [f"--{name}", value]

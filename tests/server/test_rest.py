@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,8 +13,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from djhookbox.server.rest import bodies, handler
 from djhookbox.server.rest.forms import BadCall
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.wire.proof import SECRET_HEADER, to_header
 
 from .rig import Rig, turns
 
@@ -21,8 +24,20 @@ Http = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """Return a server that takes what programs of 2011 may do."""
+    return make_rig(rest_get=True, allow_set_config=True)
+
+
+@pytest.fixture
 async def http(rig: Rig) -> AsyncIterator[Http]:
     """Return a client of the REST API of a server that has no other network."""
+    async with serving(rig) as client:
+        yield client
+
+
+@asynccontextmanager
+async def serving(rig: Rig) -> AsyncIterator[Http]:
     app = web.Application()
     for prefix in ("rest", "web"):
         app.router.add_route("*", f"/{prefix}/{{call:.*}}", rig.server._rest.handle)
@@ -44,7 +59,7 @@ async def post(http: Http, call: str, /, **form: str) -> tuple[int, bool, dict[s
 async def test_without_the_secret_nothing_happens(http: Http, form: dict[str, str]) -> None:
     for method in ("GET", "POST"):
         sent = {"params": form} if method == "GET" else {"data": form}
-        response = await http.request(method, "/rest/get_server_info", **sent)
+        response = await http.request(method, "/rest/get_channel_info", **sent)
         assert response.status == 200
         success, value = json.loads(await response.text())
         assert (success, value["msg"]) == (False, "Invalid secret")
@@ -88,6 +103,135 @@ async def test_a_query_will_do_and_the_first_value_counts(rig: Rig, http: Http) 
     query = "secret=s&channel_name=&channel_name=room&channel_name=other"
     response = await http.get(f"/rest/get_channel_info?{query}")
     assert json.loads(await response.text())[1]["name"] == "room"
+
+
+@pytest.mark.parametrize(
+    "call", ["set_config", "disconnect", "get_server_info", "recheck", "create_channel", "message"]
+)
+async def test_what_0_3_3_did_not_know_is_never_called_by_get(http: Http, call: str) -> None:
+    response = await http.get(f"/rest/{call}?secret=s&cbhost=%22evil.example%22&name=alice")
+    assert response.status == 405
+    assert response.headers["Allow"] == "POST"
+    assert json.loads(await response.text())[0] is False
+
+
+async def test_a_secret_in_a_query_is_not_taken(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    async with serving(rig) as http:
+        for call in handler.GET_CALLS:
+            response = await http.get(f"/rest/{call}?secret=s&channel_name=room&payload=1")
+            assert response.status == 405
+        response = await http.post("/rest/publish?secret=s", data={"channel_name": "room"})
+        assert json.loads(await response.text())[1]["code"] == "secret"
+    assert rig.site.calls == []
+
+
+async def test_set_config_is_off(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    before = rig.server._webhooks.config
+    async with serving(rig) as http:
+        status, success, value = await post(http, "set_config", cbhost='"evil.example"')
+        assert (status, success, value["code"]) == (403, False, "forbidden")
+        assert "HOOKBOX_ALLOW_SET_CONFIG" in value["msg"]
+    assert rig.server._webhooks.config is before
+
+
+# ---- before it has proved itself ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "genuine"),
+    [("s", "", True), ("s", "wrong", True), ("x", "s", False), ("", "s", False), (None, "s", True),
+     ("%73", "", True), ("%FF", "", False)],
+)  # fmt: skip
+async def test_the_secret_in_a_header(
+    http: Http, header: str | None, field: str, genuine: bool
+) -> None:
+    headers = {} if header is None else {SECRET_HEADER: header}
+    response = await http.post("/rest/get_server_info", data={"secret": field}, headers=headers)
+    assert json.loads(await response.text())[0] is genuine
+
+
+async def test_a_secret_outside_ascii_in_a_header(rig: Rig, http: Http) -> None:
+    rig.calls.secrets = ("schlüssel & more",)
+    headers = {SECRET_HEADER: to_header("schlüssel & more")}
+    response = await http.post("/rest/get_server_info", headers=headers)
+    assert json.loads(await response.text())[0] is True
+
+
+async def sent_in_part(http: Http, head: str, data: bytes) -> bytes:
+    """Send a part of a form that says it is long; return the answer, or what there is of it."""
+    reader, writer = await open_raw(http)
+    start = f"POST /rest/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n{head}\r\n"
+    writer.write(start.encode() + data)
+    try:
+        answer = await asyncio.wait_for(reader.readuntil(b"}]"), 20)
+        return bytes(answer)
+    finally:
+        writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_a_wrong_secret_is_answered_before_the_form_is_read(http: Http) -> None:
+    header = f"{SECRET_HEADER}: wrong\r\n"
+    for head, data in ((header, b""), ("", b"secret=wrong&"), ("", b"payload=1&secret=%77&x=")):
+        assert b"Invalid secret" in await sent_in_part(http, head, data)
+
+
+async def test_who_does_not_prove_himself_is_not_listened_to_for_long(
+    http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "UNPROVED_BYTES", 1000)
+    for start in (b"", b"&", b"secret=", b"security_token=wrong&x="):
+        answer = await sent_in_part(http, "", start + b"x" * 2000)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+    monkeypatch.setattr(bodies, "UNPROVED_SECONDS", 0.1)
+    assert (await sent_in_part(http, "", b"payload=")).startswith(b"HTTP/1.1 408 ")
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
+    assert (await sent_in_part(http, "", b"secret=s&x=")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_form_that_has_proved_itself_may_be_long(
+    http: Http, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "UNPROVED_BYTES", 1000)
+    payload = json.dumps("x" * 500_000)
+    await rig.lifecycle.create("room", {})
+    for name in ("secret", "security_token"):
+        form = urlencode({name: "s", "channel_name": "room", "payload": payload})
+        response = await http.post("/rest/publish", data=form)
+        assert json.loads(await response.text())[0] is True
+    late = urlencode({"channel_name": "room", "payload": payload, "secret": "s"})
+    response = await http.post("/rest/publish", data=late)
+    assert response.status == 413
+    response = await http.post("/rest/publish", data=late, headers={SECRET_HEADER: "s"})
+    assert json.loads(await response.text())[0] is True
+
+
+async def test_few_may_keep_us_waiting(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_UNPROVED", 2)
+    waiting = [asyncio.create_task(sent_in_part(http, "", b"x=")) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    assert (await sent_in_part(http, "", b"x=")).startswith(b"HTTP/1.1 503 ")
+    response = await http.post("/rest/get_server_info", headers={SECRET_HEADER: "s"})
+    assert json.loads(await response.text())[0] is True
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_secret_in_pieces(http: Http) -> None:
+    reader, writer = await open_raw(http)
+    form = b"&a=&channel_name=r%C3%A4&secret=%73&payload=1"
+    writer.write(
+        b"POST /rest/get_channel_info HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(form)
+    )
+    for byte in form:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.001)
+    assert rb"Channel r\u00e4" in await asyncio.wait_for(reader.readuntil(b"}]"), 20)
+    writer.close()
 
 
 @pytest.mark.parametrize(

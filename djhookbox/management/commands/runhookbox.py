@@ -94,6 +94,14 @@ class Command(BaseCommand):
             help="Let scripts of pages of 2011 use CSP by GET (HOOKBOX_JSONP).",
         )  # fmt: skip
         add(
+            "--rest-get", action="store_true",
+            help="Accept calls of 0.3.3 by GET, the secret in the query (HOOKBOX_REST_GET).",
+        )  # fmt: skip
+        add(
+            "--allow-set-config", action="store_true",
+            help="Let set_config lead webhooks elsewhere (HOOKBOX_ALLOW_SET_CONFIG).",
+        )  # fmt: skip
+        add(
             "-L", "--log-level", type=str.lower, choices=LEVELS,
             help="How much is logged; without it what LOGGING says, or else info.",
         )  # fmt: skip
@@ -243,6 +251,8 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         allowed_origins=_allowed_origins(options["allow_origin"]),
         allowed_hosts=settings.allowed_hosts,
         jsonp=options["jsonp"] or settings.jsonp,
+        rest_get=options["rest_get"] or settings.rest_get,
+        allow_set_config=options["allow_set_config"] or settings.allow_set_config,
         trusted_proxies=settings.trusted_proxies,
         polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",

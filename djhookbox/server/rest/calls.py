@@ -317,6 +317,8 @@ class Calls:
         return {}
 
     async def _set_config(self, form: Form) -> dict[str, Any]:
+        if not self._config.allow_set_config:
+            raise Refusal("set_config is off: see HOOKBOX_ALLOW_SET_CONFIG", "forbidden")
         known = ("secret", "security_token")
         values = {}
         for name, text in form.items():

@@ -1,0 +1,149 @@
+"""Reading the form of a REST call: as little as possible before it has proved itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import parse_qsl, unquote_plus
+
+from aiohttp import web
+
+from ..tasks import within
+
+#: Bytes of a form that are read before the secret is found in it. Those who send more put it
+#: first, or into a header.
+UNPROVED_BYTES = 1_048_576
+#: Forms without a secret that may be under way at once.
+MAX_UNPROVED = 32
+#: Seconds in which a form must have arrived; without the secret it has less time.
+BODY_SECONDS = 30.0
+UNPROVED_SECONDS = 10.0
+#: Fields of a form.
+MAX_FIELDS = 1000
+
+# Up to the next field, which shows that this one is complete.
+_SECRET = re.compile(rb"(?:^|&)(secret|security_token)=([^&]+)(?=&)")
+
+
+class BadBody(Exception):
+    """A form that is not taken.
+
+    Attributes:
+        status: The HTTP status.
+        code: For programs.
+
+    """
+
+    def __init__(self, text: str, code: str, status: int) -> None:
+        super().__init__(text)
+        self.code = code
+        self.status = status
+
+
+class Forged(Exception):
+    """The secret is wrong."""
+
+
+class Bodies:
+    """Reads forms.
+
+    Args:
+        is_genuine: Tells whether a secret is one of ours.
+        max_size: Bytes of a form that has proved itself.
+
+    """
+
+    def __init__(self, is_genuine: Callable[[str], bool], max_size: int) -> None:
+        self._is_genuine = is_genuine
+        self._max_size = max_size
+        self._unproved = 0
+
+    async def read(self, request: web.Request, *, proved: bool) -> dict[str, str]:
+        """Return the fields of a form.
+
+        Args:
+            request: A POST.
+            proved: Whether a header holds the secret.
+
+        Raises:
+            BadBody: It is too large, too slow, or no form.
+            Forged: It holds a wrong secret; the rest has not been read.
+
+        """
+        if proved:
+            return _fields(await self._receive(request, BODY_SECONDS, proved=True))
+        if self._unproved >= MAX_UNPROVED:
+            raise BadBody("Too many calls at once that hold no secret yet", "unavailable", 503)
+        self._unproved += 1
+        try:
+            return _fields(await self._receive(request, UNPROVED_SECONDS, proved=False))
+        finally:
+            self._unproved -= 1
+
+    async def _receive(self, request: web.Request, seconds: float, *, proved: bool) -> bytearray:
+        body = bytearray()
+        try:
+            proved = await within(seconds, self._read(request, body, proved))
+            if proved:
+                await within(BODY_SECONDS, self._read_on(request, body))
+        except asyncio.TimeoutError:
+            raise BadBody("The form did not arrive in time", "malformed", 408) from None
+        except (web.HTTPException, ConnectionError, ValueError):
+            raise BadBody("The form did not arrive", "malformed", 400) from None
+        return body
+
+    async def _read(self, request: web.Request, body: bytearray, proved: bool) -> bool:
+        """Read until the secret is found, or to the end; tell whether it was found."""
+        looked = 0  # the fields before this have been looked at
+        while not proved and (chunk := await request.content.readany()):
+            body += chunk
+            if b"&" in chunk:
+                proved = self._proves(body, looked)
+                looked = body.rindex(b"&")
+            if not proved and len(body) > UNPROVED_BYTES:
+                text = f"There is no secret in the first {UNPROVED_BYTES} bytes: put it first"
+                raise BadBody(text, "limit", 413)
+        return proved
+
+    async def _read_on(self, request: web.Request, body: bytearray) -> None:
+        while True:
+            if len(body) > self._max_size:
+                raise BadBody(f"The form is longer than {self._max_size} bytes", "limit", 413)
+            chunk = await request.content.readany()
+            if not chunk:
+                return
+            body += chunk
+
+    def _proves(self, body: bytearray, start: int) -> bool:
+        """Look for the secret in the complete fields from a place on.
+
+        Raises:
+            Forged: It is wrong.
+
+        """
+        for found in _SECRET.finditer(body, start):
+            value = unquote_plus(found[2].decode("latin-1"), errors="replace")
+            if self._is_genuine(value):
+                return True
+            if found[1] == b"secret":
+                raise Forged
+        return False
+
+
+def _fields(body: bytearray) -> dict[str, str]:
+    """Return the first value of each field that is not empty."""
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise BadBody("The form is not UTF-8", "malformed", 400) from None
+    return first_values(pairs)
+
+
+def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the first value of each name that is not empty, as 0.3.3 took them."""
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        if value:
+            form.setdefault(name, value)
+    return form
