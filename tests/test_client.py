@@ -168,7 +168,7 @@ def test_the_secret_is_in_a_header_and_first_in_the_form(hookbox, settings, secr
     settings.HOOKBOX_REST_SECRET = secret
     client.publish("/a/", "1")
     request = hookbox.requests[0]
-    assert from_header(request.headers[SECRET_HEADER]) == request.form["secret"] == secret
+    assert from_header(request.headers[SECRET_HEADER.lower()]) == request.form["secret"] == secret
     assert next(iter(request.form)) == "secret"
 
 
