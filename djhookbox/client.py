@@ -143,8 +143,8 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
     url = f"{settings.rest_url}/rest/{call}"
     if settings.executable:
         limits.require_ascii(form.get("channel_name"), form.get("name"))
-    # The secret does not go into the URL, which ends up in access logs.
-    body = {name: value for name, value in form.items() if value is not None}
+    # The secret comes first, and not into the URL, which ends up in access logs.
+    body = {"secret": ""} | {name: value for name, value in form.items() if value is not None}
     for name, value in body.items():
         if not _is_encodable(value):
             raise PayloadError(
@@ -152,16 +152,14 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
                 % {"name": name, "value": ascii(value)[:100]},
                 code="malformed",
             )
-    secret = settings.rest_secrets[0]
-    # Our server looks at the header before it reads the form; 0.3.3 knows only the form.
-    body = {"secret": secret} | body | {"secret": secret}  # first, so that it is seen at once
+    body["secret"] = settings.rest_secrets[0]
     timeout = settings.timeout
     try:
         with _session() as session:
             response = session.post(
                 url,
                 data=body,
-                headers={SECRET_HEADER: to_header(secret)},
+                headers={SECRET_HEADER: to_header(body["secret"])},
                 # `total` bounds connecting and waiting for the answer together; requests hands
                 # it on to urllib3, only its stubs do not know.
                 timeout=cast(float, Timeout(total=timeout)),
