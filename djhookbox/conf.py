@@ -22,6 +22,7 @@ from django.utils.crypto import salted_hmac
 
 from .entry_settings import EntrySettings
 from .exceptions import HookboxMisconfigured
+from .memory_settings import MemorySettings
 from .typed_settings import UNIX_SCHEME, is_unix, split_unix
 from .wire.hosts import HostProblem, HostRules
 
@@ -29,7 +30,7 @@ from .wire.hosts import HostProblem, HostRules
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(EntrySettings):
+class HookboxSettings(EntrySettings, MemorySettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -304,11 +305,6 @@ class HookboxSettings(EntrySettings):
         return self._int("HOOKBOX_MAX_CONNECTIONS", 50_000)
 
     @property
-    def max_unsent(self) -> int:
-        """Bytes waiting for a client that does not read, before it is dropped."""
-        return self._int("HOOKBOX_MAX_UNSENT", 1_048_576, least=4096)
-
-    @property
     def max_frames_per_second(self) -> int:
         """Frames a second that a connection may send, averaged over ten seconds."""
         return self._int("HOOKBOX_MAX_FRAMES_PER_SECOND", 1000)
@@ -405,7 +401,7 @@ settings = HookboxSettings()
 #: For checks: the properties that can raise.
 PROPERTIES: tuple[str, ...] = tuple(
     name
-    for part in (HookboxSettings, EntrySettings)
+    for part in (HookboxSettings, EntrySettings, MemorySettings)
     for name, value in vars(part).items()
     if isinstance(value, property)
 )

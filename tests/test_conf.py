@@ -38,7 +38,7 @@ def test_each_setting_has_a_name():
     # Each name is really read.
     source = "".join(
         Path(part.fget.__code__.co_filename).read_text()
-        for part in (HookboxSettings.port, HookboxSettings.jsonp)
+        for part in (HookboxSettings.port, HookboxSettings.jsonp, HookboxSettings.max_history)
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []
 

@@ -31,6 +31,7 @@ from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
 from .config import ServerConfig
 from .core.hub import Hub
+from .core.keeping import Shelf
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
@@ -73,11 +74,13 @@ class Server:
         self.config = config
         self.metrics = Metrics(time.time())
         self._tasks = Tasks()
-        self._hub = Hub()
+        self._hub = Hub(shelf=Shelf(config.max_channel_history, config.max_history))
         self._delivery = Delivery(self.metrics)
         self._webhooks = Webhooks(config, self.metrics)
         self._events = Events(self._webhooks, self.metrics, config.max_events)
-        engine = MemoryEngine()
+        engine = MemoryEngine(
+            max_log_bytes=config.max_channel_history, max_bytes=config.max_history
+        )
         self._publications = Publications(config, self._hub, self._delivery, engine, self._tasks)
         self._lifecycle = Lifecycle(
             self._hub, self._delivery, self._publications, self._webhooks, self._tasks
@@ -271,6 +274,7 @@ class Server:
             await asyncio.sleep(1.0)
             now = time.time()
             self.metrics.sample(now)
+            self._door.unsent.look()
             self._reporter.tick(now)
             await self._lifecycle.expire(now)
 

@@ -90,6 +90,13 @@ class ServerConfig:
     #: How long each of these may take.
     connect_timeout: float = 10.0
     max_unsent: int = 1_048_576
+    #: The same for all clients together.
+    max_unsent_total: int = 134_217_728
+    #: What clients have sent and nobody has handled yet, of all of them together.
+    max_incoming: int = 67_108_864
+    #: Memory for the history of a channel, and for those of all channels.
+    max_channel_history: int = 8_388_608
+    max_history: int = 67_108_864
     max_frames_per_second: int = 1000
     #: Events kept while Django does not take them; the oldest are dropped, and counted.
     max_events: int = 10_000
@@ -134,6 +141,7 @@ class ServerConfig:
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_payload_size",
             "max_name_length", "max_channels_per_connection", "max_connections",
             "max_unconnected", "max_unconnected_per_address", "connect_timeout", "max_unsent",
+            "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
             "max_frames_per_second", "max_events", "ping_interval", "grace_period",
             "history_linger",
         ):  # fmt: skip

@@ -159,7 +159,7 @@ class Rig:
     ) -> None:
         monkeypatch.setattr(app, "Webhooks", Site)
         if engine is not None:
-            monkeypatch.setattr(app, "MemoryEngine", lambda: engine)
+            monkeypatch.setattr(app, "MemoryEngine", lambda **limits: engine)
         self.server = app.Server(ServerConfig(version="test", rest_secrets=("s",), **config))
         self.site: Site = self.server._webhooks  # type: ignore[assignment]
         self.hub = self.server._hub
@@ -180,6 +180,8 @@ class Rig:
             on_end=self.server._ended,
             max_frame_size=config.max_frame_size,
             frames_per_second=config.max_frames_per_second,
+            incoming=self.server._door.incoming,
+            all_unsent=self.server._door.unsent,
         )
         self.server._departures.connections.add(connection)
         return connection

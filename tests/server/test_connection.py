@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
+from djhookbox.server.budget import Budget
 from djhookbox.server.clients import connection as module
-from djhookbox.server.clients.connection import MAX_WAITING, RATE_WINDOW, Connection, Handshake
+from djhookbox.server.clients.connection import (
+    BUSY,
+    MAX_WAITING,
+    MIN_WAITING,
+    RATE_WINDOW,
+    Connection,
+    Handshake,
+)
+from djhookbox.server.protocol.rtjp import BadFrame
+from djhookbox.server.unsent import Unsent
 from djhookbox.wire.closing import BY_SITE, NORMAL, Disconnect
 
 from .rig import FakeConnection, turns
@@ -32,13 +42,15 @@ class Handled:
         self.ids.append(frame.id)
 
 
-def make(handled: Handled, rate: int = 1_000_000) -> FakeConnection:
+def make(handled: Handled, rate: int = 1_000_000, budget: Budget | None = None) -> FakeConnection:
     return FakeConnection(
         handshake=Handshake(),
         handle=handled.handle,
         on_end=lambda connection, disconnect: handled.ends.append(disconnect),
         max_frame_size=1000,
         frames_per_second=rate,
+        incoming=budget or Budget(10_000_000),
+        all_unsent=Unsent(100_000_000),
     )
 
 
@@ -71,6 +83,101 @@ async def test_what_waits_is_bounded() -> None:
     await asyncio.wait_for(reading, 30)
     await turns(2000)
     assert handled.ids == list(range(5000))
+
+
+async def test_what_waits_is_bounded_in_bytes() -> None:
+    handled = Handled()
+    handled.gate.clear()
+    budget = Budget(1_000_000)
+    client = make(handled, budget=budget)
+    text = "x" * 900
+    sent = "".join(f'[{n},"A",{{"t":"{text}"}}]\r\n' for n in range(50))
+    reading = asyncio.create_task(client.receive(sent))
+    await turns()
+    assert client._waiting is not None
+    assert len(client._waiting) <= 5, "four frames of the largest size"
+    assert client.paused
+    assert 3000 < budget.used < 6000
+    handled.gate.set()
+    await asyncio.wait_for(reading, 30)
+    await turns(2000)
+    assert handled.ids == list(range(50))
+    assert budget.used == 0
+
+
+async def test_characters_count_as_the_bytes_that_they_take_up() -> None:
+    handled = Handled()
+    handled.gate.clear()
+    budget = Budget(1_000_000)
+    client = make(handled, budget=budget)
+    await client.receive('[1,"A",{"t":"' + "😀" * 200 + '"}]\r\n')
+    assert budget.used > 800
+    client.lost(NORMAL)
+    assert budget.used == 0
+    handled.gate.set()
+    await turns()
+    assert budget.used == 0
+
+
+async def test_all_connections_share_what_may_wait() -> None:
+    budget = Budget(3000)
+    gate = asyncio.Event()
+    refused: list[BadFrame] = []
+
+    async def stuck(connection: Connection, frame: Any) -> None:
+        if isinstance(frame, BadFrame):
+            refused.append(frame)
+        else:
+            await gate.wait()
+
+    greedy = [make(Handled(), budget=budget) for _ in range(4)]
+    sent = "".join(f'[{n},"A",{{"t":"{"x" * 900}"}}]\r\n' for n in range(40))
+    for each in greedy:
+        each._handle = stuck
+    reading = [asyncio.create_task(each.receive(sent)) for each in greedy]
+    await turns()
+    assert budget.used < 3000 + 5 * MIN_WAITING, "what is shared, and a little for each"
+    assert refused
+    assert {frame.code for frame in refused} == {"unavailable"}
+    fine = Handled()
+    other = make(fine, budget=budget)
+    await other.receive('[1,"A",{}]\r\n[2,"A",{"t":"' + "x" * 900 + '"}]\r\n')
+    await turns()
+    assert fine.ids == [1, 2], "small frames go on"
+    for each in greedy:
+        each.lost(NORMAL)
+    gate.set()
+    await asyncio.gather(*reading)
+    await turns()
+    assert budget.used == 0
+
+
+async def test_what_cannot_wait_is_refused_with_its_id() -> None:
+    budget = Budget(100)
+    handled = Handled()
+    handled.gate.clear()
+    client = FakeConnection(
+        handshake=Handshake(),
+        handle=handled.handle,
+        on_end=lambda *_: None,
+        max_frame_size=100_000,
+        frames_per_second=1000,
+        incoming=budget,
+        all_unsent=Unsent(1),
+    )
+    frames_: list[Any] = []
+
+    async def handle(connection: Connection, frame: Any) -> None:
+        frames_.append(frame)
+
+    client._handle = handle
+    budget.take(100)
+    await client.receive('[7,"PUBLISH",{"payload":"' + "x" * 5000 + '"}]\r\n[8,"A",{}]\r\n')
+    await turns()
+    refused, small = frames_
+    assert (refused.id, refused.code, refused.problem) == (7, "unavailable", BUSY)
+    assert small.id == 8
+    assert budget.used == 100
 
 
 async def test_a_client_that_goes_releases_its_reader_and_its_frames() -> None:
@@ -156,5 +263,5 @@ def test_ids_are_32_hex_digits() -> None:
 def make_without_a_loop() -> Connection:
     return Connection(
         Handshake(), lambda *_: None, lambda *_: None,  # type: ignore[arg-type, return-value]
-        max_frame_size=1, frames_per_second=1,
+        max_frame_size=1, frames_per_second=1, incoming=Budget(1), all_unsent=Unsent(100_000_000),
     )  # fmt: skip

@@ -449,6 +449,19 @@ async def test_bodies_are_bounded(session: Session, monkeypatch: pytest.MonkeyPa
     await alive(session)
 
 
+async def test_bodies_of_all_sessions_are_bounded(session: Session) -> None:
+    incoming = session.one.server._door.incoming
+    used = incoming.used
+    incoming.take(incoming.limit)
+    response = await session.ask("send", b"x" * 10_000)
+    assert response.status == 429
+    await alive(session)  # what is small goes on
+    incoming.give(incoming.limit)
+    assert session.connection.arriving == 0
+    assert incoming.used == used
+    await alive(session)
+
+
 async def test_requests_with_data_are_bounded(session: Session) -> None:
     host, port = session.one.address.removeprefix("http://").split(":")
     head = (

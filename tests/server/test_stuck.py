@@ -7,10 +7,12 @@ import socket
 
 import pytest
 
+from djhookbox.server.budget import Budget
 from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket as frames
 from djhookbox.server.transports import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection
+from djhookbox.server.unsent import Unsent
 
 
 def read_to_the_end(client: socket.socket) -> None:
@@ -40,6 +42,8 @@ async def test_the_kernel_does_not_keep_what_nobody_reads(monkeypatch: pytest.Mo
         on_end=lambda connection, end: None,
         max_frame_size=100,
         frames_per_second=10,
+        incoming=Budget(1_000_000),
+        all_unsent=Unsent(100_000_000),
     )
     data = b"x" * 50_000
     packet = Packet(data, frames.text(data))

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from djhookbox.server.budget import Budget
 from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import User
@@ -20,6 +21,7 @@ from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
+from djhookbox.server.unsent import Unsent
 
 from .rig import FakeConnection, until
 
@@ -80,7 +82,7 @@ Start = Callable[..., Awaitable[Webhooks]]
 def connection(cookie: str = "", user: str = "", identity: str = "") -> FakeConnection:
     client = FakeConnection(
         handshake=Handshake(cookie, "10.0.0.1"), handle=None, on_end=None,
-        max_frame_size=1, frames_per_second=1,
+        max_frame_size=1, frames_per_second=1, incoming=Budget(1), all_unsent=Unsent(100_000_000),
     )  # fmt: skip
     client.user = User(user, UserOptions()) if user else None
     client.identity = identity

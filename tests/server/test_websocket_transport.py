@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from djhookbox.server.budget import Budget
 from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection
+from djhookbox.server.unsent import Unsent
 from djhookbox.wire.closing import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
 
 PACKET = Packet(b"x\r\n", websocket.text(b"x\r\n"))
@@ -54,6 +56,8 @@ class Case:
             on_end=on_end,
             max_frame_size=100,
             frames_per_second=10,
+            incoming=Budget(1_000_000),
+            all_unsent=Unsent(100_000_000),
         )
 
 

@@ -14,16 +14,26 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from ...wire.closing import Disconnect
+from ...wire.closing import TOO_SLOW, Disconnect
+from ..budget import Budget
 from ..core.model import User
-from ..protocol.rtjp import BadFrame, Frame, Parser
+from ..protocol.rtjp import BadFrame, Frame, Parser, read, unread
+from ..unsent import Unsent
 
 #: Frames handled before other connections get a turn.
 TURN = 50
 #: Frames that may wait while one is being handled; then reading pauses.
 MAX_WAITING = 1000
+#: The same in bytes, as a multiple of the largest frame.
+MAX_WAITING_FRAMES = 4
+#: Bytes that may wait if all connections together have used up what they share.
+MIN_WAITING = 4096
+#: What is said about a frame that cannot wait.
+BUSY = "The server has too much to do; try again later"
 #: Snapshots under way may exceed the bound on unsent bytes so many times.
 MAX_OWED = 16
+#: How a PING is told from frames that wait, before they are read.
+_PING, _PING_WITHIN = '"PING"', 64
 #: The rate limit is an average over so many seconds.
 RATE_WINDOW = 10
 
@@ -69,8 +79,28 @@ class Connection:
     """
 
     __slots__ = (
-        "_busy", "_handle", "_on_end", "_owed", "_parser", "_quota", "_quota_at", "_rate", "_room",
-        "_waiting", "acks", "apart", "closed", "cookie", "handshake", "id", "identity", "since",
+        "_all_unsent",
+        "_budget",
+        "_busy",
+        "_handle",
+        "_held",
+        "_most",
+        "_on_end",
+        "_owed",
+        "_parser",
+        "_quota",
+        "_quota_at",
+        "_rate",
+        "_room",
+        "_waiting",
+        "acks",
+        "apart",
+        "closed",
+        "cookie",
+        "handshake",
+        "id",
+        "identity",
+        "since",
         "user",
     )  # fmt: skip
 
@@ -84,6 +114,8 @@ class Connection:
         *,
         max_frame_size: int,
         frames_per_second: int,
+        incoming: Budget,
+        all_unsent: Unsent,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.handshake = handshake
@@ -98,7 +130,12 @@ class Connection:
         self._on_end = on_end
         self._parser = Parser(max_frame_size)
         self._owed = 0
-        self._waiting: deque[Frame | BadFrame] | None = None
+        #: Lines that wait, each with its bytes; those of the frame being handled still count.
+        self._waiting: deque[tuple[str | BadFrame, int]] | None = None
+        self._budget = incoming
+        self._held = 0
+        self._all_unsent = all_unsent
+        self._most = MAX_WAITING_FRAMES * max_frame_size
         self._busy: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
         self._rate = frames_per_second
@@ -109,6 +146,11 @@ class Connection:
 
     def write(self, packet: Packet) -> None:
         """Send bytes; never blocks, and drops a client that does not read."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the client."""
         raise NotImplementedError
 
     def _end(self, disconnect: Disconnect) -> None:
@@ -147,6 +189,10 @@ class Connection:
             self._left(disconnect)
             self._end(disconnect)
 
+    def shed(self) -> None:
+        """End the connection as too slow, and let go of what waits within a second."""
+        self.close(TOO_SLOW)
+
     def lost(self, disconnect: Disconnect) -> None:
         """Note that the client has gone."""
         if not self.closed:
@@ -154,7 +200,7 @@ class Connection:
 
     def _left(self, disconnect: Disconnect) -> None:
         self.closed = True
-        self._waiting = None
+        self._drop()
         if self._room is not None:
             self._room.set()
         self._on_end(self, disconnect)
@@ -164,21 +210,32 @@ class Connection:
     async def receive(self, text: str) -> None:
         """Take what has arrived; returns when the transport may read on."""
         idle = self._busy is None
-        for frame in self._parser.feed(text):
+        for line in self._parser.lines(text):
             if self.closed:
                 return
-            if isinstance(frame, Frame) and frame.name == "PING":
-                # At once: the frame before it may be waiting for the site, and the client is
-                # about to think that nobody is here.
-                await self._throttle()
-                await self._handle(self, frame)
-                continue
+            size = 0
+            if isinstance(line, str):
+                # Python keeps a text with one, two or four bytes for each character.
+                size = len(line) if line.isascii() else 4 * len(line)
+                if _PING in line[:_PING_WITHIN]:
+                    frame = read(line)
+                    if isinstance(frame, Frame) and frame.name == "PING":
+                        # At once: the frame before it may be waiting for the site, and the client
+                        # is about to think that nobody is here.
+                        await self._throttle()
+                        await self._handle(self, frame)
+                        continue
+                if self._budget.full and self._held + size > MIN_WAITING:
+                    await self._throttle()
+                    await self._handle(self, unread(line, BUSY, "unavailable"))
+                    continue
             if self._waiting is None:
                 self._waiting = deque()
-            self._waiting.append(frame)
+            self._waiting.append((line, size))
+            self._hold(size)
             if self._busy is None:
                 self._busy = asyncio.get_running_loop().create_task(self._work())
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._waiting) >= MAX_WAITING or self._held > self._most:
                 self._room = asyncio.Event()
                 await self._room.wait()
         if idle and self._busy is not None:
@@ -194,15 +251,18 @@ class Connection:
         try:
             handled = 0
             while self._waiting:
-                frame = self._waiting.popleft()
+                line, size = self._waiting.popleft()
                 await self._throttle()
                 if self.closed:
                     return
-                await self._handle(self, frame)
+                await self._handle(self, read(line))
+                line = ""
+                self._hold(-min(size, self._held))  # nothing is held once it has ended
                 handled += 1
                 if handled % TURN == 0:
                     await asyncio.sleep(0)
-                if self._room is not None and len(self._waiting or ()) < MAX_WAITING // 2:
+                few = len(self._waiting or ()) < MAX_WAITING // 2 and self._held <= self._most // 2
+                if self._room is not None and few:
                     self._room.set()
                     self._room = None
         finally:
@@ -212,6 +272,15 @@ class Connection:
                 self._room = None
             if not self._waiting:
                 self._waiting = None  # an idle connection keeps no queue
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._budget.take(size)
+
+    def _drop(self) -> None:
+        """Forget what waits."""
+        self._waiting = None
+        self._hold(-self._held)
 
     def charge(self, frames: int) -> None:
         """Count a frame that asks for as much as several do."""

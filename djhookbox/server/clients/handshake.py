@@ -11,9 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
+from ..budget import Budget
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
+from ..unsent import Unsent
 from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
 from .origins import OriginRules, origin_of
@@ -60,6 +62,9 @@ class Door:
         self._on_end = on_end
         self._origins = OriginRules(config.allowed_origins, config.allowed_hosts)
         self._proxies = proxies
+        #: What clients have sent and nobody has handled yet, in bytes.
+        self.incoming = Budget(config.max_incoming)
+        self.unsent = Unsent(config.max_unsent_total)
 
     def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
         """Return the answer to a request that may not come in, None for all others.
@@ -129,6 +134,8 @@ class Door:
             "on_end": self._on_end,
             "max_frame_size": self._config.max_frame_size,
             "frames_per_second": self._config.max_frames_per_second,
+            "incoming": self.incoming,
+            "all_unsent": self.unsent,
         }
 
     def enter(self, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import publishing, snapshots
 from .effects import Broadcast, Effect, Emptied, Forgotten, PollingChanged, Released, Send
+from .keeping import Shelf
 from .log import Log, LogState, Position, new_epoch
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
@@ -28,11 +29,13 @@ class Hub:
 
     Args:
         epoch: Makes a text for each log that begins.
+        shelf: Bounds what the histories take up.
 
     """
 
-    def __init__(self, epoch: Callable[[], str] = new_epoch) -> None:
+    def __init__(self, epoch: Callable[[], str] = new_epoch, shelf: Shelf | None = None) -> None:
         self._epoch = epoch
+        self._shelf = shelf or Shelf()
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
         #: Channels with `server_presenceful`, so that a connect need not look at all of them.
@@ -146,15 +149,17 @@ class Hub:
         check_channel_options(given)
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
-        channel = Channel(name, ChannelOptions(), now)
+        channel = Channel(name, ChannelOptions(), now, self._shelf)
         if log is not None and given.get("history_size"):
             channel.log = Log(log)
         effects = self.set_options(channel, given, now)
         if channel.log is not None and channel.options.history_duration and "history" not in given:
             for publication in channel.log.publications:
-                channel.remember(publication.at, "PUBLISH", channel.shown(publication.data))
+                data = channel.shown(publication.data)
+                channel.remember(publication.at, "PUBLISH", data, publication.weight)
             channel.trim(now)
         self.channels[name] = channel
+        self._shelf.added(channel)
         return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]
 
     def destroy_channel(self, channel: Channel, now: float) -> list[Effect]:
@@ -167,6 +172,7 @@ class Hub:
         if self.channels.get(channel.name) is channel:
             del self.channels[channel.name]
         self._watching.discard(channel)
+        self._shelf.forget(channel)
         if channel.options.polling.mode:
             channel.options.polling = Polling()
             effects.append(PollingChanged(channel))
@@ -187,7 +193,7 @@ class Hub:
             if name not in ("polling", "history", "state"):
                 setattr(channel.options, name, value)
         if "history" in given:
-            channel.history.clear()
+            channel.forget()
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
         if channel.options.history_size <= 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -65,12 +65,14 @@ class Publication:
         offset: Its number; the first of an epoch is 1.
         at: When it was made, in seconds since the epoch of time.
         data: `payload`, `datetime` and, unless the channel is anonymous, `user`.
+        weight: About how many bytes of memory it takes up.
 
     """
 
     offset: int
     at: float
     data: dict[str, Any]
+    weight: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,17 @@ class Log:
 
     Attributes:
         publications: Those that are kept, oldest first and without holes up to the newest.
+        weight: About how many bytes of memory they take up.
 
     """
 
-    __slots__ = ("epoch", "offset", "publications")
+    __slots__ = ("epoch", "offset", "publications", "weight")
 
     def __init__(self, state: LogState) -> None:
         self.epoch = state.epoch
         self.offset = state.offset
         self.publications = deque(state.publications)
+        self.weight = sum(each.weight for each in state.publications)
 
     @property
     def position(self) -> Position:
@@ -113,14 +117,19 @@ class Log:
         """Append a publication, which has the next number."""
         self.offset = publication.offset
         self.publications.append(publication)
+        self.weight += publication.weight
+
+    def drop_oldest(self) -> None:
+        """Drop the oldest publication, which must be there."""
+        self.weight -= self.publications.popleft().weight
 
     def trim(self, now: float, size: int, duration: float) -> None:
         """Drop publications that are too many or too old; 0 seconds means for ever."""
         while len(self.publications) > size:
-            self.publications.popleft()
+            self.drop_oldest()
         if duration:
             while self.publications and self.publications[0].at < now - duration:
-                self.publications.popleft()
+                self.drop_oldest()
 
     def after(self, position: Position) -> tuple[list[Publication], int | None]:
         """Return what came after a position.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...wire.names import RESERVED_PREFIX
+from .keeping import OVERHEAD, Shelf, weigh
 from .log import Log
 from .options import ChannelOptions, UserOptions
 from .rates import Rate
@@ -76,6 +77,7 @@ class HistoryEntry:
     at: float
     kind: str
     data: dict[str, Any]
+    weight: int = 0
 
 
 class Channel:
@@ -91,13 +93,16 @@ class Channel:
     """
 
     __slots__ = (
-        "audience", "created", "empty_since", "history", "log", "name", "options", "published",
-        "state",
-        "subscribers",
+        "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "log", "name",
+        "options", "published", "state", "subscribers",
     )  # fmt: skip
 
-    def __init__(self, name: str, options: ChannelOptions, now: float) -> None:
+    def __init__(
+        self, name: str, options: ChannelOptions, now: float, shelf: Shelf | None = None
+    ) -> None:
         self.name = name
+        self._shelf = shelf or Shelf()
+        self._history_weight = 0
         self.options = options
         self.subscribers: dict[str, Subscription] = {}
         self.audience: dict[Connection, None] = {}
@@ -141,18 +146,54 @@ class Channel:
             if entry.kind not in PRESENCE
         ]
 
-    def remember(self, now: float, kind: str, data: dict[str, Any]) -> None:
-        """Append to the history, and drop what no longer fits."""
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that its history and its log take up."""
+        return self._history_weight + (0 if self.log is None else self.log.weight)
+
+    def remember(self, now: float, kind: str, data: dict[str, Any], weight: int = 0) -> None:
+        """Append to the history, and drop what no longer fits.
+
+        Args:
+            now: Seconds since the epoch.
+            kind: The kind of the entry.
+            data: What it says.
+            weight: Bytes of memory that it takes up, if they are known.
+
+        """
         if self.options.history_size > 0:
-            self.history.append(HistoryEntry(now, kind, data))
+            weight = weight or OVERHEAD + weigh(data)
+            self.history.append(HistoryEntry(now, kind, data, weight))
+            self._history_weight += weight
             self.trim(now)
+            self._shelf.added(self)
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest that it remembers; tell whether there was anything."""
+        found = False
+        if self.log is not None and self.log.publications:
+            self.log.drop_oldest()
+            found = True
+        if self.history:
+            self._pop()
+            found = True
+        return found
+
+    def forget(self) -> None:
+        """Drop the whole history; the log stays."""
+        while self.history:
+            self._pop()
+
+    def _pop(self) -> None:
+        self._history_weight -= self.history.popleft().weight
 
     def trim(self, now: float) -> None:
         """Drop what is too much or too old."""
         if self.log is not None:
             self.log.trim(now, self.options.history_size, self.options.history_duration)
         while len(self.history) > self.options.history_size:
-            self.history.popleft()
+            self._pop()
         if self.options.history_duration:
             while self.history and self.history[0].at < now - self.options.history_duration:
-                self.history.popleft()
+                self._pop()
+        self._shelf.changed(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .effects import Broadcast, Effect
+from .keeping import OVERHEAD, weigh
 from .log import Publication
 from .model import Channel, Connection
 from .values import timestamp
@@ -18,7 +19,9 @@ def compose(channel: Channel, payload: Any, user: str | None, now: float) -> Pub
     data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
     if not channel.options.anonymous:
         data["user"] = user
-    return Publication(0 if channel.log is None else channel.log.offset + 1, now, data)
+    if channel.log is None:
+        return Publication(0, now, data)
+    return Publication(channel.log.offset + 1, now, data, OVERHEAD + weigh(payload))
 
 
 def announce(
@@ -30,7 +33,7 @@ def announce(
     channel.published.add(publication.at)
     if channel.log is not None:
         channel.log.add(publication)
-        channel.remember(publication.at, "PUBLISH", publication.data)
+        channel.remember(publication.at, "PUBLISH", publication.data, publication.weight)
         args |= channel.log.position.place()
     exclude = None if channel.options.reflective else origin
     return [Broadcast(channel, "PUBLISH", args, exclude)]

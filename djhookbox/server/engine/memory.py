@@ -13,10 +13,11 @@ MAX_PUBLICATIONS = 250_000
 
 
 class _Log:
-    __slots__ = ("duration", "epoch", "offset", "publications", "until")
+    __slots__ = ("duration", "epoch", "offset", "publications", "until", "weight")
 
     def __init__(self, epoch: str) -> None:
         self.publications: deque[Publication] = deque()
+        self.weight = 0
         self.epoch = epoch
         self.offset = 0
         self.duration = 0.0
@@ -25,17 +26,35 @@ class _Log:
 
 
 class MemoryEngine:
-    """Keeps logs in dictionaries, bounded in number, length and time."""
+    """Keeps logs in dictionaries, bounded in number, length, time and memory.
+
+    Args:
+        max_logs: Logs that are known by epoch and offset.
+        max_publications: Publications that are kept in all.
+        max_log_bytes: Bytes of memory for the publications of one log.
+        max_bytes: The same for all logs.
+
+    """
 
     name = "memory"
 
-    def __init__(self, max_logs: int = MAX_LOGS, max_publications: int = MAX_PUBLICATIONS) -> None:
+    def __init__(
+        self,
+        max_logs: int = MAX_LOGS,
+        max_publications: int = MAX_PUBLICATIONS,
+        *,
+        max_log_bytes: int = 8_388_608,
+        max_bytes: int = 67_108_864,
+    ) -> None:
         # The order of both is that of the last use, or the last writing.
         self._logs: dict[str, _Log] = {}
         self._filled: dict[str, None] = {}
         self._count = 0
         self._max_logs = max_logs
         self._max_publications = max_publications
+        self._max_log_bytes = max_log_bytes
+        self._max_bytes = max_bytes
+        self._weight = 0
 
     async def load(self, channel: str, now: float) -> LogState:
         """Return the log of a channel that comes into being; it begins if there is none."""
@@ -53,17 +72,22 @@ class MemoryEngine:
             self._drop(channel)
         log = self._used(channel, epoch)
         if log.publications and log.publications[-1].offset >= publication.offset:
-            log.publications.pop()
-            self._count -= 1
+            self._lost(log, log.publications.pop())
         log.offset, log.duration = publication.offset, duration
         log.publications.append(publication)
         self._count += 1
+        log.weight += publication.weight
+        self._weight += publication.weight
         self._filled.pop(channel, None)
         self._filled[channel] = None
-        while len(log.publications) > size:
+        while log.publications and (
+            len(log.publications) > size or log.weight > self._max_log_bytes
+        ):
             self._pop(channel, log)
         self._trim(channel, log, publication.at)
-        while self._count > self._max_publications:
+        while self._filled and (
+            self._count > self._max_publications or self._weight > self._max_bytes
+        ):
             oldest = next(iter(self._filled))
             self._pop(oldest, self._logs[oldest])
 
@@ -101,13 +125,18 @@ class MemoryEngine:
     def _drop(self, channel: str) -> None:
         log = self._logs.pop(channel)
         self._count -= len(log.publications)
+        self._weight -= log.weight
         self._filled.pop(channel, None)
 
     def _pop(self, channel: str, log: _Log) -> None:
-        log.publications.popleft()
-        self._count -= 1
+        self._lost(log, log.publications.popleft())
         if not log.publications:
             del self._filled[channel]
+
+    def _lost(self, log: _Log, publication: Publication) -> None:
+        self._count -= 1
+        self._weight -= publication.weight
+        log.weight -= publication.weight
 
     def _trim(self, channel: str, log: _Log, now: float) -> None:
         lingering = log.until is None or now < log.until

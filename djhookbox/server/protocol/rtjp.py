@@ -63,6 +63,13 @@ class Parser:
 
     def feed(self, text: str) -> Iterator[Frame | BadFrame]:
         """Take what arrived and yield the frames that are complete with it."""
+        return (read(line) for line in self.lines(text))
+
+    def lines(self, text: str) -> Iterator[str | BadFrame]:
+        """Take what arrived and yield the lines that are complete with it, not yet read.
+
+        A line takes up much less memory than what it says: `[[],[],[]…` up to twenty times.
+        """
         if self._parts is not None:
             # Joining only when an end can be in sight keeps many tiny pieces linear.
             self._parts.append(text)
@@ -83,7 +90,7 @@ class Parser:
             elif _size(line) > self._limit:
                 yield self._too_large(line)
             else:
-                yield parse_line(line)
+                yield line
         rest = text[start:]
         if rest:
             size = _size(rest)
@@ -94,11 +101,20 @@ class Parser:
             self._parts, self._size = [rest], size
 
     def _too_large(self, line: str) -> BadFrame:
-        # With its id, so that whoever waits for the answer has it.
-        beginning = _BEGINNING.match(line[:_BEGINNING_LENGTH])
-        number = int(beginning[1]) if beginning else _INT64
-        frame_id = number if -_INT64 <= number < _INT64 else None
-        return BadFrame(frame_id, f"Frame too large (at most {self._limit} bytes)", "limit")
+        return unread(line, f"Frame too large (at most {self._limit} bytes)", "limit")
+
+
+def read(line: str | BadFrame) -> Frame | BadFrame:
+    """Return what a line of `Parser.lines` is."""
+    return parse_line(line) if isinstance(line, str) else line
+
+
+def unread(line: str, problem: str, code: str) -> BadFrame:
+    """Return the refusal of a line that is not read, with its id for whoever waits for it."""
+    beginning = _BEGINNING.match(line[:_BEGINNING_LENGTH])
+    number = int(beginning[1]) if beginning else _INT64
+    frame_id = number if -_INT64 <= number < _INT64 else None
+    return BadFrame(frame_id, problem, code)
 
 
 def _carriage_return(text: str) -> str:

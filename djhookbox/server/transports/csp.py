@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ..clients.connection import Connection
+from ..clients.connection import MIN_WAITING, Connection
 from ..clients.handshake import Door
 from ..config import ServerConfig
 from ..protocol import csp
@@ -25,7 +25,7 @@ from .csp_session import Comet, CspConnection
 logger = logging.getLogger("djhookbox.server")
 
 #: Bytes of data in one request, as in one message of a WebSocket, unless frames may be larger.
-MIN_BODY_SIZE = 4 * 1_048_576
+MIN_BODY_SIZE = 1_048_576
 #: Bytes that reflect gives back.
 MAX_REFLECTED = 65_536
 #: Requests with data of one session at a time; browsers make at most six.
@@ -190,12 +190,14 @@ class Csp:
         finally:
             session.sends -= 1
             session.arriving -= len(data)
+            self._door.incoming.give(len(data))
 
     async def _read(self, request: web.Request, session: CspConnection, data: bytearray) -> None:
         """Put the data of a request into `data`, counted in the session's `arriving`."""
         if request.method == "GET":
             data += _first_values(request).get("d", "").encode("utf-8", "replace")
             session.arriving += len(data)
+            self._door.incoming.take(len(data))
             return
         limit = max(MIN_BODY_SIZE, 2 * self._config.max_frame_size)
 
@@ -203,9 +205,12 @@ class Csp:
             while chunk := await request.content.readany():
                 data.extend(chunk)
                 session.arriving += len(chunk)
+                self._door.incoming.take(len(chunk))
                 if len(data) > limit:
                     raise Problem(413, "Too much data")
-                if session.arriving > limit:
+                if session.arriving > limit or (
+                    self._door.incoming.full and session.arriving > MIN_WAITING
+                ):
                     raise Problem(429, "Too much data at once")
 
         try:

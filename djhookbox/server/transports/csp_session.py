@@ -16,6 +16,8 @@ from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
 #: for the earlier.
 OVERTAKEN_STEPS = 20
 OVERTAKEN_PAUSE = 0.01
+#: Seconds for which a session that was dropped can still be asked what has become of it.
+SHED_SECONDS = 1.0
 
 
 class Comet:
@@ -134,9 +136,25 @@ class CspConnection(Connection):
             asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
             return
         self.outbox.add(packet.data)
+        self._all_unsent.wrote(self, len(packet.data))
         if packet.snapshot:
             self._owe(packet, self._limit)
         self._wake()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not acknowledged."""
+        return self.outbox.size
+
+    def shed(self) -> None:
+        """End the connection as too slow, and let go of what waits within a second."""
+        super().shed()
+        asyncio.get_running_loop().call_later(SHED_SECONDS, self._let_go_of_all)
+
+    def _let_go_of_all(self) -> None:
+        self.forget()
+        self.outbox = Outbox()
+        self.outbox.end()
 
     def hold(self, transport: asyncio.Transport | None) -> Comet:
         """Begin a comet request; the one before it is released."""

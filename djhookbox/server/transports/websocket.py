@@ -18,7 +18,7 @@ from ..protocol import rtjp, websocket
 #: Seconds a client has to answer a close frame.
 CLOSE_SECONDS = 1.0
 #: A message may hold many frames; this bounds what is in memory at once.
-MIN_MESSAGE_SIZE = 4 * 1_048_576
+MIN_MESSAGE_SIZE = 1_048_576
 
 
 class WebSocketConnection(Connection):
@@ -51,6 +51,8 @@ class WebSocketConnection(Connection):
             waiting = transport.get_write_buffer_size()
             if waiting <= self._limit + self._owed:
                 transport.write(packet.websocket)
+                if waiting:
+                    self._all_unsent.wrote(self, len(packet.websocket))
                 if packet.snapshot:
                     self._settle(waiting, self._limit)
                     self._owe(packet, self._limit)
@@ -62,6 +64,14 @@ class WebSocketConnection(Connection):
         # Not at once: whoever writes is going through the channel's audience.
         self._shut = True
         asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the client in this process."""
+        try:
+            return self._transport.get_write_buffer_size()
+        except RuntimeError:  # uvloop: the socket is lost
+            return 0
 
     def ping(self) -> bool:
         """Send a ping; tell whether the client has been heard of since the last one."""

@@ -1,0 +1,120 @@
+"""What histories may take up in memory."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from djhookbox.server.core.hub import Hub
+from djhookbox.server.core.keeping import OVERHEAD, Shelf, weigh
+from djhookbox.server.core.log import Publication
+from djhookbox.server.core.model import Channel
+from djhookbox.server.engine.memory import MemoryEngine
+
+from .house import NOW, House, deliver
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "[]," * 2000 + "0]", "[" + "{}," * 2000 + "0]", json.dumps(list(range(1000, 3000))),
+     json.dumps({str(n): n for n in range(2000)}), json.dumps("x" * 10_000),
+     json.dumps(["ü" * 50] * 200), json.dumps([1.5] * 2000), json.dumps("😀" * 5000)],
+)  # fmt: skip
+def test_a_weight_is_what_a_value_takes_up(text: str) -> None:
+    tracemalloc.start()
+    try:
+        value = json.loads(text)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * taken <= weigh(value) <= 3 * taken + 500
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    house.hub = Hub(shelf=Shelf(100_000, 300_000))
+    return house
+
+
+def total(house: House) -> int:
+    return sum(channel.weight for channel in house.hub.channels.values())
+
+
+def test_one_channel_is_bounded(house: House) -> None:
+    channel = house.channel(history_size=10_000)
+    for number in range(100):
+        house.publish(channel, [number, "x" * 5000])
+        assert channel.weight <= 100_000
+    assert 5 < len(channel.history) < 20
+    assert channel.history[-1].data["payload"][0] == 99, "the newest stay"
+    assert channel.log is not None
+    numbers = [each.offset for each in channel.log.publications]
+    assert numbers == list(range(101 - len(numbers), 101)), "without holes"
+
+
+def test_what_is_too_large_alone_is_not_kept(house: House) -> None:
+    channel = house.channel(history_size=10)
+    house.publish(channel, "x" * 200_000)
+    assert (len(channel.history), channel.weight) == (0, 0)
+    house.publish(channel, 1)
+    assert len(channel.history) == 1
+
+
+def test_all_channels_are_bounded_together(house: House) -> None:
+    quiet = house.channel("quiet", history_size=100)
+    house.publish(quiet, "x" * 30_000)
+    busy = [house.channel(f"busy{number}", history_size=100) for number in range(20)]
+    for _ in range(5):
+        for channel in busy:
+            house.publish(channel, "x" * 10_000)
+            assert total(house) <= 300_000
+    assert total(house) > 200_000
+    assert not quiet.history, "who is published to longest ago loses first"
+    assert busy[-1].history
+
+
+def weight_of(channel: Channel) -> int:
+    log = channel.log
+    assert log is not None
+    assert log.weight == sum(each.weight for each in log.publications)
+    return log.weight + sum(entry.weight for entry in channel.history)
+
+
+def test_weights_are_right_whatever_happens(house: House) -> None:
+    channel = house.channel(history_size=5, history_duration=10, presenceful=True)
+    for number in range(8):
+        house.publish(channel, "x" * 100 * number)
+        assert channel.weight == weight_of(channel)
+    house.subscribe(house.connect("alice"), channel)
+    assert channel.weight == weight_of(channel)
+    house.hub.set_options(channel, {"history": [["PUBLISH", {"payload": [1]}]]}, NOW)
+    assert channel.weight == weight_of(channel)
+    house.hub.set_options(channel, {"history_size": 2}, NOW)
+    assert channel.weight == weight_of(channel)
+    channel.trim(NOW + 100)
+    assert channel.weight == weight_of(channel) == 0
+    house.publish(channel, 1)
+    deliver(house.hub.set_options(channel, {"history_size": 0}, NOW))
+    assert channel.weight == 0
+    house.hub.destroy_channel(channel, NOW)
+    assert house.hub._shelf.total == 0
+
+
+async def test_the_engine_is_bounded_too() -> None:
+    engine = MemoryEngine(max_log_bytes=10_000, max_bytes=30_000)
+    for number in range(1, 30):
+        for name in "abcdefgh":
+            publication = Publication(number, NOW, {"payload": 1}, 1000 + OVERHEAD)
+            await engine.append(name, "e", publication, size=100, duration=0)
+            assert engine._weight <= 30_000
+    kept: dict[str, Any] = {name: await engine.load(name, NOW) for name in "abcdefgh"}
+    assert sum(len(log.publications) for log in kept.values()) > 10
+    assert all(len(log.publications) <= 5 for log in kept.values())
+    assert kept["h"].publications[-1].offset == 29
+    for name in "abcdefgh":
+        await engine.forget(name)
+    assert (engine._weight, engine._count) == (0, 0)
