@@ -48,7 +48,7 @@ def check_cookie_path() -> Iterator[CheckMessage]:
 
 @site_check
 def check_cookie_domain() -> Iterator[CheckMessage]:
-    """W022: the cookie is for another host than that of the handshake."""
+    """W022, W026: the cookie is for another host than that of the handshake."""
     public = _public()
     if public is None:
         return  # the page's own host
@@ -72,7 +72,7 @@ def check_cookie_domain() -> Iterator[CheckMessage]:
             hint="Lead a path of the site's own host to the process and let HOOKBOX_PUBLIC_URL "
             "name it, such as 'https://example.com/realtime', or set SESSION_COOKIE_DOMAIN to a "
             "domain that has both hosts.",
-            id="djhookbox.W022",
+            id="djhookbox.W026",
         )
 
 
@@ -84,7 +84,7 @@ def _site_hosts() -> list[str]:
 
 @site_check
 def check_cookie_security() -> Iterator[CheckMessage]:
-    """W023: the cookie is for https only, and browsers connect by http."""
+    """W023, W027: the cookie is for https only, and browsers connect by http."""
     public = _public()
     if not django_settings.SESSION_COOKIE_SECURE:
         return
@@ -96,7 +96,7 @@ def check_cookie_security() -> Iterator[CheckMessage]:
                 "https, which the process does not speak.",
                 hint="Let a proxy lead a path of the site to the process, and set "
                 "HOOKBOX_PUBLIC_URL to it, such as 'https://example.com/realtime'.",
-                id="djhookbox.W023",
+                id="djhookbox.W027",
             )
     elif not _is_secure(public) and public.hostname not in _LOOPBACK:
         yield Warning(
