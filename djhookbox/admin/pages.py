@@ -19,13 +19,15 @@ from django.forms import Media, Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+from .times import local
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -185,13 +187,13 @@ def link(url: str, text: object, title: object = "") -> SafeString:
 
 def moment(value: datetime.datetime) -> SafeString:
     """Write a time to the millisecond, in the site's time zone."""
-    local = timezone.localtime(value) if timezone.is_aware(value) else value
-    day = formats.date_format(local, "SHORT_DATE_FORMAT")
-    clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+    shown = local(value)
+    day = formats.date_format(shown, "SHORT_DATE_FORMAT")
+    clock = f"{shown:%H:%M:%S}.{shown.microsecond // 1000:03d}"
     return format_html(
         # Some languages put marks of direction between the parts of a date.
         '<time class="hookbox-time" dir="ltr" datetime="{}"><bdi>{}</bdi> {}</time>',
-        local.isoformat(),
+        shown.isoformat(),
         day,
         clock,
     )

@@ -1,4 +1,8 @@
-"""Our pages on other admin sites: of another name at another place, and with django-unfold."""
+"""Our pages under settings that real sites have: each settings module in a process of its own.
+
+Another admin site at another place, django-unfold, and a site that has grown (no time zones,
+accounts of its own, Swiss formats).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ from .catalogue import PAGES
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["tests.other_sites_settings", "tests.unfold_settings"])
+SITES = ["tests.other_sites_settings", "tests.unfold_settings", "tests.grown_site_settings"]
+
+
+@pytest.mark.parametrize("name", SITES)
 def test_every_page_and_every_link_works(name: str, tmp_path: Path) -> None:
     need("unfold" not in name or find_spec("unfold"), "django-unfold is not installed")
     # The warnings of unfold are its own business.

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -22,6 +22,7 @@ from ...exceptions import HookboxMisconfigured
 from ...models import ChannelPolicy, Log
 from ...policy.rules import Operation
 from ..pages import badge, grouped, link, moment
+from ..times import local
 from .exports import ExportMixin
 from .paging import CappedPaginator, LogChangeList
 from .trails import TrailMixin
@@ -137,7 +138,7 @@ class LogAdmin(TrailMixin, ExportMixin):
                 "None has been deleted yet: the Hookbox process has it done daily, and "
                 "“manage.py hookbox_prune” does it at once."
             )
-        ended = timezone.localtime(note.ended) if timezone.is_aware(note.ended) else note.ended
+        ended = local(note.ended)
         count = getattr(note, self.pruned_as, 0)
         deleted = ngettext(
             "Last deletion: %(when)s, %(count)s entry.",

@@ -28,6 +28,7 @@ from django.utils.translation import gettext as _
 
 from ...conf import settings
 from ..pages import PageMixin, encodable
+from ..times import local
 
 logger = logging.getLogger("djhookbox")
 
@@ -159,7 +160,7 @@ def cell(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime.datetime):
-        return (timezone.localtime(value) if timezone.is_aware(value) else value).isoformat()
+        return local(value).isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     text = FORMULA.sub(r"\g<before>'", str(value))

@@ -17,6 +17,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..times import today
+
 FROM, UNTIL = "from", "until"
 
 
@@ -60,14 +62,13 @@ class PeriodFilter(admin.ListFilter):
         ]
         if changelist.query:
             self.others.append(("q", changelist.query))
-        today = timezone.localdate() if settings.USE_TZ else datetime.date.today()
         for display, days in (
             (_("Any date"), None),
             (_("Today"), 0),
             (_("Past 7 days"), 7),
             (_("Past 30 days"), 30),
         ):
-            first = "" if days is None else str(today - datetime.timedelta(days=days))
+            first = "" if days is None else str(today() - datetime.timedelta(days=days))
             yield {
                 "selected": self.first == first and not self.last,
                 "query_string": changelist.get_query_string(

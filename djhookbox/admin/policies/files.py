@@ -14,7 +14,6 @@ from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -25,6 +24,7 @@ from ...models import ChannelPolicy
 from ...notices import Told, listening
 from ..forms import ImportForm
 from ..pages import PageMixin, pretty_json, route
+from ..times import today
 
 logger = logging.getLogger("djhookbox")
 
@@ -164,7 +164,7 @@ def export_selected(
 
 
 def _file(policies: Any) -> HttpResponse:
-    name = f"channel-policies-{timezone.localdate():%Y-%m-%d}.json"
+    name = f"channel-policies-{today():%Y-%m-%d}.json"
     response = HttpResponse(files.export(policies), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

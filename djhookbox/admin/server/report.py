@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...models import ConnectionLog
 from ...process.control import ProcessStatus, finite
 from ...wire.answers import BusyChannels, LatestConnections, Rates, ServerInfo, WebhookFigures
+from ..times import local, today
 
 Row = TypeVar("Row")
 
@@ -44,7 +45,7 @@ class ConnectionRow:
         """When it was made: the time, and the day if that is not today."""
         if self.since is None:
             return ""
-        same_day = self.since.date() == timezone.localtime(timezone.now()).date()
+        same_day = self.since.date() == today()
         return f"{self.since:%H:%M:%S}" if same_day else f"{self.since:%Y-%m-%d %H:%M}"
 
 
@@ -189,7 +190,7 @@ def moment_of(value: object) -> datetime.datetime | None:
     if seconds is None:
         return None
     try:
-        return timezone.localtime(datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc))
+        return local(datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc))
     except (ValueError, OverflowError, OSError):
         return None
 
