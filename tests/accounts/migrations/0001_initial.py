@@ -1,4 +1,4 @@
-# The only one.
+# ruff: noqa: E501 - as Django writes it
 
 import uuid
 
