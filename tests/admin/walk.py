@@ -68,7 +68,7 @@ def main() -> int:
                     seen.add(link)
             # What no link leads to, such as the data of the live page.
             for address, about in ADDRESSES.items():
-                if "<" not in address:
+                if "<" not in address and about.gets != "nobody":
                     seen.add(f"{root}{address}?{urlencode(about.query)}")
         for link in sorted(seen):
             if "/logout/" in urlsplit(link).path:
