@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
 from . import options, strict_json
-from .audit.models import ConnectionLog, Log, Pruning, Publication, SubscriptionLog
+from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
 from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
 from .policy import reserved, rules
@@ -24,6 +24,7 @@ __all__ = [
     "ChannelPolicy",
     "ConnectionLog",
     "Log",
+    "Node",
     "Pruning",
     "Publication",
     "Publishing",

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .genuine import payloads
-from .wire import names, values
+from .wire import names, nodes, values
 
 
 class MalformedCall(ValueError):
@@ -32,6 +32,8 @@ class Call:
 
     Attributes:
         ours: Whether the embedded server sent it, and not the genuine Hookbox.
+        node: The id of the life of the process that sent it.
+        address: Where that process is, in `events`.
         user: The name of the user whose connection caused it.
         identity: What Django gave the connection when it was accepted.
         client: What a connecting browser says of itself: transport, user agent, origin.
@@ -40,6 +42,8 @@ class Call:
 
     action: str
     ours: bool
+    node: str = ""
+    address: str = ""
     connection: str = ""
     user: str = ""
     identity: str = ""
@@ -55,8 +59,14 @@ class Call:
     wanted: tuple[Wanted, ...] = ()
 
 
-def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
-    """Read a webhook's form.
+def parse(action: str, form: Mapping[str, str], *, ours: bool, boot: str = "") -> Call:
+    """Read a webhook's fields.
+
+    Args:
+        action: Which webhook it must be.
+        form: The fields.
+        ours: Whether the embedded server sent it.
+        boot: What its header says of the process; not used unless it is a boot id.
 
     Raises:
         MalformedCall: A field is missing, or is not what it should be.
@@ -72,7 +82,7 @@ def parse(action: str, form: Mapping[str, str], *, ours: bool) -> Call:
     read = _READERS.get(action)
     if read is not None:
         fields.update(read(form, ours))
-    return Call(action, ours, **fields)
+    return Call(action, ours, node=boot if nodes.is_boot_id(boot) else "", **fields)
 
 
 # ---- fields ----------------------------------------------------------------
@@ -178,7 +188,7 @@ def _events(form: Mapping[str, str], ours: bool) -> dict[str, object]:
     events = _json(form, "events")
     if not isinstance(events, list):
         raise MalformedCall(_("“%(field)s” is not a list.") % {"field": "events"})
-    return {"events": tuple(events)}
+    return {"events": tuple(events), "address": _name(form, "node", needed=False)}
 
 
 def _recheck(form: Mapping[str, str], ours: bool) -> dict[str, object]:

@@ -9,7 +9,7 @@ from functools import wraps
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from . import strict_json
 from .accounts import username
 from .audit import pruning, writing
+from .audit.nodes import Sender, close_what_is_open, time_to_close
 from .audit.reported import record
 from .conf import settings
 from .decisions.decide import Decision, User, decide, refused
@@ -31,7 +32,7 @@ from .parsing import Call, MalformedCall, parse
 from .policy.rules import Operation
 from .sessions import make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
-from .wire import bodies, capabilities
+from .wire import bodies, capabilities, nodes
 from .wire.values import MAX_DOCUMENT_DEPTH
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -81,7 +82,8 @@ def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
         fields = _fields(request)
         if not _is_genuine(fields.get("secret", "")):
             return _answer(refused(_("Forbidden.")), status=403)
-        call = parse(action, fields, ours=ours)
+        boot = request.headers.get(nodes.BOOT_HEADER, "")
+        call = parse(action, fields, ours=ours, boot=boot)
     except TooLarge as error:
         logger.warning("A %s webhook was refused: %s", action, error)
         return _answer(refused(str(error), code="limit"), status=413)
@@ -277,13 +279,15 @@ def message(request: HttpRequest, call: Call) -> HttpResponse:
 
 @webhook("events")
 def events(request: HttpRequest, call: Call) -> HttpResponse:
-    """Write down what no webhook decided."""
+    """Write down what no webhook decided; close what dead processes have left open."""
+    sender = Sender(call.node, call.address) if call.node else None
     try:
-        record(call.events)
-    except OperationalError:
+        record(call.events, sender)
+    except writing.UNAVAILABLE:
         logger.exception("%d events could not be written now.", len(call.events))
         return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
-    return _answer(Decision(True), {})
+    more = sender is not None and close_what_is_open(sender, time_to_close())
+    return _answer(Decision(True), {"more": True} if more else {})
 
 
 @webhook("recheck")

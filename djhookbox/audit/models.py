@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from ..querysets import LogQuerySet
 from ..wire.names import MAX_LENGTH as NAME_LENGTH
 
+#: Characters of a boot id.
+BOOT_LENGTH = 32
+
 #: Lets PostgreSQL find by this index how channels begin, and whole names all the same; other
 #: databases take no notice of it.
 _PREFIXES = ["varchar_pattern_ops", "int8_ops"]
@@ -58,7 +61,29 @@ class Log(models.Model):
         ordering = ["-id"]
 
 
-class ConnectionLog(Log):
+class NodeLog(Log):
+    """A log of what begins and ends, and of which the end may have to be assumed."""
+
+    node = models.CharField(
+        _("process"),
+        max_length=BOOT_LENGTH,
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("The life of the Hookbox process in which it happened."),
+    )
+    assumed = models.BooleanField(
+        _("assumed"),
+        default=False,
+        editable=False,
+        help_text=_("Nobody reported it: the Hookbox process ended without a word."),
+    )
+
+    class Meta(Log.Meta):
+        abstract = True
+
+
+class ConnectionLog(NodeLog):
     """A browser connected, was refused, or went."""
 
     class Event(models.TextChoices):
@@ -112,13 +137,14 @@ class ConnectionLog(Log):
             models.Index(fields=["event", "-id"], name="hookbox_conn_event"),
             models.Index(fields=["transport", "-id"], name="hookbox_conn_transport"),
             models.Index(fields=["ip", "-id"], name="hookbox_conn_ip"),
+            models.Index(fields=["node", "id"], name="hookbox_conn_node"),
         ]
 
     def __str__(self) -> str:
         return f"{self.user_name or '-'}: {self.get_event_display()}"
 
 
-class SubscriptionLog(Log):
+class SubscriptionLog(NodeLog):
     """A user subscribed, was refused, or left; a channel came or went."""
 
     class Event(models.TextChoices):
@@ -242,6 +268,50 @@ class Publication(Log):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.get_status_display()}"
+
+
+class Node(models.Model):
+    """One life of a Hookbox process, from its start to its end; a restart begins another."""
+
+    boot = models.CharField(
+        _("boot id"), max_length=BOOT_LENGTH, unique=True, help_text=_("Different for each life.")
+    )
+    address = models.CharField(
+        _("address"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("Machine and port: two lives that have the same follow one another."),
+    )
+    seen = models.DateTimeField(
+        _("seen"), default=timezone.now, help_text=_("When it was last heard of.")
+    )
+    steady = models.DateTimeField(
+        _("steady since"),
+        default=timezone.now,
+        help_text=_("Since when it has been heard of without a break."),
+    )
+    last_event = models.PositiveBigIntegerField(
+        _("last event"), default=0, help_text=_("Number of the last event that was written.")
+    )
+    ended = models.DateTimeField(
+        _("ended"), null=True, help_text=_("When it ended, or is taken to have ended.")
+    )
+    closed_to = models.PositiveBigIntegerField(
+        _("closed up to"),
+        default=0,
+        help_text=_("Entry of the connection log up to which its connections are closed."),
+    )
+    closed = models.BooleanField(
+        _("closed"), default=False, help_text=_("Whether nothing of it is open any more.")
+    )
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("life of a process")
+        verbose_name_plural = _("lives of processes")
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.boot}"
 
 
 class Pruning(models.Model):

@@ -11,6 +11,7 @@ from django.db import connections, router
 from django.utils import timezone
 
 from ..models import ConnectionLog, Log, Pruning, Publication, SubscriptionLog
+from . import nodes
 
 #: Rows deleted by one statement: a tenth of a second, during which SQLite lets nobody write.
 BATCH = 10_000
@@ -62,6 +63,7 @@ def prune(
         if end is not None and clock() >= end:
             complete = False
             break
+    nodes.forget_old(min(before, timezone.now() - datetime.timedelta(days=1)))
     _note(counts, complete)
     return Pruned(counts, complete)
 

@@ -4,63 +4,118 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from django.db import router, transaction
 from django.db.models import Case, IntegerField, Value, When
 
 from ..conf import settings
-from ..models import ConnectionLog, Publication, SubscriptionLog
+from ..models import ConnectionLog, Node, Publication, SubscriptionLog
 from ..parsing import ip_address
 from . import payloads
+from .nodes import Sender, heard, written
 from .writing import fit, moment, write_all
 
 logger = logging.getLogger("djhookbox.webhook")
+
+#: What events become.
+MODELS = (ConnectionLog, SubscriptionLog, Publication)
 
 #: The largest numbers that every database keeps in a count and in a key.
 _LARGEST_COUNT, _LARGEST_KEY = 2**31 - 1, 2**63 - 1
 
 
-def record(events: Iterable[object]) -> None:
+def record(events: Sequence[object], sender: Sender | None = None) -> None:
     """Write a batch of events; malformed ones are skipped and logged.
 
+    Args:
+        events: What happened, in order.
+        sender: Which process reports; what it has reported before is not written again.
+
     Raises:
-        OperationalError: The database cannot be written to now; the batch should come again.
+        DatabaseError: One of `UNAVAILABLE`: nothing can be written now, and nothing was. The
+            batch should come again.
 
     """
-    connections: list[ConnectionLog] = []
-    subscriptions: list[SubscriptionLog] = []
-    publications: list[Publication] = []
-    delivered: dict[int, int] = {}
-    for event in events:
+    # All or nothing: what comes again must not be there already.
+    with ExitStack() as transactions:
+        for using in {router.db_for_write(model) for model in (Node, *MODELS)}:
+            transactions.enter_context(transaction.atomic(using=using))
+        last = heard(sender) if sender is not None else 0
+        batch = Batch()
+        numbers = [last]
+        for event in events:
+            number = _event_number(event)
+            if number is not None:
+                if sender is not None and number <= last:
+                    continue
+                numbers.append(number)
+            batch.add(event, sender)
+        batch.write()
+        if sender is not None and (len(numbers) > 1 or not events):
+            written(sender, max(numbers), stopped=batch.stopped)
+
+
+def _event_number(event: object) -> int | None:
+    number = event.get("id") if isinstance(event, dict) else None
+    if isinstance(number, bool) or not isinstance(number, int):
+        return None
+    return number if 0 < number <= _LARGEST_KEY else None
+
+
+class Batch:
+    """The rows of a batch of events.
+
+    Attributes:
+        stopped: Whether one of them says that the process ends.
+
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._connections: list[ConnectionLog] = []
+        self._subscriptions: list[SubscriptionLog] = []
+        self._publications: list[Publication] = []
+        self._delivered: dict[int, int] = {}
+
+    def add(self, event: object, sender: Sender | None) -> None:
+        """Make an event a row; skip one that is malformed."""
         try:
             if not isinstance(event, dict):
                 raise ValueError("not an object")
-            kind = event.get("event")
-            if kind == "disconnect":
-                connections.append(_disconnect(event))
-            elif kind in ("subscribe", "unsubscribe"):
-                subscriptions.append(_subscription(event))
-            elif kind == "publish":
-                publications.append(_publication(event))
-            elif kind == "delivered":
-                delivered[_number(event, "publication", _LARGEST_KEY)] = _number(event, "delivered")
-            else:
-                raise ValueError("unknown kind")
+            self._add(event, sender.boot if sender is not None else "")
         except (ValueError, RecursionError) as error:
             # One odd event must not cost the other 499, nor be sent again for ever.
             kind = event.get("event") if isinstance(event, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
-    # All or nothing: what comes again must not be there already.
-    with transaction.atomic(using=router.db_for_write(Publication)):
+
+    def _add(self, event: Mapping[str, object], node: str) -> None:
+        kind = event.get("event")
+        if kind == "disconnect":
+            self._connections.append(_disconnect(event, node))
+        elif kind in ("subscribe", "unsubscribe"):
+            self._subscriptions.append(_subscription(event, node))
+        elif kind == "publish":
+            self._publications.append(_publication(event))
+        elif kind == "delivered":
+            publication = _number(event, "publication", _LARGEST_KEY)
+            self._delivered[publication] = _number(event, "delivered")
+        elif kind == "stopped":
+            self.stopped = True
+        else:
+            raise ValueError("unknown kind")
+
+    def write(self) -> None:
+        """Write the rows."""
         if settings.log_connections:
-            write_all(ConnectionLog, connections)
+            write_all(ConnectionLog, self._connections)
         if settings.log_subscriptions:
-            write_all(SubscriptionLog, subscriptions)
-        write_all(Publication, publications)
-        if delivered:
-            _count(delivered)
+            write_all(SubscriptionLog, self._subscriptions)
+        write_all(Publication, self._publications)
+        if self._delivered:
+            _count(self._delivered)
 
 
 def _count(delivered: Mapping[int, int]) -> None:
@@ -74,7 +129,7 @@ def _count(delivered: Mapping[int, int]) -> None:
     )
 
 
-def _disconnect(event: Mapping[str, object]) -> ConnectionLog:
+def _disconnect(event: Mapping[str, object], node: str) -> ConnectionLog:
     transport = _text(event, "transport")
     return ConnectionLog(
         event=ConnectionLog.Event.DISCONNECT,
@@ -86,10 +141,11 @@ def _disconnect(event: Mapping[str, object]) -> ConnectionLog:
         code=_number(event, "code") if event.get("code") is not None else None,
         reason=_text(event, "reason"),
         duration=_duration(event.get("duration")),
+        node=node,
     )
 
 
-def _subscription(event: Mapping[str, object]) -> SubscriptionLog:
+def _subscription(event: Mapping[str, object], node: str) -> SubscriptionLog:
     kinds = SubscriptionLog.Event
     return SubscriptionLog(
         event=kinds.SUBSCRIBE if event["event"] == "subscribe" else kinds.UNSUBSCRIBE,
@@ -99,6 +155,7 @@ def _subscription(event: Mapping[str, object]) -> SubscriptionLog:
         connection_id=_text(event, "conn_id", 64),
         decided_by=_text(event, "by"),
         reason=_text(event, "reason"),
+        node=node,
     )
 
 

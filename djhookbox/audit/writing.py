@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from django.conf import settings as django_settings
-from django.db import DatabaseError, OperationalError, models, router, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    models,
+    router,
+    transaction,
+)
 from django.utils import timezone
 
 from ..conf import settings
@@ -20,6 +29,9 @@ from ..wire import names
 from . import payloads
 
 logger = logging.getLogger("djhookbox.webhook")
+
+#: Not the fault of a row: the database is busy or away, or has not been migrated yet.
+UNAVAILABLE = (OperationalError, ProgrammingError, InterfaceError, InternalError)
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -58,7 +70,7 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
     """Insert rows at once; those that the database refuses are skipped and logged.
 
     Raises:
-        OperationalError: The database cannot be written to now; nothing was.
+        DatabaseError: One of `UNAVAILABLE`: nothing can be written now, and nothing was.
 
     """
     if not rows:
@@ -67,7 +79,7 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
     try:
         with transaction.atomic(using=using):
             model._default_manager.using(using).bulk_create(rows)
-    except OperationalError:
+    except UNAVAILABLE:
         raise
     except (DatabaseError, ValueError):
         logger.warning("Some of %d events do not fit the database.", len(rows), exc_info=True)
@@ -95,6 +107,7 @@ def write_connection(call: Call, name: str, decision: Decision) -> None:
             ip=call.ip,
             user_agent=fit(call.client.get("user_agent", "")),
             origin=fit(call.client.get("origin", "")),
+            node=call.node,
         )
     )
 
@@ -147,7 +160,7 @@ def write_subscriptions(
     ]
     try:
         write_all(SubscriptionLog, rows)
-    except OperationalError:
+    except UNAVAILABLE:
         logger.exception("%d subscriptions could not be logged.", len(rows))
 
 
@@ -161,6 +174,7 @@ def _subscription(
         connection_id=call.connection,
         decided_by=fit(decision.decided_by),
         reason=fit(decision.reason),
+        node=call.node,
     )
 
 

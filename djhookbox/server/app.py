@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -200,6 +202,7 @@ class Server:
         for work in (self._events.run(), self._every_second(), self._ping_all(), housekeeping):
             self._periodic.append(self._tasks.start(work))  # which logs a failure
         host, port = listener.getsockname()[:2]
+        self._events.address = _address(port)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
@@ -233,6 +236,7 @@ class Server:
         await self._tasks.finish(min(1.0, left(0.3)))
         # The site may have let somebody in who had to go meanwhile: it is told of that, too.
         await _step("The last webhooks", left(0.3), self._operations.all_answered())
+        self._events.stopped()
         await _step("Reporting the last events", left(0.3), self._events.flush())
         if self._runner is not None:
             await _step("Closing the connections", left(0.8), self._runner.cleanup())
@@ -303,6 +307,20 @@ def _listen(interface: str, port: int) -> socket.socket:
             raise OSError(error.errno, f"port {port} of {interface or '*'} is taken") from None
         raise
     return listener
+
+
+def _address(port: int) -> str:
+    """Return what tells this process from those on other machines and at other ports.
+
+    Machines may have the same name, so that a part of it follows from the machine's id, if it
+    has one. The id itself is not meant to leave the machine.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = b""
+    digest = hashlib.sha256(b"djhookbox.node" + machine).hexdigest()[:8]
+    return f"{socket.gethostname()[:64]}-{digest}:{port}"
 
 
 async def _step(what: str, seconds: float, work: Awaitable[object]) -> None:

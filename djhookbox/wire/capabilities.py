@@ -13,6 +13,8 @@ EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY = (
 REPORT = "report"
 #: Webhooks may have a JSON body, see `bodies`.
 JSON = "json"
+#: Reports say which process makes them, when it starts and ends, and come at least once a minute.
+NODES = "nodes"
 
 #: What the views of this package know, in the order of the header.
-ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON)
+ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES)

@@ -87,6 +87,10 @@ class Process:
         """Let it hang: it lives, and does nothing."""
         self.child.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.child.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it, politely first."""
         Process.running.discard(self)

@@ -286,3 +286,80 @@ async def test_a_site_that_is_down_is_asked_less_and_less(monkeypatch: pytest.Mo
     await until(lambda: not case.events._queue)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+# ---- which process it is -------------------------------------------------------------------------
+
+
+class Known(Case):
+    """A site that wants to know which process reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site.accepted |= {"nodes"}
+        self.events.address = "host:8001"
+
+    def reports(self) -> list[list[dict[str, Any]]]:
+        calls = self.site.took()
+        assert all(form["node"] == "host:8001" for _, form in calls)
+        return [json.loads(form["events"]) for _, form in calls]
+
+
+async def test_a_start_is_reported_at_once_and_then_each_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = Known()
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.02)
+    monkeypatch.setattr(module.nodes, "BEAT", 0.2)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    running = asyncio.create_task(case.events.run())
+    await turns()
+    assert case.reports() == [[]]
+    await until(lambda: len(case.site.calls) == 2)
+    assert loop.time() - began >= 0.4
+    assert case.reports() == [[], []]
+    monkeypatch.setattr(module.nodes, "BEAT", 3600.0)
+    await until(lambda: case.site.calls)
+    case.reports()
+    case.site.answers["events"] = lambda form: {"more": len(case.site.calls) < 3}
+    case.add(1)  # the site has more to close, and is asked again
+    await until(lambda: len(case.site.calls) == 3)
+    await asyncio.sleep(0.1)
+    assert [len(report) for report in case.reports()] == [1, 0, 0]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_end_is_the_last_event() -> None:
+    case = Known()
+    case.add(1)
+    case.events.stopped()
+    assert await case.events.flush()
+    (events,) = case.reports()
+    assert [(event["event"], event["id"]) for event in events] == [
+        ("disconnect", 1),
+        ("stopped", 2),
+    ]
+
+
+async def test_other_sites_are_told_nothing_of_it() -> None:
+    case = Case()
+    case.events.stopped()
+    running = asyncio.create_task(case.events.run())
+    await asyncio.sleep(0.02)
+    assert not case.site.calls
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_events_keep_their_numbers_however_often_they_are_reported() -> None:
+    case = Case()
+    case.site.answers["events"] = WebhookFailed()
+    case.add(1, 2)
+    assert not await case.events.flush()
+    case.site.answers.clear()
+    case.add(3)
+    assert await case.events.flush()
+    ids = [[event["id"] for event in json.loads(form["events"])] for _, form in case.site.took()]
+    assert ids == [[1, 2], [1, 2, 3]]

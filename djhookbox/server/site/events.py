@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from ...wire import bodies, capabilities
+from ...wire import bodies, capabilities, nodes
 from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ..metrics import Metrics
 from .webhooks import Refusal, Rejected, Webhooks
@@ -29,6 +29,8 @@ BATCH_BYTES = 524_288
 MAX_BYTES = 33_554_432
 #: Longest pause between tries.
 MAX_PAUSE = 30.0
+#: The same while there is nothing to report but that the process is there.
+MAX_GREETING_PAUSE = 5.0
 #: Bytes of a report besides its events: the secret, names.
 ROOM = 8192
 
@@ -60,6 +62,10 @@ class Events:
         #: The report that is being made. It outlives `run`: cancelled, it would be made again,
         #: and the site may have it already.
         self._under_way: asyncio.Task[bool] | None = None
+        #: Where this process is, for a site that wants to know; set when it listens.
+        self.address = ""
+        #: When the next report is due even if nothing has happened, on the loop's clock.
+        self._due_at = 0.0
 
     def add(self, event: str, /, **fields: Any) -> None:
         """Note that something happened just now."""
@@ -87,6 +93,13 @@ class Events:
         return len(self._queue) >= self._most or self._size >= BATCH_BYTES
 
     @property
+    def _due(self) -> bool:
+        """Whether the site must hear of this process, whatever has happened."""
+        if capabilities.NODES not in self._webhooks.accepted:
+            return False
+        return asyncio.get_running_loop().time() >= self._due_at
+
+    @property
     def _accepted(self) -> bool:
         return capabilities.EVENTS in self._webhooks.accepted
 
@@ -98,7 +111,8 @@ class Events:
         failures = 0
         while True:
             # A full queue must not turn retries into a storm.
-            await self._pause(min(MAX_PAUSE, FLUSH_SECONDS * 2**failures), early=not failures)
+            longest = MAX_PAUSE if self._queue else MAX_GREETING_PAUSE
+            await self._pause(min(longest, FLUSH_SECONDS * 2**failures), early=not failures)
             failures = 0 if await self._report() else min(failures + 1, 6)
 
     async def flush(self) -> bool:
@@ -108,6 +122,11 @@ class Events:
                 return False
         return True
 
+    def stopped(self) -> None:
+        """Note that the process ends, as the last event of all."""
+        if capabilities.NODES in self._webhooks.accepted:
+            self.add("stopped")
+
     # ---- parts -----------------------------------------------------------
 
     async def _pause(self, seconds: float, *, early: bool) -> None:
@@ -115,8 +134,8 @@ class Events:
             await asyncio.sleep(seconds)
             return
         self._woken.clear()
-        if self._full:
-            return
+        if self._full or (self._due and not self._due_at):
+            return  # the first report is made at once
         timer = asyncio.get_running_loop().call_later(seconds, self._woken.set)
         try:
             await self._woken.wait()
@@ -130,7 +149,7 @@ class Events:
         return await asyncio.shield(self._under_way)
 
     async def _send(self) -> bool:
-        if not self._queue or not self._accepted:
+        if not self._accepted or not (self._queue or self._due):
             return True
         batch = self._batch()
         try:
@@ -138,7 +157,7 @@ class Events:
         except Refusal as refusal:
             if refusal.code == "unavailable" and not isinstance(refusal, Rejected):
                 return False
-            return await self._single_out(batch, refusal)
+            return bool(batch) and await self._single_out(batch, refusal)
         self._most = min(BATCH, 2 * self._most)
         self._forget(batch)
         return True
@@ -154,8 +173,11 @@ class Events:
         return batch
 
     async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
-        form = {"events": f"[{','.join(event.text for event in batch)}]"}
-        (await self._webhooks.call("events", form, quiet=quiet)).check()
+        form = {"events": f"[{','.join(event.text for event in batch)}]", "node": self.address}
+        reply = await self._webhooks.call("events", form, quiet=quiet)
+        more = reply.check().get("more") is True
+        now = asyncio.get_running_loop().time()
+        self._due_at = now if more else now + nodes.BEAT
 
     async def _single_out(self, batch: list[_Event], refusal: Refusal) -> bool:
         """Come closer to the event that the site does not take; tell whether it takes any."""
@@ -193,7 +215,7 @@ class Events:
 
     def _forget(self, batch: list[_Event]) -> None:
         # Some of the batch may have fallen out of a full queue meanwhile.
-        while self._queue and self._queue[0].number <= batch[-1].number:
+        while batch and self._queue and self._queue[0].number <= batch[-1].number:
             self._pop()
 
     def _pop(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from ...wire import bodies, capabilities
+from ...wire import bodies, capabilities, nodes
 from ...wire.values import MAX_DOCUMENT_DEPTH, loads
 from ..clients.connection import Connection
 from ..config import ServerConfig
@@ -125,6 +125,7 @@ class Webhooks:
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
         self.config = config
         self.accepted = config.webhook_accepts
+        self._boot = nodes.new_boot_id()
         self._metrics = metrics
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
         #: One session that keeps connections, and one that makes a new one for each call.
@@ -192,6 +193,7 @@ class Webhooks:
         headers = {
             "Accept-Encoding": "identity",
             "X-Hookbox-Version": f"djhookbox/{self.config.version}",
+            nodes.BOOT_HEADER: self._boot,
             **self.config.webhook_headers,
         }
         if self.config.webhook_secret:

@@ -1,0 +1,244 @@
+"""The lives of Hookbox processes: which events are new, and what one that died has left open.
+
+A process that is killed reports nothing more. Whoever is heard of next, usually its successor at
+the same address, makes the site write down the ends that nobody reported. The rows are marked as
+assumed, and the signals of leaving are sent for users who have not come back.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError, IntegrityError, router, transaction
+from django.db.models import Case, Exists, F, Max, OuterRef, QuerySet, Value, When
+from django.utils import timezone
+
+from ..conf import settings
+from ..decisions.decide import decide
+from ..identity import by_name
+from ..models import ConnectionLog, Node, SubscriptionLog
+from ..policy.rules import Operation
+from .writing import write_all
+
+logger = logging.getLogger("djhookbox.webhook")
+
+#: A process reports at least once a minute. After a longer break it has to be heard of anew for
+#: as long as others must have been silent to be taken for dead: if the site was down, all were.
+BREAK = datetime.timedelta(seconds=150)
+#: Silence after which a process is taken for dead that has no successor at its address.
+LEASE = datetime.timedelta(seconds=300)
+#: Webhooks of a process that has died may still be at work for so long.
+SETTLED = datetime.timedelta(seconds=60)
+#: Connections closed in one transaction, in which their signals are sent.
+CHUNK = 100
+#: The code of connections that end without a word (RFC 6455, section 7.1.5).
+ABNORMAL = 1006
+REASON = "The Hookbox process ended without a word"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Which process reports.
+
+    Attributes:
+        boot: The id of its life.
+        address: Its machine and port.
+
+    """
+
+    boot: str
+    address: str
+
+
+def _nodes() -> QuerySet[Node]:
+    return Node.objects.using(router.db_for_write(Node))
+
+
+def heard(sender: Sender) -> int:
+    """Note that a process lives; return the number of the last event of it that was written.
+
+    Until the end of the transaction, reports of the same process that come meanwhile wait: of
+    two that hold the same event, the second finds it written.
+    """
+    now = timezone.now()
+    if not _touch(sender, now):
+        try:
+            with transaction.atomic(using=router.db_for_write(Node)):
+                _nodes().create(boot=sender.boot, address=sender.address, seen=now, steady=now)
+        except IntegrityError:  # another of its reports was faster
+            _touch(sender, now)
+    return _nodes().values_list("last_event", flat=True).get(boot=sender.boot)
+
+
+def _touch(sender: Sender, now: datetime.datetime) -> int:
+    # The first statement writes, which locks the row on every database. `steady` comes first:
+    # MySQL sees what stands to the left of it.
+    steady = Case(When(seen__lt=now - BREAK, then=Value(now)), default=F("steady"))
+    row = _nodes().filter(boot=sender.boot)
+    return row.update(steady=steady, seen=now, address=sender.address)
+
+
+def written(sender: Sender, last: int, *, stopped: bool) -> None:
+    """Note which event was the last to be written, and whether it says that the process ends."""
+    # One that was taken for dead by mistake, and is heard of, is not.
+    ended = timezone.now() if stopped else None
+    _nodes().filter(boot=sender.boot).update(last_event=last, ended=ended, closed=False)
+
+
+# ---- what was left open ------------------------------------------------------
+
+
+def close_what_is_open(
+    sender: Sender, seconds: float, clock: Callable[[], float] = time.monotonic
+) -> bool:
+    """Close what dead processes have left open; tell whether there is more to do.
+
+    Args:
+        sender: Who is heard of just now.
+        seconds: How long it may take; the next report goes on.
+        clock: What tells the time.
+
+    """
+    end = clock() + seconds
+    try:
+        _take_for_dead(sender)
+        for node in _nodes().filter(ended__isnull=False, closed=False).order_by("pk"):
+            while _close_some(node):
+                if clock() >= end:
+                    return True
+    except DatabaseError:
+        logger.exception("What an ended Hookbox process left open could not be closed now.")
+    return False
+
+
+def _take_for_dead(sender: Sender) -> None:
+    """Note the end of processes that have a successor, or have been silent for long."""
+    me = _nodes().get(boot=sender.boot)
+    others = _nodes().filter(ended__isnull=True).exclude(pk=me.pk)
+    if me.address:
+        others.filter(address=me.address, pk__lt=me.pk).update(ended=F("seen"))
+    silent_since = timezone.now() - LEASE
+    if me.steady < silent_since:
+        others.filter(seen__lt=silent_since).update(ended=F("seen"))
+
+
+def _close_some(node: Node) -> bool:
+    """Close some connections of a process that has ended; tell whether there are more."""
+    using = router.db_for_write(ConnectionLog)
+    with transaction.atomic(using=router.db_for_write(Node)), transaction.atomic(using=using):
+        # Locks the row; whoever else wanted to close the same finds the mark moved.
+        mine = _nodes().filter(pk=node.pk, closed_to=node.closed_to, ended__isnull=False)
+        if not mine.update(closed_to=node.closed_to):
+            return False
+        opened = ConnectionLog.objects.using(using).filter(
+            node=node.boot, event=ConnectionLog.Event.CONNECT, pk__gt=node.closed_to
+        )
+        some = list(opened.order_by("pk")[:CHUNK])
+        if not some:
+            if node.ended is not None and timezone.now() - node.ended > SETTLED:
+                mine.update(closed=True)
+            return False
+        _close(node, some)
+        node.closed_to = some[-1].pk
+        _nodes().filter(pk=node.pk).update(closed_to=node.closed_to)
+        return True
+
+
+def _close(node: Node, opened: Sequence[ConnectionLog]) -> None:
+    when = node.ended or timezone.now()
+    rows = ConnectionLog.objects.using(router.db_for_write(ConnectionLog))
+    ids = [row.connection_id for row in opened]
+    ends = rows.filter(event=ConnectionLog.Event.DISCONNECT, connection_id__in=ids)
+    gone = set(ends.values_list("connection_id", flat=True))
+    left = [row for row in opened if row.connection_id not in gone]
+    if not left:
+        return
+    write_all(ConnectionLog, [_end_of(row, when) for row in left])
+    names = {row.user_name for row in left}
+    living = [*_nodes().filter(closed=False).values_list("boot", flat=True)]
+    names -= _connected(names, [node.boot])  # their other connections come later
+    back = _connected(names, living)
+    for channel, name in _close_subscriptions(node, names, living, when):
+        decide(Operation.UNSUBSCRIBE, by_name(name), channel)
+    for name in sorted(names - back):
+        decide(Operation.DISCONNECT, by_name(name))
+
+
+def _end_of(row: ConnectionLog, when: datetime.datetime) -> ConnectionLog:
+    when = max(when, row.created)
+    return ConnectionLog(
+        event=ConnectionLog.Event.DISCONNECT,
+        created=when,
+        user_name=row.user_name,
+        connection_id=row.connection_id,
+        transport=row.transport,
+        ip=row.ip,
+        code=ABNORMAL,
+        reason=REASON,
+        duration=when - row.created,
+        node=row.node,
+        assumed=True,
+    )
+
+
+def _connected(names: Collection[str], boots: Sequence[str]) -> set[str]:
+    """Return those who have a connection open in one of these lives."""
+    rows = ConnectionLog.objects.using(router.db_for_write(ConnectionLog))
+    ends = rows.filter(
+        connection_id=OuterRef("connection_id"), event=ConnectionLog.Event.DISCONNECT
+    )
+    opened = rows.filter(
+        ~Exists(ends), user_name__in=names, node__in=boots, event=ConnectionLog.Event.CONNECT
+    )
+    return set(opened.values_list("user_name", flat=True))
+
+
+def _close_subscriptions(
+    node: Node, names: Collection[str], living: Sequence[str], when: datetime.datetime
+) -> list[tuple[str, str]]:
+    """Close the subscriptions of users; return channel and user of those who are not back there."""
+    kinds = SubscriptionLog.Event
+    rows = SubscriptionLog.objects.using(router.db_for_write(SubscriptionLog)).filter(
+        node__in={*living, node.boot}, user_name__in=names
+    )
+    # A user's connections share the subscriptions, so that the last entry of all of them counts.
+    last = (
+        rows.filter(event__in=(kinds.SUBSCRIBE, kinds.UNSUBSCRIBE))
+        .values("node", "user_name", "channel")
+        .annotate(last=Max("pk"))
+        .values("last")
+    )
+    opened = list(rows.filter(pk__in=last, event=kinds.SUBSCRIBE).order_by("pk"))
+    back = {(row.channel, row.user_name) for row in opened if row.node != node.boot}
+    left = [row for row in opened if row.node == node.boot]
+    ends = [
+        SubscriptionLog(
+            event=kinds.UNSUBSCRIBE,
+            created=max(when, row.created),
+            channel=row.channel,
+            user_name=row.user_name,
+            connection_id=row.connection_id,
+            decided_by="disconnect",
+            reason=REASON,
+            node=row.node,
+            assumed=True,
+        )
+        for row in left
+    ]
+    write_all(SubscriptionLog, ends)
+    found = [(row.channel, row.user_name) for row in left]
+    return [pair for pair in found if pair not in back]
+
+
+def forget_old(before: datetime.datetime) -> None:
+    """Delete the lives that ended long ago and have left nothing open."""
+    _nodes().filter(closed=True, seen__lt=before).delete()
+
+
+def time_to_close() -> float:
+    """Return the seconds that a report may spend on what is open."""
+    return settings.webhook_timeout / 3
