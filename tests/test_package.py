@@ -134,8 +134,8 @@ def quick_start() -> dict[str, list[str]]:
 
 
 def between_dots(block: str) -> str:
-    """Return the line that a block of the README adds after its `...`."""
-    return block.split("...\n")[1].splitlines()[0].strip()
+    """Return the line that a block of the README adds after its `...,`."""
+    return block.split("...,\n")[1].splitlines()[0].strip()
 
 
 @pytest.fixture(scope="module")

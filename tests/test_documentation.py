@@ -1,0 +1,305 @@
+"""The blocks of code in the README and the other documents: they compile, and they run.
+
+Python runs in a project with a Hookbox process, settings are checked by Django, and of the lines
+for a shell each is run, or listed here with the reason why not.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from docutils import core, nodes
+
+from .interop import genuine
+from .projects import ROOT, Project, page
+
+DOCUMENTS = ("README.rst", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.rst")),
+             "bench/README.rst")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code in a document."""
+
+    document: str
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.text.splitlines()[0]}"
+
+
+def blocks(document: str) -> Iterator[Block]:
+    """Find the blocks; those that only follow `::` are of the language ""."""
+    path = ROOT / document
+    settings = {"report_level": 5, "syntax_highlight": "none", "file_insertion_enabled": False}
+    tree = core.publish_doctree(
+        path.read_text(), source_path=str(path), settings_overrides=settings
+    )
+    for node in tree.findall(nodes.literal_block):
+        language = next((name for name in node["classes"] if name != "code"), "")
+        yield Block(document, language, node.astext())
+
+
+BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+SHELL = [block for block in BLOCKS if not block.language]
+
+
+def settings_only(block: Block) -> bool:
+    """Tell whether a block consists of settings."""
+    return all(
+        isinstance(statement, ast.Assign)
+        and all(isinstance(name, ast.Name) and name.id.isupper() for name in statement.targets)
+        for statement in compiled(block).body
+    )
+
+
+def compiled(block: Block) -> ast.Module:
+    """Parse a block, in which `await` may stand outside of functions."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(block.text, str(block), "exec", flags)
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+def test_there_are_blocks() -> None:
+    assert len(PYTHON) >= 10
+    assert len(SHELL) >= 8
+
+
+# ---- Python ------------------------------------------------------------------------------------
+
+URLS = """
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [path("admin/", admin.site.urls), path("hookbox/", include("djhookbox.urls"))]
+"""
+
+POLICIES = """
+from djhookbox.models import ChannelPolicy
+
+for pattern in ("/news/<slug:topic>/", "/rooms/<int:room>/"):
+    ChannelPolicy.objects.create(name=pattern, pattern=pattern, history_size=10)
+"""
+
+#: What a site has, of which the documents speak as if it were there.
+AROUND = """
+import ast, asyncio, sys, types
+import django.urls
+import djhookbox
+from django.contrib.auth.models import User
+from django.shortcuts import render
+from django.test import RequestFactory
+from django.urls import include, path
+
+user = User.objects.get(username="alice")
+request = RequestFactory(SERVER_NAME="localhost").get("/")
+request.user = user
+token = djhookbox.connect_token(user)
+
+
+class Message:
+    objects = types.SimpleNamespace(filter=lambda **lookups: ["a message"])
+
+
+class Enough(Exception):
+    pass
+
+
+def connect(address):
+    from websockets.asyncio.client import connect
+    assert address == "ws://127.0.0.1:8001/ws"
+    return connect(WEBSOCKET, proxy=None)
+
+
+def print(*values):
+    printed.append(" ".join(map(str, values)))
+    if "SUBSCRIBE" in printed[-1]:
+        raise Enough
+
+
+class TenantMainMiddleware:
+    pass
+
+
+printed = []
+for name in ("django_tenants", "django_tenants.middleware", "django_tenants.middleware.main"):
+    sys.modules[name] = types.ModuleType(name)
+sys.modules[name].TenantMainMiddleware = TenantMainMiddleware
+
+try:
+    work = eval(compile(BLOCK, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+    if work is not None:
+        asyncio.run(asyncio.wait_for(work, 60))
+except Enough:
+    pass
+"""
+
+#: By what a block defines or does: what has to be true afterwards.
+AFTERWARDS = {
+    "class Rooms": """
+        assert djhookbox.publish("/rooms/8/", {}, user=user) == 1
+        """,
+    "def greet": """
+        greet(sender=user, channel="/news/today/")
+        """,
+    "def room(": """
+        answer = room(request, 8).content.decode()
+        assert "/rooms/8/" in answer, answer
+        """,
+    "urlpatterns": """
+        assert urlpatterns[-1].resolve("hookbox/connect").func
+        """,
+    "class TenantMiddleware": """
+        def host(path, **headers):
+            request = RequestFactory(SERVER_NAME="localhost", headers=headers).get(path)
+            return TenantMiddleware.hostname_from_request(request)
+
+        browser = {"X-Hookbox-Host": "www.acme.example:443"}
+        assert host("/hookbox/connect", **browser) == "acme.example"
+        assert host("/", **browser) == "localhost"
+        """,
+    "async for message": """
+        assert "CONNECTED" in printed[0], printed
+        assert "SUBSCRIBE" in printed[-1], printed
+        """,
+}
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python_compiles(block: Block) -> None:
+    assert compiled(block).body
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A site as the documents assume it, and its Hookbox process."""
+    project = Project(tmp_path_factory.mktemp("documented"))
+    project.write_site(["pages", "djhookbox"], urls=URLS)
+    project.write("pages/__init__.py", "")
+    (template,) = {block.text for block in BLOCKS if "hookbox_script cursor" in block.text}
+    project.write("pages/templates/room.html", "{% load djhookbox %}\n" + template)
+    try:
+        project.manage("migrate", "-v0")
+        project.create_users("alice")
+        project.manage("shell", "-c", POLICIES)
+        project.run()
+        yield project
+    finally:
+        project.stop()
+
+
+def indented_as_one(text: str) -> str:
+    """Return a text without the indentation that all of its lines have."""
+    return re.sub(r"^ {8}", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in PYTHON if not settings_only(block)], ids=str)
+def test_python_runs(project: Project, block: Block) -> None:
+    checks = [code for part, code in AFTERWARDS.items() if part in block.text]
+    program = f"BLOCK = {block.text!r}\nWEBSOCKET = {project.websocket!r}\n{AROUND}\n"
+    project.write("block.py", program + "".join(map(indented_as_one, checks)))
+    cookies = project.log_in("alice")
+    with page(project.websocket, origin=project.origin, cookies=cookies) as alice:
+        alice.ask("CONNECT", cookie_string="")
+        for channel in ("/news/today/", "/rooms/8/"):
+            assert alice.ask("SUBSCRIBE", channel_name=channel)["frame"] == "SUBSCRIBE"
+        # A shell in which one may `await` may also query the database.
+        project.manage(
+            "shell", "-c", "import runpy; runpy.run_path('block.py')",
+            DJANGO_ALLOW_ASYNC_UNSAFE="1",
+        )  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in PYTHON if settings_only(block)], ids=str)
+def test_settings_are_good(project: Project, block: Block) -> None:
+    with_the_others = re.sub(r"^( +)\.\.\.,$", r"\1*INSTALLED_APPS,", block.text, flags=re.M)
+    before = "from settings import *\ndel HOOKBOX_CBPORT  # which only tests need\n"
+    if "INSTALLED_APPS" in block.text:
+        before += "INSTALLED_APPS.remove('djhookbox')\n"
+    project.write("documented.py", before + with_the_others)
+    project.manage("check", "--settings", "documented", "--fail-level", "WARNING")
+
+
+# ---- shell -------------------------------------------------------------------------------------
+
+#: Blocks that are not for a shell.
+NO_SHELL = {"browser ────": "a drawing"}
+
+#: The beginnings of lines that are not run, and why.
+NOT_RUN = {
+    "pip install django-hookbox": "tests/test_package.py installs the wheel, from no index",
+    "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
+    "python manage.py runserver": "it runs until it is ended: `project` has started it",
+    "python manage.py runhookbox": "it runs until it is ended: `project` has started it",
+    "python -m bench.run": "it takes minutes, and the machine for itself",
+    "python -m bench.fuzz": "it takes minutes; tests/server/test_fuzz.py runs it in small",
+    "python -m bench.resume": "it takes minutes",
+    "python -m bench.admin_scale": "it takes minutes; tests/test_admin_scale.py runs it in small",
+    "pip install virtualenv": "it needs Python 2.7; tests/interop/genuine.py does it",
+    "virtualenv -p python2.7": "it needs Python 2.7; tests/interop/genuine.py does it",
+    "hookbox27/bin/pip": "it needs Python 2.7; tests/interop/genuine.py does it",
+    "HOOKBOX_EXECUTABLE =": "a setting; tests/interop runs the genuine server by it",
+    "SESSION_COOKIE_HTTPONLY =": "a setting; tests/interop runs the genuine server with it",
+}
+
+
+def shell_lines() -> list[str]:
+    """Return the lines of all shell blocks, without comments."""
+    found = []
+    for block in SHELL:
+        if block.text.startswith(tuple(NO_SHELL)):
+            continue
+        text = block.text.replace("\\\n", " ")
+        found += [" ".join(shlex.split(line, comments=True)) for line in text.splitlines()]
+    return [line for line in dict.fromkeys(found) if line]
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_shell(request: pytest.FixtureRequest, line: str) -> None:
+    if line.startswith(tuple(NOT_RUN)):
+        module = re.match(r"python -m (\S+)", line)
+        assert module is None or importlib.util.find_spec(module[1])
+    elif line.startswith("make "):
+        # The targets exist, and make can read them; what they do the other tests do.
+        subprocess.run(
+            ["make", "--dry-run", *line.split()[1:]],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    elif line.startswith("python manage.py "):
+        project: Project = request.getfixturevalue("project")
+        project.manage(*line.split()[2:])
+    else:
+        pytest.fail(f"Nothing runs {line!r}: run it here, or list it with the reason.")
+
+
+def test_nothing_is_listed_that_the_documents_do_not_have() -> None:
+    lines = shell_lines()
+    assert [one for one in NOT_RUN if not any(line.startswith(one) for line in lines)] == []
+    assert all(any(block.text.startswith(one) for block in SHELL) for one in NO_SHELL)
+
+
+def test_the_genuine_hookbox_is_installed_as_the_document_says() -> None:
+    pinned = {
+        word
+        for line in shell_lines()
+        if line.startswith("hookbox27/bin/pip")
+        for word in line.split()
+        if re.search("[<=]", word)
+    }
+    assert pinned == {"hookbox==0.3.3", *genuine.REQUIREMENTS}
