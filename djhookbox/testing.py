@@ -8,6 +8,10 @@ class CommentTests(TestCase):
             self.client.post("/articles/1/comments/", {"text": "Hello"})
         self.assertEqual(sent[0].channel, "/articles/1/")
         self.assertEqual(sent[0].payload, {"text": "Hello"})
+
+Nothing reaches a Hookbox process in a test run of Django or pytest-django, as no e-mail is sent:
+`publish()` returns 0, `disconnect()` too, and functions that ask what only a process knows raise
+`HookboxNotRunning`. A test that needs a process says so with `real_process()`.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from . import client
+from . import client, isolation
 from .exceptions import HookboxError
 
 
@@ -84,4 +88,16 @@ def capture_publications(
         yield captured
 
 
-__all__ = ["CapturedPublication", "capture_publications"]
+@contextmanager
+def real_process() -> Iterator[None]:
+    """Let a test call the Hookbox process of its settings, which it must have started itself.
+
+    A context manager, and a decorator of functions and methods; in `setUpClass()` use
+    `cls.enterClassContext(real_process())`. Let HOOKBOX_REST_URL or HOOKBOX_PORT lead to a process
+    that only the tests use. It holds for all threads, such as that of a live server.
+    """
+    with isolation.lifted():
+        yield
+
+
+__all__ = ["CapturedPublication", "capture_publications", "real_process"]

@@ -14,7 +14,7 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
-from djhookbox import handlers, identity
+from djhookbox import handlers, identity, testing
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
@@ -157,6 +157,13 @@ def told() -> Iterator[mock.MagicMock]:
         all_three.attach_mock(disconnect_all, "disconnect_all")
         all_three.attach_mock(recheck, "recheck")
         yield all_three
+
+
+@pytest.fixture
+def real_process() -> Iterator[None]:
+    """Let a test call a process, its own or one that is not there."""
+    with testing.real_process():
+        yield
 
 
 class Who:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from djhookbox.testing import real_process
+
 
 @dataclass
 class Request:
@@ -122,6 +124,7 @@ class FakeHookbox:
 def fake_hookbox(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeHookbox]:
     fake = FakeHookbox(port, tls)
     try:
-        yield fake
+        with real_process():
+            yield fake
     finally:
         fake.stop()

@@ -23,6 +23,8 @@ from .fake_hookbox import Answer, FakeHookbox, fake_hookbox
 
 SECRET = "the-rest-secret-of-tests"
 
+pytestmark = pytest.mark.usefixtures("real_process")
+
 
 @pytest.fixture
 def hookbox(settings):

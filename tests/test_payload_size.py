@@ -79,6 +79,7 @@ def test_a_process_or_proxy_that_takes_less_is_named(
     assert caught.value.status == 413
 
 
+@pytest.mark.usefixtures("real_process")
 async def test_the_process_takes_what_django_sends(start: Start, settings: Any) -> None:  # noqa: F811
     """Also where each byte becomes three on its way, as quotes and brackets do."""
     limit = 700_000

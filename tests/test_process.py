@@ -22,7 +22,7 @@ from djhookbox.process import control, spawning
 from djhookbox.process.control import ProcessError, State
 from djhookbox.process.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("real_process")]
 
 #: Answers as the server does; the second argument says how it behaves.
 STAND_IN = """

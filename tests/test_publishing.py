@@ -67,7 +67,7 @@ def hookbox(settings, handler):
 
 
 @pytest.fixture
-def no_hookbox(settings, handler):
+def no_hookbox(settings, handler, real_process):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     settings.HOOKBOX_REST_URL = f"http://127.0.0.1:{port}"

@@ -178,6 +178,7 @@ async def test_a_socket_that_is_not_there(
     assert "No such file" in caplog.text
 
 
+@pytest.mark.usefixtures("real_process")
 def test_the_watch_of_runhookbox(unix_socket: str, settings: Any) -> None:
     url = f"http+unix://{unix_socket}:/hookbox"
     secret = conf.webhook_secrets[0]

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
-from .. import client
+from .. import client, isolation
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
@@ -348,6 +348,8 @@ def _operation() -> Iterator[bool]:
                 "of this site."
             )
         )
+    if isolation.is_isolated():
+        raise ProcessError(isolation.refusal())
     try:
         ensure_run_dir(settings.run_dir)
         turn = LockFile(settings.run_dir / "control.lock")

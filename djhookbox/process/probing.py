@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlencode, urlsplit
 
-from .. import certificates
+from .. import certificates, isolation
 from ..conf import settings
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
 from ..typed_settings import is_unix, split_unix
@@ -56,6 +56,8 @@ def post_webhook(
         HookboxMisconfigured: The certificate of the address is not accepted.
 
     """
+    if isolation.is_isolated():
+        raise HookboxUnreachable(isolation.refusal(), code="unavailable")
     content = {"Content-Type": "application/x-www-form-urlencoded", **headers}
     try:
         connection, target = _connection(url, timeout)

@@ -1,0 +1,79 @@
+"""A site's test run leaves the Hookbox process alone, as it sends no e-mail.
+
+Tests often run with the settings of a site whose process is up. A test that publishes, deactivates
+a user or edits a policy must not reach the browsers that are connected to it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from .exceptions import HookboxNotRunning
+
+_lock = threading.Lock()
+_asked = 0
+
+#: What a process answers to which nobody is connected. Calls that are not listed ask for what only
+#: a process knows.
+_ANSWERS: dict[str, dict[str, Any]] = {
+    "publish": {"delivered": 0},
+    "disconnect": {"disconnected": 0},
+    "recheck": {"channels": 0, "subscriptions": 0, "connections": 0},
+    "cursor": {"cursor": ""},
+    "create_channel": {},
+    "set_channel_options": {},
+    "state_set_key": {},
+    "state_delete_key": {},
+    "subscribe": {},
+    "unsubscribe": {},
+}
+
+
+def is_isolated() -> bool:
+    """Tell whether this is a test run of Django or pytest-django that may not reach the process."""
+    if _asked:
+        return False
+    # Both call `setup_test_environment()`, which notes here what it has replaced: the e-mail
+    # backend, for example. Not imported, since a site that runs no tests does not need it.
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
+
+
+@contextmanager
+def lifted() -> Iterator[None]:
+    """Let this test run reach the process until the block ends, in all threads."""
+    global _asked
+    with _lock:
+        _asked += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _asked -= 1
+
+
+def refusal() -> str:
+    """Return why something was not done."""
+    return _(
+        "No Hookbox process is called in a test run. Use djhookbox.testing.real_process() if this "
+        "test needs one."
+    )
+
+
+def answer(call: str) -> dict[str, Any]:
+    """Return what is answered to a REST call in place of the process.
+
+    Raises:
+        HookboxNotRunning: Only a process could answer it.
+
+    """
+    try:
+        return dict(_ANSWERS[call])
+    except KeyError:
+        raise HookboxNotRunning(refusal(), code="unavailable") from None
