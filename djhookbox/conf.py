@@ -377,8 +377,26 @@ class HookboxSettings(EntrySettings, MemorySettings):
             key = self._derived("run-dir", django_settings.SECRET_KEY)
             project = f"{django_settings.SETTINGS_MODULE}:{key}"
             digest = hashlib.sha256(project.encode()).hexdigest()[:12]
-            return Path(tempfile.gettempdir()) / f"hookbox-{os.getuid()}-{digest}"
+            return runtime_dir() / f"hookbox-{os.getuid()}-{digest}"
         return value
+
+
+def runtime_dir() -> Path:
+    """Return the system's folder for what belongs to running processes.
+
+    What is in /tmp is swept after some days, so that is the last choice.
+    """
+    user = os.getuid()
+    # A web server often lacks the variable, which a shell of the same user has.
+    for candidate in (os.environ.get("XDG_RUNTIME_DIR") or "", f"/run/user/{user}"):
+        try:
+            if os.path.isabs(candidate) and os.stat(candidate).st_uid == user:
+                return Path(candidate)
+        except OSError:
+            continue
+    if os.path.isdir("/run") and os.access("/run", os.W_OK | os.X_OK):
+        return Path("/run")
+    return Path(tempfile.gettempdir())
 
 
 def _likely_range(text: str) -> str:

@@ -28,7 +28,7 @@ from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
 from ..wire.answers import ServerInfo
 from . import spawning
-from .lockfile import Holder, LockFile, RunDirError, ensure_run_dir
+from .lockfile import Holder, Keeper, LockFile, RunDirError, ensure_run_dir, started_at
 from .spawning import ProcessError
 
 #: Seconds in which a started process must answer. With the grace period, a restart stays below
@@ -184,7 +184,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
             "The process runs version %(running)s, the site %(site)s. Restart the process."
         ) % {"running": version, "site": __version__}
     elif known["control"] and not known.get("ours"):
-        message = _("It was not started from here, and is to be stopped where it was started.")
+        message = _not_ours(info.pid)
     return ProcessStatus(
         state=state, message=message, version=version,
         uptime=info.uptime,
@@ -262,6 +262,7 @@ def holding_lock() -> Iterator[bool]:
     to keep one; the server then runs all the same.
     """
     lock = _lock()
+    keeper = Keeper(lock.path)
     held = False
     try:
         ensure_run_dir(settings.run_dir)
@@ -271,11 +272,15 @@ def holding_lock() -> Iterator[bool]:
             # Inheritable, since it may become another program (HOOKBOX_EXECUTABLE).
             os.set_inheritable(lock.fd, True)
             lock.enter()
+        # Or by a file that it has inherited, from before it became runhookbox.
+        if held or lock.is_ours():
+            keeper.start()
     except OSError:
         held = False
     try:
         yield held
     finally:
+        keeper.end()
         lock.close()
 
 
@@ -318,10 +323,8 @@ def _stop(waited: bool) -> None:
             raise ProcessError(
                 _("It cannot be proved which process is the server; stop it by hand.")
             )
-        if status().state in ANSWERING:
-            raise ProcessError(
-                _("Hookbox was not started from here; stop it where it was started.")
-            )
+        if (now := status()).state in ANSWERING:
+            raise ProcessError(_not_ours(now.pid))
         if waited:
             return  # somebody else stopped it while we waited for our turn
         raise ProcessError(_("Hookbox is not running."))
@@ -398,6 +401,17 @@ def _is_local() -> bool:
     parts = urlsplit(settings.rest_url)
     hosts = ("127.0.0.1", "::1", "localhost", settings.interface)
     return parts.hostname in hosts and parts.port == settings.port
+
+
+def _not_ours(pid: int | None) -> str:
+    """Say how a process is stopped that answers, but does not hold our lock."""
+    if pid is None or not _is_local() or not started_at(pid):
+        return _("It was not started from here, and is to be stopped where it was started.")
+    return _(
+        "The process, pid %(pid)d, was not started from here, or its lock %(path)s was deleted, so "
+        "it cannot be stopped from here. Stop it where it was started, or with “kill %(pid)d”, and "
+        "start it again."
+    ) % {"pid": pid, "path": _lock().path}
 
 
 def _taken() -> str:

@@ -20,6 +20,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,11 @@ class LockFile:
         except OSError:
             return float("inf")
 
+    def is_ours(self) -> bool:
+        """Whether this process holds the lock, also by a file that it has inherited."""
+        holder = self.holder()
+        return holder is not None and holder.pid == os.getpid()
+
     def holder(self) -> Holder | None:
         """Return the process that holds the lock, None if none does or it cannot be proved."""
         if not self.is_held():
@@ -194,6 +200,60 @@ class LockFile:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return holder if holder.is_alive() else None
+
+
+class Keeper(threading.Thread):
+    """Keeps the files of a running process from being swept, and brings the lock back if they are.
+
+    Folders for temporaries are swept of what nobody has touched for days.
+
+    Args:
+        path: The lock file of this process.
+        seconds: How often it is looked after.
+
+    """
+
+    def __init__(self, path: Path, seconds: float = 60.0) -> None:
+        super().__init__(name="hookbox-keeper", daemon=True)
+        self._path = path
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._lock: LockFile | None = None
+
+    def end(self) -> None:
+        """Stop, and let go of a lock that was taken again."""
+        self._ended.set()
+        if self.is_alive():
+            self.join()
+        if self._lock is not None:
+            self._lock.close()
+
+    def run(self) -> None:
+        """Look after the files until `end()` is called."""
+        while not self._ended.wait(self._seconds):
+            # What cannot be done now is tried again; the server does not depend on it.
+            with contextlib.suppress(OSError):
+                self.look()
+
+    def look(self) -> None:
+        """Touch the files, or take the lock again if they are gone.
+
+        Raises:
+            OSError: The folder cannot be used.
+
+        """
+        if not self._path.exists():
+            ensure_run_dir(self._path.parent)
+            lock = LockFile(self._path)
+            if lock.acquire():
+                lock.enter()
+                if self._lock is not None:
+                    self._lock.close()
+                self._lock = lock
+            return
+        for path in (*self._path.parent.iterdir(), self._path.parent):
+            # Not the time of change, which says when the process was started: see `age()`.
+            os.utime(path, (time.time(), path.stat().st_mtime))
 
 
 def enter(fd: int) -> None:
