@@ -12,7 +12,7 @@ from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
 from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
-from .policy import reserved, rules
+from .policy import patterns, reserved
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, WithoutRows
 from .wire import names
@@ -35,7 +35,7 @@ __all__ = [
 
 def _validate_pattern(value: str) -> None:
     try:
-        rules.compile_pattern(value)
+        patterns.compile_pattern(value)
     except PatternError as error:
         raise ValidationError(str(error), code="pattern") from error
     if reserved.is_reserved(value):
@@ -238,7 +238,7 @@ class ChannelPolicy(TimeStampedModel):
             message = _("Name the permission as app_label.codename, such as news.add_article.")
             errors["permission"] = [ValidationError(message, code="permission")]
         try:
-            names_user = "username" in rules.compile_pattern(self.pattern).parameters
+            names_user = "username" in patterns.compile_pattern(self.pattern).parameters
         except PatternError:
             names_user = True  # the field's own validator says what is wrong
         for field, audience in audiences.items():

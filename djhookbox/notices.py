@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from .exceptions import HookboxError, HookboxNotRunning
-from .policy.rules import reach
+from .policy.patterns import reach
 from .wire.closing import Disconnect
 
 logger = logging.getLogger("djhookbox")

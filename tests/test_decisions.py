@@ -20,7 +20,8 @@ from djhookbox.decisions import store
 from djhookbox.decisions.decide import Decision, Facts, decide, decide_for_code, standing_options
 from djhookbox.exceptions import HookboxError
 from djhookbox.models import ChannelPolicy
-from djhookbox.policy.rules import Audience, Operation, Rule, compile_pattern
+from djhookbox.policy.patterns import compile_pattern
+from djhookbox.policy.rules import Audience, Operation, Rule
 
 from .conftest import Who
 

@@ -25,7 +25,7 @@ from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
 from djhookbox.identity import session_identity
 from djhookbox.models import ChannelPolicy
-from djhookbox.policy.rules import compile_pattern
+from djhookbox.policy.patterns import compile_pattern
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

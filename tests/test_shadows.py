@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from djhookbox.policy.coverage import covered, overlap, shadows
 from djhookbox.policy.examples import examples
-from djhookbox.policy.rules import Rule, compile_pattern
+from djhookbox.policy.patterns import compile_pattern
+from djhookbox.policy.rules import Rule
 
 
 def rule(text: str) -> Rule:

@@ -11,8 +11,9 @@ from django.http import HttpRequest, JsonResponse
 from .. import client
 from ..decisions.store import cache
 from ..exceptions import HookboxError
+from ..policy.patterns import reach
 from ..policy.reserved import RULES, is_reserved
-from ..policy.rules import Rule, reach
+from ..policy.rules import Rule
 
 #: The process lists no more channels than this in one answer.
 LISTED = 100

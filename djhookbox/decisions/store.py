@@ -17,7 +17,8 @@ from django.db import router, transaction
 from .. import options
 from ..exceptions import PatternError
 from ..models import ChannelPolicy
-from ..policy.rules import Pattern, Rule, compile_pattern
+from ..policy.patterns import Pattern, compile_pattern
+from ..policy.rules import Rule
 
 logger = logging.getLogger("djhookbox")
 

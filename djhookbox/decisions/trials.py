@@ -19,7 +19,8 @@ from ..accounts import username
 from ..exceptions import PatternError
 from ..identity import ANONYMOUS_PREFIX
 from ..models import ChannelPolicy
-from ..policy.rules import Operation, compile_pattern
+from ..policy.patterns import compile_pattern
+from ..policy.rules import Operation
 from .decide import Decision, User, decide
 from .store import cache
 

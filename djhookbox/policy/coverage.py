@@ -15,7 +15,8 @@ from functools import lru_cache
 from django.urls import converters
 
 from .examples import examples
-from .rules import Rule, prefix
+from .patterns import prefix
+from .rules import Rule
 
 #: More steps than this are not made for one answer.
 LIMIT = 5_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import converters
 
-from .rules import USERNAME, Pattern
+from .patterns import USERNAME, Pattern
 
 #: Longest name of a channel that anything takes.
 _LONGEST = 255

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..wire.names import RESERVED_PREFIX
-from .rules import Audience, Rule, compile_pattern
+from .patterns import compile_pattern
+from .rules import Audience, Rule
 
 #: Begins their names.
 PREFIX = RESERVED_PREFIX

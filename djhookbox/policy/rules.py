@@ -5,25 +5,19 @@ A rule is a frozen copy of a policy's row; nothing here asks the database.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 # Only enumerations with labels: the ORM around them is not used here.
 from django.db.models import TextChoices
-from django.urls.converters import get_converters
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..exceptions import PatternError
-from ..wire import names
+from .patterns import Pattern, prefix
 from .steps import Outcome, Step
-
-#: The parameter that names a user.
-USERNAME = "username"
 
 
 class Operation(TextChoices):
@@ -50,140 +44,6 @@ class Audience(TextChoices):
     NAMED_USER = "named_user", gettext_lazy("the user that the channel names")
     HANDLERS = "handlers", gettext_lazy("ask the handlers")
     NOBODY = "nobody", gettext_lazy("nobody")
-
-
-# ---- patterns ------------------------------------------------------------
-
-_PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A compiled pattern; make it with `compile_pattern`.
-
-    Attributes:
-        text: As it was written.
-        regex: An equivalent regular expression without groups, to be matched on whole names. It
-            may match a few names more: those that are not the one spelling of their values.
-        parts: What it consists of, in order: literal texts, and the converters between them.
-
-    """
-
-    text: str
-    regex: str
-    parts: tuple[Any, ...] = field(repr=False, compare=False)
-    _matcher: re.Pattern[str] = field(repr=False)
-    _converters: Mapping[str, Any] = field(repr=False, compare=False)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names between angle brackets, in order."""
-        return tuple(self._converters)
-
-    def match(self, name: str) -> dict[str, object] | None:
-        """Return the values that the name gives to the parameters, or None if it does not match.
-
-        A name matches only if it is the one spelling of its values: `/rooms/0012/` is not
-        `/rooms/12/`, and a policy for one must not cover the other.
-        """
-        found = self._matcher.fullmatch(name)
-        if found is None:
-            return None
-        values: dict[str, object] = {}
-        for parameter, converter in self._converters.items():
-            text = found[parameter]
-            try:
-                value = converter.to_python(text)
-                if converter.to_url(value) != text:
-                    return None
-            except ValueError:
-                return None  # how converters say "no match"
-            values[parameter] = value
-        return values
-
-    def user_name(self, name: str) -> str | None:
-        """Return the user that a channel's name names, as it is spelled there."""
-        found = self._matcher.fullmatch(name) if USERNAME in self._converters else None
-        return found[USERNAME] if found else None
-
-
-def compile_pattern(text: str) -> Pattern:
-    """Compile a channel pattern, written like a route of Django's `path()`.
-
-    Raises:
-        PatternError: The pattern is malformed; the text says where.
-
-    """
-    if not text:
-        raise PatternError(_("A pattern cannot be empty."))
-    if names.has_forbidden_characters(text):
-        raise PatternError(_("A pattern cannot contain control characters."))
-    named, plain, end = [], [], 0
-    parts: list[Any] = []
-    converters: dict[str, Any] = {}
-    for found in _PARAMETER.finditer(text):
-        literal = _literal(text[end : found.start()])
-        name, converter = _parameter(found, converters)
-        converters[name] = converter
-        parts += [text[end : found.start()], converter]
-        named += [literal, f"(?P<{name}>{converter.regex})"]
-        plain += [literal, f"(?:{converter.regex})"]
-        end = found.end()
-    literal = _literal(text[end:])
-    regex = "".join([*plain, literal])
-    try:
-        re.compile(regex)
-        matcher = re.compile("".join([*named, literal]))
-    except re.error as error:
-        # Only a project's own converter can do this.
-        message = _("The pattern's converters make no regular expression: %(error)s.")
-        raise PatternError(message % {"error": error}) from error
-    return Pattern(text, regex, (*parts, text[end:]), matcher, converters)
-
-
-def reach(text: str) -> str:
-    """Return a regular expression for all that a policy of this pattern may decide about."""
-    try:
-        return compile_pattern(text).regex
-    except PatternError:
-        return re.escape(prefix(text)) + ".*"  # as `Rule.covers` has it
-
-
-def prefix(text: str) -> str:
-    """Return what a pattern, perhaps a malformed one, surely begins with."""
-    return text.partition("<")[0]
-
-
-def _literal(text: str) -> str:
-    for bracket in "<>":
-        if bracket in text:
-            raise PatternError(
-                _("“%(bracket)s” in “%(text)s” has no counterpart; a parameter is written <name>.")
-                % {"bracket": bracket, "text": text}
-            )
-    return re.escape(text)
-
-
-def _parameter(found: re.Match[str], seen: Mapping[str, object]) -> tuple[str, Any]:
-    kind, name, whole = found["converter"], found["name"], found[0]
-    if any(character.isspace() for character in whole):
-        raise PatternError(_("“%(part)s” must not contain spaces.") % {"part": whole})
-    if not name.isidentifier():
-        raise PatternError(
-            _("“%(part)s”: the name must be made of letters, digits and underscores.")
-            % {"part": whole}
-        )
-    if name in seen:
-        raise PatternError(_("<%(name)s> stands in the pattern twice.") % {"name": name})
-    converters = get_converters()
-    if kind is None:
-        kind = "str"
-    if kind not in converters:
-        raise PatternError(
-            _("“%(part)s”: there is no converter “%(kind)s”; there are %(known)s.")
-            % {"part": whole, "kind": kind, "known": ", ".join(sorted(converters))}
-        )
-    return name, converters[kind]
 
 
 # ---- audiences -----------------------------------------------------------

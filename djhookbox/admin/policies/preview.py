@@ -17,7 +17,8 @@ from ...decisions.store import cache
 from ...exceptions import PatternError
 from ...models import Audience, ChannelPolicy
 from ...policy.examples import examples
-from ...policy.rules import Rule, compile_pattern
+from ...policy.patterns import compile_pattern
+from ...policy.rules import Rule
 from ..pages import PageMixin, route
 from . import texts as texts
 

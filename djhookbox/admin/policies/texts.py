@@ -16,7 +16,8 @@ from ...models import ChannelPolicy
 from ...notices import Told
 from ...policy.coverage import covered, overlap, shadows
 from ...policy.examples import examples
-from ...policy.rules import Audience, Operation, Rule, compile_pattern
+from ...policy.patterns import compile_pattern
+from ...policy.rules import Audience, Operation, Rule
 
 #: Who may do something, as the subject of a sentence.
 _WHO: Mapping[str, str | Promise] = {

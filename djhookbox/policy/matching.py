@@ -1,0 +1,176 @@
+"""Matching a pattern in a time that grows no faster than the name and the pattern are long.
+
+A regular expression with several parts of any length tries every way to divide a name among them:
+four `<path:…>` took 0.36 s for one name, five took minutes. What a converter's expression says is
+nearly always a sequence of characters and classes, each repeated so or so often. Such a sequence
+can be matched backwards with a set of positions for each of its parts, and then read forwards as
+Python would: each part as long as possible.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from collections.abc import Sequence as Parts
+from dataclasses import dataclass
+from functools import lru_cache
+
+#: Longer than any name.
+_ANY = 1 << 30
+
+#: A character, a class or an escape, and how often: what is not this is not read.
+_ATOM = re.compile(
+    r"""
+    (?P<class>
+        \[ \^? \]? (?: \\. | [^\]\\\[] )* \] | \\[dDwWsS] | \. | \\[^\w] | [^\\\[\](){}|^$*+?.]
+    )
+    (?P<times> [+*?] | \{ \d{1,4} (?: ,(?:\d{1,4})? )? \} )?
+    (?P<lazy> [?+] )?
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A class of characters, and how often it may stand there; a literal text if `text` is set."""
+
+    one: str = ""
+    least: int = 1
+    most: int = 1
+    text: str = ""
+
+    @property
+    def varies(self) -> bool:
+        """Whether it can be of different lengths."""
+        return self.least != self.most
+
+
+@lru_cache(maxsize=256)
+def parts_of(regex: str) -> tuple[Part, ...] | None:
+    """Return what a converter's expression consists of, None if it is more complicated."""
+    parts = []
+    end = 0
+    while end < len(regex):
+        found = _ATOM.match(regex, end)
+        if found is None or found["lazy"]:
+            return None
+        end = found.end()
+        parts.append(Part(found["class"], *_times(found["times"])))
+    return tuple(parts)
+
+
+def _times(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    if text in "+*?":
+        return {"+": (1, _ANY), "*": (0, _ANY), "?": (0, 1)}[text]
+    least, comma, most = text[1:-1].partition(",")
+    if not comma:
+        return int(least), int(least)
+    return int(least), int(most) if most else _ANY
+
+
+class Sequence:
+    """Collects what a pattern consists of.
+
+    Attributes:
+        varying: Parts that can be of different lengths.
+        is_simple: Whether all of it can be matched by a `Matcher`.
+
+    """
+
+    def __init__(self) -> None:
+        self.varying = 0
+        self.is_simple = True
+        self._parts: list[Part] = []
+        self._groups: dict[str, tuple[int, int]] = {}
+
+    def literal(self, text: str) -> None:
+        """Add a text that stands there as it is."""
+        if text:
+            self._parts.append(Part(text=text))
+
+    def converter(self, name: str, regex: str) -> None:
+        """Add a parameter with its converter's expression."""
+        parts = parts_of(regex)
+        if parts is None:
+            self.is_simple = False
+            self.varying += 1
+            return
+        first = len(self._parts)
+        self._parts.extend(parts)
+        self._groups[name] = first, len(self._parts)
+        self.varying += sum(part.varies for part in parts)
+
+    def matcher(self) -> Matcher:
+        """Return what matches it."""
+        return Matcher(self._parts, self._groups)
+
+
+class Matcher:
+    """Matches whole names against a sequence of literal texts and named converters.
+
+    Args:
+        parts: All parts in order.
+        groups: For each parameter, its first part and the one after its last.
+
+    """
+
+    def __init__(self, parts: Parts[Part], groups: Mapping[str, tuple[int, int]]) -> None:
+        self._parts = tuple(parts)
+        self._groups = dict(groups)
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """Return the text of each parameter, None if the name does not match."""
+        runs = {part.one: _runs(part.one, name) for part in self._parts if not part.text}
+        # Where each part may begin so that all from there on fits, the last first.
+        begins: list[list[int]] = [[len(name)]]
+        for part in reversed(self._parts):
+            ends = begins[-1]
+            if part.text:
+                size = len(part.text)
+                found = [e - size for e in ends if name.startswith(part.text, e - size, e)]
+                begins.append([begin for begin in found if begin >= 0])
+            else:
+                begins.append(_begins(part, ends, runs[part.one][0]))
+            if not begins[-1]:
+                return None
+        begins.reverse()
+        if begins[0][0] != 0:
+            return None
+        at = [0]
+        for part, ends in zip(self._parts, begins[1:], strict=True):
+            if part.text:
+                at.append(at[-1] + len(part.text))
+            else:
+                furthest = min(runs[part.one][1][at[-1]], at[-1] + part.most)
+                at.append(ends[bisect_right(ends, furthest) - 1])
+        return {group: name[at[a] : at[b]] for group, (a, b) in self._groups.items()}
+
+
+def _begins(part: Part, ends: Parts[int], starts: Parts[int]) -> list[int]:
+    """Return where a class may begin, in order, so that it ends at one of these places."""
+    found: list[int] = []
+    for end in ends:
+        # All from the beginning of its run to where there is still room for the least number.
+        first = max(starts[end], end - part.most)
+        last = end - part.least
+        if found:
+            first = max(first, found[-1] + 1)
+        found.extend(range(first, last + 1))
+    return found
+
+
+def _runs(one: str, name: str) -> tuple[list[int], list[int]]:
+    """Return for each place how far the characters of a class reach, back and onwards."""
+    fits = re.compile(one).match
+    inside = [fits(character) is not None for character in name]
+    starts, stops = [0], [len(name)]
+    for place in range(1, len(name) + 1):
+        starts.append(starts[-1] if inside[place - 1] else place)
+    for place in range(len(name) - 1, -1, -1):
+        stops.append(stops[-1] if inside[place] else place)
+    stops.reverse()
+    return starts, stops
