@@ -28,6 +28,7 @@ from .conf import settings
 from .exceptions import UserNameError
 from .guards import database_errors
 from .wire import names
+from .wire.spent import SpentTokens
 
 if TYPE_CHECKING:
     from .decisions.decide import User
@@ -40,6 +41,9 @@ ANONYMOUS = "anonymous"
 
 #: The code of refusals that signing in again would help.
 EXPIRED = "session_expired"
+
+#: The tokens that this process has accepted.
+_spent = SpentTokens()
 
 _TOKEN_SALT = "djhookbox.token"  # noqa: S105 - a salt is no secret
 _ANONYMOUS_SALT = "djhookbox.anonymous"
@@ -60,11 +64,17 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who connects: the user, the name that others see, the identity."""
+    """Who connects: the user, the name that others see, the identity.
+
+    Attributes:
+        single_use: Whether that was said by a token that is good for one connection only.
+
+    """
 
     user: User
     name: str
     identity: str
+    single_use: bool = False
 
 
 # ---- what pages and clients are given --------------------------------------
@@ -73,9 +83,13 @@ class Visitor:
 def connect_token(user: User) -> str:
     """Return a token with which a client without cookies connects as this user.
 
-    It is valid for `HOOKBOX_TOKEN_MAX_AGE` seconds (60), to connect once and at once; hand it
-    to the client in the body of an answer and let it be sent in CONNECT, never in a URL. The
-    connection lives on after it has expired, until the password changes or the account goes.
+    It is valid for `HOOKBOX_TOKEN_MAX_AGE` seconds (60), for one connection; hand it to the
+    client in the body of an answer and let it be sent in CONNECT, never in a URL. The connection
+    lives on after it has expired, until the password changes or the account goes.
+
+    The Hookbox process remembers the tokens that it has let in, and each process of the site
+    those that it has accepted. So a token can be used twice only if the Hookbox process was
+    restarted in between and another process of the site is asked.
 
     Raises:
         UserNameError: The user has no account, or it is not active.
@@ -87,7 +101,9 @@ def connect_token(user: User) -> str:
             raise UserNameError(
                 _("Only an active account can be given a connect token."), code="refused"
             )
-        return signing.dumps([str(user.pk), _credential(user)], salt=_TOKEN_SALT)
+        # The nonce keeps two tokens of one second apart, each of which may be used once.
+    nonce = secrets.token_urlsafe(6)
+    return signing.dumps([str(user.pk), _credential(user), nonce], salt=_TOKEN_SALT)
 
 
 def issue_anonymous_id() -> str:
@@ -142,11 +158,19 @@ def _holds(user: User, credential: str) -> bool:
 # ---- connecting --------------------------------------------------------------
 
 
-def identify(request: HttpRequest, token: str = "", expected: str = "") -> Visitor:
+def identify(
+    request: HttpRequest, token: str = "", expected: str = "", conn_id: str = ""
+) -> Visitor:
     """Return who connects.
 
     A user's token comes before the cookie, since whoever sends one means it; the signed id of
     an anonymous visitor only counts where there is no session.
+
+    Args:
+        request: The webhook.
+        token: A connect token, or a signed id.
+        expected: The only name to return, if it is not empty.
+        conn_id: Of the connection, which is the only one that may use the token from now on.
 
     Raises:
         IdentityError: Not as this user, or not at all.
@@ -155,8 +179,8 @@ def identify(request: HttpRequest, token: str = "", expected: str = "") -> Visit
     user = _request_user(request)
     anonymous_name = read_anonymous_id(token) if token else None
     if token and anonymous_name is None:
-        user = _token_user(token)
-        visitor = Visitor(user, username(user), token_identity(user))
+        user = _token_user(token, conn_id)
+        visitor = Visitor(user, username(user), token_identity(user), single_use=True)
     elif user.is_authenticated and user.is_active:
         key = _session_key(request)
         # A site may know its users without a session, by a proxy's header for example.
@@ -185,9 +209,9 @@ def _require_usable(name: str) -> None:
         raise IdentityError(_("This user name is too long, or empty."))
 
 
-def _token_user(token: str) -> Any:
+def _token_user(token: str, conn_id: str) -> Any:
     try:
-        pk, credential = signing.loads(
+        pk, credential, *_nonce = signing.loads(
             token, salt=_TOKEN_SALT, max_age=datetime.timedelta(seconds=settings.token_max_age)
         )
     except (signing.BadSignature, ValueError, TypeError) as error:
@@ -197,6 +221,8 @@ def _token_user(token: str) -> Any:
     user = _account(pk, str(credential))
     if user is None:
         raise IdentityError(_("The connect token is not valid any more."), EXPIRED)
+    if not _spent.spend(token, conn_id, settings.token_max_age):
+        raise IdentityError(_("The connect token has been used already."), EXPIRED)
     return user
 
 

@@ -176,7 +176,7 @@ def _leaving_user(request: HttpRequest, call: Call) -> User:
 def connect(request: HttpRequest, call: Call) -> HttpResponse:
     """Name the user of a new connection."""
     try:
-        visitor = identify(request, call.token, call.expected_user)
+        visitor = identify(request, call.token, call.expected_user, call.connection)
     except IdentityError as error:
         decision = refused(str(error), "identity", error.code)
         writing.write_connection(call, call.expected_user, decision)
@@ -186,6 +186,8 @@ def connect(request: HttpRequest, call: Call) -> HttpResponse:
     options: dict[str, object] = {**decision.options, "name": visitor.name}
     if call.ours:
         options["identity"] = visitor.identity
+        if visitor.single_use:
+            options["single_use"] = settings.token_max_age
     return _answer(decision, options)
 
 

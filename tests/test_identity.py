@@ -92,13 +92,34 @@ def test_only_as_the_expected_user(alice: Any) -> None:
 
 def test_a_token_connects_without_cookies(alice: Any, make_user: Any) -> None:
     token = djhookbox.connect_token(alice)
-    visitor = identify(request(), token)
+    visitor = identify(request(), token, conn_id="a")
     assert (visitor.user, visitor.name) == (alice, "alice")
     assert re.fullmatch(rf"token:{alice.pk}:[0-9a-f]{{16}}", visitor.identity)
     # Whoever sends a token means it, whatever cookies a shared client has.
-    assert identify(request(make_user("bob"), "k"), token).name == "alice"
+    assert identify(request(make_user("bob"), "k"), token, conn_id="a").name == "alice"
     assert verify(request(), visitor.identity, "alice") == alice
     assert verify(request(), visitor.identity, "bob") is None
+
+
+def test_a_token_is_good_for_one_connection(alice: Any) -> None:
+    token = djhookbox.connect_token(alice)
+    assert identify(request(), token, conn_id="a").single_use
+    identify(request(), token, conn_id="a")  # the answer to the webhook was lost
+    for stranger in ("b", ""):
+        with pytest.raises(IdentityError, match="already") as refusal:
+            identify(request(), token, conn_id=stranger)
+        assert refusal.value.code == "session_expired"
+
+
+def test_two_tokens_of_one_second_differ(alice: Any) -> None:
+    tokens = [djhookbox.connect_token(alice) for _ in range(3)]
+    assert [identify(request(), token).name for token in tokens] == ["alice"] * 3
+
+
+def test_the_id_of_an_anonymous_visitor_may_be_used_again() -> None:
+    token = identity.issue_anonymous_id()
+    assert not identify(request(), token, conn_id="a").single_use
+    identify(request(), token, conn_id="b")
 
 
 def test_tokens_run_out(alice: Any, settings: Any) -> None:

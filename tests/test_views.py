@@ -208,6 +208,16 @@ def test_connect_with_a_token(webhooks: type[Webhooks], alice: Any) -> None:
     assert not webhooks()("connect", token="forged")[0]
 
 
+def test_a_token_is_good_for_one_connection(webhooks: type[Webhooks], alice: Any) -> None:
+    token = djhookbox.connect_token(alice)
+    for _ in range(2):  # repeated, as the answer was lost
+        success, options = webhooks()("connect", token=token, conn_id="a" * 32)
+        assert success
+        assert options["single_use"] == 60
+    success, options = webhooks()("connect", token=token, conn_id="b" * 32)
+    assert (success, options["code"]) == (False, "session_expired")
+
+
 def test_a_receiver_refuses_a_connect(webhooks: type[Webhooks], alice: Any) -> None:
     def keep_out(sender: Any, **kwargs: Any) -> None:
         assert sender == alice

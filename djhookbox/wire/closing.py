@@ -32,6 +32,7 @@ class Disconnect:
 NORMAL = Disconnect(1000, "")
 RESTART = Disconnect(1012, "The server restarts; come back")
 SESSION_EXPIRED = Disconnect(4000, "session expired")
+TOKEN_SPENT = Disconnect(4000, "The connect token has been used already")
 TOO_SLOW = Disconnect(4001, "The connection does not read fast enough")
 NO_PONG = Disconnect(4002, "The connection does not answer")
 NOT_CONNECTED = Disconnect(4003, "The connection did not send CONNECT in time")

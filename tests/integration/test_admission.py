@@ -90,16 +90,22 @@ def test_cookie_string_adds_what_the_handshake_lacks(
 def test_a_token_needs_no_cookies(site: Site, hookbox: Hookbox, word: str) -> None:
     site.do("sign_in", f"alice{word}")
     bob = site.do("sign_in", f"bob{word}")
-    token = site.do("connect_token", f"alice{word}")
+    tokens = [site.do("connect_token", f"alice{word}") for _ in range(3)]
     with client(hookbox.websocket, origin=None) as app:
-        assert app.connect(token=token)["name"] == f"alice{word}"
+        assert app.connect(token=tokens[0])["name"] == f"alice{word}"
     with client(hookbox.websocket, origin=site.origin, session=bob) as page:
-        assert page.connect(token=token)["name"] == f"alice{word}"
+        assert page.connect(token=tokens[1])["name"] == f"alice{word}"
+    token = tokens[2]
     with client(hookbox.websocket, origin=None) as app:
         with pytest.raises(Refused) as refusal:
             app.connect(token=token[:-1] + ("A" if token[-1] != "A" else "B"))
         assert refusal.value.code == "session_expired"
         assert app.connect(token=token)["name"] == f"alice{word}", "it stays usable"
+    for token in tokens:  # once
+        with client(hookbox.websocket, origin=None) as app:
+            with pytest.raises(Refused, match="already") as refusal:
+                app.connect(token=token)
+            assert refusal.value.code == "session_expired"
 
 
 def test_a_visitor_reaches_what_is_open_to_everyone(site: Site, enter: Enter, word: str) -> None:

@@ -461,3 +461,46 @@ async def test_a_publication_skips_only_the_connection_it_came_from(rig: Rig) ->
     await turns()
     payloads = [[a["payload"] for _, a in c.took()] for c in (one, two, bob)]
     assert payloads == [[1, 3], [1, 2, 3], [1, 2, 3]]
+
+
+# ---- tokens ------------------------------------------------------------------------------------
+
+
+async def test_a_used_token_is_refused_without_asking_the_site(rig: Rig) -> None:
+    rig.site.answers["connect"] = {"name": "alice", "identity": "token:1:x", "single_use": 60}
+    first, second = rig.client(), rig.client()
+    await rig.send(first, "CONNECT", cookie_string="", token="t")
+    assert first.user is not None
+    rig.site.took()
+    await rig.send(second, "CONNECT", cookie_string="", token="t")
+    ((name, args),) = second.took()
+    assert (name, args["code"]) == ("ERROR", "session_expired")
+    assert second.user is None
+    assert rig.site.calls == []
+    await rig.send(second, "CONNECT", cookie_string="", token="another")
+    assert second.user is not None
+
+
+async def test_of_two_that_use_a_token_at_once_one_stays(rig: Rig) -> None:
+    rig.site.answers["connect"] = {"name": "alice", "identity": "token:1:x", "single_use": 60}
+    held = rig.site.hold("connect")
+    clients = [rig.client(), rig.client()]
+    for client in clients:
+        await rig.send(client, "CONNECT", cookie_string="", token="t")
+    held.set()
+    await turns()
+    ended = [client.end.code for client in clients if client.end]
+    assert ended == [4000]
+    assert len(rig.hub.users["alice"].connections) == 1
+    (event,) = (event for event in rig.reported() if event["event"] == "disconnect")
+    assert event["user"] == "alice"  # the site had let it in
+
+
+@pytest.mark.parametrize("single_use", [None, True, "60", 0, -5])
+async def test_tokens_that_may_be_used_again(rig: Rig, single_use: object) -> None:
+    """As the ids of anonymous visitors, which a page that comes back sends again."""
+    rig.site.answers["connect"] = {"name": "alice", "single_use": single_use}
+    for _ in range(2):
+        client = rig.client()
+        await rig.send(client, "CONNECT", cookie_string="", token="t")
+        assert client.user is not None

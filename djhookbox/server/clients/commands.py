@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...wire.closing import SESSION_EXPIRED, Disconnect
+from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT, Disconnect
 from ...wire.names import NameProblem, check_name
+from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
@@ -26,6 +27,9 @@ from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks
 from .connection import Connection
 from .targets import Target
+
+#: Seconds for which a used token is remembered at most.
+LONGEST_SPENT = 86_400.0
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -52,6 +56,7 @@ class Operations:
         self._webhooks = webhooks
         self._questions = questions
         self._events = events
+        self._spent = SpentTokens()
         #: Connections by what the site calls their session or token.
         self.by_identity: dict[str, set[Connection]] = {}
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
@@ -94,6 +99,8 @@ class Operations:
             "origin": handshake.origin,
         }
         if token:
+            if not self._spent.allows(token, connection.id):
+                raise Refusal(TOKEN_SPENT.reason, "session_expired")
             form["token"] = token
         if expect_user:
             form["expected_user"] = expect_user
@@ -125,11 +132,21 @@ class Operations:
             self._hub.connect(connection, name, user_opts, time.time(), greeting, since)
         )
         logger.info("Connection %s is %r", connection.id, name)
+        if not self._spend(token, connection, options):
+            connection.close(TOKEN_SPENT)  # another one asked at the same time
+            raise ClientGone
         for target, disconnect in sent_away:
             if target.includes(name=name, identity=connection.identity, conn_id=connection.id):
                 connection.close(disconnect)
                 raise ClientGone
         await self._questions.follow_up(connection, options, since)
+
+    def _spend(self, token: str, connection: Connection, options: Mapping[str, Any]) -> bool:
+        """Note that a token has been used, if the site says that it is good for one connection."""
+        seconds = options.get("single_use")
+        if not token or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            return True
+        return self._spent.spend(token, connection.id, min(max(0.0, seconds), LONGEST_SPENT))
 
     async def all_answered(self) -> None:
         """Wait until the site has been asked about nobody who connects."""
