@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ ANONYMOUS = "anonymous"
 EXPIRED = "session_expired"
 
 #: The tokens that this process has accepted.
-_spent = SpentTokens()
+_spent = SpentTokens(time.monotonic)
 
 _TOKEN_SALT = "djhookbox.token"  # noqa: S105 - a salt is no secret
 _ANONYMOUS_SALT = "djhookbox.anonymous"

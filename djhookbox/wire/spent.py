@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable
 
 #: Tokens that are remembered. Each costs about 200 bytes; beyond it the oldest are forgotten.
@@ -17,12 +16,12 @@ class SpentTokens:
     The same connection may use it again: a webhook is repeated whose answer was lost.
 
     Args:
+        clock: Tells the time in seconds; never goes back.
         most: How many are remembered.
-        clock: Tells the time in seconds.
 
     """
 
-    def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:
         self._most = most
         self._clock = clock
         self._lock = threading.Lock()

@@ -56,7 +56,7 @@ class Operations:
         self._webhooks = webhooks
         self._questions = questions
         self._events = events
-        self._spent = SpentTokens()
+        self._spent = SpentTokens(time.monotonic)
         #: Connections by what the site calls their session or token.
         self.by_identity: dict[str, set[Connection]] = {}
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
