@@ -29,6 +29,7 @@ from .decisions.decide import Decision, decide_for_code
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserNameError
 from .guards import HeldConnections, recovering, synchronous
 from .models import Publication
+from .strict_json import find_unsafe_integer
 from .transactions import after_transaction
 from .wire import names, records, values
 from .wire.closing import BY_SITE
@@ -136,9 +137,11 @@ def _message(
     channel: str, payload: object, user: User | None, source: str, sender: User | None
 ) -> _Message:
     validate_channel(channel)
+    text = client.to_json(payload)
+    _warn_of_rounding(channel, text)
     return _Message(
         channel=channel,
-        text=client.to_json(payload),
+        text=text,
         originator=name_of(user),
         sender=name_of(user if sender is None else sender),
         source=source,
@@ -235,6 +238,7 @@ def set_channel_options(channel: str, **options: object) -> None:
 def state_set(channel: str, key: str, value: object) -> None:
     """Set a key of a live channel's state; all subscribers are told."""
     validate_channel(channel)
+    _warn_of_rounding(channel, client.to_json(value))
     client.state_set_key(channel, key, value)
 
 
@@ -308,6 +312,17 @@ def name_of(user: User | None) -> str:
     if user is None or isinstance(user, str):
         return user or ""
     return username(user)
+
+
+def _warn_of_rounding(channel: str, text: str) -> None:
+    """Tell a developer of a number that browsers will read as another one."""
+    if settings.debug and (number := find_unsafe_integer(text)) is not None:
+        logger.warning(
+            "The integer %d was sent to the channel %s. Browsers round integers above 2**53; "
+            "send it as a string. (Shown because DEBUG is on.)",
+            number,
+            channel,
+        )
 
 
 def validate_channel(channel: object) -> None:

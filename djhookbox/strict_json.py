@@ -17,6 +17,9 @@ from .wire import values
 _plain = DjangoJSONEncoder(ensure_ascii=False).encode
 _write = values.encoder(DjangoJSONEncoder().default)
 
+#: Browsers read numbers as floats: integers beyond this are rounded.
+MAX_SAFE_INTEGER = 2**53 - 1
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 #: As JSON writes it: an escape that is not itself escaped.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -58,6 +61,20 @@ def write(value: object, *, max_depth: int = values.MAX_DEPTH) -> str:
     text = _write(value)
     values.check_depth(value, text, max_depth)
     return text
+
+
+def find_unsafe_integer(text: str) -> int | None:
+    """Return an integer of a JSON text that browsers read rounded, None if there is none."""
+    waiting = [values.loads(text)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
+            return value
+    return None
 
 
 def storage_problem(value: object) -> str:

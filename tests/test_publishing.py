@@ -99,6 +99,27 @@ class TestPublish:
             "recorded": "1",
         }
 
+    @pytest.mark.parametrize("payload", [2**53, {"a": [1, {"id": -(2**60)}]}, [[[10**400]]]])
+    def test_in_debug_a_number_that_browsers_round_is_warned_of(
+        self, hookbox, settings, caplog, payload
+    ):
+        djhookbox.publish("/open/a/", payload)
+        assert caplog.records == []
+        settings.DEBUG = True
+        djhookbox.publish("/open/a/", payload)
+        djhookbox.state_set("/open/a/", "key", payload)
+        assert len(caplog.records) == 2
+        for record in caplog.records:
+            assert (record.name, record.levelname) == ("djhookbox", "WARNING")
+            assert "/open/a/" in record.getMessage()
+            assert "send it as a string" in record.getMessage()
+
+    @pytest.mark.parametrize("payload", [2**53 - 1, str(2**60), 1e300, True, {str(2**60): None}])
+    def test_other_numbers_are_not(self, hookbox, settings, caplog, payload):
+        settings.DEBUG = True
+        djhookbox.publish("/open/a/", payload)
+        assert caplog.records == []
+
     def test_its_row(self, hookbox):
         djhookbox.publish("/open/a/", {"data": ["x", None]})
         row = Publication.objects.get()

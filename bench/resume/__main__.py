@@ -1,4 +1,4 @@
-"""Do clients lose their place? `python -m bench.resume [cuts] [kills] [--quick] [--seed N]`.
+"""Do clients lose their place? `python -m bench.resume [cuts] [kills] [tabs] [--quick] [--seed N]`.
 
 A hundred clients (Node, and pages in headless Chromium) are subscribed to a channel with a
 history while ten thousand messages are published by `djhookbox.publish()`.
@@ -6,9 +6,11 @@ history while ten thousand messages are published by `djhookbox.publish()`.
 cuts    The network between clients and server is cut twenty times, for a random while and in
         two ways (reset, and silence); the server lives.
 kills   The server is killed (SIGKILL) and started again twenty times.
+tabs    Tabs that share one connection are frozen, closed, reloaded and left at random, the one
+        that leads among them; the server and the network live.
 
-Exit status 1 if anything was lost in silence, doubled or reordered, or, in `cuts`, announced
-as lost; 2 if it could not be measured.
+Exit status 1 if anything was lost in silence, doubled or reordered, or, in `cuts` and `tabs`,
+announced as lost; 2 if it could not be measured.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +40,7 @@ from bench.processes import BenchError, free_port, python
 from .network import Network
 from .verdict import Verdict, judge
 
+RUNS = ["cuts", "kills", "tabs"]
 CHANNEL = "/figures/1/"
 #: Longer than what is published during the longest cut and the clients' way back.
 HISTORY = 8000
@@ -54,6 +58,7 @@ class Scale:
 
     nodes: int
     pages: int
+    tabs: int
     messages: int
     blows: int
 
@@ -101,13 +106,17 @@ class Clients:
         if self._line() != "ready":
             raise BenchError("the clients did not subscribe")
 
-    def records(self) -> list[list[int | str]]:
+    def records(self, which: str = "") -> list[list[int | str]]:
         """Return what each client has received so far."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        records: list[list[int | str]] = json.loads(self._line())
+        records: list[list[int | str]] = json.loads(self.ask(which))
         return records
+
+    def ask(self, line: str) -> str:
+        """Send a line and return the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._line()
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -141,6 +150,22 @@ def all_clients(stack: contextlib.ExitStack, scale: Scale, ports: dict[str, int]
     return kinds
 
 
+def shared_tabs(
+    stack: contextlib.ExitStack, scale: Scale, ports: dict[str, int], seed: int
+) -> list[Clients]:
+    """Start the tabs that share a connection; return when all are subscribed."""
+    from djhookbox.identity import issue_anonymous_id
+
+    # Provably the same user: the very same token.
+    options = CLIENT_OPTIONS | {"shared": True, "token": issue_anonymous_id()}
+    address = f"http://127.0.0.1:{ports['site']}/#{quote(json.dumps(options))}"
+    tabs = Clients(
+        stack, sys.executable, "-m", "bench.resume.tabs", address, str(scale.tabs), str(seed)
+    )
+    tabs.expect_ready()
+    return [tabs]
+
+
 def wait_for(question: Callable[[], Any], what: str, pause: float = 0.2) -> Any:
     """Ask until the answer is true."""
     end = time.monotonic() + PATIENCE
@@ -158,6 +183,10 @@ class Publisher:
         self.taken: list[int] = []
         self.number = 0
         self.went_well = False
+
+    def taken_between(self, first: int, last: int) -> list[int]:
+        """Return what was taken after the first of these numbers, and up to the last."""
+        return self.taken[bisect_right(self.taken, first) : bisect_right(self.taken, last)]
 
     def publish(self) -> None:
         """Publish one message; a failure means that nobody promised anything."""
@@ -195,15 +224,19 @@ def migrate(ports: dict[str, str]) -> None:
 
 
 def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int]) -> bool:
-    """Do one of the two runs; return whether nobody lost their place."""
+    """Do one of the runs; return whether nobody lost their place."""
     hookbox = Hookbox(ports["hookbox"])
     publisher = Publisher()
     with contextlib.ExitStack() as stack:
         stack.callback(hookbox.kill)
         hookbox.start()
-        kinds = all_clients(stack, scale, ports)
+        shares = name == "tabs"
+        if shares:
+            kinds = shared_tabs(stack, scale, ports, seed)
+        else:
+            kinds = all_clients(stack, scale, ports)
         started = time.monotonic()
-        blows = Blows(name, scale, random.Random(seed), hookbox, network, publisher)
+        blows = Blows(name, scale, random.Random(seed), hookbox, network, publisher, kinds[0])
         blows.start()
         while blows.is_alive() or len(publisher.taken) < scale.messages or not publisher.went_well:
             publisher.publish()
@@ -215,11 +248,21 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
             1.0,
         )
         seconds = time.monotonic() - started
+        ended = kinds[0].records("ended") if shares else []
     total = Verdict()
+    causes = scale.blows if name == "kills" else 0
     for record in records:
-        total.add(judge(record, publisher.taken, scale.blows if name == "kills" else 0))
+        first = int(record.pop(0)) if shares else 0
+        total.add(judge(record, publisher.taken_between(first, publisher.number), causes))
+    for first, *record in ended:
+        total.add(judge(record, publisher.taken_between(int(first), last_of(record)), causes))
     report(name, scale, publisher, total, seconds)
     return total.fine
+
+
+def last_of(record: list[int | str]) -> int:
+    """Return the last number of a record, 0 if it has none."""
+    return next((entry for entry in reversed(record) if isinstance(entry, int)), 0)
 
 
 def complete(records: list[list[int | str]], last: int) -> list[list[int | str]] | None:
@@ -232,12 +275,14 @@ class Blows(threading.Thread):
 
     def __init__(
         self, name: str, scale: Scale, chance: random.Random, hookbox: Hookbox,
-        network: Network, publisher: Publisher,
+        network: Network, publisher: Publisher, tabs: Clients,
     ) -> None:  # fmt: skip
         super().__init__(daemon=True)
         self._scale, self._chance, self._publisher = scale, chance, publisher
         self._hookbox, self._network = hookbox, network
-        self._strike = self._kill if name == "kills" else self._cut
+        self._tabs = tabs
+        self._clients = 1 if name == "tabs" else scale.nodes + scale.pages
+        self._strike = {"kills": self._kill, "cuts": self._cut, "tabs": self._disturb}[name]
 
     def run(self) -> None:
         """Deal each when all clients are back from the one before."""
@@ -254,12 +299,15 @@ class Blows(threading.Thread):
             info = channel_info(CHANNEL)
         except HookboxError:
             return False
-        return bool(info["connections"] >= self._scale.nodes + self._scale.pages)
+        return bool(info["connections"] >= self._clients)
 
     def _kill(self, blow: int) -> None:
         self._hookbox.kill()
         time.sleep(self._chance.uniform(0.0, 1.0))
         self._hookbox.start()
+
+    def _disturb(self, blow: int) -> None:
+        self._tabs.ask("blow")
 
     def _cut(self, blow: int) -> None:
         self._network.cut(silent=bool(blow % 2))
@@ -270,12 +318,19 @@ class Blows(threading.Thread):
 def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, seconds: float) -> None:
     """Print the figures."""
     clients = scale.nodes + scale.pages
-    what = {"cuts": "network cuts", "kills": "kill -9 and restarts"}[name]
+    who = f"{clients} ({scale.nodes} Node, {scale.pages} Chromium pages)"
+    received = f"{total.received} of {clients * len(publisher.taken)}"
+    if name == "tabs":
+        who = f"{scale.tabs} Chromium tabs with one connection"
+        received = f"{total.received}, by all pages that there were"
+    what = {
+        "cuts": "network cuts", "kills": "kill -9 and restarts", "tabs": "tabs disturbed",
+    }[name]  # fmt: skip
     rows = [
-        ("clients", f"{clients} ({scale.nodes} Node, {scale.pages} Chromium pages)"),
+        ("clients", who),
         (what, str(scale.blows)),
         ("published", f"{publisher.number}, of which {len(publisher.taken)} were taken"),
-        ("received", f"{total.received} of {clients * len(publisher.taken)}"),
+        ("received", received),
         ("duplicates", str(total.duplicates)),
         ("out of order", str(total.disordered)),
         ("gaps announced", f"{total.gaps}, with {total.announced} messages in them"),
@@ -293,11 +348,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("runs", nargs="*", choices=["cuts", "kills"], metavar="cuts|kills")
+    parser.add_argument("runs", nargs="*", choices=RUNS, metavar="|".join(RUNS))
     parser.add_argument("--quick", action="store_true", help="ten clients, 1,000 messages, 3 blows")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     given = parser.parse_args()
-    scale = Scale(8, 2, 1000, 3) if given.quick else Scale(90, 10, 10_000, 20)
+    scale = Scale(8, 2, 2, 1000, 3) if given.quick else Scale(90, 10, 2, 10_000, 20)
     print(f"seed {given.seed}", flush=True)
     fine = True
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -313,7 +368,7 @@ def main() -> int:
         )
         try:
             network = Network(ports["public"], ports["hookbox"])
-            for name in given.runs or ["cuts", "kills"]:
+            for name in given.runs or RUNS:
                 fine = run(name, scale, given.seed, network, ports) and fine
         except BenchError as error:
             print(f"could not be measured: {error}", file=sys.stderr)
