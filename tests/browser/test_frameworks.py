@@ -36,7 +36,7 @@ CONFIG = (
 def example(name: str) -> str:
     """Return the code block of that name, for the channel of the tests."""
     block = re.search(
-        rf"^\.\. code-block:: \S+\n    :name: {name}\n\n((?:    .*\n|\n)+)",
+        rf"^\.\. code-block:: \S+\n    :name: example-{name}\n\n((?:    .*\n|\n)+)",
         DOCUMENT.read_text(),
         re.M,
     )
