@@ -254,8 +254,8 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
     for record in records:
         first = int(record.pop(0)) if shares else 0
         total.add(judge(record, publisher.taken_between(first, publisher.number), causes))
-    for first, *record in ended:
-        total.add(judge(record, publisher.taken_between(int(first), last_of(record)), causes))
+    for earliest, *record in ended:
+        total.add(judge(record, publisher.taken_between(int(earliest), last_of(record)), causes))
     report(name, scale, publisher, total, seconds)
     return total.fine
 
