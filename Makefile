@@ -121,7 +121,7 @@ client-size: node_modules/.installed
 	node js/size.mjs
 
 clean:
-	rm -rf node_modules $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf node_modules tests/npm/node_modules $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f tests/*.sqlite3* .coverage .coverage.*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
