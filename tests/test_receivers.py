@@ -120,6 +120,7 @@ def test_a_malformed_pattern_is_rechecked_by_its_beginning(
     assert rechecked(told) == [(["/rooms/.*"],)]
 
 
+@pytest.mark.usefixtures("real_process")
 def test_a_process_that_is_off_is_no_reason_for_alarm(
     settings: Any, make_policy: MakePolicy, make_user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
