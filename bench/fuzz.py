@@ -26,6 +26,7 @@ from djhookbox.server.protocol.csp import BadBatch, Inbox, parse_batch
 
 from . import garbage
 from .fuzz_clients import Gone, Http, Socket, found
+from .fuzz_restarts import restarts
 from .fuzz_site import CHANNEL
 from .processes import SECRET, free_port, python
 from .procfs import memory
@@ -37,6 +38,10 @@ SOCKETS, SESSIONS = 10, 14
 #: over ten seconds.
 FRAMES_OF_A_SOCKET = 6000
 BURST = 100
+#: The server's default.
+MAX_FRAME_SIZE = 262_144
+#: How often the server is restarted in the middle of its reports.
+LIVES = 10
 #: Bytes by which the server may grow once it is warm. Garbage leaves nothing behind.
 MAX_GROWTH = 64 * 1_048_576
 
@@ -92,6 +97,8 @@ class Fuzz:
                 data += b"x" * rnd.choice([262_144, 262_145, 400_000]) + b"\r\n"
             socket.send(garbage.messages(rnd, data))
             self.frames += data.count(b"\r\n")
+            if rnd.random() < 0.02 and not await self._wide(rnd, socket):
+                return
             number = next(self._numbers)
             socket.send(garbage.message(1, b'\r\n[%d,"STILL THERE?",{}]\r\n' % number))
             try:
@@ -107,6 +114,21 @@ class Fuzz:
         elif pick < 0.6:
             socket.send(garbage.message(8, b"\x03\xe8"))
         # Else it just vanishes, perhaps with bytes unread.
+
+    async def _wide(self, rnd: random.Random, socket: Socket) -> bool:
+        """See that the limit of frames counts bytes; tell whether the connection lives."""
+        number = next(self._numbers)
+        line, larger = garbage.wide(rnd, number, MAX_FRAME_SIZE)
+        socket.send(garbage.message(1, b"\r\n" + line))
+        self.frames += 1
+        try:
+            answer = await socket.line(number, PATIENCE)
+        except Gone as error:
+            self.find(f"a WebSocket that should live: {error}")
+            return False
+        if (b"Frame too large" in answer) is not larger:
+            self.find(f"a frame of {len(line) - 2} bytes got {answer!r}")
+        return True
 
     # ---- CSP -------------------------------------------------------------------------------
 
@@ -387,6 +409,9 @@ def main() -> int:
             figures = asyncio.run(fuzz.run(pid))
         with log.open(errors="replace") as text:
             bugs = [line for line in text if re.search("Traceback|A bug|never retrieved", line)]
+    missing, reports = asyncio.run(restarts(seed, 2 if options.quick else LIVES))
+    for problem in missing:
+        fuzz.find(f"written {problem}")
     for line in bugs[:5]:
         fuzz.find(f"in the server's log: {line.strip()}")
     mib = 1_048_576
@@ -401,6 +426,7 @@ def main() -> int:
         f"MiB when warm, and at most  {figures['before'] / mib:.1f}, {figures['peak'] / mib:.1f}\n"
         f"bystanders                  {fuzz.served} of {2 * fuzz.published} publications, "
         f"the slowest after {fuzz.slowest:.1f} s\n"
+        f"restarts                    {reports}\n"
         f"findings                    {len(fuzz.findings)}"
     )
     return 1 if fuzz.findings else 0

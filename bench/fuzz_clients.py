@@ -90,6 +90,27 @@ class Socket:
             raise Gone(f"no answer to a frame; the last was {self._last[-200:]!r}") from None
         raise Gone(f"closed; the last was {self._last[-200:]!r}")
 
+    async def line(self, number: int, seconds: float) -> bytes:
+        """Return the whole answer to the frame with that id.
+
+        Raises:
+            Gone: If it did not come.
+
+        """
+        data = b""
+        try:
+            async with asyncio.timeout(seconds):
+                while more := await self._reader.read(65_536):
+                    self._look(data[-OVERLAP:] + more, "a WebSocket")
+                    data += more
+                    for line in data.split(b"\r\n")[:-1]:
+                        if b'"id":%d,' % number in line:
+                            return line
+                    data = data.rpartition(b"\r\n")[2]
+        except (ConnectionError, TimeoutError) as error:
+            raise Gone(repr(error)) from None
+        raise Gone("closed")
+
 
 class Http:
     """A kept-alive HTTP connection."""

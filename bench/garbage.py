@@ -117,6 +117,21 @@ def lines(rnd: random.Random, count: int) -> bytes:
     return data
 
 
+def wide(rnd: random.Random, number: int, limit: int) -> tuple[bytes, bool]:
+    """Return a frame about as long as may be, and whether it is longer.
+
+    Its characters have one to four bytes in UTF-8, which are what counts.
+    """
+    begin, end = f'[{number},"WIDE",{{"x":"', '"}]'
+    character = rnd.choice("xé€😀")
+    size = len(character.encode())
+    count = (limit - len(begin) - len(end)) // size + rnd.choice([-1, 0, 1, limit // 8])
+    if rnd.random() < 0.2:
+        count = limit  # as many characters as there may be bytes
+    line = (begin + character * count + end).encode()
+    return line + b"\r\n", len(line) > limit
+
+
 # ---- WebSocket ---------------------------------------------------------------------------------
 
 

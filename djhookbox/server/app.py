@@ -232,12 +232,12 @@ class Server:
             task.cancel()
         if self._periodic:
             await asyncio.wait(self._periodic, timeout=min(1.0, left(0.2)))
-        await _step("Reporting the events", left(0.6), self._events.flush())
+        await _step("Reporting the events", left(0.6), self._events.flush(tries=3))
         await self._tasks.finish(min(1.0, left(0.3)))
         # The site may have let somebody in who had to go meanwhile: it is told of that, too.
         await _step("The last webhooks", left(0.3), self._operations.all_answered())
         self._events.stopped()
-        await _step("Reporting the last events", left(0.3), self._events.flush())
+        await _step("Reporting the last events", left(0.3), self._events.flush(tries=2))
         if self._runner is not None:
             await _step("Closing the connections", left(0.8), self._runner.cleanup())
         await _step("Closing the webhooks", left(), self._webhooks.stop())

@@ -115,11 +115,19 @@ class Events:
             await self._pause(min(longest, FLUSH_SECONDS * 2**failures), early=not failures)
             failures = 0 if await self._report() else min(failures + 1, 6)
 
-    async def flush(self) -> bool:
-        """Report everything that waits; tell whether the site took it."""
+    async def flush(self, tries: int = 1) -> bool:
+        """Report everything that waits; tell whether the site took it.
+
+        Args:
+            tries: How often a report may fail, a moment apart; many a site restarts with us.
+
+        """
         while self._queue and self._accepted:
             if not await self._report():
-                return False
+                tries -= 1
+                if tries <= 0:
+                    return False
+                await asyncio.sleep(FLUSH_SECONDS)
         return True
 
     def stopped(self) -> None:

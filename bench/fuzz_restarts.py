@@ -1,0 +1,116 @@
+"""Restart the server in the middle of its reports, to a site that answers late, badly or never.
+
+The site keeps events as Django does: those above the last number of that life of the process.
+Whatever was published must be there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp
+from aiohttp import web
+
+from djhookbox.server.app import Server
+from djhookbox.server.config import ServerConfig
+
+from .processes import SECRET
+
+#: Seconds of a webhook's timeout here; late answers take twice as long.
+TIMEOUT = 0.2
+ACCEPTS = {"X-Hookbox-Accepts": "events, json, nodes"}
+
+
+class EventStore:
+    """A site that writes events, and mostly says so."""
+
+    def __init__(self, rnd: random.Random) -> None:
+        self._rnd = rnd
+        #: Whether it answers at once and well, as at the end.
+        self.calm = False
+        self.last: dict[str, int] = {}
+        self.payloads: Counter[int] = Counter()
+        self.reports = 0
+        self.again = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a webhook."""
+        body = await request.text()
+        json_body = request.content_type == "application/json"
+        fields = json.loads(body) if json_body else dict(parse_qsl(body))
+        if fields["action"] != "events":
+            return web.json_response([True, {"moderated": False}], headers=ACCEPTS)
+        self.reports += 1
+        mood = "well" if self.calm else self._rnd.choice(["well", "late", "cut", "busy", "large"])
+        if mood == "busy":
+            return web.Response(status=503)
+        events = json.loads(fields["events"])
+        if mood == "large" and len(events) > 3:
+            return web.Response(status=413)
+        self._write(request.headers["X-Hookbox-Boot"], events)
+        if mood == "late":
+            await asyncio.sleep(2 * TIMEOUT)
+        elif mood == "cut" and request.transport is not None:
+            request.transport.abort()
+        return web.json_response([True, {}], headers=ACCEPTS)
+
+    def _write(self, boot: str, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            if event["id"] <= self.last.get(boot, 0):
+                self.again += 1
+                continue
+            self.last[boot] = event["id"]
+            if event["event"] == "publish":
+                self.payloads[event["payload"]] += 1
+
+
+async def restarts(seed: int, lives: int) -> tuple[list[str], str]:
+    """Let a server live several times; return what was found, and a line for the summary."""
+    rnd = random.Random(seed)
+    store = EventStore(rnd)
+    app = web.Application(client_max_size=16 * 1_048_576)
+    app.router.add_post("/{path:.*}", store.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    published = 0
+    try:
+        for _ in range(lives):
+            store.calm = False
+            published = await _life(rnd, store, f"http://127.0.0.1:{port}/hookbox", published)
+    finally:
+        await runner.cleanup()
+    findings = [f"{store.payloads[n]} times: publication {n}" for n in range(published)
+                if store.payloads[n] != 1]  # fmt: skip
+    summary = (
+        f"{published} publications in {lives} lives, {store.reports} reports, "
+        f"{store.again} events that came again"
+    )
+    return findings, summary
+
+
+async def _life(rnd: random.Random, store: EventStore, url: str, published: int) -> int:
+    config = ServerConfig(
+        port=0, webhook_url=url, rest_secrets=(SECRET,), webhook_timeout=TIMEOUT,
+        webhook_accepts=frozenset({"events", "json", "nodes"}),
+    )  # fmt: skip
+    server = Server(config)
+    address = await server.start()
+    async with aiohttp.ClientSession() as http:
+        for _ in range(rnd.randrange(20, 700)):
+            form = {"secret": SECRET, "channel_name": "/a/", "payload": str(published)}
+            async with http.post(f"{address}/rest/publish", data=form) as response:
+                assert json.loads(await response.text())[0] is True
+            published += 1
+            if rnd.random() < 0.01:
+                await asyncio.sleep(rnd.random())
+    store.calm = True  # what is under way may yet be answered late
+    await server.stop()
+    return published
