@@ -37,6 +37,7 @@ from .core.keeping import Shelf
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
+from .repeats import Repeats
 from .reporting import Reporter
 from .rest.calls import Calls
 from .rest.handler import Rest
@@ -341,6 +342,9 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     logger.info("Listening on %s, webhooks go to %s", address, config.shown(config.webhook_url))
+    repeats = Repeats()
+    repeats.install()
+    summing_up = loop.create_task(repeats.run())
     if on_ready is not None:
         on_ready(address)
     await stopping.wait()
@@ -350,6 +354,8 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
     logger.info("Stopping")
     _limit(config.grace_period)
     await server.stop()
+    summing_up.cancel()
+    repeats.uninstall()
     logger.info("Stopped")
 
 

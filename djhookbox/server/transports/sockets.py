@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from ..clients.unconnected import Unconnected
+from .accepting import Acceptor
 
 #: Seconds in which an answer must be read on by its client.
 ANSWER_SECONDS = 30.0
@@ -116,6 +117,7 @@ class SocketSite(web.SockSite):
         super().__init__(runner, listener, backlog=1024)
         self._waiting = waiting
         self._kwargs = kwargs
+        self._acceptor: Acceptor | None = None
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -124,11 +126,16 @@ class SocketSite(web.SockSite):
         server = self._runner.server
         if server is None:
             raise RuntimeError("the runner has not been set up")
-        self._server = await loop.create_server(
-            lambda: Socket(server, self._waiting, loop=loop, **self._kwargs),
-            sock=self._sock,
-            backlog=self._backlog,
+        self._acceptor = Acceptor(
+            self._sock, lambda: Socket(server, self._waiting, loop=loop, **self._kwargs)
         )
+        self._acceptor.start()
+
+    async def stop(self) -> None:
+        """Accept no more; what has been accepted goes on."""
+        if self._acceptor is not None:
+            await self._acceptor.stop()
+        await super().stop()
 
 
 @web.middleware

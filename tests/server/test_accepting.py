@@ -1,0 +1,135 @@
+"""Accepting, also without file descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from djhookbox.server.transports import accepting
+from djhookbox.server.transports.accepting import Acceptor
+
+from ..needs import need
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SERVER = """
+import asyncio, logging, resource, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+from djhookbox.server.app import run
+from djhookbox.server.config import ServerConfig
+if sys.argv[1] == "asyncio":
+    sys.modules["uvloop"] = None
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (48, hard))
+run(ServerConfig(port=0), on_ready=lambda address: print(address, flush=True))
+"""
+
+
+def listening() -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    return listener
+
+
+class Greeter(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello")
+        transport.close()
+
+
+async def test_many_are_accepted() -> None:
+    listener = listening()
+    port = listener.getsockname()[1]
+    acceptor = Acceptor(listener, Greeter)
+    acceptor.start()
+
+    async def visit() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        said = await reader.read()
+        writer.close()
+        return said
+
+    assert set(await asyncio.gather(*(visit() for _ in range(150)))) == {b"hello"}
+    await acceptor.stop()
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await visit()
+
+
+async def test_it_pauses_where_descriptors_are_short(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.05)
+    loop = asyncio.get_running_loop()
+    accept = loop.sock_accept
+    tried = 0
+    problems = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EMFILE]
+
+    async def short(sock: socket.socket) -> Any:
+        nonlocal tried
+        tried += 1
+        if problems:
+            number = problems.pop(0)
+            raise OSError(number, "short of it")
+        return await accept(sock)
+
+    monkeypatch.setattr(loop, "sock_accept", short, raising=False)
+    listener = listening()
+    acceptor = Acceptor(listener, Greeter)
+    began = time.monotonic()
+    acceptor.start()
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    assert await asyncio.wait_for(reader.read(), 10) == b"hello"
+    writer.close()
+    assert time.monotonic() - began > 0.14, "three pauses"
+    assert tried <= 6
+    assert caplog.text.count("No connections are accepted") == 3
+    await acceptor.stop()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    if request.param == "uvloop":
+        need(importlib.util.find_spec("uvloop"), "uvloop is not installed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, request.param], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.process
+def test_a_server_without_descriptors_stays_calm(server: subprocess.Popen[str]) -> None:
+    assert server.stdout is not None
+    address = server.stdout.readline().strip()
+    host, port = address.removeprefix("http://").split(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(90)]
+    time.sleep(3)
+    for client in clients:
+        client.close()
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=3) as answer:
+                assert answer.status == 200
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "it accepts again"
+    server.terminate()
+    _, errors = server.communicate(timeout=20)
+    assert "Too many open files" in errors
+    assert len(errors.splitlines()) < 30, errors[:3000]
+    assert "Traceback" not in errors
