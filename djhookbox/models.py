@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models
+from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 from model_utils.models import TimeStampedModel
 
@@ -111,6 +113,7 @@ class ChannelPolicy(TimeStampedModel):
         "auth.Group",
         verbose_name=_("groups"),
         blank=True,
+        db_constraint=False,  # a router may keep policies in another database than groups
         related_name="+",
         help_text=_("Used where the audience is “members of the groups”."),
     )
@@ -262,6 +265,22 @@ class ChannelPolicy(TimeStampedModel):
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:
             raise ValidationError(errors)
+
+
+def _cascade_where_it_is(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+    """Delete the rows that say which groups a policy has, if their table is in this database.
+
+    A router may keep policies elsewhere than groups. Django would look for the rows beside the
+    group; `receivers` deletes them where they are.
+    """
+    if router.allow_migrate_model(using, field.model):
+        models.CASCADE(collector, field, sub_objs, using)
+
+
+_cascade_where_it_is.lazy_sub_objs = True  # type: ignore[attr-defined]
+#: The rows that say which groups a policy has.
+PolicyGroup: Any = ChannelPolicy.groups.through
+PolicyGroup._meta.get_field("group").remote_field.on_delete = _cascade_where_it_is
 
 
 class _WithoutTable(models.Model):

@@ -13,12 +13,12 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from .accounts import username, usernames
 from .decisions.store import cache
-from .models import ChannelPolicy
+from .models import ChannelPolicy, PolicyGroup
 from .notices import depart, recheck
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience
@@ -62,9 +62,11 @@ def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
         recheck(kwargs["using"], patterns=[kwargs["instance"].pattern])
 
 
-def _patterns_of(using: str | None, *audiences: Audience) -> list[str]:
+def _patterns_of(*audiences: Audience) -> list[str]:
     """Return the patterns of the policies whose readers are one of these."""
-    policies = ChannelPolicy.objects.using(using).enabled()
+    # Not from the database of what has changed: a router may keep policies in another one. From
+    # the one that is written to, which shows what the open transaction has changed.
+    policies = ChannelPolicy.objects.using(router.db_for_write(ChannelPolicy)).enabled()
     found = policies.filter(subscribe_audience__in=audiences).values_list("pattern", flat=True)
     # The channel of the server page is opened by a permission too, if not by a row.
     return [*found, REPORT_CHANNEL] if Audience.PERMISSION in audiences else list(found)
@@ -163,14 +165,19 @@ def group_permissions_changed(sender: type[models.Model], **kwargs: Any) -> None
     """Ask again where a permission opens channels, when groups win or lose permissions."""
     if kwargs["action"].startswith("post_"):
         using = kwargs["using"]
-        recheck(using, patterns=_patterns_of(using, Audience.PERMISSION))
+        recheck(using, patterns=_patterns_of(Audience.PERMISSION))
 
 
 def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Ask again where groups or permissions open channels, when a group goes."""
     using = kwargs["using"]
+    elsewhere = router.db_for_write(PolicyGroup)
+    # Not where somebody has gone past the router, in a copy of the site for example.
+    if elsewhere != using == router.db_for_write(sender):
+        rows = PolicyGroup._base_manager.using(elsewhere).filter(group=kwargs["instance"].pk)
+        transaction.on_commit(rows.delete, using=using)
     cache.changed(using)
-    recheck(using, patterns=_patterns_of(using, Audience.GROUPS, Audience.PERMISSION))
+    recheck(using, patterns=_patterns_of(Audience.GROUPS, Audience.PERMISSION))
 
 
 # ---- connecting them -----------------------------------------------------------
@@ -178,15 +185,16 @@ def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
 pre_save.connect(remember_pattern, sender=ChannelPolicy)
 post_save.connect(policy_changed, sender=ChannelPolicy)
 post_delete.connect(policy_changed, sender=ChannelPolicy)
-m2m_changed.connect(policy_groups_changed, sender=ChannelPolicy.groups.through)
+m2m_changed.connect(policy_groups_changed, sender=PolicyGroup)
 
 for _model in apps.get_models():
     if issubclass(_model, _USER):  # proxies send signals of their own
         pre_save.connect(remember_user, sender=_model)
         post_save.connect(user_changed, sender=_model)
         post_delete.connect(user_deleted, sender=_model)
+    if issubclass(_model, Group):
+        pre_delete.connect(group_deleted, sender=_model)
 for _relation in ("groups", "user_permissions"):
     if hasattr(_USER, _relation):
         m2m_changed.connect(memberships_changed, sender=getattr(_USER, _relation).through)
 m2m_changed.connect(group_permissions_changed, sender=Group.permissions.through)
-pre_delete.connect(group_deleted, sender=Group)

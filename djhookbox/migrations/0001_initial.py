@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('server_presenceful', models.BooleanField(default=False, help_text='The state says for each of the users below whether they are connected.', verbose_name='server presence')),
                 ('server_user_presence', models.JSONField(blank=True, default=list, help_text='A JSON list of user names.', verbose_name='server presence of')),
                 ('note', models.TextField(blank=True, help_text='For yourself and your colleagues.', verbose_name='note')),
-                ('groups', models.ManyToManyField(blank=True, help_text='Used where the audience is “members of the groups”.', related_name='+', to='auth.group', verbose_name='groups')),
+                ('groups', models.ManyToManyField(blank=True, db_constraint=False, help_text='Used where the audience is “members of the groups”.', related_name='+', to='auth.group', verbose_name='groups')),
             ],
             options={
                 'verbose_name': 'channel policy',

@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import migrations, models
+from django.db import migrations, models, router
 
 
 def write_previews(apps: Any, schema_editor: Any) -> None:
     """Give the publications of before their size and the beginning of their payload."""
-    rows = apps.get_model("djhookbox", "Publication").objects.using(schema_editor.connection.alias)
+    alias, publication = schema_editor.connection.alias, apps.get_model("djhookbox", "Publication")
+    if not router.allow_migrate_model(alias, publication):
+        return  # the table is in another database
+    rows = publication.objects.using(alias)
     last = 0
     while batch := list(rows.filter(pk__gt=last).order_by("pk")[:200]):
         for row in batch:
@@ -113,5 +116,8 @@ class Migration(migrations.Migration):
             model_name='subscriptionlog',
             index=models.Index(fields=['channel', '-id'], name='hookbox_sub_channel', opclasses=['varchar_pattern_ops', 'int8_ops']),
         ),
-        migrations.RunPython(write_previews, migrations.RunPython.noop, elidable=True),
+        migrations.RunPython(
+            write_previews, migrations.RunPython.noop, elidable=True,
+            hints={"model_name": "publication"},
+        ),
     ]
