@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar, cast
@@ -254,19 +254,23 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
     )
 
 
-def _option_texts(options: Mapping[str, object], reserved: Sequence[str]) -> dict[str, str]:
-    """Return channel options as the JSON texts that the server reads, one for each."""
-    for name in options:
-        if name in reserved:
-            raise PayloadError(
-                _("“%(name)s” is no option of a channel.") % {"name": name}, code="malformed"
-            )
-    return {name: to_json(value) for name, value in options.items()}
-
-
 def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
     """Make a REST call; what the answer lacks, or has wrong, has its default."""
-    return records.read(kind, rest_call(request.name, **records.to_form(request)), lenient=True)
+    return records.read(kind, _send(request), lenient=True)
+
+
+def _send(request: rest.Request) -> dict[str, Any]:
+    return rest_call(request.name, **records.to_form(request, to_json))
+
+
+def _options(options: Mapping[str, object], others: Collection[str]) -> Mapping[str, object]:
+    """Return channel options that travel as fields of their own, next to the others."""
+    for name in options:
+        if name in others:
+            raise PayloadError(
+                _("Unknown channel option “%(name)s”.") % {"name": name}, code="malformed"
+            )
+    return options
 
 
 # ---- one function for each call --------------------------------------------------------------
@@ -287,70 +291,51 @@ def publish(
     Args:
         channel: The channel's name.
         payload: The message as JSON text.
-        options: The options decided for the channel, should this bring it into being. With
-            them the server makes no webhook.
-        originator: Whom the message is from.
+        options: The options decided for the channel, in case this creates it. With them the
+            server makes no webhook.
+        originator: The name of the user it is from.
         recorded: Whether the caller keeps a history row, so that the server reports no event.
 
     """
-    answer = rest_call(
-        "publish",
-        channel_name=channel,
-        payload=payload,
-        originator=originator,
-        options=None if options is None else to_json(options),
-        recorded="1" if recorded else None,
-    )
-    delivered = answer.get("delivered")
-    return delivered if isinstance(delivered, int) else None
+    request = rest.Publish(channel, payload, originator, options, recorded)
+    return _ask(request, answers.Published).delivered
 
 
 def create_channel(channel: str, options: Mapping[str, object]) -> None:
     """Create a channel with these options."""
-    rest_call(
-        "create_channel",
-        channel_name=channel,
-        **_option_texts(options, ("channel_name", "secret", "send_hook", "options")),
-    )
+    given = _options(options, ("channel_name", "options", "send_hook", *rest.SECRET_FIELDS))
+    _send(rest.CreateChannel(channel, given=given))
 
 
 def get_channel_info(channel: str) -> dict[str, Any]:
     """Return a channel's name, subscribers and options."""
-    return rest_call("get_channel_info", channel_name=channel)
+    return _send(rest.GetChannelInfo(channel))
 
 
 def set_channel_options(channel: str, options: Mapping[str, object]) -> None:
     """Change options of a channel."""
-    rest_call(
-        "set_channel_options",
-        channel_name=channel,
-        **_option_texts(options, ("channel_name", "secret", "send_hook")),
-    )
+    given = _options(options, ("channel_name", "send_hook", *rest.SECRET_FIELDS))
+    _send(rest.SetChannelOptions(channel, given))
 
 
 def state_set_key(channel: str, key: str, value: object) -> None:
     """Set a key of a channel's state."""
-    rest_call("state_set_key", channel_name=channel, key=key, val=to_json(value))
+    _send(rest.StateSetKey(channel, key, to_json(value)))
 
 
 def state_delete_key(channel: str, key: str) -> None:
     """Delete a key of a channel's state."""
-    rest_call("state_delete_key", channel_name=channel, key=key)
+    _send(rest.StateDeleteKey(channel, key))
 
 
 def subscribe(channel: str, user: str, *, options: Mapping[str, object] | None = None) -> None:
     """Subscribe all connections of a user; `options` as for `publish`."""
-    rest_call(
-        "subscribe",
-        channel_name=channel,
-        name=user,
-        options=None if options is None else to_json(options),
-    )
+    _send(rest.Subscribe(channel, user, options))
 
 
 def unsubscribe(channel: str, user: str, *, reason: str = "") -> None:
     """Unsubscribe all connections of a user, whose pages are told the reason."""
-    rest_call("unsubscribe", channel_name=channel, name=user, reason=reason or None)
+    _send(rest.Unsubscribe(channel, user, reason))
 
 
 def disconnect(
@@ -362,16 +347,8 @@ def disconnect(
     reason: str = "",
 ) -> int:
     """Close the connections of a user, of an identity, or one; return how many."""
-    answer = rest_call(
-        "disconnect",
-        name=user,
-        conn_id=connection,
-        identity=identity,
-        code=str(code),
-        reason=reason or None,
-    )
-    count = answer.get("disconnected")
-    return count if isinstance(count, int) else 0
+    request = rest.Disconnect(user, connection, identity, code=code, reason=reason)
+    return _ask(request, answers.Disconnected).disconnected
 
 
 def disconnect_all(
@@ -382,24 +359,16 @@ def disconnect_all(
     reason: str = "",
 ) -> int:
     """Close the connections of all these users and of all these identities; return how many."""
-    answer = rest_call(
-        "disconnect",
-        names=to_json(list(users)),
-        identities=to_json(list(identities)),
-        code=str(code),
-        reason=reason or None,
+    request = rest.Disconnect(
+        names=tuple(users), identities=tuple(identities), code=code, reason=reason
     )
-    count = answer.get("disconnected")
-    return count if isinstance(count, int) else 0
+    return _ask(request, answers.Disconnected).disconnected
 
 
-def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> dict[str, Any]:
+def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> answers.Rechecking:
     """Let the server ask again for subscriptions on channels that match regular expressions."""
-    return rest_call(
-        "recheck",
-        patterns=to_json(list(patterns)),
-        users=None if users is None else to_json(list(users)),
-    )
+    request = rest.Recheck(tuple(patterns), None if users is None else tuple(users))
+    return _ask(request, answers.Rechecking)
 
 
 def list_channels(
@@ -426,8 +395,7 @@ def list_connections(user: str = "", limit: int = rest.MAX_LISTED) -> answers.Co
 
 def cursor(channel: str, *, options: Mapping[str, object]) -> str:
     """Return the cursor of a channel, "" if it has no history; `options` as for `publish`."""
-    answer = rest_call("cursor", channel_name=channel, options=to_json(options))
-    return str(answer.get("cursor") or "")
+    return _ask(rest.Cursor(channel, options), answers.CursorAnswer).cursor
 
 
 def get_server_info() -> answers.ServerInfo:

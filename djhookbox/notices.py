@@ -7,13 +7,12 @@ process that does not run costs one refused connection.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from django.db import transaction
-
+from . import transactions
 from .exceptions import HookboxError, HookboxNotRunning
 from .policy.patterns import reach
 from .wire.closing import Disconnect
@@ -80,20 +79,11 @@ class Notice:
     @classmethod
     def after_commit(cls, using: str | None) -> Notice:
         """Return the notice of the transaction, or of the savepoint, that is open now."""
-        connection = transaction.get_connection(using)
-        # None stands for a block without a savepoint, which is rolled back with the one around.
-        savepoints = set(connection.savepoint_ids) - {None}
-        for known, func, *_rest in reversed(connection.run_on_commit):
-            # Not one of another savepoint, which may yet be rolled back without this one.
-            if isinstance(func, cls) and set(known) - {None} == savepoints:
-                return func
-        return cls()
+        return transactions.waiting(using, cls) or cls()
 
     def book(self, using: str | None) -> None:
         """Have the server told after commit, at once if no transaction is open."""
-        waiting = transaction.get_connection(using).run_on_commit
-        if not any(func is self for _savepoints, func, *_rest in waiting):
-            transaction.on_commit(self, using=using, robust=True)
+        transactions.after_commit_once(using, self)
 
     def __call__(self) -> None:
         """Tell the server."""
@@ -103,7 +93,7 @@ class Notice:
             self._send_away()
             if self.patterns:
                 answer = client.recheck(sorted(self.patterns))
-                _heard(Told(_count(answer, "channels") or 0, _count(answer, "connections")))
+                _heard(Told(answer.channels or 0, answer.connections))
             if len(self.users) > _MANY_USERS:
                 client.recheck([".*"])
             elif self.users:
@@ -131,11 +121,6 @@ class Notice:
                         client.disconnect(**{kind: chunk[0]}, code=code, reason=reason)
                     else:
                         client.disconnect_all(**{_PLURALS[kind]: chunk}, code=code, reason=reason)
-
-
-def _count(answer: Mapping[str, object], name: str) -> int | None:
-    value = answer.get(name)
-    return value if isinstance(value, int) else None
 
 
 def depart(

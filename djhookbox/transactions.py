@@ -1,4 +1,6 @@
-"""Doing something when the caller's transaction has ended, however it ended.
+"""All that touches the private state of Django's transactions.
+
+`after_transaction` does something when the caller's transaction has ended, however it ended.
 
 A message that was sent stays sent when the caller rolls back, so its history row must not be
 rolled back with the rest; Django's `on_commit()` only knows about commits. Here the method is
@@ -15,11 +17,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 
 logger = logging.getLogger("djhookbox")
+
+Waiter = TypeVar("Waiter")
 
 
 def after_transaction(using: str | None, func: Callable[[], object]) -> None:
@@ -43,6 +47,52 @@ def after_transaction(using: str | None, func: Callable[[], object]) -> None:
             func()  # atomic(savepoint=False): nothing can be rolled back to before it
         else:
             _Waiting.on(connection, "savepoint_commit", savepoint).append(func)
+
+
+def waiting(using: str | None, kind: type[Waiter]) -> Waiter | None:
+    """Return what waits for the commit of the transaction, or of the savepoint, open now.
+
+    Args:
+        using: The alias of the database, None for the default one.
+        kind: The class of what was given to `after_commit_once`.
+
+    """
+    connection = transaction.get_connection(using)
+    # None stands for a block without a savepoint, which is rolled back with the one around it.
+    savepoints = set(connection.savepoint_ids) - {None}
+    for known, func, *_rest in reversed(connection.run_on_commit):
+        # Not one of another savepoint, which may yet be rolled back without this one.
+        if isinstance(func, kind) and set(known) - {None} == savepoints:
+            return func
+    return None
+
+
+def after_commit_once(using: str | None, func: Callable[[], None]) -> None:
+    """Call a function after the commit, however often this was asked; at once outside of one."""
+    booked = transaction.get_connection(using).run_on_commit
+    if not any(known is func for _savepoints, known, *_rest in booked):
+        transaction.on_commit(func, using=using, robust=True)
+
+
+def mark(using: str | None, name: str) -> None:
+    """Note something for the rest of the transaction that is open now; outside of one, nothing."""
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block:
+        vars(connection).setdefault("hookbox_marks", set()).add(name)
+
+
+def unmark(using: str | None, name: str) -> None:
+    """Take back what `mark` has noted."""
+    vars(transaction.get_connection(using)).get("hookbox_marks", set()).discard(name)
+
+
+def is_marked(using: str | None, name: str) -> bool:
+    """Tell whether something was noted in the transaction that is open now."""
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block:
+        return name in vars(connection).get("hookbox_marks", ())
+    unmark(using, name)  # of a transaction that was rolled back
+    return False
 
 
 class _Waiting:

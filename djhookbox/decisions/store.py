@@ -14,13 +14,16 @@ from typing import Any
 
 from django.db import router, transaction
 
-from .. import options
+from .. import options, transactions
 from ..exceptions import PatternError
 from ..models import ChannelPolicy
 from ..policy.patterns import Pattern, compile_pattern
 from ..policy.rules import Rule
 
 logger = logging.getLogger("djhookbox")
+
+#: Marks a transaction that has changed policies.
+_CHANGED = "policies changed"
 
 #: Seconds for which a process goes by what it has loaded.
 TTL = 1.0
@@ -95,13 +98,11 @@ class Cache:
 
     def get(self, *, fresh: bool = False) -> tuple[Rule, ...]:
         """Return the rules; `fresh` ones come from the database whatever is held."""
-        connection = transaction.get_connection(router.db_for_read(ChannelPolicy))
-        inside = connection.in_atomic_block
-        if inside and getattr(connection, "hookbox_policies_changed", False):
-            # Who has edited a policy sees the edit, and nobody else until it is committed.
+        using = router.db_for_read(ChannelPolicy)
+        if transactions.is_marked(using, _CHANGED):
+            # Whoever has edited a policy sees the edit, and nobody else until it is committed.
             return self._load()
-        if not inside:
-            connection.hookbox_policies_changed = False
+        inside = transaction.get_connection(using).in_atomic_block
         generation, held, now = self._generation, self._held, self._clock()
         if held is not None and not fresh and now - held[0] < TTL:
             return held[1]
@@ -119,12 +120,11 @@ class Cache:
             self._held = None
 
     def changed(self, using: str | None) -> None:
-        """Take note of an edit, and drop what is held when it is committed."""
-        connection = transaction.get_connection(using)
-        connection.hookbox_policies_changed = connection.in_atomic_block
+        """Notice an edit, and drop what is held when it is committed."""
+        transactions.mark(using, _CHANGED)
 
         def committed() -> None:
-            connection.hookbox_policies_changed = False
+            transactions.unmark(using, _CHANGED)
             self.drop()
 
         transaction.on_commit(committed, using=using)

@@ -40,9 +40,9 @@ class Disconnected:
 class Rechecking:
     """How much a recheck is about; it goes on in the background."""
 
-    channels: int = 0
-    subscriptions: int = 0
-    connections: int = 0
+    channels: int | None = None
+    subscriptions: int | None = None
+    connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from . import values
 
 Record = TypeVar("Record")
 
+#: What a field of a form is expected to be whose text is not JSON.
+NOT_JSON = "must be JSON"
+
 #: Reads a field: its value, the path to it, and whether to be lenient.
 _Reader = Callable[[object, str, bool], Any]
 
@@ -80,17 +83,22 @@ def write(record: object) -> dict[str, Any]:
     return found
 
 
-def to_form(record: object) -> dict[str, str]:
+def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> dict[str, str]:
     """Return a record as the fields of a form.
 
     Strings stay as they are, true is "1", numbers are written in digits and everything else as
     JSON. Empty strings, false and None are left out.
+
+    Args:
+        record: The record.
+        encode: Writes JSON, for values that are not plain JSON ones.
+
     """
     form: dict[str, str] = {}
     for each, _reader_of in _fields(type(record)):
         value, name = getattr(record, each.name), _name(each)
         if each.metadata.get("spread"):
-            form.update({key: values.dumps(inner) for key, inner in value.items()})
+            form.update({key: encode(inner) for key, inner in value.items()})
         elif isinstance(value, bool):
             if value:
                 form[name] = "1"
@@ -100,7 +108,7 @@ def to_form(record: object) -> dict[str, str]:
         elif isinstance(value, int | float):
             form[name] = str(value)
         elif value is not None:
-            form[name] = values.dumps(_plain(value))
+            form[name] = encode(_plain(value))
     return form
 
 
@@ -144,7 +152,7 @@ def _json(name: str, text: str) -> Any:
     try:
         return values.loads(text)
     except ValueError as error:
-        raise FieldProblem(name, "must be JSON") from error
+        raise FieldProblem(name, NOT_JSON) from error
 
 
 def _of_text(each: Field[Any], name: str, text: str) -> object:

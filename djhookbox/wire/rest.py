@@ -58,17 +58,17 @@ class PublishMulti:
     """Publish to several channels; those that do not exist are left out.
 
     Attributes:
-        channel_names: Their names, separated by commas.
-        payload: The message as JSON text.
-        originator: The name of the user it is from.
+        channel_names: Their names, separated by commas; the rest is as for `Publish`.
 
     """
 
     name: ClassVar[str] = "publish_multi"
 
-    channel_names: str
+    channel_names: str = ""
     payload: str = "null"
     originator: str | None = None
+    options: Mapping[str, object] | None = None
+    recorded: bool = False
     send_hook: bool = False
 
 
@@ -123,12 +123,14 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connections that everything given applies to.
+    """Close one connection that everything given applies to, or those of many users.
 
     Attributes:
-        user_name: The name of their user.
-        conn_id: The id of one.
-        identity: What the connect reply called their session or token (ours).
+        user_name: The name of its user.
+        conn_id: Its id.
+        identity: What the connect reply called its session or token (ours).
+        names: Users, any of whom (ours); not together with the three above.
+        identities: Identities, any of which (ours).
         code: The close code (ours).
         reason: What the page is told.
 
@@ -139,6 +141,8 @@ class Disconnect:
     user_name: str | None = field(default=None, metadata={"as": "name"})
     conn_id: str | None = None
     identity: str | None = None
+    names: tuple[str, ...] | None = None
+    identities: tuple[str, ...] | None = None
     code: int = BY_SITE.code
     reason: str = BY_SITE.reason
 
@@ -227,8 +231,8 @@ class StateSetKey:
     name: ClassVar[str] = "state_set_key"
 
     channel_name: str
-    key: str
-    val: str
+    key: str = ""
+    val: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +242,7 @@ class StateDeleteKey:
     name: ClassVar[str] = "state_delete_key"
 
     channel_name: str
-    key: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ async def test_a_secret_in_pieces(http: Http) -> None:
         ("publish", {"channel_name": "r", "payload": "NaN"}, 400, "malformed",
          "Invalid json for payload"),
         ("publish", {"channel_name": "r", "options": "5"}, 400, "malformed",
-         "options must be a JSON object"),
+         "options must be an object"),
         ("get_channel_info", {"channel_name": "é"}, 200, "no_channel", "Channel é doesn't exist"),
         ("subscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
          "User nobody doesn't exist"),

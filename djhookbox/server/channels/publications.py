@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ...wire import answers
 from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..core.effects import Forgotten
@@ -47,12 +48,11 @@ class Published:
     delivered: int
     position: Position | None = None
 
-    def info(self) -> dict[str, Any]:
+    def answer(self) -> answers.Published:
         """Return what REST answers."""
         if self.position is None:
-            return {"delivered": self.delivered}
-        place = {"epoch": self.position.epoch, "offset": self.position.offset}
-        return {"delivered": self.delivered, **place}
+            return answers.Published(self.delivered)
+        return answers.Published(self.delivered, self.position.epoch, self.position.offset)
 
 
 class EngineFailed(Refusal):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...wire import rest
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT, Disconnect
 from ...wire.names import NameProblem, check_name
 from ...wire.spent import SpentTokens
@@ -26,7 +27,7 @@ from ..site.authorize import ClientGone, Questions, user_of
 from ..site.events import Events
 from ..site.webhooks import Refusal, Webhooks
 from .connection import Connection
-from .targets import Target
+from .targets import includes
 
 #: Seconds for which a used token is remembered at most.
 LONGEST_SPENT = 86_400.0
@@ -61,7 +62,7 @@ class Operations:
         self.by_identity: dict[str, set[Connection]] = {}
         #: Connections that the site is being asked about, and whom it has sent away meanwhile:
         #: the site may have decided before a session ended that has ended since.
-        self.connecting: dict[Connection, list[tuple[Target, Disconnect]]] = {}
+        self.connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
         self._answered = asyncio.Event()
 
     # ---- connect ---------------------------------------------------------
@@ -104,7 +105,7 @@ class Operations:
             form["token"] = token
         if expect_user:
             form["expected_user"] = expect_user
-        sent_away: list[tuple[Target, Disconnect]] = []
+        sent_away: list[tuple[rest.Disconnect, Disconnect]] = []
         self.connecting[connection] = sent_away
         try:
             reply = await self._webhooks.call("connect", form, connection)
@@ -135,8 +136,9 @@ class Operations:
         if not self._spend(token, connection, options):
             connection.close(TOKEN_SPENT)  # another one asked at the same time
             raise ClientGone
-        for target, disconnect in sent_away:
-            if target.includes(name=name, identity=connection.identity, conn_id=connection.id):
+        known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
+        for request, disconnect in sent_away:
+            if includes(request, **known):
                 connection.close(disconnect)
                 raise ClientGone
         await self._questions.follow_up(connection, options, since)

@@ -1,29 +1,25 @@
-"""Whom a call to disconnect means."""
+"""Which connections a call to disconnect means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from ...wire.rest import Disconnect
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Connections, by what is known of them.
+def includes(request: Disconnect, *, name: str, identity: str, conn_id: str) -> bool:
+    """Tell whether a call to disconnect means a connection.
 
-    Attributes:
-        named: Fields of one connection, all of which must fit: `name`, `identity`, `conn_id`.
-        names: Users, any of whom.
-        identities: Identities, any of which.
+    Args:
+        request: The call.
+        name: The name of the connection's user, "" for one that has not connected.
+        identity: What the site calls its session or token.
+        conn_id: Its id.
 
     """
-
-    named: Mapping[str, str] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
-    identities: frozenset[str] = frozenset()
-
-    def includes(self, *, name: str, identity: str, conn_id: str) -> bool:
-        """Tell whether a connection is meant."""
-        if name in self.names or identity in self.identities:
-            return True
-        known = {"name": name, "identity": identity, "conn_id": conn_id}
-        return bool(self.named) and self.named.items() <= known.items()
+    if name in (request.names or ()) or identity in (request.identities or ()):
+        return True
+    known = {"name": name, "identity": identity, "conn_id": conn_id}
+    named = {
+        "name": request.user_name, "identity": request.identity, "conn_id": request.conn_id
+    }  # fmt: skip
+    given = {field: value for field, value in named.items() if value is not None}
+    return bool(given) and given.items() <= known.items()

@@ -6,16 +6,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ...wire.closing import BY_SITE, Disconnect, is_valid_code
+from ...wire import answers, rest
+from ...wire.closing import Disconnect, is_valid_code
 from ...wire.names import check_name
-from ...wire.values import dumps
+from ...wire.values import dumps, loads
 from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications, Published
 from ..clients.commands import Operations, other_recipient, parse_payload
 from ..clients.connection import Connection
 from ..clients.leaving import Departures
-from ..clients.targets import Target
+from ..clients.targets import includes
 from ..config import ConfigError, ServerConfig, changed_config
 from ..core.effects import Effect
 from ..core.hub import MISSING, Hub
@@ -25,17 +26,7 @@ from ..metrics import Metrics
 from ..site.events import Events
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal, Webhooks
-from .forms import (
-    BadCall,
-    Form,
-    json_fields,
-    json_list,
-    json_object,
-    json_value,
-    needed,
-    regexes,
-    whole,
-)
+from .forms import BadCall, Form, bound, compiled, missing, not_json
 from .reports import Reports, named_user
 
 
@@ -77,39 +68,54 @@ class Calls:
         self._events = events
         self._rechecks = rechecks
         self._metrics = metrics
-        names = (
-            "publish", "publish_multi", "message", "subscribe", "unsubscribe", "disconnect",
-            "create_channel", "destroy_channel", "get_channel_info", "set_channel_options",
-            "state_set_key", "state_delete_key", "set_user_options", "set_config", "recheck",
-            "cursor",
-        )  # fmt: skip
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
-            name: getattr(self, f"_{name}") for name in names
-        } | reports.by_name
+            "publish": bound(rest.Publish, self._publish),
+            "publish_multi": bound(rest.PublishMulti, self._publish_multi),
+            "message": bound(rest.Message, self._message),
+            "cursor": bound(rest.Cursor, self._cursor),
+            "subscribe": bound(rest.Subscribe, self._subscribe),
+            "unsubscribe": bound(rest.Unsubscribe, self._unsubscribe),
+            "disconnect": bound(rest.Disconnect, self._disconnect),
+            "recheck": bound(rest.Recheck, self._recheck),
+            "create_channel": bound(rest.CreateChannel, self._create_channel),
+            "destroy_channel": bound(rest.DestroyChannel, self._destroy_channel),
+            "get_channel_info": bound(rest.GetChannelInfo, self._get_channel_info),
+            "set_channel_options": bound(rest.SetChannelOptions, self._set_channel_options),
+            "state_set_key": bound(rest.StateSetKey, self._state_set_key),
+            "state_delete_key": bound(rest.StateDeleteKey, self._state_delete_key),
+            "set_user_options": bound(rest.SetUserOptions, self._set_user_options),
+            "set_config": bound(rest.SetConfig, self._set_config, what="form key"),
+            **reports.by_name,
+        }
 
     # ---- publications ----------------------------------------------------
 
-    async def _publish(self, form: Form) -> dict[str, Any]:
-        name, text = self._channel_name(form), form.get("payload", "null")
-        if name in self._hub.channels or "options" in form:
-            return (await self._publish_to(name, parse_payload(text), form)).info()
+    async def _publish(self, request: rest.Publish) -> answers.Published:
+        name = self._checked(request.channel_name)
+        if name in self._hub.channels or request.options is not None:
+            return await self._publish_one(name, request)
         async with self._lifecycle.using(name):  # which 0.3.3 did before it read the payload
-            return (await self._publish_to(name, parse_payload(text), form)).info()
+            return await self._publish_one(name, request)
 
-    async def _publish_multi(self, form: Form) -> dict[str, Any]:
-        names = [name for name in form.get("channel_names", "").split(",") if name]
+    async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
+        published = await self._publish_to(name, parse_payload(request.payload), request)
+        return published.answer()
+
+    async def _publish_multi(self, request: rest.PublishMulti) -> answers.Published:
+        names = [name for name in request.channel_names.split(",") if name]
         if not names:
-            raise BadCall("Missing channel_names")
-        payload = parse_payload(form.get("payload", "null"))
+            raise missing("channel_names")
+        payload = parse_payload(request.payload)
         delivered = 0
         for name in names:
             if name in self._hub.channels:  # unknown ones are skipped (0.3.4)
-                delivered += (await self._publish_to(name, payload, form)).delivered
-        return {"delivered": delivered}
+                delivered += (await self._publish_to(name, payload, request)).delivered
+        return answers.Published(delivered)
 
-    async def _publish_to(self, name: str, payload: Any, form: Form) -> Published:
-        user = form.get("originator")
-        options = json_object(form, "options")
+    async def _publish_to(
+        self, name: str, payload: Any, request: rest.Publish | rest.PublishMulti
+    ) -> Published:
+        user, options = request.originator, request.options
         channel = self._hub.channels.get(name)
         publication: object = None
         if channel is None and options is not None:
@@ -118,9 +124,9 @@ class Calls:
                 await self._publications.skip(name)
                 return Published(0)
             channel = await self._lifecycle.create(name, options)
-        if channel is None or form.get("send_hook") == "1":
+        if channel is None or request.send_hook:
             async with self._lifecycle.using(name) as channel:
-                if form.get("send_hook") == "1":
+                if request.send_hook:
                     hook = {
                         "channel_name": name,
                         "payload": dumps(payload),
@@ -136,20 +142,20 @@ class Calls:
         delivered = published.delivered
         if isinstance(publication, int):
             self._events.add("delivered", publication=publication, delivered=delivered)
-        elif form.get("recorded") != "1":
+        elif not request.recorded:
             fields = {"payload": payload, "source": "rest", "delivered": delivered}
             self._events.add("publish", channel_name=name, user=user or "", **fields)
         return published
 
-    async def _cursor(self, form: Form) -> dict[str, Any]:
-        options = json_object(form, "options") or {}
-        history = bool(options.get("history_size"))
-        return {"cursor": await self._publications.cursor(self._channel_name(form), history)}
+    async def _cursor(self, request: rest.Cursor) -> answers.CursorAnswer:
+        history = bool((request.options or {}).get("history_size"))
+        name = self._checked(request.channel_name)
+        return answers.CursorAnswer(await self._publications.cursor(name, history))
 
-    async def _message(self, form: Form) -> dict[str, Any]:
-        sender, recipient = needed(form, "sender_name"), needed(form, "recipient_name")
-        payload = parse_payload(form.get("payload", "null"))
-        if form.get("send_hook") == "1":
+    async def _message(self, request: rest.Message) -> answers.Published:
+        sender, recipient = request.sender_name, request.recipient_name
+        payload = parse_payload(request.payload)
+        if request.send_hook:
             hook = {
                 "sender": sender,
                 "recipient": recipient,
@@ -163,27 +169,29 @@ class Calls:
             raise Refusal(f"User {recipient} doesn't exist")
         effects, delivered = self._hub.message(sender, recipient, payload, time.time(), False)
         self._perform(effects)
-        return {"delivered": delivered}
+        return answers.Published(delivered)
 
     # ---- subscriptions and connections -----------------------------------
 
-    async def _subscribe(self, form: Form) -> dict[str, Any]:
-        name, user = self._channel_name(form), named_user(self._hub, needed(form, "name"))
-        options = json_object(form, "options")
-        if form.get("send_hook") != "1" and (name in self._hub.channels or options is not None):
+    async def _subscribe(self, request: rest.Subscribe) -> answers.Done:
+        name = self._checked(request.channel_name)
+        user, options = named_user(self._hub, request.user_name), request.options
+        if not request.send_hook and (name in self._hub.channels or options is not None):
             channel = await self._lifecycle.create(name, options or {})
             self._subscribe_by_code(user, channel)
-            return {}
+            return answers.Done()
         if options is not None:
             await self._lifecycle.create(name, options)
         async with self._lifecycle.using(name) as channel:
-            reply = await self._hook("subscribe", channel, user, form)
+            reply = await self._hook("subscribe", channel, user, request)
             self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
-        return {}
+        return answers.Done()
 
-    async def _hook(self, hook: str, channel: Channel, user: User, form: Form) -> dict[str, Any]:
+    async def _hook(
+        self, hook: str, channel: Channel, user: User, request: rest.Subscribe | rest.Unsubscribe
+    ) -> dict[str, Any]:
         """Make a webhook after all, if the call asks for it; return the options of the yes."""
-        if form.get("send_hook") != "1":
+        if not request.send_hook:
             return {}
         fields = {"channel_name": channel.name, "user": user.name}
         return (await self._webhooks.call(hook, fields)).check()
@@ -203,148 +211,146 @@ class Calls:
         if arrives:
             self._report("subscribe", channel, user)
 
-    async def _unsubscribe(self, form: Form) -> dict[str, Any]:
-        name = self._channel_name(form)
-        needed(form, "name")
+    async def _unsubscribe(self, request: rest.Unsubscribe) -> answers.Done:
+        name = self._checked(request.channel_name)
         channel = self._hub.channels.get(name)
         if channel is None:
             raise BadCall(f"Channel {name} doesn't exist")
-        user = named_user(self._hub, needed(form, "name"))
+        user = named_user(self._hub, request.user_name)
         if user.name in channel.subscribers:
-            await self._hook("unsubscribe", channel, user, form)
+            await self._hook("unsubscribe", channel, user, request)
             self._delivery.flush()
-            reason = form.get("reason", "")
-            self._perform(self._hub.unsubscribe(user, channel, time.time(), reason))
+            self._perform(self._hub.unsubscribe(user, channel, time.time(), request.reason))
             self._report("unsubscribe", channel, user)
-        return {}
+        return answers.Done()
 
-    async def _disconnect(self, form: Form) -> dict[str, Any]:
-        target = _target(form)
-        code = whole(form, "code", BY_SITE.code)
-        if not is_valid_code(code):
+    async def _disconnect(self, request: rest.Disconnect) -> answers.Disconnected:
+        one = request.user_name or request.conn_id or request.identity
+        many = request.names is not None or request.identities is not None
+        if one and (request.names or request.identities):
+            raise BadCall("names and identities cannot be combined with name, conn_id or identity")
+        if not (one or many):
+            raise BadCall("Missing name, conn_id or identity")
+        if not is_valid_code(request.code):
             raise BadCall("code must be a close code from 3000 to 4999")
-        end = Disconnect(code, form.get("reason", BY_SITE.reason))
-        chosen = self._chosen(target)
+        end = Disconnect(request.code, request.reason)
+        chosen = self._chosen(request)
         for connection in chosen:
             connection.close(end)
         for sent_away in self._operations.connecting.values():
-            sent_away.append((target, end))
-        return {"disconnected": len(chosen)}
+            sent_away.append((request, end))
+        return answers.Disconnected(len(chosen))
 
-    def _chosen(self, target: Target) -> list[Connection]:
+    def _chosen(self, request: rest.Disconnect) -> list[Connection]:
         """Return the connections that are meant, looked for where there are few."""
         found: list[Iterable[object]] = [
             self._operations.by_identity.get(identity, ())
-            for identity in [*target.identities, target.named.get("identity", "")]
+            for identity in [*(request.identities or ()), request.identity or ""]
         ]
-        users = map(self._hub.users.get, [*target.names, target.named.get("name", "")])
+        users = map(self._hub.users.get, [*(request.names or ()), request.user_name or ""])
         found += [user.connections for user in users if user is not None]
-        if target.named.keys() == {"conn_id"}:
+        if request.conn_id and not (request.user_name or request.identity):
             found.append(self._departures.connections)
         candidates = dict.fromkeys(c for group in found for c in group if isinstance(c, Connection))
         return [
             connection
             for connection in candidates
-            if target.includes(
+            if includes(
+                request,
                 name=connection.user.name if connection.user else "",
                 identity=connection.identity,
                 conn_id=connection.id,
             )
         ]
 
-    async def _recheck(self, form: Form) -> dict[str, Any]:
-        patterns, users = regexes(form, "patterns"), json_list(form, "users")
-        if patterns is None:
-            raise BadCall("Missing patterns")
-        return self._rechecks.begin(patterns, None if users is None else set(users))
+    async def _recheck(self, request: rest.Recheck) -> answers.Rechecking:
+        patterns = compiled(request.patterns, "patterns")
+        users = None if request.users is None else set(request.users)
+        return answers.Rechecking(**self._rechecks.begin(patterns, users))
 
     # ---- channels --------------------------------------------------------
 
-    async def _create_channel(self, form: Form) -> dict[str, Any]:
-        name = self._channel_name(form)
+    async def _create_channel(self, request: rest.CreateChannel) -> answers.Done:
+        name = self._checked(request.channel_name)
         if name in self._hub.channels:
             raise Refusal(f"Channel {name} exists already")
-        options = json_object(form, "options")
-        known = ("secret", "security_token", "channel_name", "options", "send_hook")
-        given = {**(options or {}), **json_fields(form, known)}
-        if form.get("send_hook") == "1":
+        given = {**(request.options or {}), **request.given}
+        if request.send_hook:
             reply = await self._webhooks.call("create_channel", {"channel_name": name})
             given = {**reply.check(), **given}
         await self._lifecycle.create(name, given)
-        return {}
+        return answers.Done()
 
-    async def _destroy_channel(self, form: Form) -> dict[str, Any]:
-        channel = self._channel(form)
-        if form.get("send_hook") == "1":
+    async def _destroy_channel(self, request: rest.DestroyChannel) -> answers.Done:
+        channel = self._channel(request.channel_name)
+        if request.send_hook:
             reply = await self._webhooks.call("destroy_channel", {"channel_name": channel.name})
             reply.check()
         self._delivery.flush()
         self._perform(self._hub.destroy_channel(channel, time.time()))
-        return {}
+        return answers.Done()
 
-    async def _get_channel_info(self, form: Form) -> dict[str, Any]:
-        return self._hub.info(self._channel(form), time.time())
+    async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, Any]:
+        return self._hub.info(self._channel(request.channel_name), time.time())
 
-    async def _set_channel_options(self, form: Form) -> dict[str, Any]:
-        channel = self._channel(form)
-        given = json_fields(form, ("secret", "security_token", "channel_name"))
+    async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:
+        channel = self._channel(request.channel_name)
         self._delivery.flush()
-        self._perform(self._hub.set_options(channel, given, time.time()))
-        return {}
+        self._perform(self._hub.set_options(channel, request.given, time.time()))
+        return answers.Done()
 
-    async def _state_set_key(self, form: Form) -> dict[str, Any]:
-        channel = self._channel(form)
-        key = needed(form, "key")
-        value = json_value(needed(form, "val"), "val")
-        self._perform(self._hub.set_state(channel, {key: value}))
-        return {}
+    async def _state_set_key(self, request: rest.StateSetKey) -> answers.Done:
+        channel = self._channel(request.channel_name)
+        for field in ("key", "val"):
+            if not getattr(request, field):
+                raise missing(field)
+        try:
+            value = loads(request.val)
+        except ValueError:
+            raise not_json("val") from None
+        self._perform(self._hub.set_state(channel, {request.key: value}))
+        return answers.Done()
 
-    async def _state_delete_key(self, form: Form) -> dict[str, Any]:
-        channel = self._channel(form)
-        self._perform(self._hub.set_state(channel, {}, [needed(form, "key")]))
-        return {}
+    async def _state_delete_key(self, request: rest.StateDeleteKey) -> answers.Done:
+        channel = self._channel(request.channel_name)
+        if not request.key:
+            raise missing("key")
+        self._perform(self._hub.set_state(channel, {}, [request.key]))
+        return answers.Done()
 
     # ---- users and configuration -----------------------------------------
 
-    async def _set_user_options(self, form: Form) -> dict[str, Any]:
-        user = named_user(self._hub, needed(form, "user_name"))
+    async def _set_user_options(self, request: rest.SetUserOptions) -> answers.Done:
+        user = named_user(self._hub, request.user_name)
         present = {name: getattr(user.options, name) for name in user.options.__slots__}
-        given = json_fields(form, ("secret", "security_token", "user_name"))
-        for name in given:
+        for name in request.given:
             if name not in present:
                 raise BadCall(f"Invalid keyword argument {name}")
-        user.options = user_options({**present, **given})
-        return {}
+        user.options = user_options({**present, **request.given})
+        return answers.Done()
 
-    async def _set_config(self, form: Form) -> dict[str, Any]:
+    async def _set_config(self, request: rest.SetConfig) -> answers.Done:
         if not self._config.allow_set_config:
             raise Refusal("set_config is off: see HOOKBOX_ALLOW_SET_CONFIG", "forbidden")
-        known = ("secret", "security_token")
-        values = {}
-        for name, text in form.items():
-            if name not in known:
-                values[name] = json_value(text, name, "form key")
         try:
-            self._webhooks.config = changed_config(self._webhooks.config, values)
+            self._webhooks.config = changed_config(self._webhooks.config, dict(request.given))
         except ConfigError as error:
             raise BadCall(f"set_config: {error}") from None
-        rest_secret = values.get("rest_secret")
+        rest_secret = request.given.get("rest_secret")
         if isinstance(rest_secret, str) and rest_secret:
             self.secrets = (rest_secret,)
-        return {}
+        return answers.Done()
 
     # ---- parts -----------------------------------------------------------
 
     def _perform(self, effects: list[Effect]) -> int:
         return self._delivery.perform(effects)
 
-    def _channel_name(self, form: Form) -> str:
-        name = needed(form, "channel_name")
+    def _checked(self, name: str) -> str:
         return check_name("channel_name", name, self._config.max_name_length)
 
-    def _channel(self, form: Form) -> Channel:
-        name = self._channel_name(form)
-        channel = self._hub.channels.get(name)
+    def _channel(self, name: str) -> Channel:
+        channel = self._hub.channels.get(self._checked(name))
         if channel is None:
             raise NoChannel(name)
         return channel
@@ -352,14 +358,3 @@ class Calls:
     def _report(self, event: str, channel: Channel, user: User) -> None:
         fields = {"conn_id": "", "by": "rest", "reason": ""}
         self._events.add(event, channel_name=channel.name, user=user.name, **fields)
-
-
-def _target(form: Form) -> Target:
-    """Return whom a call to disconnect means."""
-    named = {key: form[key] for key in ("name", "conn_id", "identity") if key in form}
-    names, identities = json_list(form, "names"), json_list(form, "identities")
-    if named and (names or identities):
-        raise BadCall("names and identities cannot be combined with name, conn_id or identity")
-    if not named and names is None and identities is None:
-        raise BadCall("Missing name, conn_id or identity")
-    return Target(named, frozenset(names or ()), frozenset(identities or ()))
