@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -37,6 +38,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "django_db"
         ):
             item.add_marker(pytest.mark.database)
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("browser")
+    }
+    # Modules stay together: with `--dist loadfile` each is one worker's.
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which modules took how long, where several ran at a time."""
+    if not terminalreporter.config.getoption("numprocesses", None):
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.location[0]] += report.duration  # type: ignore[assignment]
+    terminalreporter.section("slowest modules, in seconds")
+    for module, duration in seconds.most_common(15):
+        terminalreporter.write_line(f"{duration:7.1f}  {module}")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import Any, TypeVar
 
 import requests
 from websockets.sync.client import ClientConnection, connect
+
+from .ports import free_port
 
 T = TypeVar("T")
 
@@ -73,14 +74,6 @@ def wait_for(question: Callable[[], T], what: str, patience: float = PATIENCE) -
             return answer
         assert time.monotonic() < end, f"waited {patience:.0f} s in vain for {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(url: str) -> bool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from djhookbox.exceptions import (
 from djhookbox.wire.proof import SECRET_HEADER, from_header
 
 from .fake_hookbox import Answer, FakeHookbox, fake_hookbox
+from .ports import free_port
 
 SECRET = "the-rest-secret-of-tests"
 
@@ -34,11 +34,6 @@ def hookbox(settings):
         settings.HOOKBOX_REST_SECRET = SECRET
         yield fake
     client._forget_sessions()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 # ---- what is sent

@@ -22,6 +22,8 @@ from djhookbox.process import control, spawning
 from djhookbox.process.control import ProcessError, State
 from djhookbox.process.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
 
+from .ports import free_port
+
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("real_process")]
 
 #: Answers as the server does; the second argument says how it behaves.
@@ -60,12 +62,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(happened: Callable[[], Any], seconds: float = 10) -> None:

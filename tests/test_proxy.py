@@ -14,7 +14,8 @@ import requests
 from websockets.exceptions import InvalidStatus
 
 from .nginx import proxy, require_nginx
-from .projects import PATIENCE, ROOT, Project, free_port, page
+from .ports import free_port
+from .projects import PATIENCE, ROOT, Project, page
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

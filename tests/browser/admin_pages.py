@@ -13,8 +13,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from ..ports import free_port
 from ..projects import answers
-from .conftest import PATIENCE, ROOT, free_ports, until
+from .conftest import PATIENCE, ROOT, until
 
 
 class AdminSite:
@@ -22,7 +23,7 @@ class AdminSite:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         folder.mkdir(parents=True)
-        (port,) = free_ports(1)
+        port = free_port()
         self.origin = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
         with self._log.open("wb") as log:

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ..needs import need
+from ..ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 20.0
@@ -38,16 +39,6 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def until(happened: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Look again and again, and fail if it does not happen."""
     deadline = time.monotonic() + seconds
@@ -64,7 +55,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.port, self.hookbox_port = free_ports(2)
+        self.port, self.hookbox_port = free_port(), free_port()
         self.site = f"http://127.0.0.1:{self.port}"
         self._output = folder / "output"
 

@@ -17,7 +17,8 @@ import requests
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.process.lockfile import Holder, LockFile
 
-from ..projects import PATIENCE, ROOT, answers, free_port, wait_for
+from ..ports import free_port
+from ..projects import PATIENCE, ROOT, answers, wait_for
 
 
 def listens(port: int) -> bool:

@@ -19,7 +19,8 @@ from playwright.sync_api import Browser
 from ..integration.conftest import started
 from ..integration.processes import Pair
 from ..nginx import proxy, require_nginx
-from ..projects import free_port, wait_for
+from ..ports import free_port
+from ..projects import wait_for
 from .pages import OldPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
