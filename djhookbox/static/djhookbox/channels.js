@@ -86,13 +86,7 @@ export class Channels {
   of(channelName) {
     let subscription = this.#subscriptions.get(channelName);
     if (!subscription) {
-      subscription = new Subscription(channelName, {
-        subscribe: (which) => this.#subscribe(which),
-        unsubscribe: (which) => this.leave(which),
-        recover: (which) => this.#ask([which]),
-        publish: this.#surroundings.publish,
-        closed: this.#surroundings.closed,
-      });
+      subscription = new Subscription(channelName, this);
       subscription.position.cursor = this.#cursors.get(channelName) ?? "";
       this.#cursors.delete(channelName);
       this.#subscriptions.set(channelName, subscription);
@@ -183,8 +177,36 @@ export class Channels {
     }
   }
 
-  /** The channel's subscription takes up again: this one, unless another has taken its place. */
-  #subscribe(subscription) {
+  /** Why there will be no connection; null if there may be one. */
+  get closed() {
+    return this.#surroundings.closed();
+  }
+
+  /**
+   * Ask what has been missed; there is something.
+   *
+   * @param {Subscription} subscription
+   */
+  recover(subscription) {
+    this.#ask([subscription]);
+  }
+
+  /**
+   * Publish for a subscription.
+   *
+   * @param {string} channelName
+   * @param {any} payload
+   */
+  publish(channelName, payload) {
+    return this.#surroundings.publish(channelName, payload);
+  }
+
+  /**
+   * Let a subscription take up again: this one, unless another has taken its place.
+   *
+   * @param {Subscription} subscription
+   */
+  subscribe(subscription) {
     const current = this.get(subscription.channelName) ?? subscription;
     this.#subscriptions.set(current.channelName, current);
     current.handles ||= 1;

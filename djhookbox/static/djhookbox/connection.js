@@ -1,6 +1,6 @@
 import { Channels } from "./channels.js";
 import { Emitter } from "./emitter.js";
-import { errorOf, HookboxError } from "./errors.js";
+import { closed, errorOf, HookboxError } from "./errors.js";
 import { Link } from "./link.js";
 import { PendingRequests } from "./pending_requests.js";
 import { Route } from "./route.js";
@@ -92,10 +92,9 @@ export class Connection extends Emitter {
     super();
     const environment = {
       WebSocket: options.WebSocket ?? globalThis.WebSocket,
-      // Browsers insist that these are called as the window's own.
-      fetch: globalThis.fetch && ((...args) => globalThis.fetch(.../** @type {[any]} */ (args))),
-      setTimeout: (callback, delay) => globalThis.setTimeout(callback, delay),
-      clearTimeout: (timer) => globalThis.clearTimeout(timer),
+      fetch: globalThis.fetch && own("fetch"),
+      setTimeout: own("setTimeout"),
+      clearTimeout: own("clearTimeout"),
       window: globalThis.window,
       document: globalThis.document,
       random: Math.random,
@@ -287,13 +286,13 @@ export class Connection extends Emitter {
 
   /** The link has a new status, which follows each loss at once. */
   #status(status) {
-    const closed = status === "closed";
-    if (closed) {
-      this.#closed = this.#refusal ?? new HookboxError("The connection is closed.", "closed");
+    const over = status === "closed";
+    if (over) {
+      this.#closed = this.#refusal ?? closed();
     }
-    if (this.#detaching || closed) {
+    if (this.#detaching || over) {
       this.#detaching = false;
-      this.#channels.detached(closed);
+      this.#channels.detached(over);
     }
     if (status === this.status) {
       this.emit("status", status); // unless a subscription's listener has changed it
@@ -303,7 +302,7 @@ export class Connection extends Emitter {
   #lost(code, reason, reconnecting) {
     if (!reconnecting) {
       this.#outbox = [];
-      this.#pending.lost(new HookboxError("The connection is closed.", "closed"));
+      this.#pending.lost(closed());
     }
     this.emit("disconnected", { code, reason, reconnecting });
   }
@@ -320,7 +319,7 @@ export class Connection extends Emitter {
       return Promise.reject(error); // nor are some others
     }
     if (this.status === "closed") {
-      return Promise.reject(new HookboxError("The connection is closed.", "closed"));
+      return Promise.reject(closed());
     }
     if (!this.connected) {
       this.#outbox = this.#outbox.filter(([id]) => this.#pending.has(id)); // the others gave up
@@ -419,6 +418,11 @@ export class Connection extends Emitter {
  */
 function openLink(url, options, environment, events) {
   return new Link(url, options, new Route(options, environment, openLink), environment, events);
+}
+
+/** A function of the window: browsers insist that it is called as such. */
+function own(name) {
+  return (...args) => globalThis[name](...args);
 }
 
 /** The browser's storage, which it may keep closed. */

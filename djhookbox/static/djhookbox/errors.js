@@ -34,6 +34,9 @@ export class SessionEnded extends HookboxError {
   }
 }
 
+/** What there is to say where there will be no connection. */
+export const closed = () => new HookboxError("The connection is closed.", "closed");
+
 /**
  * Read an ERROR frame.
  *

@@ -21,9 +21,6 @@ export { Connection, HookboxError, SessionEnded, Subscription };
 /** Under this name the document keeps its connections: it outlives scripts that are run again. */
 const KEPT = Symbol.for("djhookbox");
 
-/** Options that say nothing about which connection is meant. */
-const ASIDE = new Set(["environment", "logger"]);
-
 /**
  * @typedef {ConnectionOptions & { url?: string, port?: number }} Options
  */
@@ -43,9 +40,9 @@ export function connect(options = {}) {
   const url = serverAddress(config, location);
   // A page of 2011 has as many as it asks for, and what outlives no page is kept nowhere.
   const kept = given.perConnection === false || !document ? new Map() : (document[KEPT] ??= new Map());
-  const key = JSON.stringify(given, (name, value) =>
-    ASIDE.has(name) ? undefined : typeof value === "function" ? String(value) : value,
-  );
+  // Neither says anything about which connection is meant.
+  const said = { ...given, environment: undefined, logger: undefined };
+  const key = JSON.stringify(said, (_, value) => (typeof value === "function" ? String(value) : value));
   // A page that has been made for another user, or another server, has another connection.
   const page = `${url} ${config.user}`;
   const known = kept.get(key);

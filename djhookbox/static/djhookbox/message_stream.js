@@ -11,7 +11,7 @@ const LIMIT = 1000;
 export class MessageStream {
   /** @type {any[]} */
   #messages = [];
-  /** @type {number | null} */
+  /** How many before the next one: NaN if nobody knows. */
   #missed = 0;
   #ended = false;
   #error = null;
@@ -66,10 +66,8 @@ export class MessageStream {
     }
     this.#messages.push(message);
     if (this.#messages.length > LIMIT) {
-      const { missed = 0 } = this.#messages.shift();
-      const first = this.#messages[0];
-      const before = missed === null || first.missed === null;
-      this.#messages[0] = { ...first, missed: before ? null : missed + 1 + (first.missed ?? 0) };
+      const [{ missed = 0 }, first] = this.#messages.splice(0, 2);
+      this.#messages.unshift({ ...first, missed: missed + 1 + (first.missed ?? 0) });
     }
     this.#serve();
   }
@@ -79,7 +77,11 @@ export class MessageStream {
     while (this.#waiting.length > 0 && (this.#messages.length > 0 || this.#ended)) {
       const { resolve, reject } = this.#waiting.shift();
       if (this.#messages.length > 0) {
-        resolve({ value: this.#messages.shift(), done: false });
+        const value = this.#messages.shift();
+        if (Number.isNaN(value.missed)) {
+          value.missed = null;
+        }
+        resolve({ value, done: false });
       } else if (this.#error) {
         reject(this.#error);
         this.#error = null;
@@ -91,7 +93,7 @@ export class MessageStream {
 
   /** @param {number | null} missed */
   #lose(missed) {
-    this.#missed = missed === null || this.#missed === null ? null : this.#missed + missed;
+    this.#missed += missed ?? NaN;
   }
 
   #end(error) {

@@ -3,6 +3,8 @@ import { HookboxError } from "./errors.js";
 import { MessageStream } from "./message_stream.js";
 import { Position } from "./position.js";
 
+/** @import { Channels } from "./channels.js" */
+
 /**
  * Where a subscription stands. `waiting`: there is no connection at the moment; `leaving`: the page
  * hears nothing of the channel any more, and the server has not confirmed it yet.
@@ -92,23 +94,18 @@ export class Subscription extends Emitter {
   #state = new Map();
   /** @type {Status} */
   #status = "waiting";
-  #actions;
+  #channels;
 
   /**
    * @internal
    * @param {string} channelName
-   * @param {object} actions What the connection does for its subscriptions.
-   * @param {(subscription: Subscription) => Subscription} actions.subscribe
-   * @param {(subscription: Subscription) => void} actions.unsubscribe
-   * @param {(subscription: Subscription) => void} actions.recover
-   * @param {(channelName: string, payload: any) => Promise<void>} actions.publish
-   * @param {() => HookboxError | null} actions.closed Why there will be no connection.
+   * @param {Channels} channels What does for it what it cannot do itself.
    */
-  constructor(channelName, actions) {
+  constructor(channelName, channels) {
     super();
     /** The channel's name. */
     this.channelName = channelName;
-    this.#actions = actions;
+    this.#channels = channels;
   }
 
   /** Where it stands. @returns {Status} */
@@ -152,7 +149,7 @@ export class Subscription extends Emitter {
     if (this.#status === "leaving" || this.#status === "unsubscribed") {
       return new HookboxError("The subscription has ended.", "closed");
     }
-    return this.#status === "waiting" ? this.#actions.closed() : null;
+    return this.#status === "waiting" ? this.#channels.closed : null;
   }
 
   /**
@@ -179,7 +176,7 @@ export class Subscription extends Emitter {
    * @returns {Subscription} The channel's: this one, unless another has taken its place.
    */
   subscribe() {
-    return this.#actions.subscribe(this);
+    return this.#channels.subscribe(this);
   }
 
   /**
@@ -189,7 +186,7 @@ export class Subscription extends Emitter {
   unsubscribe() {
     this.handles = Math.max(0, this.handles - 1);
     if (this.handles === 0) {
-      this.#actions.unsubscribe(this);
+      this.#channels.leave(this);
     }
   }
 
@@ -200,7 +197,7 @@ export class Subscription extends Emitter {
    * @returns {Promise<void>} Resolved when the server has taken it; rejected with a `HookboxError`.
    */
   publish(payload) {
-    return this.#actions.publish(this.channelName, payload);
+    return this.#channels.publish(this.channelName, payload);
   }
 
   /**
@@ -250,7 +247,7 @@ export class Subscription extends Emitter {
     this.recovered = args.recovered !== undefined && missed === 0;
     this.#catchUp(missed, messages);
     if (hole && this.#status === "subscribed") {
-      this.#actions.recover(this);
+      this.#channels.recover(this);
     }
   }
 
@@ -265,7 +262,7 @@ export class Subscription extends Emitter {
       if (this.position.cursor === undefined) {
         this.emit("gap", { missed: null, channel: this.channelName });
       } else {
-        this.#actions.recover(this);
+        this.#channels.recover(this);
       }
     }
   }
@@ -292,17 +289,15 @@ export class Subscription extends Emitter {
         this.#published(args);
         break;
       case "SUBSCRIBE":
-        if (!this.presence.includes(args.user)) {
-          this.presence = [...this.presence, args.user];
-        }
-        this.emit("join", args);
+      case "UNSUBSCRIBE": {
+        const present = new Set(this.presence);
+        const joins = name === "SUBSCRIBE";
+        joins ? present.add(args.user) : present.delete(args.user);
+        this.presence = [...present];
+        this.emit(joins ? "join" : "leave", args);
         this.emit("presence", this.presence);
         break;
-      case "UNSUBSCRIBE":
-        this.presence = this.presence.filter((user) => user !== args.user);
-        this.emit("leave", args);
-        this.emit("presence", this.presence);
-        break;
+      }
       case "STATE_UPDATE":
         for (const key of args.deletes ?? []) {
           this.#state.delete(key);
@@ -359,7 +354,7 @@ export class Subscription extends Emitter {
       this.#remember(args);
       this.emit("publish", args);
     } else if (verdict === "hole") {
-      this.#actions.recover(this);
+      this.#channels.recover(this);
     }
   }
 
