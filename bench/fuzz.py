@@ -26,6 +26,7 @@ from djhookbox.server.protocol.csp import BadBatch, Inbox, parse_batch
 
 from . import garbage
 from .fuzz_clients import Gone, Http, Socket, found
+from .fuzz_gate import Gate
 from .fuzz_restarts import restarts
 from .fuzz_site import CHANNEL
 from .processes import SECRET, free_port, python
@@ -33,7 +34,7 @@ from .procfs import memory
 
 #: Seconds for anything to happen; the machine may be busy.
 PATIENCE = 60.0
-SOCKETS, SESSIONS = 10, 14
+SOCKETS, SESSIONS, GATES = 10, 14, 4
 #: What remains of the server's default rate limit is for others: 1000 frames a second, averaged
 #: over ten seconds.
 FRAMES_OF_A_SOCKET = 6000
@@ -57,6 +58,8 @@ class Fuzz:
         self.slowest = 0.0
         self.findings: list[str] = []
         self.port = free_port()
+        self.gate = Gate(self.port, self.look, self.find)
+        self.turned_away = 0
         self.site = free_port()
         self._numbers = iter(range(10**9, 2 * 10**9))
         self._pending: dict[int, tuple[float, set[str]]] = {}
@@ -64,7 +67,7 @@ class Fuzz:
     @property
     def thrown(self) -> int:
         """Frames on WebSockets and requests, without those that only look."""
-        return self.frames + self.requests + self.junk
+        return self.frames + self.requests + self.junk + self.turned_away
 
     @property
     def over(self) -> bool:
@@ -89,6 +92,8 @@ class Fuzz:
                 await self._socket(rnd, socket)
 
     async def _socket(self, rnd: random.Random, socket: Socket) -> None:
+        # Who does not connect has to go soon.
+        socket.send(garbage.message(1, _connect(rnd)))
         for _ in range(FRAMES_OF_A_SOCKET // BURST):
             if self.over:
                 break
@@ -151,6 +156,11 @@ class Fuzz:
         if key is None:
             return self.find(f"no session: {text[:200]!r}")
         mirror = Inbox()  # what the server must have made of it
+        batch = json.dumps(garbage.packets(rnd, 1, _connect(rnd))).encode()
+        await self._ask(
+            http, garbage.Request("POST", "send", [("s", "KEY")], batch), key[1].decode()
+        )
+        mirror.take(parse_batch(batch))
         for _ in range(6):
             for _ in range(15):
                 request = garbage.request(rnd, mirror.last_id + 1)
@@ -178,7 +188,7 @@ class Fuzz:
     async def _ask(self, http: Http, request: garbage.Request, key: str) -> tuple[int, bytes]:
         self.requests += 1
         status, text = await http.ask(request.method, request.target(key), request.body)
-        if status not in (200, 400, 404, 413, 429):
+        if status not in (200, 400, 404, 405, 413, 429):
             self.find(f"status {status} for {request}: {text[:200]!r}")
         return status, text
 
@@ -245,6 +255,14 @@ class Fuzz:
                 self.look(await asyncio.wait_for(reader.read(4096), 0.2), "junk")
             writer.transport.abort()
             await asyncio.sleep(0.05)
+
+    async def gate_worker(self, rnd: random.Random) -> None:
+        """Send what must not get far."""
+        while not self.over:
+            self.turned_away += 1
+            with contextlib.suppress(ConnectionError):
+                await self.gate.turn(rnd)
+        self.gate.drop()
 
     # ---- bystanders ------------------------------------------------------------------------
 
@@ -318,6 +336,7 @@ class Fuzz:
                 *(self.socket_worker(random.Random(seeds.random())) for _ in range(SOCKETS)),
                 *(self.session_worker(random.Random(seeds.random())) for _ in range(SESSIONS)),
                 self.junk_worker(random.Random(seeds.random())),
+                *(self.gate_worker(random.Random(seeds.random())) for _ in range(GATES)),
             ]
             await asyncio.gather(*workers)
             watching.pop().cancel()
@@ -374,6 +393,10 @@ class Fuzz:
         return before, max(peak, memory(pid)["VmRSS"])
 
 
+def _connect(rnd: random.Random) -> bytes:
+    return _frame("CONNECT", cookie_string="", payload=f'"fuzz{rnd.randrange(40)}"')
+
+
 def _frame(name: str, **args: str) -> bytes:
     return json.dumps([1, name, args]).encode() + b"\r\n"
 
@@ -382,7 +405,7 @@ def _frame(name: str, **args: str) -> bytes:
 def _server(fuzz: Fuzz, log: Path) -> Iterator[int]:
     """Run the server with its defaults; afterwards look at its log and how it ended."""
     command = ["bench.server", "--port", str(fuzz.port), "--rest-secret", SECRET]
-    command += ["--webhook-url", f"http://127.0.0.1:{fuzz.site}/hookbox"]
+    command += ["--webhook-url", f"http://127.0.0.1:{fuzz.site}/hookbox", "--log-level", "INFO"]
     site = ["bench.fuzz_site", "--port", str(fuzz.site), "--seed", str(fuzz.seed)]
     with log.open("wb") as output, python(*site, cpu=1, port=fuzz.site):
         with python(*command, cpu=0, port=fuzz.port, stderr=output, stdout=output) as process:
@@ -408,17 +431,22 @@ def main() -> int:
         with _server(fuzz, log) as pid:
             figures = asyncio.run(fuzz.run(pid))
         with log.open(errors="replace") as text:
-            bugs = [line for line in text if re.search("Traceback|A bug|never retrieved", line)]
+            lines = text.read().split("\n")
+    bugs = [line for line in lines if re.search("Traceback|A bug|never retrieved", line)]
+    for line in [line for line in lines if not line.isprintable() or "ERROR forged" in line[:20]]:
+        fuzz.find(f"in the server's log, not escaped: {line!r}")
     missing, reports = asyncio.run(restarts(seed, 2 if options.quick else LIVES))
     for problem in missing:
         fuzz.find(f"written {problem}")
     for line in bugs[:5]:
         fuzz.find(f"in the server's log: {line.strip()}")
-    mib = 1_048_576
+    mib, gate = 1_048_576, fuzz.gate
     print(
         f"frames on {fuzz.connections:,} connections  {fuzz.frames:,}\n"
         f"CSP requests                {fuzz.requests:,}\n"
         f"no HTTP at all              {fuzz.junk:,}\n"
+        f"compressed, half, odd ends  {gate.compressed:,}, {gate.half:,}, {gate.closed:,}\n"
+        f"Host, Origin, Sec-Fetch     {gate.pages:,}\n"
         f"seconds                     {figures['seconds']:.0f}\n"
         f"tracebacks                  {len(bugs)}\n"
         f"dead that should live       {sum('should live' in f for f in fuzz.findings)}\n"

@@ -17,9 +17,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--webhook-url", required=True)
     parser.add_argument("--rest-secret", required=True)
+    parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=options.log_level)
     run(
         ServerConfig(
             port=options.port,

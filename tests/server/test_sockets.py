@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from djhookbox.server.transports import sockets
 
@@ -228,3 +229,25 @@ async def test_identity_is_no_compression(start: Start) -> None:
         headers={"Content-Encoding": "identity"},
     ) as response:
         assert json.loads(await response.text())[0] is True
+
+
+# ---- gone before they are answered --------------------------------------------------------------
+
+
+async def test_who_vanishes_leaves_no_traceback(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await start()
+    prepare = web.StreamResponse.prepare
+
+    async def vanish(self: web.StreamResponse, request: web.BaseRequest) -> Any:
+        assert request.transport is not None
+        request.transport.abort()  # as if its client had just done it
+        return await prepare(self, request)
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", vanish)
+    for data in (UPGRADE, HEAD + b"\r\n"):
+        async with raw(one, data) as socket:
+            assert await socket.gone()
+    await until(lambda: len(one.server._sockets) == 0)
+    assert [record for record in caplog.records if record.exc_info] == []

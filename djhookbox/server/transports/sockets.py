@@ -153,4 +153,9 @@ async def gate(
             headers={"Accept-Encoding": "identity"},
             text="Compressed requests are not accepted.\n",
         )
-    return await handler(request)
+    try:
+        return await handler(request)
+    except ConnectionError:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        return web.Response(status=400)  # to nobody: the client has gone meanwhile
