@@ -27,7 +27,7 @@ ACCEPTS = {"X-Hookbox-Accepts": "events, json, nodes"}
 
 
 class EventStore:
-    """A site that writes events, and mostly says so."""
+    """A site that writes events once, and answers in several ways."""
 
     def __init__(self, rnd: random.Random) -> None:
         self._rnd = rnd

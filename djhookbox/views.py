@@ -85,7 +85,7 @@ def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
         boot = request.headers.get(nodes.BOOT_HEADER, "")
         call = parse(action, fields, ours=ours, boot=boot)
     except TooLarge as error:
-        logger.warning("A %s webhook was refused: %s", action, error)
+        logger.warning("The webhook %s was refused: %s", action, error)
         return _answer(refused(str(error), code="limit"), status=413)
     except MalformedCall as error:
         logger.warning("A malformed %s webhook: %s", action, error)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -663,6 +663,20 @@ def test_a_payload_that_was_too_large_to_be_reported(webhooks: type[Webhooks]) -
     assert webhooks().post("events", events=json.dumps([event])).status_code == 200
     row = Publication.objects.get()
     assert (row.payload, row.size, row.kept) == (None, 5_000_000, Publication.Kept.NOTHING)
+
+
+@pytest.mark.parametrize("error", [OperationalError, ProgrammingError, InterfaceError])
+def test_events_wait_for_a_database_that_is_not_ready(
+    webhooks: type[Webhooks], error: type[Exception]
+) -> None:
+    """Not migrated yet, for example: that is not the fault of a row."""
+    create = "django.db.models.query.QuerySet.bulk_create"
+    batch = json.dumps(EVENTS)
+    with mock.patch(create, side_effect=error("no such column")):
+        assert webhooks().post("events", events=batch).status_code == 503
+    assert webhooks().post("events", events=batch).status_code == 200
+    kinds = [event["event"] for event in EVENTS]
+    assert Publication.objects.count() == kinds.count("publish")
 
 
 def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:

@@ -1,8 +1,8 @@
 """The lives of Hookbox processes: which events are new, and what one that died has left open.
 
-A process that is killed reports nothing more. Whoever is heard of next, usually its successor at
-the same address, makes the site write down the ends that nobody reported. The rows are marked as
-assumed, and the signals of leaving are sent for users who have not come back.
+A process that is killed reports nothing more. When the next process reports, usually its successor
+at the same address, the site writes the ends that are missing. The rows are marked as assumed, and
+the signals of leaving are sent for users who have not come back.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _close_some(node: Node) -> bool:
     """Close some connections of a process that has ended; tell whether there are more."""
     using = router.db_for_write(ConnectionLog)
     with transaction.atomic(using=router.db_for_write(Node)), transaction.atomic(using=using):
-        # Locks the row; whoever else wanted to close the same finds the mark moved.
+        # Locks the row; another request that wanted to close the same finds the mark moved.
         mine = _nodes().filter(pk=node.pk, closed_to=node.closed_to, ended__isnull=False)
         if not mine.update(closed_to=node.closed_to):
             return False

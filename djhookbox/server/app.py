@@ -209,7 +209,7 @@ class Server:
     async def stop(self) -> None:
         """Stop accepting, tell clients to come back, report events; within the grace period.
 
-        Each step has a deadline of its own: neither clients nor the site can hold it up.
+        Each step has its own deadline, so that neither clients nor the site can hold it up.
         """
         deadline = time.monotonic() + STOP_SHARE * self.config.grace_period
 
@@ -235,7 +235,7 @@ class Server:
             await asyncio.wait(self._periodic, timeout=min(1.0, left(0.2)))
         await _step("Reporting the events", left(0.6), self._events.flush(tries=3))
         await self._tasks.finish(min(1.0, left(0.3)))
-        # The site may have let somebody in who had to go meanwhile: it is told of that, too.
+        # A connect that the site allowed in the meantime has a disconnect, which is reported too.
         await _step("The last webhooks", left(0.3), self._operations.all_answered())
         self._events.stopped()
         await _step("Reporting the last events", left(0.3), self._events.flush(tries=2))

@@ -68,7 +68,7 @@ class Events:
         self._due_at = 0.0
 
     def add(self, event: str, /, **fields: Any) -> None:
-        """Note that something happened just now."""
+        """Add an event that happens now."""
         self._number += 1
         now = round(time.time(), 3)
         text = dumps({"event": event, "id": self._number, "at": now, **fields})
@@ -222,7 +222,7 @@ class Events:
         return _Event(event.number, dumps(fields))
 
     def _forget(self, batch: list[_Event]) -> None:
-        # Some of the batch may have fallen out of a full queue meanwhile.
+        # Some of the batch may have fallen out of a full queue in the meantime.
         while batch and self._queue and self._queue[0].number <= batch[-1].number:
             self._pop()
 
