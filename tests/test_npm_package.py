@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from .needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
@@ -38,10 +39,7 @@ def run(*arguments: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """Install the tools, once for this folder."""
-    if shutil.which("npm") is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI is set, but npm is not installed")
-        pytest.skip("npm is not installed")
+    need(shutil.which("npm"), "npm is not installed")
     stamp = NPM / "node_modules" / ".installed"
     wanted = (NPM / "package-lock.json").read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -49,10 +47,7 @@ def tools() -> Path:
             ["npm", "ci", "--silent", "--no-audit", "--no-fund"],
             cwd=NPM, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
-        if result.returncode != 0:
-            if os.environ.get("CI"):
-                pytest.fail(f"npm ci failed: {result.stderr[-2000:]}")
-            pytest.skip("npm ci failed: is there a network connection?")
+        need(result.returncode == 0, f"npm ci failed: {result.stderr[-2000:]}")
         stamp.write_text(wanted)
     return NPM / "node_modules"
 

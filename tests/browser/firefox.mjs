@@ -7,6 +7,8 @@
  */
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import puppeteer from "puppeteer-core";
 
 const [executablePath, site, patience] = process.argv.slice(2);
@@ -78,7 +80,8 @@ try {
       }
     };
   });
-  assert.deepEqual(await start(alice, "/chat/firefox/", {}), ["alice", "websocket"]);
+  // With an option of its own: not the connection that the page has already, over another socket.
+  assert.deepEqual(await start(alice, "/chat/firefox/", { keep: 99 }), ["alice", "websocket"]);
   await start(bob, "/chat/firefox/", {});
   console.log("connected and subscribed");
 
@@ -93,6 +96,24 @@ try {
   await say(bob, 4);
   await hears(alice, [1, 2, 3, 4]);
   console.log("came back without loss");
+
+  // Firefox closes WebSockets when a navigation begins. This one comes to nothing.
+  const nowhere = createServer(() => {}).listen(0, "127.0.0.1");
+  await once(nowhere, "listening");
+  await alice.evaluate((address) => {
+    window.outages = 0;
+    window.opened = sockets.length;
+    location.href = address;
+    setTimeout(() => window.stop(), 1500);
+  }, `http://127.0.0.1:${nowhere.address().port}/`);
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  const quiet = await alice.evaluate(() => [sockets.at(-1).readyState, sockets.length - opened, outages, hookbox.status]);
+  assert.deepEqual(quiet, [3, 0, 0, "connected"]);
+  await say(bob, 5);
+  await hears(alice, [1, 2, 3, 4, 5]);
+  assert.equal(await alice.evaluate(() => outages), 0);
+  nowhere.close();
+  console.log("was quiet while it was about to be left, and recovered");
 
   await alice.evaluate(() => hookbox.disconnect());
   for (const kind of ["streaming", "polling"]) {

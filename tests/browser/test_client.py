@@ -220,6 +220,21 @@ def test_the_next_page_takes_the_way_around_at_once(enter, channel, gate):
     assert gate.refused == refused
 
 
+def test_many_tabs_over_http_are_warned(enter, channel, gate):
+    alice = enter("alice")
+    url = f"http://127.0.0.1:{gate.port}"
+    warnings: list[str] = []
+    tabs = [alice, *(alice.context.new_page() for _ in range(4))]
+    for tab in tabs:
+        tab.on("console", lambda message: warnings.append(message.text))
+        if tab is not alice:
+            tab.goto(alice.url)
+        assert start(tab, channel, url=url, transports=["polling"]) == "polling"
+    found = lambda: [text for text in warnings if "shared: true" in text]  # noqa: E731
+    until(found, "the last tab says so")
+    assert f"5 tabs hold a connection to 127.0.0.1:{gate.port} over HTTP" in found()[0]
+
+
 # ---- sessions --------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ JOURNEYS = [
     "connected and subscribed",
     "published both ways",
     "came back without loss",
+    "was quiet while it was about to be left, and recovered",
     "went around by streaming and polling",
     "shared a connection among tabs",
 ]

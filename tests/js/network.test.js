@@ -238,6 +238,53 @@ describe("long polls that nobody holds", () => {
   }
 });
 
+describe("tabs over HTTP", () => {
+  /** Tabs of one browser, each with its own clock. */
+  function tabs(count, logger) {
+    const channels = new Set();
+    class BroadcastChannel {
+      constructor() {
+        channels.add(this);
+      }
+
+      postMessage(data) {
+        [...channels].filter((one) => one !== this).forEach((one) => one.onmessage({ data }));
+      }
+
+      close() {
+        channels.delete(this);
+      }
+    }
+    return Array.from({ length: count }, () => {
+      const tab = new FakeBrowser();
+      new FakeCsp(tab);
+      Object.assign(tab.environment, { BroadcastChannel });
+      return [tab, connect({ environment: tab.environment, transports: ["polling"], logger })];
+    });
+  }
+
+  for (const [count, warned] of [[4, 0], [5, 1], [7, 1]]) {
+    test(`that are ${count} ${warned ? "are told of the limit" : "are fine"}`, async () => {
+      const told = [];
+      const opened = tabs(count, { warn: (text) => told.push(text), debug: () => {} });
+      await settle();
+      opened.at(-1)[0].clock.pass(1000);
+      assert.equal(told.length, warned);
+      assert.ok(told.every((text) => text.includes(`${count} tabs hold a connection to site.example:8001`)));
+    });
+  }
+
+  test("that have gone do not count", async () => {
+    const told = [];
+    const opened = tabs(4, { warn: (text) => told.push(text), debug: () => {} });
+    await settle();
+    opened.forEach(([, hookbox]) => hookbox.disconnect());
+    await settle();
+    tabs(4, { warn: (text) => told.push(text), debug: () => {} }).at(-1)[0].clock.pass(1000);
+    assert.deepEqual(told, []);
+  });
+});
+
 describe("no limit", () => {
   test("is what Infinity, or more than a browser's timers take, says", async () => {
     const { environment } = browser;

@@ -1,4 +1,5 @@
 import { LOST, NORMAL } from "./close_codes.js";
+import { Crowd } from "./crowd.js";
 
 export { Detour } from "./detour.js";
 
@@ -32,6 +33,8 @@ export class CspTransport {
   #events;
   #environment;
   #variables;
+  #crowd;
+  #warn;
   #session = "";
   /** The last packet from the server. */
   #received = 0;
@@ -48,10 +51,12 @@ export class CspTransport {
    * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {boolean} streaming
+   * @param {(text: string) => void} [warn] Shows what is wrong with the page's surroundings.
    */
-  constructor(url, events, environment, streaming) {
+  constructor(url, events, environment, streaming, warn = () => {}) {
     this.#url = `${url.replace(/^ws/, "http")}/csp`;
     this.#events = events;
+    this.#warn = warn;
     this.#environment = environment;
     this.#variables = { ...VARIABLES, ...(streaming ? STREAM : {}) };
     environment.window?.addEventListener("pagehide", this.#leave);
@@ -91,6 +96,7 @@ export class CspTransport {
       this.#goodbye(); // the page has given it up meanwhile
       return;
     }
+    this.#crowd = new Crowd(this.#url, this.#environment, this.#warn);
     this.#events.onOpen();
     for (let vain = 0; !this.#ended; ) {
       const [begun, received] = [this.#environment.now(), this.#received];
@@ -218,6 +224,7 @@ export class CspTransport {
       this.#ended = true;
       this.#environment.window?.removeEventListener("pagehide", this.#leave);
       this.#abort.abort();
+      this.#crowd?.leave();
       this.#events.onClose(code, reason);
     }
   }

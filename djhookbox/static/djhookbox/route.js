@@ -125,7 +125,9 @@ export class Route {
       }
       const { CspTransport, Detour } = await this.#load("csp_transport", () => import("./csp_transport.js"));
       this.#newDetour = (way) => new Detour(environment, way);
-      return () => new CspTransport(url, events, environment, kind === "streaming");
+      const { logger = console } = this.#options;
+      const warn = (text) => logger.warn(text);
+      return () => new CspTransport(url, events, environment, kind === "streaming", warn);
     }, events);
   }
 
