@@ -1,7 +1,7 @@
 """Our pages under settings that real sites have: each settings module in a process of its own.
 
-Another admin site at another place, django-unfold, and a site that has grown (no time zones,
-accounts of its own, Swiss formats).
+Another admin site at another place, django-unfold, a site that has grown (no time zones, accounts
+of its own, Swiss formats), and one that keeps the logs in a database of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from .catalogue import PAGES
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-SITES = ["tests.other_sites_settings", "tests.unfold_settings", "tests.grown_site_settings"]
+SITES = [
+    "tests.other_sites_settings", "tests.unfold_settings", "tests.grown_site_settings",
+    "tests.two_databases_settings",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SITES)
