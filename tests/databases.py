@@ -80,8 +80,13 @@ def _mariadb() -> Iterator[dict[str, Any]]:
     # A short name: the path of a socket has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="hb-my-", ignore_cleanup_errors=True) as folder:
         data, socket, log = (Path(folder, name) for name in ("data", "socket", "log"))
-        # Named, because as root the server refuses to run unless it is told to.
-        common = ("--no-defaults", f"--datadir={data}", f"--user={user}")
+        temporaries = Path(folder, "tmp")
+        temporaries.mkdir()
+        # A user named, because as root the server refuses to run unless it is told to. A folder
+        # for temporary tables, because several that start at a time give them the same names.
+        common = (
+            "--no-defaults", f"--datadir={data}", f"--user={user}", f"--tmpdir={temporaries}",
+        )  # fmt: skip
         install = subprocess.run(
             [
                 _program("mariadb-install-db"), *common,
