@@ -4,102 +4,55 @@
 const LIMIT = 1000;
 
 /**
- * A subscription's messages for one `for await` loop.
+ * A subscription's messages from now on, for one `for await` loop.
  *
- * @implements {AsyncIterableIterator<Message>}
+ * @param {Subscription} subscription
+ * @returns {AsyncIterableIterator<Message>}
  */
-export class MessageStream {
+export function messageStream(subscription) {
+  const gone = new AbortController();
+  const { signal } = gone;
   /** @type {any[]} */
-  #messages = [];
-  /** How many before the next one: NaN if nobody knows. */
-  #missed = 0;
-  #ended = false;
-  #error = null;
-  /** @type {{ resolve: (result: any) => void, reject: (error: any) => void }[]} */
-  #waiting = [];
-  #stop;
+  const messages = [];
+  /** How many are missing before the next one: NaN if nobody knows. */
+  let missed = 0;
+  let wake = () => {};
+  subscription
+    .on("publish", (message) => {
+      messages.push({ ...message, ...(missed === 0 ? {} : { missed }) });
+      missed = 0;
+      if (messages.length > LIMIT) {
+        const [{ missed: before = 0 }, first] = messages.splice(0, 2);
+        messages.unshift({ ...first, missed: before + 1 + (first.missed ?? 0) });
+      }
+      wake();
+    }, { signal })
+    .on("gap", (gap) => (missed += gap.missed ?? NaN), { signal })
+    .on("status", () => wake(), { signal });
 
-  /** @param {Subscription} subscription */
-  constructor(subscription) {
-    const listeners = /** @type {[any, (detail: any) => void][]} */ ([
-      ["publish", (message) => this.#add(message)],
-      ["gap", ({ missed }) => this.#lose(missed)],
-      ["status", () => look()],
-    ]);
-    const look = () => {
+  const stream = (async function* () {
+    for (;;) {
+      while (messages.length > 0) {
+        const message = messages.shift();
+        yield Number.isNaN(message.missed) ? { ...message, missed: null } : message;
+      }
       const { over } = subscription;
-      if (over) {
-        this.#end(over.code === "closed" ? null : over);
-      }
-    };
-    this.#stop = () => listeners.forEach(([event, listener]) => subscription.off(event, listener));
-    listeners.forEach(([event, listener]) => subscription.on(event, listener));
-    look();
-  }
-
-  next() {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      this.#serve();
-    });
-  }
-
-  async return() {
-    this.#messages = [];
-    this.#end(null);
-    return { value: undefined, done: true };
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
-  }
-
-  /** As that of emitters. */
-  get [Symbol.toStringTag]() {
-    return "MessageStream";
-  }
-
-  #add(message) {
-    if (this.#missed !== 0) {
-      message = { ...message, missed: this.#missed };
-      this.#missed = 0;
-    }
-    this.#messages.push(message);
-    if (this.#messages.length > LIMIT) {
-      const [{ missed = 0 }, first] = this.#messages.splice(0, 2);
-      this.#messages.unshift({ ...first, missed: missed + 1 + (first.missed ?? 0) });
-    }
-    this.#serve();
-  }
-
-  /** Answer those who wait, in their order, as far as there is something to say. */
-  #serve() {
-    while (this.#waiting.length > 0 && (this.#messages.length > 0 || this.#ended)) {
-      const { resolve, reject } = this.#waiting.shift();
-      if (this.#messages.length > 0) {
-        const value = this.#messages.shift();
-        if (Number.isNaN(value.missed)) {
-          value.missed = null;
+      if (over || signal.aborted) {
+        gone.abort();
+        if (over && over.code !== "closed") {
+          throw over;
         }
-        resolve({ value, done: false });
-      } else if (this.#error) {
-        reject(this.#error);
-        this.#error = null;
-      } else {
-        resolve({ value: undefined, done: true });
+        return;
       }
+      await new Promise((resolve) => (wake = () => resolve(undefined)));
     }
-  }
-
-  /** @param {number | null} missed */
-  #lose(missed) {
-    this.#missed += missed ?? NaN;
-  }
-
-  #end(error) {
-    this.#stop();
-    this.#ended = true;
-    this.#error = error;
-    this.#serve();
-  }
+  })();
+  const { return: finish } = stream;
+  stream.return = (value) => {
+    messages.length = 0;
+    gone.abort();
+    wake(); // who waits for the next one waits no longer
+    return finish.call(stream, value);
+  };
+  return stream;
 }

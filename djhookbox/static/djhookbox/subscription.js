@@ -1,6 +1,6 @@
 import { Emitter } from "./emitter.js";
 import { HookboxError } from "./errors.js";
-import { MessageStream } from "./message_stream.js";
+import { messageStream } from "./message_stream.js";
 import { Position } from "./position.js";
 
 /** @import { Channels } from "./channels.js" */
@@ -207,7 +207,7 @@ export class Subscription extends Emitter {
    * @returns {AsyncIterableIterator<Message>}
    */
   [Symbol.asyncIterator]() {
-    return new MessageStream(this);
+    return messageStream(this);
   }
 
   // What follows is the connection's to call.
