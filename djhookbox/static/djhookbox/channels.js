@@ -21,8 +21,6 @@ const UNFIT = new Set(["malformed", "limit"]);
  * What channels need of their connection.
  *
  * @typedef {object} Surroundings
- * @property {() => boolean} isConnected
- * @property {() => HookboxError | null} closed Why there will be no connection.
  * @property {(name: string, args: Record<string, any>) => number} send
  * @property {(channelName: string, payload: any) => Promise<void>} publish
  * @property {(event: string, detail: any) => boolean} emit
@@ -34,6 +32,10 @@ const UNFIT = new Set(["malformed", "limit"]);
 export class Channels {
   /** @type {Map<string, Subscription>} Channel names come from users: a Map. */
   #subscriptions = new Map();
+  /** Whether frames go out at once: the server is known, and what waited has gone before. */
+  ready = false;
+  /** Why there will be no connection; null if there may be one. @type {HookboxError | null} */
+  closed = null;
   /** Whether the server takes many channels in one frame. */
   #batches = false;
 
@@ -135,7 +137,7 @@ export class Channels {
       // By the site, or for another part of the page: the caller still expects the event.
       queueMicrotask(() => subscription.status === "subscribed" && subscription.announce());
     } else if (status !== "subscribing") {
-      this.#surroundings.isConnected() ? this.#ask([subscription]) : subscription.enter("waiting");
+      this.ready ? this.#ask([subscription]) : subscription.enter("waiting");
     }
   }
 
@@ -143,7 +145,7 @@ export class Channels {
   leave(subscription) {
     subscription.wanted = false;
     subscription.hush();
-    if (!this.#surroundings.isConnected() || !INSIDE.has(subscription.status)) {
+    if (!this.ready || !INSIDE.has(subscription.status)) {
       this.#end(subscription, {});
       return;
     }
@@ -175,11 +177,6 @@ export class Channels {
     } else {
       this.#ended(args);
     }
-  }
-
-  /** Why there will be no connection; null if there may be one. */
-  get closed() {
-    return this.#surroundings.closed();
   }
 
   /**

@@ -75,12 +75,8 @@ export class Connection extends Emitter {
   #link;
   #pending;
   #acknowledges = false;
-  /** Whether frames go out at once: the server is known, and what waited has gone before. */
-  #ready = false;
   /** Whether the channels have not been told yet that the connection has gone. */
   #detaching = false;
-  /** Why there will be no connection. @type {HookboxError | null} */
-  #closed = null;
   /** @type {HookboxError | null} */
   #refusal = null;
 
@@ -112,8 +108,6 @@ export class Connection extends Emitter {
     this.#pending = new PendingRequests(new Timers(environment), this.#options.timeout);
     this.#channels = new Channels(
       {
-        isConnected: () => this.#ready,
-        closed: () => this.#closed,
         send: (name, args) => this.#link.send(name, args),
         publish: (channelName, payload) => this.publish(channelName, payload),
         emit: (event, detail) => this.emit(event, detail),
@@ -165,7 +159,7 @@ export class Connection extends Emitter {
    * @returns {this}
    */
   connect() {
-    this.#closed = this.#refusal = null;
+    this.#channels.closed = this.#refusal = null;
     this.#link.open();
     return this;
   }
@@ -269,7 +263,7 @@ export class Connection extends Emitter {
     if (!this.connected) {
       return; // a listener has closed it
     }
-    this.#ready = true;
+    this.#channels.ready = true;
     this.#channels.connected(this.#acknowledges);
     for (const [id, name, frameArgs] of this.#outbox.splice(0)) {
       this.#transmit(id, name, frameArgs);
@@ -277,7 +271,7 @@ export class Connection extends Emitter {
   }
 
   #detached(wasConnected) {
-    this.#ready = false;
+    this.#channels.ready = false;
     this.#detaching = true;
     // Nobody knows whether these reached the server: sending them again could double them.
     const error = wasConnected ? new HookboxError("The connection was lost.", "connection_lost") : null;
@@ -288,7 +282,7 @@ export class Connection extends Emitter {
   #status(status) {
     const over = status === "closed";
     if (over) {
-      this.#closed = this.#refusal ?? closed();
+      this.#channels.closed = this.#refusal ?? closed();
     }
     if (this.#detaching || over) {
       this.#detaching = false;
@@ -338,7 +332,7 @@ export class Connection extends Emitter {
         subscription.position.published(answer);
       }
     });
-    if (this.#ready) {
+    if (this.#channels.ready) {
       this.#transmit(id, name, args);
     } else {
       this.#outbox.push([id, name, args]);
