@@ -24,16 +24,19 @@ from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.publications import Publications
 from .clients.addresses import TrustedProxies
-from .clients.commands import Operations
+from .clients.commands import Commands
 from .clients.connection import Connection
 from .clients.frames import Frames
-from .clients.handshake import Door
-from .clients.leaving import Departures
+from .clients.handshake import Handshakes
+from .clients.leaving import Leaving
+from .clients.registry import Connections
 from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
 from .config import ServerConfig
+from .core.effects import Emptied, Forgotten, PollingChanged, Released
 from .core.hub import Hub
 from .core.keeping import Shelf
+from .engine.base import Engine
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
@@ -42,7 +45,8 @@ from .reporting import Reporter
 from .rest.calls import Calls
 from .rest.handler import Rest
 from .rest.reports import Reports
-from .site.authorize import Questions
+from .runtime import Runtime
+from .site.authorize import Authorizer
 from .site.events import Events
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
@@ -69,53 +73,52 @@ class Server:
 
     Args:
         config: What to do, validated.
+        webhooks: Calls to the site, if not by HTTP.
+        engine: Keeps the streams of channels, if not in memory.
+        clock: Gives the time in seconds since the epoch.
 
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        webhooks: Webhooks | None = None,
+        engine: Engine | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         loglines.install()
         self.config = config
-        self.metrics = Metrics(time.time())
-        self._tasks = Tasks()
-        self._hub = Hub(shelf=Shelf(config.max_channel_history, config.max_history))
-        self._delivery = Delivery(self.metrics)
-        self._webhooks = Webhooks(config, self.metrics)
-        self._events = Events(self._webhooks, self.metrics, config.max_events)
-        engine = MemoryEngine(
+        self.metrics = Metrics(clock())
+        hub = Hub(shelf=Shelf(config.max_channel_history, config.max_history))
+        webhooks = webhooks or Webhooks(config, self.metrics)
+        engine = engine or MemoryEngine(
             max_log_bytes=config.max_channel_history, max_bytes=config.max_history
         )
-        self._publications = Publications(config, self._hub, self._delivery, engine, self._tasks)
-        self._lifecycle = Lifecycle(
-            self._hub, self._delivery, self._publications, self._webhooks, self._tasks
+        self.runtime = runtime = Runtime(
+            config=config,
+            clock=clock,
+            tasks=Tasks(),
+            metrics=self.metrics,
+            hub=hub,
+            connections=Connections(hub.users),
+            delivery=Delivery(self.metrics),
+            webhooks=webhooks,
+            events=Events(webhooks, self.metrics, config.max_events),
         )
-        questions = Questions(
-            config, self._hub, self._delivery, self._lifecycle, self._webhooks, self._events
+        # Channels.
+        self._publications = Publications(runtime, engine)
+        self._lifecycle = Lifecycle(runtime, self._publications)
+        self._pollers = Pollers(runtime, self._publications)
+        runtime.delivery.hand_over(
+            {
+                Emptied: self._lifecycle.emptied,
+                Released: self._publications.released,
+                Forgotten: self._publications.forgotten,
+                PollingChanged: self._pollers.changed,
+            }
         )
-        self._operations = Operations(
-            config,
-            self._hub,
-            self._delivery,
-            self._lifecycle,
-            self._publications,
-            self._webhooks,
-            questions,
-            self._events,
-        )
-        self._subscriptions = Subscriptions(
-            self._hub, self._delivery, self._lifecycle, self._webhooks, questions
-        )
-        self._departures = Departures(
-            self._hub,
-            self._delivery,
-            self._operations,
-            self._lifecycle,
-            self._webhooks,
-            self._events,
-            self._tasks,
-        )
-        self._pollers = Pollers(
-            config, self._hub, self._delivery, self._publications, self._events, self._tasks
-        )
+        # Clients.
         proxies = TrustedProxies(config.trusted_proxies)
         bounds = (
             config.max_unconnected,
@@ -125,46 +128,19 @@ class Server:
         )
         #: Sockets that wait for a request, and connections that wait for CONNECT.
         self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
-        self._frames = Frames(
-            config,
-            self._operations,
-            self._subscriptions,
-            self._delivery,
-            self.metrics,
-            self._unconnected,
+        authorizer = Authorizer(runtime, self._lifecycle)
+        self._subscriptions = Subscriptions(runtime, self._lifecycle, authorizer)
+        commands = Commands(runtime, self._lifecycle, self._publications, authorizer)
+        self._frames = Frames(runtime, commands, self._subscriptions, self._unconnected)
+        self._leaving = Leaving(runtime, self._lifecycle)
+        self._handshakes = Handshakes(
+            runtime, self._unconnected, proxies, self._frames.handle, self._ended
         )
-        self._door = Door(
-            config,
-            self.metrics,
-            self._departures.connections,
-            self._unconnected,
-            proxies,
-            self._frames.handle,
-            self._ended,
-        )
-        self._csp = Csp(config, self._door)
-        reports = Reports(
-            hub=self._hub,
-            departures=self._departures,
-            webhooks=self._webhooks,
-            metrics=self.metrics,
-            engine_name=engine.name,
-        )
-        self._reporter = Reporter(self._hub, self._delivery, self._webhooks, reports.report)
-        calls = Calls(
-            config=config,
-            hub=self._hub,
-            delivery=self._delivery,
-            lifecycle=self._lifecycle,
-            publications=self._publications,
-            operations=self._operations,
-            departures=self._departures,
-            webhooks=self._webhooks,
-            events=self._events,
-            rechecks=Rechecks(self._hub, self._delivery, self._webhooks, self._events, self._tasks),
-            metrics=self.metrics,
-            reports=reports,
-        )
+        self._csp = Csp(config, self._handshakes)
+        # The site.
+        reports = Reports(runtime, engine.name)
+        self._reporter = Reporter(runtime, reports.report)
+        calls = Calls(runtime, self._lifecycle, self._publications, Rechecks(runtime), reports)
         self._rest = Rest(calls, config)
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
@@ -188,7 +164,7 @@ class Server:
             app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
         listener = _listen(self.config.interface, self.config.port)
-        await self._webhooks.start()
+        await self.runtime.webhooks.start()
         await self._runner.setup()
         await SocketSite(
             self._runner,
@@ -199,11 +175,15 @@ class Server:
             keepalive_timeout=75,
             auto_decompress=False,  # see `gate`
         ).start()
-        housekeeping = Housekeeping(self._webhooks).run()
-        for work in (self._events.run(), self._every_second(), self._ping_all(), housekeeping):
-            self._periodic.append(self._tasks.start(work))  # which logs a failure
+        for work in (
+            self.runtime.events.run(),
+            self._every_second(),
+            self._ping_all(),
+            Housekeeping(self.runtime.webhooks).run(),
+        ):
+            self._periodic.append(self.runtime.tasks.start(work))  # which logs a failure
         host, port = listener.getsockname()[:2]
-        self._events.address = _address(port)
+        self.runtime.events.address = _address(port)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
@@ -216,13 +196,13 @@ class Server:
         def left(share: float = 1.0) -> float:
             return max(0.1, share * (deadline - time.monotonic()))
 
-        self._door.closed = self._departures.stopping = self._lifecycle.stopping = True
+        self.runtime.connections.stopping = self._lifecycle.stopping = True
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await _step("Closing the port", min(1.0, left(0.1)), site.stop())
         await _step("Stopping the pollers", min(1.0, left(0.1)), self._pollers.stop())
-        self._delivery.flush()
-        connections = list(self._departures.connections)
+        self.runtime.delivery.flush()
+        connections = list(self.runtime.connections)
         farewell = restart(len(connections))
         for index, connection in enumerate(connections):
             connection.close(farewell)
@@ -233,15 +213,15 @@ class Server:
             task.cancel()
         if self._periodic:
             await asyncio.wait(self._periodic, timeout=min(1.0, left(0.2)))
-        await _step("Reporting the events", left(0.6), self._events.flush(tries=3))
-        await self._tasks.finish(min(1.0, left(0.3)))
+        await _step("Reporting the events", left(0.6), self.runtime.events.flush(tries=3))
+        await self.runtime.tasks.finish(min(1.0, left(0.3)))
         # A connect that the site allowed in the meantime has a disconnect, which is reported too.
-        await _step("The last webhooks", left(0.3), self._operations.all_answered())
-        self._events.stopped()
-        await _step("Reporting the last events", left(0.3), self._events.flush(tries=2))
+        await _step("The last webhooks", left(0.3), self.runtime.connections.all_answered())
+        self.runtime.events.stopped()
+        await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
         if self._runner is not None:
             await _step("Closing the connections", left(0.8), self._runner.cleanup())
-        await _step("Closing the webhooks", left(), self._webhooks.stop())
+        await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
 
     # ---- requests --------------------------------------------------------
 
@@ -249,18 +229,18 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._door.foreign(request)
+        refusal = self._handshakes.foreign(request)
         if refusal is None:
-            refusal = self._door.full()
+            refusal = self._handshakes.full()
         if refusal is not None:
             return refusal
-        terms = self._door.terms(self._door.handshake(request))
+        terms = self._handshakes.terms(self._handshakes.handshake(request))
         if isinstance(request.protocol, Socket):
             request.protocol.unhurried = True
 
         def make(transport: asyncio.Transport) -> WebSocketConnection:
             connection = WebSocketConnection(transport, self.config.max_unsent, **terms)
-            self._door.enter(connection)
+            self._handshakes.enter(connection)
             return connection
 
         return await websocket.serve(request, make, self.config.max_frame_size)
@@ -269,7 +249,7 @@ class Server:
         if disconnect is TOO_SLOW:
             self.metrics.dropped_slow += 1
         self._unconnected.remove(connection)
-        self._departures.ended(connection, disconnect)
+        self._leaving.ended(connection, disconnect)
         self._csp.ended(connection)
 
     # ---- periodic work ---------------------------------------------------
@@ -277,16 +257,16 @@ class Server:
     async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            now = time.time()
+            now = self.runtime.clock()
             self.metrics.sample(now)
-            self._door.unsent.look()
+            self._handshakes.unsent.look()
             self._reporter.tick(now)
             await self._lifecycle.expire(now)
 
     async def _ping_all(self) -> None:
         while True:
             await asyncio.sleep(self.config.ping_interval)
-            for index, connection in enumerate(list(self._departures.connections)):
+            for index, connection in enumerate(list(self.runtime.connections)):
                 if isinstance(connection, WebSocketConnection) and not connection.ping():
                     connection.close(NO_PONG)
                 if index % PING_TURN == 0:

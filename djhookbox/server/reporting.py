@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..wire.names import RESERVED_PREFIX
-from .channels.delivery import Delivery
-from .core.hub import Hub
-from .site.webhooks import Webhooks
+from .runtime import Runtime
 
 #: Where the reports go.
 CHANNEL = f"{RESERVED_PREFIX}server"
@@ -27,16 +25,10 @@ INTERVAL = 3.0
 class Reporter:
     """Publishes reports while somebody reads them."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        delivery: Delivery,
-        webhooks: Webhooks,
-        report: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
-        self._webhooks = webhooks
+    def __init__(self, runtime: Runtime, report: Callable[[], Mapping[str, Any]]) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
         self._report = report
         self._due = 0.0
         self._readers = 0

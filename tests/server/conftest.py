@@ -17,9 +17,9 @@ settings.load_profile("patient")
 
 
 @pytest.fixture
-def make_rig(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rig]:
+def make_rig() -> Callable[..., Rig]:
     """Return a maker of servers without a network."""
-    return lambda **config: Rig(monkeypatch, **config)
+    return lambda **config: Rig(**config)
 
 
 @pytest.fixture

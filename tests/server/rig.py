@@ -9,14 +9,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import pytest
-
 from djhookbox.server import app
 from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
-from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.webhooks import Refusal, Reply
 from djhookbox.wire.closing import NORMAL, Disconnect
 
@@ -44,7 +41,7 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 class Site:
     """Stands in for `Webhooks`: notes the calls and answers as it was told."""
 
-    def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
+    def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.accepted = frozenset({"events", "recheck", "message", "prune", "subscribe_many"})
         self.calls: list[tuple[str, dict[str, str]]] = []
@@ -154,17 +151,14 @@ class FakeConnection(Connection):
 class Rig:
     """A server without a network."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, engine: Engine | None = None, **config: Any
-    ) -> None:
-        monkeypatch.setattr(app, "Webhooks", Site)
-        if engine is not None:
-            monkeypatch.setattr(app, "MemoryEngine", lambda **limits: engine)
-        self.server = app.Server(ServerConfig(version="test", rest_secrets=("s",), **config))
-        self.site: Site = self.server._webhooks  # type: ignore[assignment]
-        self.hub = self.server._hub
+    def __init__(self, engine: Engine | None = None, **config: Any) -> None:
+        settings = ServerConfig(version="test", rest_secrets=("s",), **config)
+        self.site = Site(settings)
+        webhooks: Any = self.site
+        self.server = app.Server(settings, webhooks=webhooks, engine=engine)
+        runtime = self.server.runtime
+        self.hub, self.events, self.connections = runtime.hub, runtime.events, runtime.connections
         self.lifecycle = self.server._lifecycle
-        self.events = self.server._events
         self.calls = self.server._rest._calls
 
     @property
@@ -180,10 +174,10 @@ class Rig:
             on_end=self.server._ended,
             max_frame_size=config.max_frame_size,
             frames_per_second=config.max_frames_per_second,
-            incoming=self.server._door.incoming,
-            all_unsent=self.server._door.unsent,
+            incoming=self.server._handshakes.incoming,
+            all_unsent=self.server._handshakes.unsent,
         )
-        self.server._departures.connections.add(connection)
+        self.connections.add(connection)
         return connection
 
     async def connect(self, name: str, **args: Any) -> FakeConnection:
@@ -231,4 +225,4 @@ class Rig:
         assert not self.lifecycle._locks._locks
         assert not self.server._subscriptions._turns._locks
         assert not self.server._publications._turns._locks
-        assert not self.server._operations.connecting
+        assert not self.connections._connecting

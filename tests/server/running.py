@@ -81,7 +81,7 @@ class Running:
 
     @property
     def channels(self) -> dict[str, Channel]:
-        return self.server._hub.channels
+        return self.server.runtime.hub.channels
 
 
 @pytest.fixture

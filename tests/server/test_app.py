@@ -47,7 +47,7 @@ async def test_requests_that_are_no_handshake(
     async with one.http.get(f"{one.address}/ws", headers=headers) as response:
         assert response.status == status
         assert status != 426 or response.headers["Sec-WebSocket-Version"] == "8, 13"
-    assert not one.server._departures.connections
+    assert not one.server.runtime.connections
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_too_many_connections(start: Start) -> None:
         await one.open()
     assert caught.value.status == 503
     await first.close()
-    await until(lambda: len(one.server._departures.connections) == 1)
+    await until(lambda: len(one.server.runtime.connections) == 1)
     await one.open("c")
 
 
@@ -231,7 +231,7 @@ async def test_a_subscriber_that_never_reads(start: Start, site: App) -> None:
             break
     assert one.server.metrics.dropped_slow == 1
     await until(lambda: list(one.channels["room"].subscribers) == ["reader"])
-    await until(lambda: len(one.server._departures.connections) == 1)
+    await until(lambda: len(one.server.runtime.connections) == 1)
 
 
 async def test_dead_peers_are_found(start: Start) -> None:
@@ -239,9 +239,9 @@ async def test_dead_peers_are_found(start: Start) -> None:
     alive, dead = await one.open("alive"), await one.open("dead")
     transport(dead).pause_reading()  # so it answers no ping
     reading = asyncio.create_task(alive.receive())
-    await until(lambda: "dead" not in one.server._hub.users)
+    await until(lambda: "dead" not in one.server.runtime.hub.users)
     await asyncio.sleep(0.3)  # three more pings
-    assert "alive" in one.server._hub.users
+    assert "alive" in one.server.runtime.hub.users
     reading.cancel()
     with suppress(asyncio.CancelledError):
         await reading
@@ -253,8 +253,8 @@ async def test_sent_away(start: Start, site: App) -> None:
     reply = await one.rest("disconnect", name="alice", code="4501", reason="The account is gone")
     assert reply == [True, {"disconnected": 1}]
     assert await ended(alice) == 4501
-    await until(lambda: not one.server._departures.connections)
-    assert one.server._hub.users == {}
+    await until(lambda: not one.server.runtime.connections)
+    assert one.server.runtime.hub.users == {}
 
 
 async def test_a_client_that_does_not_answer_a_close_is_dropped(start: Start) -> None:
@@ -266,7 +266,7 @@ async def test_a_client_that_does_not_answer_a_close_is_dropped(start: Start) ->
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
-    (connection,) = one.server._departures.connections
+    (connection,) = one.server.runtime.connections
     await one.rest("disconnect", conn_id=connection.id)
     with suppress(ConnectionError):  # aborted, or ended
         rest = await asyncio.wait_for(reader.read(), 5)
@@ -304,7 +304,7 @@ async def test_stopping_tells_clients_that_know_ack_how_to_spread(
     frame = [1, "CONNECT", {"cookie_string": "", "payload": '"csp"', "ack": True}]
     packet = json.dumps([[1, 0, json.dumps(frame) + "\r\n"]])
     await one.http.post(f"{one.address}/csp/send?s={session}", data=packet)
-    await until(lambda: "csp" in one.server._hub.users)
+    await until(lambda: "csp" in one.server.runtime.hub.users)
     stopping = asyncio.create_task(one.server.stop())
     expected = {"code": 1012, "reason": "The server restarts; come back", "spread": 3}
     assert (await read(new))[1:] == ["DISCONNECT", expected]

@@ -168,7 +168,7 @@ async def test_a_conversation(session: Session, site: App) -> None:
     assert (listed["transport"], listed["user"]) == ("csp", "alice")
     await session.text("send", "[[9, 0, null]]")
     await until(lambda: "disconnect" in [hook for hook, *_ in site.calls])
-    assert session.one.server._hub.users == {}
+    assert session.one.server.runtime.hub.users == {}
 
 
 async def test_get_with_everything_in_the_query(start: Start) -> None:
@@ -450,7 +450,7 @@ async def test_bodies_are_bounded(session: Session, monkeypatch: pytest.MonkeyPa
 
 
 async def test_bodies_of_all_sessions_are_bounded(session: Session) -> None:
-    incoming = session.one.server._door.incoming
+    incoming = session.one.server._handshakes.incoming
     used = incoming.used
     incoming.take(incoming.limit)
     response = await session.ask("send", b"x" * 10_000)
@@ -501,7 +501,7 @@ async def test_who_acknowledges_nothing_is_sent_away(start: Start, site: App) ->
     assert session.connection.outbox.size < 40_000
     (*_, (_, end), (_, null)) = packets(await session.text("comet"))
     assert (end[1], end[2]["code"], null) == ("DISCONNECT", 4001, None)
-    assert one.server._hub.users == {}
+    assert one.server.runtime.hub.users == {}
 
 
 async def test_a_history_beyond_the_bound_arrives_with_what_is_published_meanwhile(
@@ -543,7 +543,7 @@ async def test_sessions_count_as_connections(start: Start) -> None:
         session = await (await Session(one).open()).connect(f"user{number}")
         await session.text("close")
     assert len(one.server._csp._sessions) <= 3
-    assert len(one.server._departures.connections) == 1
+    assert len(one.server.runtime.connections) == 1
 
 
 async def test_sessions_without_connect_have_a_budget_of_their_own(start: Start) -> None:
@@ -551,10 +551,10 @@ async def test_sessions_without_connect_have_a_budget_of_their_own(start: Start)
     visitor = await (await Session(one).open()).connect("alice")
     for _ in range(20):
         await Session(one).open()
-        assert len(one.server._departures.connections) <= 4
+        assert len(one.server.runtime.connections) <= 4
     for number in range(4):  # there is room for everybody who connects
         await (await Session(one).open()).connect(f"user{number}")
-    assert len(one.server._departures.connections) == 5
+    assert len(one.server.runtime.connections) == 5
     assert len(one.server._csp._sessions) <= 5 + 3 + 3  # some wait for their clients to know
     await alive(visitor)
     assert (await Session(one).ask("handshake")).status == 503
@@ -565,7 +565,7 @@ async def test_a_session_has_to_connect_in_time(start: Start) -> None:
     session = await Session(one).open()
     comet = asyncio.create_task(session.text("comet"))
     assert packets(await comet) == [(1, None)]
-    assert one.server._departures.connections == set()
+    assert len(one.server.runtime.connections) == 0
     visitor = await (await Session(one).open()).connect("alice")
     await asyncio.sleep(0.4)
     await alive(visitor)
@@ -612,7 +612,7 @@ async def test_the_site_ends_it(start: Start, ack: bool, frames: list[str | None
     # What it sends now is taken and changes nothing.
     assert await session.send([5, "SUBSCRIBE", {"channel_name": "room"}]) == '("OK")'
     assert one.channels == {}
-    assert one.server._departures.connections == set()
+    assert len(one.server.runtime.connections) == 0
 
 
 async def test_silence_ends_it(start: Start, site: App) -> None:

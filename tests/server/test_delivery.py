@@ -21,7 +21,7 @@ async def open_channel(rig: Rig, *clients: FakeConnection, name: str = "room") -
 
 def publish(rig: Rig, payload: object, name: str = "room") -> int:
     effects = rig.hub.publish(rig.channels[name], payload, "alice", time.time())
-    return rig.server._delivery.perform(effects)
+    return rig.server.runtime.delivery.perform(effects)
 
 
 async def test_what_one_turn_publishes_is_one_message_of_shared_bytes(rig: Rig) -> None:
@@ -64,7 +64,7 @@ async def test_a_frame_for_one_comes_after_what_was_published_before(rig: Rig) -
     alice = await rig.connect("alice")
     await open_channel(rig, alice)
     publish(rig, 1)
-    rig.server._delivery.send(alice, "ERROR", {"id": 1})
+    rig.server.runtime.delivery.send(alice, "ERROR", {"id": 1})
     publish(rig, 2)
     await turns(2)
     assert alice.names() == ["PUBLISH", "ERROR", "PUBLISH"]
@@ -77,7 +77,7 @@ async def test_an_exclusion_neither_loses_nor_doubles(rig: Rig) -> None:
     channel.options.reflective = False
     publish(rig, 1)
     effects = rig.hub.publish(channel, 2, "alice", time.time(), origin=alice)
-    assert rig.server._delivery.perform(effects) == 1
+    assert rig.server.runtime.delivery.perform(effects) == 1
     publish(rig, 3)
     await turns(2)
     assert [args["payload"] for _, args in alice.took()] == [1, 3]
@@ -87,7 +87,7 @@ async def test_an_exclusion_neither_loses_nor_doubles(rig: Rig) -> None:
 async def test_nobody_costs_nothing(rig: Rig) -> None:
     await rig.lifecycle.create("room", {})
     assert publish(rig, 1) == 0
-    delivery: Delivery = rig.server._delivery
+    delivery: Delivery = rig.server.runtime.delivery
     assert delivery._pending == {}
 
 

@@ -95,10 +95,10 @@ async def test_who_never_connected_goes_unnoticed(rig: Rig) -> None:
 async def test_identities_are_forgotten(rig: Rig) -> None:
     rig.site.answers["connect"] = {"identity": "session:1"}
     one, two = await rig.connect("alice"), await rig.connect("alice")
-    index = rig.server._operations.by_identity
-    assert index == {"session:1": {one, two}}
+    index = rig.server.runtime.connections._by_identity
+    assert index == {"session:1": {one: None, two: None}}
     await rig.leave(one)
-    assert index == {"session:1": {two}}
+    assert index == {"session:1": {two: None}}
     await rig.leave(two)
     assert index == {}
 

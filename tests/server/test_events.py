@@ -24,7 +24,7 @@ class Case:
 
     def __init__(self, limit: int = 10_000) -> None:
         self.metrics = Metrics(0.0)
-        self.site = Site(ServerConfig(), self.metrics)
+        self.site = Site(ServerConfig())
         self.events = Events(self.site, self.metrics, limit)  # type: ignore[arg-type]
 
     def add(self, *numbers: int, **fields: Any) -> None:

@@ -178,8 +178,8 @@ async def test_any_frames_from_several_clients(
     await turns(300)
     rig.check()
     assert rig.hub.users == {}
-    assert rig.server._departures.connections == set()
-    await rig.server._tasks.finish(1)
+    assert len(rig.server.runtime.connections) == 0
+    await rig.server.runtime.tasks.finish(1)
     assert [record for record in caplog.records if record.exc_info] == []
 
 

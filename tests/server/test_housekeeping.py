@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from djhookbox.server.config import ServerConfig
-from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import housekeeping as module
 from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, HOUR, Housekeeping
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
@@ -18,7 +17,7 @@ from .rig import Site, until
 
 @pytest.fixture
 def site() -> Site:
-    return Site(ServerConfig(), Metrics(0.0))
+    return Site(ServerConfig())
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ async def test_who_is_sent_away_while_connecting_does_not_stay(rig: Rig) -> None
     assert client.end is not None
     assert client.end.code == SESSION_EXPIRED.code
     assert rig.hub.users == {}
-    assert rig.server._operations.by_identity == {}
+    assert rig.server.runtime.connections._by_identity == {}
 
 
 async def test_auto_subscribe_at_connect(rig: Rig) -> None:

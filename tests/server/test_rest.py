@@ -128,12 +128,12 @@ async def test_a_secret_in_a_query_is_not_taken(make_rig: Callable[..., Rig]) ->
 
 async def test_set_config_is_off(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    before = rig.server._webhooks.config
+    before = rig.server.runtime.webhooks.config
     async with serving(rig) as http:
         status, success, value = await post(http, "set_config", cbhost='"evil.example"')
         assert (status, success, value["code"]) == (403, False, "forbidden")
         assert "HOOKBOX_ALLOW_SET_CONFIG" in value["msg"]
-    assert rig.server._webhooks.config is before
+    assert rig.server.runtime.webhooks.config is before
 
 
 # ---- before it has proved itself ----------------------------------------------------------------

@@ -104,7 +104,7 @@ async def test_a_websocket_has_to_connect_in_time(start: Start, frame: str | Non
     if frame is not None:
         await send(socket, frame, channel_name="room")
     assert await ended(socket) == 4003
-    assert one.server._departures.connections == set()
+    assert len(one.server.runtime.connections) == 0
 
 
 async def test_who_was_refused_may_try_again(start: Start, site: App) -> None:
@@ -124,7 +124,7 @@ async def test_a_websocket_that_has_connected_may_be_silent(start: Start) -> Non
     socket = await one.open("alice")
     await asyncio.sleep(0.5)
     assert not socket.closed
-    assert len(one.server._departures.connections) == 1
+    assert len(one.server.runtime.connections) == 1
     assert len(one.server._unconnected) == 0
 
 
@@ -151,7 +151,7 @@ async def test_a_bound_per_address(start: Start, proxies: tuple[str, ...], left:
     opened = [raw(one, UPGRADE) for _ in range(20)]
     for each in opened:
         assert b" 101 " in await (await each.__aenter__()).answer()
-    await until(lambda: len(one.server._departures.connections) == left, SECONDS)
+    await until(lambda: len(one.server.runtime.connections) == left, SECONDS)
     for each in opened:
         await each.__aexit__(None, None, None)
 
@@ -160,7 +160,7 @@ async def test_the_bound_holds_for_the_address_that_a_trusted_proxy_tells(start:
     one = await start(max_unconnected_per_address=2)
     for address in ["192.0.2.1"] * 6 + ["192.0.2.2"]:
         await one.open(headers={"X-Forwarded-For": address})
-    await until(lambda: len(one.server._departures.connections) == 3, SECONDS)
+    await until(lambda: len(one.server.runtime.connections) == 3, SECONDS)
 
 
 async def test_visitors_come_in_during_a_flood_of_handshakes(start: Start) -> None:
@@ -171,7 +171,7 @@ async def test_visitors_come_in_during_a_flood_of_handshakes(start: Start) -> No
             assert response.status == 200
     for number in range(10):
         await one.open(f"user{number}")
-    assert len(one.server._departures.connections) == 10
+    assert len(one.server.runtime.connections) == 10
     async with one.http.post(f"{one.address}/csp/handshake") as response:
         assert response.status == 503
 

@@ -75,7 +75,7 @@ async def test_it_ends_although_clients_keep_coming_back(
         await crowd.leave()
     ends = [event for event in reported(site) if event["event"] == "disconnect"]
     assert len({event["conn_id"] for event in ends}) == len(ends) >= clients
-    assert not one.server._departures.connections
+    assert not one.server.runtime.connections
 
 
 async def test_it_ends_although_the_site_hangs(start: Start, site: App) -> None:
@@ -103,10 +103,10 @@ async def test_nobody_comes_in_on_a_connection_that_was_kept(start: Start, site:
     await one.open("alice")
     site.held = asyncio.Event()
     stopping = asyncio.create_task(one.server.stop())
-    await until(lambda: one.server._door.closed)
+    await until(lambda: one.server.runtime.connections.stopping)
     with suppress(aiohttp.ClientConnectionError):
         async with one.http.post(url) as response:  # on the connection of before
             assert response.status == 503
     site.held.set()
     await stopping
-    assert not one.server._departures.connections
+    assert not one.server.runtime.connections

@@ -8,11 +8,11 @@ doubled (a snapshot, an exclusion, a close) flushes first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..clients.connection import Connection, Packet
-from ..core.effects import Broadcast, Effect, Emptied, Forgotten, Released, Send
+from ..core.effects import Broadcast, Effect, Send
 from ..core.model import Channel
 from ..metrics import Metrics
 from ..protocol import rtjp, websocket
@@ -28,11 +28,12 @@ class Delivery:
         self._metrics = metrics
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
-        #: Set by those who deal with the effects that are not about sending.
-        self.on_forgotten: Callable[[Forgotten], None] = lambda effect: None
-        self.on_released: Callable[[Channel], None] = lambda channel: None
-        self.on_emptied: Callable[[Channel], None] = lambda channel: None
-        self.on_polling: Callable[[Channel], None] = lambda channel: None
+        #: What carries out the effects that are not about sending, by their type.
+        self._handlers: Mapping[type[Effect], Callable[[Any], None]] = {}
+
+    def hand_over(self, handlers: Mapping[type[Effect], Callable[[Any], None]]) -> None:
+        """Name what carries out the effects that are not about sending, by their type."""
+        self._handlers = handlers
 
     def perform(self, effects: Iterable[Effect]) -> int:
         """Carry out effects in order; return how many connections the broadcasts reach."""
@@ -52,14 +53,8 @@ class Delivery:
                 sends = []
             if isinstance(effect, Broadcast):
                 reached += self._broadcast(effect)
-            elif isinstance(effect, Released):
-                self.on_released(effect.channel)
-            elif isinstance(effect, Forgotten):
-                self.on_forgotten(effect)
-            elif isinstance(effect, Emptied):
-                self.on_emptied(effect.channel)
             else:
-                self.on_polling(effect.channel)
+                self._handlers[type(effect)](effect)
         if sends:
             self._send(sends)
         return reached

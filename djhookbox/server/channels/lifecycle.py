@@ -8,18 +8,16 @@ take no lock and wait for nothing.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from ..clients.connection import Connection
-from ..core.hub import Hub
+from ..core.effects import Emptied
 from ..core.model import Channel
-from ..site.webhooks import Refusal, Webhooks
-from ..tasks import Tasks
-from .delivery import Delivery
+from ..runtime import Runtime
+from ..site.webhooks import Refusal
 from .locks import KeyedLocks
 from .publications import Publications
 
@@ -31,26 +29,19 @@ IDLE_SECONDS = 60.0
 class Lifecycle:
     """Creates and destroys channels."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        delivery: Delivery,
-        publications: Publications,
-        webhooks: Webhooks,
-        tasks: Tasks,
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
+    def __init__(self, runtime: Runtime, publications: Publications) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
+        self._tasks = runtime.tasks
+        self._clock = runtime.clock
         self._publications = publications
-        self._webhooks = webhooks
-        self._tasks = tasks
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
         #: Set while the server stops: a webhook for each channel would only storm the site.
         self.stopping = False
         #: Channels that became empty while pinned; whoever lets go of them last destroys them.
         self._due: set[str] = set()
-        delivery.on_emptied = self._emptied
 
     @asynccontextmanager
     async def using(
@@ -148,7 +139,9 @@ class Lifecycle:
         channel = self._hub.channels.get(name)
         return due and channel is not None and not channel.subscribers and not self.stopping
 
-    def _emptied(self, channel: Channel) -> None:
+    def emptied(self, effect: Emptied) -> None:
+        """Destroy a channel whose last subscriber has left, as soon as nobody is using it."""
+        channel = effect.channel
         if self._pins[channel.name]:
             self._due.add(channel.name)
         elif not self.stopping:
@@ -171,6 +164,6 @@ class Lifecycle:
             # pinned, and gets a new channel.
             if allowed and not channel.subscribers:
                 self._delivery.flush()
-                self._delivery.perform(self._hub.destroy_channel(channel, time.time()))
+                self._delivery.perform(self._hub.destroy_channel(channel, self._clock()))
             elif not channel.subscribers:
-                channel.empty_since = time.time()
+                channel.empty_since = self._clock()

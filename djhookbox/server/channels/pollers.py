@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 import aiohttp
 
 from ...wire.hosts import HostRules
 from ...wire.values import dumps, loads
-from ..config import ServerConfig
-from ..core.hub import Hub
+from ..core.effects import PollingChanged
 from ..core.model import Channel
 from ..core.options import OptionError, Polling
-from ..site.events import Events
-from ..tasks import Tasks
-from .delivery import Delivery
+from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
 from .publications import EngineFailed, Publications
 
@@ -42,26 +38,19 @@ def pause_after(failures: int, interval: float) -> float:
 class Pollers:
     """Starts and stops the pollers of channels."""
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        hub: Hub,
-        delivery: Delivery,
-        publications: Publications,
-        events: Events,
-        tasks: Tasks,
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
+    def __init__(self, runtime: Runtime, publications: Publications) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._events = runtime.events
+        self._clock = runtime.clock
         self._publications = publications
-        self._events = events
-        self._owner = tasks
+        self._owner = runtime.tasks
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
-        self._fetcher = Fetcher(HostRules.parse(config.polling_hosts))
-        delivery.on_polling = self.changed
+        self._fetcher = Fetcher(HostRules.parse(runtime.config.polling_hosts))
 
-    def changed(self, channel: Channel) -> None:
+    def changed(self, effect: PollingChanged) -> None:
         """Stop the poller of a channel, and start one if its options want it."""
+        channel = effect.channel
         task = self._tasks.pop(channel, None)
         # A poller whose own answer changes the options goes on with them by itself.
         if task is not None and task is not asyncio.current_task():
@@ -130,7 +119,7 @@ class Pollers:
         if options:
             try:
                 self._delivery.flush()
-                self._delivery.perform(self._hub.set_options(channel, options, time.time()))
+                self._delivery.perform(self._hub.set_options(channel, options, self._clock()))
             except OptionError as error:
                 logger.warning("The options polled for %r are wrong: %s", channel.name, error)
         await self._publish(channel, payload, polling)

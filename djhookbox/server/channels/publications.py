@@ -8,7 +8,6 @@ one after the other. Nothing here waits for the site.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,17 +15,14 @@ from typing import Any
 
 from ...wire import answers
 from ..clients.connection import Connection
-from ..config import ServerConfig
-from ..core.effects import Forgotten
-from ..core.hub import Hub
+from ..core.effects import Forgotten, Released
 from ..core.log import Position
 from ..core.model import Channel
 from ..core.options import OptionError
 from ..core.publishing import announce, compose
 from ..engine.base import Engine, EngineError
+from ..runtime import Runtime
 from ..site.webhooks import Refusal
-from ..tasks import Tasks
-from .delivery import Delivery
 from .locks import KeyedLocks
 
 logger = logging.getLogger("djhookbox.server")
@@ -66,20 +62,17 @@ class EngineFailed(Refusal):
 class Publications:
     """Publishes, and gives channels their logs."""
 
-    def __init__(
-        self, config: ServerConfig, hub: Hub, delivery: Delivery, engine: Engine, tasks: Tasks
-    ) -> None:
-        self._linger = config.history_linger
-        self._hub = hub
-        self._delivery = delivery
+    def __init__(self, runtime: Runtime, engine: Engine) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._tasks = runtime.tasks
+        self._clock = runtime.clock
         self._engine = engine
-        self._tasks = tasks
+        self._linger = runtime.config.history_linger
         self._turns = KeyedLocks()
         #: Logs of channels whose history was switched off, until the engine has been told.
         self._forgotten: dict[str, str] = {}
         self._expired = 0.0
-        delivery.on_forgotten = self._forgets
-        delivery.on_released = self._releases
 
     async def publish(
         self,
@@ -104,7 +97,7 @@ class Publications:
             if published is not None:
                 return published
         effects = self._hub.publish(
-            channel, payload, user, time.time(), origin=origin, only_to=only_to
+            channel, payload, user, self._clock(), origin=origin, only_to=only_to
         )
         return Published(self._delivery.perform(effects))
 
@@ -114,7 +107,7 @@ class Publications:
         """Publish with a number; None if history is switched off meanwhile."""
         async with self._turn(channel.name):
             while (log := channel.log) is not None:
-                publication = compose(channel, payload, user, time.time())
+                publication = compose(channel, payload, user, self._clock())
                 options = channel.options
                 await self._engine.append(
                     channel.name,
@@ -140,14 +133,14 @@ class Publications:
         async with self._turn(name):
             if name not in self._hub.channels:
                 if options.get("history_size"):
-                    log = await self._engine.load(name, time.time())
+                    log = await self._engine.load(name, self._clock())
                 else:
                     await self._engine.forget(name)
             existing = self._hub.channels.get(name)
             if existing is not None:
                 return existing
             try:
-                channel, effects = self._hub.create_channel(name, options, time.time(), log)
+                channel, effects = self._hub.create_channel(name, options, self._clock(), log)
             except OptionError as error:
                 self._tasks.start(self._settle(name))  # what was loaded is nobody's again
                 raise Refusal(str(error), "malformed") from None
@@ -180,7 +173,7 @@ class Publications:
             channel = self._hub.channels.get(name)
             if channel is not None:
                 return "" if channel.log is None else str(channel.log.position)
-            return str(await self._engine.position(name, time.time())) if history else ""
+            return str(await self._engine.position(name, self._clock())) if history else ""
 
     async def expire(self, now: float) -> None:
         """Drop what has expired, from time to time."""
@@ -210,16 +203,18 @@ class Publications:
             logger.error("The engine failed for %r: %s", name, error)
             raise EngineFailed from None
 
-    def _forgets(self, effect: Forgotten) -> None:
+    def forgotten(self, effect: Forgotten) -> None:
+        """Have the engine forget the log of a channel whose history was switched off."""
         self._forgotten[effect.channel.name] = effect.epoch
         self._tasks.start(self._settle(effect.channel.name))
 
-    def _releases(self, channel: Channel) -> None:
-        if channel.log is not None:
-            self._tasks.start(self._settle(channel.name))
+    def released(self, effect: Released) -> None:
+        """Tell the engine that a channel is gone."""
+        if effect.channel.log is not None:
+            self._tasks.start(self._settle(effect.channel.name))
 
     async def _settle(self, name: str) -> None:
         with suppress(EngineFailed):  # which has been logged
             async with self._turn(name):
                 if name not in self._hub.channels:
-                    await self._engine.release(name, time.time(), self._linger)
+                    await self._engine.release(name, self._clock(), self._linger)

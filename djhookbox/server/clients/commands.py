@@ -5,28 +5,23 @@ How clients get into channels is in `subscriptions`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...wire import rest
-from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT, Disconnect
+from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.names import NameProblem, check_name
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
-from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
-from ..config import ServerConfig
-from ..core.hub import Hub
 from ..core.log import Position
 from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
-from ..site.authorize import ClientGone, Questions, user_of
-from ..site.events import Events
-from ..site.webhooks import Refusal, Webhooks
-from .connection import Connection
+from ..runtime import Runtime
+from ..site.authorize import Authorizer, ClientGone, user_of
+from ..site.webhooks import Refusal
+from .connection import Connection, State
 from .targets import includes
 
 #: Seconds for which a used token is remembered at most.
@@ -35,35 +30,27 @@ LONGEST_SPENT = 86_400.0
 logger = logging.getLogger("djhookbox.server")
 
 
-class Operations:
+class Commands:
     """Carries out what the frames of clients ask for, but for subscriptions."""
 
     def __init__(
         self,
-        config: ServerConfig,
-        hub: Hub,
-        delivery: Delivery,
+        runtime: Runtime,
         lifecycle: Lifecycle,
         publications: Publications,
-        webhooks: Webhooks,
-        questions: Questions,
-        events: Events,
+        authorizer: Authorizer,
     ) -> None:
-        self._config = config
-        self._hub = hub
-        self._delivery = delivery
+        self._config = runtime.config
+        self._connections = runtime.connections
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
+        self._events = runtime.events
+        self._clock = runtime.clock
         self._lifecycle = lifecycle
         self._publications = publications
-        self._webhooks = webhooks
-        self._questions = questions
-        self._events = events
+        self._authorizer = authorizer
         self._spent = SpentTokens(time.monotonic)
-        #: Connections by what the site calls their session or token.
-        self.by_identity: dict[str, set[Connection]] = {}
-        #: Connections that the site is being asked about, and whom it has sent away meanwhile:
-        #: the site may have decided before a session ended that has ended since.
-        self.connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
-        self._answered = asyncio.Event()
 
     # ---- connect ---------------------------------------------------------
 
@@ -105,24 +92,18 @@ class Operations:
             form["token"] = token
         if expect_user:
             form["expected_user"] = expect_user
-        sent_away: list[tuple[rest.Disconnect, Disconnect]] = []
-        self.connecting[connection] = sent_away
-        try:
+        with self._connections.connecting(connection) as disconnects:
             reply = await self._webhooks.call("connect", form, connection)
-        finally:
-            del self.connecting[connection]
-            self._answered.set()
         name = ""
         try:
             options = reply.check()
             name, user_opts = self._who(options)
         finally:
-            self._questions.still_here(connection, reply, name)
+            self._authorizer.still_here(connection, reply, name)
         identity = options.get("identity")
-        connection.identity = identity if isinstance(identity, str) else ""
+        self._connections.identify(connection, identity if isinstance(identity, str) else "")
         connection.acks = acks
-        if connection.identity:
-            self.by_identity.setdefault(connection.identity, set()).add(connection)
+        connection.move(State.CONNECTED)
         greeting = {
             "payload": options.get("override_payload", options.get("payload", payload)),
             "conn_id": connection.id,
@@ -130,18 +111,18 @@ class Operations:
         }
         self._delivery.flush()
         self._delivery.perform(
-            self._hub.connect(connection, name, user_opts, time.time(), greeting, since)
+            self._hub.connect(connection, name, user_opts, self._clock(), greeting, since)
         )
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, options):
             connection.close(TOKEN_SPENT)  # another one asked at the same time
             raise ClientGone
         known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
-        for request, disconnect in sent_away:
+        for request, disconnect in disconnects:
             if includes(request, **known):
                 connection.close(disconnect)
                 raise ClientGone
-        await self._questions.follow_up(connection, options, since)
+        await self._authorizer.follow_up(connection, options, since)
 
     def _spend(self, token: str, connection: Connection, options: Mapping[str, Any]) -> bool:
         """Note that a token has been used, if the site says that it is good for one connection."""
@@ -149,12 +130,6 @@ class Operations:
         if not token or isinstance(seconds, bool) or not isinstance(seconds, int | float):
             return True
         return self._spent.spend(token, connection.id, min(max(0.0, seconds), LONGEST_SPENT))
-
-    async def all_answered(self) -> None:
-        """Wait until the site has been asked about nobody who connects."""
-        while self.connecting:
-            self._answered.clear()
-            await self._answered.wait()
 
     def _who(self, options: dict[str, Any]) -> tuple[str, UserOptions]:
         name = options.get("name")
@@ -174,8 +149,7 @@ class Operations:
         Nothing told us before if it ended of old age. A page comes back once, and is let in only
         as the same user, with another session.
         """
-        same = self.by_identity.get(connection.identity, ()) if connection.identity else ()
-        for other in tuple(same) or (connection,):
+        for other in self._connections.of_identity(connection.identity) or (connection,):
             other.close(SESSION_EXPIRED)
 
     # ---- publish and message ---------------------------------------------
@@ -205,8 +179,8 @@ class Operations:
                 form = {"channel_name": name, "payload": dumps(payload)}
                 if not channel.options.anonymous:
                     form["originator"] = user.name
-                options = await self._questions.ask("publish", form, connection, leaving=True)
-                await self._questions.follow_up(connection, options)
+                options = await self._authorizer.ask("publish", form, connection, leaving=True)
+                await self._authorizer.follow_up(connection, options)
                 payload = options.get("override_payload", payload)
                 publication = options.get("publication")
                 only_to = connection if options.get("only_to_sender") else None
@@ -244,14 +218,14 @@ class Operations:
                 "recipient_exists": str(recipient in self._hub.users),
                 "payload": dumps(payload),
             }
-            options = await self._questions.ask("message", form, connection, leaving=True)
-            await self._questions.follow_up(connection, options)
+            options = await self._authorizer.ask("message", form, connection, leaving=True)
+            await self._authorizer.follow_up(connection, options)
             payload = options.get("override_payload", payload)
             recipient = other_recipient(options, recipient)
         elif recipient not in self._hub.users:
             raise Refusal("Invalid user name")
         effects, _ = self._hub.message(
-            user.name, recipient, payload, time.time(), user.options.reflective
+            user.name, recipient, payload, self._clock(), user.options.reflective
         )
         self._delivery.perform(effects)
 

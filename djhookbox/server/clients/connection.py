@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ...wire.closing import TOO_SLOW, Disconnect
@@ -36,6 +37,24 @@ MAX_OWED = 16
 _PING, _PING_WITHIN = '"PING"', 64
 #: The rate limit is an average over so many seconds.
 RATE_WINDOW = 10
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+#: From each state, those that may follow.
+_MOVES = {
+    State.NEW: {State.NEW, State.CONNECTING, State.CONNECTED, State.CLOSED},
+    State.CONNECTING: {State.NEW, State.CLOSED},
+    State.CONNECTED: {State.CLOSED},
+    State.CLOSED: set[State](),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +93,8 @@ class Connection:
         cookie: The Cookie header of its webhooks.
         acks: Whether it asked for ACK frames.
         apart: Whether its subscriptions are its own, and not those of all its user's connections.
-        closed: Set once nothing may be done for it any more.
+        state: Whether it has connected. NEW until the site is asked who it is (CONNECTING), and
+            again if the site refuses; once CLOSED, nothing may be done for it any more.
 
     """
 
@@ -95,12 +115,12 @@ class Connection:
         "_waiting",
         "acks",
         "apart",
-        "closed",
         "cookie",
         "handshake",
         "id",
         "identity",
         "since",
+        "state",
         "user",
     )  # fmt: skip
 
@@ -124,7 +144,7 @@ class Connection:
         self.identity = ""
         self.acks = False
         self.apart = False
-        self.closed = False
+        self.state = State.NEW
         self.since = time.time()
         self._handle = handle
         self._on_end = on_end
@@ -181,6 +201,18 @@ class Connection:
         if waiting <= limit // 8:
             self._owed = 0
 
+    # ---- states ----------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self.state is State.CLOSED
+
+    def move(self, state: State) -> None:
+        """Go on to another state; a connection that has ended stays so."""
+        if state in _MOVES[self.state]:
+            self.state = state
+
     # ---- ending ----------------------------------------------------------
 
     def close(self, disconnect: Disconnect) -> None:
@@ -199,7 +231,7 @@ class Connection:
             self._left(disconnect)
 
     def _left(self, disconnect: Disconnect) -> None:
-        self.closed = True
+        self.move(State.CLOSED)
         self._drop()
         if self._room is not None:
             self._room.set()

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wire.names import TOKEN_LENGTH, NameProblem, check_name
-from ..channels.delivery import Delivery
-from ..config import ServerConfig
 from ..core.log import Position
-from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
+from ..runtime import Runtime
 from ..site.authorize import ClientGone
 from ..site.webhooks import Refusal
-from .commands import Operations, parse_payload
+from .commands import Commands, parse_payload
 from .connection import Connection
 from .origins import CookieProblem, merge_cookies
 from .subscriptions import Subscriptions
@@ -31,20 +29,18 @@ class Frames:
 
     def __init__(
         self,
-        config: ServerConfig,
-        operations: Operations,
+        runtime: Runtime,
+        commands: Commands,
         subscriptions: Subscriptions,
-        delivery: Delivery,
-        metrics: Metrics,
         unconnected: Unconnected,
     ) -> None:
-        self._limit = config.max_name_length
-        self._most_channels = config.max_channels_per_connection
-        self._operations = operations
+        self._delivery = runtime.delivery
+        self._metrics = runtime.metrics
+        self._commands = commands
         self._subscriptions = subscriptions
-        self._delivery = delivery
-        self._metrics = metrics
         self._unconnected = unconnected
+        self._limit = runtime.config.max_name_length
+        self._most_channels = runtime.config.max_channels_per_connection
 
     async def handle(self, connection: Connection, frame: Frame | BadFrame) -> None:
         """Do what a frame asks for, and answer it."""
@@ -71,7 +67,7 @@ class Frames:
 
     async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, Any]:
         """Carry out a frame; return what its ACK says."""
-        operations, args = self._operations, frame.args
+        commands, args = self._commands, frame.args
         if frame.name == "PING":
             pass
         elif frame.name == "CONNECT":
@@ -85,7 +81,7 @@ class Frames:
             if "name" not in args:
                 raise Refusal("name required", "malformed")
             name = check_name("name", args["name"], self._limit)
-            await operations.message(connection, name, args.get("payload", "null"))
+            await commands.message(connection, name, args.get("payload", "null"))
         elif frame.name == "SUBSCRIBE" and "channels" in args:
             await self._subscribe_many(connection, frame)
         else:
@@ -99,7 +95,7 @@ class Frames:
                 await self._subscriptions.unsubscribe(connection, name)
             else:
                 text = args.get("payload", "null")
-                position = await operations.publish(connection, name, text)
+                position = await commands.publish(connection, name, text)
                 if position is not None:
                     return position.place()
         return {}
@@ -146,7 +142,7 @@ class Frames:
         except CookieProblem as problem:
             raise Refusal(str(problem), "malformed") from None
         connection.apart = args.get("per_connection_subscriptions") is True
-        await self._operations.connect(
+        await self._commands.connect(
             connection,
             # A form is UTF-8, which lone surrogates are not.
             payload.encode("utf-8", "replace").decode(),
@@ -175,7 +171,7 @@ class Frames:
     ) -> None:
         self._error(connection, frame, refusal.reason, refusal.code, **more)
         if refusal.code == "session_expired" and connection.user is not None:
-            self._operations.session_ended(connection)
+            self._commands.session_ended(connection)
 
     def _error(
         self, connection: Connection, frame: Frame | BadFrame, reason: str, code: str, **more: str

@@ -12,9 +12,8 @@ from aiohttp import web
 
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
 from ..budget import Budget
-from ..config import ServerConfig
-from ..metrics import Metrics
 from ..protocol.rtjp import BadFrame, Frame
+from ..runtime import Runtime
 from ..unsent import Unsent
 from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
@@ -26,37 +25,30 @@ logger = logging.getLogger("djhookbox.server")
 access = logging.getLogger("djhookbox.server.access")
 
 
-class Door:
+class Handshakes:
     """Decides by an HTTP request whether a connection may begin.
 
     Args:
-        config: The origins and limits.
-        metrics: Counts who came and who was refused.
-        connections: All that are open; whoever enters is added.
+        runtime: The origins and limits, the counters and the connections.
         unconnected: Those of them that have not connected.
         proxies: Whose word about a client's address counts.
         handle: What a connection does with its frames.
         on_end: Called when a connection has ended.
 
-    Attributes:
-        closed: Set when the server stops; nobody comes in any more.
-
     """
 
     def __init__(
         self,
-        config: ServerConfig,
-        metrics: Metrics,
-        connections: set[Connection],
+        runtime: Runtime,
         unconnected: Unconnected,
         proxies: TrustedProxies,
         handle: Callable[[Connection, Frame | BadFrame], Coroutine[Any, Any, None]],
         on_end: Callable[[Connection, Disconnect], None],
     ) -> None:
-        self.closed = False
+        config = runtime.config
         self._config = config
-        self._metrics = metrics
-        self._connections = connections
+        self._metrics = runtime.metrics
+        self._connections = runtime.connections
         self._unconnected = unconnected
         self._handle = handle
         self._on_end = on_end
@@ -97,7 +89,7 @@ class Door:
 
     def full(self) -> web.Response | None:
         """Return the answer if nobody may come in at the moment."""
-        if self.closed:
+        if self._connections.stopping:
             return web.Response(status=503, text="The server is stopping.\n")
         full = len(self._connections) >= self._config.max_connections
         # Who has not connected makes room for whoever might.
@@ -144,7 +136,7 @@ class Door:
         address = connection.handshake.remote_addr
         self._unconnected.add(connection, address, partial(connection.close, NOT_CONNECTED))
         self._metrics.connections_total += 1
-        if self.closed:  # since its handshake began
+        if self._connections.stopping:  # since its handshake began
             asyncio.get_running_loop().call_soon(connection.close, RESTART)
         access.info("Connection %s from %s", connection.id, address)
 

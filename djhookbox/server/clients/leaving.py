@@ -7,64 +7,45 @@ site about it follow in the background, in the order of the reference (section 8
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ...wire.closing import Disconnect
-from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
-from ..core.hub import Hub
 from ..core.model import Channel, User
-from ..site.events import Events
-from ..site.webhooks import Refusal, Webhooks
-from ..tasks import Tasks
-from .commands import Operations
+from ..runtime import Runtime
+from ..site.webhooks import Refusal
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
 
 
-class Departures:
+class Leaving:
     """Cleans up after connections."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        delivery: Delivery,
-        operations: Operations,
-        lifecycle: Lifecycle,
-        webhooks: Webhooks,
-        events: Events,
-        tasks: Tasks,
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
-        self._by_identity = operations.by_identity
+    def __init__(self, runtime: Runtime, lifecycle: Lifecycle) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._connections = runtime.connections
+        self._webhooks = runtime.webhooks
+        self._events = runtime.events
+        self._tasks = runtime.tasks
+        self._clock = runtime.clock
         self._lifecycle = lifecycle
-        self._webhooks = webhooks
-        self._events = events
-        self._tasks = tasks
-        self.connections: set[Connection] = set()
-        #: Set while the server stops: all go at once and come back soon, so that a webhook for
-        #: each would only storm the site.
-        self.stopping = False
 
     def ended(self, connection: Connection, disconnect: Disconnect) -> None:
         """Take a connection out of everything; called once for each."""
-        self.connections.discard(connection)
+        self._connections.remove(connection)
         user = connection.user
         if user is None:
             logger.info("Connection %s closed before it connected", connection.id)
             return
-        if connection.identity:
-            self._forget_identity(connection)
         self._delivery.flush()
-        told = [] if self.stopping else list(user.subscriptions.values())
+        told = [] if self._connections.stopping else list(user.subscriptions.values())
         for channel in told:
             self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
-        effects, left = self._hub.detach(connection, time.time())
+        effects, left = self._hub.detach(connection, self._clock())
         self._delivery.perform(effects)
         self._events.add(
             "disconnect",
@@ -78,9 +59,9 @@ class Departures:
             connection.id, user.name, disconnect.code, disconnect.reason,
         )  # fmt: skip
         for channel in left:
-            if self.stopping or not channel.options.asks("unsubscribe"):
+            if self._connections.stopping or not channel.options.asks("unsubscribe"):
                 self._report(channel, user, connection, "disconnect", disconnect.reason)
-        if not self.stopping and (told or not user.connections):
+        if not self._connections.stopping and (told or not user.connections):
             self._tasks.start(self._tell(connection, user, told, left))
 
     async def _tell(
@@ -125,10 +106,3 @@ class Departures:
             by=by,
             reason=reason,
         )
-
-    def _forget_identity(self, connection: Connection) -> None:
-        # All anonymous visitors have the same: this must not take longer the more there are.
-        same = self._by_identity.get(connection.identity, set())
-        same.discard(connection)
-        if not same:
-            self._by_identity.pop(connection.identity, None)

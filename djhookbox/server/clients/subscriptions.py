@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from ...wire.values import dumps
-from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
 from ..core.effects import Effect, Send
-from ..core.hub import MISSING, Hub
+from ..core.hub import MISSING
 from ..core.log import Position
 from ..core.model import Channel, User
-from ..site.authorize import Questions, user_of
-from ..site.webhooks import Refusal, Reply, WebhookFailed, Webhooks, patience
+from ..runtime import Runtime
+from ..site.authorize import Authorizer, user_of
+from ..site.webhooks import Refusal, Reply, WebhookFailed, patience
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
@@ -74,19 +73,13 @@ class Subscriptions:
     What one user wants of one channel takes turns, across the webhooks (D05, D17).
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        delivery: Delivery,
-        lifecycle: Lifecycle,
-        webhooks: Webhooks,
-        questions: Questions,
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
+    def __init__(self, runtime: Runtime, lifecycle: Lifecycle, authorizer: Authorizer) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
+        self._clock = runtime.clock
         self._lifecycle = lifecycle
-        self._webhooks = webhooks
-        self._questions = questions
+        self._authorizer = authorizer
         #: Held by user and channel.
         self._turns = KeyedLocks()
 
@@ -110,21 +103,21 @@ class Subscriptions:
             self._lifecycle.using(name, connection) as channel,
             self._turns.hold((user.name, name)),
         ):
-            self._questions.still_here(connection)
+            self._authorizer.still_here(connection)
             options: dict[str, Any] = {}
             inside = self._hub.is_subscribed(user, channel, connection)
             arrives = user.name not in channel.subscribers
             if arrives:
-                self._questions.check_room(user)
+                self._authorizer.check_room(user)
             asked = not inside and channel.options.asks("subscribe")
             if asked:
                 form = {"channel_name": name, "user": user.name}
-                options = await self._questions.ask("subscribe", form, connection)
-                await self._questions.follow_up(connection, options)
-                self._questions.still_here(connection)  # following up may have taken a webhook
+                options = await self._authorizer.ask("subscribe", form, connection)
+                await self._authorizer.follow_up(connection, options)
+                self._authorizer.still_here(connection)  # following up may have taken a webhook
             self._delivery.perform(self._enter(connection, channel, options, since))
         if arrives and not asked:
-            self._questions.report("subscribe", channel, user, connection, "client")
+            self._authorizer.report("subscribe", channel, user, connection, "client")
 
     def _enter(
         self,
@@ -146,7 +139,7 @@ class Subscriptions:
             user_of(connection),
             channel,
             connection,
-            time.time(),
+            self._clock(),
             initial_data=options.get("initial_data", MISSING),
             since=since,
         )
@@ -163,7 +156,7 @@ class Subscriptions:
             self._lifecycle.using(name, connection) as channel,
             self._turns.hold((user.name, name)),
         ):
-            self._questions.still_here(connection)
+            self._authorizer.still_here(connection)
             if not self._hub.is_subscribed(user, channel, connection):
                 return
             # While the user stays by another page, there is nothing to decide.
@@ -171,14 +164,14 @@ class Subscriptions:
             asked = leaves and channel.options.asks("unsubscribe")
             if asked:
                 form = {"channel_name": name, "user": user.name}
-                options = await self._questions.ask("unsubscribe", form, connection)
-                await self._questions.follow_up(connection, options)
-                self._questions.still_here(connection)
+                options = await self._authorizer.ask("unsubscribe", form, connection)
+                await self._authorizer.follow_up(connection, options)
+                self._authorizer.still_here(connection)
             self._delivery.flush()
-            effects = self._hub.unsubscribe(user, channel, time.time(), connection=connection)
+            effects = self._hub.unsubscribe(user, channel, self._clock(), connection=connection)
             self._delivery.perform(effects)
         if leaves and not asked:
-            self._questions.report("unsubscribe", channel, user, connection, "client")
+            self._authorizer.report("unsubscribe", channel, user, connection, "client")
 
     # ---- many at once ----------------------------------------------------
 
@@ -203,7 +196,7 @@ class Subscriptions:
             for name in sorted(wanted):
                 await turns.enter_async_context(self._turns.hold((user.name, name)))
             turns.enter_context(self._lifecycle.pinned(wanted))
-            self._questions.still_here(connection)
+            self._authorizer.still_here(connection)
             batch = _Batch(wanted)
             await self._decide(batch, user, connection)
             await self._complete(batch, user, connection)
@@ -248,7 +241,7 @@ class Subscriptions:
                 channel = self._hub.channels.get(name)
                 if channel is None or user.name not in channel.subscribers:
                     try:
-                        self._questions.check_room(user, new)
+                        self._authorizer.check_room(user, new)
                     except Refusal as refusal:
                         batch.refused[name] = refusal
                         continue
@@ -258,7 +251,7 @@ class Subscriptions:
             if needed:
                 form = {"channels": dumps(list(needed.values())), "user": user.name}
                 try:
-                    answer = await self._questions.ask(
+                    answer = await self._authorizer.ask(
                         "subscribe_many", form, connection, patience=patience(len(needed))
                     )
                 except Refusal as refusal:
@@ -284,13 +277,13 @@ class Subscriptions:
                     if options is None:
                         # Somebody else has created it meanwhile, with options of its own.
                         form = {"channel_name": name, "user": user.name}
-                        options = await self._questions.ask("subscribe", form, connection)
-                    await self._questions.follow_up(connection, options)
+                        options = await self._authorizer.ask("subscribe", form, connection)
+                    await self._authorizer.follow_up(connection, options)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
                 else:
                     batch.options[name] = options
-        self._questions.still_here(connection)
+        self._authorizer.still_here(connection)
 
     def _undecided(self, batch: _Batch, user: User, connection: Connection) -> list[str]:
         """Return the channels of a batch about which there is a decision to be taken."""
@@ -320,7 +313,7 @@ class Subscriptions:
                 batch.refused[name] = refusal
                 continue
             if options is None and arrives:
-                self._questions.report("subscribe", channel, user, connection, "client")
+                self._authorizer.report("subscribe", channel, user, connection, "client")
             for effect in effects:
                 mine = isinstance(effect, Send) and effect.connections == (connection,)
                 (own if mine else others).append(effect)

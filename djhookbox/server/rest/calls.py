@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...wire import answers, rest
-from ...wire.closing import Disconnect, is_valid_code
+from ...wire.closing import is_valid_code
 from ...wire.names import check_name
 from ...wire.values import dumps, loads
-from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications, Published
-from ..clients.commands import Operations, other_recipient, parse_payload
-from ..clients.connection import Connection
-from ..clients.leaving import Departures
-from ..clients.targets import includes
-from ..config import ConfigError, ServerConfig, changed_config
+from ..clients.commands import other_recipient, parse_payload
+from ..config import ConfigError, changed_config
 from ..core.effects import Effect
-from ..core.hub import MISSING, Hub
+from ..core.hub import MISSING
 from ..core.model import Channel, User
 from ..core.options import user_options
-from ..metrics import Metrics
-from ..site.events import Events
+from ..runtime import Runtime
 from ..site.rechecks import Rechecks
-from ..site.webhooks import Refusal, Webhooks
+from ..site.webhooks import Refusal
 from .forms import BadCall, Form, bound, compiled, missing, not_json
 from .reports import Reports, named_user
 
@@ -42,32 +36,24 @@ class Calls:
 
     def __init__(
         self,
-        *,
-        config: ServerConfig,
-        hub: Hub,
-        delivery: Delivery,
+        runtime: Runtime,
         lifecycle: Lifecycle,
         publications: Publications,
-        operations: Operations,
-        departures: Departures,
-        webhooks: Webhooks,
-        events: Events,
         rechecks: Rechecks,
-        metrics: Metrics,
         reports: Reports,
     ) -> None:
-        self.secrets = config.rest_secrets
-        self._config = config
-        self._hub = hub
-        self._delivery = delivery
+        self.secrets = runtime.config.rest_secrets
+        self._config = runtime.config
+        self._clock = runtime.clock
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._connections = runtime.connections
+        self._webhooks = runtime.webhooks
+        self._events = runtime.events
+        self._metrics = runtime.metrics
         self._lifecycle = lifecycle
         self._publications = publications
-        self._operations = operations
-        self._departures = departures
-        self._webhooks = webhooks
-        self._events = events
         self._rechecks = rechecks
-        self._metrics = metrics
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
             "publish": bound(rest.Publish, self._publish),
             "publish_multi": bound(rest.PublishMulti, self._publish_multi),
@@ -167,7 +153,7 @@ class Calls:
             recipient = other_recipient(reply, recipient)
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
-        effects, delivered = self._hub.message(sender, recipient, payload, time.time(), False)
+        effects, delivered = self._hub.message(sender, recipient, payload, self._clock(), False)
         self._perform(effects)
         return answers.Published(delivered)
 
@@ -205,7 +191,7 @@ class Calls:
         self._delivery.flush()
         self._perform(
             self._hub.subscribe(
-                user, channel, None, time.time(), initial_data=initial, by_code=True
+                user, channel, None, self._clock(), initial_data=initial, by_code=True
             )
         )
         if arrives:
@@ -220,7 +206,7 @@ class Calls:
         if user.name in channel.subscribers:
             await self._hook("unsubscribe", channel, user, request)
             self._delivery.flush()
-            self._perform(self._hub.unsubscribe(user, channel, time.time(), request.reason))
+            self._perform(self._hub.unsubscribe(user, channel, self._clock(), request.reason))
             self._report("unsubscribe", channel, user)
         return answers.Done()
 
@@ -233,35 +219,7 @@ class Calls:
             raise BadCall("Missing name, conn_id or identity")
         if not is_valid_code(request.code):
             raise BadCall("code must be a close code from 3000 to 4999")
-        end = Disconnect(request.code, request.reason)
-        chosen = self._chosen(request)
-        for connection in chosen:
-            connection.close(end)
-        for sent_away in self._operations.connecting.values():
-            sent_away.append((request, end))
-        return answers.Disconnected(len(chosen))
-
-    def _chosen(self, request: rest.Disconnect) -> list[Connection]:
-        """Return the connections that are meant, looked for where there are few."""
-        found: list[Iterable[object]] = [
-            self._operations.by_identity.get(identity, ())
-            for identity in [*(request.identities or ()), request.identity or ""]
-        ]
-        users = map(self._hub.users.get, [*(request.names or ()), request.user_name or ""])
-        found += [user.connections for user in users if user is not None]
-        if request.conn_id and not (request.user_name or request.identity):
-            found.append(self._departures.connections)
-        candidates = dict.fromkeys(c for group in found for c in group if isinstance(c, Connection))
-        return [
-            connection
-            for connection in candidates
-            if includes(
-                request,
-                name=connection.user.name if connection.user else "",
-                identity=connection.identity,
-                conn_id=connection.id,
-            )
-        ]
+        return answers.Disconnected(self._connections.disconnect(request))
 
     async def _recheck(self, request: rest.Recheck) -> answers.Rechecking:
         patterns = compiled(request.patterns, "patterns")
@@ -287,16 +245,16 @@ class Calls:
             reply = await self._webhooks.call("destroy_channel", {"channel_name": channel.name})
             reply.check()
         self._delivery.flush()
-        self._perform(self._hub.destroy_channel(channel, time.time()))
+        self._perform(self._hub.destroy_channel(channel, self._clock()))
         return answers.Done()
 
     async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, Any]:
-        return self._hub.info(self._channel(request.channel_name), time.time())
+        return self._hub.info(self._channel(request.channel_name), self._clock())
 
     async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:
         channel = self._channel(request.channel_name)
         self._delivery.flush()
-        self._perform(self._hub.set_options(channel, request.given, time.time()))
+        self._perform(self._hub.set_options(channel, request.given, self._clock()))
         return answers.Done()
 
     async def _state_set_key(self, request: rest.StateSetKey) -> answers.Done:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import heapq
 import os
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED
-from ..clients.leaving import Departures
 from ..core.hub import Hub
 from ..core.model import User
-from ..metrics import STEP, Metrics
-from ..site.webhooks import Webhooks
+from ..metrics import STEP
+from ..runtime import Runtime
 from .forms import BadCall, Form, bound, compiled
 
 
@@ -35,19 +33,12 @@ def named_user(hub: Hub, name: str) -> User:
 class Reports:
     """Says what is there."""
 
-    def __init__(
-        self,
-        *,
-        hub: Hub,
-        departures: Departures,
-        webhooks: Webhooks,
-        metrics: Metrics,
-        engine_name: str,
-    ) -> None:
-        self._hub = hub
-        self._departures = departures
-        self._webhooks = webhooks
-        self._metrics = metrics
+    def __init__(self, runtime: Runtime, engine_name: str) -> None:
+        self._hub = runtime.hub
+        self._connections = runtime.connections
+        self._webhooks = runtime.webhooks
+        self._metrics = runtime.metrics
+        self._clock = runtime.clock
         self._engine_name = engine_name
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
             rest.GetUserInfo.name: bound(rest.GetUserInfo, self._get_user_info),
@@ -84,12 +75,12 @@ class Reports:
                 incoming=tuple(round(rate, 2) for rate in incoming),
                 outgoing=tuple(round(rate, 2) for rate in outgoing),
             ),
-            channel_list=self._busiest(channel.casefold(), time.time()),
+            channel_list=self._busiest(channel.casefold(), self._clock()),
             connection_list=self._latest(user.casefold()),
         )
 
     def _info(self) -> answers.ServerInfo:
-        metrics, now = self._metrics, time.time()
+        metrics, now = self._metrics, self._clock()
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
         return answers.ServerInfo(
@@ -97,7 +88,7 @@ class Reports:
             pid=os.getpid(),
             uptime=round(now - metrics.started, 3),
             engine=self._engine_name,
-            connections=len(self._departures.connections),
+            connections=len(self._connections),
             users=len(self._hub.users),
             channels=len(self._hub.channels),
             connections_total=metrics.connections_total,
@@ -137,7 +128,7 @@ class Reports:
     def _latest(self, part: str) -> answers.LatestConnections:
         found = [
             (connection.since, connection.id, connection.user, connection.transport)
-            for connection in self._departures.connections
+            for connection in self._connections
             if connection.user is not None and part in connection.user.name.casefold()
         ]
         # By the id as well, which no two share: users cannot be compared.
@@ -183,7 +174,7 @@ class Reports:
     async def _list_connections(self, request: rest.ListConnections) -> answers.ConnectionList:
         found = [
             (connection, connection.user)
-            for connection in self._departures.connections
+            for connection in self._connections
             if connection.user is not None and request.user_name in ("", connection.user.name)
         ]
         found.sort(key=lambda pair: -pair[0].since)

@@ -7,21 +7,17 @@ looks again after it: a client that has gone gets nothing.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
-from ..channels.delivery import Delivery
 from ..channels.lifecycle import Lifecycle
 from ..clients.connection import Connection
-from ..config import ServerConfig
-from ..core.hub import Hub
 from ..core.log import Position
 from ..core.model import Channel, User
-from .events import Events
-from .webhooks import Refusal, Reply, Webhooks
+from ..runtime import Runtime
+from .webhooks import Refusal, Reply
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -44,24 +40,17 @@ def user_of(connection: Connection) -> User:
     return connection.user
 
 
-class Questions:
+class Authorizer:
     """Asks the site for clients."""
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        hub: Hub,
-        delivery: Delivery,
-        lifecycle: Lifecycle,
-        webhooks: Webhooks,
-        events: Events,
-    ) -> None:
-        self._config = config
-        self._hub = hub
-        self._delivery = delivery
+    def __init__(self, runtime: Runtime, lifecycle: Lifecycle) -> None:
+        self._config = runtime.config
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
+        self._events = runtime.events
+        self._clock = runtime.clock
         self._lifecycle = lifecycle
-        self._webhooks = webhooks
-        self._events = events
 
     async def ask(
         self,
@@ -148,10 +137,10 @@ class Questions:
             if not inside:
                 self.check_room(user)
             effects = self._hub.subscribe(
-                user, channel, connection, time.time(), by_code=True, since=since
+                user, channel, connection, self._clock(), by_code=True, since=since
             )
         else:
-            effects = self._hub.unsubscribe(user, channel, time.time())
+            effects = self._hub.unsubscribe(user, channel, self._clock())
         self._delivery.perform(effects)
         if inside is not (user.name in channel.subscribers):
             event = "unsubscribe" if inside else "subscribe"

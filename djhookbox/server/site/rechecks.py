@@ -10,18 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...wire.values import dumps
-from ..channels.delivery import Delivery
-from ..core.hub import Hub
 from ..core.model import Channel
 from ..core.options import OptionError
-from ..tasks import Tasks
-from .events import Events
-from .webhooks import Refusal, Webhooks, patience
+from ..runtime import Runtime
+from .webhooks import Refusal, patience
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -38,21 +34,20 @@ INITIAL_ONLY = frozenset({"history", "state"})
 class Rechecks:
     """Asks again."""
 
-    def __init__(
-        self, hub: Hub, delivery: Delivery, webhooks: Webhooks, events: Events, tasks: Tasks
-    ) -> None:
-        self._hub = hub
-        self._delivery = delivery
-        self._webhooks = webhooks
-        self._events = events
-        self._tasks = tasks
+    def __init__(self, runtime: Runtime) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._webhooks = runtime.webhooks
+        self._events = runtime.events
+        self._tasks = runtime.tasks
+        self._clock = runtime.clock
 
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
     ) -> dict[str, int]:
         """Start asking in the background; return how many of each it is about."""
         work = self._affected(patterns, users, 0.0)
-        self._tasks.start(self._run(patterns, users, work, time.time()))
+        self._tasks.start(self._run(patterns, users, work, self._clock()))
         names = {name for _channel, names in work for name in names if name in self._hub.users}
         return {
             "channels": len(work),
@@ -92,8 +87,8 @@ class Rechecks:
         config = self._webhooks.config
         for patient in (0.0, 1.0, patience(config.max_channels_per_connection)):
             pause = SETTLED_SECONDS + patient * config.webhook_timeout
-            await asyncio.sleep(max(0.0, started + pause - time.time()))
-            asked = time.time()
+            await asyncio.sleep(max(0.0, started + pause - self._clock()))
+            asked = self._clock()
             await self._ask_all(self._affected(patterns, users, since))
             since = asked
 
@@ -141,7 +136,7 @@ class Rechecks:
 
     def _apply(self, answers: dict[str, Any]) -> None:
         self._delivery.flush()
-        now = time.time()
+        now = self._clock()
         for name, answer in answers.items():
             channel = self._hub.channels.get(name)
             if channel is None or not isinstance(answer, dict):

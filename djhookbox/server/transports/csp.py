@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from ..clients.connection import MIN_WAITING, Connection
-from ..clients.handshake import Door
+from ..clients.handshake import Handshakes
 from ..config import ServerConfig
 from ..protocol import csp
 from ..protocol.csp import Variables
@@ -59,13 +59,13 @@ class Csp:
 
     Args:
         config: The limits.
-        door: Decides who may begin a session.
+        handshakes: Decides who may begin a session.
 
     """
 
-    def __init__(self, config: ServerConfig, door: Door) -> None:
+    def __init__(self, config: ServerConfig, handshakes: Handshakes) -> None:
         self._config = config
-        self._door = door
+        self._handshakes = handshakes
         self._sessions: dict[str, CspConnection] = {}
         #: Sessions that have ended and wait for their client to learn it, the oldest first; those
         #: that never connected by themselves, as nobody may care about their end.
@@ -94,7 +94,7 @@ class Csp:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         script = self._config.jsonp and request.method == "GET"
-        refusal = self._door.foreign(request, script=script)
+        refusal = self._handshakes.foreign(request, script=script)
         if refusal is not None:
             return refusal
         if request.method == "OPTIONS":
@@ -121,18 +121,18 @@ class Csp:
         if request.method == "GET" and not self._config.jsonp:
             logger.warning("A CSP handshake by GET was refused: see HOOKBOX_JSONP")
             raise Problem(405, "Use POST")
-        full = self._door.full()
+        full = self._handshakes.full()
         if full is not None:
             full.headers.update(_headers(request))
             return full
         # A <script> of any page makes GET requests with the visitor's cookies.
-        handshake = self._door.handshake(request, cookies=request.method == "POST")
+        handshake = self._handshakes.handshake(request, cookies=request.method == "POST")
         session = CspConnection(
-            self._config.max_unsent, self._forget, **self._door.terms(handshake)
+            self._config.max_unsent, self._forget, **self._handshakes.terms(handshake)
         )
         session.jsonp = request.method == "GET"
         self._sessions[session.key] = session
-        self._door.enter(session)
+        self._handshakes.enter(session)
         session.variables.update(query)
         session.heard()
         return _reply(request, session.variables, {"session": session.key})
@@ -190,14 +190,14 @@ class Csp:
         finally:
             session.sends -= 1
             session.arriving -= len(data)
-            self._door.incoming.give(len(data))
+            self._handshakes.incoming.give(len(data))
 
     async def _read(self, request: web.Request, session: CspConnection, data: bytearray) -> None:
         """Put the data of a request into `data`, counted in the session's `arriving`."""
         if request.method == "GET":
             data += _first_values(request).get("d", "").encode("utf-8", "replace")
             session.arriving += len(data)
-            self._door.incoming.take(len(data))
+            self._handshakes.incoming.take(len(data))
             return
         limit = max(MIN_BODY_SIZE, 2 * self._config.max_frame_size)
 
@@ -205,11 +205,11 @@ class Csp:
             while chunk := await request.content.readany():
                 data.extend(chunk)
                 session.arriving += len(chunk)
-                self._door.incoming.take(len(chunk))
+                self._handshakes.incoming.take(len(chunk))
                 if len(data) > limit:
                     raise Problem(413, "Too much data")
                 if session.arriving > limit or (
-                    self._door.incoming.full and session.arriving > MIN_WAITING
+                    self._handshakes.incoming.full and session.arriving > MIN_WAITING
                 ):
                     raise Problem(429, "Too much data at once")
 

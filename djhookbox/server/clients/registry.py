@@ -1,0 +1,129 @@
+"""All connections of the server, and how to find them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from ...wire import rest
+from ...wire.closing import Disconnect
+from ..core.model import User
+from .connection import Connection, State
+from .targets import includes
+
+
+class Connections:
+    """Every open connection: by id, by user, and by what the site calls its session or token.
+
+    Args:
+        users: The connected users by name, as the core has them.
+
+    Attributes:
+        stopping: Set when the server stops. Nobody comes in any more, and no webhook tells the
+            site who leaves: all go at once and come back soon, which would only storm the site.
+
+    """
+
+    def __init__(self, users: Mapping[str, User]) -> None:
+        self.stopping = False
+        self._users = users
+        self._by_id: dict[str, Connection] = {}
+        self._by_identity: dict[str, dict[Connection, None]] = {}
+        #: Connections that the site is being asked about, and the calls that have ended some of
+        #: them in the meantime: the site may have decided before a session ended that is over.
+        self._connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
+        self._answered = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._by_id.values())
+
+    def add(self, connection: Connection) -> None:
+        """Take in a connection, whose client has yet to send CONNECT."""
+        self._by_id[connection.id] = connection
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._by_id.pop(connection.id, None)
+        # All anonymous visitors have the same identity: this must not take longer the more
+        # there are.
+        same = self._by_identity.get(connection.identity)
+        if same is not None:
+            same.pop(connection, None)
+            if not same:
+                del self._by_identity[connection.identity]
+
+    def identify(self, connection: Connection, identity: str) -> None:
+        """Note what the site calls the session or token of a connection."""
+        connection.identity = identity
+        if identity:
+            self._by_identity.setdefault(identity, {})[connection] = None
+
+    def get(self, conn_id: str) -> Connection | None:
+        """Return the connection with an id."""
+        return self._by_id.get(conn_id)
+
+    def of_identity(self, identity: str) -> tuple[Connection, ...]:
+        """Return the connections of a session or token."""
+        return tuple(self._by_identity.get(identity, ())) if identity else ()
+
+    def of_user(self, name: str) -> tuple[Connection, ...]:
+        """Return the connections of a user."""
+        user = self._users.get(name)
+        return tuple(c for c in user.connections if isinstance(c, Connection)) if user else ()
+
+    def meant_by(self, request: rest.Disconnect) -> list[Connection]:
+        """Return the connections that a call to disconnect means, looked for where few are."""
+        groups: list[Iterable[Connection]] = [
+            *map(self.of_identity, (*(request.identities or ()), request.identity or "")),
+            *map(self.of_user, (*(request.names or ()), request.user_name or "")),
+        ]
+        if request.conn_id and (one := self.get(request.conn_id)) is not None:
+            groups.append((one,))
+        candidates = dict.fromkeys(connection for group in groups for connection in group)
+        return [
+            connection
+            for connection in candidates
+            if includes(
+                request,
+                name=connection.user.name if connection.user else "",
+                identity=connection.identity,
+                conn_id=connection.id,
+            )
+        ]
+
+    # ---- while the site is asked -------------------------------------------
+
+    @contextmanager
+    def connecting(
+        self, connection: Connection
+    ) -> Iterator[list[tuple[rest.Disconnect, Disconnect]]]:
+        """Give the calls that end connections while the site is asked who this one is."""
+        calls: list[tuple[rest.Disconnect, Disconnect]] = []
+        self._connecting[connection] = calls
+        connection.move(State.CONNECTING)
+        try:
+            yield calls
+        finally:
+            connection.move(State.NEW)
+            del self._connecting[connection]
+            self._answered.set()
+
+    def disconnect(self, request: rest.Disconnect) -> int:
+        """Close the connections that a call means, now or once they connect; return how many."""
+        end = Disconnect(request.code, request.reason)
+        chosen = self.meant_by(request)
+        for connection in chosen:
+            connection.close(end)
+        for calls in self._connecting.values():
+            calls.append((request, end))
+        return len(chosen)
+
+    async def all_answered(self) -> None:
+        """Wait until the site is not being asked about anybody who connects."""
+        while self._connecting:
+            self._answered.clear()
+            await self._answered.wait()
