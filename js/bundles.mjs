@@ -36,6 +36,19 @@ const BUNDLES = {
   },
 };
 
+/**
+ * Members that only the client's own modules use, and that are neither in its types nor in frames:
+ * in the bundles they have short names, the same in all of them. tests/test_browser_client.py looks
+ * whether they are.
+ */
+export const INTERNAL = `
+  onStatus onConnected onFrame onDetached onLost onRefused onSessionEnded isIdle isConnected
+  position wanted handles awaited announce settle recover nextId sessionChanged succeeded patience
+  lasted broke touched early follow heard waits snapshot forget published hush enter acknowledges
+  promised stopAll catchUp begins detached opener openSocket openLink loadShared renew reach stay
+  over begin receive own answer about cursor left listen
+`.trim().split(/\s+/);
+
 /** What is loaded when it is needed. */
 function later(kind) {
   return kind !== "dynamic-import"
@@ -74,6 +87,8 @@ async function bundle(name, { entry, format = "esm", map = true, apart = () => (
     target: "es2022",
     charset: "ascii",
     legalComments: "none",
+    mangleProps: new RegExp(`^(?:${INTERNAL.join("|")})$`),
+    mangleCache: Object.fromEntries(INTERNAL.map((member, index) => [member, `$${index.toString(36)}`])),
     sourcemap: "external",
     // Where scripts are no modules everything is in one file, and needs no addresses.
     logOverride: { "empty-import-meta": "silent" },

@@ -70,3 +70,18 @@ def test_the_npm_package_is_of_the_same_version_and_has_what_it_names():
         name = target.split('"')[0]
         assert "." not in name or (CLIENT / name).is_file(), name
     assert f"djhookbox {__version__}," in (CLIENT / "hookbox.classic.js").read_text()[:200]
+
+
+def test_members_with_short_names_are_the_clients_own():
+    """What pages, frames and other tabs know by name keeps its name in the bundles."""
+    listed = re.search(r"INTERNAL = `(.*?)`", (ROOT / "js" / "bundles.mjs").read_text(), re.S)
+    assert listed
+    internal = set(listed[1].split())
+    assert len(internal) > 40
+    types = "".join(path.read_text() for path in CLIENT.glob("*.d.*ts"))
+    types = re.sub(r"/\*.*?\*/", "", types, flags=re.DOTALL)
+    assert internal & set(re.findall(r"\w+", types)) == set()
+    for name in internal:
+        for module in CLIENT.glob("*.js"):
+            if ".min." not in module.name and ".classic." not in module.name:
+                assert f'"{name}"' not in module.read_text(), (name, module.name)

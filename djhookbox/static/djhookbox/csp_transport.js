@@ -2,6 +2,7 @@ import { LOST, NORMAL } from "./close_codes.js";
 import { Crowd } from "./crowd.js";
 
 export { Detour } from "./detour.js";
+export { Ways } from "./ways.js";
 
 /** @import { TransportEvents } from "./websocket_transport.js" */
 

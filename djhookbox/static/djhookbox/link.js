@@ -115,7 +115,7 @@ export class Link {
     }
     const early = this.#page.touched ? 0 : this.#pace.early;
     if (this.status === "closed") {
-      this.#page.follow();
+      this.#page.listen("addEventListener");
       this.#lost &&= this.#pace.waits; // else it is another outage
     }
     if (early === 0) {
@@ -183,10 +183,11 @@ export class Link {
    *
    * @param {Transport} transport
    * @param {boolean} opened Whether only the answer to CONNECT is outstanding.
+   * @param {number} [code] With what it is closed.
    */
-  #hurry(transport, opened) {
+  #hurry(transport, opened, code = LOST) {
     this.#timers.start("connect", this.#route.patience(opened), () => {
-      transport.close(LOST, "The server did not answer in time.");
+      transport.close(code, "The server did not answer in time.");
     });
   }
 
@@ -195,15 +196,13 @@ export class Link {
     this.#opened = true;
     let { token } = this.#options;
     if (typeof token === "function") {
-      // None of what may go wrong here is the transport's fault: NORMAL.
-      this.#timers.start("connect", this.#options.timeout, () => {
-        transport.close(NORMAL, "The token function did not answer in time.");
-      });
+      this.#hurry(transport, true, NORMAL); // what may go wrong here is not the transport's fault
       try {
         token = await token();
       } catch (error) {
         if (transport === this.#transport) {
-          this.#refused(tokenError(error));
+          const code = error?.code === "session_expired" ? error.code : "unavailable";
+          this.#refused(new HookboxError(String(error?.message ?? error), code, { cause: error }));
         }
       }
       if (transport !== this.#transport) {
@@ -349,7 +348,7 @@ export class Link {
     }
     this.#detach(code, reason)?.close(NORMAL, "");
     this.#timers.stopAll();
-    this.#page.leave();
+    this.#page.listen("removeEventListener");
     if (this.#refusal || !comesBack(code)) {
       this.#pace.next(); // for a page that tries again whatever it is told
     }
@@ -413,10 +412,4 @@ export class Link {
     this.#events.onStatus(status);
     return this.status === status;
   }
-}
-
-/** What a token function that has failed means: the end of the session, if it says so. */
-function tokenError(error) {
-  const { message = String(error), code } = error ?? {};
-  return new HookboxError(message, code === "session_expired" ? code : "unavailable", { cause: error });
 }

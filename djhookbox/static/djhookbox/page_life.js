@@ -1,6 +1,8 @@
-/** What may mean that the network is back, or that somebody looks at the page again. */
-const WAKING = /** @type {const} */ ([
+/** What may mean that the page comes or goes, that the network is back, or that somebody looks. */
+const EVENTS = /** @type {const} */ ([
   ["window", "online"],
+  ["window", "pagehide"],
+  ["window", "pageshow"],
   ["document", "visibilitychange"],
 ]);
 
@@ -12,19 +14,6 @@ export class PageLife {
   #environment;
   #onWake;
   #onReturn;
-  #hide = () => {
-    this.left = true;
-  };
-  #show = ({ persisted }) => {
-    const back = persisted || this.left;
-    this.left = false;
-    (back ? this.#onReturn : this.#onWake)();
-  };
-  #wake = () => {
-    if (this.#environment.document?.visibilityState !== "hidden") {
-      this.#onWake();
-    }
-  };
 
   /**
    * @param {Record<string, any>} environment With `window` and `document`, where there are some.
@@ -39,26 +28,31 @@ export class PageLife {
 
   /** Whether a person has clicked or typed in the last moments. */
   get touched() {
-    return this.#environment.window?.navigator?.userActivation?.isActive ?? false;
+    return this.#environment.window?.navigator?.userActivation?.isActive;
   }
 
-  /** Begin to listen. */
-  follow() {
-    this.#each("addEventListener");
-  }
-
-  /** Listen no more. */
-  leave() {
+  /**
+   * Begin to listen, or stop.
+   *
+   * @param {"addEventListener" | "removeEventListener"} method
+   */
+  listen(method) {
     this.left = false;
-    this.#each("removeEventListener");
+    for (const [target, event] of EVENTS) {
+      this.#environment[target]?.[method](event, this);
+    }
   }
 
-  /** @param {"addEventListener" | "removeEventListener"} method */
-  #each(method) {
-    for (const [target, event] of WAKING) {
-      this.#environment[target]?.[method](event, this.#wake);
+  /** @param {any} event */
+  handleEvent({ type, persisted }) {
+    const back = type === "pageshow" && (persisted || this.left);
+    if (type.startsWith("page")) {
+      this.left = type === "pagehide";
     }
-    this.#environment.window?.[method]("pagehide", this.#hide);
-    this.#environment.window?.[method]("pageshow", this.#show);
+    if (back) {
+      this.#onReturn();
+    } else if (!this.left && this.#environment.document?.visibilityState !== "hidden") {
+      this.#onWake();
+    }
   }
 }

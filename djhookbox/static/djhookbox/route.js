@@ -1,21 +1,18 @@
 import { DeferredTransport } from "./deferred_transport.js";
 import { WebSocketTransport } from "./websocket_transport.js";
 
-/** @import { Transport, TransportEvents } from "./websocket_transport.js" */
+/**
+ * @import { Transport, TransportEvents } from "./websocket_transport.js"
+ * @import { Ways } from "./ways.js"
+ */
 
-/** Under this name the browser's storage keeps what has worked instead of a WebSocket, and when. */
+/** Under this name the browser's storage keeps what has worked instead of a WebSocket. */
 const STORED = "djhookbox:transport";
 
-/** So long what worked is tried first; then the better one gets its chance again. */
-const REMEMBERED = 10 * 60_000;
-
-/** A transport that has worked is given so many failures in a row: it may be the network. */
+/** So many failures in a row, or connections that are cut at once, are the transport's fault. */
 const PATIENCE = 3;
 
-/** So many connections in a row that are cut soon after they were made are the transport's fault. */
-const SHORT_LIVES = 3;
-
-/** Opening a WebSocket that no proxy holds up, or CONNECT over a stream that none holds back. */
+/** Opening a WebSocket that no proxy holds up. */
 const HASTE = 8000;
 
 /**
@@ -26,26 +23,33 @@ const HASTE = 8000;
  */
 
 /**
- * Chooses the transport: the best that works here, a WebSocket, else a stream, else polling.
+ * What `Ways` are made of.
  *
- * Where proxies let no WebSocket through, the way around is remembered in the browser's storage
- * and taken at once by the next page; from time to time the better one is tried again.
+ * @typedef {object} Parts
+ * @property {(url: string, events: TransportEvents) => Transport} openSocket
+ * @property {OpenLink} openLink
+ * @property {() => Promise<any[]>} loadShared
+ * @property {any} CspTransport
+ * @property {any} Detour
+ */
+
+/**
+ * Chooses the transport: a WebSocket, as long as that is all it takes. What other ways there are is
+ * loaded only where it is not, or where the page or the last visit says so.
  */
 export class Route {
-  #kinds;
-  #environment;
   #options;
-  #index = 0;
-  #failures = 0;
-  #proven = false;
-  #shortLives = 0;
-  /** How often a transport was given up because its connections were cut. */
-  #givenUp = 0;
-  /** @type {((way: any) => { end: () => void }) | undefined} */
-  #newDetour;
-  /** @type {{ end: () => void } | undefined} */
-  #detour;
+  #environment;
   #openLink;
+  #failures = 0;
+  #shortLives = 0;
+  #proven = false;
+  /** @type {Ways | null} */
+  #ways = null;
+  /** Whether other ways are needed. */
+  #needed;
+  /** What they are told when they are there. @type {"" | "advance" | "giveUp"} */
+  #news = "";
 
   /**
    * @param {Record<string, any>} options As those of `Connection`.
@@ -55,30 +59,15 @@ export class Route {
   constructor(options, environment, openLink) {
     this.#options = options;
     this.#environment = environment;
-    this.#openLink = openLink;
-    const { transport, transports = ["websocket", "streaming", "polling"] } = options;
-    const usable = { websocket: environment.WebSocket, streaming: environment.fetch, polling: environment.fetch };
-    this.#kinds = transport ? ["custom"] : transports.filter((kind) => usable[kind]);
-    if (options.shared) {
-      this.#kinds.unshift("shared");
-    } else {
-      this.#recall();
-    }
+    this.#openLink = (url, theirs, surroundings, events) =>
+      openLink(url, { ...theirs, modules: options.modules }, surroundings, events);
+    this.#needed = this.#must;
   }
 
   /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
   get kind() {
-    return this.#kinds[this.#index] ?? "websocket";
-  }
-
-  /** How many milliseconds to wait until a better transport is worth a try. */
-  get #retry() {
-    return (this.#environment.retryTransport ?? REMEMBERED) * 2 ** this.#givenUp;
-  }
-
-  /** Whether no other transport is left to try. */
-  get #last() {
-    return this.#index >= this.#kinds.length - 1;
+    const { transport, shared, transports = [] } = this.#options;
+    return this.#ways?.kind ?? (shared ? "shared" : transport ? "custom" : (transports[0] ?? "websocket"));
   }
 
   /**
@@ -87,12 +76,8 @@ export class Route {
    * @param {boolean} opened
    */
   patience(opened) {
-    const { timeout } = this.#options;
-    if (opened && this.kind === "shared") {
-      return 2 * HASTE + timeout; // the hub may have to find a way first
-    }
-    const through = opened && this.kind !== "streaming";
-    return this.#last || through ? timeout : HASTE;
+    const hasty = !opened && this.#environment.fetch && !this.#options.transport;
+    return this.#ways?.patience(opened) ?? (hasty ? HASTE : this.#options.timeout);
   }
 
   /**
@@ -103,31 +88,12 @@ export class Route {
    * @returns {Transport}
    */
   open(url, events) {
-    const environment = this.#environment;
-    const { kind } = this;
-    const Direct = { custom: this.#options.transport, websocket: WebSocketTransport }[kind];
-    if (Direct) {
-      return this.#direct(Direct, url, events);
+    if (!this.#needed || this.#ways?.kind === "websocket") {
+      return this.#direct(url, events);
     }
     return new DeferredTransport(async () => {
-      if (kind === "shared") {
-        const [{ SharedTransport }, { SharedDoor }, { SharedHub }] = await Promise.all([
-          this.#load("shared", () => import("./shared_transport.js")),
-          this.#load("shared", () => import("./shared_door.js")),
-          this.#load("shared", () => import("./shared_hub.js")),
-        ]);
-        const { modules } = this.#options;
-        const openLink = (address, options, ...rest) =>
-          this.#openLink(address, { ...options, modules }, ...rest);
-        const openDoor = (surroundings) =>
-          new SharedDoor(surroundings, new SharedHub(surroundings, openLink));
-        return () => new SharedTransport(url, events, environment, this.#options, openDoor);
-      }
-      const { CspTransport, Detour } = await this.#load("csp_transport", () => import("./csp_transport.js"));
-      this.#newDetour = (way) => new Detour(environment, way);
-      const { logger = console } = this.#options;
-      const warn = (text) => logger.warn(text);
-      return () => new CspTransport(url, events, environment, kind === "streaming", warn);
+      this.#ways ??= await this.#load();
+      return this.#ways.opener(url, events);
     }, events);
   }
 
@@ -139,24 +105,14 @@ export class Route {
    * @param {() => void} begin Connects anew.
    */
   succeeded(url, isIdle, begin) {
-    const { kind } = this;
     this.#failures = 0;
     this.#proven = true;
-    if (kind === "websocket") {
-      this.#stored((storage) => storage.removeItem(STORED));
-    } else if (this.#newDetour && kind !== "shared") {
-      const open = this.#kinds[0] === "websocket" && ((events) => this.#direct(WebSocketTransport, url, events));
-      const take = () => {
-        this.#index = 0;
-        begin();
-      };
-      this.#detour = this.#newDetour({ kind, retry: this.#retry, isIdle, open, take });
-    }
+    this.#ways?.succeeded(url, isIdle, begin);
   }
 
   /** The connection has ended. */
   ended() {
-    this.#detour?.end();
+    this.#ways?.ended();
   }
 
   /**
@@ -166,69 +122,82 @@ export class Route {
    * @returns {boolean} Whether to try the next one at once.
    */
   failed(opened) {
-    if (opened && this.kind === "shared") {
-      return false; // there is a hub, which looks for a way itself
+    if (this.#ways) {
+      return this.#ways.failed(opened);
     }
-    this.#failures += 1;
-    if (this.#failures < (this.#proven ? PATIENCE : 1)) {
+    if (this.#needed) {
+      this.#needed = this.#must; // they could not be loaded
       return false;
     }
-    return this.#advance();
+    this.#failures += 1;
+    return this.#failures >= (this.#proven ? PATIENCE : 1) && this.#look("advance");
   }
 
   /** The connection was cut soon after it was made. */
   broke() {
     this.#shortLives += 1;
-    if (this.#shortLives >= SHORT_LIVES && this.kind !== "shared") {
-      this.#givenUp += this.#last ? 0 : 1;
-      this.#advance();
+    if (this.#ways) {
+      this.#ways.broke();
+    } else if (this.#shortLives >= PATIENCE) {
+      this.#look("giveUp");
     }
   }
 
   /** The connection has lasted. */
   lasted() {
     this.#shortLives = 0;
+    this.#ways?.lasted();
   }
 
-  /** Load what is needed now, from where the page says it is: static files may be renamed. */
-  #load(name, load) {
-    const address = import.meta.url && this.#options.modules?.[name];
-    return address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : load();
+  /** Whether a WebSocket is not what the page wants, or was in vain the last time. */
+  get #must() {
+    const { shared, transports, transport } = this.#options;
+    try {
+      return shared || (!transport && (transports || !this.#environment.WebSocket || this.#environment.storage?.getItem(STORED)));
+    } catch {
+      return false; // the storage is closed
+    }
+  }
+
+  /** Look for other ways, if there may be some. */
+  #look(news) {
+    this.#failures = this.#shortLives = 0;
+    this.#needed = Boolean(this.#environment.fetch) && !this.#options.transport;
+    this.#news = news;
+    return this.#needed;
+  }
+
+  async #load() {
+    const from = (name, load) => {
+      const address = import.meta.url && this.#options.modules?.[name]; // static files may be renamed
+      return address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : load();
+    };
+    const { Ways, CspTransport, Detour } = await from("csp_transport", () => import("./csp_transport.js"));
+    const ways = new Ways(this.#options, this.#environment, {
+      CspTransport,
+      Detour,
+      openLink: this.#openLink,
+      openSocket: (url, events) => this.#direct(url, events),
+      loadShared: () =>
+        Promise.all([
+          from("shared", () => import("./shared_transport.js")),
+          from("shared", () => import("./shared_door.js")),
+          from("shared", () => import("./shared_hub.js")),
+        ]),
+    });
+    if (this.#news) {
+      ways[this.#news]();
+    }
+    return ways;
   }
 
   /** Open a transport that needs no loading; what it throws is a failure as any other. */
-  #direct(Transport, url, events) {
+  #direct(url, events) {
     try {
-      return new Transport(url, events, this.#environment);
+      return new (this.#options.transport ?? WebSocketTransport)(url, events, this.#environment);
     } catch (error) {
       // A browser opens no ws: from a page of https:, and nothing at an address that is none.
       return new DeferredTransport(() => Promise.reject(error), events);
-    }
-  }
-
-  /** Take the next transport; say whether it is another one than the first. */
-  #advance() {
-    this.#failures = this.#shortLives = 0;
-    this.#proven = false;
-    this.#index = this.#last ? 0 : this.#index + 1;
-    return this.#index > 0;
-  }
-
-  #recall() {
-    const [kind, at] = String(this.#stored((storage) => storage.getItem(STORED))).split(" ");
-    const index = this.#kinds.indexOf(kind);
-    const age = this.#environment.now() - Number(at);
-    if (index > 0 && age >= 0 && age < REMEMBERED) {
-      this.#index = index;
-    }
-  }
-
-  /** Use the browser's storage, if it has one and does not keep it closed. */
-  #stored(use) {
-    try {
-      return use(this.#environment.storage);
-    } catch {
-      return undefined; // then each page finds out by itself
     }
   }
 }

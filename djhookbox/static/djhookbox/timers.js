@@ -1,4 +1,4 @@
-/** Browsers take longer delays for none at all. */
+/** Browsers take longer delays, 25 days, for none at all. */
 const LONGEST = 2 ** 31 - 1;
 
 /** Timers by purpose: starting one replaces the earlier one of the same purpose. */
@@ -14,7 +14,7 @@ export class Timers {
   }
 
   /**
-   * Call `action` once, after `delay` milliseconds; after `Infinity` never.
+   * Call `action` once, after `delay` milliseconds; after 25 days or `Infinity` never.
    *
    * @param {any} purpose A name, or the object that the timer is for.
    * @param {number} delay
@@ -22,19 +22,11 @@ export class Timers {
    */
   start(purpose, delay, action) {
     this.stop(purpose);
-    const wait = (left) => {
-      const then = () => {
-        if (left > LONGEST) {
-          wait(left - LONGEST);
-        } else {
-          this.#running.delete(purpose);
-          action();
-        }
-      };
-      const timer = left < Infinity && this.#environment.setTimeout(then, Math.min(left, LONGEST));
-      this.#running.set(purpose, timer);
+    const then = () => {
+      this.#running.delete(purpose);
+      action();
     };
-    wait(delay);
+    this.#running.set(purpose, delay <= LONGEST && this.#environment.setTimeout(then, delay));
   }
 
   /**
