@@ -25,7 +25,7 @@ const BUNDLES = {
   "csp_transport.min.js": { entry: "csp_transport.js" },
   "shared.min.js": { entry: "../../../js/shared.js" },
   "hookbox.classic.js": { entry: "classic.mjs", format: "iife" },
-  "admin/server.min.js": { entry: "admin/server.js", map: false },
+  "admin/server.min.js": { entry: "admin/server.js", map: false, mangle: false },
   "hookbox.cjs": { entry: "hookbox.js", format: "cjs", map: false },
   "legacy.cjs": { entry: "legacy.js", format: "cjs", map: false, apart: () => ({ "./hookbox.js": "./hookbox.cjs" }) },
   "classic.cjs": {
@@ -46,7 +46,7 @@ export const INTERNAL = `
   position wanted handles awaited announce settle recover nextId sessionChanged succeeded patience
   lasted broke touched early follow heard waits snapshot forget published hush enter acknowledges
   promised stopAll catchUp begins detached opener openSocket openLink loadShared renew reach stay
-  over begin receive own answer about cursor left listen
+  over begin receive own answer about cursor left listen start stop failed check ended
 `.trim().split(/\s+/);
 
 /** What is loaded when it is needed. */
@@ -75,8 +75,8 @@ function keepApart(apart) {
 }
 
 /** Make one bundle: its text, and perhaps its source map, by their names. */
-async function bundle(name, { entry, format = "esm", map = true, apart = () => ({}) }) {
-  const banner = `/*! djhookbox ${version}, BSD-3-Clause */`;
+async function bundle(name, { entry, format = "esm", map = true, mangle = true, apart = () => ({}) }) {
+  const banner = `/*! djhookbox ${version}, BSD */`;
   const { outputFiles } = await build({
     entryPoints: [join(CLIENT, entry)],
     outfile: join(CLIENT, name),
@@ -87,7 +87,8 @@ async function bundle(name, { entry, format = "esm", map = true, apart = () => (
     target: "es2022",
     charset: "ascii",
     legalComments: "none",
-    mangleProps: new RegExp(`^(?:${INTERNAL.join("|")})$`),
+    // The admin's report has members of such names.
+    mangleProps: mangle ? new RegExp(`^(?:${INTERNAL.join("|")})$`) : undefined,
     mangleCache: Object.fromEntries(INTERNAL.map((member, index) => [member, `$${index.toString(36)}`])),
     sourcemap: "external",
     // Where scripts are no modules everything is in one file, and needs no addresses.

@@ -1,2 +1,2 @@
-/*! djhookbox 1.0.0, BSD-3-Clause */
+/*! djhookbox 1.0.0, BSD */
 var c=Object.defineProperty,p=Object.getOwnPropertyDescriptor,s=Object.getOwnPropertyNames,x=Object.prototype.hasOwnProperty,b=(e,o)=>{for(var n in o)c(e,n,{get:o[n],enumerable:!0})},d=(e,o,n,r)=>{if(o&&"object"==typeof o||"function"==typeof o)for(let t of s(o))!x.call(e,t)&&t!==n&&c(e,t,{get:()=>o[t],enumerable:!(r=p(o,t))||r.enumerable});return e},f=e=>d(c({},"__esModule",{value:!0}),e),m={};b(m,{Connection:()=>n.Connection,HookboxError:()=>n.HookboxError,SessionEnded:()=>n.SessionEnded,Subscription:()=>n.Subscription,connect:()=>t.connect,logging:()=>t.logging}),module.exports=f(m);var n=require("./hookbox.cjs"),t=require("./legacy.cjs");
