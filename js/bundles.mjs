@@ -107,7 +107,8 @@ async function bundle(name, { entry, format = "esm", map = true, mangle = true, 
     module: format === "esm",
     ecma: 2020,
     compress: { passes: 3 },
-    format: { ascii_only: true, preamble: banner },
+    // The file that every page loads says it in its source map only.
+    format: { ascii_only: true, preamble: name === "hookbox.min.js" ? undefined : banner },
     sourceMap,
   });
   const made = { [name]: `${result.code}\n` };

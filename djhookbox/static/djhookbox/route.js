@@ -179,11 +179,13 @@ export class Route {
       openLink: this.#openLink,
       openSocket: (url, events) => this.#direct(url, events),
       loadShared: () =>
-        Promise.all([
-          from("shared", () => import("./shared_transport.js")),
-          from("shared", () => import("./shared_door.js")),
-          from("shared", () => import("./shared_hub.js")),
-        ]),
+        Promise.all(
+          [
+            () => import("./shared_transport.js"),
+            () => import("./shared_door.js"),
+            () => import("./shared_hub.js"),
+          ].map((load) => from("shared", load)),
+        ),
     });
     if (this.#news) {
       ways[this.#news]();
