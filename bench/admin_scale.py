@@ -121,9 +121,11 @@ CHANNEL = (
     "CASE WHEN i % 3 = 0 THEN '/news/today/' WHEN i % {rare} = 1 THEN '/rooms/77/' "
     "ELSE '/rooms/' || (i * 31 % 300 + 300) || '/' END"
 )
+NODE = {"node": "'node' || (i * 7 / {rare})", "assumed": "i % {rare} = 9"}
 ROWS = {
     "connectionlog": {
         **SHARED,
+        **NODE,
         "event": "CASE WHEN i % {rare} = 10 THEN 'refused' WHEN i % 2 = 0 THEN 'connect' "
         "ELSE 'disconnect' END",
         "transport": "CASE WHEN i % {rare} = 3 THEN 'csp' ELSE 'websocket' END",
@@ -134,6 +136,7 @@ ROWS = {
     },
     "subscriptionlog": {
         **SHARED,
+        **NODE,
         "event": "CASE WHEN i % {rare} = 7 THEN 'refused' WHEN i % 2 = 0 THEN 'subscribe' "
         "ELSE 'unsubscribe' END",
         "channel": CHANNEL,

@@ -17,7 +17,8 @@ from djhookbox.models import ChannelPolicy
 
 
 @pytest.fixture
-def policies(db: None) -> list[ChannelPolicy]:
+def policies(db: None, settings: Any) -> list[ChannelPolicy]:
+    settings.HOOKBOX_POLLING_HOSTS = ["example.com"]
     group = Group.objects.create(name="Redaktion “Süd”")
     full = ChannelPolicy.objects.create(
         name="Ünï <b>", pattern="/rooms/<int:room>/", order=-7, enabled=False,

@@ -40,7 +40,10 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
 
 def withheld(options: dict[str, Any]) -> Iterator[str]:
     """Name the options that another program is not given, and the cookie that it does not see."""
-    for name in ("allow_origin", "polling_host", "jsonp", "log_level", f"cb_{LATER_CALLBACK}"):
+    for name in (
+        "allow_origin", "polling_host", "jsonp", "rest_get", "allow_set_config", "log_level",
+        f"cb_{LATER_CALLBACK}",
+    ):  # fmt: skip
         if options[name]:
             yield _("%(option)s is for our own server: this program is not given it.") % {
                 "option": f"--{name.replace('_', '-')}"

@@ -188,7 +188,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
     return ProcessStatus(
         state=state, message=message, version=version,
         uptime=info.uptime,
-        engine=info.engine,
+        engine=info.engine or "",
         connections=info.connections, users=info.users, channels=info.channels,
         messages_in=info.messages_in, messages_out=info.messages_out, info=info,
         **known,

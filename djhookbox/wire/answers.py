@@ -170,7 +170,7 @@ class ServerInfo:
     version: str = ""
     pid: int | None = None
     uptime: float | None = None
-    engine: str = ""
+    engine: str | None = None
     connections: int | None = None
     users: int | None = None
     channels: int | None = None
