@@ -1,28 +1,28 @@
-# Each target creates what it needs: a fresh clone, `make demo` or `make test`, nothing else.
+# Each target creates what it needs, so `make demo` and `make test` work in a fresh clone.
 #
-#   make demo    the chat site with its Hookbox process (Ctrl-C ends both)
-#   make test    all tests once, on this Python; what it skips it says, with the reason
-#   make matrix  the fast tests on each supported Python and Django that this machine can run,
-#                and the database tests on PostgreSQL and MariaDB (through tox)
-#   make coverage  `make test`, and which lines and branches of djhookbox no test has run
-#   make bench   the benchmark's five figures
-#   make resume  whether clients lose their place: network cuts, a killed server (needs Node)
-#   make fuzz    a million random and mutated frames and requests at a running server
-#   make genuine install Hookbox 0.3.3, with which `make test` then tests as well (Python 2.7)
-#   make lint    ruff: rules and formatting
-#   make check   lint, types, missing migrations, documents, packages, translations, the client
+#   make demo      run the chat site and its Hookbox process (Ctrl-C stops both)
+#   make test      run all tests once, on this Python, and print what was skipped and why
+#   make matrix    run the fast tests on each supported Python and Django that is installed,
+#                  and the database tests on PostgreSQL and MariaDB (with tox)
+#   make coverage  run `make test`, and show the lines and branches of djhookbox that no test ran
+#   make bench     run the benchmark
+#   make resume    test whether clients lose messages: network cuts, a killed server (needs Node)
+#   make fuzz      send a million random and mutated frames and requests to a running server
+#   make genuine   install Hookbox 0.3.3 for the tests that need it (needs Python 2.7)
+#   make lint      run ruff: rules and formatting
+#   make check     check lint, types, migrations, documents, packages, translations, the client
 #   make messages  extract the texts, and compile the translations (needs gettext)
-#   make client  the generated files of the browser client (needs Node and npm)
-#   make clean   remove everything that the other targets made
+#   make client    generate files of the browser client (needs Node and npm)
+#   make clean     remove everything that the other targets created
 #
-# Another Python than the newest found:  make PYTHON=/path/to/python3 demo
+# To use a specific Python:  make PYTHON=/path/to/python3 demo
 
 MINIMUM := 3.10
 VENV := .venv
 BIN := $(VENV)/bin
 
-# pyenv's own commands find only the versions it has switched on; tox and we want all of them.
-# They come last, so that `python3` remains what the shell says.
+# pyenv's commands find only the enabled versions, but tox needs all of them. They come last on
+# PATH, so that `python3` remains the one of the shell.
 PYENV_ROOT ?= $(HOME)/.pyenv
 PYENV_BINS := $(wildcard $(PYENV_ROOT)/versions/3.1[0-9].*/bin $(PYENV_ROOT)/versions/3.1[0-9]/bin)
 EMPTY :=
@@ -38,10 +38,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
-# Locally a missing interpreter is noted and passed over; where CI is set it is a failure.
+# Locally, tox skips missing interpreters; if CI is set, they are failures.
 TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 
-# A module goes to one worker, which starts its processes and browsers once.
+# Each test module runs in one worker, which starts its processes and browsers once.
 PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test matrix coverage partners bench resume fuzz genuine lint format check types migrations documents package messages messages-check clean client client-check client-size
@@ -53,19 +53,19 @@ demo: $(VENV)/.site
 test: $(VENV)/.test partners
 	@exec $(BIN)/python $(PYTEST) $(ARGS)
 
-# For some of it only: make matrix ENV=py312-django60,mariadb
+# To run part of the matrix: make matrix ENV=py312-django60,mariadb
 matrix: $(VENV)/.tox
 	@exec $(BIN)/tox run $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
 
-# The figure is printed even if a test has failed, and the failure remains one.
+# Coverage is reported even if a test fails; the exit status is still that of the failure.
 coverage: $(VENV)/.test partners
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run $(PYTEST) $(ARGS); status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
 	exit $$status
 
-# What some tests meet: tools of npm, and Hookbox 0.3.3. Where they cannot be had (no npm, no
-# Python 2.7), pytest says which tests were left out and why; with CI set those tests fail.
+# Some tests need tools from npm, or Hookbox 0.3.3. If these cannot be installed (no npm, no
+# Python 2.7), pytest prints which tests were skipped and why; if CI is set, those tests fail.
 partners: | $(VENV)/.created
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory node_modules/.installed || true
 	@$(BIN)/python -m tests.interop.genuine >/dev/null 2>&1 || true
@@ -128,17 +128,17 @@ clean:
 	rm -f tests/*.sqlite3* .coverage .coverage.*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-# ---- what the targets need: one stamp for each set of packages ------------
+# ---- prerequisites: one stamp file for each set of packages ----------------
 
 $(VENV)/.created:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "django-hookbox needs Python $(MINIMUM) or newer, and none was found" \
-			"($$(python3 --version 2>/dev/null || echo 'no python3 at all'))." \
-			"Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
+		echo "django-hookbox requires Python $(MINIMUM) or newer, which was not found" \
+			"(found: $$(python3 --version 2>/dev/null || echo 'no python3'))." \
+			"Install it, or run: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
 	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
-		echo "$(PYTHON) is no Python $(MINIMUM) or newer; name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
+		echo "$(PYTHON) is not Python $(MINIMUM) or newer. Run: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
 	@if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
-		echo "$(PYTHON) cannot make virtual environments: its venv module is missing" \
+		echo "$(PYTHON) cannot create virtual environments because its venv module is missing" \
 			"(Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; fi
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv $(VENV)
@@ -149,12 +149,12 @@ node_modules/.installed: package.json package-lock.json
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# $(call install,what it is for,arguments for pip)
+# $(call install,what it is for,arguments of pip)
 define install
 @echo "Installing $(1)."
 @$(PIP) install --log $(VENV)/pip.log $(2) >/dev/null 2>&1 || { \
-	echo "The packages could not be installed: is there a network connection?" \
-		"What pip said is in $(VENV)/pip.log." >&2; exit 1; }
+	echo "The packages could not be installed. Check the network connection, and read" \
+		"the output of pip in $(VENV)/pip.log." >&2; exit 1; }
 @touch $@
 endef
 
@@ -171,4 +171,4 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.created
 	$(call install,the development tools,-e ".[dev]")
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.created
-	$(call install,what the benchmark compares,-e ".[bench]")
+	$(call install,the requirements of the benchmark,-e ".[bench]")
