@@ -1,6 +1,6 @@
-"""Run the example site and its Hookbox process until Ctrl-C. `make demo` calls it.
+"""Run the example site and its Hookbox process until Ctrl-C. `make demo` calls this script.
 
-Only the standard library is imported until it is certain that everything else is there.
+It imports only the standard library until it knows that all other packages are installed.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 PACKAGES = ("django", "aiohttp", "requests", "model_utils", "djhookbox")
-#: Seconds in which Django must answer, and in which it must end.
+#: Seconds in which Django must start to answer, and in which it must stop.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
 POLL = 0.1
 
-#: Set by Ctrl-C, SIGTERM or a closed terminal; looked at wherever the demo waits. An exception
-#: in a signal handler could strike between the start of a process and the note of its number.
+#: Set by Ctrl-C, SIGTERM or a closed terminal, and checked wherever the demo waits. An exception
+#: in a signal handler could occur after a process has started and before its pid is stored.
 ending = threading.Event()
 
 
 class DemoError(Exception):
-    """Why the demo cannot go on: one sentence for whoever typed `make demo`."""
+    """The demo cannot continue; the message explains why to the user of `make demo`."""
 
 
 class Ended(Exception):
-    """Somebody pressed Ctrl-C, or told the demo to end."""
+    """The user pressed Ctrl-C, or the demo received a signal to stop."""
 
 
 def main() -> int:
@@ -56,12 +56,12 @@ def main() -> int:
         print(f"The demo cannot run: {error}", file=sys.stderr)
         return 1
     except Ended:
-        print("The demo has ended.")
+        print("The demo has stopped.")
     return 0
 
 
 def parse_options() -> argparse.Namespace:
-    """Read the command line, and the environment where it says nothing."""
+    """Parse the command line; the environment provides the defaults."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for option, variable, default, what in (
         ("--port", "DEMO_PORT", 8000, "the site"),
@@ -78,9 +78,9 @@ def parse_options() -> argparse.Namespace:
 
 
 def port(text: str) -> int:
-    """Return a port, as argparse wants it."""
+    """Convert an argument to a port number."""
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 1 and 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 1 and 65535")
     return int(text)
 
 
@@ -88,46 +88,56 @@ def port(text: str) -> int:
 
 
 def check_python() -> None:
-    """Find out what this Python lacks, before half of the demo runs."""
-    if sys.version_info < (3, 10):  # noqa: UP036 - whoever has an older one shall read this
-        raise DemoError(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}.")
+    """Check that this Python has everything that the demo requires.
+
+    Raises:
+        DemoError: Something is missing.
+
+    """
+    if sys.version_info < (3, 10):  # noqa: UP036 - so that users of older versions see the message
+        raise DemoError(f"it requires Python 3.10 or newer; this is {sys.version.split()[0]}.")
     for module, package in (("sqlite3", "SQLite"), ("ssl", "OpenSSL"), ("fcntl", "POSIX locks")):
         try:
             __import__(module)
         except ImportError:
             raise DemoError(
-                f"this Python was built without {package} (module {module}); name another: "
-                "make PYTHON=/path/to/python3 clean demo"
+                f"this Python was built without {package} (module {module}). "
+                "Use another one: make PYTHON=/path/to/python3 clean demo"
             ) from None
-    sys.path.append(str(HERE.parent))  # in a clone djhookbox need not be installed
+    sys.path.append(str(HERE.parent))  # in a clone, djhookbox does not have to be installed
     for name in PACKAGES:
         try:
             __import__(name)
         except ImportError as error:
             raise DemoError(
-                f"the package {error.name} is not installed; “make demo” installs it."
+                f"the package {error.name} is not installed. Run “make demo” to install it."
             ) from None
 
 
 def check_port(number: int, option: str) -> None:
-    """Find out whether somebody listens at a port already."""
+    """Check that no other program listens on a port.
+
+    Raises:
+        DemoError: The port cannot be used.
+
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, number))
         except OSError as error:
             problem = {
-                errno.EADDRINUSE: "is taken by another program",
-                errno.EACCES: "needs privileges",
-            }.get(error.errno or 0, f"cannot be listened on ({error.strerror})")
+                errno.EADDRINUSE: "is in use by another program",
+                errno.EACCES: "requires privileges",
+            }.get(error.errno or 0, f"cannot be used ({error.strerror})")
             raise DemoError(
-                f"port {number} {problem}; choose another one with make demo "
+                f"port {number} {problem}. Choose another one: make demo "
                 f'ARGS="{option} {number + 10}".'
             ) from None
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Set Django up, and create what a new demo needs."""
+    """Set up Django, and create the database, accounts and policies of a new demo."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "demosite.settings"
     os.environ["DEMO_PORT"] = str(options.port)
     os.environ["DEMO_HOOKBOX_PORT"] = str(options.hookbox_port)
@@ -137,7 +147,8 @@ def prepare(options: argparse.Namespace) -> None:
 
     try:
         django.setup()
-        # That Hookbox cannot be told of the new policy is no news: it is not running yet.
+        # Hookbox is not running yet, so the warnings that it cannot be notified of new policies
+        # are not useful.
         logging.getLogger("djhookbox").addHandler(logging.NullHandler())
         from demosite import accounts
 
@@ -150,7 +161,7 @@ def prepare(options: argparse.Namespace) -> None:
         accounts.create_dishes()
     except (OSError, Error) as error:
         raise DemoError(f"its folder or database cannot be used: {error}.") from error
-    if not control.status().ours:  # what an earlier demo left behind is replaced, see run()
+    if not control.status().ours:  # run() replaces the process of an earlier demo
         check_port(options.hookbox_port, "--hookbox-port")
 
 
@@ -158,7 +169,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def run(site_port: int) -> None:
-    """Start both processes, say where they are, and watch them."""
+    """Start both processes, print their addresses, and watch them."""
     from djhookbox.exceptions import HookboxError
     from djhookbox.process import control
 
@@ -166,7 +177,7 @@ def run(site_port: int) -> None:
     with django_server(site_port) as server:
         wait_for(lambda: answers(site), server)
         try:
-            # An earlier demo that was killed has left its process behind, with older code.
+            # If an earlier demo was killed, its process is still running, perhaps with older code.
             control.restart()
             go_on(server, 0)
             introduce(site)
@@ -175,14 +186,14 @@ def run(site_port: int) -> None:
             log = getattr(error, "log", "")
             raise DemoError(f"{error}\n{log}".strip()) from error
         finally:
-            # Also if it was stopped and started in the admin: the lock says which one it is.
+            # This includes a process that was started in the admin: the lock file identifies it.
             if control.status().ours:
                 control.stop()
 
 
 @contextlib.contextmanager
 def django_server(site_port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Django in a process group of its own, which Ctrl-C in the terminal does not reach."""
+    """Run Django in its own process group, so that Ctrl-C in the terminal does not reach it."""
     from demosite.settings import DATA_DIR
 
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"{HOST}:{site_port}"]
@@ -203,7 +214,7 @@ def django_server(site_port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def stop_group(server: subprocess.Popen[bytes]) -> None:
-    """End a child and everything that it has started in its group."""
+    """Stop a child process and everything in its process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, number)
@@ -213,9 +224,9 @@ def stop_group(server: subprocess.Popen[bytes]) -> None:
 
 
 def answers(address: str) -> bool:
-    """Tell whether an HTTP server answers, whatever it says."""
+    """Return whether an HTTP server answers, with any status."""
     try:
-        # No proxy of the environment stands between this process and its own child.
+        # Proxies from the environment must not be used between this process and its child.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(f"{address}/login/", timeout=START_TIMEOUT).close()
     except urllib.error.HTTPError:
@@ -226,24 +237,35 @@ def answers(address: str) -> bool:
 
 
 def wait_for(happened: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    """Wait until it happened, but not for a server that has ended, and not for ever."""
+    """Wait until a condition is true.
+
+    Raises:
+        DemoError: The server has stopped, or the wait has timed out.
+
+    """
     deadline = time.monotonic() + START_TIMEOUT
     while not happened():
         go_on(server, POLL)
         if time.monotonic() > deadline:
-            raise DemoError(f"Django has not answered.\n{django_log()}")
+            raise DemoError(f"Django does not answer. Its last lines:\n{django_log()}")
 
 
 def go_on(server: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait; raise if the demo is to end, or with its last words if Django has ended by itself."""
+    """Wait for some seconds.
+
+    Raises:
+        Ended: The demo must stop.
+        DemoError: Django has stopped; the message contains the end of its log.
+
+    """
     if ending.wait(seconds):
         raise Ended
     if server.poll() is not None:
-        raise DemoError(f"Django has ended by itself. Its last lines:\n{django_log()}")
+        raise DemoError(f"Django has stopped unexpectedly. Its last lines:\n{django_log()}")
 
 
 def django_log() -> str:
-    """Return the last lines that Django has written."""
+    """Return the last lines of Django's log."""
     from demosite.settings import DATA_DIR
 
     from djhookbox.process.spawning import tail
@@ -252,7 +274,7 @@ def django_log() -> str:
 
 
 def introduce(site: str) -> None:
-    """Say where everything is."""
+    """Print the addresses and accounts."""
     from demosite.accounts import ACCOUNTS
     from demosite.settings import DATA_DIR
 
@@ -262,21 +284,21 @@ def introduce(site: str) -> None:
         "",
         f"  Chat    {site}/chat/lobby/",
         f"          log in as {' or '.join(people)}; the password is the name.",
-        "          For the second one open another browser, or a private window.",
+        "          For the second user, open another browser or a private window.",
         f"  News    {site}/news/today/",
         f"  Admin   {site}/admin/",
         f"          log in as {staff[0]}; the password is the name.",
         "",
         f"  Logs    {DATA_DIR}",
         "",
-        "Ctrl-C ends everything.",
+        "Press Ctrl-C to stop everything.",
         "",
     )
     print("\n".join(lines), flush=True)
 
 
 def watch(server: subprocess.Popen[bytes], site: str) -> None:
-    """Report what happens to the processes. Hookbox may be stopped and started in the admin."""
+    """Report when Hookbox is stopped or started, which is possible in the admin."""
     from djhookbox.process import control
 
     running = True
@@ -285,11 +307,11 @@ def watch(server: subprocess.Popen[bytes], site: str) -> None:
         if control.status().ours != running:
             running = not running
             if running:
-                print("Hookbox runs again.", flush=True)
+                print("Hookbox is running again.", flush=True)
             else:
                 last = "\n".join(f"    {line}" for line in control.log_tail().splitlines()[-3:])
                 print(
-                    f"Hookbox has ended; the admin can start it: {site}/admin/\n"
+                    f"Hookbox has stopped. You can start it in the admin: {site}/admin/\n"
                     f"  Its last lines:\n{last}",
                     flush=True,
                 )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line for the example site; `make demo` needs none of it."""
+"""Django's command-line utility for the example site. `make demo` does not need it."""
 
 import os
 import sys

@@ -1,8 +1,8 @@
 /**
- * The generated scripts of the client: what becomes of which modules.
+ * The generated scripts of the client, and the modules that they contain.
  *
- * Pages load `hookbox.min.js`, one request; it loads `csp_transport.min.js` or `shared.min.js`
- * when it needs them. `.cjs` files are for npm's tools that do not know ES modules.
+ * Pages load `hookbox.min.js` with one request. It loads `csp_transport.min.js` or `shared.min.js`
+ * when necessary. The `.cjs` files are for npm tools that do not support ES modules.
  */
 
 import { readFileSync } from "node:fs";
@@ -16,8 +16,8 @@ export const CLIENT = join(ROOT, "djhookbox/static/djhookbox");
 const { version } = JSON.parse(readFileSync(join(CLIENT, "package.json"), "utf8"));
 
 /**
- * Bundles, by the file that they become. `apart`: modules that stay files of their own; `map`:
- * whether there is a source map, which browsers' tools ask for.
+ * Bundles by the name of the generated file. `apart`: imports that refer to other files instead of
+ * being bundled; `map`: whether to generate a source map.
  */
 const BUNDLES = {
   "hookbox.min.js": { entry: "hookbox.js", apart: later },
@@ -49,7 +49,7 @@ export const INTERNAL = `
   over begin receive own answer about cursor left listen start stop failed check ended
 `.trim().split(/\s+/);
 
-/** What is loaded when it is needed. */
+/** Modules that are loaded on demand, from separate files. */
 function later(kind) {
   return kind !== "dynamic-import"
     ? {}
@@ -61,7 +61,7 @@ function later(kind) {
       };
 }
 
-/** Leaves some modules out of a bundle, and has them imported from other files. */
+/** Exclude some modules from a bundle, and import them from other files. */
 function keepApart(apart) {
   return {
     name: "keep-apart",
@@ -74,7 +74,7 @@ function keepApart(apart) {
   };
 }
 
-/** Make one bundle: its text, and perhaps its source map, by their names. */
+/** Generate a bundle; return its text, and its source map if it has one, by file name. */
 async function bundle(name, { entry, format = "esm", map = true, mangle = true, apart = () => ({}) }) {
   const banner = `/*! djhookbox ${version}, BSD */`;
   const { outputFiles } = await build({
@@ -91,7 +91,7 @@ async function bundle(name, { entry, format = "esm", map = true, mangle = true, 
     mangleProps: mangle ? new RegExp(`^(?:${INTERNAL.join("|")})$`) : undefined,
     mangleCache: Object.fromEntries(INTERNAL.map((member, index) => [member, `$${index.toString(36)}`])),
     sourcemap: "external",
-    // Where scripts are no modules everything is in one file, and needs no addresses.
+    // Scripts that are not modules contain everything in one file, so they need no URLs.
     logOverride: { "empty-import-meta": "silent" },
     plugins: [keepApart(apart)],
     write: false,
@@ -115,7 +115,7 @@ async function bundle(name, { entry, format = "esm", map = true, mangle = true, 
   return map ? { ...made, [`${name}.map`]: `${result.map}\n` } : made;
 }
 
-/** All generated scripts and their source maps, by their names. */
+/** Return all generated scripts and source maps by file name. */
 export async function bundles() {
   const made = Object.entries(BUNDLES).map(([name, options]) => bundle(name, options));
   return Object.assign({}, ...(await Promise.all(made)));

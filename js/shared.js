@@ -1,4 +1,4 @@
-/** What a tab needs to share its connection with others, in one file. */
+/** Everything that a tab needs to share its connection with other tabs, in one file. */
 
 export { SharedDoor } from "../djhookbox/static/djhookbox/shared_door.js";
 export { SharedHub } from "../djhookbox/static/djhookbox/shared_hub.js";

@@ -1,7 +1,6 @@
 /**
- * Prints what the browser client weighs as it is served, gzipped, and fails
- * above its bounds: 8 KiB for the file that a page loads, 16 KiB with all that it may load when it
- * needs it (the names of 2011, CSP, shared tabs).
+ * Prints the gzipped size of the client's files, and fails if one exceeds its bound: 8 KiB for the
+ * file that a page loads, 16 KiB for everything (including the names of 2011, CSP and shared tabs).
  */
 
 import { readFileSync } from "node:fs";

@@ -1,8 +1,8 @@
-"""What a new demo begins with: three accounts, a few policies, the choices of a poll."""
+"""The initial data of a new demo: three accounts, a few policies, the choices of a poll."""
 
 from typing import NamedTuple
 
-#: The policy of the page that the demo begins with.
+#: The policy of the demo's first page.
 CHAT_POLICY = "Chat"
 
 
@@ -17,7 +17,7 @@ ACCOUNTS = [Account("alice"), Account("bob"), Account("admin", staff=True)]
 
 
 def create_accounts() -> None:
-    """Create the accounts that do not exist; those that do are left as they are."""
+    """Create the accounts that do not exist yet; do not change existing ones."""
     from django.contrib.auth import get_user_model
 
     model = get_user_model()
@@ -28,7 +28,7 @@ def create_accounts() -> None:
 
 
 def create_policies() -> None:
-    """Create the policies once: whoever deletes or edits one in the admin has meant it."""
+    """Create the policies, unless somebody has edited or deleted one in the admin."""
     from django.contrib.admin.models import LogEntry
 
     from djhookbox.models import Audience, ChannelPolicy
@@ -42,20 +42,20 @@ def create_policies() -> None:
             "presenceful": True,
             "history_size": 50,
             "history_duration": 24 * 60 * 60,
-            "note": "The example site's chat rooms: whoever is signed in reads and writes.",
+            "note": "The example site's chat rooms: signed-in users read and write.",
         },
-        # Only the site's own views publish here. The history lets pages catch up.
+        # Only the site's views publish here. Thanks to the history, pages miss nothing.
         "Tasks": {
             "pattern": "/tasks/",
             "publish_audience": Audience.NOBODY,
             "history_size": 100,
-            "note": "The shared list: whoever is signed in hears of changes.",
+            "note": "The shared list: signed-in users receive changes.",
         },
         "Poll": {
             "pattern": "/poll/<slug:poll>/",
             "publish_audience": Audience.NOBODY,
             "history_size": 1000,
-            "note": "The poll: whoever is signed in hears of each vote.",
+            "note": "The poll: signed-in users receive each vote.",
         },
     }
     for name, fields in policies.items():

@@ -1,10 +1,10 @@
-"""What the example's two short pages keep in the database."""
+"""The models of the example site's two short pages."""
 
 from django.db import models
 
 
 class Task(models.Model):
-    """A line of the shared list (the page with htmx)."""
+    """An item of the shared list (the page with htmx)."""
 
     text = models.CharField(max_length=200)
     done = models.BooleanField(default=False)
@@ -17,7 +17,7 @@ class Task(models.Model):
 
 
 class Dish(models.Model):
-    """A choice of the poll, and how many want it (the page with Alpine)."""
+    """A choice of the poll and its number of votes (the page with Alpine)."""
 
     name = models.CharField(max_length=50, unique=True)
     votes = models.PositiveIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""The example site's settings. What django-hookbox needs is marked with its name."""
+"""The example site's settings. Lines for django-hookbox are marked with its name."""
 
 import os
 import secrets
@@ -6,13 +6,13 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-#: What the site writes: database, log, run files. `make demo` may move it.
+#: Folder for the database, logs and run files; change it with the environment variable DEMO_DIR.
 DATA_DIR = Path(os.environ.get("DEMO_DIR") or BASE_DIR.parent / "demo").resolve()
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
-    """Return this copy's own key: a published one would let strangers sign sessions."""
+    """Return a key for this copy only; with a published key, anybody could sign sessions."""
     path = DATA_DIR / "secret-key"
     if not path.exists():
         path.touch(mode=0o600)
@@ -34,7 +34,7 @@ INSTALLED_APPS = [
     "demosite",
 ]
 
-# django-hookbox: only because `make demo` may be given other ports than these defaults.
+# django-hookbox: only necessary because `make demo` can use ports other than the defaults.
 HOOKBOX_CBPORT = int(os.environ.get("DEMO_PORT") or 8000)
 HOOKBOX_PORT = int(os.environ.get("DEMO_HOOKBOX_PORT") or 8001)
 HOOKBOX_RUN_DIR = DATA_DIR / f"run-{HOOKBOX_PORT}"
@@ -70,7 +70,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "db.sqlite3",
-        # Several threads write logs: wait for each other, and let readers go on meanwhile.
+        # Several threads write logs: let them wait for each other without blocking readers.
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
@@ -80,7 +80,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Cookies are shared by all ports of a host name: do not log anybody out of another project.
+# All ports of a host share cookies; these names avoid logging you out of other projects.
 SESSION_COOKIE_NAME = "hookbox_demo_session"
 CSRF_COOKIE_NAME = "hookbox_demo_csrf"
 

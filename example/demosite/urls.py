@@ -18,5 +18,5 @@ urlpatterns = [
     path("login/", views.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    path("hookbox/", include("djhookbox.urls")),  # django-hookbox: where its process asks
+    path("hookbox/", include("djhookbox.urls")),  # django-hookbox: the webhooks
 ]

@@ -1,4 +1,4 @@
-"""The example site's views: ordinary ones, which publish what they change."""
+"""The example site's views: ordinary views that publish what they change."""
 
 import logging
 from urllib.parse import urlencode
@@ -25,18 +25,18 @@ POLL_CHANNEL = "/poll/lunch/"
 
 
 class Login(LoginView):
-    """Django's own login page, which also tells a guest of the demo the accounts."""
+    """Django's login page, which also shows the accounts of the demo."""
 
     redirect_authenticated_user = True
     extra_context = {"accounts": ACCOUNTS}
 
     def get_initial(self) -> dict[str, str]:
-        """Fill in the name that was picked."""
+        """Fill in the selected name."""
         return {"username": self.request.GET.get("user", "")}
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Begin in the chat."""
+    """Redirect to the chat."""
     return redirect("chat", ROOMS[0])
 
 
@@ -47,7 +47,7 @@ def chat(request: HttpRequest, room: str) -> HttpResponse:
 
 
 def news(request: HttpRequest, topic: str) -> HttpResponse:
-    """Show the news on a topic, also to visitors without an account."""
+    """Show the news on a topic, even to visitors without an account."""
     policy = {
         "name": "News",
         "pattern": "/news/<slug:topic>/",
@@ -60,13 +60,13 @@ def news(request: HttpRequest, topic: str) -> HttpResponse:
     return render(request, "demosite/news.html", context)
 
 
-# ---- with htmx: a message says that something has changed, and the page fetches it --------------
+# ---- htmx: a message says that something has changed, and the page fetches it -------------------
 
 
 @login_required
 def tasks(request: HttpRequest) -> HttpResponse:
-    """Show the shared list; to htmx only the list itself."""
-    # Taken before the query: what is published between the two is not lost.
+    """Show the shared list; htmx receives only the list itself."""
+    # The cursor comes before the query, so that nothing published in between is lost.
     cursor = djhookbox.cursor(TASKS_CHANNEL)
     partial = request.headers.get("HX-Request")
     template = "demosite/tasks_list.html" if partial else "demosite/tasks.html"
@@ -77,7 +77,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def add_task(request: HttpRequest) -> HttpResponse:
-    """Add a line, and tell everybody."""
+    """Add an item and notify all pages."""
     text = request.POST.get("text", "").strip()[:200]
     if text:
         Task.objects.create(text=text)
@@ -88,18 +88,18 @@ def add_task(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def toggle_task(request: HttpRequest, pk: int) -> HttpResponse:
-    """Tick a line off, or not after all, and tell everybody."""
+    """Check or uncheck an item and notify all pages."""
     Task.objects.filter(pk=pk).update(done=Case(When(done=True, then=False), default=True))
     tell(TASKS_CHANNEL, {})
     return redirect("tasks")
 
 
-# ---- with Alpine: a message says what has changed, and the page counts it ------------------------
+# ---- Alpine: a message says what has changed, and the page counts it -----------------------------
 
 
 @login_required
 def poll(request: HttpRequest) -> HttpResponse:
-    """Show how many want which dish; to scripts as JSON."""
+    """Show the number of votes for each dish; scripts receive JSON."""
     cursor = djhookbox.cursor(POLL_CHANNEL)  # before the query: each vote is counted once
     votes = {dish.name: dish.votes for dish in Dish.objects.all()}
     if request.accepts("text/html"):
@@ -111,17 +111,17 @@ def poll(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def vote(request: HttpRequest) -> HttpResponse:
-    """Count a vote, and tell everybody."""
+    """Count a vote and notify all pages."""
     name = request.POST.get("dish", "")
     if not Dish.objects.filter(name=name).update(votes=F("votes") + 1):
-        return HttpResponse("There is no such dish.", status=404, content_type="text/plain")
+        return HttpResponse("Unknown dish.", status=404, content_type="text/plain")
     tell(POLL_CHANNEL, {"dish": name})
     return HttpResponse(status=204)
 
 
 def tell(channel: str, payload: dict[str, str]) -> None:
-    """Publish; the list and the votes stand in the database, whether or not Hookbox runs."""
+    """Publish a message. The data is in the database, whether or not Hookbox is running."""
     try:
         djhookbox.publish(channel, payload)
     except djhookbox.HookboxError as error:
-        logger.warning("Nobody was told of a change: %s", error)
+        logger.warning("Pages were not notified of a change: %s", error)

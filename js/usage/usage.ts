@@ -1,4 +1,4 @@
-// What a page's author writes, against hookbox.d.ts: compiled by `make check`, never run.
+// Code as the author of a page writes it, to test hookbox.d.ts: `make check` compiles it; it never runs.
 
 import { connect, type Connection, HookboxError, type Message } from "djhookbox";
 

@@ -83,7 +83,7 @@ class Demo:
     def wait_until_it_runs(self) -> None:
         def runs() -> bool:
             assert self.process.poll() is None, self.output
-            return "Ctrl-C ends everything." in self.output
+            return "Press Ctrl-C to stop everything." in self.output
 
         until(runs, "the demo runs", 60)
 

@@ -97,7 +97,7 @@ def test_the_chat_is_closed_to_strangers(demo, visit):
 
 def test_news_from_the_admin(demo, visit):
     news = visit(f"{demo.site}/news/today/")
-    expect(news.get_by_role("alert")).to_contain_text("no policy vouches for /news/today/")
+    expect(news.get_by_role("alert")).to_contain_text("/news/today/ until a policy allows it")
     address = news.get_by_role("link", name="Add the policy").get_attribute("href")
     admin = visit(f"{demo.site}{address}", "admin")
     admin.get_by_role("button", name="Save", exact=True).first.click()
@@ -137,13 +137,13 @@ def test_pages_come_back_after_stop_and_start_in_the_admin(demo, visit):
     admin.get_by_role("link", name="Stop").click()
     admin.locator("#content button[type=submit]").click()
     for page in (alice, bob):
-        expect(page.get_by_role("status")).to_have_text(re.compile("coming back|Connecting"))
-    until(lambda: "Hookbox has ended" in demo.output, "the demo says so")
+        expect(page.get_by_role("status")).to_have_text(re.compile("Reconnecting|Connecting"))
+    until(lambda: "Hookbox has stopped" in demo.output, "the demo says so")
     assert demo.process.poll() is None
     admin.get_by_role("button", name="Start").click()
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text("Connected", timeout=30_000)
-    until(lambda: "Hookbox runs again" in demo.output, "the demo says so")
+    until(lambda: "Hookbox is running again" in demo.output, "the demo says so")
     for page in (alice, bob):
         expect(people(page)).to_have_count(2)
     say(bob, "there again")
@@ -172,7 +172,7 @@ def test_nothing_is_left_running(own_demo, number):
     demo.wait_until_it_runs()
     assert len(demo.processes()) >= 3, "the demo, Django, Hookbox"
     assert demo.end(number) == 0
-    assert "The demo has ended." in demo.output
+    assert "The demo has stopped." in demo.output
     demo.assert_nothing_is_left()
 
 
@@ -208,7 +208,7 @@ def test_a_busy_port_is_one_clear_sentence(own_demo, which):
         taken = busy.getsockname()[1]
         demo = own_demo(which, str(taken))
         assert demo.process.wait(60) == 1
-    assert f"The demo cannot run: port {taken} is taken by another program" in demo.output
+    assert f"The demo cannot run: port {taken} is in use by another program" in demo.output
     assert which in demo.output
     assert "Traceback" not in demo.output
     demo.assert_nothing_is_left()
@@ -225,7 +225,7 @@ def test_a_django_that_dies_is_reported_with_its_last_lines(own_demo):
     demo.wait_until_it_runs()
     os.kill(django_of(demo), signal.SIGKILL)
     assert demo.process.wait(30) == 1
-    assert "Django has ended by itself" in demo.output
+    assert "Django has stopped unexpectedly" in demo.output
     assert "/login/" in demo.output, "its last lines"
     demo.assert_nothing_is_left()
 

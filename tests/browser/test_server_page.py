@@ -99,14 +99,14 @@ def test_it_asks_while_the_process_is_down_and_is_live_again_afterwards(demo, op
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(re.compile("Stopped. The page asks"))
         expect(page.locator("[data-live=channels]")).to_have_count(0)
-    until(lambda: "Hookbox has ended" in demo.output, "the demo says so")
+    until(lambda: "Hookbox has stopped" in demo.output, "the demo says so")
     # The button came with the part that was fetched, its token with it.
     watching.get_by_role("button", name="Start").click()
     expect(watching.locator(".messagelist .success")).to_contain_text("Hookbox runs")
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(LIVE, timeout=40_000)
         expect(row(page, "connections", "admin").first).to_be_visible()
-    until(lambda: "Hookbox runs again" in demo.output, "the demo says so")
+    until(lambda: "Hookbox is running again" in demo.output, "the demo says so")
 
 
 def test_a_user_is_sent_away_and_told_why(operate, chat):

@@ -9,7 +9,7 @@ const hookbox = connect();
 const room = hookbox.subscribe(find("chat").dataset.channel);
 showStatus(hookbox, find("status"));
 
-// What was said before: on entering, and again after each interruption.
+// Show the history, on the first subscription and after each interruption.
 room.on("subscribed", () => {
   messages.replaceChildren(...room.messages.map(messageElement));
   messages.scrollTop = messages.scrollHeight;
@@ -24,7 +24,7 @@ room.on("publish", (message) => {
 });
 room.on("presence", (names) => people.replaceChildren(...names.map(personElement)));
 room.on("refused", (error) => complain(error.message));
-room.on("unsubscribed", ({ reason }) => complain(reason || "You are not in this room any more."));
+room.on("unsubscribed", ({ reason }) => complain(reason || "You are no longer in this room."));
 hookbox.on("disconnected", ({ reason, reconnecting }) => reconnecting || complain(reason));
 hookbox.on("refused", (error) => complain(error.message));
 hookbox.on("error", (error) => complain(error.message));
@@ -50,7 +50,7 @@ function complain(text) {
   problem.hidden = !text;
 }
 
-/** Text from others is only ever set as text, never as HTML. */
+/** Create an element. Text from other users is set as text, never as HTML. */
 function element(name, className, text = "") {
   const made = document.createElement(name);
   made.className = className;

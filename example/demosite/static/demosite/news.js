@@ -19,7 +19,7 @@ news.on("unsubscribed", ({ reason }) => refuse(reason || "The subscription was e
 hookbox.on("refused", (error) => refuse(error.message));
 hookbox.on("error", (error) => refuse(error.message));
 
-// Ask again by the button, and when somebody comes back from the admin.
+// Try again when the button is clicked or the user returns from the admin.
 const ask = () => find("refused").hidden || news.subscribe();
 find("again").addEventListener("click", ask);
 document.addEventListener("visibilitychange", () => document.hidden || ask());
@@ -31,7 +31,7 @@ function refuse(reason) {
   find("empty").hidden = true;
 }
 
-/** Show a message: any JSON value, of which an object may have a headline and a text. */
+/** Show a message: any JSON value. An object may have a headline and a text. */
 function show({ payload, datetime }) {
   const item = document.createElement("li");
   const time = document.createElement("time");

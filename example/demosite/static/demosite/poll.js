@@ -11,12 +11,12 @@ document.addEventListener("alpine:init", () => {
       const hookbox = connect();
       hookbox.on("status", (status) => (this.status = status));
       const channel = hookbox.subscribe(this.$root.dataset.channel);
-      // The view took a cursor before it counted: from there on each vote comes once.
+      // The view got a cursor before it counted, so each later vote arrives exactly once.
       channel.on("publish", ({ payload }) => (this.votes[payload.dish] += 1));
       channel.on("gap", () => this.count());
     },
 
-    /** Count anew: the server no longer has all that was missed. */
+    /** Fetch the votes, because the server no longer has all the missed messages. */
     async count() {
       const answer = await fetch(this.$root.dataset.url, { headers: { Accept: "application/json" } });
       this.votes = await answer.json();

@@ -1,12 +1,12 @@
-/** What is said of each status of a connection. */
+/** The text for each status of a connection. */
 export const words = {
   connecting: "Connecting…",
   connected: "Connected",
-  waiting: "Connection lost; coming back…",
+  waiting: "Connection lost. Reconnecting…",
   closed: "Not connected. Reload the page.",
 };
 
-/** Show in an element where a connection stands. */
+/** Show the status of a connection in an element. */
 export function showStatus(hookbox, element) {
   const show = () => {
     element.textContent = words[hookbox.status];

@@ -6,7 +6,7 @@ const hookbox = connect();
 const channel = hookbox.subscribe(list.dataset.channel);
 showStatus(hookbox, document.getElementById("status"));
 
-// What was missed meanwhile comes as well; if it is no longer there, `gap` says so.
+// After an interruption, missed messages arrive too, or `gap` reports that some are lost.
 for (const event of ["publish", "gap"]) {
   channel.on(event, () => htmx.trigger(list, "changed"));
 }
