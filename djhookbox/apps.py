@@ -16,7 +16,7 @@ class HookboxConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what has to be connected once the models are loaded."""
-        from . import checks, cookie_checks, ended_sessions, receivers  # noqa: F401
+        from . import checks, cookie_checks, ended_sessions, receivers, sessions  # noqa: F401
         from .wire import loglines
 
         loglines.install()

@@ -3,15 +3,23 @@
 The cookie that a webhook carries belongs to a browser, and the answer goes to the Hookbox process.
 A session that got a new key in a webhook would be lost to its browser, which never learns the key:
 Django's `get_user()` does that when only a fallback of `SECRET_KEY` fits.
+
+The view is too late for that: middleware that uses `request.user` has called `get_user()` already.
+So `SessionMiddleware` is wrapped, and what it attaches to a webhook is read-only from the start.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import Http404, HttpRequest
+from django.urls import resolve
+
+#: Marks the views of the webhooks.
+MARK = "hookbox_webhook"
 
 
 class _ReadOnly:
@@ -64,9 +72,44 @@ def _read_only(store: type[SessionBase]) -> type[Any]:
 def make_read_only(request: HttpRequest) -> None:
     """Keep the session of a request from being saved, deleted, or given another key.
 
-    The object itself is changed, because middleware may hold it already. What middleware did to
-    the session before the view was called is done.
+    The object itself is changed, because middleware may hold it already.
     """
     session: Any = getattr(request, "session", None)
     if isinstance(session, SessionBase) and not isinstance(session, _ReadOnly):
         session.__class__ = _read_only(type(session))
+
+
+def _is_webhook(request: HttpRequest) -> bool:
+    """Tell whether one of our views will be called, before Django has looked for the view."""
+    # The last part of the path first: most requests of a site need not be resolved twice.
+    if request.path_info.rstrip("/").rpartition("/")[2] not in _names():
+        return False
+    try:
+        match = resolve(request.path_info, getattr(request, "urlconf", None))
+    except Http404:
+        return False
+    return hasattr(match.func, MARK)
+
+
+@cache
+def _names() -> frozenset[str]:
+    from . import urls
+
+    return frozenset(view.__name__ for view in urls.VIEWS)
+
+
+def watch(middleware: Any) -> None:
+    """Have a session middleware attach read-only sessions to webhooks."""
+    original = middleware.process_request
+
+    @wraps(original)
+    def process_request(self: Any, request: HttpRequest) -> Any:
+        response = original(self, request)
+        if _is_webhook(request):
+            make_read_only(request)
+        return response
+
+    middleware.process_request = process_request
+
+
+watch(SessionMiddleware)

@@ -6,7 +6,8 @@ from django.urls import re_path
 
 from . import views
 
-_VIEWS = (
+#: Their names are the last part of their paths.
+VIEWS = (
     views.connect,
     views.disconnect,
     views.create_channel,
@@ -23,5 +24,5 @@ _VIEWS = (
 
 # With and without the slash: 2011 had none, and the server may be told to send one.
 urlpatterns = [
-    re_path(rf"^{view.__name__}/?$", view, name=f"hookbox_{view.__name__}") for view in _VIEWS
+    re_path(rf"^{view.__name__}/?$", view, name=f"hookbox_{view.__name__}") for view in VIEWS
 ]

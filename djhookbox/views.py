@@ -30,7 +30,7 @@ from .models import SubscriptionLog
 from .options import LATER
 from .parsing import Call, MalformedCall, parse
 from .policy.rules import Operation
-from .sessions import make_read_only
+from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
 from .wire import bodies, capabilities, nodes
 from .wire.values import MAX_DOCUMENT_DEPTH
@@ -66,6 +66,7 @@ def webhook(action: str) -> Callable[[View], Callable[[HttpRequest], HttpRespons
             response.headers["X-Hookbox-Accepts"] = ACCEPTS
             return response
 
+        setattr(wrapper, MARK, True)
         return wrapper
 
     return decorator

@@ -43,6 +43,15 @@ class LastSeen:
         return response
 
 
+class Greeting(LastSeen):
+    """Asks for the user, and saves at once, before the view is called."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.session["user"] = str(request.user)
+        request.session.save()
+        return self.get_response(request)
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
@@ -79,6 +88,23 @@ def test_while_the_secret_key_is_rotated_sessions_keep_their_keys(
     # A view of the site does what Django does.
     page.client.get("/admin/login/")
     assert page.client.session[HASH_SESSION_KEY] == alice.get_session_auth_hash()
+
+
+def test_nor_do_they_change_if_middleware_asks_for_the_user_first(
+    engine: str, settings: Any, webhooks: Any, alice: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_sessions.Greeting"]
+    page = webhooks(alice)
+    key = page.client.cookies[settings.SESSION_COOKIE_NAME].value
+    before = kept(settings, key)
+    rotate(settings)
+    assert page("connect") == (True, {"name": "alice", "identity": page.fields["identity"]})
+    assert page("unsubscribe", channel_name="/a/")[0]
+    assert page.client.cookies[settings.SESSION_COOKIE_NAME].value == key
+    assert kept(settings, key) == before
+    # Views of the site, and addresses that only look like a webhook, keep Django's behaviour.
+    page.client.get("/admin/connect/")
+    assert kept(settings, page.client.cookies[settings.SESSION_COOKIE_NAME].value) != before
 
 
 @pytest.mark.parametrize(
