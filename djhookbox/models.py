@@ -17,6 +17,7 @@ from .exceptions import HookboxMisconfigured, PatternError
 from .policy import patterns, reserved
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, WithoutRows
+from .relations import allow_apart
 from .wire import names
 from .wire.names import MAX_LENGTH as NAME_LENGTH
 
@@ -265,6 +266,9 @@ class ChannelPolicy(TimeStampedModel):
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:
             raise ValidationError(errors)
+
+
+allow_apart(ChannelPolicy, "groups")
 
 
 def _cascade_where_it_is(collector: Any, field: Any, sub_objs: Any, using: str) -> None:

@@ -48,6 +48,7 @@ import djhookbox
 from djhookbox import client
 from djhookbox.audit import pruning
 from djhookbox.conf import settings
+from djhookbox.decisions import files
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy, ConnectionLog, PolicyGroup, Publication, SubscriptionLog
 from djhookbox.testing import capture_publications
@@ -87,11 +88,51 @@ with capture_publications():
 assert Publication.objects.count() == 3
 assert pruning.prune(30).complete
 
+change = f"channelpolicy/{policy.pk}/change/"
 pages = ["", "connectionlog/", "subscriptionlog/", "publication/", "server/"]
-if not WHOLE_APP:  # the page of a policy shows its groups, which Django cannot join
-    pages += ["channelpolicy/", f"channelpolicy/{policy.pk}/change/"]
-for path in pages:
+for path in [*pages, "channelpolicy/", "channelpolicy/add/", change]:
     assert browser.get(f"/admin/djhookbox/{path}").status_code == 200, path
+
+# Policies and groups know each other, wherever they are.
+other = Group.objects.create(name="writers")
+lonely = ChannelPolicy.objects.create(name="l", pattern="/l/")
+assert list(policy.groups.all()) == [group] and policy.groups.count() == 1
+listed = ChannelPolicy.objects.prefetch_related("groups").order_by("name")
+assert [[each.name for each in one.groups.all()] for one in listed] == [["readers"], [], []]
+assert not listed[0].groups.filter(name="x").exists()
+policy.groups.set([other])
+assert list(ChannelPolicy.objects.get(pk=policy.pk).groups.all()) == [other]
+policy.groups.set([other.pk, group])
+assert {each.name for each in policy.groups.all()} == {"readers", "writers"}
+form = browser.get(f"/admin/djhookbox/{change}").context_data["adminform"].form
+fields = {name: "" if value is None else value for name, value in form.initial.items()}
+fields = {name: value for name, value in fields.items() if value is not False}
+fields.update(state="{}", polling="{}", server_user_presence="[]", groups=[group.pk])
+answer = browser.post(f"/admin/djhookbox/{change}", fields)
+assert answer.status_code == 302, answer.context_data["errors"]
+assert list(ChannelPolicy.objects.get(pk=policy.pk).groups.all()) == [group]
+list_page = "/admin/djhookbox/channelpolicy/"
+for action in "duplicate", "export_selected", "disable", "enable":
+    some = {"action": action, "_selected_action": [policy.pk]}
+    assert browser.post(list_page, some).status_code in (200, 302)
+copy = ChannelPolicy.objects.exclude(pk=policy.pk).get(pattern="/g/")
+assert list(copy.groups.all()) == [group]
+text = files.export(ChannelPolicy.objects.filter(pk=copy.pk))
+copy.delete()
+assert '"readers"' in text
+try:
+    with mock.patch.object(type(policy.groups), "set", side_effect=ValueError):
+        files.apply(files.plan(text))
+except ValueError:
+    pass
+assert not ChannelPolicy.objects.filter(name=copy.name).exists()  # all or nothing
+files.apply(files.plan(text))
+copy = ChannelPolicy.objects.get(name=copy.name)
+assert list(copy.groups.all()) == [group]
+assert browser.post(f"{list_page}{copy.pk}/delete/", {"post": "yes"}).status_code == 302
+assert PolicyGroup.objects.count() == 1
+lonely.delete()
+other.delete()
 
 told.reset_mock()
 group.permissions.add(Permission.objects.get(codename="view_server"))

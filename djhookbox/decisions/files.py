@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.core import serializers
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.utils.translation import gettext as _
 
 from .. import strict_json
@@ -127,7 +127,7 @@ def plan(text: str) -> list[Change]:
 
 def apply(changes: Iterable[Change]) -> None:
     """Save what a file changes, all of it or nothing."""
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         for change in changes:
             if change.is_idle:
                 continue

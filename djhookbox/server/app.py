@@ -318,9 +318,10 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
     loop = asyncio.get_running_loop()
     server = Server(config)
     stopping = asyncio.Event()
-    address = await server.start()
+    # First of all: whoever sees the port open may send a signal at once.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    address = await server.start()
     logger.info("Listening on %s, webhooks go to %s", address, config.shown(config.webhook_url))
     repeats = Repeats()
     repeats.install()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -110,3 +112,29 @@ async def test_nobody_comes_in_on_a_connection_that_was_kept(start: Start, site:
     site.held.set()
     await stopping
     assert not one.server.runtime.connections
+
+
+EARLY = """
+import os, signal
+from djhookbox.server import app
+from djhookbox.server.config import ServerConfig
+
+start = app.Server.start
+
+async def start_and_be_told_to_stop(self):
+    address = await start(self)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return address
+
+app.Server.start = start_and_be_told_to_stop
+app.run(ServerConfig(port=0, webhook_url="http://127.0.0.1:9/hookbox", webhook_secret="s"),
+        on_ready=lambda address: print("ready"))
+print("stopped")
+"""
+
+
+@pytest.mark.process
+def test_a_signal_counts_as_soon_as_the_port_is_open() -> None:
+    command = [sys.executable, "-c", EARLY]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout.split()) == (0, ["ready", "stopped"]), ended.stderr

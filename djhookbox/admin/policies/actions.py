@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -58,7 +58,7 @@ def _switch(
     enabled: bool,
 ) -> list[ChannelPolicy]:
     label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         switched = list(queryset.filter(enabled=not enabled))
         for policy in switched:
             policy.enabled = enabled
@@ -72,7 +72,7 @@ def duplicate(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> HttpResponse | None:
     """Copy policies; a copy is off until somebody has looked at it."""
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         copies = [_copy(model_admin, request, policy) for policy in queryset]
     text = ngettext(
         "%(count)d policy copied. The copy is off: edit and enable it.",

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
@@ -138,7 +138,7 @@ class PolicyFiles:
     def _import(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
         new = [change for change in changes if change.is_new]
         edited = [change for change in changes if not change.is_new and not change.is_idle]
-        with listening() as told, transaction.atomic():
+        with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
             files.apply(changes)
             for change in new:
                 self._admin.log_addition(request, change.policy, [{"added": {}}])

@@ -361,7 +361,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
         """Delete several at once, and say what live channels do."""
-        with listening() as told, transaction.atomic():
+        with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
             super().delete_queryset(request, queryset)
         self.say_who_follows(request, told)
 
