@@ -22,7 +22,7 @@ def allow_apart(model: type[models.Model], name: str) -> None:
     setattr(model, name, _Descriptor(field.remote_field))
 
 
-class _Descriptor(ManyToManyDescriptor):
+class _Descriptor(ManyToManyDescriptor):  # type: ignore[type-arg]
     @cached_property
     def related_manager_cls(self) -> Any:
         return _manager(super().related_manager_cls)
