@@ -23,13 +23,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from djhookbox.server.protocol.csp import BadBatch, Inbox, parse_batch
+from tests.ports import free_port
+from tests.stand_ins.waiting import TimedOut, until
 
 from . import garbage
 from .fuzz_clients import Gone, Http, Socket, found
 from .fuzz_gate import Gate
 from .fuzz_restarts import restarts
 from .fuzz_site import CHANNEL
-from .processes import SECRET, free_port, python
+from .processes import SECRET, python
 from .procfs import memory
 
 #: Seconds for anything to happen; the machine may be busy.
@@ -371,12 +373,10 @@ class Fuzz:
             await asyncio.sleep(0.2)
 
     async def _wait(self, condition: Any, problem: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                return self.find(f"{problem}: {self._pending}")
-            await asyncio.sleep(0.05)
-        return None
+        try:
+            await until(condition, patience=PATIENCE, pause=0.05)
+        except TimedOut:
+            self.find(f"{problem}: {self._pending}")
 
     async def _growth(self, pid: int) -> tuple[int, int]:
         """Return the memory of the server when a tenth was thrown, and the most after that."""

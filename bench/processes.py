@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.ports import free_port
+
 SECRET = "bench-rest-secret"
 #: What is measured, in the order of the table's columns.
 KINDS = ("hookbox", "baseline", "channels")
@@ -26,13 +28,6 @@ class BenchError(Exception):
 def channels_installed() -> bool:
     """Tell whether Django Channels and Daphne are here to compare with."""
     return all(importlib.util.find_spec(name) for name in ("channels", "daphne"))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on right now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def own_cpu(index: int) -> set[int]:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .needs import need
-from .projects import PATIENCE, answers, wait_for
+from .projects import answers
+from .stand_ins.waiting import PATIENCE, wait_for
 
 #: Debian keeps it where only root's PATH looks.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

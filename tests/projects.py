@@ -13,14 +13,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 from websockets.sync.client import ClientConnection, connect
 
 from .ports import free_port
-
-T = TypeVar("T")
+from .stand_ins.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,20 +59,6 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 from django.core.management import execute_from_command_line
 execute_from_command_line(sys.argv)
 """
-
-#: Generous, for machines that do ten things at once; what is waited for usually comes at once.
-PATIENCE = 30.0
-
-
-def wait_for(question: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
-    """Ask until the answer is true; fail with `what` when patience ends."""
-    end = time.monotonic() + patience
-    while True:
-        answer = question()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"waited {patience:.0f} s in vain for {what}"
-        time.sleep(0.05)
 
 
 def answers(url: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from .browser.conftest import PATIENCE, ROOT, Demo
+from .browser.conftest import ROOT, Demo
+from .stand_ins.waiting import PATIENCE
 
 FOLDER = ROOT / "docs" / "screenshots"
 #: Bytes; more is too much for a page that people only want to read.

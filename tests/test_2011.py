@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .projects import Page, Project, page, wait_for
+from .projects import Page, Project, page
+from .stand_ins.waiting import wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

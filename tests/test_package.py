@@ -17,7 +17,8 @@ import pytest
 import requests
 from websockets.exceptions import InvalidStatus
 
-from .projects import PATIENCE, ROOT, Project, page, wait_for
+from .projects import ROOT, Project, page
+from .stand_ins.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

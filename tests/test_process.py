@@ -23,6 +23,7 @@ from djhookbox.process.control import ProcessError, State
 from djhookbox.process.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
 
 from .ports import free_port
+from .stand_ins.waiting import wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("real_process")]
 
@@ -64,13 +65,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 
-def until(happened: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def run_dir(settings: Any, tmp_path: Path) -> Path:
     settings.HOOKBOX_RUN_DIR = tmp_path / "run"
@@ -97,7 +91,7 @@ def stand_in(
     holder = LockFile(run_dir / "hookbox.lock").holder()
     if holder is not None:
         holder.send(signal.SIGKILL)
-        until(lambda: not holder.is_alive())
+        wait_for(lambda: not holder.is_alive(), "the process to end")
 
 
 def by_hand(settings: Any, tmp_path: Path, manner: str = "good") -> subprocess.Popen[bytes]:
@@ -114,7 +108,7 @@ def by_hand(settings: Any, tmp_path: Path, manner: str = "good") -> subprocess.P
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", settings.HOOKBOX_PORT)) == 0
 
-    until(listens)
+    wait_for(listens, "the stand-in to listen")
     return child
 
 
@@ -246,7 +240,7 @@ def test_a_stale_lock_file_means_nothing(stand_in: Any, run_dir: Path) -> None:
     pid = control.start().pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not started_at(pid))
+    wait_for(lambda: not started_at(pid), "the process to end")
     assert (run_dir / "hookbox.lock").read_text(), "the file is still there"
     assert control.status().state == State.STOPPED
     with pytest.raises(ProcessError, match="Hookbox is not running"):
@@ -297,7 +291,7 @@ def test_one_that_does_not_answer_is_not_called_started(
     with pytest.raises(ProcessError, match="has not answered") as caught:
         control.start()
     assert "stand-in mute" in caught.value.log
-    until(lambda: control.status().state == State.UNREACHABLE)
+    wait_for(lambda: control.status().state == State.UNREACHABLE, "the port to be silent")
     assert control.status().can_stop
     assert not control.status().can_start
     assert control.stop().state == State.STOPPED
@@ -494,7 +488,7 @@ def test_start_times_tell_processes_apart() -> None:
     assert started_at(os.getpid()) == started_at(os.getpid()) != ""
     assert Holder.myself().is_alive()
     child = subprocess.Popen([sys.executable, "-c", "pass"])
-    until(lambda: not started_at(child.pid))  # a zombie has ended
+    wait_for(lambda: not started_at(child.pid), "the child to end")  # a zombie has ended
     child.wait()
     assert not Holder(child.pid, "").is_alive()
     assert not Holder(child.pid, "5").send(signal.SIGTERM)
@@ -554,7 +548,7 @@ def real(
     holder = LockFile(run_dir / "hookbox.lock").holder()
     if holder is not None:
         holder.send(signal.SIGKILL)
-        until(lambda: not holder.is_alive())
+        wait_for(lambda: not holder.is_alive(), "the process to end")
 
 
 def test_the_real_server_starts_restarts_and_stops(real: None) -> None:
@@ -575,7 +569,7 @@ def test_the_real_server_started_in_a_shell_can_be_stopped(real: None) -> None:
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until(lambda: control.status().state == State.RUNNING, seconds=20)
+        wait_for(lambda: control.status().state == State.RUNNING, "the process to run")
         now = control.status()
         assert now.pid == shell.pid
         assert now.can_stop

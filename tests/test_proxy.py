@@ -15,7 +15,8 @@ from websockets.exceptions import InvalidStatus
 
 from .nginx import proxy, require_nginx
 from .ports import free_port
-from .projects import PATIENCE, ROOT, Project, page
+from .projects import ROOT, Project, page
+from .stand_ins.waiting import PATIENCE
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

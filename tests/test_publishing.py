@@ -30,6 +30,7 @@ from djhookbox.handlers import register_channel_handler, unregister_channel_hand
 from djhookbox.models import Audience, ChannelPolicy, Publication
 
 from .fake_hookbox import Answer, fake_hookbox
+from .stand_ins.waiting import until
 
 SECRET = "the-rest-secret-of-tests"
 
@@ -368,11 +369,7 @@ class TestApublish:
         hookbox.answer = answer
         sending = asyncio.create_task(djhookbox.apublish("/open/a/", 1))
 
-        async def arrived():
-            while not hookbox.requests:
-                await asyncio.sleep(0.01)
-
-        await asyncio.wait_for(arrived(), 5)
+        await until(lambda: hookbox.requests)
         # The call waits for its answer, and the database's thread is free meanwhile.
         assert await sync_to_async(Publication.objects.count)() == 0
         release.set()

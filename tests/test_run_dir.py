@@ -19,6 +19,7 @@ from djhookbox.process.control import ProcessError
 from djhookbox.process.lockfile import Keeper, LockFile
 
 from .fake_hookbox import FakeHookbox, fake_hookbox
+from .stand_ins.waiting import wait_for
 
 
 @pytest.fixture
@@ -87,10 +88,7 @@ def test_a_swept_folder_comes_back_with_the_lock(tmp_path: Path) -> None:
     keeper.start()
     try:
         shutil.rmtree(folder)
-        deadline = time.monotonic() + 10
-        while not lock.is_ours() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert lock.is_ours()
+        wait_for(lock.is_ours, "the lock to be taken again")
         assert folder.stat().st_mode & 0o777 == 0o700
     finally:
         keeper.end()

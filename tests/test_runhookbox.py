@@ -21,7 +21,7 @@ from djhookbox.server import app
 from djhookbox.server.config import ServerConfig
 
 from .fake_hookbox import fake_hookbox
-from .projects import wait_for
+from .stand_ins.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "http://127.0.0.1:8001"

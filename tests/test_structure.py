@@ -253,6 +253,18 @@ def test_the_browser_client_needs_no_third_party() -> None:
         assert (script.parent / where).exists(), f"{script.name} imports {where}"
 
 
+def test_stand_ins_import_only_the_contract() -> None:
+    """Benchmarks and tests import them, in processes with Django and without."""
+    stand_ins = sorted((ROOT / "tests" / "stand_ins").glob("*.py"))
+    assert stand_ins
+    for path in stand_ins:
+        module = f"tests.stand_ins.{path.stem}"
+        for line, name in imports(module, path.read_text(), nested=False):
+            ours = within(name, ("bench", "tests", "djhookbox", "django"))
+            allowed = ("tests.stand_ins", "djhookbox.wire")
+            assert not ours or within(name, allowed), f"{path.name}:{line} imports {name}"
+
+
 @pytest.mark.parametrize("name", [name for name in modules() if ".migrations." not in name])
 def test_modules_stay_readable(name: str) -> None:
     lines = len(modules()[name].read_text().splitlines())

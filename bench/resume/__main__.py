@@ -29,13 +29,13 @@ import threading
 import time
 import urllib.request
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from bench.processes import BenchError, free_port, python
+from bench.processes import BenchError, python
+from tests.ports import free_port
+from tests.stand_ins.waiting import TimedOut, wait_for
 
 from .network import Network
 from .verdict import Verdict, judge
@@ -76,7 +76,7 @@ class Hookbox:
             [sys.executable, "-m", "django", "runhookbox"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        wait_for(self._answers, "the Hookbox process to answer", 0.02)
+        wait_for(self._answers, "the Hookbox process to answer", PATIENCE, 0.02)
 
     def _answers(self) -> bool:
         address = f"http://127.0.0.1:{self._port}/health"
@@ -166,16 +166,6 @@ def shared_tabs(
     return [tabs]
 
 
-def wait_for(question: Callable[[], Any], what: str, pause: float = 0.2) -> Any:
-    """Ask until the answer is true."""
-    end = time.monotonic() + PATIENCE
-    while not (answer := question()):
-        if time.monotonic() > end:
-            raise BenchError(f"waited in vain for {what}")
-        time.sleep(pause)
-    return answer
-
-
 class Publisher:
     """Publishes numbered messages, and notes which were taken."""
 
@@ -245,6 +235,7 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
         records = wait_for(
             lambda: complete([r for kind in kinds for r in kind.records()], publisher.number),
             "the last message at each client",
+            PATIENCE,
             1.0,
         )
         seconds = time.monotonic() - started
@@ -287,10 +278,10 @@ class Blows(threading.Thread):
     def run(self) -> None:
         """Deal each when all clients are back from the one before."""
         for blow in range(self._scale.blows):
-            wait_for(self._all_there, "all clients to be connected")
+            wait_for(self._all_there, "all clients to be connected", PATIENCE)
             time.sleep(self._chance.uniform(0.0, 2.0))
             self._strike(blow)
-        wait_for(self._all_there, "all clients to be connected")
+        wait_for(self._all_there, "all clients to be connected", PATIENCE)
 
     def _all_there(self) -> bool:
         from djhookbox import HookboxError, channel_info
@@ -370,7 +361,7 @@ def main() -> int:
             network = Network(ports["public"], ports["hookbox"])
             for name in given.runs or RUNS:
                 fine = run(name, scale, given.seed, network, ports) and fine
-        except BenchError as error:
+        except (BenchError, TimedOut) as error:
             print(f"could not be measured: {error}", file=sys.stderr)
             return 2
     return 0 if fine else 1

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page
 
 from ..ports import free_port
 from ..projects import answers
-from .conftest import PATIENCE, ROOT, until
+from ..stand_ins.waiting import PATIENCE, wait_for
+from .conftest import ROOT
 
 
 class AdminSite:
@@ -33,7 +34,7 @@ class AdminSite:
                 env={**os.environ, "ADMIN_SITE_FOLDER": str(folder)},
             )  # fmt: skip
         try:
-            until(self._runs, "the site runs", 90)
+            wait_for(self._runs, "the site to run", 90)
         except BaseException:
             self.stop()
             raise

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from ..needs import need
 from ..ports import free_port
+from ..stand_ins.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 20.0
 
 
 # Not for the session: while it lives, Django takes the main thread for an asynchronous one.
@@ -37,14 +36,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def until(happened: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Look again and again, and fail if it does not happen."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, f"did not happen: {what}"
-        time.sleep(0.05)
 
 
 class Demo:
@@ -85,7 +76,7 @@ class Demo:
             assert self.process.poll() is None, self.output
             return "Press Ctrl-C to stop everything." in self.output
 
-        until(runs, "the demo runs", 60)
+        wait_for(runs, "the demo to run", 60)
 
     def end(self, number: int = signal.SIGINT) -> int:
         if self.process.poll() is None:
@@ -105,7 +96,7 @@ class Demo:
         return found
 
     def assert_nothing_is_left(self) -> None:
-        until(lambda: not self.processes(), "all processes have ended", 5)
+        wait_for(lambda: not self.processes(), "all processes to end", 5)
         for port in (self.port, self.hookbox_port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

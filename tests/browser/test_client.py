@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import CDPSession, Page
 
-from .conftest import PATIENCE, Demo, until
+from ..stand_ins import waiting
+from ..stand_ins.waiting import PATIENCE
+from .conftest import Demo
 from .gate import Gate
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -199,7 +201,7 @@ def test_where_no_websocket_gets_through_a_stream_does_until_one_does(enter, cha
     assert alice.evaluate("localStorage['djhookbox:transport']").startswith("streaming ")
 
     refused = gate.refused
-    until(lambda: gate.refused > refused + 1, "it is tried again")
+    waiting.wait_for(lambda: gate.refused > refused + 1, "another attempt")
     assert alice.evaluate("hookbox.transport") == "streaming"
     bob.evaluate(TALK)
     gate.refuses_websockets = False
@@ -237,7 +239,7 @@ def test_many_tabs_over_http_are_warned(enter, channel, gate):
             f"5 tabs hold a connection to 127.0.0.1:{gate.port}" in text for text in warnings
         )
 
-    until(warned, "the last tab says so")
+    waiting.wait_for(warned, "the last tab to say so")
 
 
 # ---- sessions --------------------------------------------------------------------------------

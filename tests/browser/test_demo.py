@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import Demo, until
+from ..stand_ins.waiting import wait_for
+from .conftest import Demo
 
 pytestmark = pytest.mark.browser
 
@@ -120,7 +121,7 @@ def test_news_from_the_admin(demo, visit):
             rows = admin.locator("#result_list tbody tr").all_inner_texts()
             return any(all(word in row for word in words) for row in rows)
 
-        until(found, f"{words} in {log}")
+        wait_for(found, f"{words} in {log}")
 
     row_in("connectionlog", "connected")
     row_in("subscriptionlog", "refused", "/news/today/")
@@ -138,12 +139,12 @@ def test_pages_come_back_after_stop_and_start_in_the_admin(demo, visit):
     admin.locator("#content button[type=submit]").click()
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text(re.compile("Reconnecting|Connecting"))
-    until(lambda: "Hookbox has stopped" in demo.output, "the demo says so")
+    wait_for(lambda: "Hookbox has stopped" in demo.output, "the demo to say so")
     assert demo.process.poll() is None
     admin.get_by_role("button", name="Start").click()
     for page in (alice, bob):
         expect(page.get_by_role("status")).to_have_text("Connected", timeout=30_000)
-    until(lambda: "Hookbox is running again" in demo.output, "the demo says so")
+    wait_for(lambda: "Hookbox is running again" in demo.output, "the demo to say so")
     for page in (alice, bob):
         expect(people(page)).to_have_count(2)
     say(bob, "there again")
@@ -195,7 +196,7 @@ def test_a_second_start_keeps_what_there_is(own_demo, visit):
 
 def test_ending_while_it_starts(own_demo):
     demo = own_demo()
-    until(lambda: "Preparing" in demo.output, "it has begun")
+    wait_for(lambda: "Preparing" in demo.output, "it to begin")
     assert demo.end() == 0
     demo.assert_nothing_is_left()
 
@@ -236,7 +237,7 @@ def test_a_hookbox_that_was_left_behind_is_replaced(own_demo):
     demo.process.kill()
     demo.process.wait()
     os.kill(django_of(demo), signal.SIGKILL)
-    until(lambda: len(demo.processes()) == 1, "only Hookbox is left")
+    wait_for(lambda: len(demo.processes()) == 1, "only Hookbox to be left")
     [left] = demo.processes()
     demo.start()
     demo.wait_until_it_runs()

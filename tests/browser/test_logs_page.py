@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import PATIENCE, Demo
+from ..stand_ins.waiting import PATIENCE
+from .conftest import Demo
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import PATIENCE, until
+from ..stand_ins.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -99,14 +99,14 @@ def test_it_asks_while_the_process_is_down_and_is_live_again_afterwards(demo, op
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(re.compile("Stopped. The page asks"))
         expect(page.locator("[data-live=channels]")).to_have_count(0)
-    until(lambda: "Hookbox has stopped" in demo.output, "the demo says so")
+    wait_for(lambda: "Hookbox has stopped" in demo.output, "the demo to say so")
     # The button came with the part that was fetched, its token with it.
     watching.get_by_role("button", name="Start").click()
     expect(watching.locator(".messagelist .success")).to_contain_text("Hookbox runs")
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(LIVE, timeout=40_000)
         expect(row(page, "connections", "admin").first).to_be_visible()
-    until(lambda: "Hookbox is running again" in demo.output, "the demo says so")
+    wait_for(lambda: "Hookbox is running again" in demo.output, "the demo to say so")
 
 
 def test_a_user_is_sent_away_and_told_why(operate, chat):

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from ..projects import PATIENCE
+from ..stand_ins.waiting import PATIENCE
 
 
 class Refused(Exception):

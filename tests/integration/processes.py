@@ -18,7 +18,8 @@ from djhookbox.conf import settings as hookbox_settings
 from djhookbox.process.lockfile import Holder, LockFile
 
 from ..ports import free_port
-from ..projects import PATIENCE, ROOT, answers, wait_for
+from ..projects import ROOT, answers
+from ..stand_ins.waiting import PATIENCE, wait_for
 
 
 def listens(port: int) -> bool:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from ..fake_hookbox import Answer, FakeHookbox, Request
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .processes import Hookbox
 
 ORIGIN = "http://127.0.0.1"

@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidStatus
 
 from djhookbox.identity import issue_anonymous_id
 
-from ..projects import PATIENCE
+from ..stand_ins.waiting import PATIENCE
 from .clients import Refused, client
 from .conftest import Enter
 from .processes import Hookbox, Site

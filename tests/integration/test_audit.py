@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .conftest import MakePair, entering
 from .processes import Pair
 

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from ..fake_hookbox import FakeHookbox
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .clients import Client, DeafClient, Refused
 from .conftest import opening, scripted_site
 from .processes import Hookbox

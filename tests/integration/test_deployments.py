@@ -11,7 +11,7 @@ import pytest
 
 from tests.settings import MIDDLEWARE
 
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .clients import Refused
 from .conftest import Enter, MakePair, entering, started
 from .processes import Pair

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .clients import Client, Refused
 from .conftest import Enter
 from .processes import Hookbox, Site

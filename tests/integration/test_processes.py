@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ..projects import ROOT, answers, wait_for
+from ..projects import ROOT, answers
+from ..stand_ins.waiting import wait_for
 from .clients import Client
 from .conftest import Enter, MakePair, entering
 from .processes import Pair

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..fake_hookbox import Answer, FakeHookbox, Request
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .clients import Client, Refused
 from .conftest import opening, scripted_site
 from .processes import Hookbox

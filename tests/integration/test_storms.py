@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .clients import client
 from .conftest import Enter, MakePair, entering
 from .processes import Pair, Site

@@ -10,7 +10,7 @@ from typing import Any
 from websockets.sync.client import connect
 
 from ..integration.clients import Client, Refused
-from ..projects import PATIENCE
+from ..stand_ins.waiting import PATIENCE
 
 
 class GenuineClient(Client):

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from ..integration.clients import Refused
 from ..integration.conftest import MakePair
 from ..integration.processes import Pair, Site
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from . import genuine
 from .clients import genuine_client
 from .conftest import Enter

@@ -20,7 +20,7 @@ from ..integration.conftest import started
 from ..integration.processes import Pair
 from ..nginx import proxy, require_nginx
 from ..ports import free_port
-from ..projects import wait_for
+from ..stand_ins.waiting import wait_for
 from .pages import OldPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]

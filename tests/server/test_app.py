@@ -16,7 +16,7 @@ from djhookbox.server.app import Server
 from djhookbox.server.config import ServerConfig
 from djhookbox.wire.closing import restart
 
-from .rig import until
+from ..stand_ins.waiting import until
 from .running import App, Start, ended, read, send, transport
 
 # ---- handshakes -------------------------------------------------------------------------------

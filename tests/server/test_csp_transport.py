@@ -15,7 +15,7 @@ import pytest
 
 from djhookbox.server.transports import csp
 
-from .rig import until
+from ..stand_ins.waiting import until
 from .running import App, Running, Start
 
 ORIGIN = "http://site.example"

@@ -16,7 +16,8 @@ from djhookbox.server.site import events as module
 from djhookbox.server.site.events import BATCH, BATCH_BYTES, Events
 from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed
 
-from .rig import Site, turns, until
+from ..stand_ins.waiting import until
+from .rig import Site, turns
 
 
 class Case:
@@ -224,7 +225,7 @@ async def test_at_most_one_report_each_half_second_or_batch(
     assert list(itertools.chain(*batches)) == list(range(added))
     assert len(batches) <= spent / 0.2 + added / BATCH + 1
     case.add(*range(2 * BATCH + 5))
-    await until(lambda: len(case.events._queue) == 5, 0.15)  # what is full need not wait
+    await until(lambda: len(case.events._queue) == 5, patience=0.15)  # what is full need not wait
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

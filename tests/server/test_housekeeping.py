@@ -12,7 +12,8 @@ from djhookbox.server.site import housekeeping as module
 from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, HOUR, Housekeeping
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
-from .rig import Site, until
+from ..stand_ins.waiting import until
+from .rig import Site
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from djhookbox.server.channels import fetching
 from djhookbox.server.channels import pollers as module
 from djhookbox.server.channels.pollers import MAX_PAUSE, pause_after
 
-from .rig import Rig, turns, until
+from ..stand_ins.waiting import until
+from .rig import Rig, turns
 
 
 class Source:

@@ -12,7 +12,8 @@ import pytest
 from djhookbox.server.site import rechecks as module
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
-from .rig import FakeConnection, Rig, turns, until
+from ..stand_ins.waiting import until
+from .rig import FakeConnection, Rig, turns
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from djhookbox.server.transports import sockets
 
-from .rig import until
+from ..stand_ins.waiting import until
 from .running import App, Running, Start, ended, read, send
 
 SECONDS = 20.0

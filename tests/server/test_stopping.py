@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .rig import until
+from ..stand_ins.waiting import until
 from .running import App, Running, Start, read, send
 
 
@@ -69,7 +69,7 @@ async def test_it_ends_although_clients_keep_coming_back(
     one = await start(grace_period=10.0)
     crowd = Crowd(one, clients, subscribed=subscribed)
     try:
-        await until(lambda: crowd.inside == clients, 60)
+        await until(lambda: crowd.inside == clients, patience=60)
         began = time.monotonic()
         await asyncio.wait_for(one.server.stop(), 20)
         assert time.monotonic() - began < 10

@@ -11,7 +11,7 @@ import pytest
 
 from djhookbox.server.clients.unconnected import Unconnected
 
-from .rig import until
+from ..stand_ins.waiting import until
 
 
 class Room:
@@ -74,7 +74,7 @@ async def test_time_is_short() -> None:
     room.add("patient")
     room.add("quick", timed=True)
     room.room.remove("quick")
-    await until(lambda: room.gone == ["slow"], 10)
+    await until(lambda: room.gone == ["slow"])
     await asyncio.sleep(0.1)
     assert room.gone == ["slow"]
 
@@ -89,7 +89,7 @@ async def test_the_site_may_take_its_time(stays: bool, left: int) -> None:
         assert room.gone == []
         room.room.remove("other")
     assert len(room.room) == left
-    await until(lambda: room.gone == ["asking"] * left, 10)
+    await until(lambda: room.gone == ["asking"] * left)
 
 
 async def test_who_is_unknown_is_not_added() -> None:

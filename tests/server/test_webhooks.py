@@ -23,7 +23,8 @@ from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
 from djhookbox.server.unsent import Unsent
 
-from .rig import FakeConnection, until
+from ..stand_ins.waiting import until
+from .rig import FakeConnection
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
