@@ -19,9 +19,12 @@ from djhookbox import signals
 from djhookbox.audit import nodes
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.models import ChannelPolicy, ConnectionLog, Node, Publication, SubscriptionLog
+from djhookbox.wire.closing import RESTART
 from djhookbox.wire.nodes import new_boot_id
 
 pytestmark = pytest.mark.django_db
+
+BEAT = datetime.timedelta(seconds=1)
 
 
 class Process:
@@ -188,6 +191,49 @@ def test_the_next_start_closes_what_was_open(left: list[Any]) -> None:
     Process().report()
     assert ConnectionLog.objects.filter(event="disconnect").count() == 2
     assert len(left) == 2
+
+
+def test_who_does_not_come_back_after_a_stop_has_left(left: list[Any]) -> None:
+    first, second = Process(), Process()
+    first.report()
+    names = {}
+    for user in ("alice", "bob", "carol", "dave"):
+        names[user] = first.connect(f"of-{user}", user)
+        for channel in ("/a/", "/b/"):
+            first.subscribe(f"of-{user}", names[user], channel)
+    closed = {"code": 1012, "reason": RESTART.reason}
+    ends = []
+    for user, name in names.items():
+        about = {"user": name, "conn_id": f"of-{user}"}
+        if user == "dave":  # left before, of which the webhooks have told
+            closed = {"code": 1000, "reason": ""}
+        for channel in ("/a/", "/b/"):
+            end = {"channel_name": channel, "by": "disconnect", "reason": closed["reason"]}
+            ends.append(first.event("unsubscribe", **about, **end))
+        ends.append(first.event("disconnect", **about, **closed))
+    first.report(*ends, first.event("stopped"))
+    written = ConnectionLog.objects.count(), SubscriptionLog.objects.count()
+    assert not left  # nearly everybody comes back
+    second.report()
+    second.connect("back", "bob")
+    second.subscribe("back", names["bob"], "/a/")
+    for ago in (30, 70):
+        moment = timezone.now() - datetime.timedelta(seconds=ago)
+        Node.objects.filter(boot=first.boot).update(seen=moment - BEAT, ended=moment)
+        Node.objects.filter(boot=second.boot).update(steady=timezone.now())
+        second.report()
+        assert not left  # there has been nowhere to come back to for long enough
+        Node.objects.filter(boot=second.boot).update(steady=moment)
+        second.report()
+        assert bool(left) == (ago == 70)
+    everything = [("unsubscribe", "", channel) for channel in ("/a/", "/b/")]
+    assert sorted(left) == sorted(
+        [*2 * everything, ("unsubscribe", "", "/b/"), *2 * [("disconnect", "", "")]]
+    )
+    assert not ConnectionLog.objects.filter(assumed=True).exists()  # all of it is written
+    assert (ConnectionLog.objects.count() - 1, SubscriptionLog.objects.count() - 1) == written
+    second.report()
+    assert len(left) == 7
 
 
 def test_who_has_come_back_is_not_said_to_have_left(left: list[Any]) -> None:

@@ -3,6 +3,9 @@
 A process that is killed reports nothing more. When the next process reports, usually its successor
 at the same address, the site writes the ends that are missing. The rows are marked as assumed, and
 the signals of leaving are sent for users who have not come back.
+
+A process that is stopped reports all ends itself, but makes no webhooks for them, since nearly
+everybody comes back. Here too, those who have not done so a while later are taken to have left.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import DatabaseError, IntegrityError, router, transaction
-from django.db.models import Case, Exists, F, Max, OuterRef, QuerySet, Value, When
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from ..conf import settings
@@ -22,6 +25,7 @@ from ..decisions.decide import decide
 from ..identity import by_name
 from ..models import ConnectionLog, Node, SubscriptionLog
 from ..policy.rules import Operation
+from ..wire.closing import RESTART
 from .writing import write_all
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -33,11 +37,15 @@ BREAK = datetime.timedelta(seconds=150)
 LEASE = datetime.timedelta(seconds=300)
 #: Webhooks of a process that has died may still be at work for so long.
 SETTLED = datetime.timedelta(seconds=60)
+#: Time to come back after a process was stopped, once there is another.
+RETURN = datetime.timedelta(seconds=60)
 #: Connections closed in one transaction, in which their signals are sent.
 CHUNK = 100
 #: The code of connections that end without a word (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
 REASON = "The Hookbox process ended without a word"
+#: Code and reason of connections that a process closes when it is stopped.
+_STOPPED = (RESTART.code, RESTART.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ def close_what_is_open(
     end = clock() + seconds
     try:
         _take_for_dead(sender)
-        for node in _nodes().filter(ended__isnull=False, closed=False).order_by("pk"):
+        for node in _to_close(sender).order_by("pk"):
             while _close_some(node):
                 if clock() >= end:
                     return True
@@ -124,6 +132,18 @@ def _take_for_dead(sender: Sender) -> None:
     silent_since = timezone.now() - LEASE
     if me.steady < silent_since:
         others.filter(seen__lt=silent_since).update(ended=F("seen"))
+
+
+def _to_close(sender: Sender) -> QuerySet[Node]:
+    """Return the processes that have ended and have left something to do now."""
+    ended = _nodes().filter(ended__isnull=False, closed=False)
+    # The end of one that was stopped comes after its last report, which said so; of one that is
+    # taken for dead the last report is the end.
+    stopped = Q(ended__gt=F("seen"))
+    lately = timezone.now() - RETURN
+    if _nodes().get(boot=sender.boot).steady > lately:
+        return ended.exclude(stopped)
+    return ended.exclude(stopped, ended__gt=lately)
 
 
 def _close_some(node: Node) -> bool:
@@ -153,16 +173,19 @@ def _close(node: Node, opened: Sequence[ConnectionLog]) -> None:
     rows = ConnectionLog.objects.using(router.db_for_write(ConnectionLog))
     ids = [row.connection_id for row in opened]
     ends = rows.filter(event=ConnectionLog.Event.DISCONNECT, connection_id__in=ids)
-    gone = set(ends.values_list("connection_id", flat=True))
+    gone = {end.connection_id: (end.code, end.reason) for end in ends}
     left = [row for row in opened if row.connection_id not in gone]
-    if not left:
-        return
+    # Of these, the process has told nobody but the log.
+    stopped = [row for row in opened if gone.get(row.connection_id) == _STOPPED]
     write_all(ConnectionLog, [_end_of(row, when) for row in left])
-    names = {row.user_name for row in left}
+    names = {row.user_name for row in (*left, *stopped)}
+    if not names:
+        return
     living = [*_nodes().filter(closed=False).values_list("boot", flat=True)]
     names -= _connected(names, [node.boot])  # their other connections come later
     back = _connected(names, living)
-    for channel, name in _close_subscriptions(node, names, living, when):
+    ids = [row.connection_id for row in stopped]
+    for channel, name in _close_subscriptions(node, names, living, when, ids):
         decide(Operation.UNSUBSCRIBE, by_name(name), channel)
     for name in sorted(names - back):
         decide(Operation.DISCONNECT, by_name(name))
@@ -198,9 +221,22 @@ def _connected(names: Collection[str], boots: Sequence[str]) -> set[str]:
 
 
 def _close_subscriptions(
-    node: Node, names: Collection[str], living: Sequence[str], when: datetime.datetime
+    node: Node,
+    names: Collection[str],
+    living: Sequence[str],
+    when: datetime.datetime,
+    stopped: Sequence[str],
 ) -> list[tuple[str, str]]:
-    """Close the subscriptions of users; return channel and user of those who are not back there."""
+    """Close the subscriptions of users; return channel and user of those who are not back there.
+
+    Args:
+        node: Of which process.
+        names: Of which users.
+        living: The boot ids of processes that they may be back at.
+        when: When they ended.
+        stopped: Connections whose subscriptions ended when the process was stopped.
+
+    """
     kinds = SubscriptionLog.Event
     rows = SubscriptionLog.objects.using(router.db_for_write(SubscriptionLog)).filter(
         node__in={*living, node.boot}, user_name__in=names
@@ -230,7 +266,11 @@ def _close_subscriptions(
         for row in left
     ]
     write_all(SubscriptionLog, ends)
-    found = [(row.channel, row.user_name) for row in left]
+    reported = rows.filter(
+        node=node.boot, event=kinds.UNSUBSCRIBE, connection_id__in=stopped,
+        decided_by="disconnect", reason=RESTART.reason,
+    )  # fmt: skip
+    found = [(row.channel, row.user_name) for row in (*left, *reported.order_by("pk"))]
     return [pair for pair in found if pair not in back]
 
 
