@@ -18,8 +18,12 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import Http404, HttpRequest
 from django.urls import resolve
 
+from .wire import webhooks
+
 #: Marks the views of the webhooks.
 MARK = "hookbox_webhook"
+
+_NAMES = frozenset(webhook.name for webhook in webhooks.ALL)
 
 
 class _ReadOnly:
@@ -82,20 +86,13 @@ def make_read_only(request: HttpRequest) -> None:
 def _is_webhook(request: HttpRequest) -> bool:
     """Tell whether one of our views will be called, before Django has looked for the view."""
     # The last part of the path first: most requests of a site need not be resolved twice.
-    if request.path_info.rstrip("/").rpartition("/")[2] not in _names():
+    if request.path_info.rstrip("/").rpartition("/")[2] not in _NAMES:
         return False
     try:
         match = resolve(request.path_info, getattr(request, "urlconf", None))
     except Http404:
         return False
     return hasattr(match.func, MARK)
-
-
-@cache
-def _names() -> frozenset[str]:
-    from . import urls
-
-    return frozenset(view.__name__ for view in urls.VIEWS)
 
 
 def watch(middleware: Any) -> None:

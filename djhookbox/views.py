@@ -28,16 +28,30 @@ from .decisions.rechecks import recheck as recheck_channels
 from .identity import EXPIRED, IdentityError, by_name, identify, verify
 from .models import SubscriptionLog
 from .options import LATER
-from .parsing import Call, MalformedCall, parse
+from .parsing import (
+    Call,
+    MalformedCall,
+    events_of,
+    json_of,
+    parse,
+    payload_of,
+    publisher_of,
+    wanted_of,
+)
 from .policy.rules import Operation
 from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
-from .wire import bodies, capabilities, nodes
+from .wire import bodies, capabilities, nodes, webhooks
 from .wire.values import MAX_DOCUMENT_DEPTH
+from .wire.webhooks import AnyWebhook
 
 logger = logging.getLogger("djhookbox.webhook")
 
-View = Callable[[HttpRequest, Call], HttpResponse]
+View = Callable[[HttpRequest], HttpResponse]
+WebhookView = Callable[[HttpRequest, Call[AnyWebhook]], HttpResponse]
+
+#: The views by the names of their webhooks.
+VIEWS: dict[str, View] = {}
 
 #: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
 #: that its own channel is closed here to all but the operators, so that it may report there.
@@ -47,7 +61,7 @@ ACCEPTS = ", ".join(capabilities.ALL)
 OUR_SERVER = "djhookbox/"
 
 
-def webhook(action: str) -> Callable[[View], Callable[[HttpRequest], HttpResponse]]:
+def webhook(kind: type[AnyWebhook]) -> Callable[[WebhookView[AnyWebhook]], View]:
     """Let only genuine, well-formed calls reach a view.
 
     The secret takes the place of the CSRF token and of a login. Outside of `ATOMIC_REQUESTS`,
@@ -55,24 +69,27 @@ def webhook(action: str) -> Callable[[View], Callable[[HttpRequest], HttpRespons
     these run in a transaction of their own.
     """
 
-    def decorator(view: View) -> Callable[[HttpRequest], HttpResponse]:
+    def decorator(view: WebhookView[AnyWebhook]) -> View:
         @csrf_exempt
         @login_not_required
         @transaction.non_atomic_requests
         @sensitive_post_parameters("secret", "token", "payload", "identity", "events")
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
-            response = _guarded(request, action, view)
+            response = _guarded(request, kind, view)
             response.headers["X-Hookbox-Accepts"] = ACCEPTS
             return response
 
         setattr(wrapper, MARK, True)
+        VIEWS[kind.name] = wrapper
         return wrapper
 
     return decorator
 
 
-def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
+def _guarded(
+    request: HttpRequest, kind: type[AnyWebhook], view: WebhookView[AnyWebhook]
+) -> HttpResponse:
     make_read_only(request)
     if request.method != "POST":
         response = _answer(refused(_("Webhooks are sent by POST."), code="malformed"), status=405)
@@ -84,14 +101,13 @@ def _guarded(request: HttpRequest, action: str, view: View) -> HttpResponse:
         if not _is_genuine(fields.get("secret", "")):
             return _answer(refused(_("Forbidden.")), status=403)
         boot = request.headers.get(nodes.BOOT_HEADER, "")
-        call = parse(action, fields, ours=ours, boot=boot)
+        return view(request, parse(kind, fields, ours=ours, boot=boot))
     except TooLarge as error:
-        logger.warning("The webhook %s was refused: %s", action, error)
+        logger.warning("The webhook %s was refused: %s", kind.name, error)
         return _answer(refused(str(error), code="limit"), status=413)
     except MalformedCall as error:
-        logger.warning("A malformed %s webhook: %s", action, error)
+        logger.warning("A malformed %s webhook: %s", kind.name, error)
         return _answer(refused(str(error), code="malformed"), status=400)
-    return view(request, call)
 
 
 class TooLarge(ValueError):
@@ -158,31 +174,37 @@ def _expired() -> Decision:
 
 
 def _decide(
-    request: HttpRequest, call: Call, operation: Operation, *, channel: str = ""
+    request: HttpRequest,
+    call: Call[AnyWebhook],
+    operation: Operation,
+    channel: str,
+    user_name: str,
+    payload: object = None,
 ) -> tuple[Decision, str]:
     """Decide for the user of the connection; a session that has ended is never anonymous."""
-    user = verify(request, call.identity, call.user)
+    user = verify(request, call.caller.identity, user_name)
     if user is None:
-        return _expired(), call.user
-    name = call.user or username(user)
-    return decide(operation, user, channel or call.channel, payload=call.payload), name
+        return _expired(), user_name
+    return decide(operation, user, channel, payload=payload), user_name or username(user)
 
 
-def _leaving_user(request: HttpRequest, call: Call) -> User:
+def _leaving_user(request: HttpRequest, call: Call[AnyWebhook], name: str) -> User:
     """Return who leaves; that the session has ended meanwhile is no reason not to."""
-    return verify(request, call.identity, call.user) or by_name(call.user)
+    return verify(request, call.caller.identity, name) or by_name(name)
 
 
-@webhook("connect")
-def connect(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Connect)
+def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
     """Name the user of a new connection."""
+    webhook = call.webhook
+    payload = json_of("payload", webhook.payload)
     try:
-        visitor = identify(request, call.token, call.expected_user, call.connection)
+        visitor = identify(request, webhook.token, webhook.expected_user, call.caller.conn_id)
     except IdentityError as error:
         decision = refused(str(error), "identity", error.code)
-        writing.write_connection(call, call.expected_user, decision)
+        writing.write_connection(call, webhook.expected_user, decision)
         return _answer(decision)
-    decision = decide(Operation.CONNECT, visitor.user, payload=call.payload)
+    decision = decide(Operation.CONNECT, visitor.user, payload=payload)
     writing.write_connection(call, visitor.name, decision)
     options: dict[str, object] = {**decision.options, "name": visitor.name}
     if call.ours:
@@ -192,21 +214,22 @@ def connect(request: HttpRequest, call: Call) -> HttpResponse:
     return _answer(decision, options)
 
 
-@webhook("disconnect")
-def disconnect(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Disconnect)
+def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpResponse:
     """Take note that the last connection of a user has gone."""
-    decision = decide(Operation.DISCONNECT, _leaving_user(request, call))
+    decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
     if not call.ours:  # ours reports each connection among the events, with more to tell
         writing.write_disconnection(call)
     return _answer(decision, {})
 
 
-@webhook("create_channel")
-def create_channel(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.CreateChannel)
+def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> HttpResponse:
     """Give a channel its options, or refuse to let it come into being."""
-    decision, name = _decide(request, call, Operation.CREATE)
+    channel = call.webhook.channel_name
+    decision, name = _decide(request, call, Operation.CREATE, channel, call.caller.user)
     kinds = SubscriptionLog.Event
-    writing.write_subscription(call, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
+    writing.write_subscription(call, channel, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
     options = dict(decision.options)
     if not call.ours:
         # 0.3.3 refuses channels for options that it does not know; who set them meant them.
@@ -215,92 +238,101 @@ def create_channel(request: HttpRequest, call: Call) -> HttpResponse:
     return _answer(decision, options)
 
 
-@webhook("destroy_channel")
-def destroy_channel(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.DestroyChannel)
+def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -> HttpResponse:
     """Let a channel go that nobody is subscribed to."""
-    decision = decide(Operation.DESTROY, AnonymousUser(), call.channel)
+    channel = call.webhook.channel_name
+    decision = decide(Operation.DESTROY, AnonymousUser(), channel)
     if decision.allowed:
         event = SubscriptionLog.Event.DESTROY
-        writing.write_subscription(call, call.user, decision, event, event)
+        writing.write_subscription(call, channel, call.caller.user, decision, event, event)
     return _answer(decision, {})
 
 
-@webhook("subscribe")
-def subscribe(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Subscribe)
+def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpResponse:
     """Let a user read a channel, or not."""
-    decision, name = _decide(request, call, Operation.SUBSCRIBE)
-    kinds = SubscriptionLog.Event
-    writing.write_subscription(call, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
+    webhook, kinds = call.webhook, SubscriptionLog.Event
+    channel = webhook.channel_name
+    decision, name = _decide(request, call, Operation.SUBSCRIBE, channel, webhook.user)
+    writing.write_subscription(call, channel, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
     return _answer(decision)
 
 
-@webhook("subscribe_many")
-def subscribe_many(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.SubscribeMany)
+def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> HttpResponse:
     """Decide about many channels that one connection wants, as for each of them alone."""
-    user = verify(request, call.identity, call.user)
+    wanted, name = wanted_of(call), call.webhook.user
+    user = verify(request, call.caller.identity, name)
     if user is None:
         decision = _expired()
         first = {True: Operation.CREATE, False: Operation.SUBSCRIBE}
-        refusals = [(each.channel, first[each.create], decision) for each in call.wanted]
-        writing.write_subscriptions(call, call.user, refusals)
+        refusals = [(each.channel_name, first[each.create], decision) for each in wanted]
+        writing.write_subscriptions(call, name, refusals)
         return _answer(decision)
-    decided = decide_many(user, call.wanted)
-    writing.write_subscriptions(call, call.user, decided)
+    decided = decide_many(user, wanted)
+    writing.write_subscriptions(call, name, decided)
     answers: dict[str, dict[str, object]] = {}
     for channel, operation, decision in decided:
         answers.setdefault(channel, {})[operation.value] = _body(decision)
     return _answer(Decision(True), {"channels": answers})
 
 
-@webhook("unsubscribe")
-def unsubscribe(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Unsubscribe)
+def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpResponse:
     """Take note that a user leaves a channel."""
-    user = _leaving_user(request, call)
-    decision = decide(Operation.UNSUBSCRIBE, user, call.channel)
+    channel, name = call.webhook.channel_name, call.webhook.user
+    decision = decide(Operation.UNSUBSCRIBE, _leaving_user(request, call, name), channel)
     kinds = SubscriptionLog.Event
-    writing.write_subscription(call, call.user, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
+    writing.write_subscription(call, channel, name, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
     return _answer(decision)
 
 
-@webhook("publish")
-def publish(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Publish)
+def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
     """Let a browser publish, or not."""
-    decision, name = _decide(request, call, Operation.PUBLISH)
-    publication = writing.write_publication(call, name, decision)
+    channel, payload = call.webhook.channel_name, payload_of(call)
+    decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
+    publication = writing.write_publication(call, payload, name, decision)
     options = dict(decision.options)
     if call.ours and publication is not None:
         options["publication"] = publication  # for the event that says how many it reached
     return _answer(decision, options)
 
 
-@webhook("message")
-def message(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Message)
+def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
     """Let a user send something to another, or not."""
-    decision, _name = _decide(request, call, Operation.MESSAGE, channel=call.recipient)
+    webhook = call.webhook
+    payload = json_of("payload", webhook.payload)
+    decision, _name = _decide(
+        request, call, Operation.MESSAGE, webhook.recipient, webhook.sender, payload
+    )
     return _answer(decision)
 
 
-@webhook("events")
-def events(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Events)
+def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
     """Write down what no webhook decided; close what dead processes have left open."""
-    sender = Sender(call.node, call.address) if call.node else None
+    reported = events_of(call)
+    sender = Sender(call.node, call.webhook.node) if call.node else None
     try:
-        record(call.events, sender)
+        record(reported, sender)
     except writing.UNAVAILABLE:
-        logger.exception("%d events could not be written now.", len(call.events))
+        logger.exception("%d events could not be written now.", len(reported))
         return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
     more = sender is not None and close_what_is_open(sender, time_to_close())
     return _answer(Decision(True), {"more": True} if more else {})
 
 
-@webhook("recheck")
-def recheck(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Recheck)
+def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> HttpResponse:
     """Say which subscriptions an edit has ended, and which options it has changed."""
-    return _answer(Decision(True), {"channels": recheck_channels(call.channels)})
+    return _answer(Decision(True), {"channels": recheck_channels(call.webhook.channels)})
 
 
-@webhook("prune")
-def prune(request: HttpRequest, call: Call) -> HttpResponse:
+@webhook(webhooks.Prune)
+def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> HttpResponse:
     """Delete old log entries, for no longer than the server waits; say if there are more."""
     days = settings.log_days
     if not days:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from djhookbox import parsing
 from djhookbox.genuine import payloads
+from djhookbox.wire import webhooks
 
 
 def written(value: object, top: bool = True) -> str:
@@ -166,13 +167,15 @@ def test_as_deep_as_it_may_be() -> None:
     ],
 )
 def test_which_hookbox_it_was(form: dict[str, str], payload: object) -> None:
-    call = parsing.parse(
-        "publish", {"action": "publish", "channel_name": "/a/", **form}, ours=False
-    )
-    assert call.payload == payload
+    fields = {"action": "publish", "channel_name": "/a/", **form}
+    call = parsing.parse(webhooks.Publish, fields, ours=False)
+    assert parsing.payload_of(call) == payload
 
 
 @given(st.dictionaries(st.sampled_from(["payload", "originator", "user", "conn_id"]), st.text()))
 def test_only_malformed_call_is_raised(form: dict[str, str]) -> None:
     with suppress(parsing.MalformedCall):
-        parsing.parse("publish", {"action": "publish", "channel_name": "/a/", **form}, ours=False)
+        fields = {"action": "publish", "channel_name": "/a/", **form}
+        call = parsing.parse(webhooks.Publish, fields, ours=False)
+        parsing.payload_of(call)
+        parsing.publisher_of(call)

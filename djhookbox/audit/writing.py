@@ -23,9 +23,10 @@ from django.utils import timezone
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..models import ConnectionLog, Publication, SubscriptionLog
-from ..parsing import Call
+from ..parsing import Call, ip_address
 from ..policy.rules import Operation
-from ..wire import names
+from ..wire import names, webhooks
+from ..wire.webhooks import AnyWebhook
 from . import payloads
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -89,53 +90,55 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
                 write(row)
 
 
-def write_connection(call: Call, name: str, decision: Decision) -> None:
+def write_connection(call: Call[webhooks.Connect], name: str, decision: Decision) -> None:
     """Log that somebody connected, or was refused."""
     if not settings.log_connections:
         return
-    known = call.client.get("transport", "")
+    known = call.webhook.transport
     transport = known if known in ConnectionLog.Transport.values else ""
     event = ConnectionLog.Event
     write(
         ConnectionLog(
             event=event.CONNECT if decision.allowed else event.REFUSED,
             user_name=fit(name),
-            connection_id=call.connection,
+            connection_id=call.caller.conn_id,
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
             transport=transport,
-            ip=call.ip,
-            user_agent=fit(call.client.get("user_agent", "")),
-            origin=fit(call.client.get("origin", "")),
+            ip=ip_address(call.webhook.remote_addr),
+            user_agent=fit(call.webhook.user_agent),
+            origin=fit(call.webhook.origin),
             node=call.node,
         )
     )
 
 
-def write_disconnection(call: Call) -> None:
+def write_disconnection(call: Call[webhooks.Disconnect]) -> None:
     """Log that the last connection of a user has gone; only the genuine server is logged so."""
     if not settings.log_connections:
         return
     write(
         ConnectionLog(
             event=ConnectionLog.Event.DISCONNECT,
-            user_name=call.user,
-            connection_id=call.connection,
+            user_name=call.webhook.user_name,
+            connection_id=call.caller.conn_id,
         )
     )
 
 
 def write_subscription(
-    call: Call, name: str, decision: Decision, allowed: str, refused: str
+    call: Call[AnyWebhook], channel: str, name: str, decision: Decision, allowed: str, refused: str
 ) -> None:
     """Log what became of a channel or a subscription."""
     if settings.log_subscriptions:
         event = allowed if decision.allowed else refused
-        write(_subscription(call, call.channel, name, decision, event))
+        write(_subscription(call, channel, name, decision, event))
 
 
 def write_subscriptions(
-    call: Call, name: str, decided: Iterable[tuple[str, Operation, Decision]]
+    call: Call[webhooks.SubscribeMany],
+    name: str,
+    decided: Iterable[tuple[str, Operation, Decision]],
 ) -> None:
     """Log what became of many channels and subscriptions, with one query.
 
@@ -165,33 +168,35 @@ def write_subscriptions(
 
 
 def _subscription(
-    call: Call, channel: str, name: str, decision: Decision, event: str
+    call: Call[AnyWebhook], channel: str, name: str, decision: Decision, event: str
 ) -> SubscriptionLog:
     return SubscriptionLog(
         event=event,
         channel=channel,
         user_name=fit(name),
-        connection_id=call.connection,
+        connection_id=call.caller.conn_id,
         decided_by=fit(decision.decided_by),
         reason=fit(decision.reason),
         node=call.node,
     )
 
 
-def write_publication(call: Call, name: str, decision: Decision) -> int | None:
+def write_publication(
+    call: Call[webhooks.Publish], payload: object, name: str, decision: Decision
+) -> int | None:
     """Enter a browser's publication into the history; return its key."""
     status = Publication.Status.SENT if decision.allowed else Publication.Status.REFUSED
     row = write(
         Publication(
-            channel=call.channel,
+            channel=call.webhook.channel_name,
             source=Publication.Source.CLIENT,
             status=status,
             error="" if decision.allowed else decision.reason,
             user_name=fit(name),
-            connection_id=call.connection,
+            connection_id=call.caller.conn_id,
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
-            **payloads.kept(decision.options.get("override_payload", call.payload)),
+            **payloads.kept(decision.options.get("override_payload", payload)),
         )
     )
     return None if row is None else int(row.pk)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..parsing import Wanted
 from ..policy.rules import Operation
+from ..wire.webhooks import Wanted
 from .decide import Decision, Facts, User, decide
 from .store import cache
 
@@ -21,14 +21,14 @@ def decide_many(user: User, wanted: Iterable[Wanted]) -> list[tuple[str, Operati
     for each in wanted:
         asks = each.subscribe
         if each.create:
-            decision = decide(Operation.CREATE, user, each.channel, rules=rules, who=who)
-            decided.append((each.channel, Operation.CREATE, decision))
+            decision = decide(Operation.CREATE, user, each.channel_name, rules=rules, who=who)
+            decided.append((each.channel_name, Operation.CREATE, decision))
             if not decision.allowed:
                 continue
             asks = asks or _asks(decision.options)
         if asks:
-            decision = decide(Operation.SUBSCRIBE, user, each.channel, rules=rules, who=who)
-            decided.append((each.channel, Operation.SUBSCRIBE, decision))
+            decision = decide(Operation.SUBSCRIBE, user, each.channel_name, rules=rules, who=who)
+            decided.append((each.channel_name, Operation.SUBSCRIBE, decision))
     return decided
 
 

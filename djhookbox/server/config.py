@@ -10,13 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..wire import webhooks
 from ..wire.hosts import HostProblem, HostRules
 
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
-WEBHOOKS = (
-    "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
-    "publish", "message", "events", "recheck", "prune", "subscribe_many",
-)  # fmt: skip
+WEBHOOKS = tuple(webhook.name for webhook in webhooks.ALL)
 
 
 class ConfigError(ValueError):

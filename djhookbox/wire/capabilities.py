@@ -5,9 +5,12 @@ The server must not send another application what it does not understand.
 
 from __future__ import annotations
 
+from . import webhooks
+
 #: Webhooks that came later.
 EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY = (
-    "events", "recheck", "message", "prune", "subscribe_many",
+    webhooks.Events.name, webhooks.Recheck.name, webhooks.Message.name, webhooks.Prune.name,
+    webhooks.SubscribeMany.name,
 )  # fmt: skip
 #: The channel on which the server reports is closed to all but the operators.
 REPORT = "report"

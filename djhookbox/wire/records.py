@@ -3,11 +3,13 @@
 A record's annotations say what each of its fields may hold:
 
 * `str`, `int`, `float`, `bool`, and `object` for any JSON value;
+* `Name` for a string that can be the name of a channel or a user, and other `Named` strings;
 * `X | None`, `tuple[X, ...]` for a list, `Mapping[str, X]` for an object, and other records.
 
 A field without a default must be there. Its metadata may give the name under which it travels
-(`{"as": "name"}`). Unknown fields are ignored, because the other side may
-be newer. The readers and writers of a record are made once, when it is first used.
+(`{"as": "name"}`), and say that an empty text is a value in a form too (`{"empty": True}`).
+Unknown fields are ignored, because the other side may be newer. The readers and writers of a
+record are made once, when it is first used.
 """
 
 from __future__ import annotations
@@ -17,15 +19,38 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Container, Mapping
-from dataclasses import MISSING, Field, field, fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from . import values
+from . import names, values
 
 Record = TypeVar("Record")
 
-#: What a field of a form is expected to be whose text is not JSON.
-NOT_JSON = "must be JSON"
+
+class Fault(Enum):
+    """What is wrong with a field; the value says so in English."""
+
+    MISSING = "is missing"
+    JSON = "must be JSON"
+    STRING = "must be a string"
+    LENGTH = "is too long (at most {limit} characters)"
+    CHARACTERS = "must not contain control characters"
+    BOOLEAN = "must be true or false"
+    WHOLE = "must be a whole number"
+    NUMBER = "must be a number"
+    LIST = "must be a list"
+    OBJECT = "must be an object"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Annotates a string that obeys the rules of names, with a limit in characters."""
+
+    limit: int
+
+
+Name: TypeAlias = Annotated[str, Named(names.MAX_LENGTH)]
 
 #: Reads a field: its value, the path to it, and whether to be lenient.
 _Reader = Callable[[object, str, bool], Any]
@@ -39,17 +64,19 @@ class FieldProblem(ValueError):
 
     Attributes:
         field: Its name, with the path to it if it lies deeper (`channels[2].name`).
-        expected: What it should be, in English; "" if it is missing.
+        fault: What is wrong with it.
+        limit: How many characters it may have, if it has too many.
 
     """
 
-    def __init__(self, field: str, expected: str = "") -> None:
-        super().__init__(field, expected)
+    def __init__(self, field: str, fault: Fault = Fault.MISSING, limit: int = 0) -> None:
+        super().__init__(field, fault, limit)
         self.field = field
-        self.expected = expected
+        self.fault = fault
+        self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.field} {self.expected}" if self.expected else f"{self.field} is missing"
+        return f"{self.field} {self.fault.value.format(limit=self.limit)}"
 
 
 def spread() -> Any:
@@ -103,7 +130,7 @@ def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> d
             if value:
                 form[name] = "1"
         elif isinstance(value, str):
-            if value:
+            if value or each.metadata.get("empty"):
                 form[name] = value
         elif isinstance(value, int | float):
             form[name] = str(value)
@@ -132,8 +159,8 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
             collecting = each.name
             continue
         name = _name(each)
-        text = rest.pop(name, "")
-        if not text:
+        text = rest.pop(name, None)
+        if text is None or (not text and not each.metadata.get("empty")):
             if _required(each):
                 raise FieldProblem(name)
             continue
@@ -152,7 +179,7 @@ def _json(name: str, text: str) -> Any:
     try:
         return values.loads(text)
     except ValueError as error:
-        raise FieldProblem(name, NOT_JSON) from error
+        raise FieldProblem(name, Fault.JSON) from error
 
 
 def _of_text(each: Field[Any], name: str, text: str) -> object:
@@ -165,14 +192,15 @@ def _of_text(each: Field[Any], name: str, text: str) -> object:
     if int in kinds:
         # int() also takes spaces, signs, underscores and digits of other scripts.
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
-            raise FieldProblem(name, "must be a whole number")
+            raise FieldProblem(name, Fault.WHOLE)
         return int(text)
     return _json(name, text)
 
 
 def _kinds(each: Field[Any]) -> tuple[Any, ...]:
     kind = each.type
-    return typing.get_args(kind) if _is_union(kind) else (kind,)
+    inside = typing.get_args(kind) if _is_union(kind) else (kind,)
+    return tuple(str if _limit(inner) else inner for inner in inside)
 
 
 def _name(each: Field[Any]) -> str:
@@ -187,7 +215,7 @@ def _required(each: Field[Any]) -> bool:
 
 def _read(kind: type[Record], data: object, path: str, lenient: bool) -> Record:
     if not isinstance(data, Mapping):
-        raise FieldProblem(path or kind.__name__, "must be an object")
+        raise FieldProblem(path or kind.__name__, Fault.OBJECT)
     given = {}
     for each, reader in _fields(kind):
         name = _name(each)
@@ -213,7 +241,7 @@ def _fields(kind: type[Any]) -> tuple[tuple[Field[Any], _Reader], ...]:
     known = _FIELDS.get(kind)
     if known is not None:
         return known
-    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
+    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]), include_extras=True)
     found = []
     for each in fields(kind):
         each.type = hints[each.name]
@@ -252,7 +280,15 @@ def _is_union(kind: Any) -> bool:
     return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
+def _limit(kind: Any) -> int:
+    """Return how many characters a `Named` string may have, 0 for other types."""
+    extras = getattr(kind, "__metadata__", ())
+    return next((extra.limit for extra in extras if isinstance(extra, Named)), 0)
+
+
 def _reader(kind: Any) -> _Reader:
+    if limit := _limit(kind):
+        return _name_reader(limit)
     if _is_union(kind):
         inner = [_reader(each) for each in typing.get_args(kind) if each is not type(None)]
         if len(inner) != 1:
@@ -263,7 +299,7 @@ def _reader(kind: Any) -> _Reader:
     if origin is tuple:
         return _list_reader(_reader(inside[0]))
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping_reader(_reader(inside[1]))
+        return _mapping_reader(_reader(inside[0]), _reader(inside[1]))
     if is_dataclass(kind):
         record: Any = kind
         return lambda value, path, lenient: _read(record, value, path, lenient)
@@ -276,7 +312,7 @@ def _reader(kind: Any) -> _Reader:
 def _list_reader(member: _Reader) -> _Reader:
     def reader(value: object, path: str, lenient: bool) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise FieldProblem(path, "must be a list")
+            raise FieldProblem(path, Fault.LIST)
         found = []
         for index, each in enumerate(value):
             try:
@@ -289,14 +325,14 @@ def _list_reader(member: _Reader) -> _Reader:
     return reader
 
 
-def _mapping_reader(member: _Reader) -> _Reader:
+def _mapping_reader(key: _Reader, member: _Reader) -> _Reader:
     def reader(value: object, path: str, lenient: bool) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise FieldProblem(path, "must be an object")
+            raise FieldProblem(path, Fault.OBJECT)
         found = {}
         for name, each in value.items():
             try:
-                found[name] = member(each, f"{path}.{name}", lenient)
+                found[key(name, path, lenient)] = member(each, f"{path}.{name}", lenient)
             except FieldProblem:
                 if not lenient:
                     raise
@@ -305,34 +341,52 @@ def _mapping_reader(member: _Reader) -> _Reader:
     return reader
 
 
+_NAME_FAULTS = {
+    names.Fault.TYPE: Fault.STRING,
+    names.Fault.EMPTY: Fault.MISSING,
+    names.Fault.LENGTH: Fault.LENGTH,
+    names.Fault.CHARACTERS: Fault.CHARACTERS,
+}
+
+
+def _name_reader(limit: int) -> _Reader:
+    def reader(value: object, path: str, lenient: bool) -> object:
+        fault = names.find_fault(value, limit)
+        if fault is not None:
+            raise FieldProblem(path, _NAME_FAULTS[fault], limit)
+        return value
+
+    return reader
+
+
 def _string(value: object, path: str, lenient: bool) -> str:
     if not isinstance(value, str):
-        raise FieldProblem(path, "must be a string")
+        raise FieldProblem(path, Fault.STRING)
     return value
 
 
 def _boolean(value: object, path: str, lenient: bool) -> bool:
     if not isinstance(value, bool):
-        raise FieldProblem(path, "must be true or false")
+        raise FieldProblem(path, Fault.BOOLEAN)
     return value
 
 
 def _integer(value: object, path: str, lenient: bool) -> int:
     # bool is an int to Python, and never what was meant by a number.
     if isinstance(value, bool) or not isinstance(value, int):
-        raise FieldProblem(path, "must be a whole number")
+        raise FieldProblem(path, Fault.WHOLE)
     return value
 
 
 def _number(value: object, path: str, lenient: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FieldProblem(path, "must be a number")
+        raise FieldProblem(path, Fault.NUMBER)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise FieldProblem(path, "must be a number")
+        raise FieldProblem(path, Fault.NUMBER)
     return number
 
 

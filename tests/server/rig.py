@@ -13,8 +13,10 @@ from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
-from djhookbox.server.site.webhooks import Refusal, Reply
+from djhookbox.server.site.webhooks import Refusal, Reply, caller
+from djhookbox.wire import webhooks
 from djhookbox.wire.closing import NORMAL, Disconnect
+from djhookbox.wire.webhooks import Webhook
 
 #: Turns of the event loop in which everything settles that waits for nobody.
 TURNS = 60
@@ -41,24 +43,23 @@ class Site:
 
     async def call(
         self,
-        hook: str,
-        form: Mapping[str, str],
+        webhook: Webhook,
         connection: Any = None,
         *,
         cookie: bool = True,
         patience: float = 1.0,
         quiet: bool = False,
     ) -> Reply:
-        fields = dict(form)
-        if connection is not None and connection.user is not None:
-            fields.setdefault("user", connection.user.name)
-        self.calls.append((hook, fields))
+        hook = webhook.name
+        form = webhooks.write(webhook, caller(connection))
+        del form["action"]
+        self.calls.append((hook, form))
         if hook in self.held:
             await self.held[hook].wait()
         else:
             await asyncio.sleep(0)
-        if hook == "subscribe_many" and hook not in self.answers:
-            return Reply(True, {"channels": self._decide_many(form)})
+        if isinstance(webhook, webhooks.SubscribeMany) and hook not in self.answers:
+            return Reply(True, {"channels": self._decide_many(webhook)})
         return self._answer(hook, form)
 
     def _answer(self, hook: str, form: Mapping[str, str]) -> Reply:
@@ -74,14 +75,14 @@ class Site:
                 answer = {"name": json.loads(form["payload"]), **answer}
         return Reply(True, dict(answer))
 
-    def _decide_many(self, form: Mapping[str, str]) -> dict[str, Any]:
+    def _decide_many(self, webhook: webhooks.SubscribeMany) -> dict[str, Any]:
         """Decide as the single webhooks would."""
         answers: dict[str, Any] = {}
-        for wanted in json.loads(form["channels"]):
-            own = {"channel_name": wanted["channel_name"], "user": form["user"]}
+        for wanted in webhook.channels:
+            own = {"channel_name": wanted.channel_name, "user": webhook.user}
             answer = answers[own["channel_name"]] = {}
-            asks = wanted["subscribe"]
-            if wanted["create"]:
+            asks = wanted.subscribe
+            if wanted.create:
                 reply = self._answer("create_channel", own)
                 answer["create"] = [reply.allowed, reply.options]
                 moderated = ("moderated", "moderated_subscribe")

@@ -22,6 +22,7 @@ from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
 from djhookbox.server.unsent import Unsent
+from djhookbox.wire.webhooks import Connect, DestroyChannel, Events, Publish, Subscribe
 
 from ..stand_ins.waiting import until
 from .rig import FakeConnection
@@ -93,7 +94,7 @@ def connection(cookie: str = "", user: str = "", identity: str = "") -> FakeConn
 async def test_what_is_sent(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_secret="hush", webhook_headers={"X-Extra": "1"})
     client = connection("sid=1; ü=2", "älice", "session:x")
-    reply = await webhooks.call("subscribe", {"channel_name": "/räume/"}, client)
+    reply = await webhooks.call(Subscribe("/räume/", "älice"), client)
     assert (reply.allowed, reply.options) == (True, {})
     ((request, form),) = site.requests
     assert request.path == "/hookbox/subscribe"
@@ -123,11 +124,11 @@ async def test_what_is_large_is_json_if_the_site_takes_it(site: App, start: Star
     payload = json.dumps("😀" * 1000)
     for accepted in ("", "events", "events, json"):
         accepts = {"X-Hookbox-Accepts": accepted}
-        await webhooks.call("publish", {"payload": payload})
-    await webhooks.call("publish", {"payload": payload, "user": "ü\ud800"})
-    await webhooks.call("events", {"events": "[]"})
-    await webhooks.call("publish", {"payload": "1"})
-    await webhooks.call("publish", {"channel_name": "é" * 1000})  # long as a form only
+        await webhooks.call(Publish("", payload))
+    await webhooks.call(Publish("", payload, "ü\ud800"))
+    await webhooks.call(Events("[]"))
+    await webhooks.call(Publish("", "1"))
+    await webhooks.call(Publish("é" * 1000, "1"))  # long as a form only
     kinds = ["form"] * 3 + ["json", "json", "form", "json"]
     assert ["json" if "json" in kind else "form" for kind, _ in bodies] == kinds
     assert json.loads(bodies[3][1]) == {
@@ -138,7 +139,7 @@ async def test_what_is_large_is_json_if_the_site_takes_it(site: App, start: Star
 
 async def test_what_the_site_accepts_may_be_known_from_the_start(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_accepts=frozenset({"events", "json"}))
-    await webhooks.call("events", {"events": "[]"})
+    await webhooks.call(Events("[]"))
     ((request, _form),) = site.requests
     assert request.content_type == "application/json"
 
@@ -170,19 +171,19 @@ async def test_the_advice_fits_the_answer(
     site.answer = lambda request: web.Response(status=status, headers=headers, text=text)
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call("publish", {"payload": "x" * size})
+        await webhooks.call(Publish("", "x" * size))
     assert advice in caplog.text
     assert isinstance(caught.value, Rejected) is (status in (400, 413))
     assert caught.value.code == ("limit" if status == 413 else "unavailable")
     caplog.clear()
     with pytest.raises(WebhookFailed):
-        await webhooks.call("publish", {"payload": "x" * size}, quiet=True)
+        await webhooks.call(Publish("", "x" * size), quiet=True)
     assert bool(caplog.text) is (status == 403)
 
 
 async def test_without_a_connection(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_paths={"destroy_channel": "gone?x=1"})
-    await webhooks.call("destroy_channel", {"channel_name": "room"})
+    await webhooks.call(DestroyChannel("room"))
     ((request, form),) = site.requests
     assert (request.path, request.query_string) == ("/hookbox/gone", "x=1")
     assert form == {"action": ["destroy_channel"], "channel_name": ["room"]}
@@ -192,14 +193,14 @@ async def test_without_a_connection(site: App, start: Start) -> None:
 
 async def test_a_single_url_for_all(site: App, start: Start) -> None:
     webhooks = await start("http://unused/", single_url=f"{site.url}/all?key=1")
-    await webhooks.call("connect", {})
+    await webhooks.call(Connect())
     assert site.requests[0][0].path_qs == "/hookbox/all?key=1"
 
 
 async def test_lone_surrogates_do_not_raise(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     client = connection(user="alice", identity="\ud800")
-    assert (await webhooks.call("connect", {"user_agent": "\udcff"}, client)).allowed
+    assert (await webhooks.call(Connect(user_agent="\udcff"), client)).allowed
     assert site.requests[0][1]["user_agent"] == ["?"]
 
 
@@ -212,7 +213,7 @@ async def test_success_is_a_truth_value(
     site: App, start: Start, answer: Any, allowed: bool
 ) -> None:
     site.answer = answer
-    reply = await (await start(site.url)).call("connect", {})
+    reply = await (await start(site.url)).call(Connect())
     assert reply.allowed is allowed
 
 
@@ -231,7 +232,7 @@ async def test_refusals(
     site: App, start: Start, options: dict[str, Any], reason: str, code: str
 ) -> None:
     site.answer = [False, options]
-    reply = await (await start(site.url)).call("connect", {})
+    reply = await (await start(site.url)).call(Connect())
     with pytest.raises(Refusal) as caught:
         reply.check()
     assert (caught.value.reason, caught.value.code) == (reason, code)
@@ -263,7 +264,7 @@ async def test_what_is_no_answer_grants_nothing_and_is_not_passed_on(
     site.answer = lambda request: answer()
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     assert (caught.value.reason, caught.value.code) == (UNAVAILABLE, "unavailable")
     assert "Webhook connect to" in caplog.text
     assert webhooks._metrics.webhooks_failed == 1
@@ -286,7 +287,7 @@ async def test_json_of_a_wrong_shape_is_called_what_it_is(
     site.answer = lambda request: web.Response(text=answer)
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     assert (caught.value.reason, caught.value.code) == (reason, "unavailable")
 
 
@@ -296,7 +297,7 @@ async def test_nobody_listens(start: Start) -> None:
         port = unused.getsockname()[1]
         webhooks = await start(f"http://127.0.0.1:{port}")
         with pytest.raises(WebhookFailed):
-            await webhooks.call("connect", {})
+            await webhooks.call(Connect())
 
 
 async def test_silence_ends(site: App, start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -307,7 +308,7 @@ async def test_silence_ends(site: App, start: Start, caplog: pytest.LogCaptureFi
     site.answer = lambda request: never()
     webhooks = await start(site.url, webhook_timeout=0.1)
     with pytest.raises(WebhookFailed):
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     assert "no answer within 0.1 s" in caplog.text
 
 
@@ -325,7 +326,7 @@ async def test_only_so_many_at_once(site: App, start: Start) -> None:
 
     site.answer = lambda request: slow()
     webhooks = await start(site.url, webhook_concurrency=3)
-    calls = [asyncio.create_task(webhooks.call("connect", {})) for _ in range(10)]
+    calls = [asyncio.create_task(webhooks.call(Connect())) for _ in range(10)]
     await until(lambda: now == 3)
     go.set()
     await asyncio.gather(*calls)
@@ -345,35 +346,35 @@ async def test_waiting_for_a_turn_ends_too(
 
     site.answer = lambda request: slow()
     webhooks = await start(site.url, webhook_concurrency=1)
-    first = asyncio.create_task(webhooks.call("connect", {}))
+    first = asyncio.create_task(webhooks.call(Connect()))
     await until(lambda: site.requests)
     with pytest.raises(WebhookFailed):
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     go.set()
     assert (await first).allowed
-    assert (await webhooks.call("connect", {})).allowed
+    assert (await webhooks.call(Connect())).allowed
 
 
 async def test_connections_are_kept_except_for_runserver(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     for _ in range(3):
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     assert len(site.peers) == 1
     site.answer = lambda request: web.json_response(
         [True, {}], headers={"Server": "WSGIServer/0.2 CPython/3.11"}
     )
     for _ in range(3):
-        await webhooks.call("connect", {})
+        await webhooks.call(Connect())
     assert len(site.peers) == 3
 
 
 async def test_what_the_site_says_it_knows(site: App, start: Start) -> None:
     webhooks = await start(site.url)
-    await webhooks.call("connect", {})
+    await webhooks.call(Connect())
     assert webhooks.accepted == frozenset()
     headers = {"X-Hookbox-Accepts": "events, recheck,message"}
     site.answer = lambda request: web.json_response([False, {}], headers=headers)
-    await webhooks.call("connect", {})
+    await webhooks.call(Connect())
     assert webhooks.accepted == {"events", "recheck", "message"}
 
 
@@ -385,9 +386,9 @@ async def test_cookies_that_scripts_may_see(site: App, start: Start) -> None:
         return response
 
     site.answer = answer
-    reply = await (await start(site.url)).call("connect", {})
+    reply = await (await start(site.url)).call(Connect())
     assert reply.cookies == ("a=1; Path=/", "b=httponly")
     site.answer = [True, {}]
     webhooks = await start(site.url)
-    await webhooks.call("connect", {})
+    await webhooks.call(Connect())
     assert "Cookie" not in site.requests[-1][0].headers  # nothing is kept for the next client

@@ -21,17 +21,14 @@ from djhookbox.conf import bracketed, settings
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.typed_settings import is_unix, split_unix
-from djhookbox.wire import capabilities
+from djhookbox.wire import capabilities, webhooks
 
 from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 
 #: The webhooks whose paths the genuine server's options can change.
-CALLBACKS = (
-    "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
-    "publish", "message",
-)  # fmt: skip
+CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)
 
 #: What tells this Python where things are would let one of another version stumble.
 OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from ...wire import webhooks
 from ..clients.connection import Connection
 from ..core.effects import Emptied
 from ..core.model import Channel
@@ -62,9 +63,7 @@ class Lifecycle:
             async with self._locks.hold(name):
                 channel = self._hub.channels.get(name)
                 if channel is None:
-                    reply = await self._webhooks.call(
-                        "create_channel", {"channel_name": name}, connection
-                    )
+                    reply = await self._webhooks.call(webhooks.CreateChannel(name), connection)
                     channel = await self.create(name, reply.check())
             yield channel
 
@@ -156,7 +155,7 @@ class Lifecycle:
                 self._due.add(name)
                 return
             try:
-                reply = await self._webhooks.call("destroy_channel", {"channel_name": name})
+                reply = await self._webhooks.call(webhooks.DestroyChannel(name))
                 allowed = reply.allowed
             except Refusal:
                 allowed = False

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.names import NameProblem, check_name
 from ...wire.spent import SpentTokens
@@ -78,22 +79,19 @@ class Commands:
 
         """
         handshake = connection.handshake
-        form = {
-            "conn_id": connection.id,
-            "payload": payload,
-            "transport": connection.transport,
-            "remote_addr": handshake.remote_addr,
-            "user_agent": handshake.user_agent,
-            "origin": handshake.origin,
-        }
-        if token:
-            if not self._spent.allows(token, connection.id):
-                raise Refusal(TOKEN_SPENT.reason, "session_expired")
-            form["token"] = token
-        if expect_user:
-            form["expected_user"] = expect_user
+        if token and not self._spent.allows(token, connection.id):
+            raise Refusal(TOKEN_SPENT.reason, "session_expired")
+        webhook = webhooks.Connect(
+            payload=payload,
+            token=token,
+            expected_user=expect_user,
+            transport=connection.transport,
+            remote_addr=handshake.remote_addr,
+            user_agent=handshake.user_agent,
+            origin=handshake.origin,
+        )
         with self._connections.connecting(connection) as disconnects:
-            reply = await self._webhooks.call("connect", form, connection)
+            reply = await self._webhooks.call(webhook, connection)
         name = ""
         try:
             options = reply.check()
@@ -176,10 +174,12 @@ class Commands:
             only_to = None
             asked = channel.options.asks("publish")
             if asked:
-                form = {"channel_name": name, "payload": dumps(payload)}
-                if not channel.options.anonymous:
-                    form["originator"] = user.name
-                options = await self._authorizer.ask("publish", form, connection, leaving=True)
+                webhook = webhooks.Publish(
+                    channel_name=name,
+                    payload=dumps(payload),
+                    originator=None if channel.options.anonymous else user.name,
+                )
+                options = await self._authorizer.ask(webhook, connection, leaving=True)
                 await self._authorizer.follow_up(connection, options)
                 payload = options.get("override_payload", payload)
                 publication = options.get("publication")
@@ -212,13 +212,13 @@ class Commands:
         user = user_of(connection)
         payload = parse_payload(text)
         if user.options.moderated_message:
-            form = {
-                "sender": user.name,
-                "recipient": recipient,
-                "recipient_exists": str(recipient in self._hub.users),
-                "payload": dumps(payload),
-            }
-            options = await self._authorizer.ask("message", form, connection, leaving=True)
+            webhook = webhooks.Message(
+                sender=user.name,
+                recipient=recipient,
+                recipient_exists=str(recipient in self._hub.users),
+                payload=dumps(payload),
+            )
+            options = await self._authorizer.ask(webhook, connection, leaving=True)
             await self._authorizer.follow_up(connection, options)
             payload = options.get("override_payload", payload)
             recipient = other_recipient(options, recipient)

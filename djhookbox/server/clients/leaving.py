@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
+from ...wire import webhooks
 from ...wire.closing import Disconnect
+from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..core.model import Channel, User
 from ..runtime import Runtime
@@ -78,21 +79,19 @@ class Leaving:
                 if channel.name in ended:
                     self._report(channel, user, connection, "auto", "")
                 else:
-                    form = {"channel_name": channel.name, "user": user.name}
-                    options = await self._call("unsubscribe", form, connection)
+                    webhook = webhooks.Unsubscribe(channel.name, user.name)
+                    options = await self._call(webhook, connection)
                     names = options.get("auto_unsubscribe")
                     ended += names if isinstance(names, list) else []
             await self._lifecycle.release(channel)
         if last:
-            await self._call("disconnect", {"name": user.name}, connection)
+            await self._call(webhooks.Disconnect(user.name), connection)
 
-    async def _call(
-        self, hook: str, form: dict[str, str], connection: Connection
-    ) -> Mapping[str, Any]:
+    async def _call(self, webhook: Webhook, connection: Connection) -> Mapping[str, object]:
         # A failure is logged by the webhook, and the user has gone all the same. An
         # auto_subscribe in the answer has nobody to go to (D37).
         with suppress(Refusal):
-            return (await self._webhooks.call(hook, form, connection)).options
+            return (await self._webhooks.call(webhook, connection)).options
         return {}
 
     def _report(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ...wire.values import dumps
+from ...wire import capabilities, webhooks
+from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
 from ..core.effects import Effect, Send
@@ -111,8 +112,8 @@ class Subscriptions:
                 self._authorizer.check_room(user)
             asked = not inside and channel.options.asks("subscribe")
             if asked:
-                form = {"channel_name": name, "user": user.name}
-                options = await self._authorizer.ask("subscribe", form, connection)
+                webhook = webhooks.Subscribe(name, user.name)
+                options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
                 self._authorizer.still_here(connection)  # following up may have taken a webhook
             self._delivery.perform(self._enter(connection, channel, options, since))
@@ -163,8 +164,8 @@ class Subscriptions:
             leaves = self._hub.leaves_with(user, channel, connection)
             asked = leaves and channel.options.asks("unsubscribe")
             if asked:
-                form = {"channel_name": name, "user": user.name}
-                options = await self._authorizer.ask("unsubscribe", form, connection)
+                webhook = webhooks.Unsubscribe(name, user.name)
+                options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
                 self._authorizer.still_here(connection)
             self._delivery.flush()
@@ -189,7 +190,7 @@ class Subscriptions:
 
         """
         user = user_of(connection)
-        if "subscribe_many" not in self._webhooks.accepted:
+        if capabilities.SUBSCRIBE_MANY not in self._webhooks.accepted:
             return await self._one_by_one(connection, wanted)
         async with AsyncExitStack() as turns:
             # Turns before channels, each in the same order for everybody: never in a circle.
@@ -221,16 +222,16 @@ class Subscriptions:
                     hopeless = refusal  # as it would be for the others, each after a timeout
         return refused
 
-    def _needed(self, user: User, name: str, connection: Connection) -> dict[str, Any] | None:
+    def _needed(self, user: User, name: str, connection: Connection) -> Wanted | None:
         """Return which decisions of the site a subscription needs, None if none."""
         channel = self._hub.channels.get(name)
         if channel is None:
-            return {"channel_name": name, "create": True, "subscribe": False}
+            return Wanted(name, create=True)
         if self._hub.is_subscribed(user, channel, connection):
             return None
         if not channel.options.asks("subscribe"):
             return None
-        return {"channel_name": name, "create": False, "subscribe": True}
+        return Wanted(name, subscribe=True)
 
     async def _decide(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Ask the site once, and create what it lets come into being."""
@@ -249,10 +250,10 @@ class Subscriptions:
                 if (decisions := self._needed(user, name, connection)) is not None:
                     needed[name] = decisions
             if needed:
-                form = {"channels": dumps(list(needed.values())), "user": user.name}
+                webhook = webhooks.SubscribeMany(tuple(needed.values()), user.name)
                 try:
                     answer = await self._authorizer.ask(
-                        "subscribe_many", form, connection, patience=patience(len(needed))
+                        webhook, connection, patience=patience(len(needed))
                     )
                 except Refusal as refusal:
                     batch.refused.update(dict.fromkeys(needed, refusal))
@@ -276,8 +277,8 @@ class Subscriptions:
                     options = batch.granted(name, "subscribe")
                     if options is None:
                         # Somebody else has created it meanwhile, with options of its own.
-                        form = {"channel_name": name, "user": user.name}
-                        options = await self._authorizer.ask("subscribe", form, connection)
+                        webhook = webhooks.Subscribe(name, user.name)
+                        options = await self._authorizer.ask(webhook, connection)
                     await self._authorizer.follow_up(connection, options)
                 except Refusal as refusal:
                     batch.refused[name] = refusal

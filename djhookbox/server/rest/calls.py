@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...wire import answers, rest
+from ...wire import answers, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.names import check_name
 from ...wire.values import dumps, loads
@@ -113,12 +113,8 @@ class Calls:
         if channel is None or request.send_hook:
             async with self._lifecycle.using(name) as channel:
                 if request.send_hook:
-                    hook = {
-                        "channel_name": name,
-                        "payload": dumps(payload),
-                        "user": user or "",
-                    }
-                    reply = (await self._webhooks.call("publish", hook)).check()
+                    webhook = webhooks.Publish(name, dumps(payload), user=user or "")
+                    reply = (await self._webhooks.call(webhook)).check()
                     payload = reply.get("override_payload", payload)
                     publication = reply.get("publication")
                 published = await self._publications.publish(channel, payload, user)
@@ -142,13 +138,13 @@ class Calls:
         sender, recipient = request.sender_name, request.recipient_name
         payload = parse_payload(request.payload)
         if request.send_hook:
-            hook = {
-                "sender": sender,
-                "recipient": recipient,
-                "recipient_exists": str(recipient in self._hub.users),
-                "payload": dumps(payload),
-            }
-            reply = (await self._webhooks.call("message", hook)).check()
+            webhook = webhooks.Message(
+                sender=sender,
+                recipient=recipient,
+                recipient_exists=str(recipient in self._hub.users),
+                payload=dumps(payload),
+            )
+            reply = (await self._webhooks.call(webhook)).check()
             payload = reply.get("override_payload", payload)
             recipient = other_recipient(reply, recipient)
         if recipient not in self._hub.users:
@@ -169,18 +165,11 @@ class Calls:
         if options is not None:
             await self._lifecycle.create(name, options)
         async with self._lifecycle.using(name) as channel:
-            reply = await self._hook("subscribe", channel, user, request)
+            reply = {}
+            if request.send_hook:
+                reply = (await self._webhooks.call(webhooks.Subscribe(name, user.name))).check()
             self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
         return answers.Done()
-
-    async def _hook(
-        self, hook: str, channel: Channel, user: User, request: rest.Subscribe | rest.Unsubscribe
-    ) -> dict[str, Any]:
-        """Make a webhook after all, if the call asks for it; return the options of the yes."""
-        if not request.send_hook:
-            return {}
-        fields = {"channel_name": channel.name, "user": user.name}
-        return (await self._webhooks.call(hook, fields)).check()
 
     def _subscribe_by_code(self, user: User, channel: Channel, initial: Any = MISSING) -> None:
         if self._hub.users.get(user.name) is not user:
@@ -204,7 +193,8 @@ class Calls:
             raise BadCall(f"Channel {name} doesn't exist")
         user = named_user(self._hub, request.user_name)
         if user.name in channel.subscribers:
-            await self._hook("unsubscribe", channel, user, request)
+            if request.send_hook:
+                (await self._webhooks.call(webhooks.Unsubscribe(name, user.name))).check()
             self._delivery.flush()
             self._perform(self._hub.unsubscribe(user, channel, self._clock(), request.reason))
             self._report("unsubscribe", channel, user)
@@ -234,7 +224,7 @@ class Calls:
             raise Refusal(f"Channel {name} exists already")
         given = {**(request.options or {}), **request.given}
         if request.send_hook:
-            reply = await self._webhooks.call("create_channel", {"channel_name": name})
+            reply = await self._webhooks.call(webhooks.CreateChannel(name))
             given = {**reply.check(), **given}
         await self._lifecycle.create(name, given)
         return answers.Done()
@@ -242,7 +232,7 @@ class Calls:
     async def _destroy_channel(self, request: rest.DestroyChannel) -> answers.Done:
         channel = self._channel(request.channel_name)
         if request.send_hook:
-            reply = await self._webhooks.call("destroy_channel", {"channel_name": channel.name})
+            reply = await self._webhooks.call(webhooks.DestroyChannel(channel.name))
             reply.check()
         self._delivery.flush()
         self._perform(self._hub.destroy_channel(channel, self._clock()))

@@ -47,9 +47,9 @@ def bound(
 
 def _bad_call(problem: records.FieldProblem, what: str) -> BadCall:
     """Say what is wrong with a field, in the words of 0.3.3 where it has any."""
-    if not problem.expected:
+    if problem.fault is records.Fault.MISSING:
         return missing(problem.field)
-    if problem.expected == records.NOT_JSON:
+    if problem.fault is records.Fault.JSON:
         return not_json(problem.field, what)
     return BadCall(str(problem))
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
+from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..clients.connection import Connection
 from ..core.log import Position
@@ -54,8 +55,7 @@ class Authorizer:
 
     async def ask(
         self,
-        hook: str,
-        form: dict[str, str],
+        webhook: Webhook,
         connection: Connection,
         *,
         leaving: bool = False,
@@ -64,8 +64,7 @@ class Authorizer:
         """Return the options of the site's yes.
 
         Args:
-            hook: The webhook.
-            form: Its fields.
+            webhook: What to ask.
             connection: Who wants it.
             leaving: What was granted is done even for a client that has left since: many a page
                 publishes as the last thing it does, and the site has it in its history.
@@ -76,7 +75,7 @@ class Authorizer:
             ClientGone: If the client left meanwhile.
 
         """
-        reply = await self._webhooks.call(hook, form, connection, patience=patience)
+        reply = await self._webhooks.call(webhook, connection, patience=patience)
         if not (leaving and reply.allowed and connection.closed):
             self.still_here(connection, reply)
         return reply.check()

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from ...wire import bodies, capabilities, nodes
+from ...wire import bodies, capabilities, nodes, webhooks
 from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ..metrics import Metrics
 from .webhooks import Refusal, Rejected, Webhooks
@@ -181,8 +181,8 @@ class Events:
         return batch
 
     async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
-        form = {"events": f"[{','.join(event.text for event in batch)}]", "node": self.address}
-        reply = await self._webhooks.call("events", form, quiet=quiet)
+        events = f"[{','.join(event.text for event in batch)}]"
+        reply = await self._webhooks.call(webhooks.Events(events, self.address), quiet=quiet)
         more = reply.check().get("more") is True
         now = asyncio.get_running_loop().time()
         self._due_at = now if more else now + nodes.BEAT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from ...wire import capabilities, webhooks
 from .webhooks import Refusal, Webhooks
 
 logger = logging.getLogger("djhookbox.server")
@@ -33,10 +34,10 @@ class Housekeeping:
 
     async def remind(self) -> float:
         """Make the webhook; return the seconds until the next one."""
-        if "prune" not in self._webhooks.accepted:
+        if capabilities.PRUNE not in self._webhooks.accepted:
             return FIRST  # nobody has connected yet, or the site is another application
         try:
-            reply = await self._webhooks.call("prune", {})
+            reply = await self._webhooks.call(webhooks.Prune())
             done = reply.check()
         except Refusal as refusal:
             logger.warning("The logs were not pruned: %s", refusal.reason)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ...wire.values import dumps
+from ...wire import webhooks
 from ..core.model import Channel
 from ..core.options import OptionError
 from ..runtime import Runtime
@@ -114,9 +114,10 @@ class Rechecks:
 
     async def _ask(self, batch: dict[str, list[str]], pauses: Sequence[float]) -> bool:
         """Ask for one batch and do what the site says; tell whether it could be asked."""
+        wanted = {name: tuple(names) for name, names in batch.items()}
         for pause in (*pauses, None):
             try:
-                reply = await self._webhooks.call("recheck", {"channels": dumps(batch)})
+                reply = await self._webhooks.call(webhooks.Recheck(wanted))
                 answers = reply.check().get("channels")
                 if not isinstance(answers, dict):
                     raise Refusal("the reply has no channels")

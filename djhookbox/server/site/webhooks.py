@@ -15,8 +15,9 @@ from typing import Any
 
 import aiohttp
 
-from ...wire import bodies, capabilities, nodes
+from ...wire import bodies, capabilities, nodes, webhooks
 from ...wire.values import MAX_DOCUMENT_DEPTH, loads
+from ...wire.webhooks import NOBODY, Caller, Webhook
 from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..metrics import Metrics
@@ -166,8 +167,7 @@ class Webhooks:
 
     async def call(
         self,
-        hook: str,
-        form: Mapping[str, str],
+        webhook: Webhook,
         connection: Connection | None = None,
         *,
         cookie: bool = True,
@@ -177,8 +177,7 @@ class Webhooks:
         """Make a webhook and return the site's answer.
 
         Args:
-            hook: Its name.
-            form: Its fields besides `action`, `secret` and those that say whose it is.
+            webhook: What to ask or say.
             connection: The connection that caused it.
             cookie: Whether that connection's cookies are sent along.
             patience: How many times the usual timeout the answer may take.
@@ -189,36 +188,30 @@ class Webhooks:
             WebhookFailed: If there is no usable answer.
 
         """
-        fields = {"action": hook, **form}
+        fields = webhooks.write(webhook, caller(connection), self.config.webhook_secret)
         headers = {
             "Accept-Encoding": "identity",
             "X-Hookbox-Version": f"djhookbox/{self.config.version}",
             nodes.BOOT_HEADER: self._boot,
             **self.config.webhook_headers,
         }
-        if self.config.webhook_secret:
-            fields["secret"] = self.config.webhook_secret
         if connection is not None:
-            fields.setdefault("conn_id", connection.id)
-            if connection.identity:
-                fields["identity"] = connection.identity
-            if connection.user is not None:
-                fields.setdefault("user", connection.user.name)
             if connection.handshake.remote_addr:
                 headers["X-Real-IP"] = connection.handshake.remote_addr
             if connection.handshake.host:
                 headers["X-Hookbox-Host"] = connection.handshake.host
             if cookie and connection.cookie:
                 headers["Cookie"] = connection.cookie
-        body, headers["Content-Type"] = self._body(hook, fields)
+        body, headers["Content-Type"] = self._body(webhook, fields)
         seconds = self.config.webhook_timeout * patience
-        return await self._call(hook, body, headers, seconds, quiet=quiet)
+        return await self._call(webhook.name, body, headers, seconds, quiet=quiet)
 
     # ---- parts -----------------------------------------------------------
 
-    def _body(self, hook: str, fields: Mapping[str, str]) -> tuple[bytes, str]:
+    def _body(self, webhook: Webhook, fields: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body and its type: a form, or JSON for what is large, if the site takes it."""
-        large = hook == "events" or sum(map(len, fields.values())) > bodies.LARGEST_FORM
+        reporting = isinstance(webhook, webhooks.Events)
+        large = reporting or sum(map(len, fields.values())) > bodies.LARGEST_FORM
         if large and capabilities.JSON in self.accepted:
             return bodies.as_json(fields), bodies.JSON_TYPE
         form = bodies.as_form(fields)
@@ -302,6 +295,14 @@ class Webhooks:
         logger.warning(
             "Webhook %s to %s failed: %s", hook, self.config.shown(self.url(hook)), problem
         )
+
+
+def caller(connection: Connection | None) -> Caller:
+    """Return what webhooks say of the connection that causes them."""
+    if connection is None:
+        return NOBODY
+    user = connection.user.name if connection.user is not None else ""
+    return Caller(connection.id, user, connection.identity)
 
 
 def patience(channels: int) -> float:
