@@ -1,9 +1,9 @@
 /**
- * Completes names while they are typed: inputs with `data-completions` ask that address with
- * `?q=…` for `{"names": […]}` and offer the answer as a list of the browser's own.
+ * Completes names while the user types: inputs with `data-completions` request that address with
+ * `?q=…`, and offer the answer `{"names": […]}` as a datalist.
  */
 
-/** Milliseconds without a key before the site is asked. */
+/** Milliseconds without input before the request is sent. */
 const PAUSE = 150;
 
 /** @param {HTMLInputElement} input */
@@ -27,9 +27,9 @@ function complete(input) {
       if (!response.ok) return;
       ({ names } = await response.json());
     } catch {
-      return; // without completions it is an input like others
+      return; // without completions, it is an ordinary input
     }
-    if (asked !== begun) return; // more has been typed meanwhile
+    if (asked !== begun) return; // the input has changed in the meantime
     list.replaceChildren(
       ...names.map((name) => {
         const option = document.createElement("option");

@@ -1,6 +1,6 @@
 /**
- * Copies texts: a button with `data-hookbox-copy`, a selector, shows itself and copies the text of
- * that element. Where the browser lets no script at the clipboard, it selects the text instead.
+ * Copies texts: a button with `data-hookbox-copy` (a selector) becomes visible and copies the text of
+ * that element. If scripts cannot use the clipboard, the button selects the text instead.
  */
 
 /** @param {Element} element */
@@ -22,7 +22,7 @@ for (const button of document.querySelectorAll("[data-hookbox-copy]")) {
     try {
       await navigator.clipboard.writeText(source.textContent);
     } catch {
-      // Pages without https have no clipboard of that kind.
+      // The clipboard API requires https.
       source.closest("details")?.setAttribute("open", "");
       select(source);
       if (!document.execCommand("copy")) return;

@@ -1,20 +1,20 @@
 /**
- * Lets rows of the policies be dragged by their handle, with a mouse, a pen or a finger, or moved
- * with the arrow keys. The buttons beside the handle do the same without this script.
+ * Lets users drag policies by their handle, with a mouse, a pen or a finger, or move them with the
+ * arrow keys. The buttons next to the handle do the same without this script.
  */
 
 /** @param {HTMLButtonElement} handle */
 function enable(handle) {
   const row = handle.closest("tr");
   const { policy } = handle.dataset;
-  /** Where the row was when dragging began; null while it is not dragged. */
+  /** The position of the row when dragging started; null while it is not being dragged. */
   let start = null;
 
-  /** @returns {HTMLTableRowElement[]} the rows that have a handle; the last one has none */
+  /** @returns {HTMLTableRowElement[]} the rows with a handle; the last row has none */
   const rows = () =>
     [...row.parentElement.rows].filter((one) => one.querySelector(".hookbox-handle"));
 
-  /** Let the others move around this row: if it left the page itself, it would lose the pointer. */
+  /** Move the other rows around this one: a row that is removed from the page loses the pointer. */
   function place(index) {
     const all = rows();
     const at = all.indexOf(row);
@@ -66,7 +66,7 @@ function enable(handle) {
     send(`${policy}:before:${below ? below.dataset.policy : ""}`);
   });
 
-  /** Send a move in a form of its own, so that no action of the list goes along. */
+  /** Submit a move in a separate form, so that no list action is submitted with it. */
   function send(move) {
     const form = document.createElement("form");
     form.method = "post";

@@ -1,9 +1,9 @@
 /**
- * Keeps a policy's examples, explanation and warnings up to date while its form is filled in, and
- * shows the fields for groups and a permission only where an audience needs them.
+ * Keeps the examples, explanation and warnings of a policy up to date while its form is edited, and
+ * shows the fields for groups and permission only if an audience needs them.
  */
 
-/** Milliseconds without a key before the site is asked. */
+/** Milliseconds without input before the request is sent. */
 const PAUSE = 250;
 
 const examples = document.getElementById("hookbox-examples");
@@ -12,7 +12,7 @@ const warnings = document.getElementById("hookbox-warnings");
 const form = document.getElementById("channelpolicy_form");
 /** The key in the address of an existing policy: …/channelpolicy/<key>/change/ */
 const [, key = ""] = /\/(\d+)\/change\/$/.exec(location.pathname) ?? [];
-/** What the site needs to know; state and notes may be long. */
+/** The fields that the request contains; state and notes can be long. */
 const SENT = [
   "name", "pattern", "order", "enabled", "create_audience", "subscribe_audience",
   "publish_audience", "groups", "permission", "history_size", "history_duration", "reflective",
@@ -52,9 +52,9 @@ async function ask() {
     if (!response.ok) return;
     answer = await response.json();
   } catch {
-    return; // saving says the same
+    return; // saving shows the same message
   }
-  if (query !== asked) return; // more has been typed meanwhile
+  if (query !== asked) return; // the form has changed in the meantime
   if (answer.problem) examples.textContent = `✖ ${answer.problem}`;
   else if (answer.examples.length) fill(examples, answer.examples, "code");
   else examples.textContent = examples.dataset.none;
@@ -63,7 +63,7 @@ async function ask() {
   fill(warnings, answer.warnings, "li");
 }
 
-/** Hide a field that no audience asks for, unless it holds something wrong. */
+/** Hide a field that no audience needs, unless it has an error. */
 function reveal() {
   const chosen = ["create", "subscribe", "publish"].map(
     (name) => form.elements[`${name}_audience`]?.value,

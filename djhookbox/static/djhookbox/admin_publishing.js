@@ -1,11 +1,11 @@
 /**
- * Says who will receive a message while its channel is typed, and sends a form only once: the
+ * Shows who will receive a message while the channel is typed, and submits the form only once. The
  * channel's input has `data-audience`, an address that answers `?channel=…` with two texts.
  */
 
-/** Milliseconds without a key before the site is asked. */
+/** Milliseconds without input before the request is sent. */
 const PAUSE = 250;
-/** Milliseconds after which a count is old. */
+/** Milliseconds after which a count is out of date. */
 const REFRESH = 5000;
 
 /** @param {HTMLInputElement} input */
@@ -21,14 +21,14 @@ function follow(input) {
     url.searchParams.set("channel", channel);
     try {
       const response = await fetch(url, { headers: { Accept: "application/json" } });
-      if (!response.ok) return; // the session has ended; the form will say so
+      if (!response.ok) return; // the session has ended; submitting the form shows it
       const answer = await response.json();
-      if (input.value !== channel) return; // more has been typed meanwhile
-      // Only what has changed is announced.
+      if (input.value !== channel) return; // the input has changed in the meantime
+      // Screen readers announce only changes.
       if (audience.textContent !== answer.audience) audience.textContent = answer.audience;
       if (vouching.textContent !== answer.vouching) vouching.textContent = answer.vouching;
     } catch {
-      // The site is away; the next turn may find it.
+      // The site does not answer; the next request may succeed.
     }
     again(REFRESH);
   }
@@ -50,7 +50,7 @@ function sendOnce(form) {
     if (sent) event.preventDefault();
     sent = true;
   });
-  // Coming back by the browser's history shows the page as it was left.
+  // When the user returns through the browser's history, the page is restored as it was left.
   window.addEventListener("pageshow", () => {
     sent = false;
   });

@@ -1,12 +1,12 @@
 /**
- * Delays that double from one failure to the next, each anywhere between nothing and its bound.
+ * Random delays between zero and a bound that doubles with each failure.
  *
- * The full range is what keeps thousands of pages from returning in the same moment.
+ * The full range prevents thousands of pages from reconnecting at the same moment.
  */
 export class Backoff {
   #failures = 0;
 
-  /** The longest that the last delay might have been, in milliseconds. */
+  /** The bound of the last delay, in milliseconds. */
   bound = 0;
 
   /**
@@ -23,13 +23,13 @@ export class Backoff {
 
   /** @returns {number} The next delay in milliseconds. */
   next() {
-    // 2 ** 1024 is Infinity, which min() takes well.
+    // 2 ** 1024 is Infinity, which min() handles correctly.
     this.bound = Math.min(this.longest, this.first * 2 ** this.#failures);
     this.#failures += 1;
     return Math.round(this.random() * this.bound);
   }
 
-  /** Begin again with the shortest delay. */
+  /** Start again with the shortest delay. */
   reset() {
     this.#failures = 0;
   }

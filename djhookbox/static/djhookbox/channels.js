@@ -8,17 +8,17 @@ import { Subscription } from "./subscription.js";
  * @import { Timers } from "./timers.js"
  */
 
-/** So many channels fit into one SUBSCRIBE frame. */
+/** The maximum number of channels in one SUBSCRIBE frame. */
 const BATCH = 256;
 
-/** The statuses in which the server has the page in the channel, or is about to. */
+/** The statuses in which the server has subscribed the page, or is about to. */
 const INSIDE = new Set(["subscribing", "subscribed", "leaving"]);
 
-/** What a frame is refused with as a whole: its form, its size, one of its names. */
+/** Codes with which a whole frame is refused: for its format, its size, or one of its names. */
 const UNFIT = new Set(["malformed", "limit"]);
 
 /**
- * What channels need of their connection.
+ * The part of the connection that channels use.
  *
  * @typedef {object} Surroundings
  * @property {(name: string, args: Record<string, any>) => number} send
@@ -28,15 +28,15 @@ const UNFIT = new Set(["malformed", "limit"]);
  * @property {(channelName: string, error: HookboxError) => void} hint
  */
 
-/** The subscriptions of a page: what it wants, what it has asked for, and what it was told. */
+/** The subscriptions of a page: what it wants, what it has requested, and the answers. */
 export class Channels {
-  /** @type {Map<string, Subscription>} Channel names come from users: a Map. */
+  /** @type {Map<string, Subscription>} A Map, because channel names come from users. */
   #subscriptions = new Map();
-  /** Whether frames go out at once: the server is known, and what waited has gone before. */
+  /** Whether frames can be sent immediately: frames that waited have been sent before. */
   ready = false;
-  /** Why there will be no connection; null if there may be one. @type {HookboxError | null} */
+  /** Why the connection is closed for good; null if it is not. @type {HookboxError | null} */
   closed = null;
-  /** Whether the server takes many channels in one frame. */
+  /** Whether the server accepts many channels in one frame. */
   #batches = false;
 
   #surroundings;
@@ -50,7 +50,7 @@ export class Channels {
    * @param {Surroundings} surroundings
    * @param {PendingRequests} requests
    * @param {Timers} timers
-   * @param {Record<string, string>} cursors Where the site's pages begin to read.
+   * @param {Record<string, string>} cursors The cursors at which to start, by channel name.
    */
   constructor(surroundings, requests, timers, cursors) {
     this.#surroundings = surroundings;
@@ -61,7 +61,7 @@ export class Channels {
   }
 
   /**
-   * Take in where a page that has been made since begins to read.
+   * Take over the cursors of a newer page.
    *
    * @param {Record<string, string>} cursors
    */
@@ -70,7 +70,7 @@ export class Channels {
   }
 
   /**
-   * The subscription to a channel, if there is one.
+   * Return the subscription to a channel, if there is one.
    *
    * @param {string} channelName
    * @returns {Subscription | undefined}
@@ -80,7 +80,7 @@ export class Channels {
   }
 
   /**
-   * The subscription to a channel, new if need be.
+   * Return the subscription to a channel; create it if necessary.
    *
    * @param {string} channelName
    * @returns {Subscription}
@@ -98,7 +98,7 @@ export class Channels {
   }
 
   /**
-   * There is a connection: ask for all that wait.
+   * Handle a new connection: request all subscriptions that wait.
    *
    * @param {boolean} batches
    */
@@ -108,18 +108,18 @@ export class Channels {
   }
 
   /**
-   * The connection has gone, with what was on the way.
+   * Handle the end of the connection; frames that were in transit are lost.
    *
-   * @param {boolean} closed Whether for good.
+   * @param {boolean} closed Whether it was closed for good.
    */
   detached(closed) {
     this.#timers.stopAll();
     for (const subscription of [...this.#subscriptions.values()]) {
       subscription.position.awaited = false;
       if (!subscription.wanted) {
-        this.#end(subscription, {}); // who was about to leave is out now
+        this.#end(subscription, {}); // the page was leaving and has now left
       } else if (closed && subscription.status === "waiting") {
-        subscription.emit("status", "waiting"); // who waits for more looks why there is none
+        subscription.emit("status", "waiting"); // for those that wait for the status, to find the reason
       } else {
         subscription.enter("waiting");
       }
@@ -134,7 +134,7 @@ export class Channels {
     subscription.wanted = true;
     const { status } = subscription;
     if (status === "subscribed") {
-      // By the site, or for another part of the page: the caller still expects the event.
+      // The site or another part of the page subscribed; this caller also expects the event.
       queueMicrotask(() => subscription.status === "subscribed" && subscription.announce());
     } else if (status !== "subscribing") {
       this.ready ? this.#ask([subscription]) : subscription.enter("waiting");
@@ -158,7 +158,7 @@ export class Channels {
   }
 
   /**
-   * Take in a frame about the page's own subscription.
+   * Handle a frame about the page's own subscription.
    *
    * @param {string} name
    * @param {Record<string, any>} args
@@ -167,7 +167,7 @@ export class Channels {
     if (name === "SUBSCRIBE") {
       const subscription = this.of(args.channel_name);
       if (subscription.status === "leaving" || (subscription.position.awaited && !args.recovered)) {
-        return; // made for others, or before it left: the one that the page has asked for follows
+        return; // sent for another reason, or before it left: the requested one follows
       }
       this.#retries.reset();
       subscription.begin(args);
@@ -180,7 +180,7 @@ export class Channels {
   }
 
   /**
-   * Ask what has been missed; there is something.
+   * Request what was missed.
    *
    * @param {Subscription} subscription
    */
@@ -199,7 +199,7 @@ export class Channels {
   }
 
   /**
-   * Let a subscription take up again: this one, unless another has taken its place.
+   * Subscribe again: to this subscription, unless another one has replaced it.
    *
    * @param {Subscription} subscription
    */
@@ -211,10 +211,10 @@ export class Channels {
     return current;
   }
 
-  /** UNSUBSCRIBE is answered; an own UNSUBSCRIBE frame has come before, if it did something. */
+  /** Handle the answer to UNSUBSCRIBE; the server has sent UNSUBSCRIBE before if it had an effect. */
   #mayLeave(subscription, error) {
     if (subscription.status !== "leaving") {
-      return !error; // it is gone, or the page has changed its mind
+      return !error; // it has ended, or the page has subscribed again
     }
     if (!error) {
       this.#end(subscription, {});
@@ -228,7 +228,7 @@ export class Channels {
     return !error;
   }
 
-  /** SUBSCRIBE is answered, or a part of it. */
+  /** Handle the answer to SUBSCRIBE, or to a part of it. */
   #mayEnter(asked, error, args) {
     if (!error) {
       return true;
@@ -236,7 +236,7 @@ export class Channels {
     const named = args.channel_name !== undefined;
     const failed = [...asked].filter((one) => !named || one.channelName === args.channel_name);
     if (!named && failed.length > 1 && UNFIT.has(error.code)) {
-      // In halves, down to what is wrong: it shall not spoil the others.
+      // Retry in halves to find the faulty channel, so that it does not affect the others.
       this.#askBy(Math.ceil(failed.length / 2), failed.filter((one) => one.wanted));
       return true;
     }
@@ -249,7 +249,7 @@ export class Channels {
   }
 
   /**
-   * @param {number} size How many fit into one frame.
+   * @param {number} size The number of channels per frame.
    * @param {Subscription[]} subscriptions
    */
   #askBy(size, subscriptions) {
@@ -258,7 +258,7 @@ export class Channels {
     }
   }
 
-  /** @param {Subscription[]} subscriptions As many as fit into one frame. */
+  /** @param {Subscription[]} subscriptions At most as many as fit into one frame. */
   #ask(subscriptions) {
     const requests = subscriptions.map((subscription) => {
       const { channelName, position } = subscription;
@@ -277,7 +277,7 @@ export class Channels {
   /**
    * @param {Subscription} subscription
    * @param {HookboxError} error
-   * @returns {boolean} Whether somebody was told.
+   * @returns {boolean} Whether somebody was notified.
    */
   #refused(subscription, error) {
     subscription.position.awaited = false;
@@ -286,7 +286,7 @@ export class Channels {
       return true;
     }
     if (PASSING.has(error.code)) {
-      // The site is out of order for a moment: ask again, each page at a time of its own.
+      // The site is temporarily unavailable: retry after a random delay.
       subscription.enter("waiting");
       if (!this.#timers.has(this)) {
         this.#timers.start(this, this.#retries.next(), () => this.#askAll());
@@ -294,7 +294,7 @@ export class Channels {
       return false;
     }
     if (subscription.refusal?.message !== error.message) {
-      this.#surroundings.hint(subscription.channelName, error); // not again after each reconnect
+      this.#surroundings.hint(subscription.channelName, error); // but not after each reconnect
     }
     subscription.refusal = error;
     return subscription.enter("refused") && subscription.emit("refused", error);
@@ -306,16 +306,16 @@ export class Channels {
       return;
     }
     if (this.#requests.left(subscription) && subscription.wanted) {
-      return; // the page has changed its mind, and its SUBSCRIBE is on the way
+      return; // the page has subscribed again, and its SUBSCRIBE has been sent
     }
     this.#end(subscription, args);
   }
 
-  /** Whoever ended it, the page does not contradict by subscribing again after a reconnect. */
+  /** End a subscription, whether the page or the site ended it; do not renew it after a reconnect. */
   #end(subscription, args) {
     subscription.wanted = false;
     if (subscription.handles === 0 && this.get(subscription.channelName) === subscription) {
-      this.#subscriptions.delete(subscription.channelName); // the page may hold it, we do not
+      this.#subscriptions.delete(subscription.channelName); // the page may still use it
     }
     if (subscription.status !== "unsubscribed") {
       subscription.end(args);

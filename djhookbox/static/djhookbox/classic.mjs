@@ -1,4 +1,4 @@
-/** What `hookbox` is on a page that loads the client as a classic script: today's names and 2011's. */
+/** The exports of `hookbox` on pages that load the client as a classic script: current names and those of 2011. */
 
 export { Connection, HookboxError, SessionEnded, Subscription } from "./hookbox.js";
 export { connect, logging } from "./legacy.js";

@@ -1,4 +1,4 @@
-/** Close codes that the client treats by themselves; ranges decide about all others. */
+/** Close codes that the client handles individually; ranges determine all others. */
 export const NORMAL = 1000;
 export const GOING_AWAY = 1001;
 export const LOST = 1006;
@@ -6,10 +6,10 @@ export const SESSION_CHANGED = 4000;
 export const ACCOUNT_GONE = 4501;
 
 /**
- * Tell whether a page comes back after its connection was closed with `code`.
+ * Return whether the client reconnects after its connection was closed with `code`.
  *
- * 4500–4999 is the site's word to stay away. Anything else, an abnormal end (1006) and a restart
- * (1012) among them, is an interruption.
+ * 4500–4999 mean that it must stay disconnected. Everything else is an interruption, including
+ * abnormal ends (1006) and restarts (1012).
  *
  * @param {number} code
  * @returns {boolean}
@@ -19,8 +19,8 @@ export function comesBack(code) {
 }
 
 /**
- * Tell whether a connection that ended with `code` was cut on its way rather than closed by the
- * server: 1012 and 1013 are a server's that restarts or is full, 4000–4999 a site's.
+ * Return whether a connection that ended with `code` was cut by the network rather than closed by
+ * the server (1012 restarting, 1013 full) or the site (4000–4999).
  *
  * @param {number} code
  * @returns {boolean}

@@ -15,33 +15,33 @@ import { Timers } from "./timers.js";
  */
 
 /**
- * What a connection may be told; each has a default.
+ * The options of a connection; all have defaults.
  *
  * @typedef {object} ConnectionOptions
- * @property {string | (() => string | Promise<string>)} [token] Who this is, where cookies do not
- *   tell; a function is called for each connection, since tokens are short-lived.
- * @property {boolean} [perConnection] False: subscriptions belong to all pages of the user that say
- *   so, as in 2011.
- * @property {any} [payload] Handed to the site's connect webhook.
- * @property {string} [cookieString] Cookies that the handshake does not carry.
- * @property {number} [timeout] Milliseconds that the server may take to answer (15 000).
- * @property {{ interval?: number, timeout?: number }} [heartbeat] Milliseconds between the signs of
- *   life asked for (25 000; 0: none), and for their answer (10 000).
- * @property {number} [keep] How many publications and messages wait for a connection (100); with 0
- *   they are rejected at once while there is none.
+ * @property {string | (() => string | Promise<string>)} [token] Identifies the user if the
+ *   client sends no cookies; a function is called for each connection, because tokens are short-lived.
+ * @property {boolean} [perConnection] With false, subscriptions belong to all pages of the user
+ *   that also use false, as in 2011.
+ * @property {any} [payload] Sent with the connect webhook.
+ * @property {string} [cookieString] Cookies that the handshake does not contain.
+ * @property {number} [timeout] Milliseconds to wait for an answer (15 000).
+ * @property {{ interval?: number, timeout?: number }} [heartbeat] Milliseconds between pings
+ *   (25 000; 0 disables them), and to wait for their answer (10 000).
+ * @property {number} [keep] How many publications and messages may wait for a connection (100);
+ *   with 0, they are rejected immediately without a connection.
  * @property {boolean} [shared] Share one connection among the browser's tabs of the same user.
- * @property {boolean} [debug] Show all frames, and errors that nobody listens to, in the console.
- * @property {{ debug: Function, warn: Function }} [logger] Where to show them instead.
- * @property {string} [hint] Where refused subscriptions are put right: the page of a site with DEBUG
- *   says it, and each refusal is shown in the console.
- * @property {("websocket" | "streaming" | "polling")[]} [transports] The ones to try, in order.
- * @property {Record<string, string>} [cursors] Where to begin to read channels, by their names.
+ * @property {boolean} [debug] Show all frames, and errors without a listener, in the console.
+ * @property {{ debug: Function, warn: Function }} [logger] Use this instead of the console.
+ * @property {string} [hint] How to allow refused subscriptions, from a site with DEBUG; each refusal is
+ *   shown in the console with this text.
+ * @property {("websocket" | "streaming" | "polling")[]} [transports] The transports to try, in order.
+ * @property {Record<string, string>} [cursors] The cursors at which to start, by channel name.
  * @property {new (...args: any[]) => Transport} [transport]
- *   The only one to use.
+ *   A class to use instead of all transports.
  * @property {Backoff} [backoff]
  * @property {any} [WebSocket] The class to use, for example that of `ws` in Node.
  * @property {Record<string, any>} [environment] `WebSocket`, `fetch`, timers, `random`, `now`,
- *   `storage`, `window`, `document`: the browser's own unless given.
+ *   `storage`, `window`, `document`; by default, those of the browser.
  */
 
 /**
@@ -51,18 +51,18 @@ import { Timers } from "./timers.js";
  * @property {LinkStatus} status
  * @property {{ user: string, payload?: any, [more: string]: any }} connected
  * @property {{ code: number, reason: string, reconnecting: boolean }} disconnected Once per outage.
- * @property {{ code: number, reason: string }} sessionended The session behind the connection is
- *   over, or the account; after logging in again `connect()` takes up where it was.
- * @property {HookboxError} refused The site does not let this page connect.
- * @property {HookboxError} error What no subscription and no promise told.
+ * @property {{ code: number, reason: string }} sessionended The session or the account has
+ *   ended; after a new login, `connect()` continues where it was.
+ * @property {HookboxError} refused The site refused the connection.
+ * @property {HookboxError} error A failure that no subscription and no promise reports.
  * @property {{ sender: string, recipient: string, payload: any, datetime: string }} message
- * @property {Subscription} subscribed Also for channels that the site
+ * @property {Subscription} subscribed Includes channels that the site
  *   subscribed the user to.
  * @property {Subscription} unsubscribed
  */
 
 /**
- * The page's connection to the Hookbox process; it comes back by itself when it is lost.
+ * The page's connection to the Hookbox process. It reconnects automatically.
  *
  * @extends {Emitter<ConnectionEvents>}
  */
@@ -75,7 +75,7 @@ export class Connection extends Emitter {
   #link;
   #pending;
   #acknowledges = false;
-  /** Whether the channels have not been told yet that the connection has gone. */
+  /** Whether the channels have not been notified yet that the connection has ended. */
   #detaching = false;
   /** @type {HookboxError | null} */
   #refusal = null;
@@ -133,28 +133,29 @@ export class Connection extends Emitter {
     });
   }
 
-  /** Where the connection stands. @returns {LinkStatus} */
+  /** The status of the connection. @returns {LinkStatus} */
   get status() {
     return this.#link.status;
   }
 
-  /** Whether frames can be exchanged at this moment. @returns {boolean} */
+  /** Whether frames can be exchanged. @returns {boolean} */
   get connected() {
     return this.#link.status === "connected";
   }
 
-  /** The name that the site gave this page's user; null until it did. @returns {string | null} */
+  /** The name of this page's user; null before the first connection. @returns {string | null} */
   get user() {
     return this.#link.user;
   }
 
-  /** What carries the frames: `websocket`, `streaming`, `polling`, `shared`. @returns {string} */
+  /** The transport in use: `websocket`, `streaming`, `polling`, `shared`. @returns {string} */
   get transport() {
     return this.#link.transport;
   }
 
   /**
-   * Connect, also again after `disconnect()` or a refusal, and at once if it was about to.
+   * Connect, or connect again after `disconnect()` or a refusal. If a reconnect is already
+   * scheduled, try immediately where possible.
    *
    * @returns {this}
    */
@@ -164,14 +165,14 @@ export class Connection extends Emitter {
     return this;
   }
 
-  /** Close the connection for good. Nothing is told any more after that. */
+  /** Close the connection for good. Listeners are not called afterwards. */
   disconnect() {
     this.#link.close();
     this.hush();
   }
 
   /**
-   * Take over what a page that has been made since says.
+   * Take over the configuration of a newer page.
    *
    * @internal
    * @param {ConnectionOptions} options
@@ -183,20 +184,20 @@ export class Connection extends Emitter {
 
   /**
    * Subscribe to a channel, now or as soon as there is a connection, and again after each reconnect.
-   * Each call is counted: the page leaves when there was an `unsubscribe()` for each.
+   * Calls are counted: the page leaves the channel after the same number of `unsubscribe()` calls.
    *
    * @param {string} channelName
-   * @param {{ since?: string, signal?: AbortSignal }} [options] `since`: a cursor of
-   *   `djhookbox.cursor()`, from which on to read. `signal`: unsubscribe when this is aborted.
-   * @returns {Subscription} The one of that channel.
+   * @param {{ since?: string, signal?: AbortSignal }} [options] `since`: a cursor from
+   *   `djhookbox.cursor()` at which to start. `signal`: unsubscribe when this is aborted.
+   * @returns {Subscription} The subscription to that channel.
    */
   subscribe(channelName, { since, signal } = {}) {
     if (typeof channelName !== "string" || channelName === "") {
-      throw new TypeError("A channel's name must be a string that is not empty.");
+      throw new TypeError("A channel name must be a non-empty string.");
     }
     const subscription = this.#channels.of(channelName);
     if (subscription.status === "leaving") {
-      subscription.clear(); // those who have left it hear nothing any more
+      subscription.clear(); // earlier listeners have left
     }
     if (since && subscription.position.cursor === undefined) {
       subscription.position.cursor = since;
@@ -213,7 +214,7 @@ export class Connection extends Emitter {
   }
 
   /**
-   * Take back one `subscribe()`; with the last one the page leaves the channel.
+   * Undo one `subscribe()`. After the last one, the page leaves the channel.
    *
    * @param {string} channelName
    */
@@ -222,7 +223,7 @@ export class Connection extends Emitter {
   }
 
   /**
-   * The subscription to a channel, if there is one.
+   * Return the subscription to a channel, if there is one.
    *
    * @param {string} channelName
    * @returns {Subscription | undefined}
@@ -232,11 +233,11 @@ export class Connection extends Emitter {
   }
 
   /**
-   * Send a message to a channel. A page need not be subscribed to it.
+   * Publish a message to a channel. The page does not have to be subscribed.
    *
    * @param {string} channelName
    * @param {any} payload Any JSON value.
-   * @returns {Promise<void>} Resolved when the server has taken it; rejected with a `HookboxError`.
+   * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
    */
   publish(channelName, payload) {
     return this.#request("PUBLISH", { channel_name: channelName }, payload);
@@ -247,7 +248,7 @@ export class Connection extends Emitter {
    *
    * @param {string} name
    * @param {any} payload Any JSON value.
-   * @returns {Promise<void>} As that of `publish()`.
+   * @returns {Promise<void>} As in `publish()`.
    */
   message(name, payload) {
     return this.#request("MESSAGE", { name }, payload);
@@ -256,7 +257,7 @@ export class Connection extends Emitter {
   // ---- the link's events --------------------------------------------------------------------
 
   #connected(args) {
-    // The genuine server of 2010 does not acknowledge; it does not give its version either.
+    // The genuine server of 2010 sends neither acknowledgements nor its version.
     this.#acknowledges = args.version !== undefined;
     const { name, ...rest } = args;
     this.emit("connected", { user: name, ...rest });
@@ -273,12 +274,12 @@ export class Connection extends Emitter {
   #detached(wasConnected) {
     this.#channels.ready = false;
     this.#detaching = true;
-    // Nobody knows whether these reached the server: sending them again could double them.
+    // These may have reached the server: sending them again could duplicate them.
     const error = wasConnected ? new HookboxError("The connection was lost.", "connection_lost") : null;
     this.#pending.lost(error);
   }
 
-  /** The link has a new status, which follows each loss at once. */
+  /** Handle a new status of the link, which follows each loss immediately. */
   #status(status) {
     const over = status === "closed";
     if (over) {
@@ -303,24 +304,24 @@ export class Connection extends Emitter {
 
   // ---- publications and messages ------------------------------------------------------------
 
-  /** Send a frame, now or when there is a connection, and promise its answer. */
+  /** Send a frame, now or when there is a connection; return a promise for its answer. */
   #request(name, about, payload) {
     let args;
     try {
-      // `undefined` is no JSON value.
+      // `undefined` is not a JSON value.
       args = { ...about, payload: JSON.stringify(payload) ?? "null" };
     } catch (error) {
-      return Promise.reject(error); // nor are some others
+      return Promise.reject(error); // neither are some others
     }
     if (this.status === "closed") {
       return Promise.reject(closed());
     }
     if (!this.connected) {
-      this.#outbox = this.#outbox.filter(([id]) => this.#pending.has(id)); // the others gave up
+      this.#outbox = this.#outbox.filter(([id]) => this.#pending.has(id)); // the others have timed out
       if (this.#outbox.length >= this.#options.keep) {
         const error =
           this.#options.keep > 0
-            ? new HookboxError("Too much waits for the connection.", "limit")
+            ? new HookboxError("Too much is waiting for the connection.", "limit")
             : new HookboxError("There is no connection.", "offline");
         return Promise.reject(error);
       }
@@ -342,7 +343,7 @@ export class Connection extends Emitter {
 
   #transmit(id, name, args) {
     if (!this.#pending.has(id)) {
-      return; // it has waited too long, and its sender knows
+      return; // it has timed out, and its sender was notified
     }
     this.#link.send(name, args, id);
     if (!this.#acknowledges) {
@@ -397,7 +398,7 @@ export class Connection extends Emitter {
     }
   }
 
-  /** Emit a failure; with `debug` the console has what nobody listens to. */
+  /** Emit a failure; with `debug`, failures without a listener are shown in the console. */
   #tell(event, error) {
     if (!this.emit(event, error)) {
       this.#options.logger?.warn(`hookbox: ${error.message} (${error.code}, see ${error.help})`);
@@ -406,7 +407,7 @@ export class Connection extends Emitter {
 }
 
 /**
- * Make a link with the transports that there are. The tab that leads makes one more, for all tabs.
+ * Create a link. The tab that leads creates one more, for all tabs.
  *
  * @type {OpenLink}
  */
@@ -414,12 +415,12 @@ function openLink(url, options, environment, events) {
   return new Link(url, options, new Route(options, environment, openLink), environment, events);
 }
 
-/** A function of the window: browsers insist that it is called as such. */
+/** Wrap a function of the window, because browsers require that `this` is the window. */
 function own(name) {
   return (...args) => globalThis[name](...args);
 }
 
-/** The browser's storage, which it may keep closed. */
+/** Return the browser's storage; access to it can be denied. */
 function storage() {
   try {
     return globalThis.window?.localStorage;

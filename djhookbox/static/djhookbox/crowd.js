@@ -1,18 +1,18 @@
 /**
- * Browsers open six connections to a host at once (HTTP/1.1; with HTTP/2 it is one for all). Each
- * tab holds one of them, so that with so many tabs little or nothing is left for requests.
+ * The number of tabs from which to warn. Browsers open at most six connections to a host (with
+ * HTTP/1.1; with HTTP/2, one is sufficient). Each tab uses one of them.
  */
 const MANY = 5;
 
-/** Milliseconds in which the other tabs answer. */
+/** Milliseconds to wait for the answers of the other tabs. */
 const ANSWERS = 1000;
 
-/** Counts the tabs that hold a connection over HTTP, and says so if they are too many. */
+/** Counts the tabs that hold a connection over HTTP, and warns if there are too many. */
 export class Crowd {
   #channel = null;
 
   /**
-   * @param {string} url Where the requests go.
+   * @param {string} url The address of the requests.
    * @param {Record<string, any>} environment
    * @param {(text: string) => void} warn
    */
@@ -37,8 +37,8 @@ export class Crowd {
       if (this.#channel && tabs >= MANY && !multiplexed(url)) {
         warn(
           `hookbox: ${tabs} tabs hold a connection to ${new URL(url).host} over HTTP. Browsers open ` +
-            "six to a host, so that further requests have to wait. Let the tabs share one " +
-            "(connect({ shared: true })), serve it by HTTP/2, or let WebSockets through.",
+            "at most six per host, so other requests may have to wait. Share one connection " +
+            "(connect({ shared: true })), use HTTP/2, or make WebSockets work.",
         );
       }
     }, ANSWERS);
@@ -51,7 +51,7 @@ export class Crowd {
   }
 }
 
-/** Whether the requests go over HTTP/2 or 3, as far as the browser tells. */
+/** Return whether the browser reports that the requests use HTTP/2 or HTTP/3. */
 function multiplexed(url) {
   /** @type {any[]} */
   const entries = globalThis.performance?.getEntriesByType?.("resource") ?? [];

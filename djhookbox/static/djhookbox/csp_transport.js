@@ -6,28 +6,28 @@ export { Ways } from "./ways.js";
 
 /** @import { TransportEvents } from "./websocket_transport.js" */
 
-/** How a session wants its answers: plain text, a batch to a line. */
+/** The format of the answers: plain text, one batch per line. */
 const VARIABLES = { ct: "text/plain", bs: "\n", du: "30" };
 
-/** A stream goes on after its first batch, and says at least so often (seconds) that it is there. */
+/** A stream continues after its first batch; `i` is the longest pause between batches in seconds. */
 const STREAM = { is: "1", i: "15" };
 
-/** How often a request is made before the connection counts as lost, and in what pauses. */
+/** Attempts per request before the connection counts as lost, and milliseconds between them. */
 const ATTEMPTS = 3;
 const PAUSE = 500;
 
 /**
- * An answer without news that comes sooner than this, or is cut, was not held by the server: a
- * proxy or a "security" program answers in its place. After so many in a row, each with a longer
- * pause than the one before, the connection counts as lost.
+ * If an answer without news arrives sooner than this (milliseconds), or is cut, the server did not
+ * send it: a proxy or a "security" program answered in its place. After `IN_VAIN` such answers in
+ * a row, with increasing pauses, the connection counts as lost.
  */
 const AT_ONCE = 2000;
 const IN_VAIN = 6;
 
 /**
- * Carries text over plain HTTP requests, where there is no WebSocket: CSP, the Comet Session
- * Protocol, as a stream or by long polling. What the server sends comes as the answer to one
- * request that is always open; what the page sends goes in requests of its own, one at a time.
+ * Transports text in plain HTTP requests where WebSockets are not available: CSP, the Comet Session
+ * Protocol, as a stream or with long polling. One request is always open; the server sends text in
+ * its answer. The page sends text in separate requests, one at a time.
  */
 export class CspTransport {
   #url;
@@ -45,14 +45,14 @@ export class CspTransport {
   #sending = false;
   #ended = false;
   #abort = new AbortController();
-  #leave = () => this.close(NORMAL, "The page goes.");
+  #leave = () => this.close(NORMAL, "The page is unloading.");
 
   /**
    * @param {string} url As ws: or wss:.
    * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {boolean} streaming
-   * @param {(text: string) => void} [warn] Shows what is wrong with the page's surroundings.
+   * @param {(text: string) => void} [warn] Shows warnings to the page's developer.
    */
   constructor(url, events, environment, streaming, warn = () => {}) {
     this.#url = `${url.replace(/^ws/, "http")}/csp`;
@@ -84,7 +84,7 @@ export class CspTransport {
     this.#end(code, reason);
   }
 
-  /** Tell the server, also while the page goes away; nobody waits for the answer. */
+  /** Notify the server, even while the page is unloading; do not wait for the answer. */
   #goodbye() {
     const init = { method: "POST", credentials: "include", keepalive: true };
     this.#environment.fetch(this.#address("close"), init).catch(() => {});
@@ -94,7 +94,7 @@ export class CspTransport {
     const answer = await this.#request("handshake", "{}", this.#variables);
     this.#session = parse(await answer.text()).session;
     if (this.#ended) {
-      this.#goodbye(); // the page has given it up meanwhile
+      this.#goodbye(); // the page has closed it in the meantime
       return;
     }
     this.#crowd = new Crowd(this.#url, this.#environment, this.#warn);
@@ -105,7 +105,7 @@ export class CspTransport {
       const news = this.#received > received || this.#environment.now() - begun >= AT_ONCE;
       vain = news ? 0 : vain + 1;
       if (vain === IN_VAIN) {
-        throw new Error("The requests are answered without the server.");
+        throw new Error("Something between browser and server answers the requests.");
       }
       if (vain > 1) {
         await this.#pause(vain - 1);
@@ -118,7 +118,7 @@ export class CspTransport {
     return new Promise((resolve) => this.#environment.setTimeout(resolve, PAUSE * attempt));
   }
 
-  /** Take in one answer, as it comes. */
+  /** Read one answer as it arrives. */
   async #listen() {
     const answer = await this.#request("comet", "");
     if (!answer.body) {
@@ -133,7 +133,7 @@ export class CspTransport {
       try {
         piece = await reader.read();
       } catch {
-        return; // it broke off; the next request has what was lost of it
+        return; // it was cut; the answer to the next request contains the rest
       }
       if (piece.done) {
         return;
@@ -174,7 +174,7 @@ export class CspTransport {
   }
 
   /**
-   * Make a request, again if the network fails: packets are numbered, so that none counts twice.
+   * Send a request, and retry it if the network fails. Packets are numbered, so none counts twice.
    *
    * @param {string} call
    * @param {string} body
@@ -192,8 +192,8 @@ export class CspTransport {
         }
         return answer;
       } catch (error) {
-        // fetch() reports a failed network as a TypeError. Without a session there is nothing
-        // to lose yet, and another transport to try.
+        // fetch() reports network failures as TypeError. Without a session there is nothing to
+        // lose yet, and another transport can be tried.
         if (!(error instanceof TypeError) || attempt === ATTEMPTS || !this.#session || this.#ended) {
           throw error;
         }
@@ -231,12 +231,12 @@ export class CspTransport {
   }
 }
 
-/** Read an answer: JSON in parentheses, so that it was once an expression of JavaScript. */
+/** Parse an answer: JSON in parentheses, as old browsers evaluated it. */
 function parse(text) {
   return JSON.parse(text.trim().replace(/^\(|\)$/g, ""));
 }
 
-/** Read URL-safe base64 of UTF-8. */
+/** Decode URL-safe base64 of UTF-8. */
 function decode(data) {
   const bytes = atob(data.replaceAll("-", "+").replaceAll("_", "/"));
   return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));

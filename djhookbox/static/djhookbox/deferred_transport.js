@@ -3,7 +3,7 @@ import { LOST } from "./close_codes.js";
 /** @import { Transport, TransportEvents } from "./websocket_transport.js" */
 
 /**
- * A transport whose code is loaded first.
+ * A transport whose code must be loaded before it can open.
  *
  * @implements {Transport}
  */
@@ -14,7 +14,7 @@ export class DeferredTransport {
   #events;
 
   /**
-   * @param {() => Promise<(events: any) => Transport>} load Promises what opens the transport.
+   * @param {() => Promise<(events: any) => Transport>} load Loads the code; resolves to a function that opens the transport.
    * @param {TransportEvents} events
    */
   constructor(load, events) {

@@ -1,15 +1,16 @@
-/** Under this name the browser's storage keeps what has worked instead of a WebSocket, and when. */
+/** The storage key for the transport that worked instead of a WebSocket, and the time. */
 const STORED = "djhookbox:transport";
 
-/** While answers are outstanding nothing is changed; so often it is looked at again. */
+/** Milliseconds between checks whether any answer is outstanding; until then, nothing changes. */
 const BUSY = 1000;
 
-/** A day: browsers take very long delays for none. */
+/** A day: browsers treat very long delays as zero. */
 const LONGEST = 86_400_000;
 
 /**
- * A connection that takes a way around, since no WebSocket got through: remembers that for the
- * next page, and tries the better way from time to time. A reconnect with resume loses nothing.
+ * Accompanies a connection that uses a fallback because no WebSocket could be opened. It stores that
+ * for the next page, and tries the better transport from time to time. Reconnecting loses nothing,
+ * thanks to resume.
  */
 export class Detour {
   #environment;
@@ -23,11 +24,11 @@ export class Detour {
   /**
    * @param {Record<string, any>} environment
    * @param {object} way
-   * @param {string} way.kind The transport that is taken.
-   * @param {number} way.retry Milliseconds until the better one is tried.
+   * @param {string} way.kind The transport in use.
+   * @param {number} way.retry Milliseconds until the better transport is tried.
    * @param {() => boolean} way.isIdle Whether no answer is outstanding.
-   * @param {(events: any) => any} [way.open] Opens the better one, if there is one.
-   * @param {() => void} way.take Takes it.
+   * @param {(events: any) => any} [way.open] Opens the better transport, if there is one.
+   * @param {() => void} way.take Switches to it.
    */
   constructor(environment, { kind, retry, isIdle, open, take }) {
     this.#environment = environment;
@@ -38,7 +39,7 @@ export class Detour {
     try {
       environment.storage?.setItem(STORED, `${kind} ${environment.now()}`);
     } catch {
-      // A browser may keep its storage closed; then each page finds out by itself.
+      // Browsers can deny access to the storage; then each page finds the transport itself.
     }
     if (open) {
       this.#wait(retry);

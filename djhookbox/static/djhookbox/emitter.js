@@ -1,21 +1,21 @@
 /**
  * A list of listeners for each event name.
  *
- * @template {Record<string, any>} Events What the listeners of each event are given.
+ * @template {Record<string, any>} Events The argument of the listeners for each event.
  */
 export class Emitter {
   /**
-   * The listeners of each event with those that registered them: signals, or null without one.
+   * The listeners of each event, with the signals of their registrations (null without a signal).
    *
    * @type {Map<string, Map<(detail: any) => void, Set<AbortSignal | null>>>}
    */
   #listeners = new Map();
-  /** Grows when what is being told is not to be told any further. */
+  /** Increases to stop the event that is being emitted. */
   #round = 0;
 
   /**
-   * Told of everything before the listeners are, and counted as one of them if it returns true;
-   * for layers upon the client.
+   * Called for every event before the listeners, and counted as a listener if it returns true. For
+   * layers on top of the client.
    *
    * @internal
    * @type {((event: string, detail: any) => boolean) | null}
@@ -28,8 +28,8 @@ export class Emitter {
    * @template {keyof Events & string} Name
    * @param {Name} event
    * @param {(detail: Events[Name]) => void} listener
-   * @param {{ signal?: AbortSignal }} [options] `signal`: stop calling it when this is aborted, as
-   *   with `addEventListener()`.
+   * @param {{ signal?: AbortSignal }} [options] `signal`: remove the listener when this is aborted,
+   *   as in `addEventListener()`.
    * @returns {this}
    */
   on(event, listener, { signal = null } = {}) {
@@ -66,13 +66,13 @@ export class Emitter {
     return this;
   }
 
-  /** Vue and Alpine wrap plain objects only, and take this for another kind; so it keeps working. */
+  /** Vue and Alpine wrap plain objects only; this tag prevents them from wrapping the emitter. */
   get [Symbol.toStringTag]() {
     return "Hookbox";
   }
 
   /**
-   * Call the listeners, and say whether there was one.
+   * Call the listeners, and return whether there was one.
    *
    * @internal
    * @param {string} event
@@ -85,7 +85,7 @@ export class Emitter {
     const listeners = this.#listeners.get(event);
     const called = [...(listeners?.keys() ?? [])];
     for (const listener of called) {
-      // One may have removed others, or left for good.
+      // A listener may have removed others, or ended everything.
       if (round === this.#round && listeners.has(listener)) {
         guarded(listener, detail);
       }
@@ -94,7 +94,7 @@ export class Emitter {
   }
 
   /**
-   * Tell nobody any more of what is being told at this moment.
+   * Stop emitting the current event to further listeners.
    *
    * @internal
    */
@@ -103,7 +103,7 @@ export class Emitter {
   }
 
   /**
-   * Forget all listeners.
+   * Remove all listeners.
    *
    * @internal
    */
@@ -112,7 +112,7 @@ export class Emitter {
   }
 }
 
-/** The value of a key, made if there is none. */
+/** Return the value of a key; create it if it does not exist. */
 function entry(map, key, make) {
   if (!map.has(key)) {
     map.set(key, make());
@@ -121,7 +121,7 @@ function entry(map, key, make) {
 }
 
 /**
- * Keep a page's mistake from stopping the client: it is reported as any uncaught error is.
+ * Call a listener. An error in it is reported like any uncaught error and does not stop the client.
  *
  * @param {(...args: any[]) => void} listener
  * @param {...any} args

@@ -1,30 +1,30 @@
-/** Where the README explains the codes. */
+/** The section of the README that explains the codes. */
 const HELP = "https://pypi.org/project/django-hookbox/#error-codes";
 
-/** Refusals that are about the moment, not about the user: worth asking again. */
+/** Codes of temporary failures, after which a request can be retried. */
 export const PASSING = new Set(["unavailable", "limit", "error"]);
 
-/** Something that the server, or the client in its place, could not or would not do. */
+/** A request that the server refused, or that failed. */
 export class HookboxError extends Error {
   /**
-   * @param {string} message A plain sentence, fit to be shown.
-   * @param {string} [code] A short word to decide by: what the server sends (`refused`,
-   *   `session_expired`, `unavailable`, `malformed`, `not_connected`, `limit`, `error`), or the
-   *   client's own `timeout`, `connection_lost`, `offline` and `closed`.
-   * @param {object} [frame] The arguments of the ERROR frame that told it.
+   * @param {string} message A sentence that can be shown to the user.
+   * @param {string} [code] From the server: `refused`, `session_expired`, `unavailable`,
+   *   `malformed`, `not_connected`, `limit` or `error`. From the client: `timeout`,
+   *   `connection_lost`, `offline` or `closed`.
+   * @param {object} [frame] The arguments of the ERROR frame.
    */
   constructor(message, code = "error", frame = undefined) {
     super(message, { cause: frame });
     this.name = "HookboxError";
     this.code = code;
-    /** Where the code is explained. */
+    /** The address of the explanation of the code. */
     this.help = HELP;
   }
 }
 
 /**
- * What a `token` function throws to say that there will be no more token: the client then stays
- * away, and tells the page by `sessionended`, instead of asking again.
+ * Throw this in a `token` function if no more tokens are available. The client then stays
+ * disconnected and emits `sessionended` instead of calling the function again.
  */
 export class SessionEnded extends HookboxError {
   /** @param {string} [message] */
@@ -34,11 +34,11 @@ export class SessionEnded extends HookboxError {
   }
 }
 
-/** What there is to say where there will be no connection. */
+/** Create the error for requests after the connection was closed for good. */
 export const closed = () => new HookboxError("The connection is closed.", "closed");
 
 /**
- * Read an ERROR frame.
+ * Create the error for an ERROR frame.
  *
  * @param {Record<string, any>} args
  * @returns {HookboxError}

@@ -1,6 +1,6 @@
 /** @import { Timers } from "./timers.js" */
 
-/** Asks a connection for signs of life, and says when there is none. */
+/** Sends pings, and reports when the connection no longer answers. */
 export class Heartbeat {
   #interval;
   #timeout;
@@ -11,10 +11,10 @@ export class Heartbeat {
   #pingId = 0;
 
   /**
-   * @param {{ interval: number, timeout: number }} options Milliseconds; interval 0: never ask.
+   * @param {{ interval: number, timeout: number }} options Milliseconds; 0 as the interval disables pings.
    * @param {Timers} timers
-   * @param {() => number} ping Sends a PING and gives its number.
-   * @param {() => void} onDead There was no answer in time.
+   * @param {() => number} ping Sends a PING and returns its id.
+   * @param {() => void} onDead Called if there was no answer in time.
    */
   constructor({ interval, timeout }, timers, ping, onDead) {
     this.#interval = interval;
@@ -25,9 +25,9 @@ export class Heartbeat {
   }
 
   /**
-   * There is a connection.
+   * Start, after the connection was opened.
    *
-   * @param {boolean} answers Whether its server knows PING.
+   * @param {boolean} answers Whether the server supports PING.
    */
   begin(answers) {
     this.#pingId = 0;
@@ -35,7 +35,7 @@ export class Heartbeat {
     this.#wait();
   }
 
-  /** Ask now. */
+  /** Send a ping now. */
   check() {
     this.#wait();
     if (this.#beats && !this.#timers.has("pong")) {
@@ -45,16 +45,17 @@ export class Heartbeat {
   }
 
   /**
-   * Something has arrived: a sign of life, whatever it is.
+   * Note that something has arrived, which proves that the connection is alive.
    *
-   * @param {number} [id] Of the frame that it answers; say whether that was a PING.
+   * @param {number} [id] The id of the frame that it answers.
+   * @returns {boolean} Whether that frame was a ping.
    */
   heard(id) {
     this.#timers.stop("pong");
     return this.#pingId !== 0 && id === this.#pingId;
   }
 
-  /** There is no connection any more. */
+  /** Stop, after the connection was closed. */
   end() {
     this.#beats = false;
     this.#timers.stop("pong");

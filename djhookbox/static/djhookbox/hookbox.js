@@ -18,7 +18,7 @@ import { Subscription } from "./subscription.js";
 
 export { Connection, HookboxError, SessionEnded, Subscription };
 
-/** Under this name the document keeps its connections: it outlives scripts that are run again. */
+/** The document's property for its connections, which remain when scripts run again. */
 const KEPT = Symbol.for("djhookbox");
 
 /**
@@ -26,11 +26,11 @@ const KEPT = Symbol.for("djhookbox");
  */
 
 /**
- * Connect this page to the Hookbox process. A page has one connection for the same options: called
- * again, also by a script that htmx or Turbo run again, this returns it.
+ * Connect this page to the Hookbox process. A page has one connection for the same options: later
+ * calls return it, even in scripts that htmx or Turbo run again.
  *
- * @param {string | Options} [options] An address as in 2011 (`http://localhost:8001`), or options;
- *   what is not given is what `{% hookbox_script %}` printed.
+ * @param {string | Options} [options] An address as in 2011 (`http://localhost:8001`), or options.
+ *   The defaults are those that `{% hookbox_script %}` printed.
  * @returns {Connection}
  */
 export function connect(options = {}) {
@@ -38,12 +38,12 @@ export function connect(options = {}) {
   const { document = globalThis.document, location = globalThis.location } = given.environment ?? {};
   const config = { ...pageConfig(document), ...given };
   const url = serverAddress(config, location);
-  // A page of 2011 has as many as it asks for, and what outlives no page is kept nowhere.
+  // Pages of 2011 get a connection for each call. Without a document, connections are not kept.
   const kept = given.perConnection === false || !document ? new Map() : (document[KEPT] ??= new Map());
-  // Neither says anything about which connection is meant.
+  // These options do not identify a connection.
   const said = { ...given, environment: undefined, logger: undefined };
   const key = JSON.stringify(said, (_, value) => (typeof value === "function" ? String(value) : value));
-  // A page that has been made for another user, or another server, has another connection.
+  // A page that was rendered for another user or another server gets another connection.
   const page = `${url} ${config.user}`;
   const known = kept.get(key);
   if (known?.page === page) {

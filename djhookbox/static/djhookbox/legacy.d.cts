@@ -2,7 +2,7 @@
 
 import type { Connection, Options, Subscription } from "./hookbox.cjs";
 
-/** A message as `onPublish` has it. */
+/** A message, as passed to `onPublish`. */
 export interface PublishFrame {
     channel_name: string;
     payload: any;
@@ -10,7 +10,7 @@ export interface PublishFrame {
     datetime: string;
 }
 
-/** What an ERROR frame says, or the client in its place. */
+/** The arguments of an ERROR frame, or of an error of the client. */
 export interface ErrorFrame {
     id: number | null;
     msg: string;
@@ -18,7 +18,7 @@ export interface ErrorFrame {
     [more: string]: any;
 }
 
-/** A subscription of today that calls what the page has assigned to it, as in 2011. */
+/** A subscription with the callbacks of 2011. */
 export interface LegacySubscription extends Omit<Subscription, "state"> {
     state: Record<string, any>;
     readonly canceled: boolean;
@@ -30,7 +30,7 @@ export interface LegacySubscription extends Omit<Subscription, "state"> {
     cancel(): void;
 }
 
-/** A connection of today that calls what the page has assigned to it, as in 2011. */
+/** A connection with the callbacks of 2011. */
 export interface LegacyConnection extends Connection {
     readonly username: string | null;
     url: string | undefined;
@@ -48,7 +48,7 @@ export interface LegacyConnection extends Connection {
     reconnect(): this;
 }
 
-/** Connect as in 2011, or with the options of today; the callbacks work in either case. */
+/** Connect as in 2011, or with the current options; callbacks work in both cases. */
 export declare function connect(url: string, cookieString?: string): LegacyConnection;
 export declare function connect(url: string, payload: any, cookieString?: string): LegacyConnection;
 export declare function connect(options?: Options): LegacyConnection;
@@ -62,7 +62,7 @@ interface Logger {
     error(...args: any[]): void;
 }
 
-/** What 2011's `hookbox.logging` had; nothing is logged. */
+/** The functions of `hookbox.logging` of 2011, without effect. */
 export declare const logging: {
     get(name?: string): Logger;
     getLogger(name?: string): Logger;

@@ -14,17 +14,17 @@ import { guarded } from "./emitter.js";
 import { connect as connectNow } from "./hookbox.js";
 
 /**
- * Connections that were lost and come back by themselves. Pages of 2011 did that on their own, by
- * calling `connect()` again: then they get this one, and no second that would double everything.
+ * Connections that were lost and are reconnecting. Pages of 2011 call `connect()` again themselves:
+ * they get this connection instead of a second one, which would duplicate everything.
  *
  * @type {Map<string, any>}
  */
 const returning = new Map();
 
 /**
- * Connect as in 2011: `connect(url)`, `connect(url, cookieString)`, or as later `connect(url,
- * payload, cookieString)`. With options it is the `connect()` of today; the callbacks work in
- * either case.
+ * Connect as in 2011: `connect(url)`, `connect(url, cookieString)`, or in later releases `connect(url,
+ * payload, cookieString)`. With options, this is the current `connect()`. Callbacks work in both
+ * cases.
  *
  * @param {any} [url]
  * @param {...any} rest
@@ -41,21 +41,21 @@ export function connect(url, ...rest) {
   }
   const [payload, cookieString] =
     rest.length === 1 && typeof rest[0] === "string" ? [undefined, rest[0]] : rest;
-  // In 2011 subscriptions belonged to the user, with all pages.
+  // In 2011, subscriptions belonged to the user, on all pages.
   const options = { url, payload, cookieString, perConnection: false };
   return adopt(connectNow(options), url);
 }
 
-/** What 2011's `hookbox.logging` had; there is nothing to see. `debug: true` shows frames today. */
+/** The functions of `hookbox.logging` of 2011, without effect; use `debug: true` instead. */
 const logger = Object.fromEntries(
   ["setLevel", "debug", "log", "info", "warn", "error"].map((name) => [name, () => {}]),
 );
 export const logging = { get: () => logger, getLogger: () => logger, setProduction() {} };
 
 /**
- * Call what the page has assigned as `owner[name]`.
+ * Call the callback that the page has assigned to `owner[name]`.
  *
- * @returns {boolean} Whether there was something.
+ * @returns {boolean} Whether there is one.
  */
 function call(owner, name, ...args) {
   if (typeof owner[name] !== "function") {
@@ -66,7 +66,7 @@ function call(owner, name, ...args) {
 }
 
 function adopt(connection, url) {
-  /** Subscriptions that the page knows of, with what was last said about their end. */
+  /** Subscriptions that the page knows, with the arguments of their end. */
   const known = new Map();
   const tellError = (error) =>
     call(connection, "onError", error.cause ?? { id: null, msg: error.message, code: error.code });
@@ -92,7 +92,7 @@ function adopt(connection, url) {
     subscription: (subscription) => adoptSubscription(subscription, connection, known),
     subscribed: (subscription) => {
       if (known.has(subscription) && subscription.recovered) {
-        return true; // an interruption that was made good: what was missed came by onPublish
+        return true; // nothing was lost: onPublish has received what was missed
       }
       known.set(subscription, {});
       const { channelName, history, historySize, state, presence, initialData } = subscription;
@@ -111,7 +111,7 @@ function adopt(connection, url) {
     const original = connection[method].bind(connection);
     connection[method] = (...args) => {
       const promise = original(...args);
-      promise.catch(tellError); // pages of 2011 look at no promise
+      promise.catch(tellError); // pages of 2011 ignore promises
       return promise;
     };
   }

@@ -11,47 +11,47 @@ import { Timers } from "./timers.js";
  * @import { Transport } from "./websocket_transport.js"
  */
 
-/** Names of anonymous visitors begin so, and may differ from one connection to the next. */
+/** The prefix of the names of anonymous visitors, which can change with each connection. */
 const ANONYMOUS_PREFIX = " _";
 
-/** After so long a connection counts as good, and the delays begin again with the shortest. */
+/** Milliseconds after which a connection counts as stable, and the delays are reset. */
 const STABLE_AFTER = 10_000;
 
-/** A changed session's new cookie comes with an answer that the browser may not have yet. */
+/** Additional milliseconds for the answer that contains the cookie of a changed session. */
 const NEW_COOKIE_DELAY = 1000;
 
 /**
- * Firefox closes WebSockets with GOING_AWAY as soon as it starts to leave a page. So long nothing
- * is said and done: either the page has gone by then, or it stays after all (a download, "Stop").
+ * Firefox closes WebSockets with GOING_AWAY as soon as it starts to leave a page. The client waits
+ * for this many milliseconds: either the page is gone by then, or it stays (a download, "Stop").
  */
 const UNLOADING = 5000;
 
 /**
- * What a link tells its owner.
+ * The callbacks of a link.
  *
  * @typedef {object} LinkEvents
  * @property {(status: LinkStatus) => void} onStatus
- * @property {(args: Record<string, any>) => void} onConnected Frames may be sent from here on.
+ * @property {(args: Record<string, any>) => void} onConnected Frames may be sent now.
  * @property {(name: string, args: Record<string, any>) => void} onFrame
- * @property {(wasConnected: boolean, code: number, reason: string) => void} onDetached What was
- *   sent may not have arrived.
+ * @property {(wasConnected: boolean, code: number, reason: string) => void} onDetached
+ *   Frames that were sent may not have arrived.
  * @property {(code: number, reason: string, reconnecting: boolean) => void} onLost Once per outage.
  * @property {(error: HookboxError, forGood: boolean) => void} onRefused
  * @property {(code: number, reason: string) => void} onSessionEnded
- * @property {() => boolean} isIdle Whether nothing that was sent waits for its answer.
+ * @property {() => boolean} isIdle Whether no answer is outstanding.
  */
 
 /** @typedef {"connecting" | "connected" | "waiting" | "closed"} LinkStatus */
 
 /**
- * Keeps the page linked to the server: opens a transport, sends CONNECT, and when the link breaks
- * decides by the close code whether and when to come back. Knows nothing of channels.
+ * Keeps the page connected to the server: opens a transport, sends CONNECT, and after a close uses
+ * the code to decide whether and when to reconnect. It knows nothing about channels.
  */
 export class Link {
   /** @type {LinkStatus} */
   status = "closed";
 
-  /** The name that the site gave; null until it did. @type {string | null} */
+  /** The name from the site; null before the first connection. @type {string | null} */
   user = null;
 
   #url;
@@ -77,7 +77,7 @@ export class Link {
   /**
    * @param {string} url
    * @param {Record<string, any>} options As those of `Connection`, with `timeout` and `heartbeat`.
-   * @param {Route} route The transports, in the order in which to try them.
+   * @param {Route} route Chooses the transport.
    * @param {Record<string, any>} environment
    * @param {LinkEvents} events
    */
@@ -104,10 +104,10 @@ export class Link {
   }
 
   /**
-   * Connect, unless that is done or under way.
+   * Connect, unless already connected or connecting.
    *
-   * A person may shorten the delay after a failure, and so may whoever has waited for as long as
-   * it takes on average; code that calls this as often as a connection ends may not.
+   * A delay after a failure is cut short only if a person has just acted, or if its average has
+   * passed. Code that calls this method whenever a connection ends must not shorten it.
    */
   open() {
     if (this.status !== "closed" && this.status !== "waiting") {
@@ -116,7 +116,7 @@ export class Link {
     const early = this.#page.touched ? 0 : this.#pace.early;
     if (this.status === "closed") {
       this.#page.listen("addEventListener");
-      this.#lost &&= this.#pace.waits; // else it is another outage
+      this.#lost &&= this.#pace.waits; // otherwise this is another outage
     }
     if (early === 0) {
       this.#sessionChanged = false;
@@ -132,19 +132,19 @@ export class Link {
     this.#finish(NORMAL, "");
   }
 
-  /** @returns {number} A number for a frame. */
+  /** @returns {number} The id for the next frame. */
   nextId() {
     this.#lastId += 1;
     return this.#lastId;
   }
 
   /**
-   * Send a frame; only while connected.
+   * Send a frame. Call this only while connected.
    *
    * @param {string} name
    * @param {Record<string, any>} args
    * @param {number} [id]
-   * @returns {number} The frame's number.
+   * @returns {number} The id of the frame.
    */
   send(name, args, id = this.nextId()) {
     this.#options.logger?.debug("hookbox >", id, name, args);
@@ -152,12 +152,12 @@ export class Link {
     return id;
   }
 
-  /** Find out now whether the connection is alive: if not, it is given up and tried again. */
+  /** Check now whether the connection is alive; if not, reconnect. */
   check() {
     this.#heartbeat.check();
   }
 
-  /** The site has said that the session is over: the page may come back once, as who it is. */
+  /** Handle the end of the session: the client may reconnect once, as the same user. */
   sessionChanged() {
     this.#transport?.close(SESSION_CHANGED, "The session has changed.");
   }
@@ -179,11 +179,11 @@ export class Link {
   }
 
   /**
-   * Give up a transport that takes too long.
+   * Close a transport that takes too long.
    *
    * @param {Transport} transport
    * @param {boolean} opened Whether only the answer to CONNECT is outstanding.
-   * @param {number} [code] With what it is closed.
+   * @param {number} [code] The close code.
    */
   #hurry(transport, opened, code = LOST) {
     this.#timers.start("connect", this.#route.patience(opened), () => {
@@ -196,7 +196,7 @@ export class Link {
     this.#opened = true;
     let { token } = this.#options;
     if (typeof token === "function") {
-      this.#hurry(transport, true, NORMAL); // what may go wrong here is not the transport's fault
+      this.#hurry(transport, true, NORMAL); // failures here are not the transport's fault
       try {
         token = await token();
       } catch (error) {
@@ -222,7 +222,7 @@ export class Link {
     if (token) {
       args.token = token;
     }
-    // A page belongs to the user it was made for: it never comes back as somebody else.
+    // A page belongs to the user it was rendered for: it never reconnects as somebody else.
     if (this.user !== null && !this.user.startsWith(ANONYMOUS_PREFIX)) {
       args.expect_user = this.user;
     }
@@ -245,7 +245,7 @@ export class Link {
       } else if (name === "ERROR" && this.status === "connecting" && args.id === this.#connectId) {
         this.#refused(errorOf(args));
       } else if (name === "DISCONNECT") {
-        // What a WebSocket says by its close code, and when to come back.
+        // The equivalent of a WebSocket's close code, and when to reconnect.
         this.#pace.spread(args.spread);
         transport.close(args.code, String(args.reason));
       } else if (!this.#heartbeat.heard(args.id)) {
@@ -273,7 +273,7 @@ export class Link {
   }
 
   /**
-   * There is no connection for now, or not at all.
+   * Handle a refusal, which is temporary or final.
    *
    * @param {HookboxError} error
    */
@@ -283,7 +283,7 @@ export class Link {
       this.#refusal = error;
     }
     this.#events.onRefused(error, forGood);
-    this.#transport?.close(NORMAL, error.message); // and #closed() decides what is next
+    this.#transport?.close(NORMAL, error.message); // #closed() decides what happens next
   }
 
   /**
@@ -293,11 +293,11 @@ export class Link {
    */
   #closed(transport, code, reason) {
     if (transport !== this.#transport) {
-      return; // it was given up before
+      return; // it has already been abandoned
     }
     if (this.#page.left) {
       this.#detach(code, reason);
-      this.status = "waiting"; // for #return(); nobody is there to be told
+      this.status = "waiting"; // for #return(); there is no page to notify
       return;
     }
     if (code === GOING_AWAY) {
@@ -329,7 +329,7 @@ export class Link {
   #comeBack(code, reason) {
     const delay = this.#pace.next() + (code === SESSION_CHANGED ? NEW_COOKIE_DELAY : 0);
     this.#timers.start("reconnect", delay, () => this.#attempt());
-    // A rotated session key is no outage: the page is back in a moment, or hears that it is not.
+    // A changed session key is not an outage: the client reconnects in a moment, or is refused.
     if (this.#setStatus("waiting") && !this.#lost && code !== SESSION_CHANGED) {
       this.#lost = true;
       this.#events.onLost(code, reason, true);
@@ -337,7 +337,7 @@ export class Link {
   }
 
   /**
-   * Stay away.
+   * Stay disconnected.
    *
    * @param {number} code
    * @param {string} reason
@@ -350,7 +350,7 @@ export class Link {
     this.#timers.stopAll();
     this.#page.listen("removeEventListener");
     if (this.#refusal || !comesBack(code)) {
-      this.#pace.next(); // for a page that tries again whatever it is told
+      this.#pace.next(); // for pages that call connect() in every handler
     }
     const ended = this.#refusal?.code === "session_expired" || code === SESSION_CHANGED || code === ACCOUNT_GONE;
     if (this.#setStatus("closed") && ended) {
@@ -360,7 +360,7 @@ export class Link {
   }
 
   /**
-   * Forget the transport and what belonged to it; return it.
+   * Detach the transport and stop everything that belongs to it; return the transport.
    *
    * @param {number} code
    * @param {string} reason
@@ -379,13 +379,13 @@ export class Link {
     return transport;
   }
 
-  /** Connect anew, without a word if it succeeds: with resume nothing is lost. */
+  /** Reconnect without notifying the page; thanks to resume, nothing is lost. */
   #begin() {
     this.#detach(NORMAL, "")?.close(NORMAL, "");
     this.#attempt();
   }
 
-  /** The page is back from where the browser had kept it, without its connection. */
+  /** Handle a page that was restored from the browser's cache, without its connection. */
   #return() {
     if (this.status === "connected") {
       this.#begin();
@@ -403,7 +403,7 @@ export class Link {
   }
 
   /**
-   * Tell the new status; return whether it still holds, after what the page did about it.
+   * Set the status and notify the page; return whether the page left the status unchanged.
    *
    * @param {LinkStatus} status
    */

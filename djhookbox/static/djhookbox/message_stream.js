@@ -1,10 +1,10 @@
 /** @import { Message, Subscription } from "./subscription.js" */
 
-/** How many messages wait for a loop that is slow; then the oldest go, and the loop is told. */
+/** How many messages may wait for a slow loop. Above it, the oldest become a gap. */
 const LIMIT = 1000;
 
 /**
- * A subscription's messages from now on, for one `for await` loop.
+ * Iterate over the subsequent messages of a subscription, for one `for await` loop.
  *
  * @param {Subscription} subscription
  * @returns {AsyncIterableIterator<Message>}
@@ -14,7 +14,7 @@ export function messageStream(subscription) {
   const { signal } = gone;
   /** @type {any[]} */
   const messages = [];
-  /** How many are missing before the next one: NaN if nobody knows. */
+  /** How many messages are missing before the next one; NaN if unknown. */
   let missed = 0;
   let wake = () => {};
   subscription
@@ -51,7 +51,7 @@ export function messageStream(subscription) {
   stream.return = (value) => {
     messages.length = 0;
     gone.abort();
-    wake(); // who waits for the next one waits no longer
+    wake(); // end the wait for the next message
     return finish.call(stream, value);
   };
   return stream;

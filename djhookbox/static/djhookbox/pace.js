@@ -1,21 +1,21 @@
 import { Backoff } from "./backoff.js";
 
-/** The longest time in seconds over which a server may spread those who come back. */
+/** The longest time in seconds over which a server may spread reconnects. */
 const LONGEST_SPREAD = 600;
 
 /**
- * Says when to try again, whatever handlers do about an outage: a page that calls `connect()` as
- * often as it is told of one must not storm a server that is down.
+ * Determines when to reconnect, whatever listeners do: a page that calls `connect()` on every
+ * `disconnected` must not flood a server that is down.
  */
 export class Pace {
   #backoff;
   #environment;
   #failures = 0;
-  /** Over how many milliseconds the server wants those who come back to spread. */
+  /** Milliseconds over which the server wants its clients to spread their reconnects. */
   #spread = 0;
-  /** When the next attempt is due. */
+  /** The time of the next attempt. */
   #due = 0;
-  /** Until when it is not for code to hurry: half of the longest delay that there might have been. */
+  /** Until this time, code cannot shorten the delay: half of the longest possible delay. */
   #patientUntil = 0;
 
   /**
@@ -28,7 +28,7 @@ export class Pace {
   }
 
   /**
-   * Take in over how many seconds the server wants its clients to spread their return.
+   * Set the number of seconds over which clients spread their reconnects.
    *
    * @param {any} seconds
    */
@@ -39,7 +39,7 @@ export class Pace {
   /** @returns {number} Milliseconds until the next attempt, after one more failure. */
   next() {
     const delay = this.#spread * this.#environment.random() + this.#backoff.next();
-    // Once it may be at once: most outages are short.
+    // The first attempt may be immediate: most outages are short.
     const growing = this.#failures > 0 ? (this.#backoff.bound ?? 2 * delay) : 0;
     const now = this.#environment.now();
     this.#due = now + delay;
@@ -49,23 +49,23 @@ export class Pace {
     return delay;
   }
 
-  /** @returns {number} For how many milliseconds an attempt that code asks for has to wait. */
+  /** @returns {number} Milliseconds that an attempt requested by code has to wait. */
   get early() {
     const now = this.#environment.now();
     return now < this.#patientUntil ? Math.max(this.#due - now, 0) : 0;
   }
 
-  /** Whether the next attempt is still to come. */
+  /** Whether the next attempt is in the future. */
   get waits() {
     return this.#environment.now() < this.#due;
   }
 
-  /** There is a connection. */
+  /** Note that there is a connection. */
   connected() {
     this.#patientUntil = this.#due = 0;
   }
 
-  /** The connection has lasted: begin again with the shortest delay. */
+  /** Note that the connection is stable: start again with the shortest delay. */
   reset() {
     this.#failures = 0;
     this.#backoff.reset();

@@ -1,12 +1,12 @@
-/** Where the template tag leaves the configuration. */
+/** The id of the element with the configuration from the template tag. */
 export const CONFIG_ID = "djhookbox-config";
 
-/** The port of the process where nothing says otherwise. */
+/** The default port of the process. */
 const DEFAULT_PORT = 8001;
 
 /**
- * Read what `{% hookbox_script %}` printed; an empty object where it was not used. After htmx or
- * Turbo have changed the page there may be several, of which the last is the newest.
+ * Read the configuration that `{% hookbox_script %}` printed; without it, return an empty object.
+ * After htmx or Turbo have changed the page there can be several; the last one is the newest.
  * *
  * @param {Document | undefined} document
  * @returns {{ url?: string, port?: number, token?: string, user?: string, hint?: string }}
@@ -17,10 +17,10 @@ export function pageConfig(document) {
 }
 
 /**
- * Work out the address of the Hookbox process, as ws: or wss: and without a slash at the end.
+ * Return the address of the Hookbox process, as ws: or wss: and without a trailing slash.
  *
- * Cookies belong to a host name, not to a port: without a `url` it is the page's own host name,
- * so that a page at `localhost` never connects to `127.0.0.1` and loses its session on the way.
+ * Cookies belong to a host name, not to a port. Without a `url`, this uses the page's host name, so
+ * that a page at `localhost` never connects to `127.0.0.1`, where it would have no session.
  *
  * @param {{ url?: string, port?: number }} config
  * @param {Location | undefined} location The page's.
@@ -31,7 +31,7 @@ export function serverAddress(config, location) {
     return config.url.replace(/^http(s?):/i, "ws$1:").replace(/\/+$/, "");
   }
   if (!location) {
-    throw new TypeError("Outside of a page connect() needs a url.");
+    throw new TypeError("Outside a page, connect() requires a url.");
   }
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${location.hostname}:${config.port ?? DEFAULT_PORT}`;

@@ -1,4 +1,4 @@
-/** What may mean that the page comes or goes, that the network is back, or that somebody looks. */
+/** Events that can mean that the page is left or restored, or that the network is back. */
 const EVENTS = /** @type {const} */ ([
   ["window", "online"],
   ["window", "pagehide"],
@@ -6,9 +6,9 @@ const EVENTS = /** @type {const} */ ([
   ["document", "visibilitychange"],
 ]);
 
-/** Follows a page's life as far as it matters to a connection: leaving, coming back, waking up. */
+/** Tracks the parts of a page's life cycle that affect a connection. */
 export class PageLife {
-  /** Whether the page has been left: it is unloading, or kept for "back". */
+  /** Whether the page is unloading or in the back/forward cache. */
   left = false;
 
   #environment;
@@ -16,9 +16,9 @@ export class PageLife {
   #onReturn;
 
   /**
-   * @param {Record<string, any>} environment With `window` and `document`, where there are some.
-   * @param {() => void} onWake The network may be back, or the page is looked at again.
-   * @param {() => void} onReturn The page was left, and is shown again as it was.
+   * @param {Record<string, any>} environment With `window` and `document` in browsers.
+   * @param {() => void} onWake The network may be back, or the page is visible again.
+   * @param {() => void} onReturn The page was restored from the back/forward cache.
    */
   constructor(environment, onWake, onReturn) {
     this.#environment = environment;
@@ -26,13 +26,13 @@ export class PageLife {
     this.#onReturn = onReturn;
   }
 
-  /** Whether a person has clicked or typed in the last moments. */
+  /** Whether a person has just clicked or typed. */
   get touched() {
     return this.#environment.window?.navigator?.userActivation?.isActive;
   }
 
   /**
-   * Begin to listen, or stop.
+   * Start or stop listening.
    *
    * @param {"addEventListener" | "removeEventListener"} method
    */

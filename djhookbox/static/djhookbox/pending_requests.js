@@ -3,16 +3,17 @@ import { HookboxError } from "./errors.js";
 /** @import { Timers } from "./timers.js" */
 
 /**
- * A frame without an answer.
+ * A frame that has not been answered.
  *
  * @typedef {object} Request
  * @property {(error: HookboxError | null, args: Record<string, any>) => boolean} answer Called with
- *   the arguments of ACK and null, or of ERROR; returns whether somebody was told.
- * @property {any} [about] The subscription that it leaves.
- * @property {boolean} [promised] Whether a page waits for it, also while there is no connection.
+ *   null and the arguments of ACK, or with the error and those of ERROR; returns whether somebody was
+ *   notified.
+ * @property {any} [about] The subscription that the frame ends.
+ * @property {boolean} [promised] Whether the page waits for it, even without a connection.
  */
 
-/** Frames whose answer is awaited: ACK, ERROR, the end of the connection, or too long. */
+/** The frames that wait for ACK, ERROR, the end of the connection, or a timeout. */
 export class PendingRequests {
   /** @type {Map<number, Request>} */
   #waiting = new Map();
@@ -21,20 +22,20 @@ export class PendingRequests {
 
   /**
    * @param {Timers} timers
-   * @param {number} timeout Milliseconds that an answer may take.
+   * @param {number} timeout Milliseconds to wait for an answer.
    */
   constructor(timers, timeout) {
     this.#timers = timers;
     this.#timeout = timeout;
   }
 
-  /** Whether a page waits for an answer. */
+  /** Whether the page waits for an answer. */
   get busy() {
     return [...this.#waiting.values()].some(({ promised }) => promised);
   }
 
   /**
-   * Say whether the answer to frame `id` is awaited.
+   * Return whether the frame `id` waits for an answer.
    *
    * @param {number} id
    */
@@ -43,9 +44,9 @@ export class PendingRequests {
   }
 
   /**
-   * Await the answer to a frame.
+   * Wait for the answer to a frame.
    *
-   * @param {number} id The frame's number.
+   * @param {number} id The id of the frame.
    * @param {Request} request
    */
   add(id, request) {
@@ -53,10 +54,10 @@ export class PendingRequests {
   }
 
   /**
-   * Promise a page the answer to a frame.
+   * Return a promise for the answer to a frame.
    *
-   * @param {number} id The frame's number.
-   * @param {(args: Record<string, any>) => void} [taken] Called before it is resolved.
+   * @param {number} id The id of the frame.
+   * @param {(args: Record<string, any>) => void} [taken] Called before the promise is resolved.
    * @returns {Promise<void>}
    */
   promise(id, taken) {
@@ -81,12 +82,12 @@ export class PendingRequests {
   }
 
   /**
-   * Take in the answer to frame `id`.
+   * Handle the answer to the frame `id`.
    *
    * @param {number} id
    * @param {HookboxError | null} error
-   * @param {Record<string, any>} [args] With `channel_name` it answers a part of the frame only.
-   * @returns {boolean} Whether somebody was told.
+   * @param {Record<string, any>} [args] With `channel_name`, they answer only a part of the frame.
+   * @returns {boolean} Whether somebody was notified.
    */
   settle(id, error, args = {}) {
     const request = this.#waiting.get(id);
@@ -97,7 +98,7 @@ export class PendingRequests {
   }
 
   /**
-   * Find the oldest frame that leaves, forget it, and say whether there was one.
+   * Remove the oldest frame that ends a subscription, and return whether there was one.
    *
    * @param {any} subscription
    */
@@ -107,9 +108,9 @@ export class PendingRequests {
   }
 
   /**
-   * The connection has gone: forget the frames of the connection itself.
+   * Handle the end of the connection: remove the frames of the connection itself.
    *
-   * @param {HookboxError | null} error What to tell the pages that wait; null lets them wait.
+   * @param {HookboxError | null} error The error for the requests of the page; null keeps them waiting.
    */
   lost(error) {
     for (const [id, { promised }] of [...this.#waiting]) {

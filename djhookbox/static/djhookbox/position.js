@@ -1,31 +1,31 @@
 /**
- * Where a page stands among a channel's numbered publications.
+ * The position of a page in a channel's stream.
  *
- * A channel with history numbers what is published within an epoch: 1, 2, 3… What the page has
- * seen is told to the server as a cursor, and the server's snapshot then has what came after it.
- * Here it is decided what of all this reaches the page: each publication once, in order, and what
- * cannot be had any more as a gap that is told. See "Resume" in docs/protocol.rst.
+ * A channel with a history numbers its publications within an epoch: 1, 2, 3… The client sends what
+ * the page has received as a cursor, and the server's snapshot contains everything after it. This
+ * class decides what reaches the page: each publication once and in order, and a gap for what is no
+ * longer available. See "Resume" in docs/protocol.rst.
  */
 export class Position {
   /**
-   * Whether a snapshot that continues from here is on its way. It will contain what is published
-   * until then, so that publications are held back.
+   * Whether a snapshot that continues from here has been requested. It will contain everything
+   * published until then, so publications are held back.
    */
   awaited = false;
 
   /** @type {string | null} */
   #epoch = null;
   #offset = 0;
-  /** Whether the page has been in the channel, numbered or not. */
+  /** Whether the page has been subscribed, with or without numbers. */
   #begun = false;
 
-  /** What to send as `since`; undefined as long as nothing is numbered. */
+  /** The value of `since`; undefined if nothing has been numbered. */
   get cursor() {
     return this.#epoch === null ? undefined : `${this.#epoch}:${this.#offset}`;
   }
 
   /**
-   * Begin at a cursor that came from elsewhere; "" is none.
+   * Start at a cursor from elsewhere; "" means that there is none.
    *
    * @param {string} cursor
    */
@@ -35,22 +35,23 @@ export class Position {
     this.#offset = Number(cursor.slice(colon + 1));
   }
 
-  /** Begin anew: the page has left the channel. */
+  /** Start again, after the page has left the channel. */
   forget() {
     this.#epoch = null;
     this.awaited = this.#begun = false;
   }
 
   /**
-   * Take in a live publication.
+   * Handle a live publication.
    *
    * @param {{ epoch?: string, offset?: number }} args
-   * @returns {"emit" | "drop" | "hole"} `hole`: something before it is missing, ask for it.
+   * @returns {"emit" | "drop" | "hole"} `hole`: earlier publications are missing and must be
+   *   requested.
    */
   live(args) {
     const { offset } = args;
     if (offset === undefined) {
-      return "emit"; // it is not numbered, so no snapshot will repeat it
+      return "emit"; // without a number, no snapshot will repeat it
     }
     if (this.awaited) {
       return "drop";
@@ -70,7 +71,7 @@ export class Position {
   }
 
   /**
-   * One of a snapshot's publications is handed to the page.
+   * Note that a publication of a snapshot is passed to the page.
    *
    * @param {number} offset
    */
@@ -79,7 +80,7 @@ export class Position {
   }
 
   /**
-   * The page's own publication was taken; it may not come back to the page.
+   * Note that the server accepted a publication of this page, which the page may not receive.
    *
    * @param {{ epoch?: string, offset?: number }} args
    */
@@ -93,13 +94,13 @@ export class Position {
   }
 
   /**
-   * Take in a snapshot's numbers.
+   * Handle the numbers of a snapshot.
    *
    * @param {Record<string, any>} args
-   * @param {boolean} interrupted Whether something may have been published unheard.
+   * @param {boolean} interrupted Whether publications may have been missed.
    * @returns {{ missed: number | null, messages: any[], hole?: boolean }} How many publications
-   *   are lost, null if that cannot be known; those to hand to the page, each of which is to be
-   *   reached; and whether to ask for more, because the snapshot continues from somewhere else.
+   *   are lost, or null if unknown; the publications to pass to the page, calling `reach()` for each;
+   *   and whether to request more, because the snapshot continues from another position.
    */
   snapshot({ epoch = null, offset = 0, recovered, missed = 0 }, interrupted) {
     const same = epoch === this.#epoch;
@@ -111,11 +112,11 @@ export class Position {
     const lost = unknown && (this.#epoch !== null || (this.#begun && interrupted));
     const messages = (recovered ?? []).filter((one) => !same || one.offset > this.#offset);
     if (same && missed) {
-      // The cursor was asked with earlier; some may have come since then.
+      // The cursor was sent earlier; publications may have arrived since then.
       missed = Math.max(0, offset - this.#offset - messages.length);
     }
     this.#epoch = epoch;
-    // What is not handed over yet is not seen: a listener may end it all.
+    // Only what was passed to the page counts as received: a listener may end the subscription.
     this.#offset = messages.length > 0 ? messages[0].offset - 1 : offset;
     this.awaited = false;
     this.#begun = true;
@@ -123,7 +124,7 @@ export class Position {
   }
 
   /**
-   * A publication that has an `epoch` is its first.
+   * Start an epoch: only its first publication has `epoch`.
    *
    * @param {{ epoch?: string, offset?: number }} args
    */

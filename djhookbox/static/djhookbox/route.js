@@ -6,24 +6,24 @@ import { WebSocketTransport } from "./websocket_transport.js";
  * @import { Ways } from "./ways.js"
  */
 
-/** Under this name the browser's storage keeps what has worked instead of a WebSocket. */
+/** The storage key for the transport that worked instead of a WebSocket. */
 const STORED = "djhookbox:transport";
 
-/** So many failures in a row, or connections that are cut at once, are the transport's fault. */
+/** Failures, or connections cut early, in a row until the transport is considered at fault. */
 const PATIENCE = 3;
 
-/** Opening a WebSocket that no proxy holds up. */
+/** Milliseconds to open a WebSocket, if no proxy delays it. */
 const HASTE = 8000;
 
 /**
- * What makes a link, with the arguments of `Link` but for the route.
+ * Creates a link, with the arguments of `Link` except for the route.
  *
  * @typedef {(url: string, options: Record<string, any>, environment: Record<string, any>,
  *   events: any) => any} OpenLink
  */
 
 /**
- * What `Ways` are made of.
+ * The dependencies of `Ways`.
  *
  * @typedef {object} Parts
  * @property {(url: string, events: TransportEvents) => Transport} openSocket
@@ -34,8 +34,8 @@ const HASTE = 8000;
  */
 
 /**
- * Chooses the transport: a WebSocket, as long as that is all it takes. What other ways there are is
- * loaded only where it is not, or where the page or the last visit says so.
+ * Chooses the transport: a WebSocket if possible. The code for other transports is loaded only if a
+ * WebSocket fails, or if the page's options or the last visit require it.
  */
 export class Route {
   #options;
@@ -46,15 +46,15 @@ export class Route {
   #proven = false;
   /** @type {Ways | null} */
   #ways = null;
-  /** Whether other ways are needed. */
+  /** Whether other transports are needed. */
   #needed;
-  /** What they are told when they are there. @type {"" | "advance" | "giveUp"} */
+  /** The method to call on `Ways` once it is loaded. @type {"" | "advance" | "giveUp"} */
   #news = "";
 
   /**
    * @param {Record<string, any>} options As those of `Connection`.
    * @param {Record<string, any>} environment
-   * @param {OpenLink} openLink Makes the link that the tabs share, should this one hold it.
+   * @param {OpenLink} openLink Creates the shared link, if this tab holds it.
    */
   constructor(options, environment, openLink) {
     this.#options = options;
@@ -64,14 +64,14 @@ export class Route {
     this.#needed = this.#must;
   }
 
-  /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
+  /** The kind of transport in use: `websocket`, `streaming`, `polling`… */
   get kind() {
     const { transport, shared, transports = [] } = this.#options;
     return this.#ways?.kind ?? (shared ? "shared" : transport ? "custom" : (transports[0] ?? "websocket"));
   }
 
   /**
-   * How many milliseconds opening may take, or when that is done the answer to CONNECT.
+   * Return the milliseconds to wait for the transport to open or, once open, for CONNECTED.
    *
    * @param {boolean} opened
    */
@@ -98,11 +98,11 @@ export class Route {
   }
 
   /**
-   * The transport works.
+   * Note that the transport works.
    *
    * @param {string} url
    * @param {() => boolean} isIdle Whether no answer is outstanding.
-   * @param {() => void} begin Connects anew.
+   * @param {() => void} begin Reconnects.
    */
   succeeded(url, isIdle, begin) {
     this.#failures = 0;
@@ -110,30 +110,30 @@ export class Route {
     this.#ways?.succeeded(url, isIdle, begin);
   }
 
-  /** The connection has ended. */
+  /** Note that the connection has ended. */
   ended() {
     this.#ways?.ended();
   }
 
   /**
-   * The transport did not get through.
+   * Note that the transport failed.
    *
-   * @param {boolean} opened Whether it did open.
-   * @returns {boolean} Whether to try the next one at once.
+   * @param {boolean} opened Whether it had opened.
+   * @returns {boolean} Whether to try the next transport immediately.
    */
   failed(opened) {
     if (this.#ways) {
       return this.#ways.failed(opened);
     }
     if (this.#needed) {
-      this.#needed = this.#must; // they could not be loaded
+      this.#needed = this.#must; // the code could not be loaded
       return false;
     }
     this.#failures += 1;
     return this.#failures >= (this.#proven ? PATIENCE : 1) && this.#look("advance");
   }
 
-  /** The connection was cut soon after it was made. */
+  /** Note that the connection was cut soon after it was opened. */
   broke() {
     this.#shortLives += 1;
     if (this.#ways) {
@@ -143,23 +143,23 @@ export class Route {
     }
   }
 
-  /** The connection has lasted. */
+  /** Note that the connection is stable. */
   lasted() {
     this.#shortLives = 0;
     this.#ways?.lasted();
   }
 
-  /** Whether a WebSocket is not what the page wants, or was in vain the last time. */
+  /** Whether the page wants another transport than a WebSocket, or the last visit needed one. */
   get #must() {
     const { shared, transports, transport } = this.#options;
     try {
       return shared || (!transport && (transports || !this.#environment.WebSocket || this.#environment.storage?.getItem(STORED)));
     } catch {
-      return false; // the storage is closed
+      return false; // the browser denies access to the storage
     }
   }
 
-  /** Look for other ways, if there may be some. */
+  /** Use other transports, if there can be any. */
   #look(news) {
     this.#failures = this.#shortLives = 0;
     this.#needed = Boolean(this.#environment.fetch) && !this.#options.transport;
@@ -169,7 +169,7 @@ export class Route {
 
   async #load() {
     const from = (name, load) => {
-      const address = import.meta.url && this.#options.modules?.[name]; // static files may be renamed
+      const address = import.meta.url && this.#options.modules?.[name]; // static files can be renamed
       return address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : load();
     };
     const { Ways, CspTransport, Detour } = await from("csp_transport", () => import("./csp_transport.js"));
@@ -193,12 +193,12 @@ export class Route {
     return ways;
   }
 
-  /** Open a transport that needs no loading; what it throws is a failure as any other. */
+  /** Open a transport whose code is loaded; an exception counts as a failure of the transport. */
   #direct(url, events) {
     try {
       return new (this.#options.transport ?? WebSocketTransport)(url, events, this.#environment);
     } catch (error) {
-      // A browser opens no ws: from a page of https:, and nothing at an address that is none.
+      // Browsers refuse ws: on https: pages, and invalid addresses.
       return new DeferredTransport(() => Promise.reject(error), events);
     }
   }

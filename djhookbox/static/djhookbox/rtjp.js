@@ -1,11 +1,11 @@
 /**
- * One frame of the protocol: number, name, arguments.
+ * A frame of the protocol: id, name, arguments.
  *
  * @typedef {[number, string, Record<string, any>]} Frame
  */
 
 /**
- * Write a frame as a line.
+ * Encode a frame as a line.
  *
  * @param {number} id
  * @param {string} name
@@ -16,14 +16,14 @@ export function encodeFrame(id, name, args) {
   return `${JSON.stringify([id, name, args])}\r\n`;
 }
 
-/** Turns text, cut anywhere, into frames: each is a line of JSON that ends in CR LF. */
+/** Decodes text, split anywhere, into frames: lines of JSON that end in CR LF. */
 export class FrameDecoder {
   #rest = "";
 
   /**
-   * Take in what arrived and return the frames that are complete by now.
+   * Return the frames that are complete after this text.
    *
-   * A line that is no frame is skipped: the server's mistake must not end the page's connection.
+   * Invalid lines are skipped: a mistake of the server must not end the page's connection.
    *
    * @param {string} text
    * @returns {Frame[]}

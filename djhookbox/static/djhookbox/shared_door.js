@@ -1,6 +1,6 @@
 /** @import { SharedHub } from "./shared_hub.js" */
 
-/** Lets tabs in to the hub, and notices when one has gone without a word: its lock is free then. */
+/** Admits tabs to the hub, and notices when a tab is gone, because it no longer holds its lock. */
 export class SharedDoor {
   /** @type {Map<string, { receive: (text: string) => void, leave: () => void }>} */
   #tabs = new Map();
@@ -8,7 +8,7 @@ export class SharedDoor {
   #environment;
 
   /**
-   * @param {Record<string, any>} environment With the `locks` of the browser.
+   * @param {Record<string, any>} environment Its `locks` are used.
    * @param {SharedHub} hub
    */
   constructor(environment, hub) {
@@ -17,9 +17,9 @@ export class SharedDoor {
   }
 
   /**
-   * Take in what a tab says.
+   * Handle a message from a tab.
    *
-   * @param {string} id The tab's.
+   * @param {string} id The id of the tab.
    * @param {{ join?: any, text?: string, leave?: boolean }} message
    * @param {(answer: Record<string, any>) => void} post
    */
@@ -41,7 +41,7 @@ export class SharedDoor {
     }
   }
 
-  /** Send all tabs away: they meet again where another one leads. */
+  /** Disconnect all tabs; they will join the hub of another tab. */
   close() {
     this.#tabs.clear();
     this.#hub.close();

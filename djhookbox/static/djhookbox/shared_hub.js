@@ -7,7 +7,7 @@ import { encodeFrame, FrameDecoder } from "./rtjp.js";
  * @import { OpenLink } from "./route.js"
  */
 
-/** A cursor of no channel: with it the server sends a snapshot of a channel one is in already. */
+/** A cursor of no channel: it makes the server send a snapshot even if already subscribed. */
 const NOWHERE = "-:0";
 
 /**
@@ -16,37 +16,38 @@ const NOWHERE = "-:0";
  * @typedef {object} Tab
  * @property {(message: { text?: string, closed?: [number, string] }) => void} post
  * @property {FrameDecoder} decoder
- * @property {number} connectId Its CONNECT; 0 until it was sent.
- * @property {string | undefined} expected The user that it has to be: the server is asked for that
- *   very name, and no tab is let in as another.
+ * @property {number} connectId The id of its CONNECT; 0 before that.
+ * @property {string | undefined} expected The user that the tab expects: the server must confirm
+ *   this name, and no tab is admitted as another user.
  * @property {boolean} connected
  */
 
 /**
- * A frame of a tab that waits for its answer.
+ * A frame of a tab that waits for an answer.
  *
  * @typedef {object} Request
  * @property {Tab} tab
- * @property {number} id As the tab numbered it.
+ * @property {number} id The tab's id for the frame.
  * @property {string} name
  * @property {Record<string, any>} args
- * @property {Map<string, string | undefined>} [asked] Channels without answer yet: the tab's cursors.
- * @property {boolean} [echoed] Whether an own publication has arrived meanwhile.
+ * @property {Map<string, string | undefined>} [asked] The tab's cursors of the channels without an
+ *   answer.
+ * @property {boolean} [echoed] Whether a publication of the same user has arrived since.
  */
 
 /**
- * Lets tabs share one connection: each speaks the protocol as if it had its own.
+ * Lets tabs share one connection. Each tab speaks the protocol as if it had its own connection.
  *
- * The hub is a client towards the server and a server towards its tabs. It subscribes to a channel
- * as long as some tab is in it, and answers each tab by itself; where a tab stands in a channel,
- * and what it has missed, is the tab's own business, as without sharing.
+ * The hub is a client of the server and a server for its tabs. It is subscribed to a channel while at
+ * least one tab is, and answers each tab separately. Each tab tracks its own position in a channel,
+ * and what it has missed, as without sharing.
  */
 export class SharedHub {
   /** @type {Set<Tab>} */
   #tabs = new Set();
   /** @type {Map<string, { members: Set<Tab>, inside: boolean, epoch?: string, offset: number }>} */
   #channels = new Map();
-  /** @type {Map<number, Request>} By the hub's own frame numbers, in their order. */
+  /** @type {Map<number, Request>} By the hub's own ids, in ascending order. */
   #requests = new Map();
   /** @type {Link | null} */
   #link = null;
@@ -58,7 +59,7 @@ export class SharedHub {
 
   /**
    * @param {Record<string, any>} environment
-   * @param {OpenLink} openLink Makes the link to the server.
+   * @param {OpenLink} openLink Creates the link to the server.
    */
   constructor(environment, openLink) {
     this.#environment = environment;
@@ -66,9 +67,9 @@ export class SharedHub {
   }
 
   /**
-   * A tab has come.
+   * Admit a tab.
    *
-   * @param {Tab["post"]} post How to send it something.
+   * @param {Tab["post"]} post Sends a message to the tab.
    * @param {string} url
    * @param {Record<string, any>} options Its `user`, `timeout`, `heartbeat` and `transports`.
    * @returns {{ receive: (text: string) => void, leave: () => void }}
@@ -89,7 +90,7 @@ export class SharedHub {
     };
   }
 
-  /** Close the connection: the tab that has this hub does not lead any more. */
+  /** Close the connection, because this tab no longer holds it for the others. */
   close() {
     const link = this.#link;
     this.#link = null;
@@ -106,7 +107,7 @@ export class SharedHub {
     } else if (!tab.connected) {
       this.#send(tab, "ERROR", { id, msg: "Not connected", code: "not_connected" });
     } else if (name === "PING") {
-      // The server's answer says what the tab wants to know; this hub wants to know it as well.
+      // The server's answer tells the tab, and this hub, whether the connection is alive.
       this.#link.check();
       this.#forward(tab, id, name, args);
     } else if (name === "SUBSCRIBE") {
@@ -157,7 +158,7 @@ export class SharedHub {
   #greet(tab) {
     const { name } = this.#greeting;
     if (tab.expected !== undefined && tab.expected !== name) {
-      const msg = "You are not signed in as the same user any more.";
+      const msg = "You are no longer signed in as the same user.";
       this.#send(tab, "ERROR", { id: tab.connectId, msg, code: "session_expired" });
       return;
     }
@@ -254,7 +255,7 @@ export class SharedHub {
     }
   }
 
-  /** The answer to a frame of a tab, under the tab's own number. */
+  /** Forward the answer to a frame, with the tab's own id. */
   #answered(name, args) {
     const request = this.#requests.get(args.id);
     if (!request) {
@@ -262,7 +263,7 @@ export class SharedHub {
     }
     const { tab, id, asked } = request;
     if (name === "ERROR" && args.channel_name !== undefined) {
-      asked?.delete(args.channel_name); // the others of the batch go on
+      asked?.delete(args.channel_name); // the rest of the batch continues
     } else {
       this.#requests.delete(args.id);
     }
@@ -275,7 +276,7 @@ export class SharedHub {
     this.#send(tab, name, { ...args, id });
   }
 
-  /** The own subscription to a channel: for the tab that asked, else the site's wish for all. */
+  /** Handle a snapshot, for the tab that requested it; without a request, the site sent it for all. */
   #snapshot(args) {
     const { recovered, missed, ...plain } = args;
     const channel = this.#channel(args.channel_name);
@@ -290,7 +291,7 @@ export class SharedHub {
     }
     request?.asked.delete(args.channel_name);
     if (request && channel.members.size === 0 && !this.#isAsked(args.channel_name)) {
-      this.#forward(request.tab, 0, "UNSUBSCRIBE", { channel_name: args.channel_name }); // it has gone
+      this.#forward(request.tab, 0, "UNSUBSCRIBE", { channel_name: args.channel_name }); // the tab is gone
     }
   }
 
@@ -307,7 +308,7 @@ export class SharedHub {
     this.#channels.get(args.channel_name)?.members.forEach((tab) => this.#send(tab, name, args));
   }
 
-  /** Remember that a publication of the own user came back. */
+  /** Note that a publication of the same user has arrived. */
   #noteEcho(args) {
     const channel = this.#channels.get(args.channel_name);
     if (channel && args.offset !== undefined) {
@@ -322,7 +323,7 @@ export class SharedHub {
   }
 
   /**
-   * Where the server sends nobody the own message back, the other tabs get it from here.
+   * Pass a publication to the other tabs, if the server does not send it back to its user.
    *
    * @param {Request} request
    * @param {Record<string, any>} answer
@@ -351,7 +352,7 @@ export class SharedHub {
   }
 
   /**
-   * The request that the next snapshot of a channel answers.
+   * Return the request that the next snapshot of a channel answers.
    *
    * @param {string} name
    * @param {boolean} [recovering] Whether the snapshot continues from a cursor.
@@ -367,7 +368,7 @@ export class SharedHub {
     return this.#asking(name) !== undefined;
   }
 
-  /** Whether the server has, or will have by then, the connection in a channel. */
+  /** Return whether the connection is, or will by then be, subscribed to a channel. */
   #isInside(name) {
     return this.#channels.get(name)?.inside || this.#isAsked(name);
   }
@@ -391,7 +392,7 @@ export class SharedHub {
   }
 }
 
-/** Whether a SUBSCRIBE frame asked for a channel with a cursor. */
+/** Return whether a SUBSCRIBE frame contains a cursor for a channel. */
 function continues(args, name) {
   return (args.channels ?? [args]).some((one) => one.channel_name === name && one.since !== undefined);
 }

@@ -5,14 +5,14 @@ import { LOST, NORMAL } from "./close_codes.js";
  * @import { TransportEvents } from "./websocket_transport.js"
  */
 
-/** Connections that lead, or stand in line for it: of which group of tabs. @type {WeakMap<object, string>} */
+/** The groups for which connections lead, or wait to lead. @type {WeakMap<object, string>} */
 const candidates = new WeakMap();
 
 /**
- * Carries text to the hub that holds the one connection of all tabs. It is in the tab that has a
- * certain lock of the browser; when that one closes, is left or frozen, the next in line takes over.
+ * Transports text to the hub that holds the connection for all tabs. The hub is in the tab that leads,
+ * which holds a lock of the browser. When that tab is closed, left or frozen, the next one takes over.
  *
- * Only tabs that are provably the same user have that lock and channel in common; see `group()`.
+ * Only tabs that provably belong to the same user share the lock and the channel; see `group()`.
  */
 export class SharedTransport {
   #events;
@@ -23,13 +23,13 @@ export class SharedTransport {
   #introduction;
   #id = someId();
   #ended = false;
-  /** Which hub has taken us in. */
+  /** The id of the hub that admitted this tab. */
   #hub = "";
   /** @type {BroadcastChannel | null} */
   #channel = null;
   #openDoor;
   #release = () => {};
-  #hide = () => this.close(NORMAL, "The page goes.");
+  #hide = () => this.close(NORMAL, "The page is unloading.");
   #resume = () => this.#stand();
 
   /**
@@ -37,8 +37,8 @@ export class SharedTransport {
    * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {Record<string, any>} options As those of `Connection`.
-   * @param {(environment: Record<string, any>) => SharedDoor} openDoor What the tab that leads lets
-   *   the others in by.
+   * @param {(environment: Record<string, any>) => SharedDoor} openDoor Creates the door with
+   *   which the leading tab admits others.
    */
   constructor(url, events, environment, options, openDoor) {
     this.#events = events;
@@ -55,7 +55,7 @@ export class SharedTransport {
     this.#introduction = { url, options: { user, timeout, heartbeat, transports } };
     this.#environment.window?.addEventListener("pagehide", this.#hide);
     this.#environment.document?.addEventListener("resume", this.#resume);
-    // A browser may refuse locks, for example to a frame in a sandbox.
+    // Browsers can refuse locks, for example in a sandboxed frame.
     this.#begin(url).catch((error) => this.#end(LOST, String(error)));
   }
 
@@ -80,10 +80,10 @@ export class SharedTransport {
     const { locks, BroadcastChannel } = this.#environment;
     const name = locks && BroadcastChannel && (await group(url, this.#options, this.#environment.crypto));
     if (!name) {
-      throw new Error("Tabs cannot share a connection here."); // and not before the caller knows us
+      throw new Error("Tabs cannot share a connection here."); // asynchronously, when the caller knows this object
     }
     this.#name = name;
-    // While this lock is held, the hub knows that the tab is there.
+    // While this lock is held, the hub knows that the tab exists.
     await locks.request(this.#id, () => {
       if (this.#ended) {
         return undefined;
@@ -98,14 +98,14 @@ export class SharedTransport {
     });
   }
 
-  /** Stand in line for the lead, once for each connection of the page. */
+  /** Wait to lead, once for each connection of the page. */
   #stand() {
     const candidate = this.#candidate;
     const name = this.#name;
     if (name && candidates.get(candidate) !== name) {
       candidates.set(candidate, name);
       lead(name, this.#environment, this.#openDoor)
-        .catch(() => {}) // withdrawn, or refused
+        .catch(() => {}) // aborted, or refused
         .then(() => candidates.get(candidate) === name && candidates.delete(candidate));
     }
   }
@@ -120,7 +120,7 @@ export class SharedTransport {
   }
 
   /**
-   * Take in what is said among the tabs.
+   * Handle a message between the tabs.
    *
    * @param {Record<string, any>} message
    */
@@ -129,14 +129,14 @@ export class SharedTransport {
       this.#hub = hub;
       this.#take(message);
     } else if (to === "all" && !this.#hub) {
-      this.#join(); // nobody has listened to the first time
+      this.#join(); // nobody received the first request
     } else if (to === "all" && hub !== this.#hub) {
       this.#end(LOST, "Another tab has taken over.");
     }
   }
 
   /**
-   * Take in what the hub says.
+   * Handle a message from the hub.
    *
    * @param {Record<string, any>} message
    */
@@ -166,8 +166,8 @@ export class SharedTransport {
 }
 
 /**
- * Stand in line for the lead, and then be the tab that holds the connection for all; until the page
- * is left or frozen, which others must not wait for.
+ * Wait for the lock, and then hold the connection for all tabs until the page is left or frozen:
+ * other tabs must not depend on a page that is.
  */
 async function lead(name, environment, openDoor) {
   const { locks, window, document } = environment;
@@ -183,7 +183,7 @@ async function lead(name, environment, openDoor) {
   }
 }
 
-/** Be the hub of the tabs until the signal comes. */
+/** Run the hub of the tabs until the signal is aborted. */
 function serve(name, environment, openDoor, signal) {
   return new Promise((resolve) => {
     const channel = new environment.BroadcastChannel(name);
@@ -204,21 +204,21 @@ function serve(name, environment, openDoor, signal) {
 }
 
 /**
- * Name the group of tabs that are provably the same user, so that none is ever taken for another:
- * they say the same of who they are. The name that the site printed is checked by the server, a
- * token speaks for itself; of a function nobody knows what it will say.
+ * Name the group of tabs that provably belong to the same user, so that no tab is ever treated as
+ * another user: all of them identify themselves in the same way. The server verifies the name that
+ * the site printed; a token identifies the user. The result of a function is not known in advance.
  *
  * @param {string} url
  * @param {Record<string, any>} options
  * @param {{ subtle: any }} crypto
- * @returns {Promise<string | undefined>} Nothing where that cannot be known.
+ * @returns {Promise<string | undefined>} Undefined if it cannot be known.
  */
 async function group(url, { user, token, cookieString, payload }, crypto) {
   if (typeof token === "function" || (user === undefined && !token)) {
     return undefined;
   }
   const text = JSON.stringify([url, user, token, cookieString, payload]);
-  // A token is a secret, and names of locks are no place for one.
+  // Tokens are secret and must not appear in the names of locks.
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return `djhookbox ${[...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

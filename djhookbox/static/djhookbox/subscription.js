@@ -6,13 +6,13 @@ import { Position } from "./position.js";
 /** @import { Channels } from "./channels.js" */
 
 /**
- * Where a subscription stands. `waiting`: there is no connection at the moment; `leaving`: the page
- * hears nothing of the channel any more, and the server has not confirmed it yet.
+ * The status of a subscription. `waiting`: there is no connection at the moment; `leaving`: the page
+ * no longer receives messages, and the server has not confirmed it yet.
  *
  * @typedef {"waiting" | "subscribing" | "subscribed" | "leaving" | "refused" | "unsubscribed"} Status
  */
 
-/** The statuses that may follow each. @type {Record<Status, Status[]>} */
+/** The statuses that can follow each status. @type {Record<Status, Status[]>} */
 const NEXT = {
   waiting: ["subscribing", "subscribed", "unsubscribed"],
   subscribing: ["waiting", "subscribed", "leaving", "refused", "unsubscribed"],
@@ -23,15 +23,15 @@ const NEXT = {
 };
 
 /**
- * A message, as `publish` listeners and `messages` have it.
+ * A message, as in `messages` and for listeners of `publish`.
  *
  * @typedef {object} Message
  * @property {any} payload
- * @property {string} [user] Who published; missing on anonymous channels.
+ * @property {string} [user] The publisher; missing on anonymous channels.
  * @property {string} datetime ISO 8601, UTC.
- * @property {number} [offset] Its number, on channels with history.
- * @property {number | null} [missed] In `for await` only, and only on the first message after a
- *   gap: how many are missing before it, null if nobody knows.
+ * @property {number} [offset] Its number, on channels with a history.
+ * @property {number | null} [missed] Only in `for await`, on the first message after a gap: how many
+ *   messages are missing before it, or null if unknown.
  */
 
 /**
@@ -39,12 +39,12 @@ const NEXT = {
  *
  * @typedef {object} SubscriptionEvents
  * @property {Status} status
- * @property {Subscription} subscribed `history`, `presence` and `state` are fresh; also after each
- *   reconnect, then after what was missed has been told by `publish`.
+ * @property {Subscription} subscribed `history`, `presence` and `state` are up to date. Also after
+ *   each reconnect, after `publish` for each missed message.
  * @property {HookboxError} refused
  * @property {Message} publish
- * @property {{ missed: number | null, channel: string }} gap The server does not have any more what
- *   was published meanwhile: so many, or null if nobody knows.
+ * @property {{ missed: number | null, channel: string }} gap The number of missed messages
+ *   that the server no longer has, or null if unknown.
  * @property {{ user: string }} join
  * @property {{ user: string }} leave
  * @property {string[]} presence
@@ -53,29 +53,29 @@ const NEXT = {
  */
 
 /**
- * The page's view of one channel. Made by `connection.subscribe()`, and kept across reconnects.
- * Besides its events it can be read with `for await (const message of subscription)`.
+ * The page's subscription to a channel, from `connection.subscribe()`. It remains across reconnects.
+ * Use its events, or `for await (const message of subscription)`.
  *
  * @extends {Emitter<SubscriptionEvents>}
  */
 export class Subscription extends Emitter {
-  /** The names of those who are there, if the channel has presence. @type {string[]} */
+  /** The names of the subscribed users, if the channel has presence. @type {string[]} */
   presence = [];
 
-  /** Past messages and comings and goings, oldest first. @type {[string, any][]} */
+  /** Past messages, joins and leaves, oldest first. @type {[string, any][]} */
   history = [];
 
-  /** How many entries of history the channel keeps. */
+  /** The number of entries that the channel's history keeps. */
   historySize = 0;
 
-  /** What the channel's `initial_data` said; undefined where it said nothing. @type {any} */
+  /** The `initial_data` of the channel; undefined if there is none. @type {any} */
   initialData = undefined;
 
-  /** What it was refused with last. @type {HookboxError | null} */
+  /** The error of the last refusal. @type {HookboxError | null} */
   refusal = null;
 
   /**
-   * Whether the last snapshot took up where the page was, with nothing missing in between.
+   * Whether the last snapshot continued where the page was, with nothing missing.
    *
    * @type {boolean}
    */
@@ -84,13 +84,13 @@ export class Subscription extends Emitter {
   /** @internal Whether the page wants to be subscribed, now and after each reconnect. */
   wanted = false;
 
-  /** @internal How many parts of the page have subscribed and not unsubscribed. */
+  /** @internal The number of `subscribe()` calls without an `unsubscribe()`. */
   handles = 0;
 
   /** @internal */
   position = new Position();
 
-  /** Keys come from users, so this is a Map: `__proto__` is a key like any other. */
+  /** A Map, because keys come from users: `__proto__` is a key like any other. */
   #state = new Map();
   /** @type {Status} */
   #status = "waiting";
@@ -99,7 +99,7 @@ export class Subscription extends Emitter {
   /**
    * @internal
    * @param {string} channelName
-   * @param {Channels} channels What does for it what it cannot do itself.
+   * @param {Channels} channels Its owner.
    */
   constructor(channelName, channels) {
     super();
@@ -108,13 +108,13 @@ export class Subscription extends Emitter {
     this.#channels = channels;
   }
 
-  /** Where it stands. @returns {Status} */
+  /** The status of the subscription. @returns {Status} */
   get status() {
     return this.#status;
   }
 
   /**
-   * Resolved when subscribed; rejected with what it is refused with, or when it ends before that.
+   * Resolves when subscribed; rejects if the subscription is refused, or ends before that.
    *
    * @returns {Promise<this>}
    */
@@ -137,7 +137,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * What keeps the page from hearing anything more; null while it hears, or may yet.
+   * Why the page will not receive any more messages; null if it can.
    *
    * @internal
    * @returns {HookboxError | null}
@@ -153,7 +153,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * The channel's shared state, as an object without a prototype.
+   * The shared state of the channel, as an object without a prototype.
    *
    * @returns {Record<string, any>}
    */
@@ -171,17 +171,17 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * Ask again, after a refusal or after `unsubscribe()`.
+   * Subscribe again, after a refusal or after `unsubscribe()`.
    *
-   * @returns {Subscription} The channel's: this one, unless another has taken its place.
+   * @returns {Subscription} This subscription, unless another one has replaced it.
    */
   subscribe() {
     return this.#channels.subscribe(this);
   }
 
   /**
-   * Take back one `connection.subscribe()`. With the last one the page leaves the channel, and
-   * nothing of it is told any more.
+   * Undo one `connection.subscribe()`. After the last one, the page leaves the channel, and listeners
+   * are not called any more.
    */
   unsubscribe() {
     this.handles = Math.max(0, this.handles - 1);
@@ -191,18 +191,18 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * Send a message to everyone on the channel.
+   * Publish a message to the channel.
    *
    * @param {any} payload Any JSON value.
-   * @returns {Promise<void>} Resolved when the server has taken it; rejected with a `HookboxError`.
+   * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
    */
   publish(payload) {
     return this.#channels.publish(this.channelName, payload);
   }
 
   /**
-   * The messages from now on, until the subscription or the connection ends; throws what either is
-   * refused with.
+   * Iterate over the subsequent messages, until the subscription or the connection ends. Throws if
+   * either is refused.
    *
    * @returns {AsyncIterableIterator<Message>}
    */
@@ -210,14 +210,14 @@ export class Subscription extends Emitter {
     return messageStream(this);
   }
 
-  // What follows is the connection's to call.
+  // The following methods are called by the connection.
 
   /**
-   * Change the status, where the table allows it, and tell the listeners.
+   * Change the status, if the table allows it, and notify the listeners.
    *
    * @internal
    * @param {Status} status
-   * @returns {boolean} Whether it is the status now, after what the page did about it.
+   * @returns {boolean} Whether the page left this status unchanged.
    */
   enter(status) {
     if (NEXT[this.#status].includes(status)) {
@@ -228,7 +228,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * Take in the server's snapshot: the page is subscribed from here on.
+   * Handle a snapshot from the server: the page is now subscribed.
    *
    * @internal
    * @param {Record<string, any>} args
@@ -252,7 +252,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * The site does not let the page leave: it takes up where it was.
+   * Continue where the page was, because the site did not let it leave.
    *
    * @internal
    */
@@ -267,14 +267,14 @@ export class Subscription extends Emitter {
     }
   }
 
-  /** @internal Tell the listeners that the snapshot is there. */
+  /** @internal Notify the listeners of a snapshot. */
   announce() {
     this.emit("subscribed", this);
     this.emit("presence", this.presence);
   }
 
   /**
-   * Take in a channel's frame.
+   * Handle a frame of the channel.
    *
    * @internal
    * @param {string} name
@@ -311,7 +311,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * The own subscription has ended, by the page's wish or by the site's.
+   * Handle the end of the subscription, by the page or by the site.
    *
    * @internal
    * @param {Record<string, any>} args
@@ -323,7 +323,7 @@ export class Subscription extends Emitter {
   }
 
   /**
-   * Tell the page what it missed, until it does not want to hear it.
+   * Emit what the page missed, until the page leaves.
    *
    * @param {number | null} missed
    * @param {any[]} messages

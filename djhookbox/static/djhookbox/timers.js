@@ -1,7 +1,7 @@
-/** Browsers take longer delays, 25 days, for none at all. */
+/** About 25 days in milliseconds; browsers treat longer delays as zero. */
 const LONGEST = 2 ** 31 - 1;
 
-/** Timers by purpose: starting one replaces the earlier one of the same purpose. */
+/** Timers by purpose: starting one replaces an earlier one with the same purpose. */
 export class Timers {
   #running = new Map();
   #environment;
@@ -14,7 +14,8 @@ export class Timers {
   }
 
   /**
-   * Call `action` once, after `delay` milliseconds; after 25 days or `Infinity` never.
+   * Call `action` once, after `delay` milliseconds. If that is more than 25 days, or `Infinity`, never
+   * call it.
    *
    * @param {any} purpose A name, or the object that the timer is for.
    * @param {number} delay
@@ -30,7 +31,7 @@ export class Timers {
   }
 
   /**
-   * Say whether a timer of `purpose` runs.
+   * Return whether a timer for `purpose` is running.
    *
    * @param {any} purpose
    * @returns {boolean}
@@ -40,7 +41,7 @@ export class Timers {
   }
 
   /**
-   * Forget the timer of `purpose`, if one runs.
+   * Stop the timer for `purpose`, if one is running.
    *
    * @param {any} purpose
    */
@@ -51,7 +52,7 @@ export class Timers {
     }
   }
 
-  /** Forget all of them. */
+  /** Stop all timers. */
   stopAll() {
     for (const purpose of [...this.#running.keys()]) {
       this.stop(purpose);

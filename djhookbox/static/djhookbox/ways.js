@@ -3,27 +3,26 @@
  * @import { Transport, TransportEvents } from "./websocket_transport.js"
  */
 
-/** Under this name the browser's storage keeps what has worked instead of a WebSocket, and when. */
+/** The storage key for the transport that worked instead of a WebSocket, and the time. */
 const STORED = "djhookbox:transport";
 
-/** So long what worked is tried first; then the better one gets its chance again. */
+/** Milliseconds for which the stored transport is tried first; then the better one is tried again. */
 const REMEMBERED = 10 * 60_000;
 
-/** A transport that has worked is given so many failures in a row: it may be the network. */
+/** Failures in a row until a transport that has worked is abandoned: it may be the network. */
 const PATIENCE = 3;
 
-/** So many connections in a row that are cut soon after they were made are the transport's fault. */
+/** Connections in a row that are cut early until the transport is considered at fault. */
 const SHORT_LIVES = 3;
 
-/** Opening a WebSocket that no proxy holds up, or CONNECT over a stream that none holds back. */
+/** Milliseconds to open a WebSocket, or to CONNECT over a stream, if no proxy delays it. */
 const HASTE = 8000;
 
 /**
- * The transports where a WebSocket is not all: the best that works here, a WebSocket, else a stream,
- * else polling.
+ * Chooses the best transport that works: a WebSocket, otherwise a stream, otherwise polling.
  *
- * Where proxies let no WebSocket through, the way around is remembered in the browser's storage
- * and taken at once by the next page; from time to time the better one is tried again.
+ * If proxies block WebSockets, the fallback is kept in the browser's storage and used immediately by
+ * the next page. The better transport is tried again from time to time.
  */
 export class Ways {
   #kinds;
@@ -33,7 +32,7 @@ export class Ways {
   #failures = 0;
   #proven = false;
   #shortLives = 0;
-  /** How often a transport was given up because its connections were cut. */
+  /** How often a transport was abandoned because its connections were cut. */
   #givenUp = 0;
   /** @type {{ end: () => void } | undefined} */
   #detour;
@@ -58,37 +57,37 @@ export class Ways {
     }
   }
 
-  /** The kind of transport that is taken now: `websocket`, `streaming`, `polling`… */
+  /** The kind of transport in use: `websocket`, `streaming`, `polling`… */
   get kind() {
     return this.#kinds[this.#index] ?? "websocket";
   }
 
-  /** How many milliseconds to wait until a better transport is worth a try. */
+  /** Milliseconds until a better transport is tried again. */
   get #retry() {
     return (this.#environment.retryTransport ?? REMEMBERED) * 2 ** this.#givenUp;
   }
 
-  /** Whether no other transport is left to try. */
+  /** Whether this is the last transport to try. */
   get #last() {
     return this.#index >= this.#kinds.length - 1;
   }
 
   /**
-   * How many milliseconds opening may take, or when that is done the answer to CONNECT.
+   * Return the milliseconds to wait for the transport to open or, once open, for CONNECTED.
    *
    * @param {boolean} opened
    */
   patience(opened) {
     const { timeout } = this.#options;
     if (opened && this.kind === "shared") {
-      return 2 * HASTE + timeout; // the hub may have to find a way first
+      return 2 * HASTE + timeout; // the hub may have to find a transport first
     }
     const through = opened && this.kind !== "streaming";
     return this.#last || through ? timeout : HASTE;
   }
 
   /**
-   * Load what the transport needs, and promise what opens it.
+   * Load the code of the transport; resolve to a function that opens it.
    *
    * @param {string} url
    * @param {TransportEvents} events
@@ -111,11 +110,11 @@ export class Ways {
   }
 
   /**
-   * The transport works.
+   * Note that the transport works.
    *
    * @param {string} url
    * @param {() => boolean} isIdle Whether no answer is outstanding.
-   * @param {() => void} begin Connects anew.
+   * @param {() => void} begin Reconnects.
    */
   succeeded(url, isIdle, begin) {
     const { kind } = this;
@@ -134,20 +133,20 @@ export class Ways {
     }
   }
 
-  /** The connection has ended. */
+  /** Note that the connection has ended. */
   ended() {
     this.#detour?.end();
   }
 
   /**
-   * The transport did not get through.
+   * Note that the transport failed.
    *
-   * @param {boolean} opened Whether it did open.
-   * @returns {boolean} Whether to try the next one at once.
+   * @param {boolean} opened Whether it had opened.
+   * @returns {boolean} Whether to try the next transport immediately.
    */
   failed(opened) {
     if (opened && this.kind === "shared") {
-      return false; // there is a hub, which looks for a way itself
+      return false; // there is a hub, which finds a transport itself
     }
     this.#failures += 1;
     if (this.#failures < (this.#proven ? PATIENCE : 1)) {
@@ -156,7 +155,7 @@ export class Ways {
     return this.advance();
   }
 
-  /** The connection was cut soon after it was made. */
+  /** Note that the connection was cut soon after it was opened. */
   broke() {
     this.#shortLives += 1;
     if (this.#shortLives >= SHORT_LIVES && this.kind !== "shared") {
@@ -164,18 +163,18 @@ export class Ways {
     }
   }
 
-  /** Take the next transport, since the connections of this one are cut. */
+  /** Use the next transport, because the connections of this one are cut. */
   giveUp() {
     this.#givenUp += this.#last ? 0 : 1;
     this.advance();
   }
 
-  /** The connection has lasted. */
+  /** Note that the connection is stable. */
   lasted() {
     this.#shortLives = 0;
   }
 
-  /** Take the next transport; say whether it is another one than the first. */
+  /** Use the next transport; return whether it is not the first one. */
   advance() {
     this.#failures = this.#shortLives = 0;
     this.#proven = false;
@@ -192,12 +191,12 @@ export class Ways {
     }
   }
 
-  /** Use the browser's storage, if it has one and does not keep it closed. */
+  /** Use the browser's storage, if there is one and access is allowed. */
   #stored(use) {
     try {
       return use(this.#environment.storage);
     } catch {
-      return undefined; // then each page finds out by itself
+      return undefined; // then each page finds the transport itself
     }
   }
 }

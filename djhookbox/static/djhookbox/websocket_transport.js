@@ -1,5 +1,5 @@
 /**
- * What a connection needs of a transport; `options.transport` may name another class of this shape.
+ * The interface of transports. `options.transport` can be another class with this interface.
  *
  * @typedef {object} Transport
  * @property {(text: string) => void} send
@@ -7,22 +7,22 @@
  */
 
 /**
- * What a transport tells its connection.
+ * The callbacks of a transport.
  *
  * @typedef {object} TransportEvents
  * @property {() => void} onOpen
  * @property {(text: string) => void} onText
- * @property {(code: number, reason: string) => void} onClose Called once, whatever ended it.
+ * @property {(code: number, reason: string) => void} onClose Called once, whatever the cause.
  */
 
-/** Carries text over one WebSocket, from its opening to its end. */
+/** Transports text over one WebSocket. */
 export class WebSocketTransport {
   #socket;
   #ended = false;
   #events;
 
   /**
-   * @param {string} url Where the server's `/ws` and `/csp` are found, as ws: or wss:.
+   * @param {string} url The address of the server, without `/ws`, as ws: or wss:.
    * @param {TransportEvents} events
    * @param {{ WebSocket?: any }} environment
    */
@@ -32,7 +32,7 @@ export class WebSocketTransport {
     this.#socket.onopen = () => this.#ended || events.onOpen();
     this.#socket.onmessage = (event) => this.#ended || events.onText(String(event.data));
     this.#socket.onclose = (event) => this.#end(event.code, String(event.reason));
-    // onclose always follows and knows more.
+    // onclose always follows and contains more information.
     this.#socket.onerror = () => {};
   }
 
@@ -42,13 +42,13 @@ export class WebSocketTransport {
   }
 
   /**
-   * End the connection at once: a dead network would keep a closing handshake waiting for minutes.
+   * End the connection immediately: without a network, the closing handshake would take minutes.
    *
    * @param {number} code
    * @param {string} reason
    */
   close(code, reason) {
-    // Browsers take few codes and short reasons only, and the server needs neither.
+    // Browsers accept only a few codes and short reasons, and the server needs neither.
     this.#socket.close(code < 3000 ? 1000 : code);
     this.#end(code, reason);
   }

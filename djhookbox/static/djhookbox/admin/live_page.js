@@ -3,17 +3,17 @@ import { ReportView } from "./report.js";
 
 /** @import { Connection } from "../connection.js" */
 
-/** Milliseconds after which a channel that does not report is not relied on. */
+/** Milliseconds without a report after which the channel is no longer relied on. */
 const SILENCE = 10_000;
-/** Milliseconds between two looks at what a report does not say: state, facts, rights. */
+/** Milliseconds between requests for what reports do not contain: state, facts, rights. */
 const SLOW = 60_000;
 
 /**
- * Keeps the server page up to date: from the channel on which the Hookbox process reports, and
- * where that is not to be had, by asking the site every few seconds.
+ * Keeps the server page up to date: from the channel on which the Hookbox process reports or, if that
+ * is not available, by polling the site every few seconds.
  *
- * Nothing is done while the tab is hidden or the user has paused the page, and no part is
- * replaced while one of its controls has the focus or is ticked.
+ * Nothing happens while the tab is hidden or the user has paused the page, and no part is replaced
+ * while one of its controls has the focus or is checked.
  */
 export class LivePage {
   #document;
@@ -31,7 +31,7 @@ export class LivePage {
 
   /**
    * @param {Document} document
-   * @param {object} settings What the page's template printed.
+   * @param {object} settings The settings that the template printed.
    * @param {() => Connection} connect
    */
   constructor(document, settings, connect) {
@@ -46,7 +46,7 @@ export class LivePage {
     });
   }
 
-  /** Begin; called once. */
+  /** Start; called once. */
   start() {
     this.#state = this.#part("state").dataset.state;
     this.#document.addEventListener("visibilitychange", () => this.#wake());
@@ -80,9 +80,9 @@ export class LivePage {
     return within.querySelector(`[data-live="${name}"]`);
   }
 
-  // ---- working and resting ------------------------------------------------------------------
+  // ---- starting and stopping ----------------------------------------------------------------
 
-  /** Work or rest, as the tab and the button have it. */
+  /** Start or stop, depending on the tab and the button. */
   #wake() {
     if (this.#ended) {
       return;
@@ -103,7 +103,7 @@ export class LivePage {
     this.#poller.stop();
     this.#report = null;
     const hookbox = this.#hookbox;
-    this.#hookbox = null; // first, so that its end is not taken for a loss
+    this.#hookbox = null; // first, so that its end does not count as a loss
     hookbox?.disconnect();
   }
 
@@ -123,7 +123,7 @@ export class LivePage {
     const hookbox = this.#connect();
     this.#hookbox = hookbox;
     hookbox.on("disconnected", () => this.#lost());
-    hookbox.on("error", () => {}); // told by what follows: no report comes
+    hookbox.on("error", () => {}); // the page notices that no reports arrive
     hookbox.on("refused", () => {});
     const subscription = hookbox.subscribe(this.#settings.channel);
     subscription.on("refused", () => hookbox.disconnect());
@@ -147,7 +147,7 @@ export class LivePage {
     this.#report = report;
     this.#enter("live");
     if (restarted || (first && this.#state !== "running")) {
-      this.#poller.start(0); // for the pid and the rest that a report does not say
+      this.#poller.start(0); // for the pid and everything else that reports do not contain
     } else if (first) {
       this.#poller.start(this.#pace());
     }
@@ -163,7 +163,7 @@ export class LivePage {
     if (counts) {
       this.#view.showCounts(counts, report);
     }
-    // What is searched for may be beyond the first hundred that a report lists.
+    // The search results may not be among the first hundred items that a report lists.
     const channels = this.#searched("channel") ? null : this.#part("channels");
     if (channels && !this.#isInUse(channels)) {
       this.#view.showChannels(channels, report.channel_list);
@@ -175,7 +175,7 @@ export class LivePage {
     this.#updated();
   }
 
-  // ---- asking -------------------------------------------------------------------------------
+  // ---- polling ------------------------------------------------------------------------------
 
   #answered(html) {
     if (this.#mode === "live") {
@@ -189,7 +189,7 @@ export class LivePage {
     this.#updated();
   }
 
-  /** How often to ask while reports come: what is searched for, they may not list. */
+  /** How often to poll while reports arrive, which may not contain the search results. */
   #pace() {
     return this.#searched("channel") || this.#searched("user") ? undefined : SLOW;
   }
@@ -218,7 +218,7 @@ export class LivePage {
       this.#state = part.dataset.state;
       this.#announce();
       if (this.#state === "running") {
-        this.#hookbox?.connect(); // now, not when it would have tried again by itself
+        this.#hookbox?.connect(); // immediately, instead of after its delay
       }
     }
   }
@@ -232,7 +232,7 @@ export class LivePage {
     return active !== null && part.contains(active);
   }
 
-  // ---- telling ------------------------------------------------------------------------------
+  // ---- messages -----------------------------------------------------------------------------
 
   #enter(mode) {
     if (mode !== this.#mode) {
@@ -243,7 +243,7 @@ export class LivePage {
 
   #announce() {
     const badge = this.#part("state").querySelector(".hookbox-state").cloneNode(true);
-    badge.querySelector("[aria-hidden]")?.remove(); // the shape beside the word
+    badge.querySelector("[aria-hidden]")?.remove(); // the shape next to the word
     const text = `${badge.textContent.trim()}. ${this.#settings.texts[this.#mode] ?? ""}`;
     this.#document.getElementById("hookbox-announcement").textContent = text;
   }

@@ -1,12 +1,12 @@
-/** Milliseconds between two questions while all is well, and the longest after failures. */
+/** Milliseconds between requests, and the longest delay after failures. */
 const INTERVAL = 5000;
 const LONGEST = 60_000;
 
 /**
- * Fetches a part of the page now and again, and tells when it has changed.
+ * Polls a part of the page, and reports when it has changed.
  *
- * A question that fails is asked again later and later; one that is answered by something else
- * than the page (the user has signed out, or lost the right) is the last.
+ * A request that fails is repeated after increasing delays. If the answer is something other than the
+ * page (the user has logged out or lost the permission), polling stops.
  */
 export class Poller {
   #address;
@@ -20,10 +20,10 @@ export class Poller {
   /**
    * @param {string} address
    * @param {object} listeners
-   * @param {(html: string | null) => void} listeners.onAnswer What came; null if nothing is new.
+   * @param {(html: string | null) => void} listeners.onAnswer The answer; null if nothing has changed.
    * @param {() => void} listeners.onFailure
-   * @param {() => void} listeners.onEnd The page will not be answered again.
-   * @param {object} [environment] `fetch`, timers and `AbortController`: the browser's own.
+   * @param {() => void} listeners.onEnd Polling has stopped for good.
+   * @param {object} [environment] `fetch`, timers and `AbortController`; by default, those of the browser.
    */
   constructor(address, listeners, environment = globalThis) {
     this.#address = address;
@@ -31,18 +31,18 @@ export class Poller {
     this.#environment = environment;
   }
 
-  /** Whether it asks by itself. */
+  /** Whether it is polling. */
   get running() {
     return this.#timer !== null || this.#request !== null;
   }
 
-  /** Ask from now on; the first time after `delay` milliseconds. */
+  /** Start polling, after `delay` milliseconds. */
   start(delay = INTERVAL) {
     this.stop();
     this.#timer = this.#environment.setTimeout(() => this.#ask(), delay);
   }
 
-  /** Ask no more; an answer on its way is not taken. */
+  /** Stop polling; an outstanding answer is ignored. */
   stop() {
     this.#environment.clearTimeout(this.#timer);
     this.#timer = null;
@@ -61,7 +61,7 @@ export class Poller {
       outcome = null; // no network, or the site is down
     }
     if (this.#request !== request) {
-      return; // stopped meanwhile
+      return; // stopped in the meantime
     }
     this.#request = null;
     if (outcome?.ended) {
@@ -79,7 +79,7 @@ export class Poller {
 
   async #fetch(signal) {
     const response = await this.#environment.fetch(this.#address, {
-      // By hand: we want to know that nothing is new, which the browser's cache would hide.
+      // Set explicitly, because the browser's cache would hide that nothing has changed.
       headers: this.#tag ? { "If-None-Match": this.#tag } : {},
       cache: "no-store",
       credentials: "same-origin",

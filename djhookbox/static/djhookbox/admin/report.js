@@ -1,5 +1,5 @@
 /**
- * Writes a report of the Hookbox process into the page, as Django's templates write it
+ * Renders a report of the Hookbox process into the page, in the same way as Django's templates
  * (`admin/server_report.py`, `templatetags/djhookbox_admin.py`).
  */
 
@@ -14,7 +14,7 @@ export class ReportView {
 
   /**
    * @param {Document} document
-   * @param {object} settings What the page's template printed.
+   * @param {object} settings The settings that the template printed.
    */
   constructor(document, settings) {
     this.#document = document;
@@ -25,7 +25,7 @@ export class ReportView {
   /**
    * Show the figures.
    *
-   * @param {Element} part Where they stand.
+   * @param {Element} part The element that contains them.
    * @param {object} report
    */
   showCounts(part, report) {
@@ -88,14 +88,14 @@ export class ReportView {
     this.#fillTable(part, rows, list.total);
   }
 
-  // ---- how values are written ---------------------------------------------------------------
+  // ---- formatting ---------------------------------------------------------------------------
 
-  /** Write a count; "" if it is none. */
+  /** Format a count; "" if it is missing. */
   whole(value) {
     return typeof value === "number" ? this.#grouped(String(Math.round(value))) : "";
   }
 
-  /** Write how often a second; "" if it is no number. */
+  /** Format a rate per second; "" if it is not a number. */
   rate(value) {
     if (typeof value !== "number") {
       return "";
@@ -104,7 +104,7 @@ export class ReportView {
     return this.#grouped(whole) + this.#settings.decimal + fraction;
   }
 
-  /** Write when something was: the time, and the day if that is not today. */
+  /** Format a moment: the time, with the date if it is not today. */
   clock(seconds, now = Date.now()) {
     const [day, time] = this.#clocks(seconds * 1000);
     return day === this.#clocks(now)[0] ? time : `${day} ${time.slice(0, 5)}`;
@@ -161,7 +161,7 @@ export class ReportView {
   }
 }
 
-/** Return the points of a line: now at the right, the most at the top. */
+/** Return the points of a line: the newest value on the right, the highest at the top. */
 export function points(series) {
   const most = Math.max(0, ...series) || 1;
   const step = WIDTH / (POINTS - 1);
@@ -174,19 +174,19 @@ export function points(series) {
     .join(" ");
 }
 
-/** Put values into the places of a text that are named in braces. */
+/** Replace the placeholders in braces with values. */
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
 }
 
-/** Return a function that splits a moment into day and time of the site's time zone. */
+/** Return a function that splits a moment into date and time in the site's time zone. */
 function clocks(timeZone) {
-  const options = { dateStyle: "short", timeStyle: "medium" }; // in Swedish, as ISO 8601 has it
+  const options = { dateStyle: "short", timeStyle: "medium" }; // Swedish uses the format of ISO 8601
   let format;
   try {
     format = new Intl.DateTimeFormat("sv-SE", { ...options, timeZone });
   } catch {
-    format = new Intl.DateTimeFormat("sv-SE", options); // a time zone that only Python knows
+    format = new Intl.DateTimeFormat("sv-SE", options); // the browser does not know the time zone
   }
   return (milliseconds) => format.format(milliseconds).split(" ");
 }

@@ -1,6 +1,6 @@
-/** The script of the admin's server page. Without it the page is as it was when it was loaded. */
+/** The script of the admin's server page. Without it, the page shows the state when it was loaded. */
 
-// By its path: the admin's pages have no import map, which is an inline script.
+// Imported by path: the admin pages have no import map, because that is an inline script.
 import { connect } from "../hookbox.js";
 import { LivePage } from "./live_page.js";
 
