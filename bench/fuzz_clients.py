@@ -8,16 +8,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
+from tests.stand_ins.upgrade import upgrade
+
 from .load import ORIGIN
 
 #: Looks at what came, and is told from where.
 Look = Callable[[bytes, str], None]
 
-HANDSHAKE = (
-    "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Origin: {ORIGIN}\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-).encode()
+HANDSHAKE = upgrade(ORIGIN)
 PACKET = re.compile(rb'\[(\d+), ?1, ?"([^"]*)"\]')
 #: More than the longest thing that is looked for.
 OVERLAP = 64

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.stand_ins.upgrade import masked, upgrade
+
 from .procfs import accepted, cpu_time, memory, still_open
 from .publishers import CHANNEL, DIGITS, EPOCH, LoadError, Publication, Publisher
 
@@ -33,14 +35,6 @@ READ = select.EPOLLIN | select.EPOLLRDHUP
 #: Seconds without any progress after which what is missing counts as lost. Channels' in-memory
 #: layer takes half a minute for the first of five thousand deliveries on a busy machine.
 PATIENCE = 60.0
-
-
-def masked(text: str) -> bytes:
-    """Return a text message as clients send it; a mask of zeros leaves the text as it is."""
-    data = text.encode()
-    if len(data) < 126:
-        return struct.pack("!BBI", 0x81, 0x80 | len(data), 0) + data
-    return struct.pack("!BBHI", 0x81, 0x80 | 126, len(data), 0) + data
 
 
 def cookie(number: int, size: int = 500) -> str:
@@ -98,13 +92,13 @@ class Load:
         sock.connect(("127.0.0.1", self.port))
         sock.setblocking(False)
         sock.send(
-            (
-                "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                f"Sec-WebSocket-Version: 13\r\nOrigin: {ORIGIN}\r\n"
-                "User-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\n"
-                f"Cookie: {cookie(number)}\r\n\r\n"
-            ).encode()
+            upgrade(
+                ORIGIN,
+                {
+                    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) bench",
+                    "Cookie": cookie(number),
+                },
+            )
         )
         fd = sock.fileno()
         self._pending[fd] = b""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import requests
-from websockets.sync.client import ClientConnection, connect
 
 from .ports import free_port
 from .stand_ins.waiting import PATIENCE, wait_for
@@ -70,54 +65,6 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-class Page:
-    """A WebSocket client that speaks the frames of a page."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._text = ""
-        self._last_id = 0
-
-    def send(self, name: str, **args: Any) -> int:
-        """Send a frame and return its id."""
-        self._last_id += 1
-        self._socket.send(json.dumps([self._last_id, name, args]) + "\r\n")
-        return self._last_id
-
-    def receive(self, *names: str) -> dict[str, Any]:
-        """Return the arguments of the next frame of these names; overlook others."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            while "\r\n" not in self._text:
-                text = self._socket.recv(timeout=max(0.0, end - time.monotonic()))
-                assert isinstance(text, str)
-                self._text += text
-            line, _, self._text = self._text.partition("\r\n")
-            _id, name, args = json.loads(line)
-            if name in names:
-                assert isinstance(args, dict)
-                return {**args, "frame": name}
-
-    def ask(self, name: str, **args: Any) -> dict[str, Any]:
-        """Send a frame and return the one that answers it."""
-        frame_id = self.send(name, **args)
-        own = {"CONNECT": "CONNECTED", "SUBSCRIBE": "SUBSCRIBE"}.get(name, "ACK")
-        while True:
-            answer = self.receive(own, "ERROR")
-            if answer["frame"] != "ERROR" or answer["id"] == frame_id:
-                return answer
-
-
-@contextmanager
-def page(url: str, *, origin: str | None, cookies: str = "") -> Iterator[Page]:
-    """Open a WebSocket as a page of `origin` does."""
-    headers = {"Cookie": cookies} if cookies else {}
-    with connect(
-        url, origin=origin, additional_headers=headers, open_timeout=PATIENCE, proxy=None
-    ) as websocket:
-        yield Page(websocket)
 
 
 class Project:

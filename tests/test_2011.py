@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .projects import Page, Project, page
+from .projects import Project
+from .stand_ins.client import Client, Refused, client
 from .stand_ins.waiting import wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -94,11 +95,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture
-def alice(project: Project) -> Iterator[Page]:
+def alice(project: Project) -> Iterator[Client]:
     cookies = project.log_in("alice")
-    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
-        assert client.ask("CONNECT", cookie_string="")["name"] == "alice"
-        yield client
+    with client(project.websocket, origin=project.origin, cookies=cookies) as page:
+        assert page.connect()["name"] == "alice"
+        yield page
 
 
 def heard(project: Project) -> list[str]:
@@ -111,16 +112,17 @@ def test_the_checks_find_nothing_wrong(project: Project) -> None:
     assert "no issues" in project.manage("check", "--fail-level", "WARNING")
 
 
-def test_a_handler_opens_its_channel_and_no_other(alice: Page) -> None:
-    assert alice.ask("SUBSCRIBE", channel_name="/some-channel/")["history_size"] == 5
-    refusal = alice.ask("SUBSCRIBE", channel_name="/other-channel/")
-    assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+def test_a_handler_opens_its_channel_and_no_other(alice: Client) -> None:
+    assert alice.subscribe("/some-channel/")["history_size"] == 5
+    with pytest.raises(Refused) as refusal:
+        alice.subscribe("/other-channel/")
+    assert refusal.value.code == "refused"
 
 
-def test_publish_reaches_the_page(project: Project, alice: Page) -> None:
-    alice.ask("SUBSCRIBE", channel_name="/some-channel/")
+def test_publish_reaches_the_page(project: Project, alice: Client) -> None:
+    alice.subscribe("/some-channel/")
     project.manage("shell", "-c", PUBLISH)
-    message = alice.receive("PUBLISH")
+    message = alice.expect("PUBLISH")
     assert message["channel_name"] == "/some-channel/"
     assert message["payload"] == {"data": "some-data"}
 
@@ -131,9 +133,9 @@ def test_publish_raises_hookbox_error(project: Project) -> None:
 
 def test_receivers_hear_of_everything(project: Project) -> None:
     cookies = project.log_in("bob")
-    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
-        client.ask("CONNECT", cookie_string="")
-        client.ask("SUBSCRIBE", channel_name="/some-channel/")
+    with client(project.websocket, origin=project.origin, cookies=cookies) as page:
+        page.connect()
+        page.subscribe("/some-channel/")
     wait_for(lambda: "disconnect bob" in heard(project), "the disconnect signal")
     assert [line for line in heard(project) if " bob" in line] == [
         "connect bob",
@@ -145,9 +147,11 @@ def test_receivers_hear_of_everything(project: Project) -> None:
 
 def test_a_receiver_that_raises_refuses(project: Project) -> None:
     cookies = project.log_in("mallory")
-    with page(project.websocket, origin=project.origin, cookies=cookies) as client:
-        refusal = client.ask("CONNECT", cookie_string="")
+    with client(project.websocket, origin=project.origin, cookies=cookies) as page:
+        with pytest.raises(Refused) as refusal:
+            page.connect()
         # DEBUG is on: the browser reads what the receiver said, as it did in 2011.
-        assert (refusal["frame"], refusal["msg"]) == ("ERROR", "Exception: not you")
-        refused_again = client.ask("SUBSCRIBE", channel_name="/some-channel/")
-        assert refused_again["code"] == "not_connected"
+        assert refusal.value.msg == "Exception: not you"
+        with pytest.raises(Refused) as refused_again:
+            page.subscribe("/some-channel/")
+        assert refused_again.value.code == "not_connected"

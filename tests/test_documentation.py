@@ -18,7 +18,8 @@ import pytest
 from docutils import core, nodes
 
 from .interop import genuine
-from .projects import ROOT, Project, page
+from .projects import ROOT, Project
+from .stand_ins.client import client
 
 DOCUMENTS = ("README.rst", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.rst")),
              "bench/README.rst")  # fmt: skip
@@ -211,10 +212,10 @@ def test_python_runs(project: Project, block: Block) -> None:
     program = f"BLOCK = {block.text!r}\nWEBSOCKET = {project.websocket!r}\n{AROUND}\n"
     project.write("block.py", program + "".join(map(indented_as_one, checks)))
     cookies = project.log_in("alice")
-    with page(project.websocket, origin=project.origin, cookies=cookies) as alice:
-        alice.ask("CONNECT", cookie_string="")
+    with client(project.websocket, origin=project.origin, cookies=cookies) as alice:
+        alice.connect()
         for channel in ("/news/today/", "/rooms/8/"):
-            assert alice.ask("SUBSCRIBE", channel_name=channel)["frame"] == "SUBSCRIBE"
+            alice.subscribe(channel)
         # A shell in which one may `await` may also query the database.
         project.manage(
             "shell", "-c", "import runpy; runpy.run_path('block.py')",

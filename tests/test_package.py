@@ -17,7 +17,8 @@ import pytest
 import requests
 from websockets.exceptions import InvalidStatus
 
-from .projects import ROOT, Project, page
+from .projects import ROOT, Project
+from .stand_ins.client import Refused, client
 from .stand_ins.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -203,38 +204,45 @@ def test_the_page_loads_the_client(project: Project) -> None:
 
 def test_it_works(project: Project) -> None:
     cookies = project.log_in("alice", "correct horse")
-    with page(project.websocket, origin=project.origin, cookies=cookies) as alice:
-        assert alice.ask("CONNECT", cookie_string="")["name"] == "alice"
+    with client(project.websocket, origin=project.origin, cookies=cookies) as alice:
+        assert alice.connect()["name"] == "alice"
 
         # "Nobody can read that channel yet: what no rule opens is closed."
-        refusal = alice.ask("SUBSCRIBE", channel_name="/news/today/")
-        assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+        with pytest.raises(Refused) as refusal:
+            alice.subscribe("/news/today/")
+        assert refusal.value.code == "refused"
 
         project.manage(
             "shell", "-c",
             "from djhookbox.models import ChannelPolicy\n"
             "ChannelPolicy.objects.create(name='news', pattern='/news/<slug:topic>/')",
         )  # fmt: skip
-        wait_for(
-            lambda: alice.ask("SUBSCRIBE", channel_name="/news/today/")["frame"] == "SUBSCRIBE",
-            "the new policy to reach Django",
-        )
+
+        def subscribed() -> bool:
+            try:
+                alice.subscribe("/news/today/")
+            except Refused:
+                return False
+            return True
+
+        wait_for(subscribed, "the new policy to reach Django")
         project.manage("shell", "-c", quick_start()["python"][2])
-        assert alice.receive("PUBLISH")["payload"] == {"text": "It works."}
+        assert alice.expect("PUBLISH")["payload"] == {"text": "It works."}
 
         # Strangers: an anonymous visitor, a page elsewhere, a request that proves no page.
-        with page(project.websocket, origin=project.origin) as stranger:
-            assert stranger.ask("CONNECT", cookie_string="")["name"].startswith(" _")
-            refusal = stranger.ask("SUBSCRIBE", channel_name="/news/today/")
-            assert (refusal["frame"], refusal["code"]) == ("ERROR", "refused")
+        with client(project.websocket, origin=project.origin) as stranger:
+            assert stranger.connect()["name"].startswith(" _")
+            with pytest.raises(Refused) as refusal:
+                stranger.subscribe("/news/today/")
+            assert refusal.value.code == "refused"
         with (
             pytest.raises(InvalidStatus) as foreign,
-            page(project.websocket, origin="https://elsewhere.example", cookies=cookies),
+            client(project.websocket, origin="https://elsewhere.example", cookies=cookies),
         ):
             pass
         assert foreign.value.response.status_code == 403
-        with page(project.websocket, origin=None, cookies=cookies) as unproven:
-            assert unproven.ask("CONNECT", cookie_string="")["name"].startswith(" _")
+        with client(project.websocket, origin=None, cookies=cookies) as unproven:
+            assert unproven.connect()["name"].startswith(" _")
 
 
 def test_the_rest_api_and_the_webhooks_are_closed_to_strangers(project: Project) -> None:

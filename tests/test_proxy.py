@@ -15,7 +15,8 @@ from websockets.exceptions import InvalidStatus
 
 from .nginx import proxy, require_nginx
 from .ports import free_port
-from .projects import ROOT, Project, page
+from .projects import ROOT, Project
+from .stand_ins.client import client
 from .stand_ins.waiting import PATIENCE
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -84,12 +85,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedSite]:
 
 def test_a_page_connects_at_its_own_origin(site: ProxiedSite) -> None:
     cookies = site.project.log_in("alice", at=site.origin)
-    with page(site.websocket, origin=site.origin, cookies=cookies) as alice:
-        assert alice.ask("CONNECT", cookie_string="")["name"] == "alice"
-        answer = alice.ask("SUBSCRIBE", channel_name="/lobby/")
-        assert answer["frame"] == "SUBSCRIBE", (answer, site.project.logs())
+    with client(site.websocket, origin=site.origin, cookies=cookies) as alice:
+        assert alice.connect()["name"] == "alice"
+        alice.subscribe("/lobby/")
         site.project.manage("shell", "-c", "import djhookbox; djhookbox.publish('/lobby/', [1])")
-        assert alice.receive("PUBLISH")["payload"] == [1]
+        assert alice.expect("PUBLISH")["payload"] == [1]
 
 
 def test_a_page_whose_websocket_is_held_up_has_its_way_around(site: ProxiedSite) -> None:
@@ -114,7 +114,7 @@ def test_a_page_whose_websocket_is_held_up_has_its_way_around(site: ProxiedSite)
 def test_a_page_elsewhere_does_not(site: ProxiedSite) -> None:
     with (
         pytest.raises(InvalidStatus) as refused,
-        page(site.websocket, origin="https://elsewhere.example"),
+        client(site.websocket, origin="https://elsewhere.example"),
     ):
         pass
     assert refused.value.response.status_code == 403

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..fake_hookbox import FakeHookbox, fake_hookbox
-from .clients import Client, client
+from ..stand_ins.client import Client, client
 from .processes import Hookbox, Pair, Process, Site
 from .scripted import ORIGIN, Lonely, yes
 

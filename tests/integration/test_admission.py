@@ -8,8 +8,8 @@ from websockets.exceptions import InvalidStatus
 
 from djhookbox.identity import issue_anonymous_id
 
+from ..stand_ins.client import Refused, client
 from ..stand_ins.waiting import PATIENCE
-from .clients import Refused, client
 from .conftest import Enter
 from .processes import Hookbox, Site
 

@@ -15,8 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from ..fake_hookbox import FakeHookbox
+from ..stand_ins.client import Client, DeafClient, Refused
 from ..stand_ins.waiting import wait_for
-from .clients import Client, DeafClient, Refused
 from .conftest import opening, scripted_site
 from .processes import Hookbox
 from .scripted import ORIGIN, Lonely, event

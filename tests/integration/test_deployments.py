@@ -11,8 +11,8 @@ import pytest
 
 from tests.settings import MIDDLEWARE
 
+from ..stand_ins.client import Refused
 from ..stand_ins.waiting import wait_for
-from .clients import Refused
 from .conftest import Enter, MakePair, entering, started
 from .processes import Pair
 

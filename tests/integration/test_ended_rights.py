@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .clients import Client, Refused, client
+from ..stand_ins.client import Client, Refused, client
 from .conftest import MakePair
 from .processes import Pair, Site
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .clients import Refused
+from ..stand_ins.client import Refused
 from .conftest import Enter
 from .processes import Hookbox, Site
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ..stand_ins.client import Client, Refused
 from ..stand_ins.waiting import wait_for
-from .clients import Client, Refused
 from .conftest import Enter
 from .processes import Hookbox, Site
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ..projects import ROOT, answers
+from ..stand_ins.client import Client
 from ..stand_ins.waiting import wait_for
-from .clients import Client
 from .conftest import Enter, MakePair, entering
 from .processes import Pair
 

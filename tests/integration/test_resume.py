@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .clients import Client, Refused, client
+from ..stand_ins.client import Client, Refused, client
 from .conftest import Enter, MakePair, entering
 from .processes import Hookbox, Pair, Site
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ..fake_hookbox import Answer, FakeHookbox, Request
+from ..stand_ins.client import Client, Refused
 from ..stand_ins.waiting import wait_for
-from .clients import Client, Refused
 from .conftest import opening, scripted_site
 from .processes import Hookbox
 from .scripted import Held, Lonely, yes

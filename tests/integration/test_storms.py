@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from ..stand_ins.client import client
 from ..stand_ins.waiting import wait_for
-from .clients import client
 from .conftest import Enter, MakePair, entering
 from .processes import Pair, Site
 

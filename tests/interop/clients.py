@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from ..integration.clients import Client, Refused
+from ..stand_ins.client import Client, Refused
 from ..stand_ins.waiting import PATIENCE
 
 

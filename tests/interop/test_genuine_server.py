@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from ..integration.clients import Refused
 from ..integration.conftest import MakePair
 from ..integration.processes import Pair, Site
+from ..stand_ins.client import Refused
 from ..stand_ins.waiting import wait_for
 from . import genuine
 from .clients import genuine_client

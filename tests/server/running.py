@@ -17,6 +17,8 @@ from djhookbox.server.app import Server
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 
+from ..stand_ins.frames import frame, read_frame
+
 
 class App:
     """A site that says yes: a connection's payload is its name."""
@@ -106,7 +108,7 @@ async def start(site: App) -> AsyncIterator[Start]:
 
 
 async def send(socket: aiohttp.ClientWebSocketResponse, name: str, /, **args: Any) -> None:
-    await socket.send_str(json.dumps([1, name, args]) + "\r\n")
+    await socket.send_str(frame(1, name, args))
 
 
 async def read(socket: aiohttp.ClientWebSocketResponse) -> Any:
@@ -118,7 +120,7 @@ async def read(socket: aiohttp.ClientWebSocketResponse) -> Any:
         assert message.data.endswith("\r\n")
         assert message.data.isascii()
         waiting += message.data.split("\r\n")[:-1]
-    return json.loads(waiting.pop(0))
+    return read_frame(waiting.pop(0))
 
 
 async def ended(socket: aiohttp.ClientWebSocketResponse) -> int | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -12,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from ..stand_ins.waiting import PATIENCE
+from .frames import Frame, Frames, frame
+from .upgrade import masked, upgrade
+from .waiting import PATIENCE
 
 
 class Refused(Exception):
@@ -38,9 +37,9 @@ class Client:
 
     def __init__(self, websocket: ClientConnection) -> None:
         self.socket = websocket
-        self.inbox: list[tuple[str, dict[str, Any]]] = []
+        self.inbox: list[Frame] = []
         self.name = ""
-        self._text = ""
+        self._frames = Frames()
         self._last_id = 0
 
     # ---- sending -------------------------------------------------------------
@@ -52,7 +51,7 @@ class Client:
     def send(self, name: str, /, **args: Any) -> int:
         """Send a frame and return its id."""
         self._last_id += 1
-        self.send_text(json.dumps([self._last_id, name, args]) + "\r\n")
+        self.send_text(frame(self._last_id, name, args))
         return self._last_id
 
     # ---- receiving -----------------------------------------------------------
@@ -68,13 +67,9 @@ class Client:
             message = self.socket.recv(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise AssertionError(f"nothing came any more; there is {self.inbox}") from None
-        text = self.text_of(message)
-        *lines, self._text = (self._text + text).split("\r\n")
-        for line in lines:
-            _id, name, args = json.loads(line)
-            self.inbox.append((name, args))
+        self.inbox += self._frames.feed(self.text_of(message))
 
-    def next(self) -> tuple[str, dict[str, Any]]:
+    def next(self) -> Frame:
         """Return the next frame, whatever it is."""
         while not self.inbox:
             self._receive(time.monotonic() + PATIENCE)
@@ -171,14 +166,28 @@ class Client:
 
 @contextmanager
 def client(
-    url: str, *, origin: str | None, session: str = "", headers: dict[str, str] | None = None
+    url: str,
+    *,
+    origin: str | None,
+    session: str = "",
+    cookies: str = "",
+    headers: dict[str, str] | None = None,
 ) -> Iterator[Client]:
-    """Open a WebSocket as a page of `origin` does in a browser with this session."""
-    cookies = {"Cookie": f"sessionid={session}"} if session else {}
+    """Open a WebSocket as a page of `origin` does in a browser with this session.
+
+    Args:
+        url: The server's.
+        origin: Of the page; None sends none, as programs do.
+        session: The key of the session, if that is all that the cookies say.
+        cookies: The cookies.
+        headers: Others.
+
+    """
+    cookies = cookies or (f"sessionid={session}" if session else "")
     with connect(
         url,
         origin=origin,  # type: ignore[arg-type]
-        additional_headers={**cookies, **(headers or {})},
+        additional_headers={**({"Cookie": cookies} if cookies else {}), **(headers or {})},
         open_timeout=PATIENCE,
         close_timeout=1,
         ping_interval=None,
@@ -195,13 +204,7 @@ class DeafClient:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(("127.0.0.1", port))
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines = (
-            "GET /ws HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket",
-            "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
-            f"Origin: {origin}", "", "",
-        )  # fmt: skip
-        self.socket.sendall("\r\n".join(lines).encode())
+        self.socket.sendall(upgrade(origin))
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += self.socket.recv(1)
@@ -209,8 +212,7 @@ class DeafClient:
 
     def send(self, number: int, name: str, /, **args: Any) -> None:
         """Send a frame."""
-        text = json.dumps([number, name, args]) + "\r\n"
-        self.socket.sendall(Frame(Opcode.TEXT, text.encode()).serialize(mask=True))
+        self.socket.sendall(masked(frame(number, name, args)))
 
     def read_until(self, mark: bytes) -> bytes:
         """Read until some bytes have come."""
