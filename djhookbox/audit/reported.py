@@ -6,7 +6,6 @@ import datetime
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from django.db import router, transaction
 from django.db.models import Case, IntegerField, Value, When
@@ -14,6 +13,8 @@ from django.db.models import Case, IntegerField, Value, When
 from ..conf import settings
 from ..models import ConnectionLog, Node, Publication, SubscriptionLog
 from ..parsing import ip_address
+from ..wire import events
+from ..wire.events import Event
 from . import payloads
 from .nodes import Sender, heard, written
 from .writing import fit, moment, write_all
@@ -27,11 +28,11 @@ MODELS = (ConnectionLog, SubscriptionLog, Publication)
 _LARGEST_COUNT, _LARGEST_KEY = 2**31 - 1, 2**63 - 1
 
 
-def record(events: Sequence[object], sender: Sender | None = None) -> None:
+def record(reported: Sequence[object], sender: Sender | None = None) -> None:
     """Write a batch of events; malformed ones are skipped and logged.
 
     Args:
-        events: What happened, in order.
+        reported: What happened, in order.
         sender: Which process reports; what it has reported before is not written again.
 
     Raises:
@@ -46,7 +47,7 @@ def record(events: Sequence[object], sender: Sender | None = None) -> None:
         last = heard(sender) if sender is not None else 0
         batch = Batch()
         numbers = [last]
-        for event in events:
+        for event in reported:
             number = _event_number(event)
             if number is not None:
                 if sender is not None and number <= last:
@@ -54,7 +55,7 @@ def record(events: Sequence[object], sender: Sender | None = None) -> None:
                 numbers.append(number)
             batch.add(event, sender)
         batch.write()
-        if sender is not None and (len(numbers) > 1 or not events):
+        if sender is not None and (len(numbers) > 1 or not reported):
             written(sender, max(numbers), stopped=batch.stopped)
 
 
@@ -80,32 +81,27 @@ class Batch:
         self._publications: list[Publication] = []
         self._delivered: dict[int, int] = {}
 
-    def add(self, event: object, sender: Sender | None) -> None:
+    def add(self, data: object, sender: Sender | None) -> None:
         """Make an event a row; skip one that is malformed."""
         try:
-            if not isinstance(event, dict):
-                raise ValueError("not an object")
-            self._add(event, sender.boot if sender is not None else "")
+            self._add(events.read(data), _moment(data), sender.boot if sender is not None else "")
         except (ValueError, RecursionError) as error:
             # One odd event must not cost the other 499, nor be sent again for ever.
-            kind = event.get("event") if isinstance(event, dict) else None
+            kind = data.get("event") if isinstance(data, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
 
-    def _add(self, event: Mapping[str, object], node: str) -> None:
-        kind = event.get("event")
-        if kind == "disconnect":
-            self._connections.append(_disconnect(event, node))
-        elif kind in ("subscribe", "unsubscribe"):
-            self._subscriptions.append(_subscription(event, node))
-        elif kind == "publish":
-            self._publications.append(_publication(event))
-        elif kind == "delivered":
-            publication = _number(event, "publication", _LARGEST_KEY)
-            self._delivered[publication] = _number(event, "delivered")
-        elif kind == "stopped":
-            self.stopped = True
+    def _add(self, event: Event, at: datetime.datetime, node: str) -> None:
+        if isinstance(event, events.Disconnected):
+            self._connections.append(_disconnect(event, at, node))
+        elif isinstance(event, events.Subscribed | events.Unsubscribed):
+            self._subscriptions.append(_subscription(event, at, node))
+        elif isinstance(event, events.Published):
+            self._publications.append(_publication(event, at))
+        elif isinstance(event, events.Delivered):
+            publication = _bounded("publication", event.publication, _LARGEST_KEY)
+            self._delivered[publication] = _bounded("delivered", event.delivered)
         else:
-            raise ValueError("unknown kind")
+            self.stopped = True
 
     def write(self) -> None:
         """Write the rows."""
@@ -129,77 +125,69 @@ def _count(delivered: Mapping[int, int]) -> None:
     )
 
 
-def _disconnect(event: Mapping[str, object], node: str) -> ConnectionLog:
-    transport = _text(event, "transport")
+def _moment(data: object) -> datetime.datetime:
+    return moment(data.get("at") if isinstance(data, dict) else None)
+
+
+def _disconnect(event: events.Disconnected, at: datetime.datetime, node: str) -> ConnectionLog:
+    transport = event.transport
     return ConnectionLog(
         event=ConnectionLog.Event.DISCONNECT,
-        created=moment(event.get("at")),
-        user_name=_text(event, "user"),
-        connection_id=_text(event, "conn_id", 64),
+        created=at,
+        user_name=fit(event.user),
+        connection_id=fit(event.conn_id, 64),
         transport=transport if transport in ConnectionLog.Transport.values else "",
-        ip=ip_address(_text(event, "remote_addr")),
-        code=_number(event, "code") if event.get("code") is not None else None,
-        reason=_text(event, "reason"),
-        duration=_duration(event.get("duration")),
+        ip=ip_address(event.remote_addr),
+        code=None if event.code is None else _bounded("code", event.code),
+        reason=fit(event.reason),
+        duration=_duration(event.duration),
         node=node,
     )
 
 
-def _subscription(event: Mapping[str, object], node: str) -> SubscriptionLog:
+def _subscription(
+    event: events.Subscribed | events.Unsubscribed, at: datetime.datetime, node: str
+) -> SubscriptionLog:
     kinds = SubscriptionLog.Event
     return SubscriptionLog(
-        event=kinds.SUBSCRIBE if event["event"] == "subscribe" else kinds.UNSUBSCRIBE,
-        created=moment(event.get("at")),
-        channel=_channel(event),
-        user_name=_text(event, "user"),
-        connection_id=_text(event, "conn_id", 64),
-        decided_by=_text(event, "by"),
-        reason=_text(event, "reason"),
+        event=kinds.SUBSCRIBE if isinstance(event, events.Subscribed) else kinds.UNSUBSCRIBE,
+        created=at,
+        channel=_channel(event.channel_name),
+        user_name=fit(event.user),
+        connection_id=fit(event.conn_id, 64),
+        decided_by=fit(event.by),
+        reason=fit(event.reason),
         node=node,
     )
 
 
-def _publication(event: Mapping[str, object]) -> Publication:
-    source = _text(event, "source")
-    if source not in Publication.Source.values:
+def _publication(event: events.Published, at: datetime.datetime) -> Publication:
+    if event.source not in Publication.Source.values:
         raise ValueError("unknown source")
+    if event.payload_size is None:
+        payload = payloads.kept(event.payload)
+    else:  # it was too large to be reported
+        payload = payloads.left_out(_bounded("payload_size", event.payload_size))
     return Publication(
-        created=moment(event.get("at")),
-        channel=_channel(event),
-        user_name=_text(event, "user"),
-        connection_id=_text(event, "conn_id", 64),
-        source=source,
+        created=at,
+        channel=_channel(event.channel_name),
+        user_name=fit(event.user),
+        connection_id=fit(event.conn_id, 64),
+        source=event.source,
         status=Publication.Status.SENT,
-        delivered=_number(event, "delivered") if event.get("delivered") is not None else None,
-        **_payload(event),
+        delivered=None if event.delivered is None else _bounded("delivered", event.delivered),
+        **payload,
     )
 
 
-def _payload(event: Mapping[str, object]) -> dict[str, Any]:
-    if "payload_size" in event:  # it was too large to be reported
-        return payloads.left_out(_number(event, "payload_size"))
-    return payloads.kept(event.get("payload"))
-
-
-def _channel(event: Mapping[str, object]) -> str:
-    name = _text(event, "channel_name")
+def _channel(name: str) -> str:
     if not name:
         raise ValueError("no channel_name")
-    return name
+    return fit(name)
 
 
-def _text(event: Mapping[str, object], field: str, limit: int = 255) -> str:
-    value = event.get(field)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"{field} is not a text")
-    return fit(value, limit)
-
-
-def _number(event: Mapping[str, object], field: str, largest: int = _LARGEST_COUNT) -> int:
-    value = event.get(field)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+def _bounded(field: str, value: int, largest: int = _LARGEST_COUNT) -> int:
+    if not 0 <= value <= largest:
         raise ValueError(f"{field} is not a number that can be kept")
     return value
 

@@ -15,6 +15,7 @@ from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import events as module
 from djhookbox.server.site.events import BATCH, BATCH_BYTES, Events
 from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed
+from djhookbox.wire.events import Disconnected, Published
 
 from ..stand_ins.waiting import until
 from .rig import Site, turns
@@ -28,13 +29,16 @@ class Case:
         self.site = Site(ServerConfig())
         self.events = Events(self.site, self.metrics, limit)  # type: ignore[arg-type]
 
-    def add(self, *numbers: int, **fields: Any) -> None:
+    def add(self, *numbers: int, payload: object = None) -> None:
         for number in numbers:
-            self.events.add("disconnect", number=number, **fields)
+            if payload is None:
+                self.events.add(Disconnected(user=str(number)))
+            else:
+                self.events.add(Published("/a/", str(number), payload=payload))
 
     def batches(self) -> list[list[int]]:
         return [
-            [event["number"] for event in json.loads(form["events"])]
+            [int(event["user"]) for event in json.loads(form["events"])]
             for hook, form in self.site.took()
             if hook == "events"
         ]
@@ -55,7 +59,7 @@ async def test_a_batch_is_bounded_in_number_and_size() -> None:
 
 async def test_events_have_a_time_and_are_ascii() -> None:
     case = Case()
-    case.events.add("publish", payload={"é": "\ud800"}, user="ü")
+    case.events.add(Published("/a/", "ü", payload={"é": "\ud800"}))
     await case.events.flush()
     ((_, form),) = case.site.took()
     assert form["events"].isascii()
@@ -94,7 +98,7 @@ async def test_what_the_site_refuses_is_dropped(
     case = Case()
 
     def answer(form: Mapping[str, str]) -> Any:
-        if any(event["number"] == 7 for event in json.loads(form["events"])):
+        if any(event["user"] == "7" for event in json.loads(form["events"])):
             return problem
         return {}
 
@@ -130,7 +134,7 @@ async def test_a_payload_that_is_too_large_goes_and_the_event_remains(
     assert await case.events.flush()
     taken = [form for _, form in case.site.took() if len(form["events"]) <= 5000]
     events = list(itertools.chain(*(json.loads(form["events"]) for form in taken)))
-    assert [event["number"] for event in events] == [1, 2, 3]
+    assert [int(event["user"]) for event in events] == [1, 2, 3]
     assert "payload" not in events[1]
     assert events[1]["payload_size"] == 12_002
     (record,) = caplog.records

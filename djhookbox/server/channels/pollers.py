@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from ...wire.events import Published
 from ...wire.hosts import HostRules
 from ...wire.values import dumps, loads
 from ..core.effects import PollingChanged
@@ -131,10 +132,11 @@ class Pollers:
         sender = polling.originator
         published = await self._publications.publish(channel, payload, sender)
         self._events.add(
-            "publish",
-            channel_name=channel.name,
-            user=sender,
-            payload=payload,
-            source="poll",
-            delivered=published.delivered,
+            Published(
+                channel_name=channel.name,
+                user=sender,
+                source="poll",
+                delivered=published.delivered,
+                payload=payload,
+            )
         )

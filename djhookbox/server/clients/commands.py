@@ -12,6 +12,7 @@ from typing import Any
 
 from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
+from ...wire.events import Delivered, Published
 from ...wire.names import NameProblem, check_name
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
@@ -189,16 +190,17 @@ class Commands:
             )
             delivered = 1 if only_to is not None else published.delivered
         if isinstance(publication, int):
-            self._events.add("delivered", publication=publication, delivered=delivered)
+            self._events.add(Delivered(publication, delivered))
         elif not asked:
             self._events.add(
-                "publish",
-                channel_name=name,
-                user=user.name,
-                conn_id=connection.id,
-                payload=payload,
-                source="client",
-                delivered=delivered,
+                Published(
+                    channel_name=name,
+                    user=user.name,
+                    conn_id=connection.id,
+                    source="client",
+                    delivered=delivered,
+                    payload=payload,
+                )
             )
         return published.position
 

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from ...wire.closing import TOO_SLOW, Disconnect
+from ...wire.events import Disconnected
 from ..budget import Budget
 from ..core.model import User
 from ..protocol.rtjp import BadFrame, Frame, Parser, read, unread
@@ -177,14 +178,17 @@ class Connection:
         """Tell the client to go, and end the connection within a second whatever it does."""
         raise NotImplementedError
 
-    def facts(self) -> dict[str, Any]:
-        """Return what events say about a connection that has ended."""
-        return {
-            "conn_id": self.id,
-            "duration": round(time.time() - self.since, 3),
-            "transport": self.transport,
-            "remote_addr": self.handshake.remote_addr,
-        }
+    def ended(self, user_name: str, disconnect: Disconnect) -> Disconnected:
+        """Return the event that says that it has ended."""
+        return Disconnected(
+            user=user_name,
+            conn_id=self.id,
+            code=disconnect.code,
+            reason=disconnect.reason,
+            duration=round(time.time() - self.since, 3),
+            transport=self.transport,
+            remote_addr=self.handshake.remote_addr,
+        )
 
     # ---- writing ---------------------------------------------------------
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from ...wire import webhooks
 from ...wire.closing import Disconnect
+from ...wire.events import Unsubscribed
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..core.model import Channel, User
@@ -48,13 +49,7 @@ class Leaving:
             self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
         effects, left = self._hub.detach(connection, self._clock())
         self._delivery.perform(effects)
-        self._events.add(
-            "disconnect",
-            **connection.facts(),
-            user=user.name,
-            code=disconnect.code,
-            reason=disconnect.reason,
-        )
+        self._events.add(connection.ended(user.name, disconnect))
         logger.info(
             "Connection %s of %r closed: %d %s",
             connection.id, user.name, disconnect.code, disconnect.reason,
@@ -98,10 +93,11 @@ class Leaving:
         self, channel: Channel, user: User, connection: Connection, by: str, reason: str
     ) -> None:
         self._events.add(
-            "unsubscribe",
-            channel_name=channel.name,
-            user=user.name,
-            conn_id=connection.id,
-            by=by,
-            reason=reason,
+            Unsubscribed(
+                channel_name=channel.name,
+                user=user.name,
+                conn_id=connection.id,
+                by=by,
+                reason=reason,
+            )
         )

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from ...wire import capabilities, webhooks
+from ...wire.events import Subscribed, Unsubscribed
 from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
@@ -118,7 +119,7 @@ class Subscriptions:
                 self._authorizer.still_here(connection)  # following up may have taken a webhook
             self._delivery.perform(self._enter(connection, channel, options, since))
         if arrives and not asked:
-            self._authorizer.report("subscribe", channel, user, connection, "client")
+            self._authorizer.report(Subscribed, channel, user, connection, "client")
 
     def _enter(
         self,
@@ -172,7 +173,7 @@ class Subscriptions:
             effects = self._hub.unsubscribe(user, channel, self._clock(), connection=connection)
             self._delivery.perform(effects)
         if leaves and not asked:
-            self._authorizer.report("unsubscribe", channel, user, connection, "client")
+            self._authorizer.report(Unsubscribed, channel, user, connection, "client")
 
     # ---- many at once ----------------------------------------------------
 
@@ -314,7 +315,7 @@ class Subscriptions:
                 batch.refused[name] = refusal
                 continue
             if options is None and arrives:
-                self._authorizer.report("subscribe", channel, user, connection, "client")
+                self._authorizer.report(Subscribed, channel, user, connection, "client")
             for effect in effects:
                 mine = isinstance(effect, Send) and effect.connections == (connection,)
                 (own if mine else others).append(effect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...wire import answers, rest, webhooks
+from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.names import check_name
 from ...wire.values import dumps, loads
@@ -123,10 +123,9 @@ class Calls:
         self._metrics.messages_in += 1
         delivered = published.delivered
         if isinstance(publication, int):
-            self._events.add("delivered", publication=publication, delivered=delivered)
+            self._events.add(events.Delivered(publication, delivered))
         elif not request.recorded:
-            fields = {"payload": payload, "source": "rest", "delivered": delivered}
-            self._events.add("publish", channel_name=name, user=user or "", **fields)
+            self._events.add(events.Published(name, user or "", "", "rest", delivered, payload))
         return published
 
     async def _cursor(self, request: rest.Cursor) -> answers.CursorAnswer:
@@ -184,7 +183,7 @@ class Calls:
             )
         )
         if arrives:
-            self._report("subscribe", channel, user)
+            self._events.add(events.Subscribed(channel.name, user.name, by="rest"))
 
     async def _unsubscribe(self, request: rest.Unsubscribe) -> answers.Done:
         name = self._checked(request.channel_name)
@@ -197,7 +196,7 @@ class Calls:
                 (await self._webhooks.call(webhooks.Unsubscribe(name, user.name))).check()
             self._delivery.flush()
             self._perform(self._hub.unsubscribe(user, channel, self._clock(), request.reason))
-            self._report("unsubscribe", channel, user)
+            self._events.add(events.Unsubscribed(channel.name, user.name, by="rest"))
         return answers.Done()
 
     async def _disconnect(self, request: rest.Disconnect) -> answers.Disconnected:
@@ -302,7 +301,3 @@ class Calls:
         if channel is None:
             raise NoChannel(name)
         return channel
-
-    def _report(self, event: str, channel: Channel, user: User) -> None:
-        fields = {"conn_id": "", "by": "rest", "reason": ""}
-        self._events.add(event, channel_name=channel.name, user=user.name, **fields)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from ...wire.closing import ABNORMAL, Disconnect
+from ...wire.events import Subscribed, Unsubscribed
 from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
@@ -90,9 +92,7 @@ class Authorizer:
         """
         if connection.closed:
             if name:
-                self._events.add(
-                    "disconnect", **connection.facts(), user=name, code=1006, reason=""
-                )
+                self._events.add(connection.ended(name, Disconnect(ABNORMAL.code, "")))
             raise ClientGone
         for cookie in reply.cookies if reply else ():
             self._delivery.send(connection, "SET_COOKIE", {"cookie": cookie})
@@ -142,7 +142,7 @@ class Authorizer:
             effects = self._hub.unsubscribe(user, channel, self._clock())
         self._delivery.perform(effects)
         if inside is not (user.name in channel.subscribers):
-            event = "unsubscribe" if inside else "subscribe"
+            event = Unsubscribed if inside else Subscribed
             self.report(event, channel, user, connection, "auto")
 
     def _names(self, options: dict[str, Any], key: str) -> Sequence[str]:
@@ -171,14 +171,12 @@ class Authorizer:
             raise Refusal(f"Too many channels (at most {limit})", "limit")
 
     def report(
-        self, event: str, channel: Channel, user: User, connection: Connection, by: str
+        self,
+        event: type[Subscribed | Unsubscribed],
+        channel: Channel,
+        user: User,
+        connection: Connection,
+        by: str,
     ) -> None:
         """Report what no webhook decided."""
-        self._events.add(
-            event,
-            channel_name=channel.name,
-            user=user.name,
-            conn_id=connection.id,
-            by=by,
-            reason="",
-        )
+        self._events.add(event(channel.name, user.name, connection.id, by))

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from ...wire import bodies, capabilities, nodes, webhooks
+from ...wire import bodies, capabilities, events, nodes, webhooks
+from ...wire.events import Event, Stopped
 from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ..metrics import Metrics
 from .webhooks import Refusal, Rejected, Webhooks
@@ -33,10 +33,11 @@ MAX_PAUSE = 30.0
 MAX_GREETING_PAUSE = 5.0
 #: Bytes of a report besides its events: the secret, names.
 ROOM = 8192
+#: Characters of an event that every report has room for, be it twice as long as JSON in JSON.
+ALWAYS_FITS = (bodies.largest_body(0) - ROOM) // 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(NamedTuple):
     """An event that waits: its number, and all of it as ASCII JSON."""
 
     number: int
@@ -67,14 +68,12 @@ class Events:
         #: When the next report is due even if nothing has happened, on the loop's clock.
         self._due_at = 0.0
 
-    def add(self, event: str, /, **fields: Any) -> None:
+    def add(self, event: Event) -> None:
         """Add an event that happens now."""
         self._number += 1
-        now = round(time.time(), 3)
-        text = dumps({"event": event, "id": self._number, "at": now, **fields})
+        text = events.write(event, self._number, round(time.time(), 3))
         added: _Event | None = _Event(self._number, text)
-        largest = bodies.largest_body(self._webhooks.config.max_frame_size) - ROOM
-        if bodies.json_size(text) > largest:
+        if len(text) > ALWAYS_FITS and bodies.json_size(text) > self._largest:
             added = self._shortened(_Event(self._number, text), "it is larger than a report may be")
         if added is not None:
             self._queue.append(added)
@@ -86,11 +85,14 @@ class Events:
             self._woken.set()
 
     @property
+    def _largest(self) -> int:
+        """How many bytes of JSON in JSON an event may have."""
+        return bodies.largest_body(self._webhooks.config.max_frame_size) - ROOM
+
+    @property
     def _full(self) -> bool:
         """Whether a whole batch waits that can go at once."""
-        if not self._accepted:
-            return False
-        return len(self._queue) >= self._most or self._size >= BATCH_BYTES
+        return (len(self._queue) >= self._most or self._size >= BATCH_BYTES) and self._accepted
 
     @property
     def _due(self) -> bool:
@@ -133,7 +135,7 @@ class Events:
     def stopped(self) -> None:
         """Note that the process ends, as the last event of all."""
         if capabilities.NODES in self._webhooks.accepted:
-            self.add("stopped")
+            self.add(Stopped())
 
     # ---- parts -----------------------------------------------------------
 
@@ -181,8 +183,8 @@ class Events:
         return batch
 
     async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
-        events = f"[{','.join(event.text for event in batch)}]"
-        reply = await self._webhooks.call(webhooks.Events(events, self.address), quiet=quiet)
+        report = f"[{','.join(event.text for event in batch)}]"
+        reply = await self._webhooks.call(webhooks.Events(report, self.address), quiet=quiet)
         more = reply.check().get("more") is True
         now = asyncio.get_running_loop().time()
         self._due_at = now if more else now + nodes.BEAT

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...wire import webhooks
+from ...wire.events import Unsubscribed
 from ..core.model import Channel
 from ..core.options import OptionError
 from ..runtime import Runtime
@@ -150,14 +151,7 @@ class Rechecks:
                 self._delivery.perform(
                     self._hub.unsubscribe(subscription.user, channel, now, str(reason))
                 )
-                self._events.add(
-                    "unsubscribe",
-                    channel_name=name,
-                    user=user_name,
-                    conn_id="",
-                    by="policy",
-                    reason=str(reason),
-                )
+                self._events.add(Unsubscribed(name, user_name, by="policy", reason=str(reason)))
             options = answer.get("options")
             if isinstance(options, dict) and self._hub.channels.get(name) is channel:
                 self._change_options(channel, options, now)

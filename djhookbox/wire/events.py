@@ -1,0 +1,175 @@
+"""The events that the server reports in the webhook `events`: one record for each (ours).
+
+An event travels as a JSON object with `event`, which is its kind, `id`, a number that grows with
+each event of a process, and `at`, the time in seconds since the epoch.
+
+The records are the only ones of the contract that are not frozen: one is made for every
+publication, and a frozen one takes a microsecond longer (of eight for the whole event).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import ClassVar, TypeAlias
+
+from . import records
+from .records import Fault, FieldProblem
+from .values import dumps
+
+
+@dataclass(slots=True)
+class Disconnected:
+    """A connection has ended.
+
+    Attributes:
+        code: The close code.
+        reason: The reason in the close frame.
+        duration: How long it was open, in seconds.
+
+    """
+
+    kind: ClassVar[str] = "disconnect"
+
+    user: str = ""
+    conn_id: str = ""
+    code: int | None = None
+    reason: str = ""
+    duration: object = None
+    transport: str = ""
+    remote_addr: str = ""
+
+
+@dataclass(slots=True)
+class Subscribed:
+    """A user has been subscribed to a channel.
+
+    Attributes:
+        by: What caused it: `client`, `auto` or `rest`.
+
+    """
+
+    kind: ClassVar[str] = "subscribe"
+
+    channel_name: str
+    user: str = ""
+    conn_id: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Unsubscribed:
+    """A user has been unsubscribed from a channel.
+
+    Attributes:
+        by: What caused it: `client`, `auto`, `rest`, `policy` or `disconnect`.
+
+    """
+
+    kind: ClassVar[str] = "unsubscribe"
+
+    channel_name: str
+    user: str = ""
+    conn_id: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Published:
+    """Something has been published that the site has no row of.
+
+    Attributes:
+        source: Where it comes from: `client`, `rest` or `poll`.
+        delivered: How many connections it was sent to.
+        payload: The message.
+        payload_size: The length of its JSON, if it was too large to be reported.
+
+    """
+
+    kind: ClassVar[str] = "publish"
+
+    channel_name: str
+    user: str = ""
+    conn_id: str = ""
+    source: str = ""
+    delivered: int | None = None
+    payload: object = None
+    payload_size: int | None = None
+
+
+@dataclass(slots=True)
+class Delivered:
+    """How many connections a publication was sent to that the site has a row of.
+
+    Attributes:
+        publication: The key of that row.
+
+    """
+
+    kind: ClassVar[str] = "delivered"
+
+    publication: int
+    delivered: int
+
+
+@dataclass(slots=True)
+class Stopped:
+    """The process ends."""
+
+    kind: ClassVar[str] = "stopped"
+
+
+Event: TypeAlias = Disconnected | Subscribed | Unsubscribed | Published | Delivered | Stopped
+
+#: All of them.
+ALL: tuple[type[Event], ...] = (
+    Disconnected, Subscribed, Unsubscribed, Published, Delivered, Stopped,
+)  # fmt: skip
+
+_KINDS: Mapping[object, type[Event]] = {kind.kind: kind for kind in ALL}
+
+
+def write(event: Event, number: int, at: float) -> str:
+    """Return an event as ASCII JSON; fields that hold None are left out.
+
+    Args:
+        event: What happened.
+        number: Its number.
+        at: When, in seconds since the epoch.
+
+    """
+    # `records.write` takes longer, and this is done for every publication.
+    names, values = _GETTERS[type(event)]
+    pairs = zip(names, values(event), strict=True)
+    found = {name: value for name, value in pairs if value is not None}
+    head = f'{{"event":"{event.kind}","id":{number},"at":{at!r}'
+    return f"{head},{dumps(found)[1:]}" if found else f"{head}}}"
+
+
+def read(data: object) -> Event:
+    """Return the event that a JSON object describes.
+
+    Raises:
+        FieldProblem: A field is missing or wrong; or `data` is not an object.
+        ValueError: Its kind is unknown.
+
+    """
+    if not isinstance(data, dict):
+        raise FieldProblem("event", Fault.OBJECT)
+    kind = data.get("event")
+    record = _KINDS.get(kind) if isinstance(kind, str) else None
+    if record is None:
+        raise ValueError("unknown kind")
+    return records.read(record, data)
+
+
+def _getter(kind: type[Event]) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:
+    """Return the names of a record's fields and what returns their values in one step."""
+    names = tuple(each.name for each in fields(kind))
+    return names, attrgetter(*names) if names else lambda event: ()
+
+
+_GETTERS = {kind: _getter(kind) for kind in ALL}
