@@ -38,6 +38,12 @@ if manner == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if manner == "mute":
     time.sleep(60)
+if manner == "lingering" and os.fork() == 0:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os._exit(0)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -234,6 +240,12 @@ def test_one_that_ignores_sigterm_is_killed_after_the_grace_period(
     before = time.monotonic()
     assert control.stop().state == State.STOPPED
     assert time.monotonic() - before >= 1.2
+
+
+def test_a_lock_that_goes_an_instant_later_is_waited_for(stand_in: Any) -> None:
+    stand_in("lingering")
+    control.start()
+    assert control.stop().state == State.STOPPED
 
 
 def test_a_stale_lock_file_means_nothing(stand_in: Any, run_dir: Path) -> None:

@@ -337,6 +337,8 @@ def _stop(waited: bool) -> None:
                 _("The process %(pid)d belongs to another user.") % {"pid": holder.pid}
             ) from error
         if not sent or _wait(lambda: not holder.is_alive(), patience):
+            # Its last threads may hold the lock for an instant longer.
+            _wait(lambda: not _lock().is_held(), 1.0)
             return
     raise ProcessError(_("The process %(pid)d cannot be ended.") % {"pid": holder.pid})
 
