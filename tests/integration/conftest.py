@@ -171,7 +171,11 @@ def lonely_hookbox(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A Hookbox process whose site answers as it is told."""
     folder = tmp_path_factory.mktemp("lonely")
     with scripted_site(
-        folder, migrated, HOOKBOX_WEBHOOK_TIMEOUT=1.5, HOOKBOX_MAX_FRAME_SIZE=65_536
+        folder,
+        migrated,
+        HOOKBOX_WEBHOOK_TIMEOUT=1.5,
+        HOOKBOX_MAX_FRAME_SIZE=65_536,
+        HOOKBOX_ALLOW_SET_CONFIG=True,
     ) as lonely:
         yield lonely
 

@@ -18,9 +18,13 @@ class ThreadedServer(ThreadingMixIn, WSGIServer):
 
 
 class Handler(WSGIRequestHandler):
-    """Says nothing, and does not pass for runserver."""
+    """Prints the paths of webhooks, and does not pass for runserver."""
 
     server_version = "tests"
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        if self.path.startswith("/hookbox/"):
+            print(f"Webhook {self.path}", flush=True)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

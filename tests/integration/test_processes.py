@@ -53,7 +53,7 @@ def test_two_people_press_start_at_once(own: Pair, enter: Enter) -> None:
 
 
 def test_two_web_processes_start_it_at_once(own: Pair) -> None:
-    script = "from djhookbox import process; print(process.start().pid)"
+    script = "from djhookbox.process import control; print(control.start().pid)"
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "django", "shell", "-v0", "-c", script],

@@ -90,11 +90,11 @@ def test_publishing_when_the_process_is_down(atomic: bool, make_pair: MakePair) 
     site.run()
     site.do("policy", "/down/")
     answer = site.do("try_to_publish", "/down/", "lost")
-    assert answer["error"] == "HookboxUnreachable"
+    assert answer["error"] == "HookboxNotRunning"
     assert "manage.py runhookbox" in answer["text"]
     assert answer["seconds"] < 1.5
     # Nobody catches it this time: the request fails, and what it has written is rolled back.
-    assert "HookboxUnreachable" in site.ask("publish_and_fail", "/down/", "lost too")["error"]
+    assert "HookboxNotRunning" in site.ask("publish_and_fail", "/down/", "lost too")["error"]
     rows = site.rows("Publication", 2, channel="/down/")
     assert [(row["payload"], row["status"]) for row in rows] == [
         ("lost", "failed"),
@@ -115,6 +115,6 @@ def test_publishing_when_the_process_hangs(make_pair: MakePair) -> None:
     pair.hookbox.run()
     pair.hookbox.freeze()
     answer = pair.site.do("try_to_publish", "/hangs/", "lost")
-    assert answer["error"] == "HookboxUnreachable"
+    assert answer["error"] == "HookboxNotRunning"
     assert 0.4 < answer["seconds"] < 1.5
     assert [row["status"] for row in pair.site.rows("Publication", 1)] == ["failed"]

@@ -14,11 +14,12 @@ def test_everybody_comes_at_once(pair: Pair, word: str) -> None:
     """As after a restart; the database is SQLite as Django sets it up."""
     site, channels = pair.site, [f"/{word}/a/", f"/{word}/b/"]
     site.do("policy", f"/{word}/<slug:room>/", subscribe_audience="signed_in")
-    session = site.do("sign_in", f"alice{word}")
+    sessions = [site.do("sign_in", f"alice{word}")] * 10
+    sessions += [site.do("sign_in", f"user{n}{word}") for n in range(40)]
     with ExitStack() as stack:
         pages = [
-            stack.enter_context(client(pair.hookbox.websocket, origin=site.pages, session=who))
-            for who in [session] * 10 + [site.do("sign_in", f"user{n}{word}") for n in range(40)]
+            stack.enter_context(client(pair.hookbox.websocket, origin=site.pages, session=session))
+            for session in sessions
         ]
         frames = []
         for page in pages:
