@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from . import client
 from .accounts import username
 from .audit import payloads
+from .audit.fitting import save_fitting
 from .audit.writing import fit
 from .conf import settings
 from .decisions.decide import Decision, decide_for_code
@@ -199,7 +200,7 @@ def _save(row: Publication, using: str) -> None:
 
     try:
         try:
-            insert()
+            save_fitting(row, insert)
         except Error:
             # If the connection was cut during the commit, the row may be there.
             if inserted or not held.were_cut():

@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from . import strict_json
 from .accounts import username
 from .audit import pruning, writing
+from .audit.fitting import UNAVAILABLE
 from .audit.nodes import Sender, close_what_is_open, time_to_close
 from .audit.reported import record
 from .conf import settings
@@ -318,7 +319,7 @@ def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
     sender = Sender(call.node, call.webhook.node) if call.node else None
     try:
         record(reported, sender)
-    except writing.UNAVAILABLE:
+    except UNAVAILABLE:
         logger.exception("%d events could not be written now.", len(reported))
         return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
     more = sender is not None and close_what_is_open(sender, time_to_close())

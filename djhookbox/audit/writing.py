@@ -5,19 +5,11 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from django.conf import settings as django_settings
-from django.db import (
-    DatabaseError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-    models,
-    router,
-    transaction,
-)
+from django.db import DatabaseError, models, router, transaction
 from django.utils import timezone
 
 from ..conf import settings
@@ -28,11 +20,9 @@ from ..policy.rules import Operation
 from ..wire import names, webhooks
 from ..wire.webhooks import AnyWebhook
 from . import payloads
+from .fitting import UNAVAILABLE, is_at_fault, save_fitting
 
 logger = logging.getLogger("djhookbox.webhook")
-
-#: Not the fault of a row: the database is busy or away, or has not been migrated yet.
-UNAVAILABLE = (OperationalError, ProgrammingError, InterfaceError, InternalError)
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -59,8 +49,15 @@ def moment(at: object) -> datetime.datetime:
 
 def write(row: Row) -> Row | None:
     """Insert a row; None if that failed, which is logged: no log may take the site down."""
+    using = router.db_for_write(type(row), instance=row)
+    inside = transaction.get_connection(using).in_atomic_block
+
+    def save() -> None:
+        with transaction.atomic(using=using) if inside else nullcontext():
+            row.save(using=using, force_insert=True)
+
     try:
-        row.save(force_insert=True)
+        save_fitting(row, save)
     except (DatabaseError, ValueError):
         logger.exception("A %s could not be written.", row._meta.verbose_name)
         return None
@@ -80,12 +77,12 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
     try:
         with transaction.atomic(using=using):
             model._default_manager.using(using).bulk_create(rows)
-    except UNAVAILABLE:
-        raise
-    except (DatabaseError, ValueError):
-        logger.warning("Some of %d events do not fit the database.", len(rows), exc_info=True)
-        for row in rows:
-            with transaction.atomic(using=using):
+    except (DatabaseError, ValueError) as error:
+        if not is_at_fault(error):
+            raise
+        logger.warning("Some of %d events do not fit the database: %s", len(rows), error)
+        with transaction.atomic(using=using):
+            for row in rows:
                 row.pk = None
                 write(row)
 

@@ -1,0 +1,102 @@
+"""Rows that a database refuses: what it cannot hold is left out, and not the row.
+
+MySQL and MariaDB know columns of three bytes for a character, where emoji have four, and MariaDB
+takes no JSON that is nested deeper than 31 levels.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.db import (
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    models,
+)
+
+from ..models import Publication
+
+logger = logging.getLogger("djhookbox.webhook")
+
+#: Not the fault of a row: the database is busy or away, or has not been migrated yet.
+UNAVAILABLE = (OperationalError, ProgrammingError, InterfaceError, InternalError)
+
+#: What MySQL and MariaDB say of values that do not fit. Django makes OperationalErrors of some.
+_MISFITS = frozenset({
+    1264,  # out of range
+    1265,  # truncated
+    1292,  # truncated, as the wrong type
+    1366,  # characters that the column's character set has not got
+    1406,  # too long
+    3140,  # no JSON
+    3157,  # JSON that is nested too deeply
+    4025,  # a constraint, such as that of JSON
+})  # fmt: skip
+
+_FOUR_BYTES = re.compile("[\U00010000-\U0010ffff]")
+
+
+def is_at_fault(error: Exception) -> bool:
+    """Tell whether a row was refused for what is in it, and would be refused again."""
+    if isinstance(error, UNAVAILABLE):
+        return bool(error.args) and error.args[0] in _MISFITS
+    return isinstance(error, Error | ValueError)
+
+
+def save_fitting(row: models.Model, save: Callable[[], object]) -> None:
+    """Save a row, and if the database refuses what is in it, save it without that.
+
+    Args:
+        row: The row.
+        save: Saves it, in a savepoint if there is a transaction.
+
+    Raises:
+        DatabaseError: It cannot be saved at all.
+        ValueError: The same.
+
+    """
+    try:
+        save()
+        return
+    except (Error, ValueError) as error:
+        if not is_at_fault(error):
+            raise
+        refusal = error
+    for simplify in (_replace_characters, _leave_out_payload):
+        if not simplify(row):
+            continue
+        try:
+            save()
+        except (Error, ValueError) as error:
+            if not is_at_fault(error):
+                raise
+            refusal = error
+        else:
+            what = row._meta.verbose_name
+            logger.warning("A %s was written without what does not fit: %s", what, refusal)
+            return
+    raise refusal
+
+
+def _replace_characters(row: models.Model) -> bool:
+    changed = False
+    for field in row._meta.concrete_fields:
+        value: Any = getattr(row, field.attname)
+        if isinstance(field, models.CharField | models.TextField) and isinstance(value, str):
+            fitting = _FOUR_BYTES.sub("\ufffd", value)
+            changed = changed or fitting != value
+            setattr(row, field.attname, fitting)
+    return changed
+
+
+def _leave_out_payload(row: models.Model) -> bool:
+    if not isinstance(row, Publication) or row.payload is None:
+        return False
+    row.payload, row.kept = None, Publication.Kept.NOTHING
+    return True
