@@ -22,7 +22,7 @@ describe("the heartbeat", () => {
     assert.deepEqual(seen, []);
     browser.alive = false;
     browser.clock.pass(7000);
-    assert.deepEqual(seen[0][1], { code: 1006, reason: "The connection does not answer.", reconnecting: true });
+    assert.deepEqual(seen[0][1], { code: 1006, reason: "The server did not answer in time.", reconnecting: true });
     browser.alive = true;
     browser.clock.pass(2000);
     browser.accept();

@@ -93,7 +93,7 @@ export class Link {
       options.heartbeat,
       this.#timers,
       () => this.send("PING", {}),
-      () => this.#transport?.close(LOST, "The connection does not answer."),
+      () => this.#transport?.close(LOST, "The server did not answer in time."),
     );
     this.#page = new PageLife(environment, () => this.#wake(), () => this.#return());
   }

@@ -31,7 +31,7 @@ export function serverAddress(config, location) {
     return config.url.replace(/^http(s?):/i, "ws$1:").replace(/\/+$/, "");
   }
   if (!location) {
-    throw new TypeError("Outside a page, connect() requires a url.");
+    throw new TypeError("Outside a page, connect() needs a url.");
   }
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${location.hostname}:${config.port ?? DEFAULT_PORT}`;
