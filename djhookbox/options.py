@@ -78,14 +78,6 @@ CHANNEL: Mapping[str, Test] = {
     "server_user_presence": _names,
 }
 
-#: Options of channels that only 0.3.4 and our server know; 0.3.3 refuses the channel for them.
-LATER: frozenset[str] = frozenset(
-    {"history_duration", "history_publish_only", "server_presenceful", "server_user_presence"}
-)
-
-#: Options of channels that change while the channel lives; an edited policy leaves them alone.
-LIVE: frozenset[str] = frozenset({"history", "state"})
-
 _AUTO: Mapping[str, Test] = {"auto_subscribe": _names, "auto_unsubscribe": _names}
 
 #: Options of replies, by operation.

@@ -28,7 +28,6 @@ from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
 from .identity import EXPIRED, IdentityError, by_name, identify, verify
 from .models import SubscriptionLog
-from .options import LATER
 from .parsing import (
     Call,
     MalformedCall,
@@ -43,6 +42,7 @@ from .policy.rules import Operation
 from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where the code of 2011 finds them
 from .wire import bodies, capabilities, nodes, webhooks
+from .wire.options import LATER
 from .wire.values import MAX_DOCUMENT_DEPTH
 from .wire.webhooks import AnyWebhook
 

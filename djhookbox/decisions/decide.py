@@ -22,10 +22,10 @@ from .. import handlers, signals
 from ..accounts import username
 from ..conf import settings
 from ..exceptions import HookboxError
-from ..options import LIVE
 from ..policy import reserved
 from ..policy.rules import Audience, Operation, Rule, Ruling, UserFacts, Verdict, evaluate
 from ..policy.steps import Outcome, Step
+from ..wire.options import LIVE
 from .store import cache
 
 if TYPE_CHECKING:

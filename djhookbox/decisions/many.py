@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from ..policy.rules import Operation
+from ..wire.options import asks as will_ask
 from ..wire.webhooks import Wanted
 from .decide import Decision, Facts, User, decide
 from .store import cache
@@ -25,13 +26,8 @@ def decide_many(user: User, wanted: Iterable[Wanted]) -> list[tuple[str, Operati
             decided.append((each.channel_name, Operation.CREATE, decision))
             if not decision.allowed:
                 continue
-            asks = asks or _asks(decision.options)
+            asks = asks or will_ask(decision.options, "subscribe")
         if asks:
             decision = decide(Operation.SUBSCRIBE, user, each.channel_name, rules=rules, who=who)
             decided.append((each.channel_name, Operation.SUBSCRIBE, decision))
     return decided
-
-
-def _asks(options: Mapping[str, object]) -> bool:
-    """Tell whether the server asks before it lets anybody into a channel with these options."""
-    return bool(options.get("moderated", True) or options.get("moderated_subscribe"))

@@ -14,7 +14,7 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
 from djhookbox.server.site.webhooks import Refusal, Reply, caller
-from djhookbox.wire import webhooks
+from djhookbox.wire import options, webhooks
 from djhookbox.wire.closing import NORMAL, Disconnect
 from djhookbox.wire.webhooks import Webhook
 
@@ -85,9 +85,7 @@ class Site:
             if wanted.create:
                 reply = self._answer("create_channel", own)
                 answer["create"] = [reply.allowed, reply.options]
-                moderated = ("moderated", "moderated_subscribe")
-                given = {"moderated": True, **reply.options}
-                asks = asks or (reply.allowed and any(given.get(name) for name in moderated))
+                asks = asks or (reply.allowed and options.asks(reply.options, "subscribe"))
             if asks:
                 reply = self._answer("subscribe", own)
                 answer["subscribe"] = [reply.allowed, reply.options]

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...wire import webhooks
 from ...wire.events import Unsubscribed
+from ...wire.options import LIVE
 from ..core.model import Channel
 from ..core.options import OptionError
 from ..runtime import Runtime
@@ -28,8 +29,6 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: A web process may decide by the old policy for a second; what it let in is asked for again,
 #: and once more when every webhook of that time has been answered, and every batch.
 SETTLED_SECONDS = 1.5
-#: Options that an edit must not reset on a live channel.
-INITIAL_ONLY = frozenset({"history", "state"})
 
 
 class Rechecks:
@@ -161,7 +160,7 @@ class Rechecks:
         changed = {
             key: value
             for key, value in options.items()
-            if key not in INITIAL_ONLY and present.get(key) != value
+            if key not in LIVE and present.get(key) != value
         }
         if isinstance(changed.get("polling"), dict):
             polling = channel.options.polling
