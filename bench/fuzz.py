@@ -403,9 +403,14 @@ def _frame(name: str, **args: str) -> bytes:
 
 @contextlib.contextmanager
 def _server(fuzz: Fuzz, log: Path) -> Iterator[int]:
-    """Run the server with its defaults; afterwards look at its log and how it ended."""
+    """Run the server; afterwards look at its log and how it ended.
+
+    The site refuses some users, and on a busy machine their sessions would run out of time while
+    the fuzzer still uses them. Everything else is the default.
+    """
     command = ["bench.server", "--port", str(fuzz.port), "--rest-secret", SECRET]
     command += ["--webhook-url", f"http://127.0.0.1:{fuzz.site}/hookbox", "--log-level", "INFO"]
+    command += ["--connect-timeout", str(10 * PATIENCE)]
     site = ["bench.fuzz_site", "--port", str(fuzz.site), "--seed", str(fuzz.seed)]
     with log.open("wb") as output, python(*site, cpu=1, port=fuzz.site):
         with python(*command, cpu=0, port=fuzz.port, stderr=output, stdout=output) as process:

@@ -18,12 +18,14 @@ def main() -> None:
     parser.add_argument("--webhook-url", required=True)
     parser.add_argument("--rest-secret", required=True)
     parser.add_argument("--log-level", default="WARNING")
+    parser.add_argument("--connect-timeout", type=float, default=10.0)
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
     logging.basicConfig(level=options.log_level)
     run(
         ServerConfig(
             port=options.port,
+            connect_timeout=options.connect_timeout,
             webhook_url=options.webhook_url,
             rest_secrets=(options.rest_secret,),
             allowed_origins=(ORIGIN,),
