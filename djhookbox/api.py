@@ -208,7 +208,7 @@ def _save(row: Publication, using: str) -> None:
             insert()
     except (Error, ValueError):
         # What was sent cannot be called back; an exception would make callers send it again.
-        logger.exception("A publication to %s could not be recorded.", row.channel)
+        logger.exception("Could not record a publication to %s.", row.channel)
 
 
 # ---- channels --------------------------------------------------------------------------------
@@ -285,10 +285,13 @@ def disconnect(
 
     """
     if user is None and connection is None:
-        raise TypeError("disconnect() needs a user or a connection")
+        raise TypeError("disconnect() requires a user or a connection.")
     if user is not None and not name_of(user):
         raise UserNameError(
-            _("An anonymous user has no name. Give the name of the connections, or the id of one."),
+            _(
+                "An anonymous user has no account name. Pass the name of the connections, or "
+                "the id of one."
+            ),
             code="malformed",
         )
     return client.disconnect(
@@ -319,7 +322,7 @@ def _warn_of_rounding(channel: str, text: str) -> None:
     """Tell a developer of a number that browsers will read as another one."""
     if settings.debug and (number := find_unsafe_integer(text)) is not None:
         logger.warning(
-            "The integer %d was sent to the channel %s. Browsers round integers above 2**53; "
+            "Sent the integer %d to the channel %s. Browsers round integers above 2**53; "
             "send it as a string. (Shown because DEBUG is on.)",
             number,
             channel,
@@ -338,13 +341,13 @@ def validate_channel(channel: object) -> None:
     if fault is None:
         return
     if fault is names.Fault.TYPE:
-        problem = _("The name of a channel must be a string, not %(type)s.") % {
+        problem = _("The channel name must be a string, not %(type)s.") % {
             "type": type(channel).__name__
         }
     elif fault is names.Fault.CHARACTERS:
-        problem = _("The name of a channel must not have control characters.")
+        problem = _("The channel name must not contain control characters.")
     else:
-        problem = _("The name of a channel must have 1 to %(limit)d characters.") % {"limit": limit}
+        problem = _("The channel name must have 1 to %(limit)d characters.") % {"limit": limit}
     raise ChannelNameError(problem, code="malformed")
 
 
@@ -384,7 +387,7 @@ def _permitted(
     for name in MODERATION:
         if decision.options.get(name) and not options.get(name, True):
             raise HookboxRefused(
-                _("“%(option)s” cannot be switched off: %(who)s decides who may use “%(channel)s”.")
+                _("“%(option)s” cannot be turned off: %(who)s decides who may use “%(channel)s”.")
                 % {"option": name, "who": decision.decided_by, "channel": channel},
                 code="refused",
             )

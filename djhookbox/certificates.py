@@ -54,7 +54,7 @@ def unusable(path: Path) -> str:
         elif not os.access(path, os.R_OK | os.X_OK):
             return _("the folder cannot be read")
     except ssl.SSLError:
-        return _("it has no certificates in PEM format")
+        return _("it does not contain certificates in PEM format")
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -71,9 +71,9 @@ def explain(url: str, error: BaseException) -> str:
     problem = _verification(error)
     if problem:
         return _(
-            "The certificate of %(url)s is not accepted: %(problem)s. If a private CA has signed "
-            "it, set HOOKBOX_CA_FILE to the path of the CA's certificate (or REQUESTS_CA_BUNDLE "
-            "in the environment)."
+            "The certificate of %(url)s was rejected: %(problem)s. If it was signed by a "
+            "private CA, set HOOKBOX_CA_FILE to the path of the CA's certificate (or "
+            "REQUESTS_CA_BUNDLE in the environment)."
         ) % {"url": url, "problem": problem}
     path = ca_path()
     problem = unusable(Path(path)) if path else ""
@@ -83,8 +83,7 @@ def explain(url: str, error: BaseException) -> str:
             "REQUESTS_CA_BUNDLE, SSL_CERT_FILE."
         ) % {"path": path, "problem": problem}
     return _(
-        "No TLS connection to %(url)s could be made: %(problem)s. Does this address really speak "
-        "https?"
+        "Cannot establish a TLS connection to %(url)s: %(problem)s. Does this address use https?"
     ) % {"url": url, "problem": _innermost(error)}
 
 

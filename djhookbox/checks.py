@@ -53,7 +53,7 @@ def check_values() -> Iterator[CheckMessage]:
             found = re.search(r"[A-Z]+(?:_[A-Z]+)+", text)
             yield Error(
                 text,
-                hint=f"Correct {found.group() if found else name} or delete it to get its default.",
+                hint=f"Correct {found.group() if found else name} or delete it to use its default.",
                 id="djhookbox.E001",
             )
 
@@ -66,7 +66,7 @@ def check_names() -> Iterator[CheckMessage]:
             continue
         similar = difflib.get_close_matches(name, NAMES, n=1)
         yield Warning(
-            f"The setting {name} means nothing to django-hookbox.",
+            f"The setting {name} is unknown to django-hookbox.",
             hint=f"Did you mean {similar[0]}?" if similar else f"Delete {name}.",
             id="djhookbox.W001",
         )
@@ -80,7 +80,7 @@ def check_urlconf() -> Iterator[CheckMessage]:
     """W002, W003: the webhook views are missing, or elsewhere than the webhooks go."""
     if not has_webhooks():
         yield Warning(
-            "The URLconf lacks the webhook views, so nobody can connect.",
+            "The URLconf does not include the webhook views, so nobody can connect.",
             hint="Add path('hookbox/', include('djhookbox.urls')) to the urlpatterns of "
             "ROOT_URLCONF.",
             id="djhookbox.W002",
@@ -90,16 +90,16 @@ def check_urlconf() -> Iterator[CheckMessage]:
     if not leads_to_webhook(path):
         found = reverse("hookbox_connect").rstrip("/").removesuffix("/connect")
         hint = (
-            "Include 'djhookbox.urls' there, or set HOOKBOX_CBPATH (or the path of "
+            "Include 'djhookbox.urls' at this path, or set HOOKBOX_CBPATH (or the path of "
             f"HOOKBOX_WEBHOOK_URL) to {found!r}."
         )
         if language_before(found):
             hint = (
-                f"The URLconf has them at {found!r}, which begins with a language: include "
-                "'djhookbox.urls' in urlpatterns outside of i18n_patterns()."
+                f"The URLconf has them at {found!r}, which starts with a language prefix: "
+                "include 'djhookbox.urls' outside i18n_patterns()."
             )
         yield Warning(
-            f"Webhooks go to {path}, where the URLconf has no webhook view.",
+            f"Webhooks are sent to {path}, but the URLconf has no webhook view there.",
             hint=hint,
             id="djhookbox.W003",
         )
@@ -111,10 +111,12 @@ def check_webhook_host() -> Iterator[CheckMessage]:
     host = bracketed(settings.webhook_host)
     if is_refused_name(host):
         yield Warning(
-            f"Webhooks go to the host {host!r}, which Django refuses whatever ALLOWED_HOSTS says: "
-            "a host name has letters, digits, dots and hyphens, but no underscores.",
-            hint="Let HOOKBOX_WEBHOOK_URL use another name of that host (in Docker Compose, a "
-            "network alias such as 'web') or its IP address, and add that to ALLOWED_HOSTS.",
+            f"Webhooks are sent to the host {host!r}, which Django refuses regardless of "
+            "ALLOWED_HOSTS: host names consist of letters, digits, dots and hyphens; "
+            "underscores are not allowed.",
+            hint="Set HOOKBOX_WEBHOOK_URL to another name of that host (in Docker Compose, a "
+            "network alias such as 'web') or to its IP address, and add that to "
+            "ALLOWED_HOSTS.",
             id="djhookbox.W020",
         )
         return
@@ -123,9 +125,9 @@ def check_webhook_host() -> Iterator[CheckMessage]:
         return  # Django accepts local names then, but runs nowhere else either
     if not validate_host(host, allowed):
         yield Warning(
-            f"Webhooks go to the host {host!r}, which ALLOWED_HOSTS does not accept.",
-            hint=f"Add {host!r} to ALLOWED_HOSTS, or let HOOKBOX_WEBHOOK_URL name a host that "
-            "is in it.",
+            f"Webhooks are sent to the host {host!r}, which is not in ALLOWED_HOSTS.",
+            hint=f"Add {host!r} to ALLOWED_HOSTS, or set HOOKBOX_WEBHOOK_URL to a host that is "
+            "in it.",
             id="djhookbox.W004",
         )
 
@@ -146,10 +148,11 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
     exempt = [re.compile(pattern) for pattern in django_settings.SECURE_REDIRECT_EXEMPT]
     if not all(any(pattern.search(path) for pattern in exempt) for path in paths):
         yield Warning(
-            f"SECURE_SSL_REDIRECT redirects the webhooks, which go to {settings.webhook_url}.",
-            hint=f"Add r'^{path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, or set "
-            "SECURE_PROXY_SSL_HEADER if a proxy ends TLS, or give HOOKBOX_WEBHOOK_URL an https "
-            "address.",
+            "SECURE_SSL_REDIRECT redirects the webhooks, which are sent to "
+            f"{settings.webhook_url}.",
+            hint=f"Add r'^{path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, set "
+            "SECURE_PROXY_SSL_HEADER if a proxy terminates TLS, or set HOOKBOX_WEBHOOK_URL "
+            "to an https address.",
             id="djhookbox.W005",
         )
 
@@ -162,8 +165,8 @@ def check_certificates() -> Iterator[CheckMessage]:
     if problem:
         yield Warning(
             f"HOOKBOX_CA_FILE is {str(path)!r}, which cannot be used: {problem}.",
-            hint="Give HOOKBOX_CA_FILE the path of a PEM file with the certificate of your CA, or "
-            "delete it to trust the usual authorities.",
+            hint="Set HOOKBOX_CA_FILE to the path of a PEM file with the certificate of your "
+            "CA, or delete it to trust the usual authorities.",
             id="djhookbox.W019",
         )
 
@@ -203,8 +206,8 @@ def check_sessions() -> Iterator[CheckMessage]:
     """W009: sessions cannot be revoked."""
     if django_settings.SESSION_ENGINE == "django.contrib.sessions.backends.signed_cookies":
         yield Warning(
-            "Sessions in signed cookies cannot be revoked: a copied cookie still connects after "
-            "its user has logged out.",
+            "Sessions in signed cookies cannot be revoked: a copied cookie can still "
+            "connect after its user has logged out.",
             hint="Set SESSION_ENGINE to a backend that keeps sessions on the server, such as "
             "'django.contrib.sessions.backends.db'.",
             id="djhookbox.W009",
@@ -217,9 +220,10 @@ def check_origins() -> Iterator[CheckMessage]:
     if not settings.allowed_origins and _explicit("HOOKBOX_ALLOWED_ORIGINS") is None:
         yield Warning(
             "No origin is allowed, so no page can connect with its visitor's session: "
-            f"ALLOWED_HOSTS is {list(django_settings.ALLOWED_HOSTS)!r}, and '*' is no origin.",
-            hint="Set HOOKBOX_ALLOWED_ORIGINS to the addresses of your pages, such as "
-            "['https://example.com'], or name their hosts in ALLOWED_HOSTS.",
+            f"ALLOWED_HOSTS is {list(django_settings.ALLOWED_HOSTS)!r}, and '*' is not an "
+            "origin.",
+            hint="Set HOOKBOX_ALLOWED_ORIGINS to the origins of your pages, such as "
+            "['https://example.com'], or list their hosts in ALLOWED_HOSTS.",
             id="djhookbox.W010",
         )
 
@@ -230,9 +234,9 @@ def check_public_url() -> Iterator[CheckMessage]:
     url = settings.public_url or ""
     if django_settings.SECURE_SSL_REDIRECT and urlsplit(url).scheme in ("http", "ws"):
         yield Warning(
-            f"The pages are https (SECURE_SSL_REDIRECT), but browsers shall connect to {url}, "
-            "which they refuse.",
-            hint="Give HOOKBOX_PUBLIC_URL an https:// or wss:// address.",
+            f"The pages use https (SECURE_SSL_REDIRECT), but HOOKBOX_PUBLIC_URL is {url}; "
+            "browsers refuse to connect to it from https pages.",
+            hint="Set HOOKBOX_PUBLIC_URL to an https:// or wss:// address.",
             id="djhookbox.W011",
         )
 
@@ -245,10 +249,10 @@ def check_secrets() -> Iterator[CheckMessage]:
     """W012, W013: secrets that can be guessed, or that know too much."""
     if set(settings.webhook_secrets) & set(settings.rest_secrets):
         yield Warning(
-            "HOOKBOX_WEBHOOK_SECRET and HOOKBOX_REST_SECRET are the same: whoever receives "
-            "webhooks could publish.",
-            hint="Give HOOKBOX_REST_SECRET another value, or delete both settings: secrets are "
-            "then derived from SECRET_KEY.",
+            "HOOKBOX_WEBHOOK_SECRET and HOOKBOX_REST_SECRET are the same, so anything that "
+            "receives webhooks can also publish.",
+            hint="Set HOOKBOX_REST_SECRET to another value, or delete both settings: the "
+            "secrets are then derived from SECRET_KEY.",
             id="djhookbox.W012",
         )
     rest = "HOOKBOX_REST_SECRET"
@@ -270,8 +274,8 @@ def check_two_rest_secrets() -> Iterator[CheckMessage]:
     secret, token = _explicit("HOOKBOX_REST_SECRET"), _explicit("HOOKBOX_API_SECURITY_TOKEN")
     if secret and token and secret != token:
         yield Warning(
-            "HOOKBOX_REST_SECRET and HOOKBOX_API_SECURITY_TOKEN are the same setting under two "
-            "names, but differ; the former is used.",
+            "HOOKBOX_REST_SECRET and HOOKBOX_API_SECURITY_TOKEN are two names for the same "
+            "setting, but they differ; HOOKBOX_REST_SECRET is used.",
             hint="Delete HOOKBOX_API_SECURITY_TOKEN.",
             id="djhookbox.W014",
         )
@@ -286,24 +290,25 @@ def check_executable() -> Iterator[CheckMessage]:
     executable = settings.executable
     if executable and shutil.which(executable) is None:
         yield Warning(
-            f"HOOKBOX_EXECUTABLE names {executable!r}, which is no program that could be run.",
-            hint="Give HOOKBOX_EXECUTABLE the path of a program, or delete it: runhookbox then "
-            "runs the server that comes with django-hookbox.",
+            f"HOOKBOX_EXECUTABLE is {executable!r}, which is not an executable program.",
+            hint="Set HOOKBOX_EXECUTABLE to the path of a program, or delete it to run the "
+            "server that comes with django-hookbox.",
             id="djhookbox.W015",
         )
     if settings.admin_password and not executable:
         yield Warning(
-            "HOOKBOX_ADMIN_PASSWORD has no effect: the server that comes with django-hookbox has "
-            "no console of its own, its page is in Django's admin.",
+            "HOOKBOX_ADMIN_PASSWORD has no effect: the server that comes with "
+            "django-hookbox has no console; its page is in Django's admin.",
             hint="Delete HOOKBOX_ADMIN_PASSWORD.",
             id="djhookbox.W016",
         )
     if executable and django_settings.SESSION_COOKIE_HTTPONLY:
         yield Warning(
-            "The genuine Hookbox takes cookies from the scripts of a page, and these do not see "
-            "the session's cookie: every browser connects as an anonymous visitor.",
-            hint="Set SESSION_COOKIE_HTTPONLY = False if you accept that an injected script could "
-            "steal sessions, or delete HOOKBOX_EXECUTABLE: our own server needs no such thing.",
+            "The genuine Hookbox reads cookies through the scripts of a page, which cannot "
+            "see the session cookie, so every browser connects as an anonymous visitor.",
+            hint="Set SESSION_COOKIE_HTTPONLY = False if you accept that an injected script "
+            "could steal sessions, or delete HOOKBOX_EXECUTABLE: the embedded server does "
+            "not need this.",
             id="djhookbox.W018",
         )
 
@@ -316,7 +321,7 @@ def check_redaction() -> Iterator[CheckMessage]:
     """W017: there is nothing to mask."""
     if settings.redact and not settings.store_payloads:
         yield Warning(
-            "HOOKBOX_REDACT has no effect: HOOKBOX_STORE_PAYLOADS is off, so no payload is kept.",
-            hint="Delete HOOKBOX_REDACT, or HOOKBOX_STORE_PAYLOADS.",
+            "HOOKBOX_REDACT has no effect: HOOKBOX_STORE_PAYLOADS is off, so no payload is stored.",
+            hint="Delete HOOKBOX_REDACT or HOOKBOX_STORE_PAYLOADS.",
             id="djhookbox.W017",
         )

@@ -118,9 +118,9 @@ def to_json(value: object) -> str:
     if len(text) > settings.max_payload_size:
         raise PayloadError(
             _(
-                "This makes %(size)d bytes of JSON, but at most %(limit)d can be sent at once. "
-                "Send less, or where to fetch it, or raise HOOKBOX_MAX_PAYLOAD_SIZE (and restart "
-                "the Hookbox process)."
+                "This is %(size)d bytes of JSON, but at most %(limit)d can be sent at once. "
+                "Send less, send a URL to fetch it from, or raise HOOKBOX_MAX_PAYLOAD_SIZE "
+                "(and restart the Hookbox process)."
             )
             % {"size": len(text), "limit": settings.max_payload_size},
             code="limit",
@@ -150,7 +150,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
             str(value).encode()
         except UnicodeEncodeError:
             raise PayloadError(
-                _("“%(name)s” has half of a surrogate pair, which cannot be sent: %(value)s.")
+                _("“%(name)s” contains a lone surrogate, which cannot be sent: %(value)s.")
                 % {"name": name, "value": ascii(value)[:100]},
                 code="malformed",
             ) from None
@@ -179,9 +179,9 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
         )
         if settings.executable:
             text = _(
-                "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. If it "
-                "is Hookbox 0.3.3, it asks this site before it answers: the site needs a second "
-                "worker or thread."
+                "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. If "
+                "it is Hookbox 0.3.3, it calls this site before it answers, so the site needs "
+                "a second worker or thread."
             )
         raise HookboxUnreachable(
             text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
@@ -198,7 +198,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
         ) from error
     except requests.RequestException as error:
         raise HookboxMisconfigured(
-            _("The call to %(url)s failed: %(problem)s. See HOOKBOX_REST_URL.")
+            _("The request to %(url)s failed: %(problem)s. Check HOOKBOX_REST_URL.")
             % {"url": url, "problem": error}
         ) from error
     return _read_answer(call, response)
@@ -208,9 +208,9 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
     if response.status_code == 413:
         raise PayloadError(
             _(
-                "%(url)s refuses this as too large (413). HOOKBOX_MAX_PAYLOAD_SIZE must be "
-                "the same for Django and for the Hookbox process (restart it after a change), "
-                "and a proxy between them must let as much through."
+                "%(url)s rejected this as too large (413). HOOKBOX_MAX_PAYLOAD_SIZE must be "
+                "the same for Django and the Hookbox process (restart it after a change), and "
+                "a proxy between them must allow the same size."
             )
             % {"url": settings.rest_url},
             status=413,
@@ -225,7 +225,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
             limits.require_known(call, 404)
         raise HookboxMisconfigured(
             _(
-                "%(url)s did not answer “%(call)s” as a Hookbox process does (HTTP status "
+                "%(url)s did not answer “%(call)s” like a Hookbox process (HTTP status "
                 "%(status)d). HOOKBOX_REST_URL, or HOOKBOX_INTERFACE and HOOKBOX_PORT, must "
                 "name the address on which runhookbox listens."
             )
@@ -239,7 +239,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
         raise HookboxMisconfigured(
             _(
                 "The Hookbox process at %(url)s does not accept the secret. "
-                "HOOKBOX_REST_SECRET must be the same for Django and for the process."
+                "HOOKBOX_REST_SECRET must be the same for Django and the process."
             )
             % {"url": settings.rest_url},
             status=response.status_code,
@@ -248,7 +248,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
     if reason == "Not Implemented":
         limits.require_known(call, response.status_code)
     raise HookboxRefused(
-        str(reason) or _("The Hookbox process refused without a reason."),
+        str(reason) or _("The Hookbox process refused the call without giving a reason."),
         status=response.status_code,
         code=str(answer.get("code") or ""),
     )

@@ -85,7 +85,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
         """Path below which the webhook views are found."""
         value = self._str("HOOKBOX_CBPATH", "/hookbox").rstrip("/")
         if value and not value.startswith("/"):
-            raise HookboxMisconfigured(f"HOOKBOX_CBPATH must begin with a slash, not {value!r}.")
+            raise HookboxMisconfigured(f"HOOKBOX_CBPATH must start with a slash, not {value!r}.")
         return value
 
     @property
@@ -150,7 +150,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
             name, value = header
         except ValueError:
             raise HookboxMisconfigured(
-                "SECURE_PROXY_SSL_HEADER must be a tuple of a header's name and its value."
+                "SECURE_PROXY_SSL_HEADER must be a tuple of a header name and a value."
             ) from None
         return {name.removeprefix("HTTP_").replace("_", "-").title(): value}
 
@@ -198,7 +198,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
                 # A wildcard would hand every visitor's session to every page of the web.
                 if not isinstance(origin, str) or "://" not in origin or origin.endswith("://*"):
                     raise HookboxMisconfigured(
-                        "HOOKBOX_ALLOWED_ORIGINS: each origin needs scheme and host, such as "
+                        "HOOKBOX_ALLOWED_ORIGINS: each origin needs a scheme and a host, such as "
                         f"'https://example.com' or 'https://*.example.com', not {origin!r}."
                     )
             return tuple(origin.rstrip("/") for origin in value)
@@ -333,7 +333,9 @@ class HookboxSettings(EntrySettings, MemorySettings):
             return 0
         value = self._int("HOOKBOX_LOG_DAYS", 30, least=0)
         if value > 36_500:  # dates before the year 1 are none
-            raise HookboxMisconfigured("HOOKBOX_LOG_DAYS must be at most 36500; 0 keeps all.")
+            raise HookboxMisconfigured(
+                "HOOKBOX_LOG_DAYS must be at most 36500; 0 keeps all entries."
+            )
         return value
 
     @property

@@ -37,11 +37,11 @@ def check_cookie_path() -> Iterator[CheckMessage]:
     # RFC 6265, section 5.1.4
     if handshake != path and not handshake.startswith(f"{path.rstrip('/')}/"):
         yield Warning(
-            f"SESSION_COOKIE_PATH is {path!r}, so browsers do not send the session's cookie to "
-            f"{handshake}, where they connect: everybody is an anonymous visitor.",
-            hint=f"Let HOOKBOX_PUBLIC_URL lead to a path below {path!r}, such as "
-            f"'https://example.com{path.rstrip('/')}/realtime', and have the proxy pass it on, or "
-            "set SESSION_COOKIE_PATH = '/'.",
+            f"SESSION_COOKIE_PATH is {path!r}, so browsers do not send the session cookie "
+            f"to {handshake}, where they connect; every visitor is anonymous.",
+            hint=f"Set HOOKBOX_PUBLIC_URL to a path below {path!r}, such as "
+            f"'https://example.com{path.rstrip('/')}/realtime', and have the proxy forward "
+            "it, or set SESSION_COOKIE_PATH = '/'.",
             id="djhookbox.W021",
         )
 
@@ -57,21 +57,21 @@ def check_cookie_domain() -> Iterator[CheckMessage]:
     if domain:
         if host != domain and not host.endswith(f".{domain}"):
             yield Warning(
-                f"SESSION_COOKIE_DOMAIN is {django_settings.SESSION_COOKIE_DOMAIN!r}, so browsers "
-                f"do not send the session's cookie to {host}, which HOOKBOX_PUBLIC_URL names: "
-                "everybody is an anonymous visitor.",
-                hint=f"Let HOOKBOX_PUBLIC_URL name a host of {domain}, or set "
-                "SESSION_COOKIE_DOMAIN to a domain that has both the site and this host.",
+                f"SESSION_COOKIE_DOMAIN is {django_settings.SESSION_COOKIE_DOMAIN!r}, so "
+                f"browsers do not send the session cookie to {host}, the host in "
+                "HOOKBOX_PUBLIC_URL; every visitor is anonymous.",
+                hint=f"Set HOOKBOX_PUBLIC_URL to a host of {domain}, or set SESSION_COOKIE_DOMAIN "
+                "to a domain that includes both the site and this host.",
                 id="djhookbox.W022",
             )
     elif not validate_host(host, _site_hosts()):
         yield Warning(
-            f"HOOKBOX_PUBLIC_URL names the host {host!r}, which is not in ALLOWED_HOSTS. Without "
-            "SESSION_COOKIE_DOMAIN a cookie returns only to the host that has set it: everybody "
-            "is an anonymous visitor.",
-            hint="Lead a path of the site's own host to the process and let HOOKBOX_PUBLIC_URL "
-            "name it, such as 'https://example.com/realtime', or set SESSION_COOKIE_DOMAIN to a "
-            "domain that has both hosts.",
+            f"HOOKBOX_PUBLIC_URL contains the host {host!r}, which is not in ALLOWED_HOSTS. "
+            "Without SESSION_COOKIE_DOMAIN browsers return a cookie only to the host that "
+            "set it; every visitor is anonymous.",
+            hint="Have the proxy forward a path of the site's own host to the process and set "
+            "HOOKBOX_PUBLIC_URL to it, such as 'https://example.com/realtime', or set "
+            "SESSION_COOKIE_DOMAIN to a domain that includes both hosts.",
             id="djhookbox.W026",
         )
 
@@ -91,18 +91,18 @@ def check_cookie_security() -> Iterator[CheckMessage]:
     if public is None:
         if not django_settings.DEBUG:
             yield Warning(
-                "SESSION_COOKIE_SECURE is on, so the pages are https, but HOOKBOX_PUBLIC_URL is "
-                f"not set: browsers would connect to port {settings.port} of the site's host by "
-                "https, which the process does not speak.",
-                hint="Let a proxy lead a path of the site to the process, and set "
+                "SESSION_COOKIE_SECURE is on, so the pages use https, but HOOKBOX_PUBLIC_URL "
+                f"is not set: browsers would connect by https to port {settings.port} of the "
+                "site's host, where the process does not speak https.",
+                hint="Have a proxy forward a path of the site to the process, and set "
                 "HOOKBOX_PUBLIC_URL to it, such as 'https://example.com/realtime'.",
                 id="djhookbox.W027",
             )
     elif not _is_secure(public) and public.hostname not in _LOOPBACK:
         yield Warning(
-            f"SESSION_COOKIE_SECURE is on, so browsers do not send the session's cookie to "
-            f"{settings.public_url}: everybody is an anonymous visitor.",
-            hint="Give HOOKBOX_PUBLIC_URL an https:// or wss:// address.",
+            "SESSION_COOKIE_SECURE is on, so browsers do not send the session cookie to "
+            f"{settings.public_url}; every visitor is anonymous.",
+            hint="Set HOOKBOX_PUBLIC_URL to an https:// or wss:// address.",
             id="djhookbox.W023",
         )
 
@@ -123,8 +123,8 @@ def check_cookie_is_kept() -> Iterator[CheckMessage]:
         problems.append(("SESSION_COOKIE_SAMESITE", "None", "SESSION_COOKIE_SECURE = True"))
     for setting, value, needed in problems:
         yield Warning(
-            f"{setting} is {value!r}, and browsers drop such a cookie without {needed}: nobody "
-            "stays signed in.",
+            f"{setting} is {value!r}, and browsers reject such a cookie without {needed}; "
+            "nobody stays signed in.",
             hint=f"Set {needed}, or change {setting}.",
             id="djhookbox.W024",
         )
@@ -141,11 +141,11 @@ def check_cookie_same_site() -> Iterator[CheckMessage]:
         if _is_same_site(page, public):
             continue
         yield Warning(
-            f"HOOKBOX_ALLOWED_ORIGINS has {origin!r}, another site than that of "
-            f"{settings.public_url}. SESSION_COOKIE_SAMESITE is {same_site!r}, so browsers do not "
-            "send the session's cookie for its pages: their visitors are anonymous.",
+            f"HOOKBOX_ALLOWED_ORIGINS contains {origin!r}, which is a different site from "
+            f"{settings.public_url}. SESSION_COOKIE_SAMESITE is {same_site!r}, so browsers "
+            "do not send the session cookie for its pages; their visitors are anonymous.",
             hint="Give these pages a connect token (djhookbox.connect_token), or set "
-            "SESSION_COOKIE_SAMESITE = 'None' if other sites may use the sessions of this one.",
+            "SESSION_COOKIE_SAMESITE = 'None' if other sites may use this site's sessions.",
             id="djhookbox.W025",
         )
 

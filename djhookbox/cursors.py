@@ -90,10 +90,10 @@ def _options(channel: str) -> dict[str, object] | None:
     try:
         decision = recovering(decide_for_code)(channel, AnonymousUser())
     except HookboxDatabaseError as error:
-        logger.warning("There is no cursor of %s: %s", channel, error)
+        logger.warning("Cannot get a cursor for %s: %s", channel, error)
         return None
     if not decision.allowed:
-        logger.warning("There is no cursor of %s: %s", channel, decision.reason)
+        logger.warning("Cannot get a cursor for %s: %s", channel, decision.reason)
         return None
     return dict(decision.options)
 
@@ -106,7 +106,7 @@ def _ask(channel: str, options: dict[str, object]) -> str:
         return client.cursor(channel, options=options)
     except HookboxUnreachable as error:
         _silent_until = time.monotonic() + settings.timeout
-        logger.warning("There is no cursor of %s: %s", channel, error)
+        logger.warning("Cannot get a cursor for %s: %s", channel, error)
     except HookboxError as error:
-        logger.warning("There is no cursor of %s: %s", channel, error)
+        logger.warning("Cannot get a cursor for %s: %s", channel, error)
     return ""

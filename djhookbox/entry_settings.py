@@ -33,7 +33,7 @@ class EntrySettings(SettingsReader):
         for name in names:
             if "/" in name or ":" in name.rpartition("]")[2] or " " in name:
                 raise HookboxMisconfigured(
-                    "HOOKBOX_ALLOWED_HOSTS: each entry must be a host name without scheme and "
+                    "HOOKBOX_ALLOWED_HOSTS: each entry must be a host name without a scheme or "
                     f"port, such as 'example.com' or '.example.com', not {name!r}."
                 )
         return names

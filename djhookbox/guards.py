@@ -39,8 +39,8 @@ def synchronous(instead: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]
             if _in_event_loop() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
                 raise HookboxSynchronousOnly(
                     _(
-                        "%(name)s() cannot be called in asynchronous code. Nothing was done. "
-                        "Write “%(instead)s”."
+                        "%(name)s() cannot be called from asynchronous code. Nothing was done. Use "
+                        "“%(instead)s” instead."
                     )
                     % {"name": name, "instead": use},
                     code="async",

@@ -121,10 +121,12 @@ def whcallback(
     names: set[str] = set()
     for operation in operations:
         if callable(operation):
-            raise TypeError("whcallback takes one function, or names of operations.")
+            raise TypeError("whcallback() takes one function or the names of operations.")
         names.update([operation] if isinstance(operation, str) else operation)
     if unknown := names - set(Operation.values):
-        raise ValueError(f"whcallback knows no operation {', '.join(sorted(map(repr, unknown)))}.")
+        raise ValueError(
+            f"whcallback() got unknown operations: {', '.join(sorted(map(repr, unknown)))}."
+        )
 
     def decorator(function: Function) -> Function:
         _register(function, frozenset(names))
@@ -234,7 +236,7 @@ def _ask_callbacks(
             first = answer
         else:
             logger.warning(
-                "%s on %r: %s answered first, %s is ignored.",
+                "%s on %r: %s has already answered, so the answer of %s is ignored.",
                 operation.value, channel, first.by, answer.by,
             )  # fmt: skip
     return first
@@ -255,12 +257,12 @@ def _answer(operation: Operation, by: str, result: object) -> Answer | None:
         try:
             return Answer(True, by, reply_options.checked(operation, result))
         except ValueError as error:
-            raise HandlerError(by, f"returned options that do not fit. {error}") from error
+            raise HandlerError(by, f"returned invalid options. {error}") from error
     if isinstance(result, bool):
         return Answer(result, by, reason="" if result else _("Refused."))
     if isinstance(result, str | Promise):
         return Answer(False, by, reason=str(result) or _("Refused."))
-    raise HandlerError(by, f"returned {type(result).__name__}, which is no answer.")
+    raise HandlerError(by, f"returned {type(result).__name__}, which is not a valid answer.")
 
 
 def _dotted(thing: object) -> str:

@@ -100,7 +100,7 @@ def connect_token(user: User) -> str:
     with database_errors():  # `request.user` asks the database when it is first used
         if not user.is_authenticated or not user.is_active:
             raise UserNameError(
-                _("Only an active account can be given a connect token."), code="refused"
+                _("A connect token can only be issued to an active account."), code="refused"
             )
         # The nonce keeps two tokens of one second apart, each of which may be used once.
     nonce = secrets.token_urlsafe(6)
@@ -195,7 +195,7 @@ def identify(
     if visitor.identity != ANONYMOUS:
         _require_usable(visitor.name)
     if expected and expected != visitor.name:
-        raise IdentityError(_("You are not signed in as the same user any more."), EXPIRED)
+        raise IdentityError(_("You are no longer signed in as the same user."), EXPIRED)
     return visitor
 
 
@@ -205,9 +205,9 @@ def _require_usable(name: str) -> None:
         raise IdentityError(_("This user name is reserved for anonymous visitors."))
     fault = names.find_fault(name, settings.max_name_length)
     if fault is names.Fault.CHARACTERS:
-        raise IdentityError(_("This user name has control characters."))
+        raise IdentityError(_("This user name contains control characters."))
     if fault is not None:
-        raise IdentityError(_("This user name is too long, or empty."))
+        raise IdentityError(_("This user name is empty or too long."))
 
 
 def _token_user(token: str, conn_id: str) -> Any:
@@ -216,14 +216,12 @@ def _token_user(token: str, conn_id: str) -> Any:
             token, salt=_TOKEN_SALT, max_age=datetime.timedelta(seconds=settings.token_max_age)
         )
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise IdentityError(
-            _("The connect token is not valid, or has expired."), EXPIRED
-        ) from error
+        raise IdentityError(_("The connect token is invalid or has expired."), EXPIRED) from error
     user = _account(pk, str(credential))
     if user is None:
-        raise IdentityError(_("The connect token is not valid any more."), EXPIRED)
+        raise IdentityError(_("The connect token is no longer valid."), EXPIRED)
     if not _spent.spend(token, conn_id, settings.token_max_age):
-        raise IdentityError(_("The connect token has been used already."), EXPIRED)
+        raise IdentityError(_("The connect token has already been used."), EXPIRED)
     return user
 
 

@@ -61,8 +61,8 @@ def lifted() -> Iterator[None]:
 def refusal() -> str:
     """Return why something was not done."""
     return _(
-        "No Hookbox process is called in a test run. Use djhookbox.testing.real_process() if this "
-        "test needs one."
+        "Test runs do not call a Hookbox process. Use djhookbox.testing.real_process() "
+        "if this test needs one."
     )
 
 

@@ -65,14 +65,15 @@ class ChannelPolicy(TimeStampedModel):
         _("name"),
         max_length=100,
         unique=True,
-        help_text=_("A short name; logs say that this policy decided."),
+        help_text=_("A short name, shown in the audit log when this policy decides."),
     )
     pattern = models.CharField(
         _("pattern"),
         max_length=NAME_LENGTH,
         validators=[_validate_pattern],
         help_text=_(
-            "The channels it covers, written like a route: /rooms/<int:room>/, /users/<username>/."
+            "The channels this policy covers, written like a route: /rooms/<int:room>/, "
+            "/users/<username>/."
         ),
     )
     order = models.IntegerField(
@@ -80,7 +81,7 @@ class ChannelPolicy(TimeStampedModel):
         default=100,
         db_index=True,
         help_text=_(
-            "Policies are tried from the lowest number up; the first that matches decides."
+            "Policies are tried in ascending order; the first enabled policy that matches decides."
         ),
     )
     enabled = models.BooleanField(
@@ -92,8 +93,8 @@ class ChannelPolicy(TimeStampedModel):
         choices=Audience.choices,
         default=Audience.EVERYONE,
         help_text=_(
-            "Who may bring the channel into being by being the first to use it. "
-            "Subscribing and publishing are decided on their own."
+            "Who may create the channel by being the first to use it. Subscribing and "
+            "publishing are decided separately."
         ),
     )
     subscribe_audience = models.CharField(
@@ -108,7 +109,7 @@ class ChannelPolicy(TimeStampedModel):
         max_length=20,
         choices=Audience.choices,
         default=Audience.STAFF,
-        help_text=_("Whose browsers may publish. Code and the admin always may."),
+        help_text=_("Whose browsers may publish. Code and the admin may always publish."),
     )
     groups = models.ManyToManyField(
         "auth.Group",
@@ -116,24 +117,24 @@ class ChannelPolicy(TimeStampedModel):
         blank=True,
         db_constraint=False,  # a router may keep policies in another database than groups
         related_name="+",
-        help_text=_("Used where the audience is “members of the groups”."),
+        help_text=_("Used if an audience is “members of the groups”."),
     )
     permission = models.CharField(
         _("permission"),
         max_length=200,
         blank=True,
-        help_text=_("Used where the audience is “holders of the permission”: app_label.codename."),
+        help_text=_("Used if an audience is “holders of the permission”: app_label.codename."),
     )
     # ---- options of Hookbox channels
     reflective = models.BooleanField(
         _("reflective"),
         default=True,
-        help_text=_("Who publishes also receives the own message."),
+        help_text=_("Publishers also receive their own messages."),
     )
     presenceful = models.BooleanField(
         _("presence"),
         default=False,
-        help_text=_("Subscribers see who is there, who comes and who goes."),
+        help_text=_("Subscribers see who is present, who joins and who leaves."),
     )
     anonymous = models.BooleanField(
         _("anonymous"), default=False, help_text=_("Messages do not say who published them.")
@@ -142,8 +143,8 @@ class ChannelPolicy(TimeStampedModel):
         _("moderated"),
         default=True,
         help_text=_(
-            "Ask the site on every subscribe, unsubscribe and publish. Always on "
-            "where an audience is anything but everyone."
+            "Ask the site on every subscribe, unsubscribe and publish. Always on if an "
+            "audience is anything but everyone."
         ),
     )
     moderated_subscribe = models.BooleanField(
@@ -159,25 +160,25 @@ class ChannelPolicy(TimeStampedModel):
     moderated_unsubscribe = models.BooleanField(
         _("moderated unsubscribe"),
         default=False,
-        help_text=_("Tell the site on unsubscribe even if the channel is not moderated."),
+        help_text=_("Notify the site on unsubscribe even if the channel is not moderated."),
     )
     history_size = models.PositiveIntegerField(
         _("history size"),
         default=0,
-        help_text=_("How many past messages a new subscriber gets; 0 keeps none."),
+        help_text=_("How many past messages a new subscriber receives; 0 turns history off."),
     )
     history_duration = models.PositiveIntegerField(
         _("history duration"),
         default=300,
         help_text=_(
-            "Seconds for which a message is kept, also after the last subscriber has left; "
-            "0 keeps it as long as the channel exists."
+            "How many seconds a message is kept, even after the last subscriber has left; "
+            "0 keeps messages for as long as the channel exists."
         ),
     )
     history_publish_only = models.BooleanField(
         _("history of messages only"),
         default=True,
-        help_text=_("Coming and going is not entered into the history."),
+        help_text=_("Joins and leaves are not added to the history."),
     )
     state = models.JSONField(
         _("initial state"),
@@ -194,14 +195,14 @@ class ChannelPolicy(TimeStampedModel):
         validators=[_validate_object],
         encoder=DjangoJSONEncoder,
         help_text=_(
-            "Lets the process fetch messages itself: "
-            '{"mode": "simple", "interval": 5, "url": "https://…"}; {} is off.'
+            'Lets the Hookbox process fetch messages itself: {"mode": "simple", '
+            '"interval": 5, "url": "https://…"}; {} turns polling off.'
         ),
     )
     server_presenceful = models.BooleanField(
         _("server presence"),
         default=False,
-        help_text=_("The state says for each of the users below whether they are connected."),
+        help_text=_("The state contains whether each of the users below is connected."),
     )
     server_user_presence = models.JSONField(
         _("server presence of"),
@@ -239,7 +240,7 @@ class ChannelPolicy(TimeStampedModel):
             for name in ("create_audience", "subscribe_audience", "publish_audience")
         }
         if Audience.PERMISSION in audiences.values() and "." not in self.permission:
-            message = _("Name the permission as app_label.codename, such as news.add_article.")
+            message = _("Write the permission as app_label.codename, such as news.add_article.")
             errors["permission"] = [ValidationError(message, code="permission")]
         try:
             names_user = "username" in patterns.compile_pattern(self.pattern).parameters
@@ -247,7 +248,9 @@ class ChannelPolicy(TimeStampedModel):
             names_user = True  # the field's own validator says what is wrong
         for field, audience in audiences.items():
             if audience == Audience.NAMED_USER and not names_user:
-                message = _("The pattern names no user: write <username> where the name stands.")
+                message = _(
+                    "The pattern does not name a user: write <username> in place of the name."
+                )
                 errors[field] = [ValidationError(message, code="username")]
         users = self.server_user_presence
         if not isinstance(users, list) or any(names.find_fault(user) for user in users):

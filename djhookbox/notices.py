@@ -100,10 +100,10 @@ class Notice:
                 client.recheck([".*"], users=sorted(self.users))
         except HookboxNotRunning as error:
             # As in every deploy script: nobody is connected to a process that does not run.
-            logger.info("Hookbox is not running, so no connection is affected by a change.")
+            logger.info("Hookbox is not running, so a change affects no connections.")
             _heard(Told(error=error))
         except HookboxError as error:
-            logger.warning("Hookbox could not be told of a change: %s", error)
+            logger.warning("Could not notify Hookbox of a change: %s", error)
             _heard(Told(error=error))
 
     def _send_away(self) -> None:

@@ -29,7 +29,7 @@ def _count(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if isinstance(value, str) else _("must be a text")
+    return "" if isinstance(value, str) else _("must be a string")
 
 
 def _list(value: object) -> str:
@@ -143,7 +143,7 @@ def validate_polling(polling: Mapping[str, object]) -> None:
     """
     for name in polling:
         if name not in POLLING_DEFAULTS:
-            raise ValueError(_("Polling has no “%(name)s”.") % {"name": name})
+            raise ValueError(_("Polling: unknown option “%(name)s”.") % {"name": name})
     given = {**POLLING_DEFAULTS, **polling}
     mode, interval, url, form = given["mode"], given["interval"], given["url"], given["form"]
     if mode not in POLLING_MODES:
@@ -152,11 +152,11 @@ def validate_polling(polling: Mapping[str, object]) -> None:
     if not number or not 0.1 <= interval <= 86_400:  # type: ignore[operator]
         raise ValueError(_("Polling: “interval” must be between 0.1 and 86400 seconds."))
     if not isinstance(url, str) or not isinstance(given["originator"], str):
-        raise ValueError(_("Polling: “url” and “originator” must be texts."))
+        raise ValueError(_("Polling: “url” and “originator” must be strings."))
     if not isinstance(form, dict) or not all(isinstance(value, str) for value in form.values()):
-        raise ValueError(_("Polling: “form” must be an object of texts."))
+        raise ValueError(_("Polling: “form” must be an object of strings."))
     if (mode or url) and not _is_web_address(url):
-        raise ValueError(_("Polling: “url” must be an address that begins with http(s)://."))
+        raise ValueError(_("Polling: “url” must start with http:// or https://."))
 
 
 def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -> None:
@@ -170,7 +170,7 @@ def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -
     host = urlsplit(url).hostname or "" if isinstance(url, str) else ""
     if not HostRules.parse(hosts).allows_host(host):
         raise ValueError(
-            _("Polling: list “%(host)s” in HOOKBOX_POLLING_HOSTS, and restart the process.")
+            _("Polling: add “%(host)s” to HOOKBOX_POLLING_HOSTS and restart the process.")
             % {"host": host}
         )
 

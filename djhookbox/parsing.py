@@ -53,7 +53,7 @@ def parse(
 
     """
     if fields.get("action") != kind.name:
-        raise MalformedCall(_("This address takes the action “%(name)s”.") % {"name": kind.name})
+        raise MalformedCall(_("This URL expects the action “%(name)s”.") % {"name": kind.name})
     try:
         webhook, caller = webhooks.read(kind, fields)
     except FieldProblem as problem:
@@ -124,7 +124,7 @@ def wanted_of(call: Call[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]
     names = set()
     for each in call.webhook.channels:
         if each.channel_name in names:
-            raise MalformedCall(_("“%(name)s” is there twice.") % {"name": each.channel_name})
+            raise MalformedCall(_("“%(name)s” appears twice.") % {"name": each.channel_name})
         names.add(each.channel_name)
     return call.webhook.channels
 
@@ -144,7 +144,7 @@ def _explain(problem: FieldProblem) -> str:
         Fault.JSON: _("“%(field)s” is not JSON."),
         Fault.STRING: _("“%(field)s” is not a string."),
         Fault.LENGTH: _("“%(field)s” is longer than %(limit)d characters."),
-        Fault.CHARACTERS: _("“%(field)s” has control characters."),
+        Fault.CHARACTERS: _("“%(field)s” contains control characters."),
         Fault.BOOLEAN: _("“%(field)s” is neither true nor false."),
         Fault.WHOLE: _("“%(field)s” is not a whole number."),
         Fault.NUMBER: _("“%(field)s” is not a number."),

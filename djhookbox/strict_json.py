@@ -106,4 +106,4 @@ def explain(error: Exception) -> str:
         return _("This is nested too deeply.")
     if error.fault is values.Fault.NUMBER:
         return _("The number %(number)s is too large.") % {"number": error.text}
-    return _("JSON has no %(name)s.") % {"name": error.text}
+    return _("%(name)s is not valid JSON.") % {"name": error.text}

@@ -131,7 +131,9 @@ class _Waiting:
                 try:
                     func()
                 except Exception:
-                    logger.exception("What had waited for the end of a transaction failed.")
+                    logger.exception(
+                        "A callback that was deferred to the end of a transaction failed."
+                    )
 
     def _remove(self) -> None:
         if vars(self._connection).get(self._method) is not self:

@@ -91,7 +91,7 @@ class SettingsReader:
         value = self._str(name, default)
         if "/" in value or " " in value:
             raise HookboxMisconfigured(
-                f"{name} must be a host name or an IP address alone, not {value!r}."
+                f"{name} must be only a host name or an IP address, not {value!r}."
             )
         return value
 

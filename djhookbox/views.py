@@ -93,7 +93,9 @@ def _guarded(
 ) -> HttpResponse:
     make_read_only(request)
     if request.method != "POST":
-        response = _answer(refused(_("Webhooks are sent by POST."), code="malformed"), status=405)
+        response = _answer(
+            refused(_("Webhooks must be sent by POST."), code="malformed"), status=405
+        )
         response.headers["Allow"] = "POST"
         return response
     ours = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
@@ -104,10 +106,10 @@ def _guarded(
         boot = request.headers.get(nodes.BOOT_HEADER, "")
         return view(request, parse(kind, fields, ours=ours, boot=boot))
     except TooLarge as error:
-        logger.warning("The webhook %s was refused: %s", kind.name, error)
+        logger.warning("Refused the %s webhook: %s", kind.name, error)
         return _answer(refused(str(error), code="limit"), status=413)
     except MalformedCall as error:
-        logger.warning("A malformed %s webhook: %s", kind.name, error)
+        logger.warning("Received a malformed %s webhook: %s", kind.name, error)
         return _answer(refused(str(error), code="malformed"), status=400)
 
 
@@ -137,7 +139,10 @@ def _fields(request: HttpRequest) -> dict[str, str]:
     body = request.read(limit + 1)
     if len(body) > limit:
         raise TooLarge(
-            _("The body is larger than %(limit)d bytes, which follows from HOOKBOX_MAX_FRAME_SIZE.")
+            _(
+                "The body is larger than %(limit)d bytes, the limit derived from "
+                "HOOKBOX_MAX_FRAME_SIZE."
+            )
             % {"limit": limit}
         )
     try:
@@ -341,6 +346,6 @@ def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> HttpResponse:
     try:
         done = pruning.prune(days, seconds=settings.webhook_timeout / 3)
     except DatabaseError:
-        logger.exception("The logs could not be pruned now.")
+        logger.exception("Could not prune the audit log.")
         return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
     return _answer(Decision(True), {"more": not done.complete})

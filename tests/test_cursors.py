@@ -106,7 +106,7 @@ def test_a_process_that_refuses_is_asked_again(
     with mock.patch.object(client, "cursor", side_effect=HookboxRefused("No.")) as ask:
         assert djhookbox.cursor("/a/") == djhookbox.cursor("/a/") == ""
     assert ask.call_count == 2
-    assert "There is no cursor of /a/: No." in caplog.text
+    assert "Cannot get a cursor for /a/: No." in caplog.text
 
 
 def test_the_genuine_server_is_not_asked(settings: Any, make_policy: Any) -> None:

@@ -226,7 +226,11 @@ def test_facts_are_asked_once(alice: Any, django_assert_num_queries: Any) -> Non
         (PermissionDenied("not on Sundays"), "not on Sundays", "refused"),
         (PermissionDenied(), "Refused.", "refused"),
         (HookboxError("the server is full"), "the server is full", "refused"),
-        (KeyError("secret detail"), "The site failed to decide this; its log says why.", "error"),
+        (
+            KeyError("secret detail"),
+            "The site could not decide this because of an error; see its log.",
+            "error",
+        ),
     ],
 )
 @pytest.mark.parametrize("where", ["handler", "signal"])
@@ -430,11 +434,11 @@ def test_steps_of_handlers(alice: Any) -> None:
     silent = ("Silent", "It has no opinion.")
     assert said("create", "/x/") == [silent, ("Strict", "It allows this.")]
     assert said("publish", "/x/", "LOUD") == [
-        ("Silent", "It is not asked: it has no “publish”."),
+        ("Silent", "It was not asked: it has no method “publish”."),
         ("Strict", "It refuses this: Too loud."),
     ]
     assert said("publish", "/x/")[-3:] == [
-        ("handlers", "None has an opinion: who vouches for creating the channel decides."),
+        ("handlers", "No handler has an opinion: the decision on creating the channel applies."),
         silent,
         ("Strict", "It allows this."),
     ]

@@ -157,11 +157,11 @@ def test_without_a_cookie_the_user_is_anonymous(
 @pytest.mark.parametrize(
     ("result", "says"),
     [
-        (None, "No policy and no handler opens this channel."),
+        (None, "No policy or handler opens this channel."),
         (djhookbox.HookboxError("Full."), "Full."),
         ("Only members.", "Only members."),  # an empty text in 2011
         ([False, {"msg": "Only members."}], "Only members."),  # a slip's text in 2011
-        (ValueError("boom"), "The site failed to decide this; its log says why."),
+        (ValueError("boom"), "The site could not decide this because of an error; see its log."),
     ],
 )
 def test_who_gives_no_options_refuses(

@@ -114,7 +114,7 @@ WRONG = [
     (entry(name="a", pattern="/x/", order=True), "order: This must be a whole number."),
     (entry(name="a", pattern="/x/", order=10**20), "less than or equal"),
     (entry(name="a", pattern="/x/", enabled="yes"), "enabled: This must be true or false."),
-    (entry(name="a", pattern=None), "pattern: This must be a text."),
+    (entry(name="a", pattern=None), "pattern: This must be a string."),
     (entry(name="a", pattern="/x/", history_size=-1), "greater than or equal to 0"),
     (entry(name="a", pattern="/x/", create_audience="aliens"), "not a valid choice"),
     (entry(name="a", pattern="/x/", subscribe_audience="named_user"), "names no user"),
@@ -125,8 +125,8 @@ WRONG = [
     (entry(name="a", pattern="/x/", state={"a": "\ud83d"}), "lone surrogates"),
     (entry(name="a", pattern="/\x85/"), "control characters"),
     (entry(name="a", pattern="/x/", note="\0"), "null characters"),
-    (entry(name="a", pattern="/x/", groups=["nobody"]), "There is no group “nobody” here."),
-    (entry(name="a", pattern="/x/", groups=[5]), "There is no group “5” here."),
+    (entry(name="a", pattern="/x/", groups=["nobody"]), "There is no group “nobody” on this site."),
+    (entry(name="a", pattern="/x/", groups=[5]), "There is no group “5” on this site."),
     (entry(name="a", pattern="/x/", groups="a"), "list of the names"),
     ("[" * 100_000, "nested too deeply"),
 ]
@@ -152,7 +152,7 @@ def test_all_or_nothing(policies: list[ChannelPolicy]) -> None:
     assert first.startswith("Policy 2 “Bad”: ")
     assert "pattern: " in first
     assert "history_size: " in first
-    assert second == "Policy 3 “Good”: Another one in the file has the same name."
+    assert second == "Policy 3 “Good”: Another policy in the file has the same name."
     assert ChannelPolicy.objects.count() == 2
 
 

@@ -88,12 +88,12 @@ def test_the_command_says_what_it_did(settings: Any) -> None:
     settings.HOOKBOX_LOG_DAYS = 30
     fill(3)
     trial = run("--dry-run")
-    assert "This would be deleted:" in trial
+    assert "Entries that would be deleted:" in trial
     assert "connection log: 3" in trial
     assert left() == [4, 4, 4]
     assert pruning.last() is None
     text = run()
-    assert "This was deleted:" in text
+    assert "Deleted entries:" in text
     assert "publish history: 3" in text
     assert "30 days" in text
     assert left() == [1, 1, 1]

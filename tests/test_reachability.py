@@ -194,7 +194,7 @@ def test_it_waits_for_django(watching):
     assert url in sentence
     assert "is it running" in sentence.lower()
     with fake_hookbox(port):
-        assert said.next() == "Django answers now."
+        assert said.next() == "Django is answering now."
         watch.join(10)
         assert said.nothing_more()
 
@@ -210,7 +210,7 @@ def test_it_goes_on_until_the_mistake_is_repaired(watching):
         site.answer = lambda request: Answer(404, "")
         assert "HOOKBOX_CBPATH" in said.next()
         site.answer = lambda request: Answer()
-        assert said.next() == "Django answers now."
+        assert said.next() == "Django is answering now."
 
 
 def test_a_foreign_application_is_not_called(watching):

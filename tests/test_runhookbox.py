@@ -390,7 +390,7 @@ def test_the_real_server(environment, number):
             line = process.stdout.readline()
             assert line, process.stderr.read()
             said += line
-        address = re.search(r"listens at (http://127\.0\.0\.1:\d+)", said)[1]
+        address = re.search(r"is listening on (http://127\.0\.0\.1:\d+)", said)[1]
         with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
             assert json.load(response) == {"status": "ok"}
         assert "http://127.0.0.1:9/hookbox" in said

@@ -23,7 +23,7 @@ NUMBERS = [0, 7, 999, 1000, 1234567, 0.04, 0.26, 3.14, 87.06, 4120.4]
 def test_the_label_says_what_the_drawing_shows() -> None:
     svg = sparkline([1.0, 4.26, 2.0], "Messages <in>")
     assert 'role="img"' in svg
-    assert "Messages &lt;in&gt; in the last ten minutes: least 1.0, most 4.3, now 2.0" in svg
+    assert "Messages &lt;in&gt; in the last ten minutes: minimum 1.0, maximum 4.3, now 2.0" in svg
     assert "currentColor" in svg
     assert "style=" not in svg
     assert "least -, most -, now -" in sparkline([], "x")

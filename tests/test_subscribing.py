@@ -167,7 +167,7 @@ def test_a_log_that_fails_decides_nothing(
     with mock.patch.object(writing, "write_all", side_effect=OperationalError("locked")):
         _, answer = webhooks()("subscribe_many", channels=wanted("/a/"))
     assert answer["channels"]["/a/"]["subscribe"] == [True, {}]
-    assert "2 subscriptions could not be logged." in caplog.text
+    assert "Could not record 2 subscriptions." in caplog.text
 
 
 def test_logs_can_be_switched_off(webhooks: type[Webhooks], make_policy: MakePolicy) -> None:

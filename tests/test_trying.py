@@ -101,7 +101,7 @@ def test_the_command_tells(make_policy: Any, alice: Any) -> None:
     assert text.startswith("Refused: Only staff may do this here.")
     assert "policy:Rooms: Its pattern does not match." in text
     assert "policy:Rest: Only staff" in text
-    assert "Switched off, would match: Later" in text
+    assert "Disabled, but would match: Later" in text
     status, text = explain("alice", "/x/", "--operation", "publish")
     assert status == 0
     assert text.startswith("Allowed.")

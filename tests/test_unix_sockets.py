@@ -219,4 +219,4 @@ def test_runhookbox_says_where_webhooks_go(settings: Any, monkeypatch: pytest.Mo
         call_command("runhookbox", stdout=out)
     except CommandError as error:  # pragma: no cover - says what went wrong
         pytest.fail(str(error))
-    assert f"Webhooks go to {URL}." in out.getvalue()
+    assert f"Webhooks are sent to {URL}." in out.getvalue()

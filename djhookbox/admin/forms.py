@@ -87,11 +87,11 @@ class PlainJSONField(forms.JSONField):
         if not isinstance(error, json.JSONDecodeError):
             return message
         if text[0] not in '{["':
-            message += " " + _("A text needs double quotes: %(example)s.") % {
+            message += " " + _("Strings need double quotes: %(example)s.") % {
                 "example": json.dumps(text.splitlines()[0][:40].strip("'“”"), ensure_ascii=False)
             }
         elif "'" in text:
-            message += " " + _("JSON has double quotes, not single ones.")
+            message += " " + _("JSON uses double quotes, not single quotes.")
         return message
 
 
@@ -116,7 +116,9 @@ class ChannelField(forms.CharField):
             "max_length": NAME_LENGTH,
             "strip": False,
             "widget": AdminTextInputWidget(attrs={**ours, "spellcheck": "false"}),
-            "help_text": gettext_lazy("The channel's name, such as /news/today/; no pattern."),
+            "help_text": gettext_lazy(
+                "The exact name of the channel, such as /news/today/; patterns are not accepted."
+            ),
         }
         super().__init__(**{**options, **kwargs})
 
@@ -154,11 +156,11 @@ class TryForm(forms.Form):
         widget=AdminTextInputWidget(
             attrs={"class": "vTextField hookbox-user", "autocomplete": "off"}
         ),
-        help_text=gettext_lazy("The user's name. Empty: an anonymous visitor."),
+        help_text=gettext_lazy("The user's name. Leave it empty for an anonymous visitor."),
     )
     channel = ChannelField()
     operation = forms.ChoiceField(
-        label=gettext_lazy("Wants to"),
+        label=gettext_lazy("Operation"),
         choices=[(operation.value, operation.label) for operation in OPERATIONS],
         initial=OPERATIONS[0].value,
         required=False,
@@ -168,7 +170,7 @@ class TryForm(forms.Form):
         required=False,
         initial=InvalidJSONInput(""),
         widget=JSONWidget(attrs={"rows": 2}),
-        help_text=gettext_lazy("What is published, if handlers look at it."),
+        help_text=gettext_lazy("The message, in case handlers look at it."),
     )
 
     def clean_user(self) -> str:
@@ -202,10 +204,12 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label=gettext_lazy("File"),
         required=False,
-        help_text=gettext_lazy("A file that was exported here or written by dumpdata."),
+        help_text=gettext_lazy("A file exported here or written by dumpdata."),
     )
     text = forms.CharField(
-        label=gettext_lazy("Or its text"), required=False, widget=JSONWidget(attrs={"rows": 8})
+        label=gettext_lazy("Or paste its text"),
+        required=False,
+        widget=JSONWidget(attrs={"rows": 8}),
     )
 
     def clean(self) -> dict[str, Any]:
@@ -227,5 +231,5 @@ class ImportForm(forms.Form):
             try:
                 values["text"] = upload.read().decode("utf-8-sig")
             except UnicodeDecodeError as error:
-                raise ValidationError(_("This file is no text in UTF-8."), code="text") from error
+                raise ValidationError(_("This file is not UTF-8 text."), code="text") from error
         return values

@@ -109,7 +109,7 @@ class PageMixin(ModelAdmin):
             with transaction.atomic(using) if inside else nullcontext():
                 return view()
         except DatabaseError as error:  # read-only, full or locked: nothing has changed
-            text = _("The database did not take it: %(problem)s")
+            text = _("The database rejected the change: %(problem)s")
             self.message_user(request, text % {"problem": error}, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -120,9 +120,9 @@ class PageMixin(ModelAdmin):
                 self.log_change(request, about, text)
         except DatabaseError:
             # It has been done all the same, and an error page would only make people do it again.
-            logger.exception("Could not be entered into the history of the admin: %s", text)
+            logger.exception("Could not write an entry to the admin's history: %s", text)
             self.message_user(
-                request, _("The database did not take the entry for the history."), messages.WARNING
+                request, _("The database rejected the history entry."), messages.WARNING
             )
 
     def has_own_permission(self, request: HttpRequest, action: str) -> bool:

@@ -35,13 +35,13 @@ class Log(models.Model):
         _("user"),
         max_length=NAME_LENGTH,
         blank=True,
-        help_text=_("The name that the site gave; it begins with “ _” for anonymous visitors."),
+        help_text=_("The name assigned by the site; it starts with “ _” for anonymous visitors."),
     )
     connection_id = models.CharField(
         _("connection"),
         max_length=64,
         blank=True,
-        help_text=_("The same for everything that one connection does."),
+        help_text=_("Identifies everything that one connection does."),
     )
     decided_by = models.CharField(
         _("decided by"),
@@ -50,7 +50,7 @@ class Log(models.Model):
         help_text=_("The policy, handler or signal receiver that decided."),
     )
     reason = models.CharField(
-        _("reason"), max_length=NAME_LENGTH, blank=True, help_text=_("Why it was decided so.")
+        _("reason"), max_length=NAME_LENGTH, blank=True, help_text=_("Why the decision was made.")
     )
     note = models.TextField(_("note"), blank=True, help_text=_("For yourself and your colleagues."))
 
@@ -70,13 +70,13 @@ class NodeLog(Log):
         blank=True,
         default="",
         editable=False,
-        help_text=_("The life of the Hookbox process in which it happened."),
+        help_text=_("The run of the Hookbox process in which this happened."),
     )
     assumed = models.BooleanField(
         _("assumed"),
         default=False,
         editable=False,
-        help_text=_("Nobody reported it: the Hookbox process ended without a word."),
+        help_text=_("Not reported: the Hookbox process ended unexpectedly."),
     )
 
     class Meta(Log.Meta):
@@ -113,10 +113,13 @@ class ConnectionLog(NodeLog):
         _("user agent"),
         max_length=NAME_LENGTH,
         blank=True,
-        help_text=_("What the browser says it is."),
+        help_text=_("How the browser identifies itself."),
     )
     origin = models.CharField(
-        _("origin"), max_length=NAME_LENGTH, blank=True, help_text=_("The site of the page.")
+        _("origin"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        help_text=_("The origin of the page that connected."),
     )
     code = models.PositiveIntegerField(
         _("close code"), null=True, blank=True, help_text=_("Why the connection was closed.")
@@ -227,25 +230,25 @@ class Publication(Log):
         help_text=_("How long the message was as JSON."),
     )
     kept = models.CharField(
-        _("payload kept"),
+        _("payload stored"),
         max_length=10,
         choices=Kept.choices,
         default=Kept.WHOLE,
         editable=False,
-        help_text=_("Whether the payload above is all that was published."),
+        help_text=_("Whether the payload above is complete."),
     )
     source = models.CharField(
         _("source"), max_length=20, choices=Source.choices, help_text=_("Where it came from.")
     )
     status = models.CharField(
-        _("status"), max_length=20, choices=Status.choices, help_text=_("What became of it.")
+        _("status"), max_length=20, choices=Status.choices, help_text=_("Whether it was sent.")
     )
     error = models.TextField(_("error"), blank=True, help_text=_("Why it was not sent."))
     delivered = models.PositiveIntegerField(
         _("delivered to"),
         null=True,
         blank=True,
-        help_text=_("How many connections it was written to; empty where nobody counted."),
+        help_text=_("How many connections it was written to; empty if they were not counted."),
     )
 
     class Meta(Log.Meta):
@@ -274,41 +277,46 @@ class Node(models.Model):
     """One life of a Hookbox process, from its start to its end; a restart begins another."""
 
     boot = models.CharField(
-        _("boot id"), max_length=BOOT_LENGTH, unique=True, help_text=_("Different for each life.")
+        _("boot id"),
+        max_length=BOOT_LENGTH,
+        unique=True,
+        help_text=_("Different each time the process starts."),
     )
     address = models.CharField(
         _("address"),
         max_length=NAME_LENGTH,
         blank=True,
-        help_text=_("Machine and port: two lives that have the same follow one another."),
+        help_text=_("Machine and port; a later run at the same address replaces this one."),
     )
     seen = models.DateTimeField(
-        _("seen"), default=timezone.now, help_text=_("When it was last heard of.")
+        _("last seen"),
+        default=timezone.now,
+        help_text=_("When the process last reported to the site."),
     )
     steady = models.DateTimeField(
         _("steady since"),
         default=timezone.now,
-        help_text=_("Since when it has been heard of without a break."),
+        help_text=_("Since when it has reported without a gap."),
     )
     last_event = models.PositiveBigIntegerField(
-        _("last event"), default=0, help_text=_("Number of the last event that was written.")
+        _("last event"), default=0, help_text=_("Number of the last event that was recorded.")
     )
     ended = models.DateTimeField(
-        _("ended"), null=True, help_text=_("When it ended, or is taken to have ended.")
+        _("ended"), null=True, help_text=_("When it ended, or is assumed to have ended.")
     )
     closed_to = models.PositiveBigIntegerField(
         _("closed up to"),
         default=0,
-        help_text=_("Entry of the connection log up to which its connections are closed."),
+        help_text=_("Entry of the connection log up to which its connections have been closed."),
     )
     closed = models.BooleanField(
-        _("closed"), default=False, help_text=_("Whether nothing of it is open any more.")
+        _("closed"), default=False, help_text=_("Whether everything it left open has been closed.")
     )
 
     class Meta:
         default_permissions = ()
-        verbose_name = _("life of a process")
-        verbose_name_plural = _("lives of processes")
+        verbose_name = _("process run")
+        verbose_name_plural = _("process runs")
 
     def __str__(self) -> str:
         return f"{self.address} {self.boot}"
@@ -317,9 +325,9 @@ class Node(models.Model):
 class Pruning(models.Model):
     """When old log rows were last deleted, and how many; there is one row at most."""
 
-    ended = models.DateTimeField(_("ended"), help_text=_("When it was done."))
+    ended = models.DateTimeField(_("ended"), help_text=_("When it finished."))
     complete = models.BooleanField(
-        _("complete"), default=True, help_text=_("Whether nothing was left to delete.")
+        _("complete"), default=True, help_text=_("Whether everything that was due was deleted.")
     )
     connections = models.PositiveBigIntegerField(
         _("connection log"), default=0, help_text=_("Entries deleted.")
@@ -333,8 +341,8 @@ class Pruning(models.Model):
 
     class Meta:
         default_permissions = ()
-        verbose_name = _("pruning of logs")
-        verbose_name_plural = _("pruning of logs")
+        verbose_name = _("audit log pruning")
+        verbose_name_plural = _("audit log pruning")
 
     def __str__(self) -> str:
         return f"{self.ended:%Y-%m-%d %H:%M}"

@@ -43,7 +43,7 @@ RETURN = datetime.timedelta(seconds=60)
 CHUNK = 100
 #: The code of connections that end without a word (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
-REASON = "The Hookbox process ended without a word"
+REASON = "The Hookbox process ended unexpectedly"
 #: Code and reason of connections that a process closes when it is stopped.
 _STOPPED = (RESTART.code, RESTART.reason)
 
@@ -119,7 +119,7 @@ def close_what_is_open(
                 if clock() >= end:
                     return True
     except DatabaseError:
-        logger.exception("What an ended Hookbox process left open could not be closed now.")
+        logger.exception("Could not close what an ended Hookbox process left open.")
     return False
 
 

@@ -59,7 +59,7 @@ def write(row: Row) -> Row | None:
     try:
         save_fitting(row, save)
     except (DatabaseError, ValueError):
-        logger.exception("A %s could not be written.", row._meta.verbose_name)
+        logger.exception("Could not write a %s.", row._meta.verbose_name)
         return None
     return row
 
@@ -161,7 +161,7 @@ def write_subscriptions(
     try:
         write_all(SubscriptionLog, rows)
     except UNAVAILABLE:
-        logger.exception("%d subscriptions could not be logged.", len(rows))
+        logger.exception("Could not record %d subscriptions.", len(rows))
 
 
 def _subscription(

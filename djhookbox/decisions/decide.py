@@ -268,7 +268,7 @@ class _Question:
 def _nobody(operation: Operation) -> Decision:
     if operation == Operation.MESSAGE:
         return refused(_("No handler of this site allows messages between users."))
-    return refused(_("No policy and no handler opens this channel."))
+    return refused(_("No policy or handler opens this channel."))
 
 
 def _tell(signal: Signal, user: User, arguments: Mapping[str, object]) -> None:
@@ -280,7 +280,7 @@ def _tell(signal: Signal, user: User, arguments: Mapping[str, object]) -> None:
                 # Swallowed by send_robust, but the transaction is broken on some databases.
                 transaction.set_rollback(True)
     except DatabaseError:
-        logger.exception("What the receivers of a signal wrote could not be kept.")
+        logger.exception("The database changes made by signal receivers could not be committed.")
 
 
 def _explained(error: Exception, stage: str, operation: Operation) -> Decision:
@@ -289,7 +289,7 @@ def _explained(error: Exception, stage: str, operation: Operation) -> Decision:
     if isinstance(error, PermissionDenied | HookboxError):
         return refused(str(error) or _("Refused."), culprit)
     logger.error("%s failed on %s.", culprit, operation.value, exc_info=error)
-    reason = _("The site failed to decide this; its log says why.")
+    reason = _("The site could not decide this because of an error; see its log.")
     if settings.debug:
         reason = f"{type(error).__name__}: {error}"
     return refused(reason, culprit, code="error")

@@ -102,7 +102,7 @@ def plan(text: str) -> list[Change]:
     if strict_json.has_surrogates(entries):  # which neither a database nor a page can have
         raise PolicyFileError([_("This must not contain lone surrogates.")])
     if not isinstance(entries, list) or not entries:
-        raise PolicyFileError([_("This is no list of policies.")])
+        raise PolicyFileError([_("This is not a list of policies.")])
     known = {policy.name: policy for policy in ChannelPolicy.objects.prefetch_related("groups")}
     groups = {group.name: group for group in Group.objects.all()}
     changes: list[Change] = []
@@ -114,7 +114,7 @@ def plan(text: str) -> list[Change]:
             fields = _fields(entry)
             name = fields["name"]
             if name in seen:
-                raise ValidationError(_("Another one in the file has the same name."))
+                raise ValidationError(_("Another policy in the file has the same name."))
             seen.add(name)
             changes.append(_change(fields, known.get(name), groups))
         except ValidationError as error:
@@ -146,7 +146,7 @@ def _fields(entry: object) -> dict[str, Any]:
     if not isinstance(name, str) or not name:
         raise ValidationError(_("“name” is missing."))
     if unknown := sorted(set(fields) - set(_FIELDS) - _OWN - {"groups"}):
-        raise ValidationError(_("There is no “%(name)s”.") % {"name": unknown[0]})
+        raise ValidationError(_("Unknown field “%(name)s”.") % {"name": unknown[0]})
     return fields
 
 
@@ -198,7 +198,7 @@ def _value(model_field: models.Field[Any, Any], value: object) -> Any:
     elif isinstance(model_field, models.IntegerField):
         kind = int
     if type(value) is not kind:
-        words = {bool: _("true or false"), int: _("a whole number"), str: _("a text")}
+        words = {bool: _("true or false"), int: _("a whole number"), str: _("a string")}
         raise ValidationError(_("This must be %(kind)s.") % {"kind": words[kind]})
     if isinstance(value, str) and "\0" in value:
         raise ValidationError(_("This must not contain null characters."))
@@ -207,13 +207,13 @@ def _value(model_field: models.Field[Any, Any], value: object) -> Any:
 
 def _groups(names: object, known: Mapping[str, Group]) -> list[Group]:
     if not isinstance(names, list):
-        raise ValidationError(_("This must be a list of the names of groups."))
+        raise ValidationError(_("This must be a list of group names."))
     found: dict[int, Group] = {}
     for name in names:
         # `dumpdata` writes the natural key, which is a list of one name.
         text = name[0] if isinstance(name, list) and len(name) == 1 else name
         if not isinstance(text, str) or text not in known:
-            raise ValidationError(_("There is no group “%(name)s” here.") % {"name": text})
+            raise ValidationError(_("There is no group “%(name)s” on this site.") % {"name": text})
         found[known[text].pk] = known[text]
     return list(found.values())
 

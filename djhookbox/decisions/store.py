@@ -63,7 +63,11 @@ def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:
         pattern = compile_pattern(row["pattern"])
     except PatternError as error:
         # Written past the form, or with a converter that the project has since removed.
-        logger.error("Policy %r refuses all it may have meant: %s", row["name"], error)
+        logger.error(
+            "Policy %r is malformed and refuses every channel it might match: %s",
+            row["name"],
+            error,
+        )
         pattern = None
     chosen = {name: row[name] for name in _OPTIONS}
     chosen["polling"] = options.complete_polling(chosen["polling"])

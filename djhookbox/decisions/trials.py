@@ -80,7 +80,7 @@ class Trial:
             return _("Refused: %(reason)s") % {"reason": self.decision.reason}
         if self.creation is not None and not self.creation.allowed:
             return _(
-                "Allowed while the channel exists. Otherwise it is refused, since this user may "
+                "Allowed while the channel exists. Otherwise refused, because this user may "
                 "not create it: %(reason)s"
             ) % {"reason": self.creation.reason}
         return _("Allowed.")

@@ -31,9 +31,9 @@ def require_known(call: str, status: int) -> None:
     if call not in GENUINE_CALLS:
         raise HookboxRefused(
             _(
-                "The Hookbox process at %(url)s cannot do “%(call)s”: it seems to be the genuine "
-                "Hookbox 0.3.3. The server that comes with django-hookbox can; it runs where "
-                "HOOKBOX_EXECUTABLE is not set."
+                "The Hookbox process at %(url)s does not support “%(call)s”; it seems to be "
+                "the genuine Hookbox 0.3.3. Delete HOOKBOX_EXECUTABLE to run the server that "
+                "comes with django-hookbox, which does."
             )
             % {"url": settings.rest_url, "call": call},
             status=status,
@@ -52,8 +52,8 @@ def require_ascii(*names: str | None) -> None:
         if name is not None and not name.isascii():
             raise HookboxRefused(
                 _(
-                    "“%(name)s” cannot be reached from code: the genuine Hookbox 0.3.3 knows names "
-                    "only in ASCII there. See HOOKBOX_EXECUTABLE."
+                    "“%(name)s” cannot be used from code: the genuine Hookbox 0.3.3 accepts only "
+                    "ASCII names over REST. See HOOKBOX_EXECUTABLE."
                 )
                 % {"name": name},
                 code="unsupported",

@@ -31,11 +31,13 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
     """Yield what our server cannot do of that which the genuine one is asked for."""
     if options["debug"]:
         yield _(
-            "-d/--debug: there is no hookbox.js to compile anew here. Leave it away; "
-            "--log-level debug logs more."
+            "-d/--debug: the embedded server has no hookbox.js to compile. Remove the "
+            "option; --log-level debug logs more."
         )
     if options["objgraph"]:
-        yield _("-o/--objgraph: no graph of objects is drawn here. Leave it away.")
+        yield _(
+            "-o/--objgraph: the embedded server does not draw object graphs. Remove the option."
+        )
 
 
 def withheld(options: dict[str, Any]) -> Iterator[str]:
@@ -45,14 +47,14 @@ def withheld(options: dict[str, Any]) -> Iterator[str]:
         f"cb_{LATER_CALLBACK}",
     ):  # fmt: skip
         if options[name]:
-            yield _("%(option)s is for our own server: this program is not given it.") % {
-                "option": f"--{name.replace('_', '-')}"
-            }
+            yield _(
+                "%(option)s applies only to the embedded server and is not passed to this program."
+            ) % {"option": f"--{name.replace('_', '-')}"}
     # Of the program that a setting names, a system check says it.
     if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
         yield _(
-            "Hookbox 0.3.3 takes cookies from the scripts of a page, which do not see the "
-            "session's: everybody is anonymous. See SESSION_COOKIE_HTTPONLY."
+            "Hookbox 0.3.3 reads cookies through the scripts of a page, which cannot see "
+            "the session cookie, so every user is anonymous. See SESSION_COOKIE_HTTPONLY."
         )
 
 
@@ -60,7 +62,8 @@ def secrets_in_sight(password: str | None) -> str:
     """Say who can read the secrets that 0.3.3 takes on its command line, and only there."""
     options = "-s, -r, -a" if password else "-s, -r"
     return _(
-        "This program gets its secrets on the command line (%(options)s), where every user of "
-        "this machine can read them with ps. Let nobody else log in here, or mount /proc with "
-        "hidepid=2. The embedded server keeps its secrets to itself."
+        "This program receives its secrets on the command line (%(options)s), where "
+        "every user of this machine can read them with ps. Do not let anybody else log "
+        "in here, or mount /proc with hidepid=2. The embedded server does not expose "
+        "its secrets."
     ) % {"options": options}

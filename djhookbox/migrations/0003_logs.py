@@ -34,15 +34,15 @@ class Migration(migrations.Migration):
             name='Pruning',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('ended', models.DateTimeField(help_text='When it was done.', verbose_name='ended')),
-                ('complete', models.BooleanField(default=True, help_text='Whether nothing was left to delete.', verbose_name='complete')),
+                ('ended', models.DateTimeField(help_text="When it finished.", verbose_name='ended')),
+                ('complete', models.BooleanField(default=True, help_text="Whether everything that was due was deleted.", verbose_name='complete')),
                 ('connections', models.PositiveBigIntegerField(default=0, help_text='Entries deleted.', verbose_name='connection log')),
                 ('subscriptions', models.PositiveBigIntegerField(default=0, help_text='Entries deleted.', verbose_name='subscription log')),
                 ('publications', models.PositiveBigIntegerField(default=0, help_text='Entries deleted.', verbose_name='publish history')),
             ],
             options={
-                'verbose_name': 'pruning of logs',
-                'verbose_name_plural': 'pruning of logs',
+                'verbose_name': "audit log pruning",
+                'verbose_name_plural': "audit log pruning",
                 'default_permissions': (),
             },
         ),
@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='publication',
             name='kept',
-            field=models.CharField(choices=[('whole', 'whole'), ('masked', 'with masked fields'), ('nothing', 'not at all')], default='whole', editable=False, help_text='Whether the payload above is all that was published.', max_length=10, verbose_name='payload kept'),
+            field=models.CharField(choices=[('whole', 'whole'), ('masked', 'with masked fields'), ('nothing', 'not at all')], default='whole', editable=False, help_text="Whether the payload above is complete.", max_length=10, verbose_name="payload stored"),
         ),
         migrations.AddField(
             model_name='publication',
@@ -80,17 +80,17 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='connectionlog',
             name='connection_id',
-            field=models.CharField(blank=True, help_text='The same for everything that one connection does.', max_length=64, verbose_name='connection'),
+            field=models.CharField(blank=True, help_text="Identifies everything that one connection does.", max_length=64, verbose_name='connection'),
         ),
         migrations.AlterField(
             model_name='publication',
             name='connection_id',
-            field=models.CharField(blank=True, help_text='The same for everything that one connection does.', max_length=64, verbose_name='connection'),
+            field=models.CharField(blank=True, help_text="Identifies everything that one connection does.", max_length=64, verbose_name='connection'),
         ),
         migrations.AlterField(
             model_name='subscriptionlog',
             name='connection_id',
-            field=models.CharField(blank=True, help_text='The same for everything that one connection does.', max_length=64, verbose_name='connection'),
+            field=models.CharField(blank=True, help_text="Identifies everything that one connection does.", max_length=64, verbose_name='connection'),
         ),
         migrations.AddIndex(
             model_name='connectionlog',

@@ -107,7 +107,7 @@ def compile_pattern(text: str) -> Pattern:
         matcher = re.compile("".join([*named, literal]))
     except re.error as error:
         # Only a project's own converter can do this.
-        message = _("The pattern's converters make no regular expression: %(error)s.")
+        message = _("The pattern's converters do not form a valid regular expression: %(error)s.")
         raise PatternError(message % {"error": error}) from error
     texts = _by_regex(matcher)
     if sequence.varying > MOST_BY_REGEX:
@@ -116,8 +116,9 @@ def compile_pattern(text: str) -> Pattern:
         elif sequence.varying > MOST_BY_REGEX + 1:
             raise PatternError(
                 _(
-                    "The pattern has too many parts of any length: %(limit)d at most, because the "
-                    "expression of one of its converters is not a plain sequence."
+                    "The pattern has too many parts of variable length: at most %(limit)d are "
+                    "allowed, because the regular expression of one of its converters is not a "
+                    "plain sequence."
                 )
                 % {"limit": MOST_BY_REGEX + 1}
             )
@@ -150,7 +151,7 @@ def _literal(text: str) -> str:
     for bracket in "<>":
         if bracket in text:
             raise PatternError(
-                _("“%(bracket)s” in “%(text)s” has no counterpart; a parameter is written <name>.")
+                _("“%(bracket)s” in “%(text)s” has no counterpart; write a parameter as <name>.")
                 % {"bracket": bracket, "text": text}
             )
     return re.escape(text)
@@ -162,17 +163,17 @@ def _parameter(found: re.Match[str], seen: Mapping[str, object]) -> tuple[str, A
         raise PatternError(_("“%(part)s” must not contain spaces.") % {"part": whole})
     if not name.isidentifier():
         raise PatternError(
-            _("“%(part)s”: the name must be made of letters, digits and underscores.")
+            _("“%(part)s”: the name must consist of letters, digits and underscores.")
             % {"part": whole}
         )
     if name in seen:
-        raise PatternError(_("<%(name)s> stands in the pattern twice.") % {"name": name})
+        raise PatternError(_("<%(name)s> appears in the pattern twice.") % {"name": name})
     converters = get_converters()
     if kind is None:
         kind = "str"
     if kind not in converters:
         raise PatternError(
-            _("“%(part)s”: there is no converter “%(kind)s”; there are %(known)s.")
+            _("“%(part)s”: unknown converter “%(kind)s”; the known converters are %(known)s.")
             % {"part": whole, "kind": kind, "known": ", ".join(sorted(converters))}
         )
     return name, converters[kind]

@@ -36,7 +36,7 @@ class Operation(TextChoices):
 class Audience(TextChoices):
     """Who may do something on the channels that a policy matches."""
 
-    EVERYONE = "everyone", gettext_lazy("everyone, also anonymous visitors")
+    EVERYONE = "everyone", gettext_lazy("everyone, including anonymous visitors")
     SIGNED_IN = "signed_in", gettext_lazy("signed-in users")
     STAFF = "staff", gettext_lazy("staff")
     GROUPS = "groups", gettext_lazy("members of the groups")
@@ -165,7 +165,7 @@ REFUSALS: Mapping[str, str | Promise] = {
     Audience.SIGNED_IN: gettext_lazy("Only signed-in users may do this here."),
     Audience.STAFF: gettext_lazy("Only staff may do this here."),
     Audience.GROUPS: gettext_lazy("Only members of certain groups may do this here."),
-    Audience.PERMISSION: gettext_lazy("You lack the permission to do this here."),
+    Audience.PERMISSION: gettext_lazy("You do not have permission to do this here."),
     Audience.NAMED_USER: gettext_lazy("Only the user that the channel names may do this."),
     Audience.NOBODY: gettext_lazy("Nobody may do this here."),
 }

@@ -24,10 +24,10 @@ class Outcome(Enum):
 
 _SAID: dict[Outcome, str | Promise] = {
     Outcome.NO_MATCH: gettext_lazy("Its pattern does not match."),
-    Outcome.DEFERRED: gettext_lazy("It says to ask the handlers."),
+    Outcome.DEFERRED: gettext_lazy("It leaves the decision to handlers."),
     Outcome.NO_OPINION: gettext_lazy("It has no opinion."),
     Outcome.CREATION_DECIDES: gettext_lazy(
-        "None has an opinion: who vouches for creating the channel decides."
+        "No handler has an opinion: the decision on creating the channel applies."
     ),
     Outcome.ALLOWED: gettext_lazy("It allows this."),
 }
@@ -62,7 +62,7 @@ class Step:
     def said(self) -> str:
         """The outcome as a sentence."""
         if self.outcome is Outcome.NOT_ASKED:
-            return _("It is not asked: it has no “%(method)s”.") % {"method": self.detail}
+            return _("It was not asked: it has no method “%(method)s”.") % {"method": self.detail}
         if self.outcome is Outcome.REFUSED and self.kind == "handler":
             return _("It refuses this: %(reason)s") % {"reason": self.detail}
         if self.outcome is Outcome.REFUSED:

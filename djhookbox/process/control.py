@@ -140,10 +140,10 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
 def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> ProcessStatus:
     if lock.is_held():
         state = State.STARTING if lock.age() < START_TIMEOUT else State.UNREACHABLE
-        message = _("The process runs, but does not answer at %(address)s.") % known
+        message = _("The process is running but does not answer at %(address)s.") % known
     elif _is_local():
         state = State.STOPPED
-        message = _("Nothing answers at %(address)s. Browsers wait and come back.") % known
+        message = _("Nothing answers at %(address)s. Browsers wait and reconnect.") % known
     else:
         state, message = State.UNREACHABLE, str(error)
     return ProcessStatus(state=state, message=message, **known)
@@ -160,12 +160,13 @@ def _undescribed(known: dict[str, Any]) -> ProcessStatus:
         # What it has refused, it refuses without looking at the secret.
         client.get_channel_info("/")
     state = State.VERSION_DIFFERS
-    message = _("It answers, but does not describe itself; it may be another server.")
+    message = _("It answers but does not describe itself; it may be another server.")
     if settings.executable:
         state = State.RUNNING
         message = _(
-            "The program named by HOOKBOX_EXECUTABLE answers. It does not tell who is connected, "
-            "and the logs lack what no webhook asks about."
+            "The program set in HOOKBOX_EXECUTABLE answers. It does not report who is "
+            "connected, and the audit log lacks everything that it does not ask this site "
+            "about."
         )
     return ProcessStatus(state=state, message=message, **known)
 
@@ -177,11 +178,12 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
     elif info.pid not in (None, holder.pid) and not settings.executable:
         # Something else took the address; what we started is not what answers.
         known |= {"pid": info.pid, "ours": False}
-    state, message = State.RUNNING, _("Everything is as it should be.")
+    state, message = State.RUNNING, _("Everything is fine.")
     if version and version != __version__:
         state = State.VERSION_DIFFERS
         message = _(
-            "The process runs version %(running)s, the site %(site)s. Restart the process."
+            "The process runs version %(running)s, but the site runs version %(site)s. "
+            "Restart the process."
         ) % {"running": version, "site": __version__}
     elif known["control"] and not known.get("ours"):
         message = _not_ours(info.pid)
@@ -293,7 +295,7 @@ def _start() -> ProcessStatus:
             return now
         if time.monotonic() > deadline:
             raise ProcessError(
-                _("The process runs already, but does not answer. Restart it."), log=log_tail()
+                _("The process is already running but does not answer. Restart it."), log=log_tail()
             )
         time.sleep(POLL)
     try:
@@ -308,9 +310,9 @@ def _start() -> ProcessStatus:
     if answered:
         return status()
     if not lock.is_held():
-        raise ProcessError(_("The process ended at once. Its log says why."), log=log_tail())
+        raise ProcessError(_("The process ended immediately. See its log file."), log=log_tail())
     raise ProcessError(
-        _("The process was started, but has not answered within %(seconds)d seconds.")
+        _("The process was started but did not answer within %(seconds)d seconds.")
         % {"seconds": START_TIMEOUT},
         log=log_tail(),
     )
@@ -320,9 +322,7 @@ def _stop(waited: bool) -> None:
     holder = _lock().holder()
     if holder is None:
         if _lock().is_held():
-            raise ProcessError(
-                _("It cannot be proved which process is the server; stop it by hand.")
-            )
+            raise ProcessError(_("Cannot verify which process is the server. Stop it manually."))
         if (now := status()).state in ANSWERING:
             raise ProcessError(_not_ours(now.pid))
         if waited:
@@ -340,7 +340,7 @@ def _stop(waited: bool) -> None:
             # Its last threads may hold the lock for an instant longer.
             _wait(lambda: not _lock().is_held(), 1.0)
             return
-    raise ProcessError(_("The process %(pid)d cannot be ended.") % {"pid": holder.pid})
+    raise ProcessError(_("The process %(pid)d cannot be stopped.") % {"pid": holder.pid})
 
 
 @contextmanager
@@ -350,7 +350,7 @@ def _operation() -> Iterator[bool]:
         raise ProcessError(
             _(
                 "HOOKBOX_PROCESS_CONTROL is off: the process is started and stopped outside "
-                "of this site."
+                "this site."
             )
         )
     if isolation.is_isolated():
@@ -408,19 +408,19 @@ def _is_local() -> bool:
 def _not_ours(pid: int | None) -> str:
     """Say how a process is stopped that answers, but does not hold our lock."""
     if pid is None or not _is_local() or not started_at(pid):
-        return _("It was not started from here, and is to be stopped where it was started.")
+        return _("It was not started from here. Stop it where it was started.")
     return _(
-        "The process, pid %(pid)d, was not started from here, or its lock %(path)s was deleted, so "
-        "it cannot be stopped from here. Stop it where it was started, or with “kill %(pid)d”, and "
-        "start it again."
+        "The process (PID %(pid)d) was not started from here, or its lock file "
+        "%(path)s was deleted, so it cannot be stopped from here. Stop it where it was "
+        "started, or with “kill %(pid)d”, and start it again."
     ) % {"pid": pid, "path": _lock().path}
 
 
 def _taken() -> str:
     if status().state in ANSWERING:
-        text = _("Hookbox runs already at port %(port)d, but was not started from here.")
+        text = _("Hookbox is already running on port %(port)d but was not started from here.")
     else:
-        text = _("Port %(port)d is taken by another program. Stop that, or set HOOKBOX_PORT.")
+        text = _("Port %(port)d is used by another program. Stop that program or set HOOKBOX_PORT.")
     return text % {"port": settings.port}
 
 

@@ -56,7 +56,7 @@ def logging_set_up(
 
     try:
         if logging.getLogger("djhookbox.server").hasHandlers():
-            where = _("as LOGGING says")
+            where = _("as configured by LOGGING")
         else:
             add(logger, logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s")
             level = level or "info"

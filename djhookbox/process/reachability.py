@@ -104,35 +104,37 @@ def explain(url: str, answer: probing.WebhookAnswer) -> str:
         if success is True:
             return ""
         return _(
-            "%(url)s answers, but not as a webhook of django-hookbox does. Does "
-            "HOOKBOX_WEBHOOK_URL name this site?"
+            "%(url)s answers, but not like a webhook of django-hookbox. Does "
+            "HOOKBOX_WEBHOOK_URL point to this site?"
         ) % {"url": url}
     if 300 <= status < 400:
         return _explain_redirect(url, answer.location)
     texts = {
         400: _(
-            "Django refuses webhooks to %(url)s (400 Bad Request): ALLOWED_HOSTS must have "
-            "“%(host)s”, or HOOKBOX_WEBHOOK_URL a host that it has."
+            "Django refuses webhooks to %(url)s (400 Bad Request): add “%(host)s” to "
+            "ALLOWED_HOSTS, or set HOOKBOX_WEBHOOK_URL to a host that is in it."
         ),
         403: _(
-            "Django refuses webhooks to %(url)s (403 Forbidden): it does not accept the secret. "
-            "HOOKBOX_WEBHOOK_SECRET, or else SECRET_KEY, must be the same for both processes."
+            "Django refuses webhooks to %(url)s (403 Forbidden): it does not accept the "
+            "secret. HOOKBOX_WEBHOOK_SECRET, or SECRET_KEY if it is not set, must be the "
+            "same for both processes."
         ),
         404: _(
             "There is no webhook at %(url)s (404 Not Found): HOOKBOX_CBPATH or "
-            "HOOKBOX_WEBHOOK_URL must name the path at which the URLconf includes "
+            "HOOKBOX_WEBHOOK_URL must contain the path at which the URLconf includes "
             "“djhookbox.urls”."
         ),
     }
     host = settings.unix_host if is_unix(url) else urlsplit(url).hostname or ""
     if status == 400 and is_refused_name(host):
         return _(
-            "Django refuses webhooks to %(url)s (400 Bad Request) whatever ALLOWED_HOSTS says: "
-            "“%(host)s” is not a valid host name, which has letters, digits, dots and hyphens, "
-            "but no underscores. Let HOOKBOX_WEBHOOK_URL use another name of that host (in Docker "
-            "Compose, a network alias) or its IP address."
+            "Django refuses webhooks to %(url)s (400 Bad Request) regardless of "
+            "ALLOWED_HOSTS: “%(host)s” is not a valid host name. Host names consist of "
+            "letters, digits, dots and hyphens; underscores are not allowed. Set "
+            "HOOKBOX_WEBHOOK_URL to another name of that host (in Docker Compose, a "
+            "network alias) or to its IP address."
         ) % {"url": url, "host": host}
-    other = _("Django answers webhooks to %(url)s with HTTP status %(status)d; see its log.")
+    other = _("Django answers webhooks to %(url)s with HTTP status %(status)d; see the site's log.")
     return texts.get(status, other) % {
         "url": url,
         "host": host,
@@ -144,25 +146,27 @@ def _explain_redirect(url: str, location: str) -> str:
     here, there = urlsplit(url), urlsplit(urljoin(url, location))
     if there.path.rstrip("/").endswith(here.path.rstrip("/")) and language_before(there.path):
         text = _(
-            "%(url)s redirects webhooks to %(location)s, which begins with a language: the "
-            "URLconf includes “djhookbox.urls” in i18n_patterns(). Include it in urlpatterns "
-            "outside of i18n_patterns()."
+            "%(url)s redirects webhooks to %(location)s, which starts with a language "
+            "prefix: the URLconf includes “djhookbox.urls” in i18n_patterns(). Include it "
+            "outside i18n_patterns()."
         )
     elif there.scheme == "https" and here.scheme != "https":
         text = _(
-            "%(url)s redirects webhooks to %(location)s, as SECURE_SSL_REDIRECT does: give "
-            "HOOKBOX_WEBHOOK_URL an https address, set SECURE_PROXY_SSL_HEADER, or exempt the "
-            "webhooks in SECURE_REDIRECT_EXEMPT."
+            "%(url)s redirects webhooks to %(location)s, as SECURE_SSL_REDIRECT does. Set "
+            "HOOKBOX_WEBHOOK_URL to an https address, set SECURE_PROXY_SSL_HEADER, or "
+            "exempt the webhooks with SECURE_REDIRECT_EXEMPT."
         )
     elif there.hostname and there.hostname != here.hostname:
         text = _(
-            "%(url)s redirects webhooks to another host, %(location)s, as PREPEND_WWW does. Let "
-            "HOOKBOX_WEBHOOK_URL name that host, or let a middleware exempt the webhooks."
+            "%(url)s redirects webhooks to another host, %(location)s, as PREPEND_WWW "
+            "does. Set HOOKBOX_WEBHOOK_URL to that host, or exempt the webhooks in a "
+            "middleware."
         )
     else:
         text = _(
-            "%(url)s redirects webhooks to %(location)s. If that is a login page, a middleware "
-            "must let the webhooks pass; they prove themselves by their secret."
+            "%(url)s redirects webhooks to %(location)s. If that is a login page, exempt "
+            "the webhooks in the middleware that redirects; their secret authenticates "
+            "them."
         )
     return text % {"url": url, "location": location or "?"}
 
@@ -211,7 +215,7 @@ class WebhookWatch(threading.Thread):
                 return
             if not problem:
                 if said:
-                    self._say(_("Django answers now."))
+                    self._say(_("Django is answering now."))
                 return
             if problem != said:
                 self._say(problem)
@@ -242,11 +246,10 @@ class WebhookWatch(threading.Thread):
         if not is_unix(self._url):
             return self._silence()
         return _(
-            "The socket %(path)s may not be used: runhookbox runs as a user who has no write "
-            "permission for it. Run it as the user, or in the group, that owns the socket."
+            "The socket %(path)s cannot be used: the user who runs runhookbox has no write "
+            "permission for it. Run it as the owner of the socket or as a member of its "
+            "group."
         ) % {"path": split_unix(self._url)[0]}
 
     def _silence(self) -> str:
-        return _("Django does not answer at %(url)s. Is it running? Going on trying.") % {
-            "url": self._url
-        }
+        return _("Django does not answer at %(url)s. Is it running? Retrying.") % {"url": self._url}

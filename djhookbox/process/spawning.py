@@ -60,10 +60,7 @@ def is_address_taken() -> bool:
         if error.errno == errno.EADDRINUSE:
             return True
         raise ProcessError(
-            _(
-                "HOOKBOX_INTERFACE %(host)s and HOOKBOX_PORT %(port)d cannot be listened on: "
-                "%(problem)s."
-            )
+            _("Cannot listen on HOOKBOX_INTERFACE %(host)s, HOOKBOX_PORT %(port)d: %(problem)s.")
             % {"host": host, "port": port, "problem": error.strerror}
         ) from error
     return False
@@ -89,7 +86,7 @@ def interpreter() -> str:
         if path and name.match(os.path.basename(path)) and os.access(path, os.X_OK):
             return path
     raise ProcessError(
-        _("The Python interpreter was not found; start the process with “manage.py runhookbox”.")
+        _("The Python interpreter was not found. Start the process with “manage.py runhookbox”.")
     )
 
 
@@ -107,7 +104,7 @@ def _environment() -> dict[str, str]:
     """
     if not os.environ.get(ENVIRONMENT_VARIABLE):
         raise ProcessError(
-            _("The settings are in no module, so that no other process can load them.")
+            _("The settings are not in a module, so another process cannot load them.")
         )
     environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
     # An empty entry means the current folder, which the child shares.

@@ -114,8 +114,8 @@ def _cursors(given: Iterable[object]) -> dict[str, Any]:
                 continue  # the channel has no history, or the process is down
             if not isinstance(cursor, Cursor):
                 raise TemplateSyntaxError(
-                    "hookbox_script takes cursors, as djhookbox.cursor() returns them, "
-                    f"not {type(cursor).__name__}"
+                    "hookbox_script expects cursors returned by djhookbox.cursor(), not "
+                    f"{type(cursor).__name__}"
                 )
             # Of two the earlier one: each was taken before a query of its own.
             found.setdefault(cursor.channel, str(cursor))
@@ -171,11 +171,11 @@ def _modules() -> dict[str, Any]:
 def _advice() -> SafeString:
     """Return what the console says where the browser does not take an import map, as JSON."""
     text = _(
-        "This browser did not take one of the page's import maps, so “import … from "
-        '"djhookbox"” may fail. Some browsers, such as Firefox, take one per page, before all '
-        "module scripts. Put {% hookbox_script %} before them; if the page has an import map of "
-        "its own, write {% hookbox_script import_map=False %} and add {% hookbox_imports %} to "
-        'that map; or import from "{address}".'
+        "This browser did not accept one of the page's import maps, so “import … from "
+        '"djhookbox"” may fail. Some browsers, such as Firefox, accept only one per '
+        "page, before all module scripts. Put {% hookbox_script %} before them; if the "
+        "page already has an import map, write {% hookbox_script import_map=False %} "
+        'and add {% hookbox_imports %} to that map; or import from "{address}".'
     ).replace("{address}", static("djhookbox/hookbox.min.js"))
     return _json(f"djhookbox: {text}")
 

@@ -29,7 +29,9 @@ def sparkline(series: Sequence[float], name: str) -> SafeString:
         name: What they are.
 
     """
-    pattern = _("%(name)s in the last ten minutes: least %(least)s, most %(most)s, now %(now)s")
+    pattern = _(
+        "%(name)s in the last ten minutes: minimum %(least)s, maximum %(most)s, now %(now)s"
+    )
     placeholders = {"least": "{least}", "most": "{most}", "now": "{now}"}
     words = {"least": "-", "most": "-", "now": "-"}
     if series:

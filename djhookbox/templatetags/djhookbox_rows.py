@@ -50,7 +50,7 @@ def last_row(parser: Parser, token: Token) -> LastRow:
     """
     bits = token.split_contents()
     if len(bits) != 3:
-        raise template.TemplateSyntaxError(f"{bits[0]} takes results and a text.")
+        raise template.TemplateSyntaxError(f"{bits[0]} requires results and a text.")
     nodelist = parser.parse(("end_last_row",))
     parser.delete_first_token()
     return LastRow(nodelist, parser.compile_filter(bits[1]), parser.compile_filter(bits[2]))

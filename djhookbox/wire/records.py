@@ -292,7 +292,7 @@ def _reader(kind: Any) -> _Reader:
     if _is_union(kind):
         inner = [_reader(each) for each in typing.get_args(kind) if each is not type(None)]
         if len(inner) != 1:
-            raise TypeError(f"{kind} is not a type that records can have")
+            raise TypeError(f"{kind} is not a supported field type")
         only = inner[0]
         return lambda value, path, lenient: None if value is None else only(value, path, lenient)
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
@@ -306,7 +306,7 @@ def _reader(kind: Any) -> _Reader:
     try:
         return _SIMPLE[kind]
     except KeyError:
-        raise TypeError(f"{kind} is not a type that records can have") from None
+        raise TypeError(f"{kind} is not a supported field type") from None
 
 
 def _list_reader(member: _Reader) -> _Reader:

@@ -110,7 +110,7 @@ def test_a_long_log_is_counted_so_far_and_leads_on(
     )
     first = root.get(f"{APP}connectionlog/").content.decode()
     assert "100+ entries" in first
-    assert "Older than these" not in first
+    assert "Older entries" not in first
     last = root.get(f"{APP}connectionlog/?p=2").content.decode()
     found = re.search(r'href="(\?[^"]*)" class="hookbox-older"', last)
     assert found
@@ -250,7 +250,7 @@ def test_long_trails_and_unknown_ones(root: Client, db: None) -> None:
     assert len(page.context["happenings"]) == 100
     assert "These are the newest 100" in page.content.decode()
     nothing = root.get(f"{APP}subscriptionlog/trail/?user=nobody")
-    assert "No log knows anything of it." in nothing.content.decode()
+    assert "The audit log has no entries for this." in nothing.content.decode()
     assert root.get(f"{APP}subscriptionlog/trail/").status_code == 302
     assert root.get(f"{APP}subscriptionlog/trail/?user=a%00b").status_code == 200
 
@@ -297,10 +297,10 @@ def test_refusals_can_be_tried_again(root: Client, rows: Any) -> None:
     assert "channelpolicy/try/?user=+_x&amp;channel=%2Fa+b%2F&amp;operation=create" in page
     assert "channelpolicy/?name=News" in page, "who decided is a click away"
     history = root.get(f"{APP}publication/").content.decode()
-    assert history.count("Try this again") == 1, "code is never asked"
+    assert history.count("Check this again") == 1, "code is never asked"
     assert "channelpolicy/try/?user=bob&amp;channel=%2Ffront%2F&amp;operation=publish" in history
     row = f"{APP}subscriptionlog/{rows['subscriptionlog'].pk}/change/"
-    assert "Try this again" in root.get(row).content.decode()
+    assert "Check this again" in root.get(row).content.decode()
     trial = root.get(f"{APP}channelpolicy/try/?user=+_x&channel=/front/&operation=subscribe")
     assert trial.context["trial"] is not None, "the page understands what leads to it"
 
@@ -331,11 +331,11 @@ def test_pages_say_how_long_entries_are_kept(
     for kind in pruning.LOGS.values():
         kind.objects.bulk_create(kind(created=old) for _ in range(2))
     pruning.prune(30, seconds=0, batch=1, clock=lambda: 0.0)
-    assert "It still goes on." in root.get(page).content.decode()
+    assert "More entries remain to be deleted." in root.get(page).content.decode()
     pruning.prune(30)
     text = root.get(page).content.decode()
     assert "2 entries." in text
-    assert "It still goes on." not in text
+    assert "More entries remain to be deleted." not in text
     settings.HOOKBOX_LOG_DAYS = None
     assert "kept for ever" in root.get(page).content.decode()
     settings.HOOKBOX_LOG_DAYS = "soon"
@@ -363,7 +363,7 @@ def test_the_history_says_that_payloads_are_not_kept(root: Client, db: None, set
     settings.HOOKBOX_STORE_PAYLOADS = False
     Publication.objects.create(channel="/a/", source="code", status="sent", kept="nothing")
     page = root.get(f"{APP}publication/").content.decode()
-    assert "Payloads are not kept (HOOKBOX_STORE_PAYLOADS)." in page
+    assert "Payloads are not stored (HOOKBOX_STORE_PAYLOADS)." in page
     assert "not kept" in page
 
 

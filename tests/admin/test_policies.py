@@ -45,7 +45,7 @@ def test_a_policy_is_added(root: Client, hookbox: Hookbox, db: None) -> None:
     policy = ChannelPolicy.objects.get()
     assert policy.state == {"topic": None}
     assert list(policy.groups.all()) == [group]
-    assert "Hookbox is told in a moment; live channels then follow." in messages_of(response)
+    assert "Hookbox will be notified shortly; live channels then follow." in messages_of(response)
     page = response.content.decode()
     assert "editors" in page
     assert "20 past messages, presence" in page
@@ -58,7 +58,7 @@ def test_a_save_says_how_many_it_concerns(
     root = signed_in(User.objects.create_superuser("root", password="x"))
     response = root.post(f"{LIST}add/", form_of(), follow=True)
     assert messages_of(response)[-1] == (
-        "It applies at once, also to 1 live channel with 4 connections."
+        "The change takes effect immediately, also for 1 live channel with 4 connections."
     )
     policy = ChannelPolicy.objects.get()
 
@@ -73,16 +73,20 @@ def test_a_save_says_how_many_it_concerns(
         return messages_of(page)[-1]
 
     assert after({"channels": 0, "subscriptions": 0, "connections": 0}) == (
-        "It applies at once; no live channel is concerned."
+        "The change takes effect immediately; no live channel is affected."
     )
     # An older process does not count connections.
-    assert after({"channels": 2}) == "It applies at once, also to 2 live channels."
+    assert (
+        after({"channels": 2}) == "The change takes effect immediately, also for 2 live channels."
+    )
     assert after(HookboxRefused("No such call.")) == (
-        "Hookbox could not be told, so live channels stay as they are: No such call."
+        "Hookbox could not be notified, so live channels are unchanged: No such call."
     )
     monkeypatch.setattr(rest, "rest_call", hookbox)
     hookbox.running = False
-    words = "It counts as soon as Hookbox runs. The Hookbox process cannot be reached."
+    words = (
+        "The change takes effect when Hookbox is running. The Hookbox process cannot be reached."
+    )
     page = root.post(f"{LIST}{policy.pk}/change/", form_of(), follow=True)
     assert messages_of(page)[-1] == words
     for action in ("disable", "enable", "delete_selected"):
@@ -128,13 +132,13 @@ def test_the_example_in_the_help_text_keeps_its_angle_brackets(root: Client, db:
 def test_a_policy_that_never_decides_is_warned_of(root: Client, rows: Any) -> None:
     same = form_of(pattern="/front/", order="90")
     response = root.post(f"{LIST}add/", same, follow=True)
-    assert "It never decides: “Front” is tried before." in messages_of(response)
+    assert "This policy never decides, because “Front” is tried first." in messages_of(response)
     html = response.content.decode()
     assert "never decides</span> after “Front”" in html, "the list says so, too"
     wide = form_of(name="Wide", pattern="/<path:rest>", order="1")
     response = root.post(f"{LIST}add/", wide, follow=True)
     said = messages_of(response)
-    assert "Because of this one “News”, “Front”, “Chat” never decide." in said
+    assert "Because of this policy, “News”, “Front”, “Chat” never decide." in said
     ChannelPolicy.objects.filter(name="Wide").update(enabled=False)
     assert "after “Wide”" not in root.get(LIST).content.decode()
 
@@ -142,8 +146,8 @@ def test_a_policy_that_never_decides_is_warned_of(root: Client, rows: Any) -> No
 def test_a_policy_that_opens_a_channel_to_everyone_is_warned_of(root: Client, rows: Any) -> None:
     data = form_of(subscribe_audience="everyone", publish_audience="everyone")
     said = messages_of(root.post(f"{LIST}add/", data, follow=True))
-    assert "Everyone may read these channels, even without an account." in said
-    assert "Everyone may publish to these channels, even without an account." in said
+    assert "Everyone may read these channels, including anonymous visitors." in said
+    assert "Everyone may publish to these channels, including anonymous visitors." in said
     data = {**data, "name": "Off", "enabled": ""}
     del data["enabled"]
     said = messages_of(root.post(f"{LIST}add/", data, follow=True))
@@ -184,7 +188,10 @@ def test_each_change_says_it_under_atomic_requests_too(
 
     def said(page: str, **data: Any) -> None:
         told = messages_of(root.post(f"{LIST}{page}", data, follow=True))
-        assert "It applies at once, also to 1 live channel with 4 connections." in told, page
+        assert (
+            "The change takes effect immediately, also for 1 live channel with 4 "
+            "connections." in told
+        ), page
 
     said("add/", **form_of())
     pk = ChannelPolicy.objects.get(name="Chat").pk
@@ -261,7 +268,7 @@ def test_examples_and_explanation(root: Client, rows: Any, django_assert_num_que
     assert f'href="{LIST}try/?channel=%2Fnews%2Ftoday%2F"' in page
     assert f'href="{APP}publishing/?policy={rows["channelpolicy"].pk}"' in page
     new = root.get(f"{LIST}add/").content.decode()
-    assert "As soon as there is a pattern, examples stand here." in new
+    assert "Enter a pattern to see examples." in new
     mistaken = root.post(f"{LIST}add/", form_of(name="", pattern="/x/<int:y>/")).content.decode()
     assert '<code dir="ltr">/x/1/</code>' in mistaken
 
@@ -291,10 +298,10 @@ def test_the_preview_follows_what_is_typed(
     assert answer["warnings"] == []
     with django_assert_num_queries(6):
         answer = preview(viewer, pattern="/front/", order="25", enabled="on", pk="")
-    assert answer["warnings"] == ["It never decides: “Front” is tried before."]
+    assert answer["warnings"] == ["This policy never decides, because “Front” is tried first."]
     front = ChannelPolicy.objects.get(name="Front")
     answer = preview(viewer, pattern="/<path:x>", order="1", enabled="on", pk=str(front.pk))
-    assert answer["warnings"] == ["Because of this one “News” never decides."]
+    assert answer["warnings"] == ["Because of this policy, “News” never decides."]
     answer = preview(viewer, pattern="/<int:x/")
     assert "counterpart" in answer["problem"]
     assert (answer["examples"], answer["explained"], answer["warnings"]) == ([], [], [])
@@ -304,10 +311,10 @@ def test_the_preview_follows_what_is_typed(
         publish_audience="named_user", create_audience="handlers", history_size="3",
     )  # fmt: skip
     assert answer["explained"][:4] == [
-        "It is switched off and skipped. If it were on:",
+        "This policy is disabled and skipped. If it were enabled:",
         "Members of <b>editors</b> may subscribe to /u/alice/.",
         "Only the user alice may publish to /u/alice/.",
-        "Handlers decide who may be the first on /u/alice/.",
+        "Handlers decide who may create /u/alice/.",
     ]
 
 
@@ -380,7 +387,7 @@ def test_policies_are_moved_without_minding_gaps(
     assert names() == ["a", "c", "b", "d"]
     assert [p.order for p in ChannelPolicy.objects.all()] == [10, 20, 30, 40]
     assert response["Location"] == f"{LIST}#hookbox-up-{four['c'].pk}"
-    assert LogEntry.objects.get().get_change_message() == "Moved from place 3 to 2."
+    assert LogEntry.objects.get().get_change_message() == "Moved from position 3 to 2."
     move(root, four["a"], "down")
     assert names() == ["c", "a", "b", "d"]
     response = move(root, four["d"], f"before:{four['a'].pk}")
@@ -397,7 +404,7 @@ def test_the_ends_hold(root: Client, four: dict[str, ChannelPolicy]) -> None:
     move(root, four["d"], "down")
     move(root, four["b"], f"before:{four['c'].pk}")
     assert names() == ["a", "b", "c", "d"]
-    assert "“a” stays where it was." in messages_of(root.get(LIST))
+    assert "“a” was not moved." in messages_of(root.get(LIST))
     assert not LogEntry.objects.exists()
     assert ChannelPolicy.objects.get(name="a").order == -3
 
@@ -407,7 +414,7 @@ def test_moves_that_make_no_sense(root: Client, four: dict[str, ChannelPolicy], 
     first = str(four["a"].pk)
     wrong = wrong.replace("1", first) if wrong.startswith("1") else wrong
     response = root.post(f"{LIST}move/", {"move": wrong}, follow=True)
-    assert "The policies have changed meanwhile. Nothing was moved." in messages_of(response)
+    assert "The policies have changed in the meantime. Nothing was moved." in messages_of(response)
     assert names() == ["a", "b", "c", "d"]
 
 
@@ -422,14 +429,14 @@ def test_only_the_channels_of_the_moved_one_are_asked_about(hookbox: Hookbox) ->
     assert [form["patterns"] for call, form in hookbox.calls if call == "recheck"] == ['["/c/"]']
     assert messages_of(response) == [
         "“c” is now number 2 of 3.",
-        "It applies at once, also to 1 live channel with 4 connections.",
+        "The change takes effect immediately, also for 1 live channel with 4 connections.",
     ]
 
 
 def test_a_move_warns_of_what_it_hides(root: Client, rows: Any) -> None:
     wide = ChannelPolicy.objects.create(name="Wide", pattern="/<path:x>", order=99)
     move(root, wide, f"before:{rows['channelpolicy'].pk}")
-    assert "Because of this one “News”, “Front” never decide." in messages_of(root.get(LIST))
+    assert "Because of this policy, “News”, “Front” never decide." in messages_of(root.get(LIST))
 
 
 def test_who_may_move(
@@ -474,11 +481,11 @@ def test_the_question_says_who_decides_then(root: Client, rows: Any) -> None:
     ChannelPolicy.objects.create(name="Today", pattern="/news/today/", order=30)
     assert "then decided by “Today” where they match" in said()
     ChannelPolicy.objects.create(name="Rest", pattern="/<path:rest>", order=40)
-    assert said() == "The channels of “News” are then decided by “Today”, “Rest”."
+    assert said() == "Access to the channels of “News” is then decided by “Today”, “Rest”."
     ChannelPolicy.objects.create(name="Early", pattern="/news/<path:rest>", order=1)
     assert said() == "“News” never decides: nothing changes for any channel."
     ChannelPolicy.objects.filter(pk=news.pk).update(enabled=False)
-    assert said() == "“News” is switched off: nothing changes for any channel."
+    assert said() == "“News” is disabled: nothing changes for any channel."
 
 
 def test_the_question_about_several(root: Client, rows: Any) -> None:
@@ -487,10 +494,10 @@ def test_the_question_about_several(root: Client, rows: Any) -> None:
     data = {"action": "delete_selected", "_selected_action": [policy.pk for policy in chosen]}
     page = root.post(LIST, data)
     assert page.context["aftermath"] == [
-        "For the channels of “News” no policy is left: registered handlers decide, and what none "
-        "of them vouches for is refused.",
-        "For the channels of “Rest” no policy is left: registered handlers decide, and what none "
-        "of them vouches for is refused.",
+        "No policy then covers the channels of “News”: registered handlers decide, and "
+        "channels that no handler allows are refused.",
+        "No policy then covers the channels of “Rest”: registered handlers decide, and "
+        "channels that no handler allows are refused.",
     ]
     assert "hookbox-aftermath" in page.content.decode()
     response = root.post(LIST, {**data, "post": "yes"}, follow=True)

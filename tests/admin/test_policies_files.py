@@ -63,9 +63,9 @@ def test_an_import_shows_what_it_would_do_and_does_it(
     with django_assert_num_queries(8):  # three of them look whether a name is taken
         page = root.post(IMPORT, {"file": upload, "text": ""})
     html = page.content.decode()
-    assert "1 policy is created" in html
-    assert "1 policy is changed" in html
-    assert "1 policy stays as it is." in html
+    assert "1 policy will be created" in html
+    assert "1 policy will be changed" in html
+    assert "1 policy is unchanged." in html
     assert "Import 2 policies" in html
     assert "&lt;b&gt;now&lt;/b&gt;" in html
     assert ChannelPolicy.objects.count() == 2
@@ -81,7 +81,7 @@ def test_an_import_shows_what_it_would_do_and_does_it(
     assert said["News"].startswith("Changed ")
     assert all(label in said["News"] for label in ("History size", "Note", "Groups"))
     again = root.post(IMPORT, data, follow=True).content.decode()
-    assert "3 policies stay as they are." in again
+    assert "3 policies are unchanged." in again
     assert "Import 2" not in again
 
 

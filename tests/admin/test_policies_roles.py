@@ -117,7 +117,7 @@ def test_what_is_sent_is_said_although_nothing_can_be_written(
     monkeypatch.setattr(LogEntry, "save", fail)
     response = root.post(f"{APP}publishing/", {"channel": "/front/", "payload": "1"}, follow=True)
     said = messages_of(response)
-    assert "The database did not take the entry for the history." in said
+    assert "The database rejected the history entry." in said
     assert "Published to /front/; it reached 2 connections." in said
 
 
@@ -130,14 +130,12 @@ def test_moves_and_imports_that_the_database_does_not_take(
     monkeypatch.setattr(ChannelPolicy, "save", fail)
     data = {"move": f"{rows['channelpolicy'].pk}:down"}
     response = root.post(f"{APP}channelpolicy/move/", data, follow=True)
-    assert messages_of(response) == ["The database did not take the change."]
+    assert messages_of(response) == ["The database rejected the change."]
     text = '[{"model": "djhookbox.channelpolicy", "fields": {"name": "A", "pattern": "/a/"}}]'
     seen = root.post(f"{APP}channelpolicy/import/", {"text": text}).context["digest"]
     data = {"text": text, "seen": seen}
     response = root.post(f"{APP}channelpolicy/import/", data, follow=True)
-    assert messages_of(response)[-1] == (
-        "The database did not take the changes. Nothing was imported."
-    )
+    assert messages_of(response)[-1] == ("The database rejected the changes. Nothing was imported.")
 
 
 def test_moves_and_imports_whose_entries_the_database_does_not_take(
@@ -152,10 +150,10 @@ def test_moves_and_imports_whose_entries_the_database_does_not_take(
     monkeypatch.setattr(LogEntry, "save", fail)
     data = {"text": text, "seen": seen}
     response = root.post(f"{APP}channelpolicy/import/", data, follow=True)
-    assert messages_of(response) == ["The database did not take the changes. Nothing was imported."]
+    assert messages_of(response) == ["The database rejected the changes. Nothing was imported."]
     data = {"move": f"{rows['channelpolicy'].pk}:down"}
     response = root.post(f"{APP}channelpolicy/move/", data, follow=True)
-    assert messages_of(response) == ["The database did not take the change."]
+    assert messages_of(response) == ["The database rejected the change."]
     assert list(ChannelPolicy.objects.values()) == before
 
 

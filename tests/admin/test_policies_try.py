@@ -78,7 +78,7 @@ def test_handlers_are_named(viewer: Client, db: None) -> None:
     html = asked(viewer, channel="/x/", operation="create").content.decode()
     assert "Rooms" in html
     assert "It has no opinion." in html
-    assert "No policy and no handler opens this channel." in html
+    assert "No policy or handler opens this channel." in html
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_what_was_sent_again_is_said_although_nothing_can_be_written(
     for response, count in ((one, 1), (several, 2)):
         said = messages_of(response)
         assert said.count("Published to /front/; it reached 2 connections.") == count
-        assert said.count("The database did not take the entry for the history.") == count
+        assert said.count("The database rejected the history entry.") == count
         assert len(said) == 2 * count
     assert len(hookbox.published) == 3
 
@@ -159,7 +159,7 @@ def test_what_fails_once_is_not_tried_for_the_rest(
     both = [second, rows["publication"]]
     response = act(publisher, "publication", "publish_again", both, confirmed="1")
     assert len(hookbox.published) == 1
-    assert "What was left has not been tried." in messages_of(response)
+    assert "The remaining messages were not tried." in messages_of(response)
 
 
 def test_a_refused_one_does_not_stop_the_rest(

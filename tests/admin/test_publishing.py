@@ -73,7 +73,7 @@ def test_a_message_is_published_in_the_users_name(
     page = publisher.get(f"{PUBLISH}?channel=/front/").content.decode()
     assert 'value="/front/"' in page
     assert "17 connections will receive it." in page
-    assert "Policy “Front” decides about this channel." in page
+    assert "Policy “Front” decides for this channel." in page
     data = {"channel": "/front/", "payload": '{"text": "Grüße"}'}
     response = publisher.post(PUBLISH, data, follow=True)
     assert messages_of(response) == ["Published to /front/; it reached 2 connections."]
@@ -93,7 +93,7 @@ def test_nobody_there_is_no_failure(publisher: Client, rows: Any, hookbox: Hookb
     hookbox.delivered = 0
     assert "Nobody is subscribed" in publisher.get(f"{PUBLISH}?channel=/front/").content.decode()
     response = publisher.post(PUBLISH, {"channel": "/front/", "payload": "null"}, follow=True)
-    assert messages_of(response) == ["Published to /front/, where nobody is subscribed just now."]
+    assert messages_of(response) == ["Published to /front/; nobody is currently subscribed."]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_was_not_counted_is_not_called_nobody(
     ("channel", "payload", "words"),
     [
         ("/front/", "{text: 1}", "This is not JSON: "),
-        ("/front/", "hello", "A text needs double quotes: &quot;hello&quot;."),
+        ("/front/", "hello", "Strings need double quotes: &quot;hello&quot;."),
         ("/front/", "", "This field is required."),
         ("", "1", "This field is required."),
         ("/fr\nont/", "1", "control characters"),
@@ -206,7 +206,7 @@ def test_the_second_press_sends_nothing(publisher: Client, rows: Any, hookbox: H
     data = {"channel": "/front/", "payload": "1", "token": token}
     publisher.post(PUBLISH, data)
     again = publisher.post(PUBLISH, data, follow=True)
-    assert "This has been published already. It was not sent a second time." in messages_of(again)
+    assert "This message has already been published. It was not sent again." in messages_of(again)
     assert len(hookbox.published) == 1
     assert token_of(publisher.get(PUBLISH)) != token
     # Two people may have the same token, if somebody makes one up.
@@ -224,7 +224,7 @@ def test_what_failed_can_be_sent_by_the_same_form(
     assert response.status_code == 200
     page = response.content.decode()
     assert "The Hookbox process cannot be reached." in page
-    assert "How many will receive it is not known." not in page
+    assert "The number of recipients is not known." not in page
     assert token_of(response) == "t"
     assert Publication.objects.latest("pk").status == "failed"
     hookbox.running = True
@@ -303,11 +303,11 @@ def test_the_audience_is_told(
 
     publisher.get(PUBLISH)
     assert answer("/front/") == [
-        "1 connection will receive it.", "Policy “Front” decides about this channel.",
+        "1 connection will receive it.", "Policy “Front” decides for this channel.",
     ]  # fmt: skip
-    assert answer("/ask/")[1] == "Policy “Ask” leaves it to the handlers."
+    assert answer("/ask/")[1] == "Policy “Ask” leaves the decision to handlers."
     assert answer("/none/")[1].startswith("No policy matches")
-    assert answer("djhookbox:server")[1] == "This name is reserved: it is refused."
+    assert answer("djhookbox:server")[1] == "This name is reserved; the message is refused."
     assert answer("") == ["", ""]
     with django_assert_num_queries(5):  # session, user, permissions, policies
         answer("/front/")
@@ -397,10 +397,10 @@ def test_the_live_channels_of_policies(root: Client, rows: Any, hookbox: Hookbox
 def test_policies_without_live_channels(root: Client, rows: Any, hookbox: Hookbox) -> None:
     news = rows["channelpolicy"]
     response = root.get(f"{PUBLISH}?policy={news.pk}")
-    assert messages_of(response) == ["No live channel is decided by that policy just now."]
+    assert messages_of(response) == ["This policy does not currently cover any live channel."]
     ChannelPolicy.objects.update(enabled=False)
     response = root.get(f"{PUBLISH}?policy={news.pk}&policy=x&policy=99999999999999999999")
-    assert messages_of(response) == ["No live channel is decided by that policy just now."]
+    assert messages_of(response) == ["This policy does not currently cover any live channel."]
 
 
 def test_more_live_channels_than_are_listed(root: Client, rows: Any, hookbox: Hookbox) -> None:

@@ -152,11 +152,11 @@ def test_a_failure_is_a_sentence_and_the_log_is_shown(
     (folder / "hookbox.log").write_text("first\nImportError: no module <named> x\n")
 
     def fail() -> ProcessStatus:
-        raise ProcessError("The process ended at once. Its log says why.")
+        raise ProcessError("The process ended immediately. See its log file.")
 
     monkeypatch.setattr(control, "start", fail)
     response = operator.post(f"{PAGE}start/", follow=True)
-    assert messages_of(response) == ["The process ended at once. Its log says why."]
+    assert messages_of(response) == ["The process ended immediately. See its log file."]
     assert "no module &lt;named&gt; x" in response.content.decode()
     assert not LogEntry.objects.exists()
     assert "no module" not in viewer.get(PAGE).content.decode(), "not for those who only look"
@@ -173,7 +173,7 @@ def test_there_is_nothing_but_the_page(root: Client) -> None:
 
 def test_figures_and_lists_are_shown(viewer: Client, hookbox: Hookbox) -> None:
     page = viewer.get(PAGE).content.decode()
-    for text in ("87.0", "4120.0", "23 ms", "Webhooks that failed", "/chat/a/", "120", "3.1"):
+    for text in ("87.0", "4120.0", "23 ms", "Failed webhooks", "/chat/a/", "120", "3.1"):
         assert text in page, text
     assert "The first 4 of 342." in page
     assert "2011-03-13 07:06" in page, "alice has been there for long"
@@ -242,8 +242,8 @@ def test_whatever_another_version_says_is_no_reason_to_fail(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (HookboxRefused("Unknown call", status=404), "Another version"),
-        (HookboxMisconfigured("no", status=200, code="secret"), "Secret refused"),
+        (HookboxRefused("Unknown call", status=404), "Version mismatch"),
+        (HookboxMisconfigured("no", status=200, code="secret"), "Secret rejected"),
         (HookboxMisconfigured("no", status=200), "Not a Hookbox process"),
         (HookboxMisconfigured("HOOKBOX_PORT must be a number."), "Misconfigured"),
         (HookboxMisconfigured("bad gateway", status=502), "Stopped"),
@@ -281,7 +281,7 @@ def test_a_process_that_takes_too_long(
                 assert response.status_code == 200
                 assert len(fake.requests) == 1, page
             assert "did not answer within 0.1 seconds" in response.content.decode()
-            assert "Does not answer" in root.get(PAGE).content.decode()
+            assert "Not responding" in root.get(PAGE).content.decode()
         finally:
             released.set()
 
@@ -378,5 +378,5 @@ def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
         response = operator.post(f"{PAGE}stop/", follow=True)
     assert response.status_code == 200
     assert len(messages_of(response)) == 2
-    assert "Hookbox is stopped." in messages_of(response)
+    assert "Hookbox has been stopped." in messages_of(response)
     assert not LogEntry.objects.exists()

@@ -129,7 +129,7 @@ def test_one_connection(bouncer: Client, hookbox: Hookbox) -> None:
 
 def test_unsubscribing(bouncer: Client, hookbox: Hookbox) -> None:
     response = bouncer.post(UNSUBSCRIBE, {"reason": "enough"}, follow=True)
-    assert messages_of(response) == ["alice was taken out of /chat/a/."]
+    assert messages_of(response) == ["alice was unsubscribed from /chat/a/."]
     [(_call, form)] = deeds(hookbox)
     assert form == {"channel_name": "/chat/a/", "name": "alice", "reason": "enough"}
     assert "Unsubscribed alice from /chat/a/: enough" in LogEntry.objects.get().change_message

@@ -50,7 +50,7 @@ def test_a_payload_is_folded_copied_and_published_again(demo: Demo, admin: Page)
 def test_one_step_leads_from_a_row_to_everything(demo: Demo, admin: Page) -> None:
     publish(admin, demo, '"trail"')
     admin.goto(f"{demo.site}/admin/djhookbox/publication/")
-    admin.get_by_role("link", name="Everything of /chat/lobby/").first.press("Enter")
+    admin.get_by_role("link", name="Everything about /chat/lobby/").first.press("Enter")
     expect(admin.get_by_role("heading", level=1)).to_contain_text("/chat/lobby/")
     rows = admin.locator(".hookbox-happenings tbody tr")
     expect(rows.first).to_contain_text('"trail"')

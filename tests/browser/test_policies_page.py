@@ -66,7 +66,7 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
     admin.get_by_label("Who may subscribe:").select_option("everyone")
     expect(admin.locator("#hookbox-warnings")).to_contain_text("Everyone may read these channels")
     expect(admin.locator("#hookbox-explained")).to_contain_text(
-        "Everyone, even without an account, may subscribe to /news/today/."
+        "Everyone, including anonymous visitors, may subscribe to /news/today/."
     )
     expect(admin.locator(".field-groups")).to_be_hidden()
     admin.get_by_label("Who may publish:").select_option("groups")
@@ -112,7 +112,7 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
     admin.get_by_label("Who may subscribe:").select_option("signed_in")
     admin.get_by_role("button", name="Save", exact=True).first.click()
     expect(admin.locator(".messagelist .info")).to_have_text(
-        "It applies at once, also to 1 live channel with 1 connection."
+        "The change takes effect immediately, also for 1 live channel with 1 connection."
     )
     expect(news.get_by_role("alert")).to_contain_text("Only signed-in users")
 
@@ -125,7 +125,7 @@ def test_the_order_by_keyboard_and_by_dragging(demo, admin):
     assert mine == ["One", "Two", "Three"]
     others = [name for name in names(admin) if name not in mine]
 
-    earlier = "Try “Three” earlier"
+    earlier = "Move “Three” up"
     admin.get_by_role("button", name=earlier).focus()
     admin.keyboard.press("Enter")
     expect(admin.locator(".messagelist .success")).to_contain_text("“Three” is now number")
@@ -167,18 +167,18 @@ def test_without_scripts(demo, visit, browser):
         context.add_cookies(cookies)
         page = context.new_page()
         add(page, demo, "Plain", "/plain/", subscribe="everyone")
-        page.get_by_role("button", name="Try “Plain” earlier").click()
+        page.get_by_role("button", name="Move “Plain” up").click()
         expect(page.locator(".messagelist .success")).to_contain_text("“Plain” is now number")
         page.locator("#result_list").get_by_role("link", name="Plain").click()
         expect(page.locator("#hookbox-examples")).to_contain_text("/plain/")
         page.get_by_role("link", name="Publish…").click()
         page.get_by_label("Payload").fill("{")
-        page.get_by_role("button", name="Check, do not publish yet").click()
+        page.get_by_role("button", name="Check without publishing").click()
         expect(page.locator(".errorlist")).to_contain_text("This is not JSON")
         page.get_by_label("Payload").fill('"hello"')
-        page.get_by_role("button", name="Check, do not publish yet").click()
+        page.get_by_role("button", name="Check without publishing").click()
         expect(page.get_by_text("The message is JSON and can be published.")).to_be_visible()
-        expect(page.get_by_text("Nobody is subscribed just now.")).to_be_visible()
+        expect(page.get_by_text("Nobody is currently subscribed.")).to_be_visible()
         page.get_by_role("button", name="Publish", exact=True).click()
         expect(page.locator(".messagelist .success")).to_contain_text("Published to /plain/")
     finally:

@@ -95,7 +95,7 @@ def test_it_asks_while_the_process_is_down_and_is_live_again_afterwards(demo, op
     watching, pressing = operate(), operate()
     pressing.get_by_role("link", name="Stop").click()
     pressing.locator("#content button[type=submit]").click()
-    expect(pressing.locator(".messagelist .success")).to_have_text("Hookbox is stopped.")
+    expect(pressing.locator(".messagelist .success")).to_have_text("Hookbox has been stopped.")
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(re.compile("Stopped. The page asks"))
         expect(page.locator("[data-live=channels]")).to_have_count(0)

@@ -102,9 +102,9 @@ def test_runhookbox_says_when_django_does_not_run_and_when_it_does(make_pair: Ma
     pair = make_pair()
     pair.hookbox.run()
     hookbox = pair.hookbox
-    wait_for(lambda: "Is it running? Going on trying." in hookbox.log(), "the first sentence", 10)
+    wait_for(lambda: "Is it running? Retrying." in hookbox.log(), "the first sentence", 10)
     pair.site.run()
-    wait_for(lambda: "Django answers now." in hookbox.log(), "the second sentence", 15)
+    wait_for(lambda: "Django is answering now." in hookbox.log(), "the second sentence", 15)
     with ExitStack() as stack:
         assert entering(pair, stack)("alice").name == "alice"
 

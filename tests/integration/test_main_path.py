@@ -75,7 +75,7 @@ def test_what_nobody_vouches_for_is_closed_to_everyone(
         with pytest.raises(Refused) as refusal:
             ask(f"/{word}/")
         assert refusal.value.code == "refused"
-        assert refusal.value.msg == "No policy and no handler opens this channel."
+        assert refusal.value.msg == "No policy or handler opens this channel."
     answer = site.do("try_to_publish", f"/{word}/", 1)
     assert answer["error"] == "HookboxRefused"
     (row,) = site.rows("Publication", 1, channel=f"/{word}/")

@@ -254,7 +254,7 @@ def test_unicode(enter: Enter, pair: Pair, channel: str) -> None:
 def test_a_refusal_is_an_error(enter: Enter) -> None:
     alice = enter("alice")
     alice.page.evaluate("connection.subscribe('/closed/')")
-    assert alice.expect("error")["msg"] == "No policy and no handler opens this channel."
+    assert alice.expect("error")["msg"] == "No policy or handler opens this channel."
     anonymous = enter()
     anonymous.page.evaluate("connection.publish('/closed/', 1)")
     anonymous.expect("error")

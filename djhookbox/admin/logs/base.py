@@ -32,8 +32,8 @@ TONES = {"connect": "good", "subscribe": "good", "refused": "bad", "create_refus
 
 #: What can be searched where there are channels.
 SEARCH_HELP = gettext_lazy(
-    "The exact name of a channel or a user, the exact id of a connection, or the beginning of a "
-    "channel name with a star: /rooms/*"
+    "The exact name of a channel or a user, the exact id of a connection, or the "
+    "beginning of a channel name followed by an asterisk: /rooms/*"
 )
 
 
@@ -123,7 +123,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         """Say how long entries are kept, and when the last were deleted."""
         days = settings.log_days
         if not days:
-            return _("Entries are kept for ever (HOOKBOX_LOG_DAYS).")
+            return _("Entries are kept forever (HOOKBOX_LOG_DAYS).")
         kept = ngettext(
             "Entries are kept for %(days)d day.", "Entries are kept for %(days)d days.", days
         ) % {"days": days}
@@ -131,12 +131,12 @@ class LogAdmin(TrailMixin, ExportMixin):
         if note is None and settings.executable:
             # Only our own server reminds the site.
             return f"{kept} " + _(
-                "None has been deleted yet: let “manage.py hookbox_prune” run daily."
+                "None have been deleted yet: run “manage.py hookbox_prune” daily."
             )
         if note is None:
             return f"{kept} " + _(
-                "None has been deleted yet: the Hookbox process has it done daily, and "
-                "“manage.py hookbox_prune” does it at once."
+                "None have been deleted yet: the Hookbox process triggers this daily, and "
+                "“manage.py hookbox_prune” does it immediately."
             )
         ended = local(note.ended)
         count = getattr(note, self.pruned_as, 0)
@@ -148,7 +148,9 @@ class LogAdmin(TrailMixin, ExportMixin):
             "when": formats.date_format(ended, "SHORT_DATETIME_FORMAT"),
             "count": grouped(count),
         }
-        return f"{kept} {deleted}" + ("" if note.complete else " " + _("It still goes on."))
+        return f"{kept} {deleted}" + (
+            "" if note.complete else " " + _("More entries remain to be deleted.")
+        )
 
     def response_action(
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -249,7 +251,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         if not number:
             return self.get_empty_value_display()
         short = f"{number[:8]}…" if len(number) > 9 else number
-        title = _("Everything of the connection %(value)s") % {"value": number}
+        title = _("Everything about the connection %(value)s") % {"value": number}
         return link(self.address("trail", connection=number), short, title)
 
     def filtered(self, column: str, value: str, *, trail: str = "") -> str:
@@ -263,7 +265,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         )
         if not trail:
             return only
-        everything = _("Everything of %(value)s") % {"value": value}
+        everything = _("Everything about %(value)s") % {"value": value}
         return format_html(
             '{} <a href="{}" class="hookbox-trail" title="{}" aria-label="{}">'
             '<span aria-hidden="true">☰</span></a>',
@@ -296,7 +298,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         except NoReverseMatch:
             return text  # a project has put a page of its own in the place of ours
         return format_html(
-            '{} <a href="{}" class="hookbox-again">{}</a>', text, url, _("Try this again")
+            '{} <a href="{}" class="hookbox-again">{}</a>', text, url, _("Check this again")
         )
 
     def refused_operation(self, entry: Any) -> Operation | None:

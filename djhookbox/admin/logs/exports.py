@@ -124,7 +124,7 @@ class ExportMixin(PageMixin):
                 change_message=message,
             )
         except DatabaseError:  # a database that is only read can be exported all the same
-            logger.warning("An export could not be noted.", exc_info=True)
+            logger.warning("Could not record an export.", exc_info=True)
 
 
 class _Echo:

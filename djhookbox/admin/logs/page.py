@@ -29,10 +29,10 @@ class ConnectionLogAdmin(LogAdmin):
     deferred = ("user_agent", "origin", "note")
     pruned_as = "connections"
     empty_state = gettext_lazy(
-        "No browser has connected yet. As soon as one does, or is refused, a line appears here."
+        "No browser has connected yet. Connections and refused connection attempts appear here."
     )
     switched_off = gettext_lazy(
-        "Connections are not logged: set HOOKBOX_LOG_CONNECTIONS to True, or delete it."
+        "Connections are not recorded: set HOOKBOX_LOG_CONNECTIONS to True or remove it."
     )
     fieldsets = (
         (gettext_lazy("What"), {"fields": ("when", "event_badge", "code", "lasted")}),
@@ -54,12 +54,12 @@ class ConnectionLogAdmin(LogAdmin):
         """Lead to all that came from there; the search cannot find addresses by an index."""
         return self.filtered("ip", entry.ip or "")
 
-    @admin.display(description=gettext_lazy("lasted"))
+    @admin.display(description=gettext_lazy("duration"))
     def lasted(self, entry: ConnectionLog) -> str:
         """How long the connection was open."""
         return self.get_empty_value_display() if entry.duration is None else span(entry.duration)
 
-    @admin.display(description=gettext_lazy("why"))
+    @admin.display(description=gettext_lazy("reason"))
     def why(self, entry: ConnectionLog) -> str:
         """Close code and reason of an end, reason of a refusal."""
         parts = (entry.code, entry.reason or entry.decided_by)
@@ -84,11 +84,11 @@ class SubscriptionLogAdmin(LogAdmin):
     deferred = ("note",)
     pruned_as = "subscriptions"
     empty_state = gettext_lazy(
-        "Nobody has subscribed yet. Subscriptions, refusals and channels that come and go "
-        "appear here."
+        "Nobody has subscribed yet. Subscriptions, refusals, and the creation and "
+        "removal of channels appear here."
     )
     switched_off = gettext_lazy(
-        "Subscriptions are not logged: set HOOKBOX_LOG_SUBSCRIPTIONS to True, or delete it."
+        "Subscriptions are not recorded: set HOOKBOX_LOG_SUBSCRIPTIONS to True or remove it."
     )
     fieldsets = (
         (gettext_lazy("What"), {"fields": ("when", "event_badge", "channel_link")}),

@@ -109,7 +109,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         """Say how long publications are kept, and how much of them."""
         if settings.store_payloads:
             return super().retention()
-        off = _("Payloads are not kept (HOOKBOX_STORE_PAYLOADS).")
+        off = _("Payloads are not stored (HOOKBOX_STORE_PAYLOADS).")
         return f"{super().retention()} {off}"
 
     def change_view(
@@ -165,18 +165,18 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     def beginning(self, entry: Any) -> str | SafeString:
         """Show how the message begins."""
         if entry.kept == Publication.Kept.NOTHING:
-            return _("not kept")
+            return _("not stored")
         return format_html('<bdi class="hookbox-preview">{}</bdi>', entry.preview)
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_pretty(self, entry: Publication) -> str | SafeString:
         """Show the whole message, in lines; a long one when it is asked for."""
         if entry.kept == Publication.Kept.NOTHING:
-            return _("It was not kept: HOOKBOX_STORE_PAYLOADS was off.")
+            return _("The payload was not stored: HOOKBOX_STORE_PAYLOADS was off.")
         text = pretty_json(entry.payload)
         note = ""
         if entry.kept == Publication.Kept.MASKED:
-            note = _("Some fields were masked before it was kept (HOOKBOX_REDACT).")
+            note = _("Some fields were masked before the payload was stored (HOOKBOX_REDACT).")
         size = len(text.encode("utf-8", "replace"))
         lines = text.count("\n") + 1
         summary = ngettext(
@@ -269,7 +269,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
             "confirm.html",
             ngettext("Publish %(count)d message again?", "Publish %(count)d messages again?", count)
             % {"count": count},
-            sentences=[_("Whoever is subscribed to these channels now receives them once more.")],
+            sentences=[_("All current subscribers of these channels will receive them again.")],
             items=[
                 f"{row.channel}: {row.preview}" for row in rows[:10]
             ],
@@ -297,7 +297,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
                 self.message_user(request, text, messages.ERROR)
             except HookboxError as error:
                 self.message_user(request, f"{row.channel}: {error}", messages.ERROR)
-                text = _("What was left has not been tried.")
+                text = _("The remaining messages were not tried.")
                 self.message_user(request, text, messages.WARNING)
                 return
             else:
@@ -309,5 +309,5 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 def _incomplete(entry: Publication) -> str:
     """Say why a message cannot be published again as it is."""
     if entry.kept == Publication.Kept.MASKED:
-        return _("It cannot be published again as it is: some of its fields are masked.")
-    return _("It cannot be published again: what was published has not been kept.")
+        return _("This message cannot be published again unchanged: some of its fields are masked.")
+    return _("This message cannot be published again: its payload was not stored.")

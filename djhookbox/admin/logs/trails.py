@@ -57,9 +57,9 @@ class TrailMixin(PageMixin):
             lists.append((url, str(page.opts.verbose_name_plural)))
         found.sort(key=lambda one: (one[1].created, one[1].pk), reverse=True)
         titles = {
-            "user": _("Everything of the user %(value)s"),
-            "channel": _("Everything of the channel %(value)s"),
-            "connection": _("Everything of the connection %(value)s"),
+            "user": _("Everything about the user %(value)s"),
+            "channel": _("Everything about the channel %(value)s"),
+            "connection": _("Everything about the connection %(value)s"),
         }
         return self.page(
             request,

@@ -75,8 +75,8 @@ def duplicate(
     with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         copies = [_copy(model_admin, request, policy) for policy in queryset]
     text = ngettext(
-        "%(count)d policy copied. The copy is off: edit and enable it.",
-        "%(count)d policies copied. The copies are off: edit and enable them.",
+        "%(count)d policy duplicated. The copy is disabled: edit and enable it.",
+        "%(count)d policies duplicated. The copies are disabled: edit and enable them.",
         len(copies),
     )
     model_admin.message_user(request, text % {"count": len(copies)}, messages.SUCCESS)

@@ -108,12 +108,14 @@ class PolicyFiles:
             try:
                 return self._import(request, changes)
             except DatabaseError:  # it is read-only, or somebody was faster by a moment
-                logger.exception("Policies could not be imported.")
-                warning = _("The database did not take the changes. Nothing was imported.")
+                logger.exception("Could not import policies.")
+                warning = _("The database rejected the changes. Nothing was imported.")
                 self._admin.message_user(request, warning, messages.WARNING)
                 return HttpResponseRedirect(self._admin.address("import"))
         if seen is not None:
-            warning = _("The policies have changed meanwhile. Please look again.")
+            warning = _(
+                "The policies have changed in the meantime. Please review the changes again."
+            )
             self._admin.message_user(request, warning, messages.WARNING)
         busy = [change for change in changes if not change.is_idle]
         return self._admin.page(

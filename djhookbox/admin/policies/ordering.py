@@ -67,8 +67,8 @@ class PolicyOrder:
             number=policy.order,
             url=self._admin.address("move"),
             drag=_("Move “%(name)s” by dragging or with the arrow keys") % {"name": policy.name},
-            up=_("Try “%(name)s” earlier") % {"name": policy.name},
-            down=_("Try “%(name)s” later") % {"name": policy.name},
+            up=_("Move “%(name)s” up") % {"name": policy.name},
+            down=_("Move “%(name)s” down") % {"name": policy.name},
         )
 
     def move_view(self, request: HttpRequest) -> HttpResponse:
@@ -90,20 +90,20 @@ class PolicyOrder:
             with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
                 moved = _move(key, where)
                 if moved is not None and moved[1] != moved[2]:
-                    text = f"Moved from place {moved[1]} to {moved[2]}."
+                    text = f"Moved from position {moved[1]} to {moved[2]}."
                     self._admin.log_change(request, moved[0], text)
         except DatabaseError:
-            logger.exception("A policy could not be moved.")
-            text = _("The database did not take the change.")
+            logger.exception("Could not move a policy.")
+            text = _("The database rejected the change.")
             self._admin.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(changelist)
         if moved is None:
-            text = _("The policies have changed meanwhile. Nothing was moved.")
+            text = _("The policies have changed in the meantime. Nothing was moved.")
             self._admin.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(changelist)
         policy, before, now, count = moved
         if before == now:
-            text = _("“%(name)s” stays where it was.") % {"name": policy.name}
+            text = _("“%(name)s” was not moved.") % {"name": policy.name}
             self._admin.message_user(request, text, messages.INFO)
         else:
             words = {"name": policy.name, "place": now, "count": count}

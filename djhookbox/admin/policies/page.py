@@ -45,7 +45,7 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer both answers."""
-        return [("yes", _("keeps history")), ("no", _("keeps none"))]
+        return [("yes", _("with history")), ("no", _("without history"))]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
@@ -89,13 +89,13 @@ class ChannelPolicyAdmin(PageMixin):
     formfield_overrides = {models.JSONField: {"form_class": PlainJSONField}}
     actions = (enable, disable, duplicate, export_selected, publish_to_channels)
     empty_state = gettext_lazy(
-        "No policies yet. Registered handlers decide; what no handler vouches for is refused. "
-        "Add a policy to open channels without writing code."
+        "No policies yet. Registered handlers decide; channels that no handler allows "
+        "are refused. Add a policy to open channels without writing code."
     )
     #: What the list says below its last policy.
     last_row = gettext_lazy(
-        "Where no policy matches, registered handlers decide; what none of them vouches for is "
-        "refused."
+        "Where no policy matches, registered handlers decide; channels that no handler "
+        "allows are refused."
     )
     fieldsets = (
         (
@@ -103,7 +103,7 @@ class ChannelPolicyAdmin(PageMixin):
             {"fields": ("name", "pattern", "examples", "order", "enabled")},
         ),
         (
-            gettext_lazy("Who may"),
+            gettext_lazy("Access"),
             {
                 "fields": (
                     "create_audience", "subscribe_audience", "publish_audience", "groups",
@@ -298,7 +298,7 @@ class ChannelPolicyAdmin(PageMixin):
         """Names that the pattern matches; a script keeps them up to date."""
         return self._preview.examples(policy)
 
-    @admin.display(description=gettext_lazy("explained"))
+    @admin.display(description=gettext_lazy("in plain words"))
     def explained(self, policy: ChannelPolicy) -> SafeString:
         """What the policy does, in sentences; a script keeps them up to date."""
         return self._preview.explained(policy)

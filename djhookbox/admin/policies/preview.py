@@ -79,9 +79,9 @@ class PolicyPreview:
             '<div class="readonly hookbox-examples" id="hookbox-examples" role="status"'
             ' data-preview="{}" data-none="{}">{}</div>',
             self._admin.address("preview"),
-            _("As soon as there is a pattern, examples stand here."),
+            _("Enter a pattern to see examples."),
             format_html_join(" ", '<code dir="ltr">{}</code>', ((n,) for n in _examples(policy)))
-            or _("As soon as there is a pattern, examples stand here."),
+            or _("Enter a pattern to see examples."),
         )
 
     def explained(self, policy: ChannelPolicy) -> SafeString:

@@ -21,28 +21,28 @@ from ...policy.rules import Audience, Operation, Rule
 
 #: Who may do something, as the subject of a sentence.
 _WHO: Mapping[str, str | Promise] = {
-    Audience.EVERYONE: gettext_lazy("Everyone, even without an account,"),
+    Audience.EVERYONE: gettext_lazy("Everyone, including anonymous visitors,"),
     Audience.SIGNED_IN: gettext_lazy("Signed-in users"),
     Audience.STAFF: gettext_lazy("Staff"),
 }
 
 _MAY: Mapping[Operation, str | Promise] = {
-    Operation.CREATE: gettext_lazy("%(who)s may be the first on %(channel)s."),
+    Operation.CREATE: gettext_lazy("%(who)s may create %(channel)s."),
     Operation.SUBSCRIBE: gettext_lazy("%(who)s may subscribe to %(channel)s."),
     Operation.PUBLISH: gettext_lazy("%(who)s may publish to %(channel)s."),
 }
 _ONLY: Mapping[Operation, str | Promise] = {
-    Operation.CREATE: gettext_lazy("Only the user %(user)s may be the first on %(channel)s."),
+    Operation.CREATE: gettext_lazy("Only the user %(user)s may create %(channel)s."),
     Operation.SUBSCRIBE: gettext_lazy("Only the user %(user)s may subscribe to %(channel)s."),
     Operation.PUBLISH: gettext_lazy("Only the user %(user)s may publish to %(channel)s."),
 }
 _HANDLERS: Mapping[Operation, str | Promise] = {
-    Operation.CREATE: gettext_lazy("Handlers decide who may be the first on %(channel)s."),
+    Operation.CREATE: gettext_lazy("Handlers decide who may create %(channel)s."),
     Operation.SUBSCRIBE: gettext_lazy("Handlers decide who may subscribe to %(channel)s."),
     Operation.PUBLISH: gettext_lazy("Handlers decide who may publish to %(channel)s."),
 }
 _NOBODY: Mapping[Operation, str | Promise] = {
-    Operation.CREATE: gettext_lazy("No browser may be the first on %(channel)s; code may."),
+    Operation.CREATE: gettext_lazy("No browser may create %(channel)s; code may."),
     Operation.SUBSCRIBE: gettext_lazy("Nobody may subscribe to %(channel)s."),
     Operation.PUBLISH: gettext_lazy("No browser may publish to %(channel)s; code may."),
 }
@@ -88,7 +88,7 @@ def explained(policy: ChannelPolicy, groups: Sequence[str]) -> list[str]:
         *_options(policy),
     ]
     if not policy.enabled:
-        sentences.insert(0, _("It is switched off and skipped. If it were on:"))
+        sentences.insert(0, _("This policy is disabled and skipped. If it were enabled:"))
     return sentences
 
 
@@ -108,7 +108,7 @@ def _may(
         return str(special[operation]) % words
     if audience == Audience.GROUPS:
         if not groups:
-            return str(_NOBODY[operation]) % words + " " + _("(No group is chosen.)")
+            return str(_NOBODY[operation]) % words + " " + _("(No group is selected.)")
         who = _("Members of %(groups)s") % {"groups": ", ".join(groups)}
     elif audience == Audience.PERMISSION:
         who = _("Holders of the permission %(permission)s") % {"permission": policy.permission}
@@ -122,8 +122,8 @@ def _options(policy: ChannelPolicy) -> list[str]:
     if policy.history_size:
         sentences.append(
             ngettext(
-                "New subscribers get the last message.",
-                "New subscribers get up to %(count)d past messages.",
+                "New subscribers receive the last message.",
+                "New subscribers receive up to %(count)d past messages.",
                 policy.history_size,
             )
             % {"count": policy.history_size}
@@ -132,15 +132,15 @@ def _options(policy: ChannelPolicy) -> list[str]:
             words = {"time": _lasting(policy.history_duration)}
             sentences.append(_("Past messages are kept for %(time)s.") % words)
     if policy.presenceful:
-        sentences.append(_("Subscribers see who is there."))
+        sentences.append(_("Subscribers see who is present."))
     if policy.anonymous:
         sentences.append(_("Messages do not say who published them."))
     if not policy.reflective:
-        sentences.append(_("Who publishes does not receive the own message."))
+        sentences.append(_("Publishers do not receive their own messages."))
     if policy.state:
-        sentences.append(_("The channel begins with a state."))
+        sentences.append(_("The channel starts with an initial state."))
     if isinstance(policy.polling, dict) and policy.polling.get("mode"):
-        sentences.append(_("The process fetches messages by itself."))
+        sentences.append(_("The Hookbox process polls for messages."))
     return sentences
 
 
@@ -169,13 +169,15 @@ def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rul
         return []
     found = opened(policy)
     if by := shadows(rule, earlier):
-        found.append(_("It never decides: %(names)s is tried before.") % {"names": named(by)})
+        found.append(
+            _("This policy never decides, because %(names)s is tried first.") % {"names": named(by)}
+        )
         return found
     hidden = [later for later in rules if (by := shadows(later, [*earlier, rule])) and rule in by]
     if hidden:
         text = ngettext(
-            "Because of this one %(names)s never decides.",
-            "Because of this one %(names)s never decide.",
+            "Because of this policy, %(names)s never decides.",
+            "Because of this policy, %(names)s never decide.",
             len(hidden),
         )
         found.append(text % {"names": named(hidden)})
@@ -186,9 +188,9 @@ def opened(policy: ChannelPolicy) -> list[str]:
     """Say what a policy lets everybody do."""
     found = []
     if policy.subscribe_audience == Audience.EVERYONE:
-        found.append(_("Everyone may read these channels, even without an account."))
+        found.append(_("Everyone may read these channels, including anonymous visitors."))
     if policy.publish_audience == Audience.EVERYONE:
-        found.append(_("Everyone may publish to these channels, even without an account."))
+        found.append(_("Everyone may publish to these channels, including anonymous visitors."))
     return found
 
 
@@ -212,25 +214,26 @@ def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequenc
     words = {"name": policy.name}
     rule = as_rule(policy)
     if not policy.enabled:
-        return _("“%(name)s” is switched off: nothing changes for any channel.") % words
+        return _("“%(name)s” is disabled: nothing changes for any channel.") % words
     if shadows(rule, earlier):
         return _("“%(name)s” never decides: nothing changes for any channel.") % words
     after = [other for other in remaining if other not in earlier and overlap(other, rule)]
     if not after:
         return (
             _(
-                "For the channels of “%(name)s” no policy is left: registered handlers decide, and "
-                "what none of them vouches for is refused."
+                "No policy then covers the channels of “%(name)s”: registered handlers decide, "
+                "and channels that no handler allows are refused."
             )
             % words
         )
     words["others"] = named(after)
     if covered(rule, [*earlier, *after]):
-        return _("The channels of “%(name)s” are then decided by %(others)s.") % words
+        return _("Access to the channels of “%(name)s” is then decided by %(others)s.") % words
     return (
         _(
-            "The channels of “%(name)s” are then decided by %(others)s where they match; about the "
-            "others registered handlers decide, and what none of them vouches for is refused."
+            "Access to the channels of “%(name)s” is then decided by %(others)s where they "
+            "match. For the other channels registered handlers decide, and channels that "
+            "no handler allows are refused."
         )
         % words
     )
@@ -248,21 +251,25 @@ def followed(told: Sequence[Told]) -> tuple[str, bool]:
     """
     error = next((one.error for one in told if one.error is not None), None)
     if isinstance(error, HookboxUnreachable):
-        return _("It counts as soon as Hookbox runs. %(problem)s") % {"problem": error}, False
+        return _("The change takes effect when Hookbox is running. %(problem)s") % {
+            "problem": error
+        }, False
     if error is not None:
-        text = _("Hookbox could not be told, so live channels stay as they are: %(problem)s")
+        text = _("Hookbox could not be notified, so live channels are unchanged: %(problem)s")
         return text % {"problem": error}, False
     if not told:
-        return _("Hookbox is told in a moment; live channels then follow."), True
+        return _("Hookbox will be notified shortly; live channels then follow."), True
     channels = sum(one.channels for one in told)
     if not channels:
-        return _("It applies at once; no live channel is concerned."), True
+        return _("The change takes effect immediately; no live channel is affected."), True
     where = ngettext("%(count)d live channel", "%(count)d live channels", channels)
     words = {"channels": where % {"count": channels}}
     counts = [one.connections for one in told]
     if None in counts:
-        return _("It applies at once, also to %(channels)s.") % words, True
+        return _("The change takes effect immediately, also for %(channels)s.") % words, True
     count = sum(number or 0 for number in counts)
     whom = ngettext("%(count)d connection", "%(count)d connections", count)
     words["connections"] = whom % {"count": count}
-    return _("It applies at once, also to %(channels)s with %(connections)s.") % words, True
+    return _(
+        "The change takes effect immediately, also for %(channels)s with %(connections)s."
+    ) % words, True

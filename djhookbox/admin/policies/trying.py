@@ -130,7 +130,9 @@ class PolicyTrials:
             verdict = badge(_("Refused"), "bad")
         parts = [self._part(str(trial.operation.label), trial.decision, keys)]
         if trial.creation is not None:
-            parts.append(self._part(_("create, if there is no such channel"), trial.creation, keys))
+            parts.append(
+                self._part(_("create the channel if it does not exist"), trial.creation, keys)
+            )
         return {
             "who": trial.user or _("an anonymous visitor"),
             "verdict": verdict,
@@ -158,7 +160,7 @@ class PolicyTrials:
             elif step.kind == "handlers":
                 written.append((_("Handlers"), step.said))
             else:
-                written.append((_("In the end"), step.said))
+                written.append((_("Result"), step.said))
         return written
 
     def _policy(self, name: str, keys: dict[str, int], text: str = "") -> str:

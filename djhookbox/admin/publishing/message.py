@@ -117,7 +117,7 @@ class MessageMixin(PageMixin):
     def _names_fit(self, form: PayloadForm, names: Sequence[str]) -> bool:
         """Refuse names that are none; of a single one the form has said so."""
         if len(names) > live.LISTED:
-            text = _("No more than %(limit)d channels at once.") % {"limit": live.LISTED}
+            text = _("At most %(limit)d channels at once.") % {"limit": live.LISTED}
             form.add_error(None, text)
         for name in names:
             try:
@@ -146,7 +146,7 @@ class MessageMixin(PageMixin):
             request,
             "confirm.html",
             _("%(button)s?") % {"button": button},
-            sentences=[_("A message that was published cannot be called back.")],
+            sentences=[_("A published message cannot be recalled.")],
             items=[f"{target.name}: {target.connections}" for target in targets[:10]],
             more=max(0, len(targets) - 10),
             hidden=[
@@ -203,7 +203,7 @@ class MessageMixin(PageMixin):
         """Return whether a form was not sent before, and say so if it was."""
         if not request.POST.get("token") or _first(_key(request)):
             return True
-        text = _("This has been published already. It was not sent a second time.")
+        text = _("This message has already been published. It was not sent again.")
         self.message_user(request, text, messages.INFO)
         return False
 
@@ -240,7 +240,7 @@ class MessageMixin(PageMixin):
             text = ngettext("%(count)d more was refused.", "%(count)d more were refused.", count)
             self.message_user(request, text % {"count": count}, messages.ERROR)
         if failure is not None:
-            text = _("%(problem)s The channels that were left have not been tried.")
+            text = _("%(problem)s The remaining channels were not tried.")
             self.message_user(request, text % {"problem": failure}, messages.ERROR)
 
     def _sees_history(self, request: HttpRequest) -> bool:
@@ -269,9 +269,7 @@ def reached_text(channel: str, reached: int | None) -> str:
     if reached is None:
         return _("Published to %(channel)s.") % {"channel": channel}
     if not reached:
-        return _("Published to %(channel)s, where nobody is subscribed just now.") % {
-            "channel": channel
-        }
+        return _("Published to %(channel)s; nobody is currently subscribed.") % {"channel": channel}
     return ngettext(
         "Published to %(channel)s; it reached %(count)d connection.",
         "Published to %(channel)s; it reached %(count)d connections.",
@@ -301,10 +299,10 @@ def _many(channels: int) -> str:
 def audience_text(targets: Sequence[Target]) -> str:
     """Say who would receive a message now."""
     if any(target.connections is None for target in targets):
-        return _("How many will receive it is not known.")
+        return _("The number of recipients is not known.")
     count = sum(target.connections or 0 for target in targets)
     if not count:
-        return _("Nobody is subscribed just now.")
+        return _("Nobody is currently subscribed.")
     return ngettext(
         "%(count)d connection will receive it.", "%(count)d connections will receive it.", count
     ) % {"count": count}
@@ -314,12 +312,15 @@ def vouching_text(name: str) -> str:
     """Say who vouches for a channel; handlers are not asked for a mere look."""
     policy = live.policy_of(name)
     if policy is None:
-        return _("No policy matches: it is refused unless a handler vouches for the channel.")
+        return _(
+            "No policy matches this channel: the message is refused unless a handler "
+            "allows the channel."
+        )
     if policy.reserved:
-        return _("This name is reserved: it is refused.")
+        return _("This name is reserved; the message is refused.")
     if policy.create == Audience.HANDLERS:
-        return _("Policy “%(name)s” leaves it to the handlers.") % {"name": policy.name}
-    return _("Policy “%(name)s” decides about this channel.") % {"name": policy.name}
+        return _("Policy “%(name)s” leaves the decision to handlers.") % {"name": policy.name}
+    return _("Policy “%(name)s” decides for this channel.") % {"name": policy.name}
 
 
 def _key(request: HttpRequest) -> str:
@@ -331,7 +332,9 @@ def _first(key: str) -> bool:
     try:
         return bool(cache.add(key, 1, REMEMBERED))
     except Exception:  # whatever the project's cache is made of: a message is worth more
-        logger.exception("The cache does not work, so a second press is not noticed.")
+        logger.exception(
+            "The cache is not working, so a form that is submitted twice is not detected."
+        )
         return True
 
 
@@ -339,4 +342,4 @@ def _forget(key: str) -> None:
     try:
         cache.delete(key)
     except Exception:
-        logger.exception("The cache does not work.")
+        logger.exception("The cache is not working.")

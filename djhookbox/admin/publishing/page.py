@@ -112,6 +112,6 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
             words = {"total": total, "count": len(targets)}
             self.message_user(request, text % words, messages.WARNING)
         elif not targets:
-            text = _("No live channel is decided by that policy just now.")
+            text = _("This policy does not currently cover any live channel.")
             self.message_user(request, text, messages.INFO)
         return [target.name for target in targets]

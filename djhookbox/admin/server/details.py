@@ -55,7 +55,7 @@ class Details(ServerBase):
         except HookboxRefused as error:
             problem = str(error)
             if error.code == "no_channel":
-                problem = _("Nobody uses this channel just now.")
+                problem = _("This channel is not currently in use.")
         except HookboxError as error:
             problem = str(error)
         options = info.get("options")
@@ -95,7 +95,7 @@ class Details(ServerBase):
         except HookboxError as error:
             problem = str(error)
         if not found.connections and not problem:
-            problem = _("This user is not connected just now.")
+            problem = _("This user is not currently connected.")
         connections = Listing(
             max(found.total, len(found.connections)),
             tuple(

@@ -36,9 +36,9 @@ STATES: dict[State, tuple[str | Promise, str]] = {
     State.RUNNING: (gettext_lazy("Running"), "good"),
     State.STARTING: (gettext_lazy("Starting"), "neutral"),
     State.STOPPED: (gettext_lazy("Stopped"), "bad"),
-    State.UNREACHABLE: (gettext_lazy("Does not answer"), "bad"),
-    State.SECRET_REFUSED: (gettext_lazy("Secret refused"), "warning"),
-    State.VERSION_DIFFERS: (gettext_lazy("Another version"), "warning"),
+    State.UNREACHABLE: (gettext_lazy("Not responding"), "bad"),
+    State.SECRET_REFUSED: (gettext_lazy("Secret rejected"), "warning"),
+    State.VERSION_DIFFERS: (gettext_lazy("Version mismatch"), "warning"),
     State.NOT_HOOKBOX: (gettext_lazy("Not a Hookbox process"), "bad"),
     State.MISCONFIGURED: (gettext_lazy("Misconfigured"), "bad"),
 }
@@ -158,12 +158,14 @@ class ServerAdmin(Details, Departures):
             "transports": transports(),
             "texts": {
                 "live": _("Live."),
-                "polling": _("The page asks every few seconds."),
-                "failing": _("The site does not answer; the page asks again."),
-                "ended": _("You are not signed in any more, or may not see this. Reload the page."),
+                "polling": _("This page updates every few seconds."),
+                "failing": _("The site is not responding. Retrying."),
+                "ended": _(
+                    "You are no longer signed in, or you may not see this page. Reload the page."
+                ),
                 "paused": _("Paused."),
                 "pause": _("Pause"),
-                "resume": _("Go on"),
+                "resume": _("Resume"),
                 "updated": _("Updated %(clock)s.") % {"clock": "{clock}"},
                 "ms": _("%(time)s ms") % {"time": "{time}"},
                 "shown": _("The first %(shown)s of %(total)s.")
@@ -185,22 +187,24 @@ class ServerAdmin(Details, Departures):
             return HttpResponseRedirect(self.address("changelist"))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        return self._operate(request, control.start, "Started", _("Hookbox runs, pid %(pid)s."))
+        return self._operate(
+            request, control.start, "Started", _("Hookbox is running (PID %(pid)s).")
+        )
 
     def stop_view(self, request: HttpRequest) -> HttpResponse:
         """Ask whether to stop the process, and stop it."""
         return self._confirmed(
-            request, control.stop, "Stopped", _("Hookbox is stopped."),
+            request, control.stop, "Stopped", _("Hookbox has been stopped."),
             title=_("Stop Hookbox?"), button=_("Stop Hookbox"),
-            promise=_("Browsers wait, and come back by themselves when it runs again."),
+            promise=_("Browsers wait and reconnect when Hookbox is running again."),
         )  # fmt: skip
 
     def restart_view(self, request: HttpRequest) -> HttpResponse:
         """Ask whether to restart the process, and restart it."""
         return self._confirmed(
-            request, control.restart, "Restarted", _("Hookbox runs again, pid %(pid)s."),
+            request, control.restart, "Restarted", _("Hookbox has been restarted (PID %(pid)s)."),
             title=_("Restart Hookbox?"), button=_("Restart Hookbox"),
-            promise=_("Browsers come back by themselves."),
+            promise=_("Browsers reconnect automatically."),
         )  # fmt: skip
 
     def _confirmed(
@@ -246,14 +250,14 @@ def _drops(now: ProcessStatus) -> str:
     if now.connections is None:
         return _("All connections are dropped.")
     if not now.connections:
-        return _("Nobody is connected just now.")
+        return _("Nobody is currently connected.")
     return ngettext(
         "%(count)d connection is dropped.", "%(count)d connections are dropped.", now.connections
     ) % {"count": now.connections}
 
 
 def _forgets() -> str:
-    return _("The history and the state of all channels are forgotten; the logs stay.")
+    return _("The history and state of all channels are lost; the audit log is kept.")
 
 
 def _next_step(now: ProcessStatus, may_control: bool) -> str:
@@ -264,16 +268,16 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
         if may_control and now.can_start:
             return _("Start it here, or run the command below.")
         if not now.control:
-            return _("Start it where it is managed (systemd, a container). The command is:")
+            return _("Start it where it is managed (systemd, a container) with this command:")
         return _("Run the command below on the server.")
     return {
-        State.STARTING: _("Look again in a moment."),
-        State.UNREACHABLE: _("Restart it; its log may say what keeps it."),
-        State.SECRET_REFUSED: _(
-            "Restart the process, so that it reads the settings that this site has."
-        ),
+        State.STARTING: _("Check again in a moment."),
+        State.UNREACHABLE: _("Restart it. Its log file may explain the problem."),
+        State.SECRET_REFUSED: _("Restart the process so that it reads this site's settings."),
         State.VERSION_DIFFERS: _("Restart the process after each update of the package."),
-        State.NOT_HOOKBOX: _("Set HOOKBOX_PORT, or HOOKBOX_REST_URL, to where Hookbox listens."),
+        State.NOT_HOOKBOX: _(
+            "Set HOOKBOX_PORT or HOOKBOX_REST_URL to the address on which Hookbox listens."
+        ),
         State.MISCONFIGURED: _("Correct the setting and restart this site."),
     }.get(now.state, "")
 

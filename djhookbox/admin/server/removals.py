@@ -27,7 +27,7 @@ class ReasonForm(forms.Form):
         required=False,
         max_length=REASON_BYTES,
         widget=AdminTextInputWidget,
-        help_text=gettext_lazy("Their pages are told this; it may stay empty."),
+        help_text=gettext_lazy("Sent to the affected pages; may be empty."),
     )
 
     def clean_reason(self) -> str:
@@ -35,7 +35,7 @@ class ReasonForm(forms.Form):
         reason: str = self.cleaned_data["reason"]
         if len(reason.encode()) > REASON_BYTES:
             raise ValidationError(
-                _("This is too long: letters outside of ASCII take two to four of %(bytes)d bytes.")
+                _("This is too long: non-ASCII characters take two to four of the %(bytes)d bytes.")
                 % {"bytes": REASON_BYTES},
                 code="max_length",
             )
@@ -77,11 +77,12 @@ class Departures(ServerBase):
                 "Close %(count)d connection", "Close %(count)d connections", count
             ) % {"count": count}
         effect = ngettext(
-            "%(count)d connection is closed; its page stays away until it is loaded again.",
-            "%(count)d connections are closed; the pages stay away until they are loaded again.",
+            "%(count)d connection is closed. Its page does not reconnect until it is reloaded.",
+            "%(count)d connections are closed. Their pages do not reconnect until they are "
+            "reloaded.",
             count,
         ) % {"count": count}
-        after = _("Nothing else changes: who loads a page again, connects as before.")
+        after = _("Nothing else changes: users who reload a page connect as before.")
         return self._ask(request, title, form, [effect, after], button)
 
     def unsubscribe_view(self, request: HttpRequest) -> HttpResponse:
@@ -107,8 +108,8 @@ class Departures(ServerBase):
         except HookboxError as error:
             return self.leave(request, str(error), messages.ERROR)
         sentences = [
-            _("All connections of the user leave the channel."),
-            _("The user may subscribe again at once, unless a policy or a handler refuses."),
+            _("All of the user's connections leave the channel."),
+            _("The user may subscribe again immediately unless a policy or a handler refuses."),
         ]
         title = _("Unsubscribe %(user)s from %(channel)s?") % {"user": user, "channel": channel}
         return self._ask(request, title, form, sentences, _("Unsubscribe"))
@@ -148,7 +149,7 @@ class Departures(ServerBase):
             return self.leave(request, _not_inside(user, channel), messages.WARNING)
         api.unsubscribe(channel, user, reason=reason)
         self.enter(request, _entry(f"Unsubscribed {user} from {channel}", reason))
-        text = _("%(user)s was taken out of %(channel)s.") % {"user": user, "channel": channel}
+        text = _("%(user)s was unsubscribed from %(channel)s.") % {"user": user, "channel": channel}
         return self.leave(request, text, messages.SUCCESS)
 
 
@@ -173,13 +174,13 @@ def _is_inside(user: str, channel: str) -> bool:
 
 
 def _gone(name: str) -> str:
-    return _("%(name)s is not connected any more; perhaps somebody else was faster.") % {
+    return _("%(name)s is no longer connected; somebody else may have been faster.") % {
         "name": name
     }
 
 
 def _not_inside(user: str, channel: str) -> str:
-    return _("%(user)s is not subscribed to %(channel)s any more.") % {
+    return _("%(user)s is no longer subscribed to %(channel)s.") % {
         "user": user,
         "channel": channel,
     }

@@ -123,7 +123,7 @@ def _counts(info: ServerInfo) -> list[Count]:
             "p95", _("Webhooks, 95% within"),
             "" if p95 is None else _("%(time)s ms") % {"time": whole(round(p95))},
         ),
-        Count("failed", _("Webhooks that failed"), whole(webhooks.failed)),
+        Count("failed", _("Failed webhooks"), whole(webhooks.failed)),
     ]  # fmt: skip
     return [count for count in counts if count.value]
 
@@ -211,9 +211,9 @@ def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:
     """Return what is known of the process, by name."""
     known: list[tuple[str, str]] = [(_("Address"), now.address)]
     if now.pid is not None:
-        known.append((_("Pid"), str(now.pid)))
+        known.append((_("PID"), str(now.pid)))
     if now.uptime is not None:
-        known.append((_("Up for"), uptime(now.uptime)))
+        known.append((_("Uptime"), uptime(now.uptime)))
     if now.version:
         known.append((_("Version"), now.version))
     if now.engine:

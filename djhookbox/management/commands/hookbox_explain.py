@@ -25,31 +25,32 @@ class Command(BaseCommand):
     """The admin's “Try a channel” for the shell."""
 
     help = (
-        "Says whether a user may do something on a channel, who decides it, and why the policies "
-        "and handlers before did not. Handlers really run, but what they write to the database is "
-        "undone; receivers of signals are not asked. The exit status is 0 if it is allowed, 1 if "
-        "it is refused, 2 if it could not be found out."
+        "Shows whether a user may perform an operation on a channel, who decides it, "
+        "and why the policies and handlers before did not. Handlers really run, but "
+        "their changes to the database are rolled back; signal receivers are not "
+        "called. The exit status is 0 if the operation is allowed, 1 if it is refused, "
+        "and 2 if no decision could be made."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take who, where and what."""
         parser.formatter_class = argparse.HelpFormatter
         parser.add_argument(
-            "user", help="the user's name; an empty one ('') is an anonymous visitor"
+            "user", help="The user's name; an empty one ('') is an anonymous visitor."
         )
-        parser.add_argument("channel", help="the channel's name, such as /news/today/")
+        parser.add_argument("channel", help="The channel's name, such as /news/today/.")
         parser.add_argument(
             "--operation",
             choices=[operation.value for operation in OPERATIONS],
             default=Operation.SUBSCRIBE.value,
-            help="what the user wants to do (default: subscribe)",
+            help="What the user wants to do (default: subscribe).",
         )
         parser.add_argument(
-            "--payload", help="what is published, as JSON: handlers may look at it", default="null"
+            "--payload",
+            help="The message to publish, as JSON, in case handlers look at it.",
+            default="null",
         )
-        parser.add_argument(
-            "--json", action="store_true", dest="as_json", help="answer in JSON, for programs"
-        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="Answer in JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Find out and tell.
@@ -82,13 +83,13 @@ class Command(BaseCommand):
             self._steps(str(Operation.CREATE.label), trial.creation)
         if trial.options is not None:
             self.stdout.write("")
-            self.stdout.write(_("Options of the channel if it comes into being:"))
+            self.stdout.write(_("Options of the channel when it is created:"))
             for name, value in trial.options.items():
                 self.stdout.write(f"  {name}: {json.dumps(value, ensure_ascii=False, default=str)}")
         if trial.disabled:
             names = ", ".join(trial.disabled)
             self.stdout.write("")
-            self.stdout.write(_("Switched off, would match: %(names)s") % {"names": names})
+            self.stdout.write(_("Disabled, but would match: %(names)s") % {"names": names})
 
     def _steps(self, title: str, decision: Decision) -> None:
         self.stdout.write("")

@@ -19,17 +19,19 @@ class Command(BaseCommand):
     """Delete what the logs have kept for longer than they should."""
 
     help = (
-        "Deletes entries of the connection log, the subscription log and the publish history "
-        "that are older than HOOKBOX_LOG_DAYS days."
+        "Deletes entries of the connection log, the subscription log and the publish "
+        "history that are older than HOOKBOX_LOG_DAYS days."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--days", type=int, help="Delete what is older than so many days (HOOKBOX_LOG_DAYS)."
+            "--days",
+            type=int,
+            help="Delete entries older than this many days (default: HOOKBOX_LOG_DAYS).",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Only say how much would be deleted."
+            "--dry-run", action="store_true", help="Only show how many entries would be deleted."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -46,9 +48,9 @@ class Command(BaseCommand):
         if options["days"] == 0:
             raise CommandError(
                 _(
-                    "--days 0 would delete all entries, and HOOKBOX_LOG_DAYS = 0 means the "
-                    "opposite: keep all. Give --days a number between 1 and 36500. To keep all "
-                    "entries, set HOOKBOX_LOG_DAYS to 0."
+                    "--days 0 would delete all entries, whereas HOOKBOX_LOG_DAYS = 0 keeps them "
+                    "all. Pass a number between 1 and 36500 to --days. To keep all entries, set "
+                    "HOOKBOX_LOG_DAYS to 0."
                 )
             )
         if options["days"] is not None and not 1 <= days <= 36_500:
@@ -58,15 +60,15 @@ class Command(BaseCommand):
             return
         if options["dry_run"]:
             counts = pruning.due(days)
-            self.stdout.write(_("This would be deleted:"))
+            self.stdout.write(_("Entries that would be deleted:"))
         else:
             counts = pruning.prune(days).counts
-            self.stdout.write(_("This was deleted:"))
+            self.stdout.write(_("Deleted entries:"))
         for name, model in pruning.LOGS.items():
             self.stdout.write(f"  {model._meta.verbose_name_plural}: {counts[name]}")
         text = ngettext(
-            "What is older than %(days)d day is deleted.",
-            "What is older than %(days)d days is deleted.",
+            "Entries older than %(days)d day are deleted.",
+            "Entries older than %(days)d days are deleted.",
             days,
         )
         self.stdout.write(text % {"days": days})

@@ -50,32 +50,37 @@ LEVELS = ("debug", "info", "warning", "error")
 class Command(BaseCommand):
     """Run the Hookbox process until it is told to stop."""
 
-    help = "Runs the Hookbox process, to which browsers connect. Ctrl-C or SIGTERM stops it."
+    help = "Runs the Hookbox process, which browsers connect to. Ctrl-C or SIGTERM stops it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options of 2011, of the genuine server, and the new ones."""
         add = parser.add_argument
         add("-i", "--interface", help="Address to listen on (HOOKBOX_INTERFACE).")
         add("-p", "--port", type=int, help="Port to listen on (HOOKBOX_PORT).")
-        add("--webhook-url", help="Where webhooks go, as one URL (HOOKBOX_WEBHOOK_URL).")
-        add("--cbhost", help="Host that webhooks go to (HOOKBOX_CBHOST).")
-        add("--cbport", type=int, help="Port that webhooks go to (HOOKBOX_CBPORT).")
-        add("--cbpath", help="Path that webhooks go to (HOOKBOX_CBPATH).")
+        add("--webhook-url", help="URL that webhooks are sent to (HOOKBOX_WEBHOOK_URL).")
+        add("--cbhost", help="Host that webhooks are sent to (HOOKBOX_CBHOST).")
+        add("--cbport", type=int, help="Port that webhooks are sent to (HOOKBOX_CBPORT).")
+        add("--cbpath", help="Path that webhooks are sent to (HOOKBOX_CBPATH).")
         for name in CALLBACKS:
             add(f"--cb-{name}", metavar="PATH", help=f"Path of the {name} webhook below cbpath.")
         add("--cb-single-url", metavar="URL", help="One absolute URL for all webhooks.")
-        add("-s", "--webhook-secret", help="Sent in each webhook (HOOKBOX_WEBHOOK_SECRET).")
+        add(
+            "-s",
+            "--webhook-secret",
+            help="Secret that is sent with each webhook (HOOKBOX_WEBHOOK_SECRET).",
+        )
         add(
             "-r", "--rest-secret", "--api-security-token",
-            help="Opens the REST API (HOOKBOX_REST_SECRET).",
+            help="Secret required by the REST API (HOOKBOX_REST_SECRET).",
         )  # fmt: skip
         add(
             "-a", "--admin-password",
-            help="For the console of a program run by --executable (HOOKBOX_ADMIN_PASSWORD).",
+            help="Password for the console of a program run with --executable "
+            "(HOOKBOX_ADMIN_PASSWORD).",
         )  # fmt: skip
         add(
             "-e", "--executable",
-            help="Program to run with these options in place of our server "
+            help="Program to run with these options instead of the embedded server "
             "(HOOKBOX_EXECUTABLE).",
         )  # fmt: skip
         add(
@@ -88,25 +93,41 @@ class Command(BaseCommand):
         )  # fmt: skip
         add(
             "--jsonp", action="store_true",
-            help="Let scripts of pages of 2011 use CSP by GET (HOOKBOX_JSONP).",
+            help="Let scripts written for the first Hookbox use CSP by GET (HOOKBOX_JSONP).",
         )  # fmt: skip
         add(
             "--rest-get", action="store_true",
-            help="Accept calls of 0.3.3 by GET, the secret in the query (HOOKBOX_REST_GET).",
+            help="Accept REST calls of Hookbox 0.3.3 by GET, with the secret in the query "
+            "(HOOKBOX_REST_GET).",
         )  # fmt: skip
         add(
             "--allow-set-config", action="store_true",
-            help="Let set_config lead webhooks elsewhere (HOOKBOX_ALLOW_SET_CONFIG).",
+            help="Let set_config change where webhooks are sent (HOOKBOX_ALLOW_SET_CONFIG).",
         )  # fmt: skip
         add(
             "-L", "--log-level", type=str.lower, choices=LEVELS,
-            help="How much is logged; without it what LOGGING says, or else info.",
+            help="Log level; the default is what LOGGING configures, or info.",
         )  # fmt: skip
-        add("-E", "--log-file-errors", metavar="FILE", help="Gets the warnings and errors as well.")
-        add("-A", "--log-file-access", metavar="FILE", help="Gets a line for each connection.")
-        add("-c", "--cookie-identifier", metavar="NAME", help="Not used, as in Hookbox 0.3.3.")
-        add("-d", "--debug", action="store_true", help="Only for --executable.")
-        add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only for --executable.")
+        add(
+            "-E",
+            "--log-file-errors",
+            metavar="FILE",
+            help="File to which warnings and errors are also written.",
+        )
+        add(
+            "-A",
+            "--log-file-access",
+            metavar="FILE",
+            help="File to which a line is written for each connection.",
+        )
+        add(
+            "-c",
+            "--cookie-identifier",
+            metavar="NAME",
+            help="Not used; accepted for compatibility with Hookbox 0.3.3.",
+        )
+        add("-d", "--debug", action="store_true", help="Only with --executable.")
+        add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only with --executable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the embedded server, or turn into the program given.
@@ -143,9 +164,9 @@ class Command(BaseCommand):
         for problem in genuine.unusable(options):
             raise CommandError(problem)
         if options["admin_password"]:
-            self._say(_("The embedded server has no console of its own: -a is not used."))
+            self._say(_("The embedded server has no console; -a is ignored."))
         if options["cookie_identifier"]:
-            self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3: -c is not used."))
+            self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3; -c is ignored."))
         foreign = _foreign(options)
         watch = reachability.WebhookWatch(
             config.shown(config.single_url or config.webhook_url),
@@ -156,10 +177,11 @@ class Command(BaseCommand):
         )
 
         def on_ready(address: str) -> None:
-            self._say(_("Hookbox %(version)s listens at %(address)s. Ctrl-C stops it.") % {
-                "version": __version__, "address": address,
-            })  # fmt: skip
-            self._say(_("Webhooks go to %(url)s.") % {
+            self._say(
+                _("Hookbox %(version)s is listening on %(address)s. Press Ctrl-C to stop it.")
+                % {"version": __version__, "address": address}
+            )
+            self._say(_("Webhooks are sent to %(url)s.") % {
                 "url": config.shown(config.single_url or config.webhook_url),
             })  # fmt: skip
             self._say(_("Log: %(log)s.") % {"log": log})
@@ -188,13 +210,13 @@ class Command(BaseCommand):
         if program is None:
             raise CommandError(
                 _(
-                    "There is no program “%(program)s” that could be run. Name one by "
-                    "--executable or HOOKBOX_EXECUTABLE, or leave both away for our own server."
+                    "Cannot find the program “%(program)s”. Name an executable with --executable "
+                    "or HOOKBOX_EXECUTABLE, or omit both to run the embedded server."
                 )
                 % {"program": executable}
             )
         self._say(
-            _("Running %(program)s at %(interface)s, port %(port)d; webhooks go to %(url)s.")
+            _("Running %(program)s on %(interface)s, port %(port)d; webhooks are sent to %(url)s.")
             % {
                 "program": program,
                 "interface": config.interface,
@@ -293,14 +315,16 @@ def _webhook_url(options: dict[str, Any]) -> str:
     parts_given = [name for name in ("cbhost", "cbport", "cbpath") if options[name] is not None]
     if options["webhook_url"]:
         if parts_given:
-            raise CommandError(f"--webhook-url says it all: leave away --{parts_given[0]}.")
+            raise CommandError(
+                f"--webhook-url already contains all of it; remove --{parts_given[0]}."
+            )
         return str(options["webhook_url"]).rstrip("/")
     if not parts_given:
         return settings.webhook_url
     if port is not None and not 0 < port < 65_536:
         raise CommandError(f"--cbport must be a port between 1 and 65535, not {port}.")
     if path and not path.startswith("/"):
-        raise CommandError(f"--cbpath must begin with a slash, not {path!r}.")
+        raise CommandError(f"--cbpath must start with a slash, not {path!r}.")
     configured = urlsplit(settings.webhook_url)
     if is_unix(settings.webhook_url):  # of which only the path is of use beside a host or a port
         configured = SplitResult(
@@ -320,8 +344,8 @@ def _allowed_origins(given: Sequence[str] | None) -> tuple[str, ...]:
     for origin in given:
         if "://" not in origin or origin.endswith("://*"):
             raise CommandError(
-                "--allow-origin needs scheme and host, such as https://example.com, "
-                f"not {origin!r}."
+                "--allow-origin needs a scheme and a host, such as https://example.com, not "
+                f"{origin!r}."
             )
     return tuple(origin.rstrip("/") for origin in given)
 
@@ -348,7 +372,7 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
     """
     url = urlsplit(config.webhook_url)
     if url.scheme != "http" or config.webhook_socket:
-        raise ConfigError("webhook_url", "must begin with http:// for this program")
+        raise ConfigError("webhook_url", "must start with http:// for this program")
     arguments = [
         "-i", config.interface,
         "-p", str(config.port),
@@ -379,15 +403,16 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
         )
         if not reachability.has_webhooks():
             yield _(
-                "This site's URLconf lacks the webhooks: add "
-                "path(“hookbox/”, include(“djhookbox.urls”))."
+                "This site's URLconf does not include the webhooks: add path(“hookbox/”, "
+                "include(“djhookbox.urls”))."
             )
         elif not reachability.leads_to_webhook(path) and reachability.language_before(
             found := reverse("hookbox_connect")
         ):
             yield _(
-                "This site's URLconf has no webhook at %(path)s, but at %(found)s, which begins "
-                "with a language: include “djhookbox.urls” outside of i18n_patterns()."
+                "This site's URLconf has the webhook not at %(path)s but at %(found)s, which "
+                "starts with a language prefix. Include “djhookbox.urls” outside "
+                "i18n_patterns()."
             ) % {"path": path, "found": found}
         elif not reachability.leads_to_webhook(path):
             yield _(
@@ -395,17 +420,17 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
                 "HOOKBOX_WEBHOOK_URL."
             ) % {"path": path}
     if config.webhook_secret not in settings.webhook_secrets:
-        yield _("The webhook secret given by -s is not one that this site accepts.")
+        yield _("This site does not accept the webhook secret given with -s.")
     if settings.rest_secrets[0] not in config.rest_secrets:
-        yield _("The REST secret given by -r is not the one with which this site calls.")
+        yield _("The REST secret given with -r is not the one this site uses.")
     # HOOKBOX_REST_URL may name a proxy, of which nothing is known here.
     moved = options["port"] is not None or options["interface"] is not None
     if moved and settings.rest_is_derived and (
         config.port != settings.port or config.interface != settings.interface
     ):  # fmt: skip
         yield _(
-            "This site looks for the process at %(url)s, which is not where -i and -p let it "
-            "listen: set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
+            "This site expects the process at %(url)s, but -i and -p make it listen "
+            "elsewhere. Set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
         ) % {"url": settings.rest_url}
 
 
@@ -413,17 +438,18 @@ def _explain_os_error(error: OSError, config: ServerConfig) -> str:
     where = {"interface": config.interface, "port": config.port, "problem": error.strerror}
     if error.errno == errno.EADDRINUSE:
         text = _(
-            "Port %(port)d on %(interface)s is taken. Does another Hookbox process run? Stop it, "
-            "or choose another port with -p/--port or HOOKBOX_PORT."
+            "Port %(port)d on %(interface)s is already in use. Is another Hookbox process "
+            "running? Stop it, or choose another port with -p/--port or HOOKBOX_PORT."
         )
     elif error.errno == errno.EACCES:
         text = _(
-            "Port %(port)d on %(interface)s needs privileges. Choose one above 1023 with "
-            "-p/--port or HOOKBOX_PORT."
+            "Port %(port)d on %(interface)s requires privileges. Choose a port above 1023 "
+            "with -p/--port or HOOKBOX_PORT."
         )
     elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         text = _(
-            "“%(interface)s” is no address of this machine. See -i/--interface, HOOKBOX_INTERFACE."
+            "“%(interface)s” is not an address of this machine. See -i/--interface, "
+            "HOOKBOX_INTERFACE."
         )
     else:
         text = _("The Hookbox process cannot listen on %(interface)s, port %(port)d: %(problem)s.")
