@@ -1,7 +1,7 @@
-"""Realtime channels for Django: publish, subscribe, and decide who may.
+"""Realtime channels for Django: publish, subscribe, and decide who may do so.
 
-The names are resolved when they are first used, so that the package can be imported before
-Django's settings are configured and before its apps are loaded.
+Names are resolved on first use, so that the package can be imported before Django's settings are
+configured and before its apps are loaded.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .handlers import register_channel_handler, unregister_channel_handler, whcallback
     from .identity import connect_token
 
-#: Where each public name is found; "" is the module of that name itself.
+#: The module of each public name; "" means that the name is a module itself.
 _HOMES = {
     "ChannelNameError": "exceptions",
     "Cursor": "cursors",
@@ -114,7 +114,7 @@ def __getattr__(name: str) -> object:
     if not home:
         return import_module(f".{name}", __name__)
     value: object = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value  # the next access does not come here
+    globals()[name] = value  # not called again for this name
     return value
 
 

@@ -1,7 +1,7 @@
-"""Accounts and their names: the one place that knows what `USERNAME_FIELD` may hold.
+"""Find accounts by name, whatever type `USERNAME_FIELD` has.
 
-The names of connections are texts, those of accounts need not be: a `BigIntegerField` or a
-`PhoneNumberField` can be the USERNAME_FIELD of a user model as well.
+Names of connections are strings. Names of accounts need not be: the USERNAME_FIELD of a custom user
+model can be a `BigIntegerField` or a `PhoneNumberField`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def username(user: AbstractBaseUser | AnonymousUser) -> str:
-    """Return the name that the connections of a user have."""
+    """Return the name of a user's connections."""
     return str(user.get_username())
 
 
 def named(names: Iterable[str], users: models.QuerySet[Any] | None = None) -> models.QuerySet[Any]:
     """Return the accounts that may have one of these names.
 
-    Compare `username`: some databases find “Alice” for “alice”, and a number has many spellings.
+    Compare `username` afterwards: some databases match “Alice” for “alice”, and numbers have
 
     Args:
-        names: Names of connections; those that no account can have are left out.
-        users: The accounts to choose from, if not all.
+        names: Names of connections; names that no account can have are ignored.
+        users: The accounts to search; all accounts by default.
 
     """
     model = get_user_model()
@@ -49,10 +49,10 @@ def named(names: Iterable[str], users: models.QuerySet[Any] | None = None) -> mo
 
 
 def find(name: str) -> Any | None:
-    """Return the account of exactly this name, None if there is none."""
+    """Return the account with exactly this name, or None."""
     return next((user for user in named([name]) if username(user) == name), None)
 
 
 def usernames(users: models.QuerySet[Any]) -> list[str]:
-    """Return the names of accounts, read with one query and nothing else of them."""
+    """Return the names of accounts with one query that reads nothing else."""
     return [username(user) for user in users.only(get_user_model().USERNAME_FIELD)]

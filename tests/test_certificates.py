@@ -67,7 +67,7 @@ def test_a_certificate_that_nobody_vouches_for_is_named(secure: Secure) -> None:
     with pytest.raises(HookboxMisconfigured) as caught:
         client.get_server_info()
     text = str(caught.value)
-    assert f"The certificate of {secure.server.url} is not accepted: " in text
+    assert f"The certificate of {secure.server.url} was rejected: " in text
     assert "unable to get local issuer certificate" in text
     assert "HOOKBOX_CA_FILE" in text
     assert "Is it running" not in text
@@ -133,12 +133,12 @@ def test_a_file_that_does_not_exist_is_named_with_who_says_so(
 def test_a_file_without_certificates(secure: Secure, settings: Any, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("not a certificate")
     settings.HOOKBOX_CA_FILE = tmp_path / "note.txt"
-    with pytest.raises(HookboxMisconfigured, match="no certificates in PEM format"):
+    with pytest.raises(HookboxMisconfigured, match="does not contain certificates in PEM format"):
         client.get_server_info()
     (message,) = checks.run_checks(tags=["djhookbox"])
     assert message.id == "djhookbox.W019"
-    assert "no certificates in PEM format" in message.msg
-    with pytest.raises(ConfigError, match="no certificates in PEM format"):
+    assert "does not contain certificates in PEM format" in message.msg
+    with pytest.raises(ConfigError, match="does not contain certificates in PEM format"):
         ServerConfig(ca_file=str(tmp_path / "note.txt"))
     settings.HOOKBOX_CA_FILE = secure.ca_file
     assert checks.run_checks(tags=["djhookbox"]) == []

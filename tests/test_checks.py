@@ -66,7 +66,7 @@ def test_webhooks_in_i18n_patterns(settings):
     settings.ROOT_URLCONF = TranslatedRoutes
     message = only()
     assert message.id == "djhookbox.W003"
-    assert "outside of i18n_patterns()" in message.hint
+    assert "outside i18n_patterns()" in message.hint
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -241,7 +241,7 @@ def test_success_with_an_error_status_is_no_success(hookbox):
 
 def test_a_refusal_without_a_reason_still_says_something(hookbox):
     hookbox.replies(False, {})
-    with pytest.raises(HookboxRefused, match="without a reason"):
+    with pytest.raises(HookboxRefused, match="without giving a reason"):
         client.get_server_info()
 
 

@@ -69,7 +69,7 @@ def test_a_channel_that_nobody_vouches_for(
     hookbox: FakeHookbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert djhookbox.cursor("/unknown/") == ""
-    assert "There is no cursor of /unknown/" in caplog.text
+    assert "Cannot get a cursor for /unknown/" in caplog.text
     assert hookbox.requests == []
 
 
@@ -139,5 +139,5 @@ def test_the_tag_prints_what_it_is_given() -> None:
 
 @pytest.mark.parametrize("odd", ["e:1", 5, object()])
 def test_the_tag_takes_cursors_only(odd: object) -> None:
-    with pytest.raises(TemplateSyntaxError, match="takes cursors"):
+    with pytest.raises(TemplateSyntaxError, match="expects cursors"):
         render(arguments="odd", odd=odd)

@@ -133,7 +133,7 @@ def test_in_a_broken_transaction(
         else:
             # A page without its cursor is a page all the same.
             assert CALLS[name]("eve") != "c"
-            assert ("There is no cursor of /a/" in caplog.text) == (name == "cursor")
+            assert ("Cannot get a cursor for /a/" in caplog.text) == (name == "cursor")
     assert len(hookbox.requests) == (name not in (*ASKING, "cursor"))
     if name == "publish":
         assert Publication.objects.get().status == "failed"

@@ -206,7 +206,7 @@ def test_the_first_result_counts_and_more_are_warned_of(caplog: pytest.LogCaptur
     assert answer
     assert answer.options == {"history_size": 1}
     assert heard == ["/a/"]
-    assert "answered first" in caplog.text
+    assert "has already answered" in caplog.text
 
 
 def test_results_for_connect_and_disconnect_are_ignored() -> None:

@@ -37,7 +37,11 @@ def test_a_new_policy_is_closed_enough() -> None:
         ({"subscribe_audience": "permission"}, "permission", "app_label"),
         ({"subscribe_audience": "permission", "permission": "x"}, "permission", "app_label"),
         ({"subscribe_audience": "named_user"}, "subscribe_audience", "<username>"),
-        ({"publish_audience": "named_user", "pattern": "/<user>/"}, "publish_audience", "names no"),
+        (
+            {"publish_audience": "named_user", "pattern": "/<user>/"},
+            "publish_audience",
+            "does not name a user",
+        ),
         ({"subscribe_audience": "strangers"}, "subscribe_audience", "not a valid choice"),
         ({"state": [1]}, "state", "object"),
         ({"state": {"a": float("inf")}}, "state", "not JSON"),

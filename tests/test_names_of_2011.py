@@ -447,7 +447,7 @@ def test_several_results_are_warned_of(
     with caplog.at_level(logging.WARNING, "djhookbox"):
         assert of_alice("create_channel", channel_name="/c/") == (True, {"history_size": 1})
     (warning,) = caplog.records
-    assert "answered first" in warning.getMessage()
+    assert "has already answered" in warning.getMessage()
 
 
 def test_only_an_exception_denies_a_connect(of_alice: Webhooks) -> None:

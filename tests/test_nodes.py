@@ -353,7 +353,7 @@ def test_trouble_with_closing_does_not_keep_events_out(
     with mock.patch.object(nodes, "_take_for_dead", side_effect=OperationalError("locked")):
         process.report(process.published(1))
     assert payloads() == [1]
-    assert "could not be closed now" in caplog.text
+    assert "Could not close what an ended" in caplog.text
 
 
 def test_lives_are_forgotten_with_their_logs() -> None:

@@ -98,14 +98,14 @@ def test_a_new_one_gets_defaults(db: None) -> None:
 
 WRONG = [
     ("", "This is not JSON"),
-    ("{}", "no list of policies"),
-    ("[]", "no list of policies"),
+    ("{}", "not a list of policies"),
+    ("[]", "not a list of policies"),
     ("[1]", "must be djhookbox.channelpolicy"),
     ('[{"model": "auth.user", "fields": {}}]', "must be djhookbox.channelpolicy"),
     ('[{"model": "djhookbox.channelpolicy", "fields": []}]', "must be an object"),
     (entry(pattern="/x/"), "“name” is missing"),
     (entry(name=5), "“name” is missing"),
-    (entry(name="a", pattern="/x/", color=1), "There is no “color”"),
+    (entry(name="a", pattern="/x/", color=1), "Unknown field “color”"),
     (entry(name="a"), "pattern: This field cannot be blank."),
     (entry(name="a", pattern="/<x"), "counterpart"),
     (entry(name="a", pattern="djhookbox:x"), "reserved"),
@@ -117,7 +117,7 @@ WRONG = [
     (entry(name="a", pattern=None), "pattern: This must be a string."),
     (entry(name="a", pattern="/x/", history_size=-1), "greater than or equal to 0"),
     (entry(name="a", pattern="/x/", create_audience="aliens"), "not a valid choice"),
-    (entry(name="a", pattern="/x/", subscribe_audience="named_user"), "names no user"),
+    (entry(name="a", pattern="/x/", subscribe_audience="named_user"), "does not name a user"),
     (entry(name="a", pattern="/x/", state=[1]), "JSON object"),
     (entry(name="a", pattern="/x/", state={"a": "\0"}), "null characters"),
     (entry(name="a", pattern="/x/", state={"a": float("inf")}), "JSON has no Infinity."),
@@ -127,7 +127,7 @@ WRONG = [
     (entry(name="a", pattern="/x/", note="\0"), "null characters"),
     (entry(name="a", pattern="/x/", groups=["nobody"]), "There is no group “nobody” on this site."),
     (entry(name="a", pattern="/x/", groups=[5]), "There is no group “5” on this site."),
-    (entry(name="a", pattern="/x/", groups="a"), "list of the names"),
+    (entry(name="a", pattern="/x/", groups="a"), "list of group names"),
     ("[" * 100_000, "nested too deeply"),
 ]
 

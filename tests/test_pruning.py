@@ -117,7 +117,7 @@ def test_days_that_are_none(days: str) -> None:
 
 def test_no_days_are_not_taken_for_the_setting_that_keeps_all() -> None:
     fill(1)
-    with pytest.raises(CommandError, match=r"HOOKBOX_LOG_DAYS = 0 means the opposite: keep all"):
+    with pytest.raises(CommandError, match=r"whereas HOOKBOX_LOG_DAYS = 0 keeps them all"):
         run("--days", "0")
     assert left() == [2, 2, 2]
 

@@ -194,7 +194,7 @@ class TestPublish:
 @pytest.mark.django_db
 class TestPublishRefused:
     def test_nobody_vouches(self, hookbox):
-        with pytest.raises(HookboxRefused, match="No policy and no handler"):
+        with pytest.raises(HookboxRefused, match="No policy or handler"):
             djhookbox.publish("/closed/", 1)
         assert hookbox.requests == []
         row = Publication.objects.get()

@@ -132,7 +132,7 @@ def test_a_process_that_is_off_is_no_reason_for_alarm(
         make_policy("/rooms/")
     make_user("alice").delete()
     assert {record.levelname for record in caplog.records} == {"INFO"}
-    assert "Hookbox is not running, so no connection is affected" in caplog.text
+    assert "Hookbox is not running, so a change affects no connections" in caplog.text
     assert isinstance(told_of[0].error, HookboxNotRunning)  # the admin says so
 
 

@@ -248,8 +248,8 @@ def test_a_taken_port():
     ("error", "words"),
     [
         (OSError(errno.EACCES, "Permission denied"), "above 1023"),
-        (OSError(errno.EADDRNOTAVAIL, "no"), "no address of this machine"),
-        (socket.gaierror(-2, "Name or service not known"), "no address of this machine"),
+        (OSError(errno.EADDRNOTAVAIL, "no"), "not an address of this machine"),
+        (socket.gaierror(-2, "Name or service not known"), "not an address of this machine"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
     ],
 )
@@ -285,8 +285,8 @@ class TestSaid:
 
     def test_foreign_secrets(self, settings):
         _out, err = call("-s", "foreign secret", "-r", "foreign rest secret")
-        assert "given by -s" in err
-        assert "given by -r" in err
+        assert "given with -s" in err
+        assert "given with -r" in err
         assert "foreign" not in err
 
     def test_the_sites_own_secrets(self, settings):
@@ -304,7 +304,7 @@ class TestSaid:
 
     def test_a_password_for_nothing(self):
         out, _err = call("-a", "secret word")
-        assert "-a is not used" in out
+        assert "-a is ignored" in out
         assert "secret word" not in out
 
     def test_secrets_are_never_printed(self):
@@ -431,7 +431,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
     assert lost == ["PYTHONPATH", "PYTHONHOME"]  # it may be of another Python
     for option in ("--cb-message", "--allow-origin", "--jsonp", "--rest-get", "--allow-set-config",
                    "--log-level"):  # fmt: skip
-        assert f"{option} is for our own server" in err
+        assert f"{option} applies only to the embedded server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
     assert "gets its secrets on the command line (-s, -r, -a)" in err
     assert "hidepid" in err

@@ -200,7 +200,7 @@ def test_a_socket_of_another_user(unix_socket: str, monkeypatch: pytest.MonkeyPa
     else:
         os.chmod(unix_socket, 0o400)
     problem = WebhookWatch(f"http+unix://{unix_socket}:/hookbox", print).problem()
-    assert f"The socket {unix_socket} may not be used" in problem
+    assert f"The socket {unix_socket} cannot be used" in problem
     assert "write permission" in problem
 
 

@@ -686,7 +686,7 @@ def test_rows_that_the_database_refuses_are_skipped(caplog: Any) -> None:
     bad.channel = None  # type: ignore[assignment]
     writing.write_all(SubscriptionLog, [good, bad])
     assert set(SubscriptionLog.objects.values_list("channel", flat=True)) == {"/a/", "/b/"}
-    assert "could not be written" in caplog.text
+    assert "Could not write" in caplog.text
     assert SubscriptionLog.objects.filter(pk=taken.pk).exists()
 
 

@@ -1,7 +1,7 @@
-"""The admin's pages: each behaves in a class of its own module, and is registered here.
+"""Register the admin pages; each class has a module of its own.
 
-A project with another `AdminSite`, or with an own base class, registers these classes, or
-subclasses of them, itself.
+A project with its own `AdminSite`, or with its own base class, registers these classes or
+subclasses of them itself.
 """
 
 from __future__ import annotations

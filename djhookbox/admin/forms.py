@@ -1,4 +1,4 @@
-"""The forms that are not simply a model's."""
+"""Forms that are not plain model forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .pages import pretty_json
 
 
 class JSONWidget(AdminTextareaWidget):
-    """A text area for JSON, which runs from left to right in every language."""
+    """A text area for JSON, written from left to right in every language."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         ours = {
@@ -32,7 +32,7 @@ class JSONWidget(AdminTextareaWidget):
             "class": "vLargeTextField hookbox-json",
             "dir": "ltr",
             "spellcheck": "false",
-            # What admin_json.js says below it.
+            # admin_json.js shows these below the text area.
             "data-json-valid": gettext_lazy("This is JSON, %s bytes."),
             "data-json-invalid": gettext_lazy("This is not JSON."),
         }
@@ -40,19 +40,19 @@ class JSONWidget(AdminTextareaWidget):
 
 
 class PlainJSONField(forms.JSONField):
-    """A JSON field that takes every JSON value and says what is wrong with a text.
+    """A JSON field that accepts every JSON value and explains what is wrong with a text.
 
-    Django's own takes `null`, `{}` and `[]` for "nothing was entered".
+    Django's own field treats `null`, `{}` and `[]` as empty.
     """
 
     empty_values = [""]
     widget = JSONWidget
 
     def to_python(self, value: Any) -> Any:
-        """Read the text.
+        """Parse the text.
 
         Raises:
-            ValidationError: It is not JSON; the message names the place.
+            ValidationError: It is not JSON; the message says where.
 
         """
         if self.disabled or not isinstance(value, str):
@@ -68,15 +68,15 @@ class PlainJSONField(forms.JSONField):
             raise ValidationError(self._explain(text, error), code="invalid") from error
 
     def validate(self, value: Any) -> None:
-        """Leave it at that: `to_python` has refused what is missing."""
+        """Accept the value: `to_python` has already rejected a missing one."""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Show what was typed as it was typed; reading it once more might fail once more."""
+        """Show what was typed unchanged; parsing it again might fail again."""
         typed = isinstance(data, str) and not self.disabled
         return InvalidJSONInput(data) if typed else super().bound_data(data, initial)
 
     def prepare_value(self, value: Any) -> Any:
-        """Write the value for people."""
+        """Format the value for display."""
         if isinstance(value, InvalidJSONInput):  # what the user has typed
             return value
         return pretty_json(value, self.encoder)
@@ -96,7 +96,7 @@ class PlainJSONField(forms.JSONField):
 
 
 class PayloadForm(forms.Form):
-    """What is to be published."""
+    """The message to publish."""
 
     payload = PlainJSONField(
         initial=InvalidJSONInput(""),  # an empty area, where None would be shown as null
@@ -107,7 +107,7 @@ class PayloadForm(forms.Form):
 
 
 class ChannelField(forms.CharField):
-    """The name of one channel, completed from those that are live where a script may run."""
+    """The name of one channel, with completion from live channels if scripts may run."""
 
     def __init__(self, **kwargs: Any) -> None:
         ours = {"class": "vLargeTextField hookbox-channel", "dir": "ltr", "autocomplete": "off"}
@@ -123,7 +123,7 @@ class ChannelField(forms.CharField):
         super().__init__(**{**options, **kwargs})
 
     def clean(self, value: Any) -> str:
-        """Refuse what is no channel's name.
+        """Reject an invalid channel name.
 
         Raises:
             ValidationError: With the reason.
@@ -139,14 +139,14 @@ class ChannelField(forms.CharField):
 
 
 class PublishForm(PayloadForm):
-    """What is to be published, and where."""
+    """The message to publish, and its channel."""
 
     channel = ChannelField()
     field_order = ["channel", "payload"]
 
 
 class TryForm(forms.Form):
-    """Who wants to do what on which channel."""
+    """A user, an operation and a channel to try."""
 
     user = forms.CharField(
         label=gettext_lazy("User"),
@@ -174,12 +174,12 @@ class TryForm(forms.Form):
     )
 
     def clean_user(self) -> str:
-        """Forget spaces around a name, except those of anonymous visitors."""
+        """Strip spaces around a name, except for names of anonymous visitors."""
         name: str = self.cleaned_data["user"]
         return name if name.startswith(ANONYMOUS_PREFIX) else name.strip()
 
     def clean_operation(self) -> Operation:
-        """Take the first operation where none was chosen."""
+        """Default to the first operation."""
         return Operation(self.cleaned_data["operation"] or OPERATIONS[0])
 
     def clean(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class TryForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A file of policies, uploaded or pasted."""
+    """A file with policies, uploaded or pasted."""
 
     #: Bytes; what is confirmed comes back in a field, which Django limits to a little more.
     LARGEST = 1_000_000
@@ -213,10 +213,10 @@ class ImportForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Take the one or the other.
+        """Read the upload or the pasted text.
 
         Raises:
-            ValidationError: There is neither, or it is no text.
+            ValidationError: Both are missing, or the file is not text.
 
         """
         values = super().clean() or self.cleaned_data

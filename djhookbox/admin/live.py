@@ -1,4 +1,4 @@
-"""What the process says about live channels, for pages that have to do without if it is silent."""
+"""Live channels as reported by the process, for pages that also work without it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..policy.patterns import reach
 from ..policy.reserved import RULES, is_reserved
 from ..policy.rules import Rule
 
-#: The process lists no more channels than this in one answer.
+#: The process lists at most this many channels in one answer.
 LISTED = 100
 
-#: Names that a completion offers.
+#: Names that a completion offers at most.
 OFFERED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A channel that a message is meant for; `connections` is None where nobody can say."""
+    """A channel to publish to; `connections` is None if the count is unknown."""
 
     name: str
     connections: int | None = None
 
 
 def audiences(names: Sequence[str]) -> tuple[list[Target], HookboxError | None]:
-    """Return how many connections each channel has now, and why that is unknown if it is."""
+    """Return how many connections each channel has, and why this is unknown if it is."""
     try:
         found = _listed([re.escape(name) for name in names])[0]
     except HookboxError as error:
@@ -41,12 +41,12 @@ def audiences(names: Sequence[str]) -> tuple[list[Target], HookboxError | None]:
 
 
 def decided_by(names: Collection[str]) -> tuple[list[Target], int]:
-    """Return the live channels that policies of these names decide about, and how many there are.
+    """Return the live channels covered by policies of these names, and how many there are.
 
-    Channels that a policy names in full are among them even if they are not live.
+    Includes channels that a policy names in full, even if they are not live.
 
     Raises:
-        HookboxError: The process does not say.
+        HookboxError: The process does not report them.
 
     """
     rules = cache.get(fresh=True)
@@ -58,23 +58,23 @@ def decided_by(names: Collection[str]) -> tuple[list[Target], int]:
     for rule in chosen:
         if rule.pattern and not rule.pattern.parameters and _decider(rules, rule.text) is rule:
             targets.setdefault(rule.text, Target(rule.text, 0))
-    # What was not listed cannot be told apart.
+    # Channels that were not listed may or may not be covered.
     more = max(0, total - len(found))
     return list(targets.values()), len(targets) + more
 
 
 def policy_of(channel: str) -> Rule | None:
-    """Return the policy that decides about a channel."""
+    """Return the policy that decides for a channel."""
     return _decider(cache.get(), channel)
 
 
 def completions(request: HttpRequest) -> JsonResponse:
-    """Complete the name of a channel, `?q=…`, from those that are live."""
+    """Complete a channel name, `?q=…`, from live channels."""
     try:
         answer = client.list_channels(request.GET.get("q", ""), OFFERED)
         names = [one.name for one in answer.channels if not is_reserved(one.name)]
     except HookboxError:
-        names = []  # without completions it is an input like others
+        names = []  # without completions this is a plain input
     return JsonResponse({"names": names})
 
 

@@ -1,4 +1,4 @@
-"""What all our pages share: their look, their addresses, and how values are written."""
+"""What all our admin pages share: layout, URLs, and formatting."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ else:
 
 logger = logging.getLogger("djhookbox")
 
-#: Word, shape and colour of each status; the shape and the word do without the colour.
+#: Word, shape and colour of each status; word and shape suffice without the colour.
 SHAPES = {"good": "✔", "bad": "✖", "warning": "▲", "neutral": "●"}
 
 PUBLISH_PERMISSION = "djhookbox.publish_message"
 
 
 class PageMixin(ModelAdmin):
-    """Pages beside the stock ones, and the stylesheet."""
+    """Adds pages to the default ones, and the stylesheet."""
 
-    #: What the list says while nothing is in it.
+    #: The text shown if the list is empty.
     empty_state: Any = ""
-    #: What the list says below its rows.
+    #: The text shown below the rows.
     footnote: Any = ""
 
     class Media:
         css = {"all": ["djhookbox/admin.css"]}
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may publish; also for actions."""
+        """Return whether the user may publish; also used for actions."""
         return request.user.has_perm(PUBLISH_PERMISSION)
 
     def address(self, page: str, *args: object, model: str = "", **query: object) -> str:
-        """Return the address of a page of this admin site."""
+        """Return the URL of a page of this admin site."""
         opts = self.opts
         name = f"{self.admin_site.name}:{opts.app_label}_{model or opts.model_name}_{page}"
         url = reverse(name, args=args)
@@ -67,8 +67,8 @@ class PageMixin(ModelAdmin):
     def page(
         self, request: HttpRequest, template: str, title: object, **context: object
     ) -> HttpResponse:
-        """Render one of our own templates within the admin's frame."""
-        # The admin's own templates reverse their links by this.
+        """Render one of our templates in the admin's layout."""
+        # The admin's own templates use this to reverse URLs.
         request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
@@ -89,7 +89,7 @@ class PageMixin(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Tell the list what to say while it is empty."""
+        """Pass the texts for an empty list."""
         ours = {
             "empty_state": self.empty_state,
             "footnote": self.footnote,
@@ -99,11 +99,11 @@ class PageMixin(ModelAdmin):
         return super().changelist_view(request, {**ours, **(extra_context or {})})
 
     def saved(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        """Return what a view answers; say so if the database does not take what was posted."""
+        """Return the view's response; report a database error instead of failing."""
         if request.method != "POST":
             return view()
         using = router.db_for_write(self.model)
-        # A transaction around it goes on; without one, what follows a commit must not wait.
+        # An enclosing transaction stays usable; without one, on_commit callbacks run at once.
         inside = transaction.get_connection(using).in_atomic_block
         try:
             with transaction.atomic(using) if inside else nullcontext():
@@ -114,47 +114,47 @@ class PageMixin(ModelAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def enter_about(self, request: HttpRequest, about: models.Model, text: str) -> None:
-        """Write into the admin's history what was done; in English, as Django keeps its own."""
+        """Record an action in the admin's history, in English, as Django stores its own."""
         try:
             with transaction.atomic(using=router.db_for_write(LogEntry)):
                 self.log_change(request, about, text)
         except DatabaseError:
-            # It has been done all the same, and an error page would only make people do it again.
+            # The action has been carried out; an error page would make people repeat it.
             logger.exception("Could not write an entry to the admin's history: %s", text)
             self.message_user(
                 request, _("The database rejected the history entry."), messages.WARNING
             )
 
     def has_own_permission(self, request: HttpRequest, action: str) -> bool:
-        """Whether the user has one of Django's permissions on this model."""
+        """Return whether the user has one of Django's permissions on this model."""
         name = get_permission_codename(action, self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{name}")
 
 
 class TablelessMixin(PageMixin):
-    """Pages of a model that has no table: nothing to add, to change or to delete."""
+    """Pages of a model without a table: nothing to add, change or delete."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: there is no table."""
+        """Return False: there is no table."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
+        """Return False: there is no table."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: there is no table."""
+        """Return False: there is no table."""
         return False
 
 
 def route(page: PageMixin, where: str, view: Callable[..., Any], name: str) -> URLPattern:
-    """Return the route of a page of an admin, which only those who are logged in can open.
+    """Return the route of an admin page, which requires a login.
 
     Args:
-        page: The admin that the page belongs to.
-        where: Its address below that of the admin.
-        view: What answers.
-        name: By which `PageMixin.address` finds it.
+        page: The model admin of the page.
+        where: Its route, relative to the model admin.
+        view: The view.
+        name: The name for `PageMixin.address`.
 
     """
     opts = page.opts
@@ -164,13 +164,13 @@ def route(page: PageMixin, where: str, view: Callable[..., Any], name: str) -> U
 
 
 def module_script(*names: str) -> Media:
-    """Return what loads scripts of ours; as modules they wait until the page is there."""
+    """Return the media that loads our scripts as modules, which run when the page is ready."""
     scripts: list[Any] = [Script(f"djhookbox/{name}.js", type="module") for name in names]
     return Media(js=scripts)
 
 
 def badge(word: object, tone: str) -> SafeString:
-    """Write a status as word, shape and colour."""
+    """Render a status as word, shape and colour."""
     return format_html(
         '<span class="hookbox-badge hookbox-{}">'
         '<span class="hookbox-shape" aria-hidden="true">{}</span> {}</span>',
@@ -179,19 +179,19 @@ def badge(word: object, tone: str) -> SafeString:
 
 
 def link(url: str, text: object, title: object = "") -> SafeString:
-    """Write a link; names keep their own direction inside a text of the other one."""
+    """Render a link whose text keeps its own direction."""
     if title:
         return format_html('<a href="{}" title="{}"><bdi>{}</bdi></a>', url, title, text)
     return format_html('<a href="{}"><bdi>{}</bdi></a>', url, text)
 
 
 def moment(value: datetime.datetime) -> SafeString:
-    """Write a time to the millisecond, in the site's time zone."""
+    """Render a time to the millisecond, in the site's time zone."""
     shown = local(value)
     day = formats.date_format(shown, "SHORT_DATE_FORMAT")
     clock = f"{shown:%H:%M:%S}.{shown.microsecond // 1000:03d}"
     return format_html(
-        # Some languages put marks of direction between the parts of a date.
+        # Some languages put direction marks between the parts of a date.
         '<time class="hookbox-time" dir="ltr" datetime="{}"><bdi>{}</bdi> {}</time>',
         shown.isoformat(),
         day,
@@ -200,12 +200,12 @@ def moment(value: datetime.datetime) -> SafeString:
 
 
 def grouped(number: int) -> str:
-    """Write a number with the marks of thousands that the language has."""
+    """Format a number with the language's thousands separators."""
     return number_format(number, force_grouping=True)
 
 
 def span(value: datetime.timedelta) -> str:
-    """Write a duration as days and a clock."""
+    """Format a duration as days and a clock."""
     seconds = int(value.total_seconds())
     clock = f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     days = seconds // 86_400
@@ -218,19 +218,19 @@ def span(value: datetime.timedelta) -> str:
 
 
 def pretty_json(value: object, encoder: type[json.JSONEncoder] | None = None) -> str:
-    """Write a JSON value for people."""
+    """Format a JSON value for display."""
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, cls=encoder)
-    except RecursionError:  # written in one line, it may be nested more deeply
+    except RecursionError:  # in one line it may be nested more deeply
         text = json.dumps(value, ensure_ascii=False, cls=encoder)
     return encodable(text)
 
 
 def encodable(text: str) -> str:
-    """Write halves of surrogate pairs, which no page can have, as they are escaped in JSON."""
+    """Escape lone surrogates, which no page can contain, as JSON does."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def preformatted(text: str) -> SafeString:
-    """Write text as it is; code runs from left to right in every language."""
+    """Render text unchanged; code runs from left to right in every language."""
     return format_html('<pre class="hookbox-code" dir="ltr" tabindex="0">{}</pre>', text)

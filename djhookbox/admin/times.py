@@ -1,4 +1,4 @@
-"""Times as the site shows them, with USE_TZ or without."""
+"""Times as the site shows them, with or without USE_TZ."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.utils import timezone
 
 
 def local(value: datetime.datetime) -> datetime.datetime:
-    """Return a time of the database or the server by the site's clock.
+    """Return a time from the database or the server in the site's time zone.
 
-    With USE_TZ off the result is naive, as all times of such a site are, so that the two can be
+    With USE_TZ off the result is naive, like all times of such a site, so that both can be
     compared.
     """
     if not timezone.is_aware(value):
@@ -20,5 +20,5 @@ def local(value: datetime.datetime) -> datetime.datetime:
 
 
 def today() -> datetime.date:
-    """Return the day by the site's clock."""
+    """Return today in the site's time zone."""
     return local(timezone.now()).date()

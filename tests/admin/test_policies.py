@@ -101,8 +101,8 @@ def test_a_save_says_how_many_it_concerns(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"state": "{'a': 1}"}, "double quotes, not single ones"),
-        ({"state": '{"a": NaN}'}, "JSON has no NaN"),
+        ({"state": "{'a': 1}"}, "double quotes, not single quotes"),
+        ({"state": '{"a": NaN}'}, "NaN is not valid JSON"),
         ({"state": '{"a": 1e999}'}, "The number 1e999 is too large."),
         ({"state": '{"a": ' + "[" * 98 + "]" * 98 + "}"}, "nested too deeply"),
         ({"state": '{"a": "\\ud83d"}'}, "must not contain lone surrogates"),
@@ -110,7 +110,7 @@ def test_a_save_says_how_many_it_concerns(
         ({"server_user_presence": '["a\\u0000"]'}, "list of names"),
         ({"pattern": "/a\u2028/"}, "control characters"),
         ({"state": "[1]"}, "must be a JSON object"),
-        ({"state": "hello"}, "A text needs double quotes: &quot;hello&quot;"),
+        ({"state": "hello"}, "Strings need double quotes: &quot;hello&quot;"),
         ({"server_user_presence": '{"a": 1}'}, "list of names"),
         ({"pattern": "/chat/<int:room/"}, "errorlist"),
         ({"subscribe_audience": "named_user"}, "write &lt;username&gt;"),
@@ -477,7 +477,7 @@ def test_the_question_says_who_decides_then(root: Client, rows: Any) -> None:
         assert sentence.split("“")[0] in page.content.decode()
         return str(sentence)
 
-    assert said().startswith("For the channels of “News” no policy is left: registered handlers")
+    assert said().startswith("No policy then covers the channels of “News”: registered handlers")
     ChannelPolicy.objects.create(name="Today", pattern="/news/today/", order=30)
     assert "then decided by “Today” where they match" in said()
     ChannelPolicy.objects.create(name="Rest", pattern="/<path:rest>", order=40)

@@ -91,7 +91,7 @@ def test_what_has_changed_meanwhile_is_shown_anew(root: Client, rows: Any) -> No
     ChannelPolicy.objects.filter(name="News").update(note="theirs")
     data = {"text": text, "seen": page.context["digest"]}
     page = root.post(IMPORT, data)
-    assert "have changed meanwhile" in messages_of(page)[0]
+    assert "have changed in the meantime" in messages_of(page)[0]
     assert "theirs" in page.content.decode()
     assert ChannelPolicy.objects.get(name="News").note == "theirs"
 
@@ -115,7 +115,7 @@ def test_somebody_was_faster(root: Client, rows: Any, monkeypatch: pytest.Monkey
         ({"text": "  "}, "Choose a file or paste its text."),
         ({"text": "{"}, "This is not JSON"),
         ({"text": "é" * 600_000}, "larger than a megabyte"),
-        ({"file": b"\xff\xfe"}, "no text in UTF-8"),
+        ({"file": b"\xff\xfe"}, "not UTF-8 text"),
         ({"file": b" " * 1_000_001}, "larger than a megabyte"),
         ({"text": entries({"name": "\ud83d", "pattern": "/a/"})}, "lone surrogates"),
         ({"text": entries({"name": "A", "pattern": "/a/", "state": {"\ud83d": 1}})}, "surrogates"),

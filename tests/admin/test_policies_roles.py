@@ -175,5 +175,5 @@ def test_changes_that_the_database_does_not_take(
         response = root.post(url, data, follow=True)
         assert response.status_code == 200, data
         (said,) = messages_of(response)
-        assert said.startswith("The database did not take it: "), data
+        assert said.startswith("The database rejected the change: "), data
     assert not [call for call, _form in hookbox.calls if call == "recheck"]

@@ -77,7 +77,7 @@ def test_the_second_press_publishes_nothing_again(
     data = {"channel": "/front/", "payload": "1", **dict(publisher.get(again).context["hidden"])}
     for _press in range(2):
         response = publisher.post(again, data, follow=True)
-    assert "It was not sent a second time." in messages_of(response)[0]
+    assert "It was not sent again." in messages_of(response)[0]
     assert len(hookbox.published) == 1
     second = Publication.objects.create(channel="/front/", payload=2, source="code", status="sent")
     question = act(publisher, "publication", "publish_again", [row, second])

@@ -91,7 +91,10 @@ def test_a_message_is_published_in_the_users_name(
 
 def test_nobody_there_is_no_failure(publisher: Client, rows: Any, hookbox: Hookbox) -> None:
     hookbox.delivered = 0
-    assert "Nobody is subscribed" in publisher.get(f"{PUBLISH}?channel=/front/").content.decode()
+    assert (
+        "Nobody is currently subscribed"
+        in publisher.get(f"{PUBLISH}?channel=/front/").content.decode()
+    )
     response = publisher.post(PUBLISH, {"channel": "/front/", "payload": "null"}, follow=True)
     assert messages_of(response) == ["Published to /front/; nobody is currently subscribed."]
 
@@ -362,7 +365,7 @@ def test_the_rest_is_not_tried_once_the_process_is_gone(
     data = {"channel": ["/front/", "/news/a/", "/news/b/"], "payload": "1"}
     said = messages_of(publisher.post(PUBLISH, data, follow=True))
     assert said[0].startswith("Published to 1 channel.")
-    assert said[1].endswith("The channels that were left have not been tried.")
+    assert said[1].endswith("The remaining channels were not tried.")
     assert len(hookbox.published) == 2
 
 

@@ -124,7 +124,7 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
     [
         (1284, "1284 connections are dropped."),
         (1, "1 connection is dropped."),
-        (0, "Nobody is connected"),
+        (0, "Nobody is currently connected"),
         (None, "All connections are dropped."),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_failure_is_a_sentence_and_the_log_is_shown(
     pretend(state=State.UNREACHABLE, ours=True)
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
-    (folder / "hookbox.log").write_text("first\nImportError: no module <named> x\n")
+    (folder / "hookbox.log").write_text("first\nImportError: not in a module <named> x\n")
 
     def fail() -> ProcessStatus:
         raise ProcessError("The process ended immediately. See its log file.")
@@ -157,9 +157,9 @@ def test_a_failure_is_a_sentence_and_the_log_is_shown(
     monkeypatch.setattr(control, "start", fail)
     response = operator.post(f"{PAGE}start/", follow=True)
     assert messages_of(response) == ["The process ended immediately. See its log file."]
-    assert "no module &lt;named&gt; x" in response.content.decode()
+    assert "not in a module &lt;named&gt; x" in response.content.decode()
     assert not LogEntry.objects.exists()
-    assert "no module" not in viewer.get(PAGE).content.decode(), "not for those who only look"
+    assert "not in a module" not in viewer.get(PAGE).content.decode(), "not for those who only look"
 
 
 def test_there_is_nothing_but_the_page(root: Client) -> None:

@@ -165,11 +165,11 @@ def test_whoever_has_gone_meanwhile_is_no_error(
     for page in (DISCONNECT, ONE):
         response = bouncer.post(page, {"reason": ""}, follow=True)
         assert response.status_code == 200
-        assert "not connected any more" in messages_of(response)[0]
+        assert "no longer connected" in messages_of(response)[0]
     hookbox.answers["list_connections"] = {"total": 0, "connections": []}
     for page in (DISCONNECT, ONE):
         response = bouncer.get(page, follow=True)
-        assert "not connected any more" in messages_of(response)[0]
+        assert "no longer connected" in messages_of(response)[0]
     assert not LogEntry.objects.exists()
 
 

@@ -73,7 +73,9 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
     expect(admin.locator(".field-groups")).to_be_visible()
     admin.get_by_label("Who may publish:").select_option("staff")
     admin.get_by_role("button", name="Save", exact=True).first.click()
-    expect(admin.locator(".messagelist .info")).to_contain_text("It applies at once")
+    expect(admin.locator(".messagelist .info")).to_contain_text(
+        "The change takes effect immediately"
+    )
 
     news = visit(f"{demo.site}/news/today/")
     expect(news.get_by_text("Nothing yet.")).to_be_visible()

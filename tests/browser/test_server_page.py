@@ -97,12 +97,12 @@ def test_it_asks_while_the_process_is_down_and_is_live_again_afterwards(demo, op
     pressing.locator("#content button[type=submit]").click()
     expect(pressing.locator(".messagelist .success")).to_have_text("Hookbox has been stopped.")
     for page in (watching, pressing):
-        expect(announcement(page)).to_have_text(re.compile("Stopped. The page asks"))
+        expect(announcement(page)).to_have_text(re.compile("Stopped. This page updates"))
         expect(page.locator("[data-live=channels]")).to_have_count(0)
     wait_for(lambda: "Hookbox has stopped" in demo.output, "the demo to say so")
     # The button came with the part that was fetched, its token with it.
     watching.get_by_role("button", name="Start").click()
-    expect(watching.locator(".messagelist .success")).to_contain_text("Hookbox runs")
+    expect(watching.locator(".messagelist .success")).to_contain_text("Hookbox is running")
     for page in (watching, pressing):
         expect(announcement(page)).to_have_text(LIVE, timeout=40_000)
         expect(row(page, "connections", "admin").first).to_be_visible()
@@ -137,12 +137,12 @@ def test_one_message_is_published_to_the_channels_that_were_ticked(operate, chat
     names = ["/chat/lobby/", "djhookbox:server"]
     for name in names:
         page.get_by_role("checkbox", name=name).check()
-    page.get_by_role("button", name="ticked channels").focus()
+    page.get_by_role("button", name="selected channels").focus()
     bob = chat("bob")
     expect(row(page, "connections", "bob")).to_have_count(1)
     for name in names:  # reports leave alone what somebody is choosing from
         expect(page.get_by_role("checkbox", name=name)).to_be_checked()
-    page.get_by_role("button", name="ticked channels").click()
+    page.get_by_role("button", name="selected channels").click()
     expect(page.locator("#content tbody th")).to_have_text(sorted(names), use_inner_text=True)
     page.get_by_label("Payload").fill('{"text": "to all of you", "user": "admin"}')
     page.get_by_role("button", name="Publish to 2 channels").click()
@@ -204,7 +204,7 @@ def test_whoever_signs_out_is_told(operate):
     page.context.clear_cookies()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Go on").click()
-    expect(announcement(page)).to_contain_text("not signed in any more")
+    expect(announcement(page)).to_contain_text("no longer signed in")
     expect(page.get_by_role("button", name="Pause")).to_be_hidden()
 
 

@@ -115,7 +115,7 @@ def test_runhookbox_says_that_the_secret_is_wrong(make_pair: MakePair) -> None:
     pair.hookbox.set(HOOKBOX_WEBHOOK_SECRET="another secret, long enough")
     pair.hookbox.run()
     wait_for(
-        lambda: "HOOKBOX_WEBHOOK_SECRET, or else SECRET_KEY" in pair.hookbox.log(),
+        lambda: "HOOKBOX_WEBHOOK_SECRET, or SECRET_KEY if it is not set" in pair.hookbox.log(),
         "what is wrong",
         10,
     )

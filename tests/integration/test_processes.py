@@ -91,7 +91,7 @@ def test_start_with_the_port_taken_by_another_program(own: Pair) -> None:
         assert "Traceback" not in own.hookbox.log()
         other.settimeout(0.1)
         said = own.site.do("control", "start")["error"]
-        assert f"Port {own.hookbox.port} is taken by another program." in said
+        assert f"Port {own.hookbox.port} is used by another program." in said
     assert own.site.do("control", "start")["state"] == "running"
 
 

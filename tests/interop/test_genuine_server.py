@@ -182,7 +182,9 @@ def test_an_edited_policy_and_an_ended_session_are_warned_of(
     site.do("policy", f"/{word}/")
     site.do("sign_out", session=session)
     for call in ("recheck", "disconnect"):
-        wait_for(lambda call=call: f"cannot do “{call}”" in genuine_pair.site.log(), "a warning")
+        wait_for(
+            lambda call=call: f"does not support “{call}”" in genuine_pair.site.log(), "a warning"
+        )
 
 
 def test_a_site_with_one_worker_is_told_what_it_needs(make_pair: MakePair) -> None:
@@ -256,4 +258,4 @@ def test_its_options_are_made_of_the_settings(make_pair: MakePair) -> None:
         "-s", "w" * 20, "-r", "r" * 20, "-a", "sesame",
     ]  # fmt: skip
     for option in ("--cb-message", "--log-level"):
-        assert f"{option} is for our own server" in pair.hookbox.log()
+        assert f"{option} applies only to the embedded server" in pair.hookbox.log()

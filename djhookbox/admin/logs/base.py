@@ -1,4 +1,4 @@
-"""What the pages of all logs have in common: facts, a note, and ways from one row to others."""
+"""What all audit log pages share: read-only rows, an editable note, links to related rows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .exports import ExportMixin
 from .paging import CappedPaginator, LogChangeList
 from .trails import TrailMixin
 
-#: The tone of each event of the logs.
+#: The tone of each event.
 TONES = {"connect": "good", "subscribe": "good", "refused": "bad", "create_refused": "bad"}
 
-#: What can be searched where there are channels.
+#: The search help for logs that have channels.
 SEARCH_HELP = gettext_lazy(
     "The exact name of a channel or a user, the exact id of a connection, or the "
     "beginning of a channel name followed by an asterisk: /rooms/*"
@@ -39,14 +39,14 @@ SEARCH_HELP = gettext_lazy(
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What may be shown to the user of a request beside the log itself."""
+    """What the user of a request may see besides the log itself."""
 
     policies: bool = False
     payloads: bool = False
 
 
 class LogAdmin(TrailMixin, ExportMixin):
-    """What the lists of facts have in common; see `paging.py` for why they are as they are."""
+    """Base class of the audit log pages; `paging.py` explains how their lists work."""
 
     ordering = ("-id",)
     sortable_by = ()
@@ -56,13 +56,13 @@ class LogAdmin(TrailMixin, ExportMixin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_display_links = ("when",)
-    # "All 10,000" is no selection that anybody has looked at, nor one to delete in a request.
+    # "All 10,000" is a selection that nobody has looked at, and too many to delete in a request.
     actions_selection_counter = False
-    #: Columns that the list does not show.
+    #: Columns that the list does not load.
     deferred: tuple[str, ...] = ()
-    #: What the list says while the site does not write this log.
+    #: The text shown if the site does not write this log.
     switched_off: Any = ""
-    #: The count of this log in `Pruning`.
+    #: The field of `Pruning` that counts this log's rows.
     pruned_as = ""
 
     @property
@@ -73,17 +73,17 @@ class LogAdmin(TrailMixin, ExportMixin):
     # ---- the list ----------------------------------------------------------------------------
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Leave what the list does not show in the database."""
+        """Do not load columns that the list does not show."""
         return rows.defer(*self.deferred)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LogChangeList]:
-        """Use the list that leads on to what is older."""
+        """Use the list that links to older rows."""
         return LogChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find exact values, and beginnings of channels, each by an index."""
+        """Find exact values, and channels by prefix, using an index for each."""
         rows: Any = queryset
         fields = [name.removesuffix("__exact") for name in self.search_fields]
         if not search_term:
@@ -92,7 +92,7 @@ class LogAdmin(TrailMixin, ExportMixin):
             return rows.channel_begins(search_term.strip()[:-1]), False
         found = rows.naming(search_term, fields)
         term = search_term.strip()
-        # Names of anonymous visitors begin with a space; other terms may have been pasted with one.
+        # Names of anonymous visitors start with a space; spaces around other terms may be pasted.
         if term and term != search_term and found.query.is_empty():
             found = rows.naming(term, fields)
         return found, False
@@ -100,7 +100,7 @@ class LogAdmin(TrailMixin, ExportMixin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Say how long entries are kept, and why there are none."""
+        """Show how long entries are kept, or why there are none."""
         try:
             written, footnote = self.is_written, self.retention()
             if self.has_export_permission(request):
@@ -120,7 +120,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         return self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
 
     def retention(self) -> str:
-        """Say how long entries are kept, and when the last were deleted."""
+        """Return how long entries are kept, and when the last ones were deleted."""
         days = settings.log_days
         if not days:
             return _("Entries are kept forever (HOOKBOX_LOG_DAYS).")
@@ -129,7 +129,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         ) % {"days": days}
         note = pruning.last()
         if note is None and settings.executable:
-            # Only our own server reminds the site.
+            # Only the embedded server triggers pruning.
             return f"{kept} " + _(
                 "None have been deleted yet: run “manage.py hookbox_prune” daily."
             )
@@ -155,7 +155,7 @@ class LogAdmin(TrailMixin, ExportMixin):
     def response_action(
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Act on the rows that were ticked, never on all that the filters leave."""
+        """Apply the action to the selected rows, never to everything that matches the filters."""
         ticked = request.POST.copy()
         ticked.pop("select_across", None)
         request.POST = ticked  # type: ignore[assignment]
@@ -164,40 +164,40 @@ class LogAdmin(TrailMixin, ExportMixin):
     # ---- the row -----------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Let nothing be edited but the note."""
+        """Make everything read-only except the note."""
         fieldsets = self.get_fieldsets(request, obj)
         names: list[Any] = [name for _title, of in fieldsets for name in of["fields"]]
         return tuple(name for name in names if name != "note")
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Give the row what it may be shown with."""
+        """Attach what the request's user may see to the row."""
         entry = super().get_object(request, *args, **kwargs)
         if entry is not None:
             self.dress(request, [entry])
         return entry
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: what did not happen is not entered."""
+        """Return False: entries are only recorded, never added."""
         return False
 
     def save_model(
         self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool
     ) -> None:
-        """Write the note alone: facts may have become more meanwhile, such as a count."""
+        """Save only the note: other fields may have changed in the meantime, such as a count."""
         obj.save(update_fields=["note"])
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say so if the database does not take the note."""
+        """Report a database error when saving the note."""
         view = super().changeform_view
         return self.saved(request, lambda: view(request, *args, **kwargs))
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say so if the database does not let go of the row."""
+        """Report a database error when deleting the row."""
         view = super().delete_view
         return self.saved(request, lambda: view(request, *args, **kwargs))
 
     def happening(self, entry: Any) -> dict[str, object]:
-        """Describe a row by the cells of a list of several logs."""
+        """Return a row as the cells of a list of several logs."""
         return {
             "when": link(self.address("change", entry.pk), moment(entry.created)),
             "log": self.opts.verbose_name_plural,
@@ -209,13 +209,13 @@ class LogAdmin(TrailMixin, ExportMixin):
         }
 
     def gist(self, entry: Any) -> str | SafeString:
-        """Say what such a list has no columns for."""
+        """Return what a list of several logs has no columns for."""
         return ""
 
     # ---- columns -----------------------------------------------------------------------------
 
     def dress(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Note on rows of this request what they may be shown with."""
+        """Attach what the request's user may see to the rows."""
         rights = Rights(
             policies=self.admin_site.is_registered(ChannelPolicy)
             and request.user.has_perm("djhookbox.view_channelpolicy"),
@@ -226,27 +226,27 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     @admin.display(description=gettext_lazy("when"))
     def when(self, entry: Log) -> SafeString:
-        """To the millisecond, since much happens within a second."""
+        """The time to the millisecond, because much happens within a second."""
         return moment(entry.created)
 
     @admin.display(description=gettext_lazy("event"))
     def event_badge(self, entry: Any) -> SafeString:
-        """What happened."""
+        """The event."""
         return badge(entry.get_event_display(), TONES.get(entry.event, "neutral"))
 
     @admin.display(description=gettext_lazy("user"))
     def user_link(self, entry: Log) -> str:
-        """Lead to all that the user did."""
+        """Link to everything the user did."""
         return self.filtered("user_name", entry.user_name, trail="user")
 
     @admin.display(description=gettext_lazy("channel"))
     def channel_link(self, entry: Any) -> str:
-        """Lead to all that happened on the channel."""
+        """Link to everything that happened on the channel."""
         return self.filtered("channel", entry.channel, trail="channel")
 
     @admin.display(description=gettext_lazy("connection"))
     def connection_link(self, entry: Log) -> str:
-        """Lead to all that the connection did."""
+        """Link to everything the connection did."""
         number = entry.connection_id
         if not number:
             return self.get_empty_value_display()
@@ -255,7 +255,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         return link(self.address("trail", connection=number), short, title)
 
     def filtered(self, column: str, value: str, *, trail: str = "") -> str:
-        """Lead to the rows of this log with a value, and to all that the other logs know of it."""
+        """Link to rows of this log with a value, and to entries of the other logs about it."""
         if not value:
             return self.get_empty_value_display()
         only = link(
@@ -274,7 +274,7 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     @admin.display(description=gettext_lazy("decided by"))
     def decision(self, entry: Any) -> str | SafeString:
-        """Who decided, and why; of a refusal a way to find out more."""
+        """Who decided and why, with a link to check a refusal again."""
         rights = getattr(entry, "rights", Rights())
         kind, _colon, name = entry.decided_by.partition(":")
         who: str | SafeString = entry.decided_by
@@ -296,11 +296,11 @@ class LogAdmin(TrailMixin, ExportMixin):
                 operation=operation.value,
             )
         except NoReverseMatch:
-            return text  # a project has put a page of its own in the place of ours
+            return text  # the project has replaced our page with its own
         return format_html(
             '{} <a href="{}" class="hookbox-again">{}</a>', text, url, _("Check this again")
         )
 
     def refused_operation(self, entry: Any) -> Operation | None:
-        """Return what was refused, if that can be tried again."""
+        """Return the refused operation, if it can be checked again."""
         return None

@@ -1,4 +1,4 @@
-"""Exporting a log: what the filters leave, as CSV, row by row as the database gives it."""
+"""Export the filtered rows of a log as CSV, streamed from the database."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ from ..times import local
 
 logger = logging.getLogger("djhookbox")
 
-#: Where a spreadsheet may take a text for a formula: at its beginning, and after what ends a cell
-#: or a row where cells are not separated by commas. Full-width signs are signs to some of them;
-#: what cannot be seen may be skipped.
+#: Where a spreadsheet may read a formula: at the beginning of a text, and after characters that end
+#: a cell or row if cells are not separated by commas. Some spreadsheets treat full-width signs as
+#: signs and skip invisible characters.
 FORMULA = re.compile(
     r"""(?P<before> ^ | [;|\t\r\n\v\f] "* )
         (?= [\s\x00-\x1f\u200b-\u200f\u2060\ufeff]* [=+\-@\uff1d\uff0b\uff0d\uff20] )""",
     re.VERBOSE,
 )
 
-#: Rows that are in memory at once; each may have a payload of a megabyte.
+#: Rows in memory at once; each may have a payload of a megabyte.
 CHUNK = 100
 
-#: Spreadsheets take CSV for UTF-8 only if it begins so.
+#: Spreadsheets read CSV as UTF-8 only if it starts with this.
 BOM = "\ufeff"
 
 
 class ExportMixin(PageMixin):
-    """An address beside the list that takes the same filters and answers with CSV."""
+    """A view next to the list that accepts the same filters and answers with CSV."""
 
-    #: Columns that only some may see, and the question whether somebody may.
+    #: Restricted columns, each with the function that checks the permission.
     guarded_columns: dict[str, str] = {}
 
     def get_urls(self) -> list[URLPattern]:
-        """Put our page before the stock ones, which would take it for a primary key."""
+        """Put our page before the default ones, which would read it as a primary key."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         view = self.admin_site.admin_view(self.export_view)
         return [path("export/", view, name=name), *super().get_urls()]
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may take the log away."""
+        """Return whether the user may export the log."""
         return request.user.has_perm("djhookbox.export_log") and self.has_view_permission(request)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Send the rows that the filters leave, the newest first.
+        """Stream the filtered rows, newest first.
 
         Raises:
             PermissionDenied: The user may not export this log.
@@ -81,7 +81,7 @@ class ExportMixin(PageMixin):
         values = rows.values_list(*(field.name for field in fields))[: settings.export_limit]
         self._note_export(request)
         lines = _lines(fields, values.iterator(chunk_size=CHUNK))
-        # The server of an asynchronous site would otherwise collect all of it in memory.
+        # Otherwise an ASGI server would collect the whole export in memory.
         content = _apart(lines) if isinstance(request, ASGIRequest) else lines
         name = f"{self.opts.model_name}-{timezone.now():%Y%m%d-%H%M%S}.csv"
         return StreamingHttpResponse(
@@ -98,19 +98,19 @@ class ExportMixin(PageMixin):
         return [one for one in self.opts.concrete_fields if self.may_see_column(request, one.name)]
 
     def may_see_column(self, request: HttpRequest, name: str) -> bool:
-        """Whether the user may see what is in a column."""
+        """Return whether the user may see a column."""
         permission = self.guarded_columns.get(name)
         return permission is None or request.user.has_perm(permission)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse filters of guarded columns: by what is found, they tell what is in there."""
+        """Reject filters on restricted columns: their results would reveal the contents."""
         column = lookup.partition(LOOKUP_SEP)[0]
         return self.may_see_column(request, column) and super().lookup_allowed(
             lookup, value, request
         )
 
     def _note_export(self, request: HttpRequest) -> None:
-        """Enter into the admin's history who took what."""
+        """Record in the admin's history who exported what."""
         filters = request.GET.urlencode()
         message = _("Exported as CSV.")
         if filters:
@@ -123,12 +123,12 @@ class ExportMixin(PageMixin):
                 action_flag=CHANGE,
                 change_message=message,
             )
-        except DatabaseError:  # a database that is only read can be exported all the same
+        except DatabaseError:  # a read-only database can still be exported
             logger.warning("Could not record an export.", exc_info=True)
 
 
 class _Echo:
-    """A file that hands on what is written."""
+    """A file that returns what is written to it."""
 
     def write(self, text: str) -> str:
         return text
@@ -145,7 +145,7 @@ def _lines(
 
 
 async def _apart(lines: Iterator[str]) -> AsyncIterator[str]:
-    """Give the lines in an event loop, and fetch them where the database may be waited for."""
+    """Yield lines in an event loop, fetching them in a thread that may wait for the database."""
 
     @sync_to_async
     def some() -> str:
@@ -156,7 +156,7 @@ async def _apart(lines: Iterator[str]) -> AsyncIterator[str]:
 
 
 def cell(value: object) -> object:
-    """Return a value as a cell: no spreadsheet shall take it for a formula."""
+    """Return a value as a cell that no spreadsheet reads as a formula."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime.datetime):

@@ -1,4 +1,4 @@
-"""The connection log and the subscription log: facts to read, and a note to write."""
+"""The connection log and the subscription log: read-only rows with an editable note."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .periods import PeriodFilter
 
 
 class ConnectionLogAdmin(LogAdmin):
-    """Who came, was refused, went: when, from where, why."""
+    """Connections: who connected, was refused or disconnected, when, from where and why."""
 
     list_display = (
         "when", "event_badge", "user_link", "transport", "ip_link", "lasted", "why",
@@ -51,7 +51,7 @@ class ConnectionLogAdmin(LogAdmin):
 
     @admin.display(description=gettext_lazy("IP address"))
     def ip_link(self, entry: ConnectionLog) -> str:
-        """Lead to all that came from there; the search cannot find addresses by an index."""
+        """Link to everything from this address; the search has no index for addresses."""
         return self.filtered("ip", entry.ip or "")
 
     @admin.display(description=gettext_lazy("duration"))
@@ -61,19 +61,19 @@ class ConnectionLogAdmin(LogAdmin):
 
     @admin.display(description=gettext_lazy("reason"))
     def why(self, entry: ConnectionLog) -> str:
-        """Close code and reason of an end, reason of a refusal."""
+        """The close code and reason, or the reason of a refusal."""
         parts = (entry.code, entry.reason or entry.decided_by)
         return " ".join(str(part) for part in parts if part)
 
     def gist(self, entry: Any) -> str | SafeString:
-        """Say what a list of several logs has no columns for."""
+        """Return what a list of several logs has no columns for."""
         lasted = "" if entry.duration is None else span(entry.duration)
         parts = (entry.get_transport_display(), entry.ip, lasted, self.why(entry))
         return " · ".join(str(part) for part in parts if part)
 
 
 class SubscriptionLogAdmin(LogAdmin):
-    """Who may read what, and who decided it."""
+    """Subscriptions: who may read what, and who decided it."""
 
     list_display = (
         "when", "event_badge", "channel_link", "user_link", "decision", "connection_link",
@@ -102,12 +102,12 @@ class SubscriptionLogAdmin(LogAdmin):
         return settings.log_subscriptions
 
     def refused_operation(self, entry: Any) -> Operation | None:
-        """Return what was refused."""
+        """Return the operation that was refused."""
         return {
             SubscriptionLog.Event.REFUSED: Operation.SUBSCRIBE,
             SubscriptionLog.Event.CREATE_REFUSED: Operation.CREATE,
         }.get(entry.event)
 
     def gist(self, entry: Any) -> str | SafeString:
-        """Say what a list of several logs has no columns for."""
+        """Return what a list of several logs has no columns for."""
         return self.decision(entry)

@@ -1,6 +1,6 @@
-"""Lists over tables that only grow: no query may look at all of it.
+"""Lists over tables that only grow: no query may read a whole table.
 
-Measured on ten million rows: the stock list takes 11 seconds, this one a tenth of one.
+Measured on ten million rows: Django's list takes 11 seconds, this one a tenth of a second.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from django.utils.translation import ngettext
 
 from ..pages import grouped
 
-#: Rows that are counted; beyond, the list says that there are more.
+#: The list counts at most this many rows and then shows that there are more.
 COUNTED = 10_000
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts so far and no further."""
+    """A paginator that stops counting at a limit."""
 
     @cached_property
     def count(self) -> int:
-        """Number of rows, at most `COUNTED`."""
+        """The number of rows, at most `COUNTED`."""
         rows: Any = self.object_list
         counted: int = rows.order_by()[:COUNTED].count()
         return counted
@@ -39,15 +39,15 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class LogChangeList(ChangeList):
-    """Reads no more than it shows, and offers a way on from the last page that was counted."""
+    """Loads only what it shows, and links from the last counted page to older rows."""
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Let the page say which columns it needs."""
+        """Load only the columns that the page needs."""
         rows: QuerySet[Any] = self._page.for_list(super().get_queryset(*args, **kwargs))
         return rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Keep the order that has an index, whatever an address asks for."""
+        """Keep the indexed order, whatever the URL requests."""
         return list(self._page.get_ordering(request))
 
     @property
@@ -55,7 +55,7 @@ class LogChangeList(ChangeList):
         return self.model_admin
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page's rows; without search or filter, all are found, and nothing to clear."""
+        """Fetch the page's rows; without a search or filter there is nothing to count or clear."""
         super().get_results(request)
         if not self.query and not self.filter_params:
             self.full_result_count = self.result_count
@@ -64,7 +64,7 @@ class LogChangeList(ChangeList):
 
     @property
     def count_text(self) -> str:
-        """How many rows there are, as far as they were counted."""
+        """The number of rows, or the limit if there are more."""
         count: int = self.result_count
         paginator: Any = self.paginator
         if paginator.is_capped:
@@ -73,7 +73,7 @@ class LogChangeList(ChangeList):
 
     @property
     def export_query(self) -> str:
-        """What the filters and the search are, without the place in the list."""
+        """The query string of the filters and the search, without the page."""
         query: str = self.get_query_string({}, [PAGE_VAR, "id__lt"])
         return query if query != "?" else ""
 
@@ -84,10 +84,10 @@ class LogChangeList(ChangeList):
 
     @property
     def older_url(self) -> str:
-        """The list of what is older than the last row, "" where the pages still lead on."""
+        """The URL of rows older than the last one, or "" if there are more pages."""
         paginator: Any = self.paginator
         if not paginator.is_capped or self.page_num < paginator.num_pages:
             return ""
         rows: Any = self.result_list
-        # Not an offset, which would read all that it skips.
+        # Not an offset, which would read every skipped row.
         return self.get_query_string({"id__lt": rows[-1].pk}, [PAGE_VAR]) if rows else ""

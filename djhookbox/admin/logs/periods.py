@@ -1,4 +1,4 @@
-"""The filter by day: links for the usual, two fields for the rest."""
+"""Filter by day: links for common periods, two fields for any other."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FROM, UNTIL = "from", "until"
 
 
 class PeriodFilter(admin.ListFilter):
-    """Rows of the days from one until another, both included, in the site's time zone."""
+    """Filter rows between two days, inclusive, in the site's time zone."""
 
     title = gettext_lazy("when")
-    #: For other admins, such as unfold's, which know filters by it.
+    #: Other admins, such as unfold, identify filters by this.
     parameter_name = FROM
     template = "admin/djhookbox/period_filter.html"
 
@@ -40,19 +40,19 @@ class PeriodFilter(admin.ListFilter):
                 self.used_parameters[name] = values[-1]
         self.first = str(self.used_parameters.get(FROM, ""))
         self.last = str(self.used_parameters.get(UNTIL, ""))
-        #: The other parameters of the list, for the form to keep.
+        #: The list's other parameters, which the form keeps.
         self.others: list[tuple[str, str]] = []
 
     def has_output(self) -> bool:
-        """Show it, always."""
+        """Return True: the filter is always shown."""
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        """Name the parameters that are not columns."""
+        """Return the parameters that are not columns."""
         return [FROM, UNTIL]
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        """Offer the usual periods."""
+        """Yield the common periods."""
         ours = (FROM, UNTIL, PAGE_VAR, "id__lt")
         self.others = [
             (name, value)
@@ -81,7 +81,7 @@ class PeriodFilter(admin.ListFilter):
         """Apply the period.
 
         Raises:
-            IncorrectLookupParameters: For what is no day.
+            IncorrectLookupParameters: A value is not a day.
 
         """
         if self.first:

@@ -1,4 +1,4 @@
-"""The publish history, and publishing again what is in it."""
+"""The publish history, and publishing its messages again."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .periods import PeriodFilter
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
-#: Bytes of a payload that are shown without being asked for.
+#: Payloads up to this many bytes are shown unfolded.
 UNFOLDED = 20_000
 
 
 class PublicationAdmin(MessageMixin, LogAdmin):
-    """What was published, by whom, and whether it arrived."""
+    """Publications: what was published, who published it, and whether it arrived."""
 
     list_display = (
         "when", "outcome", "channel_link", "beginning", "sender", "size", "delivered",
@@ -68,7 +68,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     )
 
     def get_urls(self) -> list[URLPattern]:
-        """Put our pages before the stock ones, which would take them for primary keys."""
+        """Put our pages before the default ones, which would read them as primary keys."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         return [
@@ -82,22 +82,22 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         ]
 
     def has_payload_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may see what was published."""
+        """Return whether the user may see payloads."""
         return request.user.has_perm("djhookbox.view_payload")
 
     def has_publish_again_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may publish what was published; also for the action."""
+        """Return whether the user may publish messages again; also used for the action."""
         return self.has_publish_permission(request) and self.has_payload_permission(request)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Leave the payloads to those who may see them."""
+        """Omit payloads for users who may not see them."""
         columns = super().get_list_display(request)
         return [
             name for name in columns if name != "beginning" or self.has_payload_permission(request)
         ]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave the payload to those who may see it."""
+        """Omit the payload for users who may not see it."""
         if self.has_payload_permission(request):
             return super().get_fieldsets(request, obj)
         return [
@@ -106,7 +106,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         ]
 
     def retention(self) -> str:
-        """Say how long publications are kept, and how much of them."""
+        """Return how long publications are kept, and how much of them."""
         if settings.store_payloads:
             return super().retention()
         off = _("Payloads are not stored (HOOKBOX_STORE_PAYLOADS).")
@@ -119,7 +119,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Let the page offer to publish again."""
+        """Offer to publish the message again."""
         ours = {
             "may_publish": self.has_publish_permission(request),
             "may_publish_again": self.has_publish_again_permission(request),
@@ -128,26 +128,26 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     @property
     def media(self) -> Media:
-        """Bring the script of the copy button along."""
+        """Add the script of the copy button."""
         return super().media + module_script("admin_copy")
 
     # ---- columns -----------------------------------------------------------------------------
 
     @admin.display(description=gettext_lazy("status"))
     def event_badge(self, entry: Any) -> SafeString:
-        """What became of it."""
+        """Whether the message was sent."""
         return badge(entry.get_status_display(), TONES.get(entry.status, "neutral"))
 
     @admin.display(description=gettext_lazy("status"))
     def outcome(self, entry: Any) -> SafeString:
-        """What became of it, and why it was not sent."""
+        """Whether the message was sent, and why not."""
         return format_html(
             '{} <span class="hookbox-problem">{}</span>', self.event_badge(entry), self._why(entry)
         )
 
     @admin.display(description=gettext_lazy("sender"))
     def sender(self, entry: Any) -> SafeString:
-        """Who published, and by what way."""
+        """Who published, and how."""
         return format_html(
             '{} <span class="quiet hookbox-source">{} {}</span>',
             self.user_link(entry),
@@ -163,14 +163,14 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, entry: Any) -> str | SafeString:
-        """Show how the message begins."""
+        """The beginning of the message."""
         if entry.kept == Publication.Kept.NOTHING:
             return _("not stored")
         return format_html('<bdi class="hookbox-preview">{}</bdi>', entry.preview)
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_pretty(self, entry: Publication) -> str | SafeString:
-        """Show the whole message, in lines; a long one when it is asked for."""
+        """The whole message, formatted; a long one is folded."""
         if entry.kept == Publication.Kept.NOTHING:
             return _("The payload was not stored: HOOKBOX_STORE_PAYLOADS was off.")
         text = pretty_json(entry.payload)
@@ -193,12 +193,12 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         )  # fmt: skip
 
     def refused_operation(self, entry: Any) -> Operation | None:
-        """Say that a browser was refused to publish; code is never asked."""
+        """Return publish if a browser was refused; code is never refused by audiences."""
         refused = entry.status == Publication.Status.REFUSED
         return Operation.PUBLISH if refused and entry.source == "client" else None
 
     def gist(self, entry: Any) -> str | SafeString:
-        """Say what a list of several logs has no columns for."""
+        """Return what a list of several logs has no columns for."""
         why = self._why(entry)
         if why:
             return why
@@ -207,7 +207,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     # ---- publishing --------------------------------------------------------------------------
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
-        """Lead to the page that publishes, or be it where this admin site has none.
+        """Redirect to the page that publishes, or serve as that page if this admin site has none.
 
         Raises:
             PermissionDenied: The user may not publish.
@@ -222,10 +222,10 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}" if request.GET else page)
 
     def publish_again_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Publish a message of the history, edited if need be.
+        """Publish a message of the history again, edited if necessary.
 
         Raises:
-            PermissionDenied: The user may not publish, or not see that message.
+            PermissionDenied: The user may not publish, or may not see the message.
 
         """
         if not self.has_publish_again_permission(request):
@@ -247,7 +247,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     def publish_again(
         self, request: HttpRequest, queryset: QuerySet[Publication]
     ) -> HttpResponse | None:
-        """Ask first, then publish the messages in the order they were first published in."""
+        """Confirm, then publish the messages in their original order."""
         rows = []
         for row in queryset.order_by("pk"):
             if row.kept == Publication.Kept.WHOLE:
@@ -285,7 +285,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         )  # fmt: skip
 
     def _publish_rows(self, request: HttpRequest, rows: Iterable[Publication]) -> None:
-        """Publish messages again; stop where the process does not answer, as for the rest."""
+        """Publish messages again; stop if the process does not answer."""
         for row in rows:
             try:
                 reached = api.publish(
@@ -307,7 +307,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
 
 def _incomplete(entry: Publication) -> str:
-    """Say why a message cannot be published again as it is."""
+    """Return why a message cannot be published again unchanged, or ""."""
     if entry.kept == Publication.Kept.MASKED:
         return _("This message cannot be published again unchanged: some of its fields are masked.")
     return _("This message cannot be published again: its payload was not stored.")

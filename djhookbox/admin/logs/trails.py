@@ -1,4 +1,4 @@
-"""Following a connection, a user or a channel through all logs."""
+"""Follow a connection, a user or a channel through the whole audit log."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from django.utils.translation import gettext as _
 
 from ..pages import PageMixin
 
-#: Rows that a trail shows.
+#: Rows that a trail shows at most.
 LIMIT = 100
 
-#: What a trail can be of: the column, by the parameter.
+#: The column of each kind of trail, by URL parameter.
 COLUMNS = {"user": "user_name", "channel": "channel", "connection": "connection_id"}
 
 
 class TrailMixin(PageMixin):
-    """One page over all logs, beside each of them."""
+    """A page over all audit logs, added to each of them."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Put our page before the stock ones, which would take it for a primary key."""
+        """Put our page before the default ones, which would read it as a primary key."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_trail"
         return [
             path("trail/", self.admin_site.admin_view(self.trail_view), name=name),
@@ -31,7 +31,7 @@ class TrailMixin(PageMixin):
         ]
 
     def trail_view(self, request: HttpRequest) -> HttpResponse:
-        """Show what all logs know of a connection, a user or a channel, the newest first.
+        """Show everything recorded about a connection, a user or a channel, newest first.
 
         Raises:
             PermissionDenied: The user may not see this log.
@@ -72,7 +72,7 @@ class TrailMixin(PageMixin):
         )
 
     def _logs(self, request: HttpRequest) -> list[TrailMixin]:
-        """Return the pages of the logs that the user may see, on this admin site."""
+        """Return the logs on this admin site that the user may see."""
         pages = self.admin_site._registry.values()
         return [
             page
@@ -81,12 +81,12 @@ class TrailMixin(PageMixin):
         ]
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Leave what lists do not show in the database."""
+        """Do not load columns that the list does not show."""
         return rows
 
     def dress(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Note on rows of this request what they may be shown with."""
+        """Attach what the request's user may see to the rows."""
 
     def happening(self, entry: Any) -> dict[str, object]:
-        """Describe a row by the cells of a list of several logs."""
+        """Return a row as the cells of a list of several logs."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What can be done with several policies at once."""
+"""Actions on several policies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def enable(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> None:
-    """Switch policies on."""
+    """Enable policies."""
     with listening() as told:
         switched = _switch(model_admin, request, queryset, enabled=True)
     count = len(switched)
@@ -41,7 +41,7 @@ def enable(
 def disable(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> None:
-    """Switch policies off."""
+    """Disable policies."""
     with listening() as told:
         count = len(_switch(model_admin, request, queryset, enabled=False))
     text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
@@ -62,7 +62,7 @@ def _switch(
         switched = list(queryset.filter(enabled=not enabled))
         for policy in switched:
             policy.enabled = enabled
-            policy.save()  # one by one: live channels learn of it by the model's signals
+            policy.save()  # one by one: the model's signals notify live channels
             model_admin.log_change(request, policy, [{"changed": {"fields": [label]}}])
     return switched
 
@@ -71,7 +71,7 @@ def _switch(
 def duplicate(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> HttpResponse | None:
-    """Copy policies; a copy is off until somebody has looked at it."""
+    """Duplicate policies; a copy is disabled until somebody has reviewed it."""
     with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         copies = [_copy(model_admin, request, policy) for policy in queryset]
     text = ngettext(
@@ -88,7 +88,7 @@ def duplicate(
 def _copy(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, policy: ChannelPolicy
 ) -> ChannelPolicy:
-    # Anew, without the groups that were fetched along: they are not the copy's.
+    # Without the prefetched groups, which belong to the original.
     copy = ChannelPolicy.objects.get(pk=policy.pk)
     copy.pk = None
     copy._state.adding = True
@@ -105,7 +105,7 @@ def _copy(
 def publish_to_channels(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> HttpResponse:
-    """Lead to the page that publishes one message to the channels of policies."""
+    """Redirect to the page that publishes one message to the policies' channels."""
     keys = queryset.order_by("order", "pk").values_list("pk", flat=True)
     query = urlencode([("policy", key) for key in keys])
     return HttpResponseRedirect(f"{model_admin.address('changelist', model='publishing')}?{query}")

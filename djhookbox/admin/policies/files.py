@@ -1,4 +1,4 @@
-"""Export and import of policies, with a look at what an import would do."""
+"""Export and import policies, with a preview of an import."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ logger = logging.getLogger("djhookbox")
 
 
 class PolicyFiles:
-    """Writes policies into a file, and reads them from one.
+    """Exports policies to a file and imports them from one.
 
     Args:
-        model_admin: The admin of policies, which it belongs to.
-        say_who_follows: Says what a change means for live channels.
+        model_admin: The admin of policies that uses this.
+        say_who_follows: Reports what a change means for live channels.
 
     """
 
@@ -52,14 +52,14 @@ class PolicyFiles:
         ]
 
     def may_import(self, request: HttpRequest) -> bool:
-        """Whether the user may create and change policies; an import may do both."""
+        """Return whether the user may create and change policies; an import may do both."""
         owner = self._admin
         return owner.has_add_permission(request) and owner.has_change_permission(request)
 
     # ---- export ------------------------------------------------------------------------------
 
     def export_view(self, request: HttpRequest) -> HttpResponse:
-        """Write all policies into a file.
+        """Export all policies to a file.
 
         Raises:
             PermissionDenied: The user may not see policies.
@@ -72,7 +72,7 @@ class PolicyFiles:
     # ---- import ------------------------------------------------------------------------------
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
-        """Take a file, show what it would change, and change it.
+        """Read a file, show what it would change, and change it after confirmation.
 
         Raises:
             PermissionDenied: The user may not create and change policies.
@@ -101,13 +101,13 @@ class PolicyFiles:
         )
 
     def _planned(self, request: HttpRequest, text: str, changes: Sequence[Change]) -> HttpResponse:
-        """Show the changes, or make them if these are the ones that were shown."""
+        """Show the changes, or make them if they are the ones that were confirmed."""
         digest = _digest(changes)
         seen = request.POST.get("seen")
         if seen == digest:
             try:
                 return self._import(request, changes)
-            except DatabaseError:  # it is read-only, or somebody was faster by a moment
+            except DatabaseError:  # it is read-only, or somebody else was a moment faster
                 logger.exception("Could not import policies.")
                 warning = _("The database rejected the changes. Nothing was imported.")
                 self._admin.message_user(request, warning, messages.WARNING)
@@ -161,7 +161,7 @@ class PolicyFiles:
 def export_selected(
     model_admin: PageMixin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> HttpResponse:
-    """Write some policies into a file."""
+    """Export the selected policies."""
     return _file(queryset.order_by("order", "pk"))
 
 
@@ -181,7 +181,7 @@ def _written(value: object) -> str:
 
 
 def _digest(changes: Sequence[Change]) -> str:
-    """Return what tells one plan from another."""
+    """Return a digest that identifies a plan."""
     shown = [
         (change.policy.name, change.is_new, sorted(change.changed.items())) for change in changes
     ]

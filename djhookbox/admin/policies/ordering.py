@@ -1,4 +1,4 @@
-"""The order of policies: by dragging, by buttons, by number; nobody has to mind gaps."""
+"""Reorder policies by dragging, by buttons or by number, without gaps to manage."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..pages import PageMixin, route
 
 logger = logging.getLogger("djhookbox")
 
-#: Between two policies, after a move.
+#: The distance between two policies after a move.
 GAP = 10
 
 
 class PolicyOrder:
-    """Moves policies; each move numbers all of them anew.
+    """Moves policies; each move renumbers all of them.
 
     Args:
-        model_admin: The admin of policies, which it belongs to.
-        say_what_changed: Says what a move means for live channels and for other policies.
+        model_admin: The admin of policies that uses this.
+        say_what_changed: Reports what a move means for live channels and for other policies.
 
     """
 
@@ -47,11 +47,11 @@ class PolicyOrder:
         return [route(self._admin, "move/", self.move_view, "move")]
 
     def is_sortable(self, request: HttpRequest) -> bool:
-        """Return whether the list shows all policies in their order, so that moving makes sense."""
+        """Return whether the list shows all policies in their order, so that they can be moved."""
         return set(request.GET) <= {"p"} and self._admin.has_change_permission(request)
 
     def place(self, policy: ChannelPolicy) -> SafeString:
-        """Show the number, a handle to drag and two buttons."""
+        """Render the number, a drag handle and two buttons."""
         pk = policy.pk
         return format_html(
             '<span class="hookbox-place">'
@@ -81,7 +81,7 @@ class PolicyOrder:
         if not self._admin.has_change_permission(request):
             raise PermissionDenied
         changelist = self._admin.address("changelist")
-        if request.method == "GET":  # after a login, where the session had ended
+        if request.method == "GET":  # after a login, if the session had ended
             return HttpResponseRedirect(changelist)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -110,13 +110,13 @@ class PolicyOrder:
             text = _("“%(name)s” is now number %(place)d of %(count)d.") % words
             self._admin.message_user(request, text, messages.SUCCESS)
             self._say_what_changed(request, told, policy)
-        # The browser moves the focus to what the fragment names, so the next press is at hand.
+        # The fragment keeps the focus on the button, so that it can be pressed again.
         name = where if where in ("up", "down") else "handle"
         return HttpResponseRedirect(f"{changelist}#hookbox-{name}-{policy.pk}")
 
 
 def _move(key: str, where: str) -> tuple[Any, int, int, int] | None:
-    """Move a policy; return it, its places before and now, and how many there are."""
+    """Move a policy; return it, its old and new position, and the number of policies."""
     policies = list(ChannelPolicy.objects.select_for_update().order_by("order", "pk"))
     keys = [str(policy.pk) for policy in policies]
     if key not in keys:
@@ -140,8 +140,8 @@ def _move(key: str, where: str) -> tuple[Any, int, int, int] | None:
         number = (index + 1) * GAP
         if one is policy:
             one.order = number
-            one.save()  # live channels learn of it by the model's signals
+            one.save()  # the model's signals notify live channels
         elif one.order != number:
-            # Relative to each other the others stay, so that nothing changes for their channels.
+            # The others keep their relative order, so that nothing changes for their channels.
             ChannelPolicy.objects.filter(pk=one.pk).update(order=number)
     return policy, before + 1, now + 1, len(policies)

@@ -1,4 +1,4 @@
-"""Channel policies: who may do what on which channels, and with which options."""
+"""The admin of channel policies."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ from .trying import PolicyTrials
 
 
 class KeepsHistoryFilter(admin.SimpleListFilter):
-    """Whether new subscribers get past messages."""
+    """Filter by whether new subscribers receive past messages."""
 
     title = gettext_lazy("history")
     parameter_name = "history"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer both answers."""
+        """Return both choices."""
         return [("yes", _("with history")), ("no", _("without history"))]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
     ) -> QuerySet[ChannelPolicy]:
-        """Apply the answer."""
+        """Apply the choice."""
         if self.value() == "yes":
             return queryset.filter(history_size__gt=0)
         return queryset.filter(history_size=0) if self.value() == "no" else queryset
 
 
 class PolicyList(ChangeList):
-    """The list, which knows of each policy whether it ever decides."""
+    """A list that knows for each policy whether it ever decides."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Look for policies that earlier ones leave nothing."""
+        """Find policies that never decide because of earlier ones."""
         super().get_results(request)
         rules = cache.get(fresh=True)
         places = {rule.name: index for index, rule in enumerate(rules)}
@@ -71,7 +71,7 @@ class PolicyList(ChangeList):
 
 
 class ChannelPolicyAdmin(PageMixin):
-    """The rules, in the order in which they are tried."""
+    """The policies, in the order in which they are tried."""
 
     class Media:
         css = {"all": ["djhookbox/admin_policies.css"]}
@@ -92,7 +92,7 @@ class ChannelPolicyAdmin(PageMixin):
         "No policies yet. Registered handlers decide; channels that no handler allows "
         "are refused. Add a policy to open channels without writing code."
     )
-    #: What the list says below its last policy.
+    #: The text below the last policy.
     last_row = gettext_lazy(
         "Where no policy matches, registered handlers decide; channels that no handler "
         "allows are refused."
@@ -145,10 +145,10 @@ class ChannelPolicyAdmin(PageMixin):
         self._preview = PolicyPreview(self)
 
     def get_urls(self) -> list[URLPattern]:
-        """Put our pages before the stock ones, and keep all of them out of `ATOMIC_REQUESTS`.
+        """Put our pages before the default ones, and exempt all of them from `ATOMIC_REQUESTS`.
 
-        They have transactions of their own, and what live channels make of a change is known
-        only after its commit, which must come before the page that says so.
+        They open their own transactions. How a change affects live channels is only known after its
+        commit, and the page that reports it must come after that.
         """
         urls: list[URLPattern] = [
             *self._order.urls(),
@@ -162,13 +162,13 @@ class ChannelPolicyAdmin(PageMixin):
         return urls
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may publish, and this admin site has the page for it."""
+        """Return whether the user may publish and this admin site has the page for it."""
         return self.admin_site.is_registered(Publishing) and super().has_publish_permission(request)
 
     # ---- the list ----------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelPolicy]:
-        """Fetch the groups that the columns name."""
+        """Prefetch the groups that the columns show."""
         rows: QuerySet[ChannelPolicy] = super().get_queryset(request)
         return rows.prefetch_related("groups")
 
@@ -177,7 +177,7 @@ class ChannelPolicyAdmin(PageMixin):
         return PolicyList
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        """Let policies be moved where all of them are shown in their order."""
+        """Make policies movable if all of them are shown in their order."""
         if self._order.is_sortable(request):
             return ("place", *self.list_display[1:])
         return self.list_display
@@ -185,7 +185,7 @@ class ChannelPolicyAdmin(PageMixin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Tell the list what may be done."""
+        """Pass the permissions to the list."""
         ours: dict[str, Any] = {"may_import": self._files.may_import(request)}
         view = super().changelist_view
         response = self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
@@ -199,12 +199,12 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("order"), ordering="order")
     def place(self, policy: ChannelPolicy) -> SafeString:
-        """Show the place of a policy, and what moves it."""
+        """Render the position of a policy, and what moves it."""
         return self._order.place(policy)
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
-        """Which channels; from left to right in every language, in lines of whole parts."""
+        """The pattern, from left to right in every language, wrapped between its parts."""
         parts = re.split(r"(?<=.)(?=/.)", policy.pattern)
         return format_html(
             '<bdi dir="ltr">{}</bdi>',
@@ -223,7 +223,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("options"))
     def options(self, policy: ChannelPolicy) -> str:
-        """What differs from a plain channel."""
+        """The options that differ from the defaults."""
         facts: list[str] = []
         if policy.history_size:
             facts.append(
@@ -246,7 +246,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("on"), ordering="enabled")
     def is_on(self, policy: Any) -> SafeString:
-        """Whether it takes part."""
+        """Whether the policy is enabled."""
         if not policy.enabled:
             return badge(_("off"), "neutral")
         if policy.hookbox_shadowed_by:
@@ -257,21 +257,21 @@ class ChannelPolicyAdmin(PageMixin):
     # ---- the form ----------------------------------------------------------------------------
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Put a new policy last, unless the address says otherwise."""
+        """Place a new policy last unless the URL says otherwise."""
         last = ChannelPolicy.objects.aggregate(last=models.Max("order"))["last"]
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         return {"order": GAP if last is None else last + GAP, **initial}
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """Let groups be searched for where this admin site has a page for them."""
+        """Use a search field for groups if this admin site has a page for them."""
         page = self.admin_site._registry.get(Group)
         return ("groups",) if page is not None and page.search_fields else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Write patterns as they are; in help texts the admin would take them for HTML."""
+        """Escape patterns in help texts, which the admin treats as HTML."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "pattern":
-            # From left to right in every language; anything else would tear it apart.
+            # Without this, right-to-left languages would reorder the parts of a pattern.
             ours = {"dir": "ltr", "spellcheck": "false", "class": "vLargeTextField hookbox-channel"}
             field.widget.attrs.update(ours)
         if field is not None and "<" in str(field.help_text):
@@ -281,7 +281,7 @@ class ChannelPolicyAdmin(PageMixin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Add what the page offers beside the form."""
+        """Add the live preview and links to the form's context."""
         policy = kwargs.get("obj")
         context["media"] += module_script("admin_json", "admin_policy")
         if policy is not None and policy.pk:
@@ -295,23 +295,23 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("matches"))
     def examples(self, policy: ChannelPolicy) -> SafeString:
-        """Names that the pattern matches; a script keeps them up to date."""
+        """Example names that match the pattern, updated by a script."""
         return self._preview.examples(policy)
 
     @admin.display(description=gettext_lazy("in plain words"))
     def explained(self, policy: ChannelPolicy) -> SafeString:
-        """What the policy does, in sentences; a script keeps them up to date."""
+        """What the policy does, in sentences, updated by a script."""
         return self._preview.explained(policy)
 
     # ---- saving ------------------------------------------------------------------------------
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say after a save what it means for live channels."""
+        """Report after a save what it means for live channels."""
         view = super().changeform_view
         return self._followed(request, lambda: view(request, *args, **kwargs))
 
     def _followed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        """Return what a view answers, and say what live channels do if it has changed a policy."""
+        """Return the view's response, and report what live channels do if it changed a policy."""
 
         def listened() -> HttpResponse:
             with listening() as told:
@@ -325,12 +325,12 @@ class ChannelPolicyAdmin(PageMixin):
     def save_related(
         self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
     ) -> None:
-        """Warn of what is saved, if it should be known."""
+        """Warn about what was saved."""
         super().save_related(request, form, formsets, change)
         self.warn(request, form.instance)
 
     def warn(self, request: HttpRequest, policy: ChannelPolicy, *, opened: bool = True) -> None:
-        """Say what should be known of a policy; `opened`: also what it lets everybody do."""
+        """Report warnings about a policy, and with `opened` what it opens to everybody."""
         earlier, later = around(cache.get(fresh=True), policy)
         known = texts.opened(policy)
         for warning in texts.warnings(policy, later, earlier):
@@ -340,19 +340,19 @@ class ChannelPolicyAdmin(PageMixin):
     def say_what_changed(
         self, request: HttpRequest, told: Sequence[Told], policy: ChannelPolicy
     ) -> None:
-        """Say what a move means for live channels and for other policies."""
+        """Report what a move means for live channels and for other policies."""
         self.warn(request, policy, opened=False)
         self.say_who_follows(request, told)
 
     def say_who_follows(self, request: HttpRequest, told: Sequence[Told]) -> None:
-        """Say what the process made of a change (the receivers tell it after commit)."""
+        """Report the process's answers to a change, which the receivers send after commit."""
         text, calm = texts.followed(told)
         self.message_user(request, text, messages.INFO if calm else messages.WARNING)
 
     # ---- deleting ----------------------------------------------------------------------------
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Say before a deletion who decides then, and after it what live channels do."""
+        """Show who decides after a deletion, then report what live channels do."""
         view = super().delete_view
         response = self._followed(request, lambda: view(request, *args, **kwargs))
         if (policy := _context(response).get("object")) is not None:
@@ -360,7 +360,7 @@ class ChannelPolicyAdmin(PageMixin):
         return response
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        """Delete several at once, and say what live channels do."""
+        """Delete several policies, and report what live channels do."""
         with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
             super().delete_queryset(request, queryset)
         self.say_who_follows(request, told)
@@ -368,7 +368,7 @@ class ChannelPolicyAdmin(PageMixin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Say before several are deleted who decides then."""
+        """Show before deleting several policies who decides afterwards."""
         response = super().response_action(request, queryset, *args, **kwargs)
         context = _context(response)
         if "deletable_objects" in context:
@@ -387,13 +387,13 @@ def _audience(policy: ChannelPolicy, audience: str) -> str:
 
 
 def _context(response: HttpResponse | None) -> dict[str, Any]:
-    """Return what a page is made of that is not rendered yet."""
+    """Return the context of a response that has not been rendered yet."""
     context = response.context_data if isinstance(response, TemplateResponse) else None
     return {} if context is None else context
 
 
 def _aftermath(policies: Sequence[ChannelPolicy]) -> list[str]:
-    """Say who decides about the channels of policies when they are gone."""
+    """Return who decides for the channels of policies after they are deleted."""
     gone = {policy.name for policy in policies}
     rules = cache.get(fresh=True)
     remaining = [rule for rule in rules if rule.name not in gone]

@@ -1,4 +1,4 @@
-"""What a policy's form says while it is filled in: examples, an explanation, warnings."""
+"""Live preview of a policy's form: examples, an explanation, warnings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _SWITCHES = ("enabled", "reflective", "presenceful", "anonymous")
 
 
 class PolicyPreview:
-    """Two lines of the form that follow what is typed.
+    """Two fields of the form that follow what is typed.
 
     Args:
-        model_admin: The admin of policies, which it belongs to.
+        model_admin: The admin of policies that uses this.
 
     """
 
@@ -39,11 +39,11 @@ class PolicyPreview:
         self._admin = model_admin
 
     def urls(self) -> list[URLPattern]:
-        """Return the route that the form's script asks."""
+        """Return the route that the form's script calls."""
         return [route(self._admin, "preview/", self.preview_view, "preview")]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """Answer the form's script; nothing is saved.
+        """Answer the form's script without saving anything.
 
         Raises:
             PermissionDenied: The user may not see policies.
@@ -74,7 +74,7 @@ class PolicyPreview:
         )
 
     def examples(self, policy: ChannelPolicy) -> SafeString:
-        """Names that the pattern matches; a script keeps them up to date."""
+        """Example names that match the pattern, updated by a script."""
         return format_html(
             '<div class="readonly hookbox-examples" id="hookbox-examples" role="status"'
             ' data-preview="{}" data-none="{}">{}</div>',
@@ -85,7 +85,7 @@ class PolicyPreview:
         )
 
     def explained(self, policy: ChannelPolicy) -> SafeString:
-        """What the policy does, in sentences; a script keeps them up to date."""
+        """What the policy does, in sentences, updated by a script."""
         groups = [group.name for group in policy.groups.all()] if policy.pk else []
         earlier, later = around(cache.get(), policy)
         found = texts.warnings(policy, later, earlier) if policy.pattern else []
@@ -98,7 +98,7 @@ class PolicyPreview:
 
 
 def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule], Sequence[Rule]]:
-    """Return the enabled policies that are tried before a policy, saved or not, and after it."""
+    """Return the enabled policies tried before a policy, saved or not, and after it."""
     names = {"name": policy.name}
     if policy.pk:
         names = ChannelPolicy.objects.filter(pk=policy.pk).values("name").first() or names
@@ -114,7 +114,7 @@ def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule]
 
 
 def _typed(request: HttpRequest) -> ChannelPolicy:
-    """Return the policy that a form holds, as far as it can be read."""
+    """Return the policy in a form; invalid fields keep their defaults."""
     typed: dict[str, Any] = {
         "name": request.GET.get("name", ""),
         "pattern": request.GET.get("pattern", ""),

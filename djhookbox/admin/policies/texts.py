@@ -1,4 +1,4 @@
-"""Policies in plain words: what one does, what is wrong with it, what comes after it."""
+"""Policies in plain words: what they do, what is wrong with them, who decides after them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...policy.examples import examples
 from ...policy.patterns import compile_pattern
 from ...policy.rules import Audience, Operation, Rule
 
-#: Who may do something, as the subject of a sentence.
+#: Audiences as the subject of a sentence.
 _WHO: Mapping[str, str | Promise] = {
     Audience.EVERYONE: gettext_lazy("Everyone, including anonymous visitors,"),
     Audience.SIGNED_IN: gettext_lazy("Signed-in users"),
@@ -49,7 +49,7 @@ _NOBODY: Mapping[Operation, str | Promise] = {
 
 
 def as_rule(policy: ChannelPolicy) -> Rule:
-    """Return a policy, saved or not, as far as matching is concerned."""
+    """Return a policy, saved or not, as a rule for matching."""
     try:
         pattern = compile_pattern(policy.pattern)
     except PatternError:
@@ -68,7 +68,7 @@ def as_rule(policy: ChannelPolicy) -> Rule:
 
 
 def explained(policy: ChannelPolicy, groups: Sequence[str]) -> list[str]:
-    """Say in sentences what a policy does, by an example of its channels.
+    """Describe in sentences what a policy does, using an example channel.
 
     Args:
         policy: Saved or not.
@@ -145,7 +145,7 @@ def _options(policy: ChannelPolicy) -> list[str]:
 
 
 def _lasting(seconds: int) -> str:
-    """Write a time as people say it."""
+    """Format a duration in the largest fitting unit."""
     if seconds < 60:
         return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
     now = timezone.now()
@@ -156,11 +156,11 @@ def _lasting(seconds: int) -> str:
 
 
 def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rule]) -> list[str]:
-    """Say what should be known about an enabled policy before somebody relies on it.
+    """Return warnings about an enabled policy.
 
     Args:
         policy: Saved or not.
-        rules: The other enabled policies that come later.
+        rules: The other enabled policies, which come later.
         earlier: The enabled policies that are tried before.
 
     """
@@ -185,7 +185,7 @@ def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rul
 
 
 def opened(policy: ChannelPolicy) -> list[str]:
-    """Say what a policy lets everybody do."""
+    """Return what a policy opens to everybody."""
     found = []
     if policy.subscribe_audience == Audience.EVERYONE:
         found.append(_("Everyone may read these channels, including anonymous visitors."))
@@ -195,7 +195,7 @@ def opened(policy: ChannelPolicy) -> list[str]:
 
 
 def named(rules: Iterable[Rule]) -> str:
-    """Write the names of rules."""
+    """Join the names of rules."""
     return ", ".join(_("“%(name)s”") % {"name": rule.name} for rule in rules)
 
 
@@ -203,11 +203,11 @@ def named(rules: Iterable[Rule]) -> str:
 
 
 def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequence[Rule]) -> str:
-    """Say who decides about the channels of a policy when it is gone.
+    """Return who decides for a policy's channels after it is deleted.
 
     Args:
-        policy: What is to be deleted.
-        remaining: All enabled policies that stay, in their order.
+        policy: The policy to delete.
+        remaining: All other enabled policies, in their order.
         earlier: Those of them that are tried before it.
 
     """
@@ -243,10 +243,10 @@ def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequenc
 
 
 def followed(told: Sequence[Told]) -> tuple[str, bool]:
-    """Say what the process made of an edit, and whether all is well.
+    """Return how the process answered an edit, and whether everything is well.
 
     Args:
-        told: What came of telling it; empty while the edit has yet to be committed.
+        told: The answers; empty while the edit has not been committed.
 
     """
     error = next((one.error for one in told if one.error is not None), None)

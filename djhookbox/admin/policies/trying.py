@@ -1,4 +1,4 @@
-"""Try a channel: whether somebody may do something, who decides it, and why nobody before did."""
+"""Try a channel: whether a user may do something, who decides it, and why others did not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...policy.steps import Step
 from ..forms import TryForm
 from ..pages import PageMixin, badge, link, module_script, pretty_json, route
 
-#: Names that a completion offers.
+#: Names that a completion offers at most.
 OFFERED = 20
 
 
@@ -34,7 +34,7 @@ _FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One question of a trial, and how it was answered."""
+    """One part of a trial and its answer."""
 
     title: str
     verdict: str
@@ -42,10 +42,10 @@ class Part:
 
 
 class PolicyTrials:
-    """The page that answers “why can't she join?”.
+    """The page that answers “Why can't she join?”.
 
     Args:
-        model_admin: The admin of policies, which it belongs to.
+        model_admin: The admin of policies that uses this.
 
     """
 
@@ -60,7 +60,7 @@ class PolicyTrials:
         ]
 
     def try_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask who wants to do what, and answer: `?user=…&channel=…&operation=…`.
+        """Decide for the given user, channel and operation: `?user=…&channel=…&operation=…`.
 
         Raises:
             PermissionDenied: The user may not see policies.
@@ -94,7 +94,7 @@ class PolicyTrials:
         )
 
     def users_view(self, request: HttpRequest) -> HttpResponse:
-        """Complete the name of a user, for those who may see users.
+        """Complete a user name, for users who may see users.
 
         Raises:
             PermissionDenied: The user may not.

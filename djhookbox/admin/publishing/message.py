@@ -1,4 +1,4 @@
-"""The page that publishes one message: who will receive it, and a question before many do."""
+"""The page that publishes a message: shows its audience, and confirms a large one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from ..pages import PageMixin, module_script
 
 logger = logging.getLogger("djhookbox")
 
-#: Seconds for which a form that was sent is remembered, so that a second press sends nothing.
+#: Seconds for which a submitted form is remembered, so that submitting it twice sends it once.
 REMEMBERED = 600
 
-#: Errors that are told one by one.
+#: Errors that are reported individually.
 TOLD = 10
 
 
@@ -45,13 +45,13 @@ class MessageMixin(PageMixin):
         original: Publication | None = None,
         **extra: Any,
     ) -> HttpResponse:
-        """Ask for a message, and publish it.
+        """Show the form, and publish on POST.
 
         Args:
-            request: By POST it is published.
+            request: The request; POST publishes.
             names: The channels.
-            original: What is published again.
-            extra: More for the template.
+            original: The message that is published again.
+            extra: More context for the template.
 
         """
         several = len(names) > 1
@@ -94,11 +94,11 @@ class MessageMixin(PageMixin):
         )
 
     def posted_names(self, request: HttpRequest) -> list[str]:
-        """Return the channels that a form names, each once."""
+        """Return the channels that a form names, without duplicates."""
         return list(dict.fromkeys(filter(None, request.POST.getlist("channel"))))
 
     def targets(self, names: Sequence[str]) -> tuple[list[Target], HookboxError | None]:
-        """Return who would receive a message now, and why that is unknown if it is."""
+        """Return who would receive a message now, and why this is unknown if it is."""
         return live.audiences(names) if names else ([], None)
 
     # ---- parts -------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class MessageMixin(PageMixin):
         return form
 
     def _names_fit(self, form: PayloadForm, names: Sequence[str]) -> bool:
-        """Refuse names that are none; of a single one the form has said so."""
+        """Reject invalid channel names; a single channel's field has already reported its own."""
         if len(names) > live.LISTED:
             text = _("At most %(limit)d channels at once.") % {"limit": live.LISTED}
             form.add_error(None, text)
@@ -133,7 +133,7 @@ class MessageMixin(PageMixin):
         reached: int,
         original: Publication | None,
     ) -> HttpResponse:
-        """Ask whether so many shall receive it."""
+        """Ask to confirm publishing to many connections."""
         button = ngettext(
             "Publish to %(count)d connection", "Publish to %(count)d connections", reached
         ) % {"count": reached}
@@ -167,7 +167,7 @@ class MessageMixin(PageMixin):
         names: Sequence[str],
         original: Publication | None,
     ) -> HttpResponse | None:
-        """Publish, once for each form; return None if the form is to be looked at again."""
+        """Publish once per form; return None to show the form again."""
         if not self.is_first(request):
             return HttpResponseRedirect(self._after(request, names))
         reached: int | None = 0
@@ -183,7 +183,7 @@ class MessageMixin(PageMixin):
             except HookboxRefused as error:
                 refusals.append((name, error))
             except HookboxError as error:
-                failure = error  # the rest would fail the same way, each after its own timeout
+                failure = error  # the others would fail too, each after its own timeout
                 break
             else:
                 reached = None if count is None or reached is None else reached + count
@@ -200,7 +200,7 @@ class MessageMixin(PageMixin):
         return HttpResponseRedirect(self._after(request, names))
 
     def is_first(self, request: HttpRequest) -> bool:
-        """Return whether a form was not sent before, and say so if it was."""
+        """Return whether a form is submitted for the first time, and report if it is not."""
         if not request.POST.get("token") or _first(_key(request)):
             return True
         text = _("This message has already been published. It was not sent again.")
@@ -210,7 +210,7 @@ class MessageMixin(PageMixin):
     def enter_published(
         self, request: HttpRequest, name: str, count: int | None, original: Publication | None
     ) -> None:
-        """Enter it into the admin's history, in English as Django keeps its own."""
+        """Record it in the admin's history, in English, as Django stores its own."""
         about, text = original, "Published again"
         if about is None:
             about = Publication(channel=name, status=Publication.Status.SENT)
@@ -253,10 +253,10 @@ class MessageMixin(PageMixin):
         try:
             return self.address("changelist", model="publication")
         except NoReverseMatch:
-            return ""  # an admin site may go without
+            return ""  # this admin site may not have the page
 
     def _after(self, request: HttpRequest, names: Sequence[str]) -> str:
-        """Lead to the history, where the message is in the first line."""
+        """Redirect to the history, where the message is the first entry."""
         if self._sees_history(request):
             return self._history()
         if len(names) == 1:
@@ -265,7 +265,7 @@ class MessageMixin(PageMixin):
 
 
 def reached_text(channel: str, reached: int | None) -> str:
-    """Say how many connections a message reached, if the server has counted them."""
+    """Describe how many connections a message reached, if the server counted them."""
     if reached is None:
         return _("Published to %(channel)s.") % {"channel": channel}
     if not reached:
@@ -278,7 +278,7 @@ def reached_text(channel: str, reached: int | None) -> str:
 
 
 def reached_texts(channels: int, reached: int | None) -> str:
-    """Say how many connections a message to several channels reached."""
+    """Describe how many connections a message to several channels reached."""
     where = ngettext(
         "Published to %(count)d channel.", "Published to %(count)d channels.", channels
     )
@@ -297,7 +297,7 @@ def _many(channels: int) -> str:
 
 
 def audience_text(targets: Sequence[Target]) -> str:
-    """Say who would receive a message now."""
+    """Describe who would receive a message now."""
     if any(target.connections is None for target in targets):
         return _("The number of recipients is not known.")
     count = sum(target.connections or 0 for target in targets)
@@ -309,7 +309,7 @@ def audience_text(targets: Sequence[Target]) -> str:
 
 
 def vouching_text(name: str) -> str:
-    """Say who vouches for a channel; handlers are not asked for a mere look."""
+    """Describe which policy opens a channel; handlers are not called for a preview."""
     policy = live.policy_of(name)
     if policy is None:
         return _(
@@ -328,10 +328,10 @@ def _key(request: HttpRequest) -> str:
 
 
 def _first(key: str) -> bool:
-    """Remember that a form was sent; return whether it is the first time."""
+    """Remember that a form was submitted; return whether this is the first time."""
     try:
         return bool(cache.add(key, 1, REMEMBERED))
-    except Exception:  # whatever the project's cache is made of: a message is worth more
+    except Exception:  # whatever the project's cache raises: the message is more important
         logger.exception(
             "The cache is not working, so a form that is submitted twice is not detected."
         )

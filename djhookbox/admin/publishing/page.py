@@ -1,4 +1,4 @@
-"""Publishing by hand: to one channel, or one message to several."""
+"""Publish by hand: to one channel, or one message to several."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .message import MessageMixin, audience_text, vouching_text
 
 
 class PublishingAdmin(MessageMixin, TablelessMixin):
-    """One page in the place of a list: a message, and who will receive it."""
+    """A page in place of a list: a message, and who will receive it."""
 
     class Media:
         css = {"all": ["djhookbox/admin_policies.css"]}
 
     def get_urls(self) -> list[URLPattern]:
-        """Offer the page and what its script asks."""
+        """Return the routes of the page and of its script."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         return [
@@ -37,7 +37,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
     # ---- permissions -------------------------------------------------------------------------
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those see it who may publish."""
+        """Allow the page to users who may publish."""
         return self.has_publish_permission(request)
 
     # ---- pages -------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Publish a message: `?channel=…`, several of them, or `?policy=…` for a policy's.
+        """Publish a message: `?channel=…` (repeatable), or `?policy=…` for a policy's channels.
 
         Raises:
             PermissionDenied: The user may not publish.
@@ -56,7 +56,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
         return self.message_page(request, self._names(request), **(extra_context or {}))
 
     def channels_view(self, request: HttpRequest) -> HttpResponse:
-        """Complete the name of a channel.
+        """Complete a channel name.
 
         Raises:
             PermissionDenied: The user may not publish.
@@ -67,7 +67,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
         return live.completions(request)
 
     def audience_view(self, request: HttpRequest) -> HttpResponse:
-        """Say how many connections a channel has, for the page's script.
+        """Return how many connections a channel has, for the page's script.
 
         Raises:
             PermissionDenied: The user may not publish.
@@ -85,7 +85,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
     # ---- parts -------------------------------------------------------------------------------
 
     def _names(self, request: HttpRequest) -> list[str]:
-        """Return the channels that are asked for, each once."""
+        """Return the requested channels, without duplicates."""
         if request.method == "POST":
             return self.posted_names(request)
         names = [name for name in request.GET.getlist("channel") if name]
@@ -95,14 +95,14 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
         return list(dict.fromkeys(names))
 
     def _decided(self, request: HttpRequest, keys: Sequence[str]) -> list[str]:
-        """Return the live channels that some policies decide about, and say if there are none."""
+        """Return the live channels covered by some policies, and report if there are none."""
         rows = ChannelPolicy.objects.filter(pk__in=[int(key) for key in keys if len(key) < 19])
         policies = dict(rows.values_list("name", "pattern"))
         try:
             targets, total = live.decided_by(policies)
         except HookboxError as error:
             self.message_user(request, str(error), messages.ERROR)
-            # Those that are named in full need nobody to list them.
+            # Channels that a policy names in full need not be listed by the process.
             return [pattern for pattern in policies.values() if "<" not in pattern]
         if total > len(targets):
             text = _(

@@ -1,4 +1,4 @@
-"""What the server page and the pages behind it share: who may see them, and their trail."""
+"""What the server page and its subpages share: permissions and links."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..pages import TablelessMixin
 
 logger = logging.getLogger("djhookbox")
 
-#: For both disconnecting and unsubscribing.
+#: Required for both disconnecting and unsubscribing.
 DISCONNECT_PERMISSION = "djhookbox.disconnect_user"
 
 
 class ServerBase(TablelessMixin):
-    """What the pages of the one process share."""
+    """Base class of the pages about the process."""
 
     def has_control_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may start and stop the process."""
+        """Return whether the user may start and stop the process."""
         return request.user.has_perm("djhookbox.control_server")
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may disconnect and unsubscribe others."""
+        """Return whether the user may disconnect and unsubscribe others."""
         return request.user.has_perm(DISCONNECT_PERMISSION)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those who may act here see it."""
+        """Allow the page to users who may act on it."""
         return (
             super().has_view_permission(request, obj)
             or self.has_control_permission(request)
@@ -39,7 +39,7 @@ class ServerBase(TablelessMixin):
         )
 
     def require(self, allowed: bool) -> None:
-        """Go on only if that is allowed.
+        """Raise unless something is allowed.
 
         Raises:
             PermissionDenied: It is not.
@@ -49,18 +49,18 @@ class ServerBase(TablelessMixin):
             raise PermissionDenied
 
     def enter(self, request: HttpRequest, text: str) -> None:
-        """Write into the admin's history what was done; in English, as Django keeps its own."""
+        """Record an action in the admin's history, in English, as Django stores its own."""
         self.enter_about(request, Server(pk=1), text)
 
     def leave(self, request: HttpRequest, text: str, level: int) -> HttpResponseRedirect:
-        """Lead back to the server page with a sentence."""
+        """Redirect to the server page with a message."""
         self.message_user(request, text, level)
         return HttpResponseRedirect(self.address("changelist"))
 
     # ---- other pages -------------------------------------------------------------------------
 
     def list_address(self, request: HttpRequest, model: type[models.Model], **query: object) -> str:
-        """Return the address of a list, "" if this site has none or the user may not see it."""
+        """Return the URL of a list, or "" if this site has none or the user may not see it."""
         opts = model._meta
         permission = f"{opts.app_label}.{get_permission_codename('view', opts)}"
         if not self.admin_site.is_registered(model) or not request.user.has_perm(permission):
@@ -68,7 +68,7 @@ class ServerBase(TablelessMixin):
         return self.address("changelist", model=str(opts.model_name), **query)
 
     def publish_address(self, request: HttpRequest, **query: object) -> str:
-        """Return the address of the page to publish from, "" if there is none for the user."""
+        """Return the URL of the page that publishes, or "" if the user has none."""
         if not self.admin_site.is_registered(Publishing):
             return ""
         if not self.has_publish_permission(request):
@@ -76,7 +76,7 @@ class ServerBase(TablelessMixin):
         return self.address("changelist", model="publishing", **query)
 
     def try_address(self, request: HttpRequest, **query: object) -> str:
-        """Return the address of the page that tries a channel, "" if there is none for the user."""
+        """Return the URL of the page that tries a channel, or "" if the user has none."""
         seen = self.list_address(request, ChannelPolicy)
         return seen and self.address("try", model="channelpolicy", **query)
 

@@ -1,4 +1,4 @@
-"""The pages behind the server page: one live channel, and one connected user."""
+"""The subpages of the server page: a live channel, and a connected user."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..pages import pretty_json
 from .base import ServerBase
 from .report import Listing, moment_of, transport_label
 
-#: Rows of a list on these pages.
+#: Rows of a list on these pages at most.
 LISTED = 100
-#: Characters of a history or a state that are shown.
+#: Characters of a history or a state that are shown at most.
 SHOWN = 20_000
 
-#: Options that are shown apart from the others.
+#: Options that are shown separately.
 APART = ("history", "state")
 
 
@@ -37,10 +37,10 @@ class OpenConnection:
 
 
 class Details(ServerBase):
-    """What the lists of the server page lead to."""
+    """The pages that the lists of the server page link to."""
 
     def channel_view(self, request: HttpRequest) -> HttpResponse:
-        """Show a live channel: its options, who is in it, what it remembers.
+        """Show a live channel: its options, subscribers, history and state.
 
         Raises:
             PermissionDenied: The user may not see it.
@@ -80,7 +80,7 @@ class Details(ServerBase):
         )
 
     def user_view(self, request: HttpRequest) -> HttpResponse:
-        """Show a connected user: the connections and the channels.
+        """Show a connected user: connections and channels.
 
         Raises:
             PermissionDenied: The user may not see it.
@@ -103,7 +103,7 @@ class Details(ServerBase):
                 for row in found.connections
             ),
         )
-        # All connections of a user are in the same channels, but for those of their own.
+        # All connections of a user share channels, except for private subscriptions.
         channels = dict.fromkeys(name for row in found.connections for name in row.channels)
         return self.page(
             request,
@@ -128,7 +128,7 @@ def _names(value: object, search: str) -> Listing[str]:
 
 
 def _shortened(value: object) -> str:
-    """Write a value for people, the beginning of it if it is long; "" if it is empty."""
+    """Format a value for display, shortened if long; "" if it is empty."""
     if not value:
         return ""
     text = pretty_json(masked(value))

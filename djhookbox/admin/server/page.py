@@ -1,4 +1,4 @@
-"""The server page: what the Hookbox process is doing just now, and its switches."""
+"""The server page: the state of the Hookbox process, and buttons to control it."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ STATES: dict[State, tuple[str | Promise, str]] = {
     State.MISCONFIGURED: (gettext_lazy("Misconfigured"), "bad"),
 }
 
-#: States in which the log may say why.
+#: States in which the log file may explain why.
 FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGURED)
 
-#: Longest text that is searched for; no name is longer.
+#: Longest search text; no name is longer.
 SEARCH_LENGTH = 255
 
 
 class ServerAdmin(Details, Departures):
-    """One page in the place of a list, for there is one process and no table."""
+    """A page in place of a list, since there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Offer the page and what it leads to, nothing else."""
+        """Return the routes of the page and its subpages only."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         pages = {
@@ -78,7 +78,7 @@ class ServerAdmin(Details, Departures):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show what is known of the process.
+        """Show the state of the process.
 
         Raises:
             PermissionDenied: The user may not see it.
@@ -95,7 +95,7 @@ class ServerAdmin(Details, Departures):
             media=self.media + module_script("admin/server.min", "admin_completion"),
             completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
-            # The log may tell more than those who only look should know.
+            # The log file may reveal more than view-only users should see.
             log=self._log(request, context["status"]),
             log_open=context["status"].state in FAILED,
             **(extra_context or {}),
@@ -111,7 +111,7 @@ class ServerAdmin(Details, Departures):
         self.require(self.has_view_permission(request))
         context = self._live_context(request)
         now: ProcessStatus = context["status"]
-        # Not all of the status: the uptime is another in each moment.
+        # Not the whole status: the uptime always differs.
         shown = [value for name, value in sorted(context.items()) if name != "status"]
         tag = etag(translation.get_language(), now.state, now.message, now.control, shown)
         response: HttpResponse
@@ -144,8 +144,8 @@ class ServerAdmin(Details, Departures):
         }
 
     def _live_settings(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the page's script has to know."""
-        # The others look at the page by another right, and would be refused.
+        """Return the settings of the page's script."""
+        # Other users see the page by another permission and would be refused.
         reads = request.user.has_perm(REPORT_PERMISSION) and getattr(
             request.user, "is_staff", False
         )
@@ -183,7 +183,7 @@ class ServerAdmin(Details, Departures):
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Start the process."""
         self.require(self.has_control_permission(request))
-        if request.method == "GET":  # after a login, where the session had ended
+        if request.method == "GET":  # after a login, if the session had ended
             return HttpResponseRedirect(self.address("changelist"))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -192,7 +192,7 @@ class ServerAdmin(Details, Departures):
         )
 
     def stop_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether to stop the process, and stop it."""
+        """Confirm, then stop the process."""
         return self._confirmed(
             request, control.stop, "Stopped", _("Hookbox has been stopped."),
             title=_("Stop Hookbox?"), button=_("Stop Hookbox"),
@@ -200,7 +200,7 @@ class ServerAdmin(Details, Departures):
         )  # fmt: skip
 
     def restart_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether to restart the process, and restart it."""
+        """Confirm, then restart the process."""
         return self._confirmed(
             request, control.restart, "Restarted", _("Hookbox has been restarted (PID %(pid)s)."),
             title=_("Restart Hookbox?"), button=_("Restart Hookbox"),
@@ -261,7 +261,7 @@ def _forgets() -> str:
 
 
 def _next_step(now: ProcessStatus, may_control: bool) -> str:
-    """Say what to do, to somebody who may or may not do it here."""
+    """Return what to do next, depending on whether the user may do it here."""
     if now.state == State.RUNNING:
         return ""
     if now.state in (State.STOPPED, State.UNREACHABLE) and not now.ours:
@@ -283,7 +283,7 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
 
 
 def _findings() -> list[CheckMessage]:
-    """Return what the system checks of this package find, worst first."""
+    """Return the messages of this package's system checks, worst first."""
     config = apps.get_app_config("djhookbox")
     found = registry.run_checks(app_configs=[config], tags=["djhookbox"])
     return sorted(
@@ -293,5 +293,5 @@ def _findings() -> list[CheckMessage]:
 
 
 def _group_separator() -> str:
-    """Return what stands between thousands, "" where the site writes none."""
+    """Return the thousands separator, or "" if the site uses none."""
     return formats.number_format(1_000_000).partition("000")[0][1:]

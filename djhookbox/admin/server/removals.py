@@ -1,4 +1,4 @@
-"""Sending users away: the questions before a disconnect or an unsubscribe, and the deeds."""
+"""Disconnect or unsubscribe users, after confirmation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ... import api, client
 from ...exceptions import HookboxError, HookboxRefused
 from .base import ServerBase
 
-#: Bytes of a reason: what fits into the close frame of a WebSocket.
+#: Bytes of a reason at most: what fits into a WebSocket close frame.
 REASON_BYTES = 120
 
 
 class ReasonForm(forms.Form):
-    """What those who are sent away are told."""
+    """The reason that is sent to the affected pages."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -31,7 +31,7 @@ class ReasonForm(forms.Form):
     )
 
     def clean_reason(self) -> str:
-        """Refuse what a close frame has no room for."""
+        """Reject a reason that does not fit into a close frame."""
         reason: str = self.cleaned_data["reason"]
         if len(reason.encode()) > REASON_BYTES:
             raise ValidationError(
@@ -43,10 +43,10 @@ class ReasonForm(forms.Form):
 
 
 class Departures(ServerBase):
-    """The two ways of sending somebody away."""
+    """The two ways to remove a user."""
 
     def disconnect_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether to close connections of a user, or one of them, and close them.
+        """Confirm, then close all connections of a user, or one of them.
 
         Raises:
             PermissionDenied: The user may not.
@@ -86,7 +86,7 @@ class Departures(ServerBase):
         return self._ask(request, title, form, [effect, after], button)
 
     def unsubscribe_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether to take a user out of a channel, and do it.
+        """Confirm, then unsubscribe a user from a channel.
 
         Raises:
             PermissionDenied: The user may not.
@@ -156,7 +156,7 @@ class Departures(ServerBase):
 def _count(user: str, connection: str) -> int:
     """Return how many connections would be closed."""
     if not user:
-        return 1  # whose it is nobody has said; the deed will tell
+        return 1  # the user of the connection is unknown until it is closed
     found = client.list_connections(user)
     if not connection:
         return found.total

@@ -1,4 +1,4 @@
-"""What the server page shows: read from whatever answered, which may be another version."""
+"""What the server page shows, read from an answer that may come from another version."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ConnectionRow:
 
     @property
     def clock(self) -> str:
-        """When it was made: the time, and the day if that is not today."""
+        """The time it was opened, with the day if that is not today."""
         if self.since is None:
             return ""
         same_day = self.since.date() == today()
@@ -51,20 +51,20 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[Row]):
-    """A list that may show only the first of many."""
+    """The first rows of a list that may be longer."""
 
     total: int
     rows: tuple[Row, ...]
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more than it shows."""
+        """Whether there are more rows than it shows."""
         return self.total > len(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A figure with its name; `series` is what it has been in the last ten minutes."""
+    """A named figure; `series` holds its values in the last ten minutes."""
 
     key: str
     name: str
@@ -74,16 +74,16 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the page shows of a process that answers, besides its state."""
+    """Everything the page shows about a running process, besides its state."""
 
     counts: tuple[Count, ...]
-    #: None where the process does not list them.
+    #: None if the process does not list them.
     channels: Listing[ChannelRow] | None
     connections: Listing[ConnectionRow] | None
 
 
 def read_report(now: ProcessStatus) -> Report:
-    """Return what a process said of itself; what it left out, or is nonsense, is left out."""
+    """Return what a process reported; missing or invalid values are omitted."""
     info = now.info
     return Report(
         tuple(_counts(info)),
@@ -93,9 +93,9 @@ def read_report(now: ProcessStatus) -> Report:
 
 
 def etag(*parts: object) -> str:
-    """Return a tag that changes with what is shown.
+    """Return a tag that changes with the shown values.
 
-    Of the values, not of the page: each rendering of a form has another CSRF token.
+    It depends on the values, not on the page: each rendering of a form has another CSRF token.
     """
     return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
@@ -163,29 +163,29 @@ def _series(points: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 
 def whole(value: object) -> str:
-    """Write a count, "" if it is none."""
+    """Format a count, or return "" if it is missing."""
     found = finite(value)
     return "" if found is None else formats.number_format(int(found))
 
 
 def rate(value: object) -> str:
-    """Write how often a second, "" if it is no number."""
+    """Format a rate per second, or return "" if it is not a number."""
     found = finite(value)
     return "" if found is None else formats.number_format(round(found, 1), decimal_pos=1)
 
 
 def transport_label(value: object) -> str:
-    """Write how a browser is connected."""
+    """Return the label of a transport."""
     return str(transports().get(str(value), value or ""))
 
 
 def transports() -> dict[str, str]:
-    """Return the names of the transports."""
+    """Return the labels of all transports."""
     return {str(value): str(label) for value, label in ConnectionLog.Transport.choices if value}
 
 
 def moment_of(value: object) -> datetime.datetime | None:
-    """Return a time of the server in the site's time zone, None if it is none."""
+    """Return a server time in the site's time zone, or None if it is missing."""
     seconds = finite(value)
     if seconds is None:
         return None
@@ -196,7 +196,7 @@ def moment_of(value: object) -> datetime.datetime | None:
 
 
 def uptime(seconds: float) -> str:
-    """Write how long a process has been up, to the minute."""
+    """Format how long a process has been running, to the minute."""
     days, minutes = divmod(max(0, int(seconds)) // 60, 1440)
     clock = f"{minutes // 60}:{minutes % 60:02d}"
     if not days:
@@ -208,7 +208,7 @@ def uptime(seconds: float) -> str:
 
 
 def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:
-    """Return what is known of the process, by name."""
+    """Return facts about the process as labels and values."""
     known: list[tuple[str, str]] = [(_("Address"), now.address)]
     if now.pid is not None:
         known.append((_("PID"), str(now.pid)))
