@@ -1,8 +1,8 @@
-"""What code asks of Hookbox: decide, send, record.
+"""Publish, subscribe, disconnect: what a site's code asks of Hookbox.
 
-Code is trusted past the audiences of policies, but a channel that neither a policy nor a
-handler vouches for is refused. Django decides before it calls and sends the decided options
-along, so that the server never has to ask back while the caller waits for it.
+Audiences do not restrict code, but a channel that no policy or handler opens is refused. Django
+decides before it calls the server and sends the decided options along, so that the server never
+has to call back while the caller waits for it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from .wire.closing import BY_SITE
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-    #: A Django user, or the name that a connection has.
+    #: A Django user, or the name of a user's connections.
     User = AbstractBaseUser | AnonymousUser | str
 
 logger = logging.getLogger("djhookbox")
 
-#: The options by which Hookbox asks Django. Where a decision needs them, code cannot drop them.
+#: Options that make Hookbox ask Django. Code cannot turn off those that a decision requires.
 MODERATION = ("moderated", "moderated_subscribe", "moderated_publish", "moderated_unsubscribe")
 
 
@@ -72,27 +72,27 @@ def publish(
 ) -> int | None:
     """Send a message to a channel and return how many connections it reached.
 
-    None means that this is not known: the genuine Hookbox 0.3.3 does not count.
+    None means that the number is unknown: the genuine Hookbox 0.3.3 does not count.
 
-    Every attempt leaves a row in the publish history, which the rollback of a transaction
-    around it does not undo: inside of one, the row is written when the transaction has ended.
+    Every attempt is recorded in the publish history, even if the transaction around it is rolled
+    back: inside a transaction, the row is written after the transaction has ended.
 
     Args:
         channel: The channel's name.
-        payload: Any JSON value, and the dates, decimals, UUIDs and lazy strings of Django.
-        user: Whom the message is from, a Django user or a name; subscribers see the name.
-        source: Where the publish history says that it came from.
-        sender: Who is entered in the publish history, if not `user`.
+        payload: Any JSON value, as well as dates, decimals, UUIDs and lazy strings as in Django.
+        user: The sender, a Django user or a name; subscribers see the name.
+        source: The source to record in the publish history.
+        sender: The user to record in the publish history, if not `user`.
 
     Raises:
         PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`. Nothing
             was sent, nothing recorded.
-        ChannelNameError: The channel's name is no name. Nothing was sent, nothing recorded.
-        HookboxRefused: Nothing vouches for the channel, or the server refused.
+        ChannelNameError: The channel's name is invalid. Nothing was sent or recorded.
+        HookboxRefused: No policy or handler opens the channel, or the server refused.
         HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.
-        HookboxMisconfigured: Django and the process do not understand each other.
+        HookboxMisconfigured: The settings of Django and the process do not match.
         HookboxDatabaseError: The database failed, or a transaction is broken. Nothing was sent.
-        HookboxSynchronousOnly: This is asynchronous code. Nothing was sent, nothing recorded.
+        HookboxSynchronousOnly: Called from asynchronous code. Nothing was sent or recorded.
 
     """
     message = _message(channel, payload, user, source, sender)
@@ -115,10 +115,10 @@ async def apublish(
     source: str = Publication.Source.CODE,
     sender: User | None = None,
 ) -> int | None:
-    """Do what `publish` does without blocking the event loop.
+    """Publish like `publish`, without blocking the event loop.
 
-    Only the HTTP call goes into another thread; what needs the database is done where
-    Django's asynchronous code does it.
+    Only the HTTP call runs in another thread; database access happens where Django's asynchronous
+    code puts it.
     """
     message = await sync_to_async(_message)(channel, payload, user, source, sender)
     record = sync_to_async(_record)
@@ -193,7 +193,7 @@ def _save(row: Publication, using: str) -> None:
 
     def insert() -> None:
         nonlocal inserted
-        # A savepoint, in case that the caller's block goes on (see `after_transaction`).
+        # A savepoint, in case the caller's block continues (see `after_transaction`).
         with transaction.atomic(using=using):
             row.save(using=using, force_insert=True)
             inserted = True
@@ -202,12 +202,12 @@ def _save(row: Publication, using: str) -> None:
         try:
             save_fitting(row, insert)
         except Error:
-            # If the connection was cut during the commit, the row may be there.
+            # If the connection was cut during the commit, the row may exist.
             if inserted or not held.were_cut():
                 raise
             insert()
     except (Error, ValueError):
-        # What was sent cannot be called back; an exception would make callers send it again.
+        # A message cannot be recalled; after an exception, callers would send it again.
         logger.exception("Could not record a publication to %s.", row.channel)
 
 
@@ -216,7 +216,7 @@ def _save(row: Publication, using: str) -> None:
 
 @synchronous()
 def create(channel: str, options: Mapping[str, object] | None = None) -> None:
-    """Create a channel with the options decided for it, and these on top."""
+    """Create a channel with the options decided for it, overridden by the given ones."""
     decision = vouch(channel)
     chosen = _permitted(decision, channel, options or {})
     client.create_channel(channel, {**decision.options, **chosen})
@@ -237,7 +237,7 @@ def set_channel_options(channel: str, **options: object) -> None:
 
 @synchronous()
 def state_set(channel: str, key: str, value: object) -> None:
-    """Set a key of a live channel's state; all subscribers are told."""
+    """Set a key of a live channel's state and notify all subscribers."""
     validate_channel(channel)
     _warn_of_rounding(channel, client.to_json(value))
     client.state_set_key(channel, key, value)
@@ -245,7 +245,7 @@ def state_set(channel: str, key: str, value: object) -> None:
 
 @synchronous()
 def state_delete(channel: str, key: str) -> None:
-    """Delete a key of a live channel's state; all subscribers are told."""
+    """Delete a key of a live channel's state and notify all subscribers."""
     validate_channel(channel)
     client.state_delete_key(channel, key)
 
@@ -262,7 +262,7 @@ def subscribe(channel: str, user: User) -> None:
 
 @synchronous()
 def unsubscribe(channel: str, user: User, *, reason: str = "") -> None:
-    """Unsubscribe all connections of a user, whose pages are told the reason."""
+    """Unsubscribe all connections of a user; their pages receive the reason."""
     validate_channel(channel)
     client.unsubscribe(channel, name_of(user), reason=reason)
 
@@ -275,13 +275,13 @@ def disconnect(
     reason: str = "",
     code: int = BY_SITE.code,
 ) -> int:
-    """Close all connections of a user, or one connection by its id, and return how many.
+    """Close all connections of a user, or one connection by its id, and return the number.
 
     Args:
-        user: Whose connections, a Django user or a name.
-        connection: The id of one connection, as in the logs.
-        reason: What the page is told, at most 120 bytes.
-        code: 4000 to 4499 tells the page to come back, 4500 to 4999 to stay away.
+        user: The user whose connections to close, a Django user or a name.
+        connection: The id of one connection, as in the audit log.
+        reason: The reason sent to the page, at most 120 bytes.
+        code: 4000 to 4499 lets the page reconnect, 4500 to 4999 does not.
 
     """
     if user is None and connection is None:
@@ -312,14 +312,14 @@ def server_info() -> dict[str, Any]:
 
 
 def name_of(user: User | None) -> str:
-    """Return the name of a user's connections; "" for nobody and for anonymous users."""
+    """Return the name of a user's connections; "" for None and anonymous users."""
     if user is None or isinstance(user, str):
         return user or ""
     return username(user)
 
 
 def _warn_of_rounding(channel: str, text: str) -> None:
-    """Tell a developer of a number that browsers will read as another one."""
+    """Warn developers about an integer that browsers round."""
     if settings.debug and (number := find_unsafe_integer(text)) is not None:
         logger.warning(
             "Sent the integer %d to the channel %s. Browsers round integers above 2**53; "
@@ -330,10 +330,10 @@ def _warn_of_rounding(channel: str, text: str) -> None:
 
 
 def validate_channel(channel: object) -> None:
-    """Refuse what cannot be a channel's name.
+    """Reject an invalid channel name.
 
     Raises:
-        ChannelNameError: It is no string, empty, too long, or has characters that names lack.
+        ChannelNameError: It is not a string, is empty or too long, or has invalid characters.
 
     """
     limit = settings.max_name_length
@@ -352,10 +352,10 @@ def validate_channel(channel: object) -> None:
 
 
 def vouch(channel: str, user: User | None = None) -> Decision:
-    """Return the decision that vouches for a channel, with the options it would be made with.
+    """Return the decision that opens a channel, with the options to create it with.
 
     Raises:
-        HookboxRefused: Neither a policy nor a handler vouches for it.
+        HookboxRefused: No policy or handler opens it.
 
     """
     validate_channel(channel)
@@ -378,10 +378,10 @@ def _require(decision: Decision) -> None:
 def _permitted(
     decision: Decision, channel: str, options: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return the options, unless they would make an audience weaker than it reads.
+    """Return the options unless they would weaken an audience.
 
     Raises:
-        HookboxRefused: They switch off the questions that the decision switched on.
+        HookboxRefused: They turn off moderation that the decision requires.
 
     """
     for name in MODERATION:

@@ -15,7 +15,7 @@ class HookboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect what has to be connected once the models are loaded."""
+        """Connect receivers and checks once the models are loaded."""
         from . import checks, cookie_checks, ended_sessions, receivers, sessions  # noqa: F401
         from .wire import loglines
 

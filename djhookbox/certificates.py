@@ -1,7 +1,7 @@
-"""Which certificate authorities vouch for https addresses, and what to say if none does.
+"""Find the certificate authorities to trust for https, and explain TLS failures.
 
-`HOOKBOX_CA_FILE` comes first, then what the environment says to requests, curl and OpenSSL.
-Whatever is found takes the place of the usual authorities, as it does for these programs.
+`HOOKBOX_CA_FILE` comes first, then the environment variables of requests, curl and OpenSSL.
+What they name replaces the default authorities, as it does for these programs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from django.utils.translation import gettext as _
 from .conf import settings
 from .exceptions import HookboxMisconfigured
 
-#: Variables of the environment that name a file or a folder of certificates, the first one first.
+#: Environment variables that name a file or folder of certificates, in order of precedence.
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def ca_path() -> str | None:
-    """Return the file or folder of the authorities to trust, None for the usual ones.
+    """Return the file or folder of trusted authorities, or None for the default ones.
 
     Raises:
-        HookboxMisconfigured: It cannot be used; the text says who named it.
+        HookboxMisconfigured: It cannot be used; the text names the setting.
 
     """
     if settings.ca_file is not None:
@@ -33,7 +33,7 @@ def ca_path() -> str | None:
         if not path:
             continue
         if name.startswith("SSL_") and not os.path.exists(path):
-            continue  # OpenSSL, whose variables these are, ignores them then
+            continue  # OpenSSL, which defines these variables, ignores them in this case
         return _existing(name, path)
     return None
 
@@ -47,7 +47,7 @@ def _existing(name: str, path: str) -> str:
 
 
 def unusable(path: Path) -> str:
-    """Return why a file or folder cannot be used for its certificates, "" if it can."""
+    """Return why a certificate file or folder cannot be used, or ""."""
     try:
         if not path.is_dir():
             ssl.create_default_context(cafile=str(path))
@@ -61,11 +61,11 @@ def unusable(path: Path) -> str:
 
 
 def explain(url: str, error: BaseException) -> str:
-    """Return what is wrong, and what to do, if TLS keeps us from calling an address.
+    """Explain the TLS failure that prevents a connection, or return "".
 
     Args:
         url: The address.
-        error: What was raised; the reason may be hidden among its causes.
+        error: The exception; the reason may be hidden among its causes.
 
     """
     problem = _verification(error)
@@ -88,7 +88,7 @@ def explain(url: str, error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and those that it was made of: requests and urllib3 wrap them."""
+    """Return an exception and its causes, which requests and urllib3 wrap."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

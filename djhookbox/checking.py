@@ -1,4 +1,4 @@
-"""What all system checks are made of: how they are registered, and how they look at the site."""
+"""Helpers that all system checks share."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def site_check(function: Callable[[], Iterator[CheckMessage]]) -> Callable[..., 
         try:
             return list(function())
         except HookboxMisconfigured:
-            return []  # a setting that cannot be read is E001's business
+            return []  # W001 and E001 report settings that cannot be read
 
-    # Not by functools.wraps: Django looks at the signature.
+    # Not functools.wraps: Django inspects the signature.
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     return register(run, "djhookbox")
 
 
 def explicit(name: str) -> Any:
-    """Return a setting as it was written, None if it was not."""
+    """Return a setting as written in Django's settings, or None."""
     return getattr(django_settings, name, None)
 
 
 def has_middleware(path: str) -> bool:
-    """Return whether MIDDLEWARE has this class or one derived from it."""
+    """Return whether MIDDLEWARE contains this class or a subclass."""
     wanted = import_string(path)
     for entry in django_settings.MIDDLEWARE:
         try:
             found = import_string(entry)
         except ImportError:
-            continue  # Django says so itself when the site starts
+            continue  # Django reports this itself when the site starts
         if isinstance(found, type) and issubclass(found, wanted):
             return True
     return False

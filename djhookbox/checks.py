@@ -1,7 +1,7 @@
-"""System checks: one for each mistake that can be seen without running anything.
+"""System checks: one for each mistake that can be found without running anything.
 
-Only E001 is an error. The others are warnings, for `migrate` must not be kept from running by
-what is wrong between two processes. `manage.py check --tag djhookbox` runs these alone.
+Only E001 is an error. The others are warnings, because a mismatch between two processes must not
+keep `migrate` from running. `manage.py check --tag djhookbox` runs only these checks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SECURITY = "django.middleware.security.SecurityMiddleware"
 
 @_check
 def check_values() -> Iterator[CheckMessage]:
-    """E001: a setting is of a wrong type or out of range."""
+    """E001: a setting has the wrong type or is out of range."""
     seen = set()
     for name in PROPERTIES:
         try:
@@ -60,7 +60,7 @@ def check_values() -> Iterator[CheckMessage]:
 
 @_check
 def check_names() -> Iterator[CheckMessage]:
-    """W001: a setting's name means nothing."""
+    """W001: a setting's name is unknown."""
     for name in sorted(dir(django_settings)):
         if not name.startswith("HOOKBOX_") or name in NAMES:
             continue
@@ -77,7 +77,7 @@ def check_names() -> Iterator[CheckMessage]:
 
 @_check
 def check_urlconf() -> Iterator[CheckMessage]:
-    """W002, W003: the webhook views are missing, or elsewhere than the webhooks go."""
+    """W002, W003: the webhook views are missing, or are not where webhooks are sent."""
     if not has_webhooks():
         yield Warning(
             "The URLconf does not include the webhook views, so nobody can connect.",
@@ -122,7 +122,7 @@ def check_webhook_host() -> Iterator[CheckMessage]:
         return
     allowed = list(django_settings.ALLOWED_HOSTS)
     if not allowed and django_settings.DEBUG:
-        return  # Django accepts local names then, but runs nowhere else either
+        return  # Django accepts local names then, and only local sites run like this
     if not validate_host(host, allowed):
         yield Warning(
             f"Webhooks are sent to the host {host!r}, which is not in ALLOWED_HOSTS.",
@@ -143,7 +143,7 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
         settings.webhook_headers and not settings.executable
     ):
         return
-    # An exemption of some webhooks only would be as bad as none; two that differ stand for all.
+    # Exempting only some webhooks does not help; two different ones stand for all.
     paths = [f"{path}/{name}".lstrip("/") for name in ("connect", "events")]
     exempt = [re.compile(pattern) for pattern in django_settings.SECURE_REDIRECT_EXEMPT]
     if not all(any(pattern.search(path) for pattern in exempt) for path in paths):
@@ -159,7 +159,7 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
 
 @_check
 def check_certificates() -> Iterator[CheckMessage]:
-    """W019: the certificates to trust cannot be read."""
+    """W019: the trusted certificates cannot be read."""
     path = settings.ca_file
     problem = certificates.unusable(path) if path else ""
     if problem:
@@ -191,7 +191,7 @@ def check_callback_settings() -> Iterator[CheckMessage]:
 
 @_check
 def check_middleware() -> Iterator[CheckMessage]:
-    """W007, W008: webhooks would not know the user."""
+    """W007, W008: webhooks would not identify the user."""
     for path, identifier in ((SESSION, "W007"), (AUTHENTICATION, "W008")):
         if not _has_middleware(path):
             yield Warning(
@@ -230,7 +230,7 @@ def check_origins() -> Iterator[CheckMessage]:
 
 @_check
 def check_public_url() -> Iterator[CheckMessage]:
-    """W011: browsers would not connect from an https page to an http address."""
+    """W011: browsers refuse to connect from an https page to an http address."""
     url = settings.public_url or ""
     if django_settings.SECURE_SSL_REDIRECT and urlsplit(url).scheme in ("http", "ws"):
         yield Warning(
@@ -246,7 +246,7 @@ def check_public_url() -> Iterator[CheckMessage]:
 
 @_check
 def check_secrets() -> Iterator[CheckMessage]:
-    """W012, W013: secrets that can be guessed, or that know too much."""
+    """W012, W013: secrets that can be guessed, or that are shared."""
     if set(settings.webhook_secrets) & set(settings.rest_secrets):
         yield Warning(
             "HOOKBOX_WEBHOOK_SECRET and HOOKBOX_REST_SECRET are the same, so anything that "
@@ -286,7 +286,7 @@ def check_two_rest_secrets() -> Iterator[CheckMessage]:
 
 @_check
 def check_executable() -> Iterator[CheckMessage]:
-    """W015, W016, W018: the program is missing, not needed, or will not know the users."""
+    """W015, W016, W018: the program is missing, not needed, or cannot identify users."""
     executable = settings.executable
     if executable and shutil.which(executable) is None:
         yield Warning(
@@ -318,7 +318,7 @@ def check_executable() -> Iterator[CheckMessage]:
 
 @_check
 def check_redaction() -> Iterator[CheckMessage]:
-    """W017: there is nothing to mask."""
+    """W017: there is nothing to redact."""
     if settings.redact and not settings.store_payloads:
         yield Warning(
             "HOOKBOX_REDACT has no effect: HOOKBOX_STORE_PAYLOADS is off, so no payload is stored.",

@@ -1,10 +1,10 @@
-"""Calls to the Hookbox process's REST API; the only user of `requests`.
+"""Call the Hookbox process's REST API; the only user of `requests`.
 
-Connections are kept alive and pooled. A call that was sent is never sent again: a publication
-must not be doubled, and nobody can tell whether a process that went without an answer had
-carried it out. Instead stale connections are avoided: one that the process has closed (it was
-restarted) is noticed by urllib3 before it is used, and one that idled for longer than
-`IDLE_SECONDS` is not used at all, so that no call meets a server that is just hanging up.
+Connections are kept alive and pooled. A call is never sent twice: a publication must not be
+duplicated, and nobody can tell whether a process that did not answer has carried it out. Instead,
+stale connections are avoided: urllib3 notices a connection that the process has closed (for
+example by a restart) before it is used, and connections that have been idle for longer than
+`IDLE_SECONDS` are not used, so that no call meets a server that is closing its connection.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from .wire.proof import SECRET_HEADER, to_header
 
 Answer = TypeVar("Answer")
 
-#: How long a connection may idle and still be used; below any server's keep-alive timeout.
+#: How long an idle connection may still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
-#: How many idle sessions are kept; more may be in use at once.
+#: Idle sessions to keep; more may be in use at once.
 MAX_IDLE_SESSIONS = 16
 
-# Each session is used by one thread at a time. The deque's own methods are atomic, so there is
-# no lock that a fork could leave locked. Entries: when it was last used, and the session.
+# Each session is used by one thread at a time. The deque's methods are atomic, so there is no
+# lock that a fork could leave locked. Entries: the time of the last use, and the session.
 _idle: deque[tuple[float, requests.Session]] = deque()
 
 
 def _forget_sessions() -> None:
-    """Start with an empty pool: a child must not talk on its parent's connections."""
+    """Start with an empty pool: a child process must not use its parent's connections."""
     while True:
         try:
             _at, session = _idle.pop()
@@ -62,7 +62,7 @@ os.register_at_fork(after_in_child=_forget_sessions)
 
 def _new_session() -> requests.Session:
     session = requests.Session()
-    session.trust_env = False  # a proxy or .netrc of the environment is not meant for this
+    session.trust_env = False  # ignore proxies and .netrc of the environment
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 
@@ -72,7 +72,7 @@ def _session() -> Iterator[requests.Session]:
     session = None
     while session is None:
         try:
-            used, candidate = _idle.pop()  # the one used last, so that surplus ones age
+            used, candidate = _idle.pop()  # the most recently used one, so that surplus ones expire
         except IndexError:
             session = _new_session()
             break
@@ -83,7 +83,7 @@ def _session() -> Iterator[requests.Session]:
     try:
         yield session
     except BaseException:
-        session.close()  # whatever it was doing, its connection may be in the middle of it
+        session.close()  # its connection may be in the middle of an answer
         raise
     if len(_idle) < MAX_IDLE_SESSIONS:
         _idle.append((time.monotonic(), session))
@@ -92,7 +92,7 @@ def _session() -> Iterator[requests.Session]:
 
 
 def _authorities(url: str) -> str | bool:
-    """Return what requests is to verify a certificate with."""
+    """Return what requests verifies certificates with."""
     return (certificates.ca_path() or True) if url.startswith("https:") else True
 
 
@@ -100,11 +100,11 @@ def _authorities(url: str) -> str | bool:
 
 
 def to_json(value: object) -> str:
-    """Write a value as JSON text, as Django would.
+    """Format a value as JSON text, as Django would.
 
     Raises:
-        PayloadError: If it is not JSON, or longer than `HOOKBOX_MAX_PAYLOAD_SIZE`; the text names
-            the offending type or size.
+        PayloadError: It is not JSON, or is longer than `HOOKBOX_MAX_PAYLOAD_SIZE`; the text names
+            the type or size.
 
     """
     try:
@@ -131,19 +131,19 @@ def to_json(value: object) -> str:
 def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
     """Make one REST call and return the object of its answer.
 
-    Arguments that are None are left out.
+    Arguments that are None are omitted.
 
     Raises:
-        HookboxRefused: The server said no.
-        PayloadError: It takes less at once than `HOOKBOX_MAX_PAYLOAD_SIZE` says here.
+        HookboxRefused: The server refused.
+        PayloadError: The server accepts less than `HOOKBOX_MAX_PAYLOAD_SIZE`.
         HookboxUnreachable: There was no answer within `HOOKBOX_TIMEOUT`.
-        HookboxMisconfigured: What answered is no Hookbox process, or has another secret.
+        HookboxMisconfigured: It is not a Hookbox process, or has another secret.
 
     """
     url = f"{settings.rest_url}/rest/{call}"
     if settings.executable:
         limits.require_ascii(form.get("channel_name"), form.get("name"))
-    # The secret comes first, and not into the URL, which ends up in access logs.
+    # The secret comes first, and in the body: URLs end up in access logs.
     body = {"secret": ""} | {name: value for name, value in form.items() if value is not None}
     for name, value in body.items():
         try:
@@ -255,7 +255,7 @@ def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
 
 
 def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
-    """Make a REST call; what the answer lacks, or has wrong, has its default."""
+    """Make a REST call; missing or invalid fields of the answer have their defaults."""
     return records.read(kind, _send(request), lenient=True)
 
 
@@ -264,7 +264,7 @@ def _send(request: rest.Request) -> dict[str, Any]:
 
 
 def _options(options: Mapping[str, object], others: Collection[str]) -> Mapping[str, object]:
-    """Return channel options that travel as fields of their own, next to the others."""
+    """Return channel options that are sent as separate fields, next to the others."""
     for name in options:
         if name in others:
             raise PayloadError(
@@ -286,15 +286,15 @@ def publish(
 ) -> int | None:
     """Publish a JSON text and return how many connections it reached.
 
-    None means that the server did not say: the genuine 0.3.3 does not count.
+    None means that the number is unknown: the genuine 0.3.3 does not count.
 
     Args:
         channel: The channel's name.
         payload: The message as JSON text.
-        options: The options decided for the channel, in case this creates it. With them the
-            server makes no webhook.
+        options: The options decided for the channel, in case this call creates it. With them the
+            server sends no webhook.
         originator: The name of the user it is from.
-        recorded: Whether the caller keeps a history row, so that the server reports no event.
+        recorded: Whether the caller records the publication, so that the server reports no event.
 
     """
     request = rest.Publish(channel, payload, originator, options, recorded)
@@ -334,7 +334,7 @@ def subscribe(channel: str, user: str, *, options: Mapping[str, object] | None =
 
 
 def unsubscribe(channel: str, user: str, *, reason: str = "") -> None:
-    """Unsubscribe all connections of a user, whose pages are told the reason."""
+    """Unsubscribe all connections of a user; their pages receive the reason."""
     _send(rest.Unsubscribe(channel, user, reason))
 
 
@@ -346,7 +346,7 @@ def disconnect(
     code: int = BY_SITE.code,
     reason: str = "",
 ) -> int:
-    """Close the connections of a user, of an identity, or one; return how many."""
+    """Close the connections of a user or an identity, or one connection; return the number."""
     request = rest.Disconnect(user, connection, identity, code=code, reason=reason)
     return _ask(request, answers.Disconnected).disconnected
 
@@ -358,7 +358,7 @@ def disconnect_all(
     code: int = BY_SITE.code,
     reason: str = "",
 ) -> int:
-    """Close the connections of all these users and of all these identities; return how many."""
+    """Close the connections of all these users and identities; return the number."""
     request = rest.Disconnect(
         names=tuple(users), identities=tuple(identities), code=code, reason=reason
     )
@@ -366,7 +366,7 @@ def disconnect_all(
 
 
 def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> answers.Rechecking:
-    """Let the server ask again for subscriptions on channels that match regular expressions."""
+    """Recheck subscriptions on channels that match regular expressions."""
     request = rest.Recheck(tuple(patterns), None if users is None else tuple(users))
     return _ask(request, answers.Rechecking)
 
@@ -374,13 +374,13 @@ def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> answ
 def list_channels(
     prefix: str = "", limit: int = rest.MAX_LISTED, patterns: Sequence[str] | None = None
 ) -> answers.ChannelList:
-    """Return the live channels whose names begin so, and how many there are.
+    """Return the live channels whose names start with a prefix, and how many there are.
 
     Those with the most subscribers come first.
 
     Args:
-        prefix: How names begin.
-        limit: How many are listed; there are never more than `rest.MAX_LISTED`.
+        prefix: The beginning of the names.
+        limit: How many to list, at most `rest.MAX_LISTED`.
         patterns: Regular expressions; a name must match one of them.
 
     """
@@ -404,11 +404,11 @@ def get_server_info() -> answers.ServerInfo:
 
 
 def get_server_report(channel: str = "", user: str = "") -> answers.ServerInfo:
-    """Return the same, with rates and lists; a server that has none leaves them out.
+    """Return the same with rates and lists; a server without them omits them.
 
     Args:
-        channel: What the names of the channels listed contain.
-        user: What the names of the users whose connections are listed contain.
+        channel: Text that the names of listed channels contain.
+        user: Text that the user names of listed connections contain.
 
     """
     return _ask(rest.GetServerInfo(report=True, channel=channel, user=user), answers.ServerInfo)

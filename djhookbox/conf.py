@@ -1,8 +1,8 @@
-"""The only reader of Django's settings: each `HOOKBOX_*` name as a typed property.
+"""Django's settings, read only here: each `HOOKBOX_*` setting as a typed property.
 
 Nothing is cached and nothing is written back, so that `override_settings` works everywhere.
-A property raises `HookboxMisconfigured` for a value of the wrong type; `checks.py` finds the
-same mistakes before anything runs.
+A property raises `HookboxMisconfigured` for an invalid value; `checks.py` finds the same mistakes
+before anything runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .memory_settings import MemorySettings
 from .typed_settings import UNIX_SCHEME, is_unix, split_unix
 from .wire.hosts import HostProblem, HostRules
 
-#: Addresses that mean "all interfaces" when listened on, and cannot be connected to.
+#: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
@@ -34,7 +34,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
-        """Return all accepted secrets, the one to send first."""
+        """Return all accepted secrets; the first one is sent."""
         for name in names:
             value: Any = getattr(django_settings, name, None)
             if value is None or value == "" or value == [] or value == ():
@@ -47,13 +47,13 @@ class HookboxSettings(EntrySettings, MemorySettings):
                     f"{name} must be a non-empty string, or a list of them to rotate secrets."
                 )
             return tuple(secrets)
-        # SECRET_KEY_FALLBACKS keep old derived secrets valid while SECRET_KEY is being rotated.
+        # SECRET_KEY_FALLBACKS keeps old derived secrets valid while SECRET_KEY is rotated.
         keys = [django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS]
         return tuple(self._derived(purpose, key) for key in keys)
 
     @staticmethod
     def _derived(purpose: str, key: str | bytes) -> str:
-        # The salt keeps the two secrets apart from each other and from all of Django's own.
+        # The salt separates the two secrets from each other and from all of Django's own.
         return salted_hmac(
             f"djhookbox.{purpose}", "secret", secret=key, algorithm="sha256"
         ).hexdigest()
@@ -100,14 +100,14 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def admin_password(self) -> str | None:
-        """Password of the genuine server's console; ours has none."""
+        """Password of the genuine server's console; the embedded server has none."""
         return self._optional("HOOKBOX_ADMIN_PASSWORD")
 
     # ---- addresses -------------------------------------------------------
 
     @property
     def webhook_url(self) -> str:
-        """Where webhooks go, without a slash at the end.
+        """Where webhooks are sent, without a trailing slash.
 
         An http or https URL, or `http+unix://SOCKET:PATH`.
         """
@@ -116,13 +116,13 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def webhook_path(self) -> str:
-        """The path of `webhook_url`, without a slash at the end."""
+        """The path of `webhook_url`, without a trailing slash."""
         url = self.webhook_url
         return split_unix(url)[1] if is_unix(url) else urlsplit(url).path
 
     @property
     def webhook_host(self) -> str:
-        """The host name that Django finds in webhooks."""
+        """The host name that Django sees in webhooks."""
         url = self.webhook_url
         return self.unix_host if is_unix(url) else urlsplit(url).hostname or ""
 
@@ -136,10 +136,10 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def webhook_headers(self) -> dict[str, str]:
-        """Headers that webhooks need to get past `SECURE_SSL_REDIRECT`.
+        """Headers that webhooks need to pass `SECURE_SSL_REDIRECT`.
 
-        Behind a proxy that ends TLS, Django takes a request for secure that has the header of
-        `SECURE_PROXY_SSL_HEADER`. Webhooks do not come through the proxy, so they bring it.
+        Behind a proxy that terminates TLS, Django considers a request secure if it has the header
+        in `SECURE_PROXY_SSL_HEADER`. Webhooks do not pass the proxy, so they send it themselves.
         """
         header = django_settings.SECURE_PROXY_SSL_HEADER
         if not django_settings.SECURE_SSL_REDIRECT or not header:
@@ -161,7 +161,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def rest_url(self) -> str:
-        """What Django calls: the process's address, loopback where it listens on all."""
+        """What Django calls: the process's address, or loopback if it listens on all interfaces."""
         explicit = self._url("HOOKBOX_REST_URL", ("http", "https"))
         if explicit:
             return explicit
@@ -172,12 +172,12 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def ca_file(self) -> Path | None:
-        """Certificates of the authorities that vouch for https addresses; None: the usual ones."""
+        """Certificates of trusted authorities for https addresses; None for the default ones."""
         return self._path("HOOKBOX_CA_FILE")
 
     @property
     def rest_is_derived(self) -> bool:
-        """Whether `rest_url` follows from `interface` and `port`."""
+        """Whether `rest_url` is derived from `interface` and `port`."""
         return not self._optional("HOOKBOX_REST_URL")
 
     @property
@@ -195,7 +195,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
                     f"'https://example.com', not {value!r}."
                 )
             for origin in value:
-                # A wildcard would hand every visitor's session to every page of the web.
+                # A wildcard would give every visitor's session to every page on the web.
                 if not isinstance(origin, str) or "://" not in origin or origin.endswith("://*"):
                     raise HookboxMisconfigured(
                         "HOOKBOX_ALLOWED_ORIGINS: each origin needs a scheme and a host, such as "
@@ -204,7 +204,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
             return tuple(origin.rstrip("/") for origin in value)
         hosts = list(django_settings.ALLOWED_HOSTS)
         if not hosts and django_settings.DEBUG:
-            hosts = [".localhost", "127.0.0.1", "[::1]"]  # what Django itself accepts then
+            hosts = [".localhost", "127.0.0.1", "[::1]"]  # what Django itself accepts in this case
         origins = [*(host for host in hosts if host != "*"), *django_settings.CSRF_TRUSTED_ORIGINS]
         return tuple(dict.fromkeys(origins))
 
@@ -212,22 +212,22 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def debug(self) -> bool:
-        """Whether the site runs for its developer, who may read the texts of exceptions."""
+        """Whether the site runs for its developer, who may see exception messages."""
         return bool(django_settings.DEBUG)
 
     @property
     def timeout(self) -> float:
-        """Seconds that a call to the process may take."""
+        """Timeout of a REST call, in seconds."""
         return self._seconds("HOOKBOX_TIMEOUT", 2.0)
 
     @property
     def webhook_timeout(self) -> float:
-        """Seconds that a webhook may take."""
+        """Timeout of a webhook, in seconds."""
         return self._seconds("HOOKBOX_WEBHOOK_TIMEOUT", 5.0)
 
     @property
     def webhook_concurrency(self) -> int:
-        """Webhooks that may be under way at once."""
+        """Webhooks that may be in flight at once."""
         return self._int("HOOKBOX_WEBHOOK_CONCURRENCY", 32)
 
     @property
@@ -242,7 +242,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def trusted_proxies(self) -> tuple[str, ...]:
-        """Peers whose X-Forwarded-For is believed: addresses, and ranges such as 10.0.0.0/8."""
+        """Peers whose X-Forwarded-For is trusted: addresses, and ranges such as 10.0.0.0/8."""
         value: Any = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise HookboxMisconfigured(
@@ -271,24 +271,24 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def confirm_recipients(self) -> int:
-        """Connections that a message from the admin may reach without a question."""
+        """Connections that a message from the admin may reach without confirmation."""
         return self._int("HOOKBOX_CONFIRM_RECIPIENTS", 100, least=0)
 
     # ---- limits ----------------------------------------------------------
 
     @property
     def max_frame_size(self) -> int:
-        """Bytes of one frame from a client."""
+        """Maximum bytes of one frame from a client."""
         return self._int("HOOKBOX_MAX_FRAME_SIZE", 262_144, least=1024)
 
     @property
     def max_payload_size(self) -> int:
-        """Bytes of JSON that code may publish at once."""
+        """Maximum bytes of JSON that code may publish at once."""
         return self._int("HOOKBOX_MAX_PAYLOAD_SIZE", 4_194_304, least=1024)
 
     @property
     def max_name_length(self) -> int:
-        """Characters of a channel's or user's name; the log columns hold 255."""
+        """Maximum characters of a channel's or user's name; audit log columns hold 255."""
         value = self._int("HOOKBOX_MAX_NAME_LENGTH", 255)
         if value > 255:
             raise HookboxMisconfigured("HOOKBOX_MAX_NAME_LENGTH must be at most 255.")
@@ -311,7 +311,7 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def ping_interval(self) -> float:
-        """Seconds between pings; a peer silent for two of them is dropped."""
+        """Seconds between pings; a peer that misses two of them is dropped."""
         return self._seconds("HOOKBOX_PING_INTERVAL", 25.0)
 
     # ---- logs ------------------------------------------------------------
@@ -328,11 +328,11 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def log_days(self) -> int:
-        """Days for which all logs are kept; 0 keeps them for ever."""
+        """Days for which the audit log is kept; 0 keeps it forever."""
         if getattr(django_settings, "HOOKBOX_LOG_DAYS", 0) is None:
             return 0
         value = self._int("HOOKBOX_LOG_DAYS", 30, least=0)
-        if value > 36_500:  # dates before the year 1 are none
+        if value > 36_500:  # longer would end before the year 1
             raise HookboxMisconfigured(
                 "HOOKBOX_LOG_DAYS must be at most 36500; 0 keeps all entries."
             )
@@ -340,25 +340,25 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def store_payloads(self) -> bool:
-        """Whether the publish history keeps what was published."""
+        """Whether the publish history stores payloads."""
         return self._bool("HOOKBOX_STORE_PAYLOADS", True)
 
     @property
     def redact(self) -> frozenset[str]:
-        """Fields of payloads, in lower case, whose values the publish history does not keep."""
+        """Fields of payloads, in lower case, whose values the publish history does not store."""
         names = self._names("HOOKBOX_REDACT", (), "names of fields")
         return frozenset(name.casefold() for name in names)
 
     @property
     def export_limit(self) -> int:
-        """Rows of a log that one export holds at most."""
+        """Maximum rows of an audit log in one export."""
         return self._int("HOOKBOX_EXPORT_LIMIT", 100_000)
 
     # ---- process ---------------------------------------------------------
 
     @property
     def executable(self) -> str | None:
-        """Program to run in place of the embedded server."""
+        """Program to run instead of the embedded server."""
         return self._optional("HOOKBOX_EXECUTABLE")
 
     @property
@@ -368,12 +368,12 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
     @property
     def grace_period(self) -> float:
-        """Seconds that the process may take to end."""
+        """Seconds that the process may take to stop."""
         return self._seconds("HOOKBOX_GRACE_PERIOD", 10.0)
 
     @property
     def run_dir(self) -> Path:
-        """Folder of the lock file and the log, one for each project and system user."""
+        """Folder of the lock file and the log file, one per project and system user."""
         value = self._path("HOOKBOX_RUN_DIR")
         if value is None:
             key = self._derived("run-dir", django_settings.SECRET_KEY)
@@ -384,12 +384,12 @@ class HookboxSettings(EntrySettings, MemorySettings):
 
 
 def runtime_dir() -> Path:
-    """Return the system's folder for what belongs to running processes.
+    """Return the system's folder for runtime files.
 
-    What is in /tmp is swept after some days, so that is the last choice.
+    Files in /tmp are deleted after some days, so that is the last choice.
     """
     user = os.getuid()
-    # A web server often lacks the variable, which a shell of the same user has.
+    # A web server often lacks the variable that a shell of the same user has.
     for candidate in (os.environ.get("XDG_RUNTIME_DIR") or "", f"/run/user/{user}"):
         try:
             if os.path.isabs(candidate) and os.stat(candidate).st_uid == user:
@@ -402,7 +402,7 @@ def runtime_dir() -> Path:
 
 
 def _likely_range(text: str) -> str:
-    """Return how to correct 10.0.0.1/8, of which nobody knows what it means."""
+    """Return how to correct 10.0.0.1/8, which is ambiguous."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -411,11 +411,11 @@ def _likely_range(text: str) -> str:
 
 
 def bracketed(host: str) -> str:
-    """Return a host as URLs write it: IPv6 addresses in brackets."""
+    """Return a host as written in URLs: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-#: The one instance; read its properties, never Django's settings.
+#: The only instance; read its properties, never Django's settings.
 settings = HookboxSettings()
 
 #: For checks: the properties that can raise.
@@ -426,13 +426,13 @@ PROPERTIES: tuple[str, ...] = tuple(
     if isinstance(value, property)
 )
 
-#: Properties that are no setting of their own.
+#: Properties that are not settings.
 _DERIVED = {
     "debug", "rest_is_derived", "rest_secrets", "unix_host", "webhook_headers", "webhook_host",
     "webhook_path", "webhook_secrets",
 }  # fmt: skip
 
-#: For checks: every `HOOKBOX_*` name that means something.
+#: For checks: every known `HOOKBOX_*` name.
 NAMES: frozenset[str] = frozenset(
     {f"HOOKBOX_{name.upper()}" for name in PROPERTIES if name not in _DERIVED}
     | {"HOOKBOX_WEBHOOK_SECRET", "HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"}

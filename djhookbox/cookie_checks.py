@@ -1,6 +1,6 @@
-"""System checks for each way in which the session's cookie can fail to reach the process.
+"""System checks for every way in which the session cookie can fail to reach the process.
 
-Without it a browser connects as an anonymous visitor, and nothing looks broken.
+Without the cookie, a browser connects as an anonymous visitor and nothing looks broken.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from django.http.request import validate_host
 from .checking import explicit, site_check
 from .conf import settings
 
-#: Hosts that browsers take for secure without https.
+#: Hosts that browsers consider secure without https.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _public() -> SplitResult | None:
-    """Return the address that browsers connect to; None: the page's own host, another port."""
+    """Return the address that browsers connect to, or None for the page's host on another port."""
     return urlsplit(settings.public_url) if settings.public_url else None
 
 
@@ -30,7 +30,7 @@ def _is_secure(parts: SplitResult) -> bool:
 
 @site_check
 def check_cookie_path() -> Iterator[CheckMessage]:
-    """W021: the cookie is for another path than that of the handshake."""
+    """W021: the cookie is for another path than the handshake."""
     public = _public()
     handshake = f"{public.path.rstrip('/') if public else ''}/ws"
     path = django_settings.SESSION_COOKIE_PATH or "/"
@@ -48,7 +48,7 @@ def check_cookie_path() -> Iterator[CheckMessage]:
 
 @site_check
 def check_cookie_domain() -> Iterator[CheckMessage]:
-    """W022, W026: the cookie is for another host than that of the handshake."""
+    """W022, W026: the cookie is for another host than the handshake."""
     public = _public()
     if public is None:
         return  # the page's own host
@@ -78,13 +78,13 @@ def check_cookie_domain() -> Iterator[CheckMessage]:
 
 def _site_hosts() -> list[str]:
     hosts = [str(host) for host in django_settings.ALLOWED_HOSTS]
-    # With none, as while developing, Django takes its own choice, which is local.
+    # If it is empty, as in development, Django accepts local names.
     return hosts or [".localhost", "127.0.0.1", "[::1]", "::1"]
 
 
 @site_check
 def check_cookie_security() -> Iterator[CheckMessage]:
-    """W023, W027: the cookie is for https only, and browsers connect by http."""
+    """W023, W027: the cookie is for https only, but browsers connect by http."""
     public = _public()
     if not django_settings.SESSION_COOKIE_SECURE:
         return
@@ -109,7 +109,7 @@ def check_cookie_security() -> Iterator[CheckMessage]:
 
 @site_check
 def check_cookie_is_kept() -> Iterator[CheckMessage]:
-    """W024: browsers drop the cookie, for its name or its attributes promise something else."""
+    """W024: browsers reject the cookie because its name and attributes contradict each other."""
     name, secure = django_settings.SESSION_COOKIE_NAME, django_settings.SESSION_COOKIE_SECURE
     problems = []
     if name.startswith(("__Host-", "__Secure-")) and not secure:
@@ -132,7 +132,7 @@ def check_cookie_is_kept() -> Iterator[CheckMessage]:
 
 @site_check
 def check_cookie_same_site() -> Iterator[CheckMessage]:
-    """W025: the cookie is not sent on behalf of pages of other sites that may connect."""
+    """W025: the cookie is not sent from pages of other sites that may connect."""
     same_site, public = django_settings.SESSION_COOKIE_SAMESITE, _public()
     if same_site not in ("Lax", "Strict") or public is None:
         return
@@ -151,7 +151,7 @@ def check_cookie_same_site() -> Iterator[CheckMessage]:
 
 
 def _is_same_site(page: SplitResult, public: SplitResult) -> bool:
-    """Return whether two addresses may be of one site; public suffixes are not known here."""
+    """Return whether two addresses may be of the same site; public suffixes are not known here."""
     if (page.scheme == "https") != _is_secure(public):
         return False
     one, other = (page.hostname or "").lower(), (public.hostname or "").lower()

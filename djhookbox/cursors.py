@@ -1,4 +1,4 @@
-"""Where the publications of a channel stand, so that a page misses nothing after its query.
+"""Positions in a channel's stream, so that a page misses nothing after its query.
 
     def room(request):
         cursor = djhookbox.cursor("/rooms/1/")  # before the query
@@ -7,8 +7,8 @@
 
     {% hookbox_script cursor %}
 
-The page's subscription then begins where the cursor is: what is published between the query and
-the subscription comes as if the page had been there.
+The page's subscription then starts at the cursor: what is published between the query and the
+subscription arrives as if the page had been there.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .guards import recovering, synchronous
 
 logger = logging.getLogger("djhookbox")
 
-#: A process that did not answer is not asked again before this time: a page may want many
-#: cursors, and shall not wait for each of them.
+#: A process that did not answer is not asked again before this time: a page may need many
+#: cursors and must not wait for each of them.
 _silent_until = 0.0
 
 
 class Cursor(str):
-    """How far the publications of a channel have come; empty if that is not known.
+    """A position in a channel's stream; empty if it is not known.
 
-    Opaque, and good for as long as the history of the channel lasts. A page with an empty one
-    simply begins when it is subscribed.
+    Opaque, and valid for as long as the channel's history lasts. A page with an empty cursor
+    starts when it is subscribed.
 
     Attributes:
         channel: The channel's name.
@@ -48,7 +48,7 @@ class Cursor(str):
     channel: str
 
     def __new__(cls, value: str = "", channel: str = "") -> Cursor:
-        """Return a cursor of a channel."""
+        """Create a cursor of a channel."""
         self = super().__new__(cls, value)
         self.channel = channel
         return self
@@ -56,18 +56,18 @@ class Cursor(str):
 
 @synchronous(instead="acursor")
 def cursor(channel: str) -> Cursor:
-    """Return where the publications of a channel stand now.
+    """Return the current position in a channel's stream.
 
-    Call it before the query whose result the page shows, and before anything else that reads
-    the database where a transaction keeps on seeing what its first query saw. What is published
-    while the database does not show it yet is missed: publish after commit.
+    Call it before the query whose result the page shows, and before anything else that reads the
+    database in a transaction that keeps seeing what its first query saw. Publish after commit:
+    messages published before the database shows their data are missed.
 
-    The cursor is empty if the channel has no history, and with a warning in the log if nobody
-    vouches for the channel, or the process or the database fails: the page works all the same.
+    The cursor is empty if the channel has no history. It is also empty, with a logged warning, if
+    nothing opens the channel or if the process or the database fails; the page still works.
 
     Raises:
-        ChannelNameError: The channel's name is no name.
-        HookboxSynchronousOnly: This is asynchronous code.
+        ChannelNameError: The channel's name is invalid.
+        HookboxSynchronousOnly: Called from asynchronous code.
 
     """
     validate_channel(channel)
@@ -76,7 +76,7 @@ def cursor(channel: str) -> Cursor:
 
 
 async def acursor(channel: str) -> Cursor:
-    """Do what `cursor` does without blocking the event loop."""
+    """Return a cursor like `cursor`, without blocking the event loop."""
     validate_channel(channel)
     options = await sync_to_async(_options)(channel)
     text = "" if options is None else await asyncio.to_thread(_ask, channel, options)
@@ -84,7 +84,7 @@ async def acursor(channel: str) -> Cursor:
 
 
 def _options(channel: str) -> dict[str, object] | None:
-    """Return the options that the channel would have, None if there is nothing to ask for."""
+    """Return the options the channel would have, or None if there is no cursor to ask for."""
     if settings.executable:
         return None  # Hookbox 0.3.3 does not number publications
     try:

@@ -1,8 +1,8 @@
-"""Sessions that end: logged out, given another key, deleted. Their connections end with them.
+"""Close connections when their session ends: logged out, key changed, or deleted.
 
-A receiver of `post_delete` would do for sessions in the database, but Django then loads every row
-that it deletes: `clearsessions` would take twenty times as long. Instead the methods are wrapped
-by which rows are deleted, of one session and of many.
+A `post_delete` receiver would work for sessions in the database, but Django then loads every row it
+deletes: `clearsessions` would take twenty times as long. Instead, this wraps the methods that
+delete one or many rows.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def _end(using: str | None, keys: Iterable[str]) -> None:
 
 
 class _SessionQuerySet(models.QuerySet[Any]):
-    """Ends the connections of the sessions that it deletes."""
+    """Closes the connections of the sessions that it deletes."""
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the rows as Django does, all at once."""
         if self.query.is_sliced or self.query.combinator:
-            return super().delete()  # which refuses
+            return super().delete()  # which raises
         using = self._db or router.db_for_write(self.model)  # type: ignore[attr-defined]
-        # Expired sessions have no connections: `clearsessions` finds none here.
+        # Expired sessions have no connections, so `clearsessions` finds none here.
         live = self.using(using).filter(expire_date__gt=timezone.now()).order_by()
         rows = live.values_list("pk", "session_data").iterator()
         keys = [key for key, data in rows if _has_user(self.model(session_data=data))]
@@ -65,10 +65,10 @@ def _watched(queryset: type[models.QuerySet[Any]]) -> type[models.QuerySet[Any]]
 
 
 def _watch(model: Any) -> None:
-    """Have the deletion of rows noticed."""
+    """Watch a session model for deleted rows."""
     inherited = [m for base in model.__mro__ if hasattr(base, "_meta")
                  for m in base._meta.local_managers]  # fmt: skip
-    for manager in [*inherited, *model._meta.managers]:  # these are copies of those
+    for manager in [*inherited, *model._meta.managers]:  # these are copies of the inherited ones
         manager._queryset_class = _watched(manager._queryset_class)
     original = model.delete
 
@@ -89,7 +89,7 @@ def _watch(model: Any) -> None:
 
 
 def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
-    """Close the connections of a session that is logged out and has no row to be deleted."""
+    """Close the connections of a session that is logged out and has no row."""
     session: Any = getattr(request, "session", None)
     if user is None or session is None or not session.session_key:
         return
@@ -98,7 +98,7 @@ def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs:
 
 
 def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
-    """Close the connections of a session without a row that a login has put another in place of."""
+    """Close the connections of a session without a row that a login has replaced."""
     session: Any = getattr(request, "session", None)
     if request is None or session is None or _model_of(type(session)) in _MODELS:
         return
@@ -108,7 +108,7 @@ def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> Non
 
 
 def _model_of(store: Any) -> Any | None:
-    """Return the model that sessions of a store are kept in, if it keeps them in the database."""
+    """Return the model of a session store, or None if it does not use the database."""
     get_model_class = getattr(store, "get_model_class", None)
     return get_model_class() if get_model_class is not None else None
 

@@ -1,4 +1,4 @@
-"""The settings that say who and what may enter the process, and for how long without a name."""
+"""The settings for admission: who may connect, and the limits before CONNECT."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .typed_settings import SettingsReader
 
 
 class EntrySettings(SettingsReader):
-    """What strangers may do."""
+    """What may enter the process."""
 
     public_url: Any
     rest_url: Any
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
-        """Host names by which clients that send no Origin may call the process.
+        """Host names that clients without an Origin header may use to call the process.
 
-        Those of the allowed origins, IP addresses and `localhost` may be used in any case. The
-        default adds the hosts of `HOOKBOX_PUBLIC_URL` and `HOOKBOX_REST_URL`.
+        Hosts of allowed origins, IP addresses and `localhost` may always be used. The default adds
+        the hosts of `HOOKBOX_PUBLIC_URL` and `HOOKBOX_REST_URL`.
         """
         value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_HOSTS", None)
         if value is None:
@@ -40,7 +40,7 @@ class EntrySettings(SettingsReader):
 
     @property
     def jsonp(self) -> bool:
-        """Whether scripts of pages of 2011 may use CSP by GET."""
+        """Whether scripts written in 2011 may use CSP by GET."""
         return self._bool("HOOKBOX_JSONP", False)
 
     @property
@@ -50,22 +50,22 @@ class EntrySettings(SettingsReader):
 
     @property
     def allow_set_config(self) -> bool:
-        """Whether the REST call `set_config` may change where webhooks go."""
+        """Whether the REST call `set_config` may change where webhooks are sent."""
         return self._bool("HOOKBOX_ALLOW_SET_CONFIG", False)
 
     # ---- before CONNECT --------------------------------------------------
 
     @property
     def max_unconnected(self) -> int:
-        """Connections that have not sent CONNECT, and sockets that wait for a request: of each."""
+        """Maximum of connections before CONNECT, and of sockets waiting for a request: each."""
         return self._int("HOOKBOX_MAX_UNCONNECTED", 2000)
 
     @property
     def max_unconnected_per_address(self) -> int:
-        """How many of them may come from one address that is not a trusted proxy's."""
+        """How many of them may come from one address that is not a trusted proxy."""
         return self._int("HOOKBOX_MAX_UNCONNECTED_PER_ADDRESS", 100)
 
     @property
     def connect_timeout(self) -> float:
-        """Seconds in which a request, and then CONNECT, must have arrived."""
+        """Seconds in which a request, and then CONNECT, must arrive."""
         return self._seconds("HOOKBOX_CONNECT_TIMEOUT", 10.0)

@@ -1,6 +1,6 @@
 """The exceptions of the Django side.
 
-One root, `HookboxError`, as in 2011; its subclasses say whose fault it was.
+The root is `HookboxError`, as in 2011; its subclasses tell whose fault it was.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from django.db import DatabaseError
 
 
 class HookboxError(Exception):
-    """A call to the Hookbox process did not do what it was asked.
+    """A call to the Hookbox process failed.
 
     Attributes:
-        reason: A plain sentence that says what went wrong.
-        status: HTTP status of the server's answer, None if there was none.
-        code: The server's short word for the reason (`refused`, `malformed`, …), or "".
+        reason: A plain sentence that explains the failure.
+        status: HTTP status of the server's answer, or None if there was none.
+        code: The server's short code for the reason (`refused`, `malformed`, …), or "".
 
     """
 
@@ -30,15 +30,15 @@ class HookboxError(Exception):
 
 
 class HookboxRefused(HookboxError):
-    """The server, a policy or a handler said no; asking again will not help."""
+    """The server, a policy or a handler refused; trying again will not help."""
 
 
 class ChannelNameError(HookboxRefused, ValueError):
-    """A channel's name is no name: empty, too long, or with control characters."""
+    """A channel's name is invalid: empty, too long, or with control characters."""
 
 
 class UserNameError(HookboxRefused, ValueError):
-    """A user has no name by which connections could be found, or no account to connect with."""
+    """A user has no name to find connections by, or no account to connect with."""
 
 
 class HookboxUnreachable(HookboxError, ConnectionError):
@@ -46,11 +46,11 @@ class HookboxUnreachable(HookboxError, ConnectionError):
 
 
 class HookboxNotRunning(HookboxUnreachable):
-    """Nothing listens at the address of the Hookbox process, so nobody is connected to it."""
+    """Nothing listens at the address of the Hookbox process, so nobody is connected."""
 
 
 class HookboxMisconfigured(HookboxError, ImproperlyConfigured):
-    """A setting keeps Django and the Hookbox process from understanding each other."""
+    """The settings keep Django and the Hookbox process from working together."""
 
 
 class HookboxDatabaseError(HookboxError, DatabaseError):
@@ -58,7 +58,7 @@ class HookboxDatabaseError(HookboxError, DatabaseError):
 
 
 class HookboxSynchronousOnly(HookboxError, SynchronousOnlyOperation):
-    """A function that blocks was called in asynchronous code; nothing was done."""
+    """A blocking function was called from asynchronous code; nothing was done."""
 
 
 class PayloadError(HookboxError, ValueError):

@@ -1,5 +1,5 @@
-"""What holds for every function that sites call: it never blocks an event loop without a word, and
-a database that fails is a `HookboxError` like everything else.
+"""Guards for every public function: it never blocks an event loop unnoticed, and a database failure
+is a `HookboxError` like any other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def synchronous(instead: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Refuse to run where an event loop runs, before anything is done.
+    """Refuse to run in an event loop, before anything is done.
 
     Args:
         instead: The function for asynchronous code, if there is one.
@@ -35,7 +35,7 @@ def synchronous(instead: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]
 
         @wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-            # As Django has it: notebooks have a loop that nobody minds being blocked.
+            # As in Django: notebooks have a loop that may be blocked.
             if _in_event_loop() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
                 raise HookboxSynchronousOnly(
                     _(
@@ -63,7 +63,7 @@ def _in_event_loop() -> bool:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what Django raises for the database into a `HookboxError` with that as its cause."""
+    """Convert Django's database exceptions to a `HookboxError`, with the original as its cause."""
     try:
         yield
     except HookboxError:
@@ -77,10 +77,10 @@ def database_errors() -> Iterator[None]:
 
 
 def recovering(function: Callable[P, T]) -> Callable[P, T]:
-    """Call a function that only reads again if its database connection turns out to have been cut.
+    """Call a read-only function again if its database connection turns out to be cut.
 
-    Django opens new connections when a request begins. A worker or a command that runs for days
-    answers no requests, and would keep the one that a restart of the database has cut.
+    Django opens new connections when a request starts. A worker or a command that runs for days
+    handles no requests and would keep a connection that a database restart has cut.
     """
 
     @wraps(function)
@@ -98,7 +98,7 @@ def recovering(function: Callable[P, T]) -> Callable[P, T]:
 
 
 class HeldConnections:
-    """The database connections that are open before something is tried."""
+    """The database connections that are open before an attempt."""
 
     def __init__(self) -> None:
         self._held = [
@@ -108,10 +108,10 @@ class HeldConnections:
         ]
 
     def were_cut(self) -> bool:
-        """Tell after an error whether it was a connection's, so that trying again may help.
+        """Return after an error whether a connection was cut, so that a second attempt may help.
 
-        Connections that cannot be used any more are closed; Django opens new ones. Not those in a
-        transaction, of which a part is lost: its owner has to know.
+        Unusable connections are closed; Django opens new ones. In a transaction they are kept:
+        part of the transaction is lost, and its owner must know.
         """
         cut = False
         for connection, handle in self._held:
@@ -119,6 +119,6 @@ class HeldConnections:
                 continue
             if connection.connection is handle and not connection.is_usable():
                 connection.close()
-            # Leaving an atomic block, Django has replaced it already.
+            # Django has already replaced it on leaving an atomic block.
             cut = cut or connection.connection is not handle
         return cut

@@ -1,7 +1,7 @@
 """The project's own callables that decide what no policy covers.
 
-Two ways in, as in 2011: objects with a `create` method (`register_channel_handler`), and
-functions (`whcallback`). Both are asked through `ask`.
+As in 2011, a handler is an object with a `create` method (`register_channel_handler`) or a
+function (`whcallback`). `ask` calls both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class HandlerError(Exception):
-    """A handler answered what cannot be understood: a bug of the project.
+    """A handler returned an invalid answer: a bug in the project.
 
     Attributes:
         by: The handler.
@@ -43,7 +43,7 @@ class HandlerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler said, and which."""
+    """The answer of a handler."""
 
     allowed: bool
     by: str
@@ -51,24 +51,24 @@ class Answer:
     reason: str = ""
 
 
-# Replaced as a whole under the lock, so that readers need none.
+# Replaced as a whole under the lock, so that readers need no lock.
 _lock = threading.Lock()
 _handlers: tuple[object, ...] = ()
 _callbacks: tuple[tuple[frozenset[str], Callable[..., object]], ...] = ()
 
 
 def register_channel_handler(handler: object) -> None:
-    """Let a handler decide what no policy covers.
+    """Register a handler to decide what no policy covers.
 
     A handler is any object with `create(user, channel)`, which returns the options of the
-    channel (a dict, perhaps empty), or None if it knows nothing of this channel. It may also
+    channel (a dict, possibly empty), or None if it does not know the channel. It may also
     have `subscribe(user, channel)`, `publish(user, channel, payload)`,
     `unsubscribe(user, channel)`, `connect(user)` and `message(user, recipient, payload)`: they
-    return None for no opinion, True or a dict of reply options for yes, False or a text for no.
-    Any of them may raise `PermissionDenied`; its text is what the browser reads.
+    return None for no opinion, True or a dict of reply options to allow, False or a text to refuse.
+    Any of them may raise `PermissionDenied`; the browser receives its text.
 
-    Handlers are asked in order of registration; the first that returns something decides.
-    Registering one a second time changes nothing.
+    Handlers are called in the order of registration; the first that returns something decides.
+    Registering a handler twice has no effect.
     """
     global _handlers
     with _lock:
@@ -77,7 +77,7 @@ def register_channel_handler(handler: object) -> None:
 
 
 def unregister_channel_handler(handler: object) -> None:
-    """Take a handler out again.
+    """Unregister a handler.
 
     Raises:
         ValueError: It is not registered.
@@ -104,15 +104,15 @@ def whcallback(
 ) -> Function | Callable[[Function], Function]:
     """Register a function for webhooks, as in the later releases of 2011.
 
-    Written bare it is called for all operations, else for those that are named: `connect`,
+    Without arguments it is called for all operations, otherwise for the named ones: `connect`,
     `disconnect`, `create`, `destroy`, `subscribe`, `unsubscribe`, `publish`, `message`.
 
     It is called as `f(op, user)` for connect and disconnect, `f(op, user, channel)` for create,
     `f(op, user, channel=channel)` for destroy, subscribe and unsubscribe, and
-    `f(op, user, channel, payload)` for publish (and message, where the recipient stands in
-    place of the channel). All matching functions are called and the first result counts:
-    None is no opinion, a text refuses, a dict allows with these options, and a list of two is
-    taken as the answer itself. Results for connect and disconnect are ignored.
+    `f(op, user, channel, payload)` for publish (and message, with the recipient in place of the
+    channel). All matching functions are called and the first result counts: None is no opinion, a
+    text refuses, a dict allows with these options, and a list of two is used as the answer itself.
+    Results for connect and disconnect are ignored.
     """
     if len(operations) == 1 and callable(operations[0]):
         function: Function = operations[0]
@@ -142,7 +142,7 @@ def _register(function: Callable[..., object], operations: frozenset[str]) -> No
 
 
 def anyone_for(operation: Operation) -> bool:
-    """Return whether there is anybody to ask about an operation."""
+    """Return whether any handler can be asked about an operation."""
     return any(callable(getattr(handler, operation, None)) for handler in _handlers) or any(
         not operations or operation in operations for operations, _function in _callbacks
     )
@@ -156,18 +156,18 @@ def ask(
     *,
     steps: list[Step] | None = None,
 ) -> Answer | None:
-    """Return what the handlers say, or None if none of them has an opinion.
+    """Return the answer of the handlers, or None if none of them has an opinion.
 
     Args:
-        operation: What is to be done.
-        user: Who asks.
-        channel: The channel's name; of a message, the recipient's.
-        payload: What is published or sent.
-        steps: Receives what each handler said, if given.
+        operation: The operation.
+        user: The Django user.
+        channel: The channel's name; for messages, the recipient's name.
+        payload: The message that is published or sent.
+        steps: Collects the answer of each handler, if given.
 
     Raises:
-        HandlerError: A handler returned something that cannot be understood.
-        Exception: Whatever a handler raises.
+        HandlerError: A handler returned an invalid answer.
+        Exception: Any exception of a handler.
 
     """
     for handler in _handlers:
@@ -180,7 +180,7 @@ def ask(
         _note_answer(steps, by, answer)
         if answer is not None:
             if answer.allowed:
-                # Functions are also observers: they hear of what is not refused.
+                # Functions are also observers: they are called for everything that is not refused.
                 _ask_callbacks(operation, user, channel, payload)
             return answer
     return _ask_callbacks(operation, user, channel, payload, steps)
@@ -228,7 +228,7 @@ def _ask_callbacks(
         if operation in (Operation.CONNECT, Operation.DISCONNECT):
             continue
         answer = _answer(operation, f"handler:{_dotted(function)}", result)
-        if first is None:  # what comes after an answer is told, not asked
+        if first is None:  # further functions are only notified
             _note_answer(steps, f"handler:{_dotted(function)}", answer)
         if answer is None:
             continue

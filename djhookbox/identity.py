@@ -1,8 +1,8 @@
-"""Who a connection belongs to: names of visitors, identities, connect tokens.
+"""Identify connections: names of visitors, identities, connect tokens.
 
-An identity is a text that Django gives the server when a connection is accepted and gets back
-with every later webhook of that connection. It says what the connection's rights hang on:
-a session (by the hash of its key, never the key), a token (with a hash that changes with the
+An identity is a string that Django gives the server when it accepts a connection, and receives with
+every later webhook of that connection. It identifies what the connection's rights depend on: a
+session (by the hash of its key, never the key), a token (with a hash that changes with the
 password), or nothing, for anonymous visitors.
 """
 
@@ -34,13 +34,13 @@ from .wire.spent import SpentTokens
 if TYPE_CHECKING:
     from .decisions.decide import User
 
-#: Begins the names of anonymous visitors; no account of that form may connect.
+#: The prefix of anonymous visitors' names; accounts whose names start with it may not connect.
 ANONYMOUS_PREFIX = " _"
 
 #: The identity of anonymous visitors.
 ANONYMOUS = "anonymous"
 
-#: The code of refusals that signing in again would help.
+#: The code of refusals that signing in again would resolve.
 EXPIRED = "session_expired"
 
 #: The tokens that this process has accepted.
@@ -51,10 +51,10 @@ _ANONYMOUS_SALT = "djhookbox.anonymous"
 
 
 class IdentityError(Exception):
-    """Somebody cannot be let in; the text says why.
+    """A visitor may not connect; the text says why.
 
     Attributes:
-        code: `refused`, or `session_expired` where signing in again would help.
+        code: `refused`, or `session_expired` if signing in again would help.
 
     """
 
@@ -65,10 +65,10 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who connects: the user, the name that others see, the identity.
+    """Who connects: the user, the name that others see, and the identity.
 
     Attributes:
-        single_use: Whether that was said by a token that is good for one connection only.
+        single_use: Whether a token for a single connection identified them.
 
     """
 
@@ -82,41 +82,41 @@ class Visitor:
 
 
 def connect_token(user: User) -> str:
-    """Return a token with which a client without cookies connects as this user.
+    """Return a token that lets a client without cookies connect as this user.
 
-    It is valid for `HOOKBOX_TOKEN_MAX_AGE` seconds (60), for one connection; hand it to the
-    client in the body of an answer and let it be sent in CONNECT, never in a URL. The connection
-    lives on after it has expired, until the password changes or the account goes.
+    It is valid for one connection and for `HOOKBOX_TOKEN_MAX_AGE` seconds (60). Send it to the
+    client in a response body, and have the client send it in CONNECT, never in a URL.
+    The connection outlives the token: it ends when the password changes or the account goes.
 
-    The Hookbox process remembers the tokens that it has let in, and each process of the site
-    those that it has accepted. So a token can be used twice only if the Hookbox process was
-    restarted in between and another process of the site is asked.
+    The Hookbox process remembers the tokens it has accepted, and so does each process of the site.
+    A token can therefore be used twice only if the Hookbox process was restarted in between and
+    another process of the site is asked.
 
     Raises:
-        UserNameError: The user has no account, or it is not active.
+        UserNameError: The user has no account, or the account is not active.
         HookboxDatabaseError: The user could not be loaded.
 
     """
-    with database_errors():  # `request.user` asks the database when it is first used
+    with database_errors():  # `request.user` queries the database on first use
         if not user.is_authenticated or not user.is_active:
             raise UserNameError(
                 _("A connect token can only be issued to an active account."), code="refused"
             )
-        # The nonce keeps two tokens of one second apart, each of which may be used once.
+        # The nonce makes tokens of the same second differ; each of them may be used once.
     nonce = secrets.token_urlsafe(6)
     return signing.dumps([str(user.pk), _credential(user), nonce], salt=_TOKEN_SALT)
 
 
 def issue_anonymous_id() -> str:
-    """Return a signed id that gives an anonymous visitor a name of their own.
+    """Return a signed id that gives an anonymous visitor a unique name.
 
-    It grants nothing; the signature only keeps visitors from taking each other's names.
+    It grants nothing; the signature only keeps visitors from taking other visitors' names.
     """
     return signing.Signer(salt=_ANONYMOUS_SALT).sign(secrets.token_urlsafe(9))
 
 
 def read_anonymous_id(token: str) -> str | None:
-    """Return the name that a signed id stands for, or None if it is not ours."""
+    """Return the name in a signed id, or None if the signature is invalid."""
     try:
         return ANONYMOUS_PREFIX + signing.Signer(salt=_ANONYMOUS_SALT).unsign(token)
     except signing.BadSignature:
@@ -127,12 +127,12 @@ def read_anonymous_id(token: str) -> str | None:
 
 
 def session_identity(session_key: str) -> str:
-    """Return the identity of connections that hang on a session."""
+    """Return the identity of connections that depend on a session."""
     return "session:" + hashlib.sha256(b"djhookbox.session" + session_key.encode()).hexdigest()
 
 
 def token_identity(user: User) -> str:
-    """Return the identity of connections that hang on a user's password."""
+    """Return the identity of connections that depend on a user's password."""
     return f"token:{user.pk}:{_credential(user)}"
 
 
@@ -142,14 +142,14 @@ def _credential(user: User) -> str:
 
 
 def _credentials(hashes: Iterable[str]) -> list[str]:
-    # Django's hash is keyed already, and with old keys too while SECRET_KEY is being rotated.
+    # Django's hash is already keyed, also with old keys while SECRET_KEY is rotated.
     return [hashlib.sha256(f"{_TOKEN_SALT}{text}".encode()).hexdigest()[:16] for text in hashes]
 
 
 def _holds(user: User, credential: str) -> bool:
-    """Tell whether a credential fits the user's password of now."""
+    """Return whether a credential matches the user's current password."""
     hashes = [_credential(user)]
-    # While SECRET_KEY is being rotated the hashes made with the old keys count as well.
+    # While SECRET_KEY is rotated, hashes made with the old keys are valid as well.
     fallbacks = getattr(user, "get_session_auth_fallback_hash", None)
     if fallbacks is not None:
         hashes += _credentials(fallbacks())
@@ -164,17 +164,17 @@ def identify(
 ) -> Visitor:
     """Return who connects.
 
-    A user's token comes before the cookie, since whoever sends one means it; the signed id of
-    an anonymous visitor only counts where there is no session.
+    A user's token takes precedence over the cookie, because it is sent on purpose; an anonymous
+    visitor's signed id only counts if there is no session.
 
     Args:
         request: The webhook.
         token: A connect token, or a signed id.
-        expected: The only name to return, if it is not empty.
-        conn_id: Of the connection, which is the only one that may use the token from now on.
+        expected: The only name that may connect, if not empty.
+        conn_id: The connection's id; only this connection may use the token afterwards.
 
     Raises:
-        IdentityError: Not as this user, or not at all.
+        IdentityError: They may not connect, or not as this user.
 
     """
     user = _request_user(request)
@@ -184,7 +184,7 @@ def identify(
         visitor = Visitor(user, username(user), token_identity(user), single_use=True)
     elif user.is_authenticated and user.is_active:
         key = _session_key(request)
-        # A site may know its users without a session, by a proxy's header for example.
+        # A site may identify users without a session, for example by a proxy's header.
         identity = session_identity(key) if key else token_identity(user)
         visitor = Visitor(user, username(user), identity)
     elif not settings.anonymous:
@@ -201,7 +201,7 @@ def identify(
 
 def _require_usable(name: str) -> None:
     if name.startswith(ANONYMOUS_PREFIX):
-        # Else an account could take the name of a visitor who is connected.
+        # Otherwise an account could take the name of a visitor who is connected.
         raise IdentityError(_("This user name is reserved for anonymous visitors."))
     fault = names.find_fault(name, settings.max_name_length)
     if fault is names.Fault.CHARACTERS:
@@ -226,7 +226,7 @@ def _token_user(token: str, conn_id: str) -> Any:
 
 
 def _account(pk: str, credential: str) -> Any:
-    """Return the active account of a key if its password has not changed, else None."""
+    """Return the active account with a key if its password is unchanged, or None."""
     model = get_user_model()
     try:
         user = model._default_manager.get(pk=pk)
@@ -239,12 +239,12 @@ def _account(pk: str, credential: str) -> Any:
 
 
 def verify(request: HttpRequest, identity: str, name: str) -> User | None:
-    """Return the user behind a webhook of a connection, or None if the session has ended.
+    """Return the user behind a webhook, or None if the session has ended.
 
     Args:
         request: The webhook, with the cookies of the connection.
-        identity: What Django gave the connection; empty from the genuine server.
-        name: The name that Django gave the user; empty where the server does not send it.
+        identity: The identity that Django gave the connection; empty from the genuine server.
+        name: The name that Django gave the user; empty if the server does not send it.
 
     """
     if identity == ANONYMOUS:
@@ -260,12 +260,12 @@ def verify(request: HttpRequest, identity: str, name: str) -> User | None:
         return user if same and user.is_active and username(user) == name else None
     if not name or username(user) == name:
         return user
-    # The genuine server says only the name; no account has one like this.
+    # The genuine server only sends the name; no account has a name like this.
     return user if not user.is_authenticated and name.startswith(ANONYMOUS_PREFIX) else None
 
 
 def by_name(name: str) -> User:
-    """Return the account of a name, or an anonymous user; for those who are leaving."""
+    """Return the account with a name, or an anonymous user; for users who are leaving."""
     if name and not name.startswith(ANONYMOUS_PREFIX):
         user: User | None = accounts.find(name)
         if user is not None:
@@ -284,6 +284,6 @@ def _request_user(request: HttpRequest) -> Any:
 
 
 def _session_key(request: HttpRequest) -> str | None:
-    """Return the key of the session, which must have been loaded: it is None if it is gone."""
+    """Return the key of the loaded session, or None if the session does not exist."""
     session = getattr(request, "session", None)
     return getattr(session, "session_key", None)

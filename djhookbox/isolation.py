@@ -1,7 +1,7 @@
-"""A site's test run leaves the Hookbox process alone, as it sends no e-mail.
+"""Keep a site's test runs from reaching the Hookbox process, as Django does for e-mail.
 
-Tests often run with the settings of a site whose process is up. A test that publishes, deactivates
-a user or edits a policy must not reach the browsers that are connected to it.
+Tests often run with the settings of a site whose process is running. A test that publishes,
+deactivates a user or edits a policy must not reach the browsers connected to it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .exceptions import HookboxNotRunning
 _lock = threading.Lock()
 _asked = 0
 
-#: What a process answers to which nobody is connected. Calls that are not listed ask for what only
-#: a process knows.
+#: The answers of a process without connections. Calls that are not listed ask for something that
+#: only a process knows.
 _ANSWERS: dict[str, dict[str, Any]] = {
     "publish": {"delivered": 0},
     "disconnect": {"disconnected": 0},
@@ -36,11 +36,11 @@ _ANSWERS: dict[str, dict[str, Any]] = {
 
 
 def is_isolated() -> bool:
-    """Tell whether this is a test run of Django or pytest-django that may not reach the process."""
+    """Return whether this is a Django or pytest-django test run that may not reach the process."""
     if _asked:
         return False
-    # Both call `setup_test_environment()`, which notes here what it has replaced: the e-mail
-    # backend, for example. Not imported, since a site that runs no tests does not need it.
+    # Both call `setup_test_environment()`, which stores here what it has replaced, for example
+    # the e-mail backend. Not imported, because a site that runs no tests does not need it.
     state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
     return hasattr(state, "saved_data")
 
@@ -67,7 +67,7 @@ def refusal() -> str:
 
 
 def answer(call: str) -> dict[str, Any]:
-    """Return what is answered to a REST call in place of the process.
+    """Return the answer to a REST call in place of the process.
 
     Raises:
         HookboxNotRunning: Only a process could answer it.

@@ -8,21 +8,21 @@ _MIB = 1_048_576
 
 
 class MemorySettings(SettingsReader):
-    """What may wait or be kept; the defaults suit a machine with 1 GB."""
+    """Limits on what is queued or stored; the defaults suit a machine with 1 GB of memory."""
 
     @property
     def max_unsent(self) -> int:
-        """Bytes waiting for a client that does not read, before it is dropped."""
+        """Bytes queued for a client that does not read, before it is dropped."""
         return self._int("HOOKBOX_MAX_UNSENT", _MIB, least=4096)
 
     @property
     def max_unsent_total(self) -> int:
-        """The same for all clients together; the slowest are dropped first."""
+        """The same limit for all clients together; the slowest are dropped first."""
         return self._int("HOOKBOX_MAX_UNSENT_TOTAL", 128 * _MIB, least=4096)
 
     @property
     def max_incoming(self) -> int:
-        """Bytes that clients have sent and that have not been handled yet, of all of them."""
+        """Bytes received from all clients and not handled yet."""
         return self._int("HOOKBOX_MAX_INCOMING", 64 * _MIB, least=4096)
 
     @property

@@ -1,4 +1,4 @@
-"""What the database keeps: policies, which people edit, and the logs of `log_models.py`."""
+"""The database models: policies, which people edit, and the audit log from `audit.models`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _validate_object(value: object) -> None:
 
 
 class ChannelPolicy(TimeStampedModel):
-    """Who may do what on the channels that a pattern matches, and with which options."""
+    """Who may do what on the channels that a pattern matches, and the channels' options."""
 
     name = models.CharField(
         _("name"),
@@ -115,7 +115,7 @@ class ChannelPolicy(TimeStampedModel):
         "auth.Group",
         verbose_name=_("groups"),
         blank=True,
-        db_constraint=False,  # a router may keep policies in another database than groups
+        db_constraint=False,  # a router may store policies in another database than groups
         related_name="+",
         help_text=_("Used if an audience is “members of the groups”."),
     )
@@ -223,14 +223,14 @@ class ChannelPolicy(TimeStampedModel):
         return self.name
 
     def natural_key(self) -> tuple[str]:
-        """Return what fixtures know this policy by."""
+        """Return the natural key for fixtures."""
         return (self.name,)
 
     def clean(self) -> None:
-        """Refuse what would read stronger than it is.
+        """Reject policies whose fields contradict each other.
 
         Raises:
-            ValidationError: For fields that contradict each other.
+            ValidationError: Fields contradict each other.
 
         """
         super().clean()
@@ -245,7 +245,7 @@ class ChannelPolicy(TimeStampedModel):
         try:
             names_user = "username" in patterns.compile_pattern(self.pattern).parameters
         except PatternError:
-            names_user = True  # the field's own validator says what is wrong
+            names_user = True  # the field's own validator reports the problem
         for field, audience in audiences.items():
             if audience == Audience.NAMED_USER and not names_user:
                 message = _(
@@ -257,7 +257,7 @@ class ChannelPolicy(TimeStampedModel):
             message = _('This must be a JSON list of names, such as ["alice"].')
             errors["server_user_presence"] = [ValidationError(message, code="names")]
         for field in ("state", "polling"):
-            # Blank to the field, which then asks no validator: null, "", [].
+            # The field treats these as blank and skips its validators: null, "", [].
             if not isinstance(getattr(self, field), dict) and not getattr(self, field):
                 setattr(self, field, {})
         if isinstance(self.polling, dict):
@@ -275,25 +275,25 @@ allow_apart(ChannelPolicy, "groups")
 
 
 def _cascade_where_it_is(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """Delete the rows that say which groups a policy has, if their table is in this database.
+    """Delete the rows of a policy's groups if their table is in this database.
 
-    A router may keep policies elsewhere than groups. Django would look for the rows beside the
-    group; `receivers` deletes them where they are.
+    A router may store policies in another database than groups. Django would look for the rows in
+    the group's database; `receivers` deletes them where they are.
     """
     if router.allow_migrate_model(using, field.model):
         models.CASCADE(collector, field, sub_objs, using)
 
 
 _cascade_where_it_is.lazy_sub_objs = True  # type: ignore[attr-defined]
-#: The rows that say which groups a policy has.
+#: The rows of policies' groups.
 PolicyGroup: Any = ChannelPolicy.groups.through
 PolicyGroup._meta.get_field("group").remote_field.on_delete = _cascade_where_it_is
 
 
 class _WithoutTable(models.Model):
-    """A model for the admin's sake: without a table, and so without rows.
+    """A model without a table and rows, for the admin only.
 
-    `dumpdata` asks about the models of all apps, managed or not, with `--all` by the base manager.
+    `dumpdata` queries the models of all apps, even unmanaged ones; with `--all`, by base manager.
     """
 
     objects = WithoutRows()
@@ -304,7 +304,7 @@ class _WithoutTable(models.Model):
 
 
 class Server(_WithoutTable):
-    """The Hookbox process, as far as the admin needs a model for its page and permissions."""
+    """The Hookbox process: a model only for its admin page and permissions."""
 
     class Meta:
         managed = False
@@ -321,11 +321,11 @@ class Server(_WithoutTable):
 
 
 class Publishing(_WithoutTable):
-    """Publishing by hand, as far as the admin needs a model for an entry in its menu."""
+    """Publishing by hand: a model only for its entry in the admin's menu."""
 
     class Meta:
         managed = False
-        default_permissions = ()  # `publish_message` of the publish history counts
+        default_permissions = ()  # `publish_message` of the publish history applies
         verbose_name = _("message to publish")
         verbose_name_plural = _("publish a message")
 

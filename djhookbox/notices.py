@@ -1,7 +1,7 @@
-"""What the server is told once a transaction is committed.
+"""Notify the server after a transaction is committed.
 
-The calls of one transaction are put together, so that editing many rows costs few calls, and a
-process that does not run costs one refused connection.
+The calls of a transaction are combined, so that editing many rows costs few calls, and a process
+that is not running costs one refused connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .wire.closing import Disconnect
 
 logger = logging.getLogger("djhookbox")
 
-#: More users than this are not named one by one: all subscriptions are asked for again.
+#: With more users than this, all subscriptions are rechecked instead of naming each user.
 _MANY_USERS = 1000
 
 #: Users or identities whose connections one call closes: half a megabyte.
@@ -30,12 +30,12 @@ _PLURALS = {"user": "users", "identity": "identities"}
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of telling the server about an edit.
+    """The result of notifying the server about an edit.
 
     Attributes:
-        channels: How many live channels it concerns.
-        connections: How many connections are asked about, None if the server does not say.
-        error: Why it could not be told, None if it was.
+        channels: How many live channels are affected.
+        connections: How many connections are rechecked, or None if the server does not report it.
+        error: Why the server could not be notified, or None.
 
     """
 
@@ -49,9 +49,9 @@ _listener: ContextVar[list[Told] | None] = ContextVar("_listener", default=None)
 
 @contextmanager
 def listening() -> Iterator[list[Told]]:
-    """Collect what comes of telling the server, until the block ends.
+    """Collect the results of notifying the server until the block ends.
 
-    It stays empty where a transaction around the block has yet to be committed.
+    The list stays empty if an enclosing transaction has not been committed yet.
     """
     told: list[Told] = []
     token = _listener.set(told)
@@ -68,7 +68,7 @@ def _heard(told: Told) -> None:
 
 
 class Notice:
-    """What the server is told once a transaction is committed."""
+    """What the server is notified of after a commit."""
 
     def __init__(self) -> None:
         self.patterns: set[str] = set()
@@ -78,15 +78,15 @@ class Notice:
 
     @classmethod
     def after_commit(cls, using: str | None) -> Notice:
-        """Return the notice of the transaction, or of the savepoint, that is open now."""
+        """Return the notice of the current transaction or savepoint."""
         return transactions.waiting(using, cls) or cls()
 
     def book(self, using: str | None) -> None:
-        """Have the server told after commit, at once if no transaction is open."""
+        """Notify the server after commit, or at once if no transaction is open."""
         transactions.after_commit_once(using, self)
 
     def __call__(self) -> None:
-        """Tell the server."""
+        """Notify the server."""
         from . import client
 
         try:
@@ -99,7 +99,7 @@ class Notice:
             elif self.users:
                 client.recheck([".*"], users=sorted(self.users))
         except HookboxNotRunning as error:
-            # As in every deploy script: nobody is connected to a process that does not run.
+            # As during every deployment: nobody is connected to a process that is not running.
             logger.info("Hookbox is not running, so a change affects no connections.")
             _heard(Told(error=error))
         except HookboxError as error:
@@ -107,7 +107,7 @@ class Notice:
             _heard(Told(error=error))
 
     def _send_away(self) -> None:
-        """Close the connections of those who go, with one call for many of them."""
+        """Close the connections of removed users and identities, many with one call."""
         from . import client
 
         ends: dict[tuple[int, str], dict[str, list[str]]] = {}
@@ -126,32 +126,32 @@ class Notice:
 def depart(
     using: str | None, kind: str, values: Iterable[str], disconnect: Disconnect, reason: str
 ) -> None:
-    """Have the connections of users or identities closed once the open transaction is committed.
+    """Close the connections of users or identities after the current transaction is committed.
 
     Args:
         using: The database of the transaction.
         kind: `user` or `identity`.
         values: Names of users, or identities.
         disconnect: The close code.
-        reason: What the pages are told.
+        reason: The reason sent to the pages.
 
     """
     code = disconnect.code
     notice = Notice.after_commit(using)
     for value in values:
-        if notice.departures.get((kind, value), (0, ""))[0] < code:  # gone outweighs changed
+        if notice.departures.get((kind, value), (0, ""))[0] < code:  # deleted wins
             notice.departures[kind, value] = (code, reason)
     if notice.departures:
         notice.book(using)
 
 
 def recheck(using: str | None, *, patterns: Iterable[str] = (), users: Iterable[str] = ()) -> None:
-    """Have subscriptions asked about again once the open transaction is committed.
+    """Recheck subscriptions after the current transaction is committed.
 
     Args:
         using: The database of the transaction.
-        patterns: Those on the channels of these patterns.
-        users: All those of the users of these names.
+        patterns: Recheck subscriptions on channels of these patterns.
+        users: Recheck all subscriptions of users with these names.
 
     """
     notice = Notice.after_commit(using)

@@ -1,4 +1,4 @@
-"""Which options a channel may have and a webhook's reply may carry, with their types.
+"""The options of channels and of webhook replies, with their types.
 
 The names and types are those of Hookbox 0.3.3 and 0.3.4.
 """
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from . import strict_json
 from .wire.hosts import HostRules
 
-#: Says what is wrong with a value, or "".
+#: Returns what is wrong with a value, or "".
 Test: TypeAlias = Callable[[object], str]
 
 
@@ -23,7 +23,7 @@ def _boolean(value: object) -> str:
 
 
 def _count(value: object) -> str:
-    # bool is an int to Python, and never what was meant by a size.
+    # bool is a subclass of int, but never meant as a size.
     whole = isinstance(value, int) and not isinstance(value, bool)
     return "" if whole and value >= 0 else _("must be a whole number, 0 or more")  # type: ignore[operator]
 
@@ -59,7 +59,7 @@ def _polling(value: object) -> str:
     return ""
 
 
-#: Options of channels: Hookbox 0.3.3 refuses a name or a type that is not here.
+#: Channel options; Hookbox 0.3.3 refuses any other name or type.
 CHANNEL: Mapping[str, Test] = {
     "reflective": _boolean,
     "history_size": _count,
@@ -80,7 +80,7 @@ CHANNEL: Mapping[str, Test] = {
 
 _AUTO: Mapping[str, Test] = {"auto_subscribe": _names, "auto_unsubscribe": _names}
 
-#: Options of replies, by operation.
+#: Reply options by operation.
 REPLIES: Mapping[str, Mapping[str, Test]] = {
     "create": CHANNEL,
     "connect": {
@@ -100,7 +100,7 @@ REPLIES: Mapping[str, Mapping[str, Test]] = {
 
 
 def checked(operation: str, options: Mapping[object, object]) -> dict[str, object]:
-    """Return a reply's options as plain JSON values.
+    """Return reply options as plain JSON values.
 
     Raises:
         ValueError: An option is unknown, of the wrong type, or not JSON; the text names it.
@@ -108,8 +108,8 @@ def checked(operation: str, options: Mapping[object, object]) -> dict[str, objec
     """
     tests = REPLIES.get(operation, {})
     try:
-        # There and back: what is kept is what the server reads (no lazy texts, no tuples).
-        # In the list that is the answer, so that what is in there is not nested too deeply.
+        # Encoded and decoded: the result is what the server reads (no lazy texts, no tuples).
+        # Inside the list of the answer, so that it is not nested too deeply there.
         _allowed, plain = strict_json.read(strict_json.write([True, dict(options)]))
     except (TypeError, ValueError) as error:
         raise ValueError(_("The options are not JSON: %(error)s.") % {"error": error}) from error
@@ -135,10 +135,10 @@ POLLING_MODES = ("", "simple", "persistent", "once")
 
 
 def validate_polling(polling: Mapping[str, object]) -> None:
-    """Refuse a `polling` option that the server would refuse, or could never carry out.
+    """Reject a `polling` option that the server would reject or could not carry out.
 
     Raises:
-        ValueError: With a sentence that names the member.
+        ValueError: The text names the invalid member.
 
     """
     for name in polling:
@@ -160,10 +160,10 @@ def validate_polling(polling: Mapping[str, object]) -> None:
 
 
 def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -> None:
-    """Refuse a `polling` option whose host is not listed: the process would not fetch from it.
+    """Reject a `polling` option with an unlisted host, from which the process would not fetch.
 
     Raises:
-        ValueError: With a sentence that names the host and the setting.
+        ValueError: The text names the host and the setting.
 
     """
     url = polling.get("url")
@@ -184,8 +184,8 @@ def _is_web_address(url: str) -> bool:
 
 
 def complete_polling(polling: object) -> dict[str, object]:
-    """Return a `polling` option with every member, so that what is left out is reset.
+    """Return a `polling` option with every member, so that omitted ones are reset.
 
-    What is no object, written past the form, is off: it must not stop all the other policies.
+    A value that is not an object turns polling off: it must not break all other policies.
     """
     return {**POLLING_DEFAULTS, **(polling if isinstance(polling, dict) else {})}

@@ -1,4 +1,4 @@
-"""Named questions to the database."""
+"""Querysets of policies and of the audit log."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from django.utils import timezone
 
 
 class ChannelPolicyQuerySet(models.QuerySet[Any]):
-    """Questions about policies."""
+    """A queryset of policies."""
 
     def enabled(self) -> ChannelPolicyQuerySet:
-        """Return the policies that take part in decisions, in the order they are tried."""
+        """Return the enabled policies in the order in which they are tried."""
         return self.filter(enabled=True).order_by("order", "pk")
 
     def get_by_natural_key(self, name: str) -> Any:
-        """Return the policy of a name, for fixtures."""
+        """Return the policy with a name, for fixtures."""
         return self.get(name=name)
 
 
 class WithoutRows(models.Manager[Any]):
-    """The manager of models that have no table."""
+    """The manager of models without a table."""
 
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Return nothing, without a query."""
+        """Return an empty queryset that makes no query."""
         return super().get_queryset().none()
 
 
 class LogQuerySet(models.QuerySet[Any]):
-    """Questions about logs."""
+    """A queryset of an audit log."""
 
     def older_than(self, days: float) -> LogQuerySet:
-        """Return what happened more than so many days ago."""
+        """Return rows older than this many days."""
         return self.filter(created__lt=timezone.now() - datetime.timedelta(days=days))
 
     def naming(self, value: str, fields: Sequence[str]) -> LogQuerySet:
-        """Return the rows in which one of the fields is exactly the value.
+        """Return the rows in which one of the fields equals the value.
 
-        A field that has the value nowhere is left out, which its index knows at once: without
-        an OR the database reads the newest rows of the one field in their order, and stops.
+        A field without this value is omitted, which its index reveals at once. Without an OR, the
+        database reads the newest rows of the remaining field in index order and stops.
         """
         everything = self.model._default_manager.using(self.db)
         having = [
@@ -54,29 +54,29 @@ class LogQuerySet(models.QuerySet[Any]):
         return self.filter(functools.reduce(operator.or_, having)) if having else self.none()
 
     def _is(self, name: str, value: str) -> models.Q:
-        """Return the condition that a field is exactly the value, by its index."""
+        """Return the condition that a field equals the value, using its index."""
         condition = models.Q(**{name: value})
-        if connections[self.db].vendor == "mysql":  # to which /News/ equals /news/
+        if connections[self.db].vendor == "mysql":  # for which /News/ equals /news/
             condition &= models.Q(**{f"{name}__startswith": value})
         return condition
 
     def channel_begins(self, beginning: str) -> LogQuerySet:
-        """Return the rows of channels whose names begin so, by an index of the channels."""
+        """Return the rows of channels with a prefix, using an index on the channels."""
         vendor = connections[self.db].vendor
-        if vendor == "sqlite":  # whose LIKE takes no notice of case, and therefore uses no index
+        if vendor == "sqlite":  # its LIKE ignores case and therefore uses no index
             rows = self.filter(channel__gte=beginning)
             end = _after(beginning)
             return rows.filter(channel__lt=end) if end else rows
         rows = self.filter(channel__startswith=beginning)
-        # LIKE BINARY uses no index either.
+        # LIKE BINARY does not use an index either.
         return rows.filter(channel__istartswith=beginning) if vendor == "mysql" else rows
 
 
 def _after(beginning: str) -> str:
-    """Return the first text behind all that begin so, "" if there is none."""
+    """Return the first text after all texts with this prefix, or "" if there is none."""
     for index in range(len(beginning) - 1, -1, -1):
         following = ord(beginning[index]) + 1
-        if following == 0xD800:  # halves of surrogate pairs are no characters
+        if following == 0xD800:  # surrogates are not characters
             following = 0xE000
         if following < 0x110000:
             return beginning[:index] + chr(following)

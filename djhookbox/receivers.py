@@ -1,6 +1,6 @@
-"""What follows from a change in the database: caches dropped, rights ended, the server told.
+"""React to database changes: drop caches, end rights, notify the server.
 
-All of it after commit (see `notices`). Sessions are in `ended_sessions`.
+All of it happens after commit (see `notices`). For sessions, see `ended_sessions`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
 _USER = get_user_model()
 _CONCRETE = {field.name for field in _USER._meta.concrete_fields}
 
-#: The fields of users that rights hang on.
+#: The fields of users on which rights depend.
 _WATCHED = tuple(
     name
     for name in ("password", "is_active", "is_staff", "is_superuser", _USER.USERNAME_FIELD)
@@ -39,14 +39,14 @@ _WATCHED = tuple(
 
 
 def remember_pattern(sender: type[ChannelPolicy], **kwargs: Any) -> None:
-    """Note the pattern that an edit replaces: its channels are to be asked about too."""
+    """Remember the pattern that an edit replaces: its channels are rechecked as well."""
     policy: ChannelPolicy = kwargs["instance"]
     rows = ChannelPolicy.objects.using(kwargs["using"]).filter(pk=policy.pk)
     policy._hookbox_patterns = list(rows.values_list("pattern", flat=True))  # type: ignore[attr-defined]
 
 
 def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
-    """Drop the rules and have live channels rechecked after a policy was saved or deleted."""
+    """Drop the cached rules and recheck live channels after a policy was saved or deleted."""
     policy: ChannelPolicy = kwargs["instance"]
     cache.changed(kwargs["using"])
     patterns = {policy.pattern, *vars(policy).pop("_hookbox_patterns", ())}
@@ -54,7 +54,7 @@ def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
 
 
 def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
-    """Do the same when the groups of a policy change."""
+    """Do the same when a policy's groups change."""
     if not kwargs["action"].startswith("post_"):
         return
     cache.changed(kwargs["using"])
@@ -63,12 +63,12 @@ def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:
 
 
 def _patterns_of(*audiences: Audience) -> list[str]:
-    """Return the patterns of the policies whose readers are one of these."""
-    # Not from the database of what has changed: a router may keep policies in another one. From
-    # the one that is written to, which shows what the open transaction has changed.
+    """Return the patterns of policies whose subscribe audience is one of these."""
+    # Not from the changed object's database: a router may store policies in another one. From the
+    # one for writing, which shows the changes of the open transaction.
     policies = ChannelPolicy.objects.using(router.db_for_write(ChannelPolicy)).enabled()
     found = policies.filter(subscribe_audience__in=audiences).values_list("pattern", flat=True)
-    # The channel of the server page is opened by a permission too, if not by a row.
+    # A permission also opens the server page's channel, which has no row.
     return [*found, REPORT_CHANNEL] if Audience.PERMISSION in audiences else list(found)
 
 
@@ -76,11 +76,11 @@ def _patterns_of(*audiences: Audience) -> list[str]:
 
 
 def remember_user(sender: type[models.Model], **kwargs: Any) -> None:
-    """Note what a save may change about a user's rights."""
+    """Remember what a save may change about a user's rights."""
     user, update_fields = kwargs["instance"], kwargs["update_fields"]
     watched = [name for name in _WATCHED if update_fields is None or name in update_fields]
     before = None
-    # A login saves last_login alone: no reason for another query.
+    # A login only saves last_login, which needs no query.
     if watched and user.pk is not None and not user._state.adding and not kwargs["raw"]:
         rows = _USER._base_manager.using(kwargs["using"]).filter(pk=user.pk)
         row = rows.values(*{*watched, _USER.USERNAME_FIELD}).first()
@@ -92,13 +92,13 @@ def remember_user(sender: type[models.Model], **kwargs: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What a save is about to replace: the name, whether saved or not, and what rights hang on."""
+    """The state before a save: the saved name, and the fields on which rights depend."""
 
     username: str
     values: Mapping[str, object]
 
     def changed(self, user: Any) -> set[str]:
-        """Return the fields that are other now."""
+        """Return the fields that have changed."""
         return {
             name
             for name, value in self.values.items()
@@ -107,7 +107,7 @@ class _Before:
 
 
 def _as_python(name: str, value: object) -> object:
-    """Return a value as its field has it: "7" may have been assigned where 7 is read again."""
+    """Return a value as its field converts it: "7" may be assigned where 7 is read back."""
     try:
         field: Any = _USER._meta.get_field(name)
         return field.to_python(value)
@@ -116,7 +116,7 @@ def _as_python(name: str, value: object) -> object:
 
 
 def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
-    """End the rights that a saved user has no more."""
+    """End the rights that a saved user no longer has."""
     user, using = kwargs["instance"], kwargs["using"]
     before: _Before | None = getattr(user, "_hookbox_before", None)
     if before is None:
@@ -132,19 +132,19 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
 
 
 def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
-    """Close the connections of an account that is gone."""
+    """Close the connections of a deleted account."""
     name = username(kwargs["instance"])
     depart(kwargs["using"], "user", [name], ACCOUNT_GONE, "account deleted")
 
 
 def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:
-    """Ask again for the subscriptions of users whose groups or permissions change."""
+    """Recheck the subscriptions of users whose groups or permissions change."""
     action, instance, using = kwargs["action"], kwargs["instance"], kwargs["using"]
     if isinstance(instance, _USER):
         if action.startswith("post_"):
             recheck(using, users=[username(instance)])
         return
-    # The other side: group.user_set.add(…). What is being cleared must be read beforehand.
+    # The reverse side: group.user_set.add(…). Read what is cleared beforehand.
     users = _USER._base_manager.using(using)
     if action in ("post_add", "post_remove"):
         found = users.filter(pk__in=kwargs["pk_set"])
@@ -162,17 +162,17 @@ def _name_of_relation(through: type[models.Model]) -> str:
 
 
 def group_permissions_changed(sender: type[models.Model], **kwargs: Any) -> None:
-    """Ask again where a permission opens channels, when groups win or lose permissions."""
+    """Recheck channels that a permission opens when a group's permissions change."""
     if kwargs["action"].startswith("post_"):
         using = kwargs["using"]
         recheck(using, patterns=_patterns_of(Audience.PERMISSION))
 
 
 def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
-    """Ask again where groups or permissions open channels, when a group goes."""
+    """Recheck channels that groups or permissions open when a group is deleted."""
     using = kwargs["using"]
     elsewhere = router.db_for_write(PolicyGroup)
-    # Not where somebody has gone past the router, in a copy of the site for example.
+    # Not if the router was bypassed, for example in a copy of the site.
     if elsewhere != using == router.db_for_write(sender):
         rows = PolicyGroup._base_manager.using(elsewhere).filter(group=kwargs["instance"].pk)
         transaction.on_commit(rows.delete, using=using)
@@ -188,7 +188,7 @@ post_delete.connect(policy_changed, sender=ChannelPolicy)
 m2m_changed.connect(policy_groups_changed, sender=PolicyGroup)
 
 for _model in apps.get_models():
-    if issubclass(_model, _USER):  # proxies send signals of their own
+    if issubclass(_model, _USER):  # proxy models send their own signals
         pre_save.connect(remember_user, sender=_model)
         post_save.connect(user_changed, sender=_model)
         post_delete.connect(user_deleted, sender=_model)

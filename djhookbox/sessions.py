@@ -1,8 +1,8 @@
-"""Sessions as webhooks use them: read, never written.
+"""Read-only sessions for webhooks.
 
-The cookie that a webhook carries belongs to a browser, and the answer goes to the Hookbox process.
-A session that got a new key in a webhook would be lost to its browser, which never learns the key:
-Django's `get_user()` does that when only a fallback of `SECRET_KEY` fits.
+A webhook carries a browser's cookie, but its answer goes to the Hookbox process. If a webhook gave
+a session a new key, the browser would lose the session, because it never learns the new key.
+Django's `get_user()` does so when only a fallback of `SECRET_KEY` matches.
 
 The view is too late for that: middleware that uses `request.user` has called `get_user()` already.
 So `SessionMiddleware` is wrapped, and what it attaches to a webhook is read-only from the start.
@@ -27,14 +27,14 @@ _NAMES = frozenset(webhook.name for webhook in webhooks.ALL)
 
 
 class _ReadOnly:
-    """Overrides what writes a session; its data can still be changed in memory.
+    """Overrides methods that write a session; its data can still be changed in memory.
 
-    `flush()` is Django's own: it empties the session in memory, and calls `delete()`.
+    `flush()` is Django's own: it clears the session in memory and calls `delete()`.
     """
 
     @property
     def modified(self) -> bool:
-        """Whether the middleware has to save the session, which it never has."""
+        """Whether the middleware must save the session: never."""
         return False
 
     @modified.setter
@@ -68,13 +68,13 @@ class _ReadOnly:
 
 @cache
 def _read_only(store: type[SessionBase]) -> type[Any]:
-    # Django makes the salt of the signature from the name of the class, which therefore stays.
+    # Django derives the salt of the signature from the class name, which therefore must not change.
     names = {"__module__": store.__module__, "__qualname__": store.__qualname__}
     return type(store.__name__, (_ReadOnly, store), names)
 
 
 def make_read_only(request: HttpRequest) -> None:
-    """Keep the session of a request from being saved, deleted, or given another key.
+    """Keep a request's session from being saved, deleted, or given a new key.
 
     The object itself is changed, because middleware may hold it already.
     """

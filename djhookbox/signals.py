@@ -2,9 +2,9 @@
 
 The sender is the Django user (an `AnonymousUser` for visitors without an account), as in 2011.
 A receiver of `connect`, `create`, `subscribe` or `publish` that raises refuses the operation:
-texts of `PermissionDenied` and `HookboxError` reach the browser, any other exception is logged
-and the browser reads a generic sentence. The others cannot be refused; what their receivers
-raise is logged.
+the texts of `PermissionDenied` and `HookboxError` reach the browser; other exceptions are logged
+and the browser receives a generic sentence. The other operations cannot be refused; exceptions of
+their receivers are logged.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ unsubscribe = Signal()
 #: A user publishes. Arguments: `channel`, `payload` (the decoded JSON value).
 publish = Signal()
 
-#: A channel is about to come into being. Argument: `channel`.
+#: A channel is about to be created. Argument: `channel`.
 create = Signal()
 
 #: The last subscriber of a channel has left. Argument: `channel`.
 destroy = Signal()
 
-#: The names under which 2011's code looks the signals up (`views.signals["connect"]`).
+#: Signals by name, as code written in 2011 accesses them (`views.signals["connect"]`).
 signals: dict[str, Signal] = {
     "connect": connect,
     "disconnect": disconnect,

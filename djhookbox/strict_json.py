@@ -1,7 +1,7 @@
-"""JSON as Django writes it and people enter it, with plain words for what is wrong.
+"""JSON as Django writes it and people enter it, with plain explanations of errors.
 
-What JSON is, is said in `wire.values`. Here come Django's own types (dates, decimals, UUIDs, lazy
-texts) and sentences in the user's language.
+`wire.values` defines JSON. This adds Django's types (dates, decimals, UUIDs, lazy strings) and
+messages in the user's language.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _write = values.encoder(DjangoJSONEncoder().default)
 MAX_SAFE_INTEGER = 2**53 - 1
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: As JSON writes it: an escape that is not itself escaped.
+#: An escaped surrogate or NUL in JSON text, where the escape is not itself escaped.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class JSONProblem(ValueError):
-    """A text or a value that is not JSON; the text is a sentence that says why."""
+    """A text or a value is not JSON; the exception's text explains why."""
 
 
 def read(text: str, *, max_depth: int = values.MAX_DEPTH) -> values.JSON:
@@ -54,8 +54,8 @@ def write(value: object, *, max_depth: int = values.MAX_DEPTH) -> str:
         max_depth: How deep it may be nested.
 
     Raises:
-        TypeError: It holds an object that has no JSON form; the text names the type.
-        ValueError: It holds NaN or Infinity, itself, or is nested too deeply.
+        TypeError: It contains an object without a JSON form; the text names the type.
+        ValueError: It contains NaN, Infinity or itself, or is nested too deeply.
 
     """
     text = _write(value)
@@ -64,7 +64,7 @@ def write(value: object, *, max_depth: int = values.MAX_DEPTH) -> str:
 
 
 def find_unsafe_integer(text: str) -> int | None:
-    """Return an integer of a JSON text that browsers read rounded, None if there is none."""
+    """Return an integer in a JSON text that browsers round, or None."""
     waiting = [values.loads(text)]
     while waiting:
         value = waiting.pop()
@@ -78,9 +78,9 @@ def find_unsafe_integer(text: str) -> int | None:
 
 
 def storage_problem(value: object) -> str:
-    """Return a sentence that says why databases refuse a value, "" if they do not.
+    """Return why databases reject a value, or "".
 
-    PostgreSQL cannot keep NUL in JSON, and no database lone halves of surrogate pairs.
+    PostgreSQL cannot store NUL in JSON, and no database can store lone surrogates.
     """
     if has_surrogates(value):
         return _("This must not contain lone surrogates.")
@@ -88,19 +88,19 @@ def storage_problem(value: object) -> str:
 
 
 def has_surrogates(value: object) -> bool:
-    """Tell whether texts in a JSON value have lone halves of surrogate pairs."""
+    """Return whether strings in a JSON value contain lone surrogates."""
     return _SURROGATE.search(_plain(value)) is not None
 
 
 def explain(error: Exception) -> str:
-    """Return a sentence that says why a text could not be read, or a value not be written."""
+    """Return why a text could not be read or a value not be written."""
     if isinstance(error, json.JSONDecodeError):
         return _("This is not JSON: %(problem)s in line %(line)d, column %(column)d.") % {
             "problem": error.msg,
             "line": error.lineno,
             "column": error.colno,
         }
-    if not isinstance(error, values.ValueProblem):  # such as a number of 5000 digits
+    if not isinstance(error, values.ValueProblem):  # such as a number with 5000 digits
         return _("This is not JSON: %(problem)s.") % {"problem": error}
     if error.fault is values.Fault.DEPTH:
         return _("This is nested too deeply.")

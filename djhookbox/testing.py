@@ -1,4 +1,4 @@
-"""Helpers for the tests of your own site.
+"""Helpers for your site's own tests.
 
 from djhookbox.testing import capture_publications
 
@@ -9,9 +9,9 @@ class CommentTests(TestCase):
         self.assertEqual(sent[0].channel, "/articles/1/")
         self.assertEqual(sent[0].payload, {"text": "Hello"})
 
-Nothing reaches a Hookbox process in a test run of Django or pytest-django, as no e-mail is sent:
-`publish()` returns 0, `disconnect()` too, and functions that ask what only a process knows raise
-`HookboxNotRunning`. A test that needs a process says so with `real_process()`.
+In test runs of Django or pytest-django, nothing reaches a Hookbox process, just as no e-mail is
+sent: `publish()` and `disconnect()` return 0, and functions that need a process raise
+`HookboxNotRunning`. A test that needs a process uses `real_process()`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class CapturedPublication:
 
     Attributes:
         channel: The channel's name.
-        payload: The message as subscribers would get it: dates are strings, for instance.
-        user: The name that subscribers would see, "" if nobody's.
-        options: The options that the channel would be made with.
+        payload: The message as subscribers would receive it; dates are strings, for instance.
+        user: The name that subscribers would see, or "".
+        options: The options the channel would be created with.
 
     """
 
@@ -51,11 +51,11 @@ def capture_publications(
 ) -> Iterator[list[CapturedPublication]]:
     """Collect what `publish()` and `apublish()` send, so that no Hookbox process is needed.
 
-    All the rest is done for real: the payload must be JSON, a policy or a handler must vouch for
-    the channel, and the publish history gets its row. `cursor()` returns empty cursors.
+    Everything else is real: the payload must be JSON, a policy or a handler must open the channel,
+    and the publish history is written. `cursor()` returns empty cursors.
 
     Args:
-        delivered: How many connections each message pretends to reach.
+        delivered: How many connections each message is reported to reach.
         error: Raised for each message, to test what your site does without the process:
             `capture_publications(error=HookboxUnreachable("down"))`.
 
@@ -90,11 +90,11 @@ def capture_publications(
 
 @contextmanager
 def real_process() -> Iterator[None]:
-    """Let a test call the Hookbox process of its settings, which it must have started itself.
+    """Let a test call the Hookbox process in its settings, which it must have started itself.
 
-    A context manager, and a decorator of functions and methods; in `setUpClass()` use
-    `cls.enterClassContext(real_process())`. Let HOOKBOX_REST_URL or HOOKBOX_PORT lead to a process
-    that only the tests use. It holds for all threads, such as that of a live server.
+    A context manager and a decorator for functions and methods; in `setUpClass()`, use
+    `cls.enterClassContext(real_process())`. Set HOOKBOX_REST_URL or HOOKBOX_PORT to a process that
+    only the tests use. Applies to all threads, such as that of a live server.
     """
     with isolation.lifted():
         yield

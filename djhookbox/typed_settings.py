@@ -1,6 +1,6 @@
-"""Reading single settings: each by its name, its type and its range.
+"""Read single settings by name, type and range.
 
-Whatever is wrong raises `HookboxMisconfigured` with a sentence that names the setting.
+An invalid value raises `HookboxMisconfigured` with a sentence that names the setting.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .exceptions import HookboxMisconfigured
 
 T = TypeVar("T")
 
-#: Marks the URL of a program that listens at a Unix socket, as `http+unix:///run/a.sock:/path`.
+#: The scheme of a server on a Unix socket, as in `http+unix:///run/a.sock:/path`.
 UNIX_SCHEME = "http+unix"
 
-#: Bytes of a socket's path that the kernel takes.
+#: Maximum length of a socket's path in bytes, as limited by the kernel.
 _LONGEST_SOCKET = 107
 
 
 def is_unix(url: str) -> bool:
-    """Return whether a URL leads to a Unix socket."""
+    """Return whether a URL names a Unix socket."""
     return url.startswith(f"{UNIX_SCHEME}:")
 
 
 def split_unix(url: str) -> tuple[str, str]:
-    """Return the socket's path and the path to ask for, of the URL of a Unix socket.
+    """Return the socket's path and the request path of a Unix socket's URL.
 
     Raises:
-        ValueError: It is not one; the text says what is wrong.
+        ValueError: It is not such a URL; the text says why.
 
     """
     socket, _colon, path = url.removeprefix(f"{UNIX_SCHEME}://").partition(":")
@@ -48,11 +48,11 @@ def split_unix(url: str) -> tuple[str, str]:
 
 
 class SettingsReader:
-    """Reads Django's settings when it is asked, and keeps nothing."""
+    """Reads Django's settings on access, without caching."""
 
     def _typed(self, name: str, default: T, kind: type | tuple[type, ...], words: str) -> T:
         value: Any = getattr(django_settings, name, default)
-        # bool is an int to Python, and never what was meant by a port.
+        # bool is a subclass of int, but never meant as a port.
         wrong_bool = isinstance(value, bool) and kind is not bool
         if value is not default and (wrong_bool or not isinstance(value, kind)):
             raise HookboxMisconfigured(f"{name} must be {words}, not {value!r}.")
@@ -126,7 +126,7 @@ class SettingsReader:
 
     def _names(self, name: str, default: Sequence[str], words: str) -> tuple[str, ...]:
         value: Any = getattr(django_settings, name, default)
-        # A text is a sequence of texts to Python, and never what was meant.
+        # A string is a sequence of strings, but never meant as one.
         if not isinstance(value, list | tuple | set | frozenset) or not all(
             isinstance(item, str) and item for item in value
         ):

@@ -1,6 +1,6 @@
-"""The logs, which only grow, and what is known of their pruning.
+"""The models of the audit log, and the record of its pruning.
 
-Logs hold text, not foreign keys: they outlive what they describe.
+The audit log stores text instead of foreign keys, so that it outlives what it describes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from django.utils.translation import gettext_lazy as _
 from ..querysets import LogQuerySet
 from ..wire.names import MAX_LENGTH as NAME_LENGTH
 
-#: Characters of a boot id.
+#: Length of a boot id.
 BOOT_LENGTH = 32
 
-#: Lets PostgreSQL find by this index how channels begin, and whole names all the same; other
-#: databases take no notice of it.
+#: Lets PostgreSQL use this index for prefixes of channel names as well as whole names; other
+#: databases ignore it.
 _PREFIXES = ["varchar_pattern_ops", "int8_ops"]
 
 
 class Log(models.Model):
-    """What all logs have in common: facts that are not rewritten, and a note that may be."""
+    """What all audit logs share: facts that never change, and an editable note."""
 
     created = models.DateTimeField(
         _("when"),
@@ -62,7 +62,7 @@ class Log(models.Model):
 
 
 class NodeLog(Log):
-    """A log of what begins and ends, and of which the end may have to be assumed."""
+    """A log of beginnings and ends, where an end may have to be assumed."""
 
     node = models.CharField(
         _("process"),
@@ -84,7 +84,7 @@ class NodeLog(Log):
 
 
 class ConnectionLog(NodeLog):
-    """A browser connected, was refused, or went."""
+    """A browser connected, was refused, or disconnected."""
 
     class Event(models.TextChoices):
         CONNECT = "connect", _("connected")
@@ -132,7 +132,7 @@ class ConnectionLog(NodeLog):
         abstract = False
         verbose_name = _("connection log entry")
         verbose_name_plural = _("connection log")
-        # For all three logs.
+        # For all three audit logs.
         permissions = [("export_log", _("Can export logs"))]
         indexes = [
             models.Index(fields=["user_name", "-id"], name="hookbox_conn_user"),
@@ -148,7 +148,7 @@ class ConnectionLog(NodeLog):
 
 
 class SubscriptionLog(NodeLog):
-    """A user subscribed, was refused, or left; a channel came or went."""
+    """A user subscribed, was refused, or unsubscribed; a channel was created or destroyed."""
 
     class Event(models.TextChoices):
         CREATE = "create", _("channel created")
@@ -183,7 +183,7 @@ class SubscriptionLog(NodeLog):
 
 
 class Publication(Log):
-    """A message to a channel, or the attempt to send one."""
+    """A message to a channel, or an attempt to send one."""
 
     class Source(models.TextChoices):
         CODE = "code", _("code")
@@ -274,7 +274,7 @@ class Publication(Log):
 
 
 class Node(models.Model):
-    """One life of a Hookbox process, from its start to its end; a restart begins another."""
+    """One run of a Hookbox process, from start to end; a restart begins another."""
 
     boot = models.CharField(
         _("boot id"),
@@ -323,7 +323,7 @@ class Node(models.Model):
 
 
 class Pruning(models.Model):
-    """When old log rows were last deleted, and how many; there is one row at most."""
+    """When old rows were last deleted, and how many; at most one row."""
 
     ended = models.DateTimeField(_("ended"), help_text=_("When it finished."))
     complete = models.BooleanField(

@@ -1,8 +1,8 @@
-"""The lives of Hookbox processes: which events are new, and what one that died has left open.
+"""Runs of Hookbox processes: which events are new, and what a dead process has left open.
 
-A process that is killed reports nothing more. When the next process reports, usually its successor
-at the same address, the site writes the ends that are missing. The rows are marked as assumed, and
-the signals of leaving are sent for users who have not come back.
+A process that is killed cannot report anything more. When the next process reports, usually its
+successor at the same address, the site records the missing ends. The rows are marked as assumed,
+and the signals are sent for users who have not come back.
 
 A process that is stopped reports all ends itself, but makes no webhooks for them, since nearly
 everybody comes back. Here too, those who have not done so a while later are taken to have left.
@@ -30,18 +30,18 @@ from .writing import write_all
 
 logger = logging.getLogger("djhookbox.webhook")
 
-#: A process reports at least once a minute. After a longer break it has to be heard of anew for
-#: as long as others must have been silent to be taken for dead: if the site was down, all were.
+#: A process reports at least once a minute. After a longer gap it must report for as long as
+#: others must be silent to be considered dead: if the site was down, all of them were silent.
 BREAK = datetime.timedelta(seconds=150)
-#: Silence after which a process is taken for dead that has no successor at its address.
+#: Seconds of silence after which a process without a successor is considered dead.
 LEASE = datetime.timedelta(seconds=300)
-#: Webhooks of a process that has died may still be at work for so long.
+#: Webhooks of a dead process may still be running for this many seconds.
 SETTLED = datetime.timedelta(seconds=60)
 #: Time to come back after a process was stopped, once there is another.
 RETURN = datetime.timedelta(seconds=60)
-#: Connections closed in one transaction, in which their signals are sent.
+#: Connections closed in one transaction, which also sends their signals.
 CHUNK = 100
-#: The code of connections that end without a word (RFC 6455, section 7.1.5).
+#: The close code of connections that end without a close frame (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
 REASON = "The Hookbox process ended unexpectedly"
 #: Code and reason of connections that a process closes when it is stopped.
@@ -50,10 +50,10 @@ _STOPPED = (RESTART.code, RESTART.reason)
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Which process reports.
+    """The process that reports.
 
     Attributes:
-        boot: The id of its life.
+        boot: The id of its run.
         address: Its machine and port.
 
     """
@@ -67,17 +67,17 @@ def _nodes() -> QuerySet[Node]:
 
 
 def heard(sender: Sender) -> int:
-    """Note that a process lives; return the number of the last event of it that was written.
+    """Record that a process is alive; return the number of its last event that was recorded.
 
-    Until the end of the transaction, reports of the same process that come meanwhile wait: of
-    two that hold the same event, the second finds it written.
+    Until the transaction ends, concurrent reports of the same process wait: if two contain the
+    same event, the second finds it recorded.
     """
     now = timezone.now()
     if not _touch(sender, now):
         try:
             with transaction.atomic(using=router.db_for_write(Node)):
                 _nodes().create(boot=sender.boot, address=sender.address, seen=now, steady=now)
-        except IntegrityError:  # another of its reports was faster
+        except IntegrityError:  # a concurrent report of the same process was faster
             _touch(sender, now)
     return _nodes().values_list("last_event", flat=True).get(boot=sender.boot)
 
@@ -91,8 +91,8 @@ def _touch(sender: Sender, now: datetime.datetime) -> int:
 
 
 def written(sender: Sender, last: int, *, stopped: bool) -> None:
-    """Note which event was the last to be written, and whether it says that the process ends."""
-    # One that was taken for dead by mistake, and is heard of, is not.
+    """Save which event was recorded last, and whether it ends the process."""
+    # A process that reports is not dead, even if it was considered dead.
     ended = timezone.now() if stopped else None
     _nodes().filter(boot=sender.boot).update(last_event=last, ended=ended, closed=False)
 
@@ -103,12 +103,12 @@ def written(sender: Sender, last: int, *, stopped: bool) -> None:
 def close_what_is_open(
     sender: Sender, seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> bool:
-    """Close what dead processes have left open; tell whether there is more to do.
+    """Close what dead processes have left open; return whether there is more to do.
 
     Args:
-        sender: Who is heard of just now.
-        seconds: How long it may take; the next report goes on.
-        clock: What tells the time.
+        sender: The process that is reporting.
+        seconds: The time limit; the next report continues.
+        clock: Returns the time.
 
     """
     end = clock() + seconds
@@ -124,7 +124,7 @@ def close_what_is_open(
 
 
 def _take_for_dead(sender: Sender) -> None:
-    """Note the end of processes that have a successor, or have been silent for long."""
+    """End the runs of processes that have a successor or have been silent for too long."""
     me = _nodes().get(boot=sender.boot)
     others = _nodes().filter(ended__isnull=True).exclude(pk=me.pk)
     if me.address:
@@ -147,10 +147,10 @@ def _to_close(sender: Sender) -> QuerySet[Node]:
 
 
 def _close_some(node: Node) -> bool:
-    """Close some connections of a process that has ended; tell whether there are more."""
+    """Close some connections of a process that has ended; return whether there are more."""
     using = router.db_for_write(ConnectionLog)
     with transaction.atomic(using=router.db_for_write(Node)), transaction.atomic(using=using):
-        # Locks the row; another request that wanted to close the same finds the mark moved.
+        # Locks the row; a concurrent request finds that the position has moved.
         mine = _nodes().filter(pk=node.pk, closed_to=node.closed_to, ended__isnull=False)
         if not mine.update(closed_to=node.closed_to):
             return False
@@ -209,7 +209,7 @@ def _end_of(row: ConnectionLog, when: datetime.datetime) -> ConnectionLog:
 
 
 def _connected(names: Collection[str], boots: Sequence[str]) -> set[str]:
-    """Return those who have a connection open in one of these lives."""
+    """Return the users who have an open connection in one of these runs."""
     rows = ConnectionLog.objects.using(router.db_for_write(ConnectionLog))
     ends = rows.filter(
         connection_id=OuterRef("connection_id"), event=ConnectionLog.Event.DISCONNECT
@@ -241,7 +241,7 @@ def _close_subscriptions(
     rows = SubscriptionLog.objects.using(router.db_for_write(SubscriptionLog)).filter(
         node__in={*living, node.boot}, user_name__in=names
     )
-    # A user's connections share the subscriptions, so that the last entry of all of them counts.
+    # A user's connections share subscriptions, so the last entry of all of them counts.
     last = (
         rows.filter(event__in=(kinds.SUBSCRIBE, kinds.UNSUBSCRIBE))
         .values("node", "user_name", "channel")
@@ -275,10 +275,10 @@ def _close_subscriptions(
 
 
 def forget_old(before: datetime.datetime) -> None:
-    """Delete the lives that ended long ago and have left nothing open."""
+    """Delete runs that ended long ago and have left nothing open."""
     _nodes().filter(closed=True, seen__lt=before).delete()
 
 
 def time_to_close() -> float:
-    """Return the seconds that a report may spend on what is open."""
+    """Return the seconds that a report may spend on closing."""
     return settings.webhook_timeout / 3

@@ -1,4 +1,4 @@
-"""What the publish history keeps of a message: all of it, with fields masked, or nothing."""
+"""What the publish history stores of a message: all of it, with fields masked, or nothing."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from django.core.serializers.json import DjangoJSONEncoder
 from ..conf import settings
 from ..models import Publication
 
-#: Stands in for what is masked.
+#: Replaces masked values.
 MASK = "***"
 
-#: What PostgreSQL cannot keep in JSON: NUL, and halves of surrogate pairs.
+#: What PostgreSQL cannot store in JSON: NUL and lone surrogates.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-#: How these look in JSON text, where a backslash before the first makes no difference to us.
+#: The same in JSON text, where a preceding backslash does not matter here.
 _MAYBE_UNSTORABLE = re.compile("\\\\u0000|[\ud800-\udfff]")
 
 _encode = DjangoJSONEncoder(ensure_ascii=False).encode
 
 
 def kept(payload: object) -> dict[str, Any]:
-    """Return the fields of a `Publication` that follow from its payload and the settings."""
+    """Return the fields of a `Publication` derived from its payload and the settings."""
     text = compact(payload)
     fields: dict[str, Any] = {"size": len(text.encode("utf-8", "surrogatepass"))}
     if not settings.store_payloads:
@@ -33,7 +33,7 @@ def kept(payload: object) -> dict[str, Any]:
     unstorable = _MAYBE_UNSTORABLE.search(text) is not None
     kind = Publication.Kept.WHOLE
     if names or unstorable:
-        # From the text, as it is JSON without dates and the like, and nobody else's object.
+        # From the text, which is plain JSON without dates and is nobody else's object.
         payload = json.loads(text)
         if unstorable:
             payload = _cleaned(payload)
@@ -49,27 +49,27 @@ def left_out(size: int) -> dict[str, Any]:
 
 
 def masked(payload: object) -> object:
-    """Return a copy of a JSON value with the fields masked that nobody is to see."""
+    """Return a copy of a JSON value with sensitive fields masked."""
     copy = json.loads(compact(payload))
     _mask(copy, settings.redact)
     return copy
 
 
 def compact(payload: object) -> str:
-    """Write a payload as JSON in one line."""
+    """Format a payload as JSON in one line."""
     return _encode(payload)
 
 
 def beginning(text: str) -> str:
-    """Return so much of a payload's JSON as lists show."""
+    """Return the beginning of a payload's JSON, as lists show it."""
     limit = Publication.PREVIEW_LENGTH
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _mask(payload: object, names: Set[str]) -> bool:
-    """Mask fields of these names at any depth, in place; tell whether there were any."""
+    """Mask fields of these names at any depth, in place; return whether there were any."""
     found = False
-    # No recursion: JSON may be nested more deeply than Python functions may call each other.
+    # Iterative: JSON may be nested more deeply than Python's recursion limit.
     waiting = [payload]
     while waiting:
         value = waiting.pop()
@@ -86,7 +86,7 @@ def _mask(payload: object, names: Set[str]) -> bool:
 
 
 def _cleaned(payload: object) -> object:
-    """Return the value without the characters that some databases refuse in it."""
+    """Return the value without characters that some databases reject."""
     top = [payload]
     waiting: list[Any] = [top]
     while waiting:

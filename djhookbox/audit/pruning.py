@@ -1,4 +1,4 @@
-"""Deleting what the logs have kept for long enough: in batches, so that nobody waits for it."""
+"""Delete old rows of the audit log, in batches so that nobody waits for it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.utils import timezone
 from ..models import ConnectionLog, Log, Pruning, Publication, SubscriptionLog
 from . import nodes
 
-#: Rows deleted by one statement: a tenth of a second, during which SQLite lets nobody write.
+#: Rows deleted per statement: a tenth of a second, during which SQLite blocks other writers.
 BATCH = 10_000
 
-#: The logs, by the name of their count in `Pruning`.
+#: The audit logs by the name of their count in `Pruning`.
 LOGS: dict[str, type[Log]] = {
     "connections": ConnectionLog,
     "subscriptions": SubscriptionLog,
@@ -26,11 +26,11 @@ LOGS: dict[str, type[Log]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was deleted.
+    """The result of pruning.
 
     Attributes:
-        counts: Rows by the name of the log, as in `LOGS`.
-        complete: Whether nothing is left that is older.
+        counts: Deleted rows by audit log, as in `LOGS`.
+        complete: Whether all old rows were deleted.
 
     """
 
@@ -45,13 +45,13 @@ def prune(
     batch: int = BATCH,
     clock: Callable[[], float] = time.monotonic,
 ) -> Pruned:
-    """Delete what is older, the oldest first, and note that it was done.
+    """Delete old rows, oldest first, and record that it was done.
 
     Args:
-        days: Older than so many days.
-        seconds: When to stop although something is left; the next call goes on.
+        days: Delete rows older than this many days.
+        seconds: When to stop even if rows remain; the next call continues.
         batch: Rows deleted at once.
-        clock: What tells the time.
+        clock: Returns the time.
 
     """
     end = None if seconds is None else clock() + seconds
@@ -74,7 +74,7 @@ def due(days: int) -> dict[str, int]:
 
 
 def last() -> Pruning | None:
-    """Return the note of the last time."""
+    """Return the record of the last pruning."""
     return Pruning.objects.first()
 
 
@@ -86,7 +86,7 @@ def _all_batches(before: datetime.datetime, batch: int) -> Iterator[tuple[str, i
 
 def _batches(model: type[Log], before: datetime.datetime, batch: int) -> Iterator[int]:
     using = router.db_for_write(model)
-    # Old versions of SQLite take few parameters.
+    # Old versions of SQLite accept few parameters.
     size = min(batch, connections[using].features.max_query_params or batch)
     rows = model.objects.using(using)
     while True:
@@ -100,7 +100,7 @@ def _batches(model: type[Log], before: datetime.datetime, batch: int) -> Iterato
 
 def _note(counts: dict[str, int], complete: bool) -> None:
     previous = last()
-    if previous is not None and not previous.complete:  # this went on where that had to stop
+    if previous is not None and not previous.complete:  # this call continues the previous one
         counts = {name: count + getattr(previous, name) for name, count in counts.items()}
     Pruning.objects.update_or_create(
         pk=1, defaults={**counts, "complete": complete, "ended": timezone.now()}

@@ -1,4 +1,4 @@
-"""What no webhook decides: the server reports it in batches, and it is written at once."""
+"""Record the events that the server reports in batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .writing import fit, moment, write_all
 
 logger = logging.getLogger("djhookbox.webhook")
 
-#: What events become.
+#: The models that events are recorded as.
 MODELS = (ConnectionLog, SubscriptionLog, Publication)
 
-#: The largest numbers that every database keeps in a count and in a key.
+#: The largest numbers that every database can store in a count and a key.
 _LARGEST_COUNT, _LARGEST_KEY = 2**31 - 1, 2**63 - 1
 
 
@@ -36,11 +36,11 @@ def record(reported: Sequence[object], sender: Sender | None = None) -> None:
         sender: Which process reports; what it has reported before is not written again.
 
     Raises:
-        DatabaseError: One of `UNAVAILABLE`: nothing can be written now, and nothing was. The
-            batch should come again.
+        DatabaseError: One of `UNAVAILABLE`: nothing can be written at the moment, and nothing
+            was. The batch should be sent again.
 
     """
-    # All or nothing: what comes again must not be there already.
+    # All or nothing: a batch that is sent again must not be recorded twice.
     with ExitStack() as transactions:
         for using in {router.db_for_write(model) for model in (Node, *MODELS)}:
             transactions.enter_context(transaction.atomic(using=using))
@@ -70,7 +70,7 @@ class Batch:
     """The rows of a batch of events.
 
     Attributes:
-        stopped: Whether one of them says that the process ends.
+        stopped: Whether one of them ends the process.
 
     """
 
@@ -115,7 +115,7 @@ class Batch:
 
 
 def _count(delivered: Mapping[int, int]) -> None:
-    """Say how many connections publications reached, in one query."""
+    """Save how many connections publications reached, in one query."""
     by_count: dict[int, list[int]] = {}
     for pk, count in delivered.items():
         by_count.setdefault(count, []).append(pk)

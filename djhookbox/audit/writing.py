@@ -1,4 +1,4 @@
-"""Writing log rows: what the browser sent is cut to fit, and a failure takes nothing down."""
+"""Write audit log rows: browser input is cut to fit, and failures never affect the site."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def fit(text: str, limit: int = 255) -> str:
-    """Return a text as a column can hold it."""
+    """Return a text cut to fit a column."""
     text = names.without_forbidden_characters(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def moment(at: object) -> datetime.datetime:
-    """Return the time of an event in Unix seconds; now, if it is none or in the future."""
+    """Return the time of an event from Unix seconds; now if it is missing or in the future."""
     now = timezone.now()
     if isinstance(at, bool) or not isinstance(at, int | float):
         return now
@@ -65,10 +65,10 @@ def write(row: Row) -> Row | None:
 
 
 def write_all(model: type[Row], rows: Sequence[Row]) -> None:
-    """Insert rows at once; those that the database refuses are skipped and logged.
+    """Insert rows at once; rows that the database rejects are skipped and logged.
 
     Raises:
-        DatabaseError: One of `UNAVAILABLE`: nothing can be written now, and nothing was.
+        DatabaseError: One of `UNAVAILABLE`: nothing can be written at the moment, and nothing was.
 
     """
     if not rows:
@@ -88,7 +88,7 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
 
 
 def write_connection(call: Call[webhooks.Connect], name: str, decision: Decision) -> None:
-    """Log that somebody connected, or was refused."""
+    """Record that a user connected or was refused."""
     if not settings.log_connections:
         return
     known = call.webhook.transport
@@ -111,7 +111,7 @@ def write_connection(call: Call[webhooks.Connect], name: str, decision: Decision
 
 
 def write_disconnection(call: Call[webhooks.Disconnect]) -> None:
-    """Log that the last connection of a user has gone; only the genuine server is logged so."""
+    """Record that a user's last connection closed; used for the genuine server only."""
     if not settings.log_connections:
         return
     write(
@@ -126,7 +126,7 @@ def write_disconnection(call: Call[webhooks.Disconnect]) -> None:
 def write_subscription(
     call: Call[AnyWebhook], channel: str, name: str, decision: Decision, allowed: str, refused: str
 ) -> None:
-    """Log what became of a channel or a subscription."""
+    """Record the outcome for a channel or a subscription."""
     if settings.log_subscriptions:
         event = allowed if decision.allowed else refused
         write(_subscription(call, channel, name, decision, event))
@@ -137,12 +137,12 @@ def write_subscriptions(
     name: str,
     decided: Iterable[tuple[str, Operation, Decision]],
 ) -> None:
-    """Log what became of many channels and subscriptions, with one query.
+    """Record the outcome for many channels and subscriptions with one query.
 
     Args:
         call: The webhook.
-        name: Whose subscriptions.
-        decided: Channel, operation (create or subscribe) and what was decided.
+        name: The user's name.
+        decided: Channel, operation (create or subscribe) and decision.
 
     """
     if not settings.log_subscriptions:
@@ -181,7 +181,7 @@ def _subscription(
 def write_publication(
     call: Call[webhooks.Publish], payload: object, name: str, decision: Decision
 ) -> int | None:
-    """Enter a browser's publication into the history; return its key."""
+    """Record a browser's publication; return its primary key."""
     status = Publication.Status.SENT if decision.allowed else Publication.Status.REFUSED
     row = write(
         Publication(

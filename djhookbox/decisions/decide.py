@@ -1,6 +1,6 @@
-"""The one function that answers every "may this user do this on that channel?".
+"""The one function that decides whether a user may do something on a channel.
 
-Policies first, then the handlers, then refusal, then the signals' receivers.
+Policies decide first, then handlers; otherwise the operation is refused. Then signals are sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-#: A user of Django, with an account or without.
+#: A Django user, with or without an account.
 User: TypeAlias = "AbstractBaseUser | AnonymousUser"
 
 logger = logging.getLogger("djhookbox")
@@ -40,10 +40,10 @@ logger = logging.getLogger("djhookbox")
 #: What policies decide about.
 BY_POLICY = frozenset({Operation.CREATE, Operation.SUBSCRIBE, Operation.PUBLISH})
 
-#: What is refused unless somebody vouches for it.
+#: Operations that are refused unless something allows them.
 NEEDS_VOUCHING = BY_POLICY | {Operation.MESSAGE}
 
-#: What a receiver of the signal can refuse; the rest has happened, or must be able to.
+#: Operations that signal receivers can refuse; all others have happened or must be possible.
 REFUSABLE = NEEDS_VOUCHING | {Operation.CONNECT}
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -57,11 +57,11 @@ class Decision:
         reason: Why it is refused: a sentence for the browser.
         options: The options of the channel (create) or of the webhook's reply.
         decided_by: `policy:<name>`, `handler:<dotted name>`, `signal:<dotted name>`, `nobody`
-            (no policy and no handler vouched), `built-in` (a reserved name), or empty where
-            nobody had to decide.
-        code: A short word for a refusal: `refused`, or `error` after a bug in the project.
-        explicit: Names of those options that a handler has set.
-        steps: How it came about, if that was asked for.
+            (neither a policy nor a handler decided), `built-in` (a reserved name), or empty if no
+            decision was needed.
+        code: A short code for a refusal: `refused`, or `error` after a bug in the project.
+        explicit: Names of the options that a handler has set.
+        steps: How the decision was made, if requested.
 
     """
 
@@ -94,15 +94,15 @@ def decide(
     """Decide whether a user may do something.
 
     Args:
-        operation: What is to be done.
-        user: Who asks, a user of Django.
-        channel: The channel's name; of a message, the recipient's.
-        payload: What is published or sent.
-        trusted: Code and the admin: past all audiences.
-        send_signals: Whether receivers are told and may refuse.
+        operation: The operation.
+        user: The Django user.
+        channel: The channel's name; for messages, the recipient's name.
+        payload: The message that is published or sent.
+        trusted: For code and the admin: ignore audiences.
+        send_signals: Whether to send signals, whose receivers may refuse.
         explain: Whether the decision lists its steps.
-        rules: The policies to go by, if not those in force.
-        who: What is known of the user already, to spare queries.
+        rules: The policies to apply, instead of the current ones.
+        who: Facts about the user that are already known, to save queries.
 
     """
     operation = Operation(operation)
@@ -111,39 +111,39 @@ def decide(
     decision = question.answer(rules, send_signals=send_signals)
     if steps is None:
         return decision
-    if not steps or steps[-1].who != decision.decided_by:  # whoever decided may have its step
+    if not steps or steps[-1].who != decision.decided_by:  # it may have its step already
         outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
         steps.append(Step(decision.decided_by, outcome, decision.reason))
     return replace(decision, steps=tuple(steps))
 
 
 def decide_for_code(channel: str, user: User) -> Decision:
-    """Return who vouches for a channel that code or the admin uses, and its options.
+    """Return the decision that opens a channel for code or the admin, with its options.
 
-    Audiences do not count, and no signal is sent: nobody has created anything yet.
+    Audiences do not apply, and no signal is sent: nothing has been created yet.
     """
-    # Handlers are often registered beside views; a command or a task queue's worker, which
-    # answers no requests, would not have imported them.
+    # Handlers are often registered next to views; commands and task queue workers, which answer
+    # no requests, would not have imported them.
     get_resolver().urlconf_module  # noqa: B018 - imports it
     return decide(Operation.CREATE, user, channel, trusted=True, send_signals=False)
 
 
 def standing_options(rules: Sequence[Rule], channel: str) -> dict[str, object]:
-    """Return the options that a live channel should have by the policies of now."""
+    """Return the options that the current policies give to a live channel."""
     for rule in (*reserved.RULES, *rules):
         if rule.covers(channel):
             if rule.pattern is None:
                 break
             if rule.create == Audience.HANDLERS:
-                return dict(rule.forced_options())  # the others were the handler's choice
+                return dict(rule.forced_options())  # the others were chosen by a handler
             return {name: value for name, value in rule.options.items() if name not in LIVE}
-    # What was open by a policy that is gone: from now on the site is asked.
+    # A deleted policy had opened the channel: the site is asked from then on.
     return {"moderated": True}
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Whether a user may do something; the attributes are the arguments of `decide`."""
+    """A request for a decision; the attributes are the arguments of `decide`."""
 
     operation: Operation
     user: User
@@ -160,7 +160,7 @@ class _Question:
         ruling = self._ruling(rules)
         if ruling.verdict is Verdict.REFUSED:
             return refused(ruling.reason, ruling.decider)
-        # Handlers and receivers have no say about reserved channels, and would not expect them.
+        # Handlers and receivers do not decide about reserved channels and would not expect them.
         reserved_channel = self.operation != Operation.MESSAGE and reserved.is_reserved(
             self.channel
         )
@@ -172,7 +172,7 @@ class _Question:
             if not asks_handlers and self.operation in NEEDS_VOUCHING:
                 return _nobody(self.operation)
         if not asks_handlers and signal is None:
-            return self._by_policy(ruling)  # and no savepoint, which is a query or two
+            return self._by_policy(ruling)  # no savepoint, which would cost a query or two
         return self._by_code(ruling, signal, asks_handlers)
 
     def _is_inactive(self) -> bool:
@@ -191,7 +191,7 @@ class _Question:
         )
 
     def _signal(self) -> Signal | None:
-        """Return the signal of the operation, if anybody listens."""
+        """Return the operation's signal if it has receivers."""
         signal = signals.signals.get(self.operation)
         return signal if signal is not None and signal.has_listeners(self.user) else None
 
@@ -201,14 +201,14 @@ class _Question:
         )
 
     def _by_policy(self, ruling: Ruling) -> Decision:
-        """Return the yes of a policy, or of nobody where nobody has to vouch."""
+        """Return a policy's permission, or a default one if the operation needs none."""
         options = _NOTHING
         if self.operation == Operation.CREATE and ruling.rule:
             options = ruling.rule.options
         return Decision(True, options=options, decided_by=ruling.decider)
 
     def _by_code(self, ruling: Ruling, signal: Signal | None, asks_handlers: bool) -> Decision:
-        """Let the project's own code decide: the handlers if they are asked, then receivers."""
+        """Call the project's own code: handlers if they are asked, then receivers."""
         decision = self._by_policy(ruling)
         stage = "handler"
         try:
@@ -220,7 +220,7 @@ class _Question:
                     signal.send(sender=self.user, **self._arguments())
         except Exception as error:
             if self.trusted and isinstance(error, Error):
-                raise  # no answer at all: code does what it does when its own queries fail
+                raise  # not a decision: code sees the exception, as for its own queries
             refusal = _explained(error, stage, self.operation)
             if self.operation in REFUSABLE or (
                 refusal.code == "refused" and self.operation != Operation.DISCONNECT
@@ -236,8 +236,8 @@ class _Question:
             self.operation, self.user, self.channel, self.payload, steps=self.steps
         )
         if answer is None and self.operation in (Operation.SUBSCRIBE, Operation.PUBLISH):
-            # 2011's handlers only know how to create: who vouches for a channel, vouches for
-            # its use.
+            # Handlers written for 2011 only know how to create: whatever allows creating a channel
+            # also allows using it.
             if self.steps is not None:
                 self.steps.append(Step("handlers", Outcome.CREATION_DECIDES))
             vouching = handlers.ask(Operation.CREATE, self.user, self.channel, steps=self.steps)
@@ -250,14 +250,13 @@ class _Question:
             return refused(answer.reason, answer.by)
         options = dict(answer.options)
         if self.operation == Operation.CREATE and ruling.rule is not None:
-            # The policy's options are the defaults, but its audiences are not the handler's to
-            # widen.
+            # The policy's options are defaults, but a handler cannot widen its audiences.
             options = {**ruling.rule.options, **options, **ruling.rule.forced_options()}
         explicit = frozenset(answer.options)
         return Decision(True, options=options, decided_by=answer.by, explicit=explicit)
 
     def _arguments(self) -> dict[str, object]:
-        """Return what receivers are given."""
+        """Return the arguments of the signal."""
         if self.operation in (Operation.CONNECT, Operation.DISCONNECT):
             return {}
         if self.operation == Operation.PUBLISH:
@@ -272,19 +271,19 @@ def _nobody(operation: Operation) -> Decision:
 
 
 def _tell(signal: Signal, user: User, arguments: Mapping[str, object]) -> None:
-    """Send a signal that refuses nothing; Django logs what the receivers raise."""
+    """Send a signal that cannot refuse; Django logs the exceptions of its receivers."""
     try:
         with transaction.atomic():
             results = signal.send_robust(sender=user, **arguments)
             if any(isinstance(result, DatabaseError) for _receiver, result in results):
-                # Swallowed by send_robust, but the transaction is broken on some databases.
+                # send_robust() swallows it, but the transaction is broken on some databases.
                 transaction.set_rollback(True)
     except DatabaseError:
         logger.exception("The database changes made by signal receivers could not be committed.")
 
 
 def _explained(error: Exception, stage: str, operation: Operation) -> Decision:
-    """Turn what a handler or receiver raised into a refusal."""
+    """Convert the exception of a handler or receiver to a refusal."""
     culprit = getattr(error, "by", "") or f"{stage}:{_culprit(error)}"
     if isinstance(error, PermissionDenied | HookboxError):
         return refused(str(error) or _("Refused."), culprit)
@@ -296,7 +295,7 @@ def _explained(error: Exception, stage: str, operation: Operation) -> Decision:
 
 
 def _culprit(error: Exception) -> str:
-    """Return the dotted name of the project's function that an exception came through."""
+    """Return the dotted name of the project's function that raised an exception."""
     traceback = error.__traceback__
     while traceback is not None:
         module = str(traceback.tb_frame.f_globals.get("__name__", ""))
@@ -309,11 +308,11 @@ def _culprit(error: Exception) -> str:
 
 @dataclass(slots=True)
 class Facts:
-    """What audiences ask about a user of Django; queries are made when they are needed.
+    """What audiences need to know about a Django user; queries are made when needed.
 
     Attributes:
-        groups: The keys of the user's groups, if they are known already.
-        permissions: Whether the user holds each of these permissions, as far as known already.
+        groups: The primary keys of the user's groups, if already known.
+        permissions: Whether the user has each of these permissions, where already known.
 
     """
 
@@ -333,12 +332,12 @@ class Facts:
 
     @property
     def is_active(self) -> bool:
-        """Whether the account is in use."""
+        """Whether the account is active."""
         return bool(getattr(self.user, "is_active", False))
 
     @property
     def is_staff(self) -> bool:
-        """Whether the user may log into the admin."""
+        """Whether the user may log in to the admin."""
         return bool(getattr(self.user, "is_staff", False))
 
     @property

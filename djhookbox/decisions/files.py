@@ -1,8 +1,8 @@
-"""Policies as files: what `dumpdata` writes and `loaddata` reads, but checked before it counts.
+"""Policies as files, compatible with `dumpdata` and `loaddata`, but validated before import.
 
-A file is a list of `{"model": "djhookbox.channelpolicy", "fields": {…}}`. Policies are known by
-their names and groups by theirs, so that a file fits another site. Options that a file leaves out
-stay as they are, or get their defaults where the policy is new.
+A file is a list of `{"model": "djhookbox.channelpolicy", "fields": {…}}`. Policies and groups are
+identified by name, so that a file can be imported on another site. Options that a file omits stay
+unchanged, or have their defaults if the policy is new.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..wire import values
 
 MODEL = ChannelPolicy._meta.label_lower
 
-#: What a file does not say: when a row was written is this site's business.
+#: Fields that a file does not contain: timestamps belong to this site.
 _OWN = frozenset({"id", "created", "modified"})
 
 _FIELDS: Mapping[str, models.Field[Any, Any]] = {
@@ -35,7 +35,7 @@ class PolicyFileError(ValueError):
     """A file cannot be imported.
 
     Attributes:
-        problems: What is wrong, a sentence each.
+        problems: What is wrong, one sentence each.
 
     """
 
@@ -49,12 +49,12 @@ class PolicyFileError(ValueError):
 
 @dataclass(slots=True)
 class Change:
-    """What a file would make of one policy.
+    """What a file would change in one policy.
 
     Attributes:
-        policy: As it would be saved.
-        groups: The groups it would have, None if they stay.
-        changed: The names of fields that would change; of a new policy, none.
+        policy: The policy as it would be saved.
+        groups: The groups it would have, or None if unchanged.
+        changed: Names of the fields that would change; empty for a new policy.
 
     """
 
@@ -69,12 +69,12 @@ class Change:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would happen."""
+        """Whether nothing would change."""
         return not self.is_new and not self.changed
 
 
 def export(policies: Iterable[ChannelPolicy]) -> str:
-    """Write policies as a file."""
+    """Return policies in the file format."""
     text: str = serializers.serialize(
         "json",
         policies,
@@ -84,22 +84,22 @@ def export(policies: Iterable[ChannelPolicy]) -> str:
         use_natural_primary_keys=True,
         fields=[*_FIELDS, "groups"],
     )
-    # Halves of surrogate pairs are no characters: no file can have them but as escapes.
+    # Lone surrogates are not characters: a file can only contain them as escapes.
     return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def plan(text: str) -> list[Change]:
-    """Read a file and say what it would change; nothing is saved.
+    """Parse a file and return what it would change; nothing is saved.
 
     Raises:
-        PolicyFileError: Something in it is wrong; then nothing of it can be imported.
+        PolicyFileError: Something in it is wrong; nothing of it can be imported.
 
     """
     try:
         entries = strict_json.read(text, max_depth=values.MAX_DOCUMENT_DEPTH)
     except strict_json.JSONProblem as error:
         raise PolicyFileError([str(error)]) from error
-    if strict_json.has_surrogates(entries):  # which neither a database nor a page can have
+    if strict_json.has_surrogates(entries):  # neither a database nor a page can contain them
         raise PolicyFileError([_("This must not contain lone surrogates.")])
     if not isinstance(entries, list) or not entries:
         raise PolicyFileError([_("This is not a list of policies.")])
@@ -126,7 +126,7 @@ def plan(text: str) -> list[Change]:
 
 
 def apply(changes: Iterable[Change]) -> None:
-    """Save what a file changes, all of it or nothing."""
+    """Save the changes of a file, all or none."""
     with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         for change in changes:
             if change.is_idle:
@@ -189,7 +189,7 @@ def _change(
 
 
 def _value(model_field: models.Field[Any, Any], value: object) -> Any:
-    """Take a value only if it has the type that the file of another site would have."""
+    """Return a value if it has the type that an exported file would have."""
     if isinstance(model_field, models.JSONField):
         return value
     kind: type = str

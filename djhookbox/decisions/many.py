@@ -1,4 +1,4 @@
-"""Deciding about many subscriptions of one user at once: pages that come back have several."""
+"""Decide about many subscriptions of one user at once, as when a page reconnects."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .store import cache
 
 
 def decide_many(user: User, wanted: Iterable[Wanted]) -> list[tuple[str, Operation, Decision]]:
-    """Return what is decided about each channel: whether it may be, and whether the user may in.
+    """Return for each channel whether it may be created and whether the user may subscribe.
 
-    Each as if it had been asked about alone; but what the policies ask about the user costs one
+    Each is decided as if asked alone, but what the policies need to know about the user costs one
     query for all of them.
     """
     rules, who = cache.get(), Facts(user)

@@ -1,6 +1,6 @@
-"""Asking again: which subscriptions have lost their right, and which options have changed.
+"""Re-authorise live subscriptions after an edit, and find changed channel options.
 
-The server asks in batches, after an edit; the users of a batch cost one query, not one each.
+The server asks in batches; the users of a batch cost one query in total.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .store import cache
 
 _MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
-#: Names asked for in one query; some databases limit the parameters.
+#: Names per query; some databases limit the number of parameters.
 _CHUNK = 500
 
 
 def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
-    """Return for each channel its options of now, and the users who may not read it any more.
+    """Return for each channel its current options, and the users who may no longer read it.
 
-    Receivers of the subscribe signal are not told: nobody subscribes.
+    The subscribe signal is not sent: nobody subscribes.
     """
     rules = cache.get(fresh=True)  # another process may have made the edit a moment ago
     facts = _facts({name for names in channels.values() for name in names}, rules)
@@ -47,7 +47,7 @@ def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object
 
 
 def _facts(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, Facts]:
-    """Return what the rules may ask about users; who is missing has no account any more."""
+    """Return facts about users for the rules; users without an account are missing."""
     wanted = sorted(name for name in names if not name.startswith(ANONYMOUS_PREFIX))
     permissions = {
         rule.permission
@@ -73,15 +73,15 @@ def _facts(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, Facts]:
 
 
 def _note_holders(permission: str, facts: Mapping[str, Facts]) -> None:
-    """Note who holds a permission, with one query where Django's own backend is the only one."""
+    """Find who holds a permission, with one query if Django's own backend is the only one."""
     model = get_user_model()
     with_perm = getattr(model._default_manager, "with_perm", None)
     if with_perm is None or list(django_settings.AUTHENTICATION_BACKENDS) != [_MODEL_BACKEND]:
-        return  # each user is asked by has_perm, as the project wants it
+        return  # has_perm() is called for each user, as the project's backend requires
     keys = [fact.user.pk for fact in facts.values()]
     try:
         holders = set(with_perm(permission).filter(pk__in=keys).values_list("pk", flat=True))
     except ValueError:
-        holders = set()  # not app_label.codename: nobody holds it
+        holders = set()  # not app_label.codename: nobody has it
     for fact in facts.values():
         fact.permissions[permission] = fact.user.pk in holders

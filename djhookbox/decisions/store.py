@@ -1,7 +1,6 @@
-"""The policies as rules: loaded with one query, cached in each process.
+"""The policies as rules: loaded with one query and cached in each process.
 
-An edit drops the cache of its own process when it is committed; other processes notice within
-`TTL` seconds.
+An edit drops the cache of its own process on commit; other processes notice within `TTL` seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ logger = logging.getLogger("djhookbox")
 #: Marks a transaction that has changed policies.
 _CHANGED = "policies changed"
 
-#: Seconds for which a process goes by what it has loaded.
+#: Seconds for which a process uses its cached rules.
 TTL = 1.0
 
 _OPTIONS = tuple(
@@ -44,11 +43,11 @@ _COLUMNS = (
 
 
 def load() -> tuple[Rule, ...]:
-    """Read the enabled policies from the database, with their groups, in their order."""
+    """Load the enabled policies with their groups, in order."""
     rows: dict[int, Mapping[str, Any]] = {}
     groups: dict[int, set[int]] = {}
-    # One row for each group of a policy: cheaper than a second query on every webhook that
-    # finds the cache empty.
+    # One row per group of a policy: cheaper than a second query in every webhook that finds the
+    # cache empty.
     for row in ChannelPolicy.objects.enabled().values(*_COLUMNS, "groups"):
         rows.setdefault(row["pk"], row)
         groups.setdefault(row["pk"], set())
@@ -62,7 +61,7 @@ def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:
     try:
         pattern = compile_pattern(row["pattern"])
     except PatternError as error:
-        # Written past the form, or with a converter that the project has since removed.
+        # Written without the form, or using a converter that the project has since removed.
         logger.error(
             "Policy %r is malformed and refuses every channel it might match: %s",
             row["name"],
@@ -87,7 +86,7 @@ def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:
 
 
 class Cache:
-    """The rules that a process goes by."""
+    """The rules that a process uses."""
 
     def __init__(
         self,
@@ -101,30 +100,30 @@ class Cache:
         self._held: tuple[float, tuple[Rule, ...]] | None = None
 
     def get(self, *, fresh: bool = False) -> tuple[Rule, ...]:
-        """Return the rules; `fresh` ones come from the database whatever is held."""
+        """Return the rules; with `fresh`, always from the database."""
         using = router.db_for_read(ChannelPolicy)
         if transactions.is_marked(using, _CHANGED):
-            # Whoever has edited a policy sees the edit, and nobody else until it is committed.
+            # Only the transaction that has edited a policy sees the edit until it is committed.
             return self._load()
         inside = transaction.get_connection(using).in_atomic_block
         generation, held, now = self._generation, self._held, self._clock()
         if held is not None and not fresh and now - held[0] < TTL:
             return held[1]
         rules = self._load()
-        if not inside:  # a transaction may see a past that others must not be given
+        if not inside:  # a transaction may see outdated rows that others must not use
             with self._lock:
-                if generation == self._generation:  # else dropped while it was loaded
+                if generation == self._generation:  # else dropped while loading
                     self._held = (now, rules)
         return rules
 
     def drop(self) -> None:
-        """Forget what is held."""
+        """Drop the cached rules."""
         with self._lock:
             self._generation += 1
             self._held = None
 
     def changed(self, using: str | None) -> None:
-        """Notice an edit, and drop what is held when it is committed."""
+        """Register an edit, and drop the cached rules when it is committed."""
         transactions.mark(using, _CHANGED)
 
         def committed() -> None:
@@ -134,5 +133,5 @@ class Cache:
         transaction.on_commit(committed, using=using)
 
 
-#: The one cache of this process.
+#: The only cache of this process.
 cache = Cache()

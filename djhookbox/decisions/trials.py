@@ -1,7 +1,7 @@
-"""What would happen if somebody did something: for people who wonder, in the admin or a shell.
+"""Try what would happen if a user did something, for the admin and the shell.
 
-The decisions are those of the webhooks. Handlers really run, but what they write to the database
-is undone; receivers of signals are not asked, for nothing happens that they could be told of.
+The decisions are those of the webhooks. Handlers really run, but their database changes are rolled
+back; signals are not sent, because nothing happens.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .store import cache
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-#: What can be tried.
+#: Operations that can be tried.
 OPERATIONS = (Operation.SUBSCRIBE, Operation.PUBLISH, Operation.CREATE)
 
 
 class UnknownUser(LookupError):
-    """There is no account of that name."""
+    """There is no account with that name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -44,14 +44,14 @@ class UnknownUser(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What would happen.
+    """The result of a trial.
 
     Attributes:
-        user: Who would do it; empty for an anonymous visitor.
-        decision: Whether it is allowed, with the steps on the way.
-        creation: Whether the user may bring the channel into being, which comes first where the
-            channel does not exist; None where that is no question.
-        disabled: Names of policies that are switched off and would match.
+        user: The name of the user; empty for an anonymous visitor.
+        decision: Whether it is allowed, with the steps of the decision.
+        creation: Whether the user may create the channel, which is decided first if it does not
+            exist; None if this does not apply.
+        disabled: Names of disabled policies that would match.
 
     """
 
@@ -64,18 +64,18 @@ class Trial:
 
     @property
     def allowed(self) -> bool:
-        """Whether it works, be there such a channel already or not."""
+        """Whether it is allowed both with and without an existing channel."""
         return self.decision.allowed and (self.creation is None or self.creation.allowed)
 
     @property
     def options(self) -> dict[str, object] | None:
-        """The options that the channel would come into being with, None if it would not."""
+        """The options the channel would be created with, or None if it would not be created."""
         making = self.decision if self.operation == Operation.CREATE else self.creation
         return dict(making.options) if making is not None and making.allowed else None
 
     @property
     def outcome(self) -> str:
-        """What would happen, in a sentence."""
+        """The result in one sentence."""
         if not self.decision.allowed:
             return _("Refused: %(reason)s") % {"reason": self.decision.reason}
         if self.creation is not None and not self.creation.allowed:
@@ -87,7 +87,7 @@ class Trial:
 
 
 def user_named(name: str) -> AbstractBaseUser | AnonymousUser:
-    """Return the user of a name as the logs have it; an anonymous visitor's may be empty.
+    """Return the user with a name as in the audit log; anonymous visitors may have none.
 
     Raises:
         UnknownUser: Nobody has that name.
@@ -102,8 +102,8 @@ def user_named(name: str) -> AbstractBaseUser | AnonymousUser:
 
 
 def attempt(user: User, channel: str, operation: Operation, payload: object = None) -> Trial:
-    """Find out what would happen if a user did something on a channel."""
-    # As `decide_for_code` has it: handlers may be registered beside views.
+    """Return what would happen if a user did something on a channel."""
+    # As in `decide_for_code`: handlers may be registered next to views.
     get_resolver().urlconf_module  # noqa: B018 - imports it
     rules = cache.get(fresh=True)
     creation = None

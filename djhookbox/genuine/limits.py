@@ -1,4 +1,4 @@
-"""What the genuine Hookbox 0.3.3 cannot do, in words for who runs it in place of our server."""
+"""Explain what the genuine Hookbox 0.3.3 does not support when it replaces the embedded server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from ..conf import settings
 from ..exceptions import HookboxRefused
 
-#: What the genuine Hookbox 0.3.3 can do. It has more names, but behind them is nothing.
+#: REST calls that the genuine Hookbox 0.3.3 implements. It has other names without a function.
 GENUINE_CALLS = frozenset({
     "publish", "subscribe", "unsubscribe", "get_channel_info", "set_channel_options",
     "state_set_key", "state_delete_key", "set_config",
@@ -17,15 +17,15 @@ GENUINE_CALLS = frozenset({
 
 
 def is_not_found(headers: Mapping[str, str], text: str) -> bool:
-    """Tell whether the genuine server says 404 so; no framework leaves out the type."""
+    """Return whether this is the genuine server's 404; no framework omits the content type."""
     return text == "Not Found" and "Content-Type" not in headers
 
 
 def require_known(call: str, status: int) -> None:
-    """Explain an answer that the genuine server gives to what only ours can do.
+    """Explain an answer of the genuine server to a call that only the embedded server supports.
 
     Raises:
-        HookboxRefused: It is one of these calls.
+        HookboxRefused: It is such a call.
 
     """
     if call not in GENUINE_CALLS:
@@ -42,10 +42,10 @@ def require_known(call: str, status: int) -> None:
 
 
 def require_ascii(*names: str | None) -> None:
-    """Refuse what the genuine server would do to another channel or user than the one meant.
+    """Reject names that the genuine server would mistake for others.
 
     Raises:
-        HookboxRefused: A name has other characters: over REST it takes them for bytes (D21).
+        HookboxRefused: A name is not ASCII: over REST it is read as bytes (D21).
 
     """
     for name in names:

@@ -1,4 +1,4 @@
-"""The options of runhookbox that only the genuine server knows, or that it does not know."""
+"""Options of runhookbox that only the genuine server supports, or that it does not support."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.utils.translation import gettext as _
 
 from ..conf import settings
 
-#: The webhook that came after 0.3.3.
+#: The webhook that was added after 0.3.3.
 LATER_CALLBACK = "message"
 
 
 def extras(options: dict[str, Any]) -> list[str]:
-    """Return the options that mean something to the genuine server only."""
+    """Return the options that only the genuine server supports."""
     names = {
         "log_file_errors": "-E",
         "log_file_access": "-A",
@@ -28,7 +28,7 @@ def extras(options: dict[str, Any]) -> list[str]:
 
 
 def unusable(options: dict[str, Any]) -> Iterator[str]:
-    """Yield what our server cannot do of that which the genuine one is asked for."""
+    """Yield explanations of options that the embedded server does not support."""
     if options["debug"]:
         yield _(
             "-d/--debug: the embedded server has no hookbox.js to compile. Remove the "
@@ -41,7 +41,7 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
 
 
 def withheld(options: dict[str, Any]) -> Iterator[str]:
-    """Name the options that another program is not given, and the cookie that it does not see."""
+    """Yield warnings about options and cookies that another program does not get."""
     for name in (
         "allow_origin", "polling_host", "jsonp", "rest_get", "allow_set_config", "log_level",
         f"cb_{LATER_CALLBACK}",
@@ -50,7 +50,7 @@ def withheld(options: dict[str, Any]) -> Iterator[str]:
             yield _(
                 "%(option)s applies only to the embedded server and is not passed to this program."
             ) % {"option": f"--{name.replace('_', '-')}"}
-    # Of the program that a setting names, a system check says it.
+    # If a setting names the program, a system check reports this.
     if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
         yield _(
             "Hookbox 0.3.3 reads cookies through the scripts of a page, which cannot see "
@@ -59,7 +59,7 @@ def withheld(options: dict[str, Any]) -> Iterator[str]:
 
 
 def secrets_in_sight(password: str | None) -> str:
-    """Say who can read the secrets that 0.3.3 takes on its command line, and only there."""
+    """Explain who can read the secrets that 0.3.3 only accepts on its command line."""
     options = "-s, -r, -a" if password else "-s, -r"
     return _(
         "This program receives its secrets on the command line (%(options)s), where "

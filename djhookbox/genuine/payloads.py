@@ -1,8 +1,8 @@
-"""The notation of Python 2, in which Hookbox 0.3.3 sends payloads to the publish webhook.
+"""Parse Python 2 literals, in which Hookbox 0.3.3 sends payloads to the publish webhook.
 
-It sends what `str()` made of the JSON value: strings as they are, `True`, `None`,
-`{u'a': u'\\xe9'}`. Only a text that Python 2 would have written is read; any other text is a
-string that happens to look like one.
+It sends what `str()` returned for the JSON value: strings as they are, `True`, `None`,
+`{u'a': u'\\xe9'}`. Only a text that Python 2 would have written is parsed; any other text is a
+string that happens to look like a literal.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from __future__ import annotations
 import ast
 import re
 
-#: Levels of lists and objects that are read; a text with more stays a text.
+#: Maximum nesting that is parsed; a deeper text stays a string.
 MAX_DEPTH = 100
-#: Characters of a list or an object that are read; a longer text stays a text.
+#: Maximum characters that are parsed; a longer text stays a string.
 MAX_LENGTH = 524_288
 
 _CONSTANTS: dict[str, object] = {"True": True, "False": False, "None": None}
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,3999}")
 _FLOAT = re.compile(r"-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,3})?")
-#: A string in a list or an object, with no escape but those that Python 2 wrote.
+#: A string in a list or an object, with only the escapes that Python 2 writes.
 _ESCAPE = r"\\(?:[\\'nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
 _STRING = re.compile(
     rf"""u'(?:[ -&(-\[\]-~]|{_ESCAPE})*'|u"(?:[ !#-\[\]-~]|{_ESCAPE})*" """.strip()
 )
-#: The L of a long integer; strings are matched first, so that theirs is left alone.
+#: The L of a long integer; strings are matched first, so that they keep theirs.
 _LONG = re.compile(rf"({_STRING.pattern})|(?<=[0-9])L(?=[],}}])")
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 def value(text: str) -> object:
-    """Return the JSON value that Python 2's `str()` wrote as this text.
+    """Return the JSON value for which Python 2's `str()` wrote this text.
 
-    A string looks like its content: where Python 2 would have written the text for no other
-    value, the text is the value. This never raises.
+    Strings are written as they are: if Python 2 would not have written the text for another value,
+    the text is the value. Never raises.
     """
     if text[:1] in ("[", "{"):
         return _container(text)
@@ -50,7 +50,7 @@ def value(text: str) -> object:
 
 
 def _short(number: float) -> str:
-    """Write a number as Python 2's `str()` does, which differs from its `repr()`."""
+    """Format a number as Python 2's `str()` does, which differs from its `repr()`."""
     text = f"{number:.12g}"
     return text if re.search("[.ein]", text) else f"{text}.0"
 
@@ -59,7 +59,7 @@ def _container(text: str) -> object:
     """Return a list or an object, or the text if Python 2 did not write it."""
     if len(text) > MAX_LENGTH or not _can_be_evaluated(text):
         return text
-    # Python 3 has no long integers; where they begin depends on the machine.
+    # Python 3 has no long integers, whose minimum depends on the machine.
     text_of_3 = _LONG.sub(lambda match: match[1] or "", text)
     try:
         found: object = ast.literal_eval(text_of_3)
@@ -69,7 +69,7 @@ def _container(text: str) -> object:
 
 
 def _can_be_evaluated(text: str) -> bool:
-    """Tell whether a text is harmless to the parser: few levels, and no unknown escapes."""
+    """Return whether a text is harmless to the parser: few levels, and no unknown escapes."""
     skeleton = _STRING.sub("", text)
     if any(character in skeleton for character in "'\"\\"):
         return False
@@ -81,7 +81,7 @@ def _can_be_evaluated(text: str) -> bool:
 
 
 def _written(found: object) -> str:
-    """Write a value as Python 2's `repr()` does, long integers without their L.
+    """Format a value as Python 2's `repr()` does, without the L of long integers.
 
     Raises:
         TypeError: It is not a JSON value.

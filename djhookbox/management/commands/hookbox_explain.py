@@ -1,4 +1,4 @@
-"""Say whether a user may do something on a channel, and who decides it."""
+"""Show whether a user may do something on a channel, and who decides it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ...decisions.trials import OPERATIONS, Trial, UnknownUser, attempt, user_na
 from ...exceptions import HookboxError
 from ...policy.rules import Operation
 
-#: Exit status where the answer is no, and where there is none.
+#: Exit status for a refusal, and for no decision.
 REFUSED, MISTAKEN = 1, 2
 
 
 class Command(BaseCommand):
-    """The admin's “Try a channel” for the shell."""
+    """“Try a channel” of the admin as a command."""
 
     help = (
         "Shows whether a user may perform an operation on a channel, who decides it, "
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take who, where and what."""
+        """Add the user, the channel and the operation."""
         parser.formatter_class = argparse.HelpFormatter
         parser.add_argument(
             "user", help="The user's name; an empty one ('') is an anonymous visitor."
@@ -53,10 +53,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", dest="as_json", help="Answer in JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Find out and tell.
+        """Try the operation and print the result.
 
         Raises:
-            CommandError: It cannot be found out.
+            CommandError: No decision could be made.
 
         """
         try:

@@ -1,4 +1,4 @@
-"""Delete old entries of the logs, by hand or from cron; the Hookbox process does it daily."""
+"""Delete old entries of the audit log by hand or from cron; the Hookbox process does it daily."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...audit import pruning
 
 
 class Command(BaseCommand):
-    """Delete what the logs have kept for longer than they should."""
+    """Deletes entries that are older than the retention period."""
 
     help = (
         "Deletes entries of the connection log, the subscription log and the publish "
@@ -35,10 +35,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Delete, and say what.
+        """Delete old entries and print how many.
 
         Raises:
-            CommandError: For days that are none.
+            CommandError: The number of days is invalid.
 
         """
         try:

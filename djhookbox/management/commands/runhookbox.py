@@ -1,4 +1,4 @@
-"""Run the Hookbox process: the one bridge from Django's settings to the server."""
+"""Run the Hookbox process: the only bridge from Django's settings to the server."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 
-#: The webhooks whose paths the genuine server's options can change.
+#: The webhooks whose paths the genuine server can be configured with.
 CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)
 
-#: What tells this Python where things are would let one of another version stumble.
+#: Variables that locate this Python's modules, which would break a program using another Python.
 OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME")
 
-#: What to name when a field of `ServerConfig` is wrong.
+#: What to mention when a field of `ServerConfig` is invalid.
 REMEDIES = {
     "interface": "-i/--interface, HOOKBOX_INTERFACE",
     "port": "-p/--port, HOOKBOX_PORT",
@@ -48,12 +48,12 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Command(BaseCommand):
-    """Run the Hookbox process until it is told to stop."""
+    """Run the Hookbox process until it is stopped."""
 
     help = "Runs the Hookbox process, which browsers connect to. Ctrl-C or SIGTERM stops it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options of 2011, of the genuine server, and the new ones."""
+        """Add the options of 2011, of the genuine server, and the new ones."""
         add = parser.add_argument
         add("-i", "--interface", help="Address to listen on (HOOKBOX_INTERFACE).")
         add("-p", "--port", type=int, help="Port to listen on (HOOKBOX_PORT).")
@@ -65,23 +65,20 @@ class Command(BaseCommand):
             add(f"--cb-{name}", metavar="PATH", help=f"Path of the {name} webhook below cbpath.")
         add("--cb-single-url", metavar="URL", help="One absolute URL for all webhooks.")
         add(
-            "-s",
-            "--webhook-secret",
+            "-s", "--webhook-secret",
             help="Secret that is sent with each webhook (HOOKBOX_WEBHOOK_SECRET).",
-        )
+        )  # fmt: skip
         add(
             "-r", "--rest-secret", "--api-security-token",
             help="Secret required by the REST API (HOOKBOX_REST_SECRET).",
         )  # fmt: skip
         add(
             "-a", "--admin-password",
-            help="Password for the console of a program run with --executable "
-            "(HOOKBOX_ADMIN_PASSWORD).",
+            help="Console password for a program run with --executable (HOOKBOX_ADMIN_PASSWORD).",
         )  # fmt: skip
         add(
             "-e", "--executable",
-            help="Program to run with these options instead of the embedded server "
-            "(HOOKBOX_EXECUTABLE).",
+            help="Program to run instead of the embedded server (HOOKBOX_EXECUTABLE).",
         )  # fmt: skip
         add(
             "--allow-origin", action="append", metavar="ORIGIN",
@@ -97,8 +94,7 @@ class Command(BaseCommand):
         )  # fmt: skip
         add(
             "--rest-get", action="store_true",
-            help="Accept REST calls of Hookbox 0.3.3 by GET, with the secret in the query "
-            "(HOOKBOX_REST_GET).",
+            help="Accept 0.3.3's REST calls by GET, secret in the query (HOOKBOX_REST_GET).",
         )  # fmt: skip
         add(
             "--allow-set-config", action="store_true",
@@ -109,31 +105,25 @@ class Command(BaseCommand):
             help="Log level; the default is what LOGGING configures, or info.",
         )  # fmt: skip
         add(
-            "-E",
-            "--log-file-errors",
-            metavar="FILE",
+            "-E", "--log-file-errors", metavar="FILE",
             help="File to which warnings and errors are also written.",
-        )
+        )  # fmt: skip
         add(
-            "-A",
-            "--log-file-access",
-            metavar="FILE",
+            "-A", "--log-file-access", metavar="FILE",
             help="File to which a line is written for each connection.",
-        )
+        )  # fmt: skip
         add(
-            "-c",
-            "--cookie-identifier",
-            metavar="NAME",
+            "-c", "--cookie-identifier", metavar="NAME",
             help="Not used; accepted for compatibility with Hookbox 0.3.3.",
-        )
+        )  # fmt: skip
         add("-d", "--debug", action="store_true", help="Only with --executable.")
         add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only with --executable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the embedded server, or turn into the program given.
+        """Run the embedded server, or replace this process with another program.
 
         Raises:
-            CommandError: For an option that cannot work; the text names it and the remedy.
+            CommandError: An option is invalid; the text names it and the solution.
 
         """
         try:
@@ -158,7 +148,7 @@ class Command(BaseCommand):
     # ---- our server --------------------------------------------------------------------------
 
     def _run(self, config: ServerConfig, options: dict[str, Any]) -> None:
-        # Imported late: `runhookbox --help` and --executable do without aiohttp.
+        # Imported late: `runhookbox --help` and --executable do not need aiohttp.
         from djhookbox.server import app
 
         for problem in genuine.unusable(options):
@@ -200,12 +190,12 @@ class Command(BaseCommand):
 
     def _say(self, sentence: str) -> None:
         self.stdout.write(sentence)
-        self.stdout.flush()  # a file or a pipe shall have it at once, too
+        self.stdout.flush()  # for files and pipes as well
 
     # ---- another program ---------------------------------------------------------------------
 
     def _become(self, executable: str, config: ServerConfig, arguments: Sequence[str]) -> None:
-        """Replace this process, so that signals and the exit status are the program's own."""
+        """Replace this process, so that signals and the exit status are the program's."""
         program = shutil.which(executable)
         if program is None:
             raise CommandError(
@@ -239,12 +229,12 @@ class Command(BaseCommand):
 
 
 def server_config(options: dict[str, Any]) -> ServerConfig:
-    """Return the configuration: the settings, and what the command line says otherwise.
+    """Return the configuration from the settings and the command line.
 
     Raises:
-        ConfigError: For a value that cannot work.
-        HookboxMisconfigured: For a setting that cannot work.
-        CommandError: For options that contradict each other.
+        ConfigError: A value is invalid.
+        HookboxMisconfigured: A setting is invalid.
+        CommandError: Options contradict each other.
 
     """
     webhook_url = _webhook_url(options)
@@ -275,7 +265,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         trusted_proxies=settings.trusted_proxies,
         polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",
-        # Only of this site is it known what it accepts.
+        # What an application accepts is only known for this site.
         webhook_accepts=frozenset() if _foreign(options) else frozenset(capabilities.ALL),
         webhook_timeout=settings.webhook_timeout,
         webhook_concurrency=settings.webhook_concurrency,
@@ -300,7 +290,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
 
 
 def _through_socket(name: str, url: str) -> tuple[str, str]:
-    """Return the Unix socket of a URL, "" if it has none, and the URL to ask for."""
+    """Return the Unix socket of a URL, or "", and the URL to request."""
     if not is_unix(url):
         return "", url
     try:
@@ -326,7 +316,7 @@ def _webhook_url(options: dict[str, Any]) -> str:
     if path and not path.startswith("/"):
         raise CommandError(f"--cbpath must start with a slash, not {path!r}.")
     configured = urlsplit(settings.webhook_url)
-    if is_unix(settings.webhook_url):  # of which only the path is of use beside a host or a port
+    if is_unix(settings.webhook_url):  # only its path is used together with a host or a port
         configured = SplitResult(
             "http", f"{bracketed(settings.cbhost)}:{settings.cbport}", settings.webhook_path, "", ""
         )
@@ -351,12 +341,12 @@ def _allowed_origins(given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _given(option: Any, setting: Any) -> Any:
-    # A setting that the command line overrides is not read: it may be wrong without harm.
+    # A setting that the command line overrides is not read: it may be invalid.
     return setting() if option is None else option
 
 
 def _foreign(options: dict[str, Any]) -> bool:
-    """Return whether the options may lead the webhooks to another application than this site."""
+    """Return whether the options may send webhooks to another application than this site."""
     names = ("webhook_url", "cbhost", "cbport", "cbpath", "cb_single_url", "webhook_secret")
     return any(
         options[name] is not None for name in (*names, *(f"cb_{name}" for name in CALLBACKS))
@@ -364,10 +354,10 @@ def _foreign(options: dict[str, Any]) -> bool:
 
 
 def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
-    """Return the command line that the genuine server understands.
+    """Return the command line for the genuine server.
 
     Raises:
-        ConfigError: It cannot send webhooks there.
+        ConfigError: It cannot send webhooks to the URL.
 
     """
     url = urlsplit(config.webhook_url)
@@ -396,7 +386,7 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
 
 
 def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
-    """Compare what the process will do with what this site expects."""
+    """Yield warnings where the process would not match what this site expects."""
     if not config.single_url:
         path = (
             f"{urlsplit(config.webhook_url).path}/{config.webhook_paths.get('connect', 'connect')}"
@@ -423,7 +413,7 @@ def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
         yield _("This site does not accept the webhook secret given with -s.")
     if settings.rest_secrets[0] not in config.rest_secrets:
         yield _("The REST secret given with -r is not the one this site uses.")
-    # HOOKBOX_REST_URL may name a proxy, of which nothing is known here.
+    # HOOKBOX_REST_URL may name a proxy, which cannot be compared.
     moved = options["port"] is not None or options["interface"] is not None
     if moved and settings.rest_is_derived and (
         config.port != settings.port or config.interface != settings.interface
