@@ -22,7 +22,7 @@ from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.webhooks import WebhookFailed, Webhooks
 
-from .fake_hookbox import FakeHookbox, fake_hookbox
+from .stand_ins.process import FakeHookbox, fake_hookbox
 
 
 @dataclass

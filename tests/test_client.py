@@ -18,8 +18,8 @@ from djhookbox.exceptions import (
 )
 from djhookbox.wire.proof import SECRET_HEADER, from_header
 
-from .fake_hookbox import Answer, FakeHookbox, fake_hookbox
 from .ports import free_port
+from .stand_ins.process import Answer, FakeHookbox, fake_hookbox
 
 SECRET = "the-rest-secret-of-tests"
 

@@ -17,7 +17,7 @@ import djhookbox
 from djhookbox import Cursor, client, cursors
 from djhookbox.exceptions import ChannelNameError, HookboxRefused, HookboxUnreachable
 
-from .fake_hookbox import FakeHookbox, fake_hookbox
+from .stand_ins.process import FakeHookbox, fake_hookbox
 from .test_templatetags import config_of, render
 
 pytestmark = pytest.mark.django_db

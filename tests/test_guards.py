@@ -20,9 +20,9 @@ from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
 
-from .fake_hookbox import FakeHookbox, fake_hookbox
 from .needs import need
 from .projects import ROOT, Project
+from .stand_ins.process import FakeHookbox, fake_hookbox
 
 #: All functions that block, with what each does to a channel or a user.
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -216,7 +216,7 @@ import djhookbox
 from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
-from tests.fake_hookbox import fake_hookbox
+from tests.stand_ins.process import fake_hookbox
 from django.conf import settings
 
 def cut():

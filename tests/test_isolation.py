@@ -20,8 +20,8 @@ from djhookbox.models import ChannelPolicy, Publication
 from djhookbox.process import control, probing
 from djhookbox.process.spawning import ProcessError
 
-from .fake_hookbox import FakeHookbox
 from .projects import Project
+from .stand_ins.process import FakeHookbox
 
 
 @pytest.fixture

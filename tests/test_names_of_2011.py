@@ -26,7 +26,7 @@ from djhookbox.handlers import whcallback
 from djhookbox.management.commands import runhookbox
 
 from .conftest import Webhooks
-from .fake_hookbox import FakeHookbox, fake_hookbox
+from .stand_ins.process import FakeHookbox, fake_hookbox
 
 README = (Path(__file__).parent.parent / "README.rst").read_text()
 

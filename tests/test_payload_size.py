@@ -15,8 +15,8 @@ from djhookbox.exceptions import PayloadError
 from djhookbox.models import Publication
 from djhookbox.server.config import ServerConfig
 
-from .fake_hookbox import Answer, FakeHookbox, fake_hookbox
 from .server.running import Start, read, send, site, start  # noqa: F401 - fixtures
+from .stand_ins.process import Answer, FakeHookbox, fake_hookbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,52 +23,10 @@ from djhookbox.process.control import ProcessError, State
 from djhookbox.process.lockfile import Holder, LockFile, RunDirError, ensure_run_dir, started_at
 
 from .ports import free_port
+from .stand_ins import process
 from .stand_ins.waiting import wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("real_process")]
-
-#: Answers as the server does; the second argument says how it behaves.
-STAND_IN = """
-import http.server, json, os, signal, sys, time
-port, manner, version = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-print("stand-in", manner, flush=True)
-if manner == "crash":
-    sys.exit("it cannot go on like this")
-if manner == "stubborn":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if manner == "mute":
-    time.sleep(60)
-if manner == "lingering" and os.fork() == 0:
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os._exit(0)
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        answer = {
-            "secret": [False, {"msg": "Invalid secret"}],
-            "foreign": "hello",
-            "static": "hello",
-            "gateway": "Bad gateway",
-            "genuine": [False, {"msg": "Channel / doesn't exist"}],
-        }.get(manner, [True, {
-            "version": version, "pid": os.getpid(), "uptime": 1.5, "engine": "memory",
-            "connections": 3, "users": 2, "channels": 1,
-        }])
-        body = json.dumps(answer).encode()
-        status = {"gateway": 502}.get(manner, 200)
-        if manner in ("genuine", "static") and self.path.endswith("get_server_info"):
-            status, body = 404, b"Not Found"
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
-"""
 
 
 @pytest.fixture
@@ -81,14 +39,12 @@ def run_dir(settings: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stand_in(
-    run_dir: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., None]]:
     """Let start() start the stand-in; whatever it left is killed afterwards."""
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN)
 
     def behave(manner: str = "good", version: str = control.__version__) -> None:
-        arguments = [str(script), str(settings.HOOKBOX_PORT), manner, version]
+        arguments = [process.__file__, str(settings.HOOKBOX_PORT), manner, version]
         monkeypatch.setattr(spawning, "command", lambda: [sys.executable, *arguments])
 
     behave()
@@ -100,13 +56,11 @@ def stand_in(
         wait_for(lambda: not holder.is_alive(), "the process to end")
 
 
-def by_hand(settings: Any, tmp_path: Path, manner: str = "good") -> subprocess.Popen[bytes]:
+def by_hand(settings: Any, manner: str = "good") -> subprocess.Popen[bytes]:
     """Run the stand-in without any lock, as somebody in a shell might."""
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN)
     port = str(settings.HOOKBOX_PORT)
     child = subprocess.Popen(
-        [sys.executable, str(script), port, manner, control.__version__],
+        [sys.executable, process.__file__, port, manner, control.__version__],
         stdout=subprocess.DEVNULL,
     )
 
@@ -332,7 +286,7 @@ def test_process_control_off(run_dir: Path, settings: Any) -> None:
 def test_what_was_started_elsewhere_is_described_but_never_signalled(
     run_dir: Path, settings: Any, tmp_path: Path
 ) -> None:
-    child = by_hand(settings, tmp_path)
+    child = by_hand(settings)
     try:
         now = control.status()
         assert now.state == State.RUNNING
@@ -352,7 +306,7 @@ def test_what_was_started_elsewhere_is_described_but_never_signalled(
 
 def test_a_pid_in_the_file_proves_nothing(run_dir: Path, settings: Any, tmp_path: Path) -> None:
     """Neither without the lock, nor with it but another start time."""
-    child = by_hand(settings, tmp_path)
+    child = by_hand(settings)
     ensure_run_dir(run_dir)
     path = run_dir / "hookbox.lock"
     lock = LockFile(path)
@@ -399,7 +353,7 @@ def test_a_lock_file_of_nonsense_names_nobody(run_dir: Path, text: str) -> None:
 def test_what_answers_otherwise(
     run_dir: Path, settings: Any, tmp_path: Path, manner: str, state: State
 ) -> None:
-    child = by_hand(settings, tmp_path, manner)
+    child = by_hand(settings, manner)
     try:
         now = control.status()
         assert now.state == state

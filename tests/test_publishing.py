@@ -29,7 +29,7 @@ from djhookbox.exceptions import (
 from djhookbox.handlers import register_channel_handler, unregister_channel_handler
 from djhookbox.models import Audience, ChannelPolicy, Publication
 
-from .fake_hookbox import Answer, fake_hookbox
+from .stand_ins.process import Answer, fake_hookbox
 from .stand_ins.waiting import until
 
 SECRET = "the-rest-secret-of-tests"

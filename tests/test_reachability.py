@@ -13,7 +13,7 @@ from djhookbox.process import reachability
 from djhookbox.process.probing import WebhookAnswer
 from djhookbox.process.reachability import WebhookWatch, explain
 
-from .fake_hookbox import Answer, fake_hookbox
+from .stand_ins.process import Answer, fake_hookbox
 
 URL = "http://site.example:8000/hookbox"
 urlpatterns = [path("hookbox/", include("djhookbox.urls"))]

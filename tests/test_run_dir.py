@@ -18,7 +18,7 @@ from djhookbox.process import control
 from djhookbox.process.control import ProcessError
 from djhookbox.process.lockfile import Keeper, LockFile
 
-from .fake_hookbox import FakeHookbox, fake_hookbox
+from .stand_ins.process import FakeHookbox, fake_hookbox
 from .stand_ins.waiting import wait_for
 
 

@@ -20,7 +20,7 @@ from djhookbox.management.commands import runhookbox
 from djhookbox.server import app
 from djhookbox.server.config import ServerConfig
 
-from .fake_hookbox import fake_hookbox
+from .stand_ins.process import fake_hookbox
 from .stand_ins.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent

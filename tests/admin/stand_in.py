@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, Permission, User
@@ -11,6 +12,14 @@ from django.test import Client
 
 from djhookbox._version import __version__
 from djhookbox.exceptions import HookboxUnreachable
+from djhookbox.wire.answers import (
+    ChannelList,
+    ListedChannel,
+    Published,
+    Rechecking,
+    ServerInfo,
+)
+from djhookbox.wire.records import read, write
 
 APP = "/admin/djhookbox/"
 VIEWS = ("channelpolicy", "connectionlog", "subscriptionlog", "publication", "server")
@@ -59,7 +68,7 @@ class Hookbox:
         if not self.running:
             raise HookboxUnreachable("The Hookbox process cannot be reached.", code="unavailable")
         if call == "publish":
-            return {"delivered": self.delivered}
+            return write(Published(delivered=self.delivered))
         if call in self.answers:
             answer = self.answers[call]
             if isinstance(answer, Exception):
@@ -68,21 +77,23 @@ class Hookbox:
         if call == "list_channels":
             return self._list(**form)
         if call == "recheck":
-            return {"channels": 1, "subscriptions": 3, "connections": 4}
-        return {**REPORT, "version": __version__, "pid": 4121, "uptime": 273_125.5,
-                "engine": "memory", "connections": self.connections, "users": 4,
-                "channels": 3}  # fmt: skip
+            return write(Rechecking(channels=1, subscriptions=3, connections=4))
+        info = replace(
+            read(ServerInfo, REPORT), version=__version__, pid=4121, uptime=273_125.5,
+            engine="memory", connections=self.connections, users=4, channels=3,
+        )  # fmt: skip
+        return write(info)
 
     def _list(
         self, prefix: str = "", limit: str = "100", patterns: str | None = None
     ) -> dict[str, Any]:
         found = [
-            {"name": name, "subscribers": count, "connections": count}
+            ListedChannel(name, subscribers=count, connections=count)
             for name, count in sorted(self.live.items(), key=lambda item: -item[1])
             if name.startswith(prefix)
             and (patterns is None or any(re.fullmatch(p, name) for p in json.loads(patterns)))
         ]
-        return {"total": len(found), "channels": found[: int(limit)]}
+        return write(ChannelList(len(found), tuple(found[: int(limit)])))
 
     @property
     def published(self) -> list[tuple[str, str]]:

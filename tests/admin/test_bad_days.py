@@ -16,7 +16,7 @@ from django.test import Client
 from djhookbox import client as rest
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
-from ..fake_hookbox import Answer, FakeHookbox, Request, fake_hookbox
+from ..stand_ins.process import Answer, FakeHookbox, Request, fake_hookbox
 from .catalogue import ADDRESSES, pages
 from .stand_in import APP, NASTY, Hookbox
 from .test_rights import fetch

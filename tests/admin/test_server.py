@@ -23,7 +23,7 @@ from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError, ProcessStatus, State
 
-from ..fake_hookbox import Answer, Request, fake_hookbox
+from ..stand_ins.process import Answer, Request, fake_hookbox
 from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
 
 PAGE = f"{APP}server/"

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from ..fake_hookbox import FakeHookbox, fake_hookbox
 from ..stand_ins.client import Client, client
+from ..stand_ins.process import FakeHookbox, fake_hookbox
 from .processes import Hookbox, Pair, Process, Site
 from .scripted import ORIGIN, Lonely, yes
 

@@ -6,7 +6,7 @@ import json
 import threading
 from typing import Any
 
-from ..fake_hookbox import Answer, FakeHookbox, Request
+from ..stand_ins.process import Answer, FakeHookbox, Request
 from ..stand_ins.waiting import wait_for
 from .processes import Hookbox
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from ..fake_hookbox import FakeHookbox
 from ..stand_ins.client import Client, DeafClient, Refused
+from ..stand_ins.process import FakeHookbox
 from ..stand_ins.waiting import wait_for
 from .conftest import opening, scripted_site
 from .processes import Hookbox

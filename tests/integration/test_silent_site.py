@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ..fake_hookbox import Answer, FakeHookbox, Request
 from ..stand_ins.client import Client, Refused
+from ..stand_ins.process import Answer, FakeHookbox, Request
 from ..stand_ins.waiting import wait_for
 from .conftest import opening, scripted_site
 from .processes import Hookbox

@@ -1,17 +1,27 @@
-"""A Hookbox process that answers what a test tells it to, and remembers what it was asked."""
+"""A Hookbox process that answers what a test tells it to, and remembers what it was asked.
+
+A site is asked in the same way, so that it also stands in for one. As a program, it is a process
+that can be started, stopped and misbehave: `process.py PORT MANNER VERSION`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from djhookbox.testing import real_process
+from djhookbox.wire import values
+from djhookbox.wire.answers import ServerInfo
+from djhookbox.wire.records import write
 
 
 @dataclass
@@ -43,9 +53,14 @@ class Answer:
 class FakeHookbox:
     """The server; `answer` decides what each request gets."""
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        answer: Callable[[Request], Answer] | None = None,
+    ) -> None:
         self.requests: list[Request] = []
-        self.answer: Callable[[Request], Answer] = lambda request: Answer()
+        self.answer = answer or (lambda request: Answer())
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -122,9 +137,65 @@ class FakeHookbox:
 
 @contextmanager
 def fake_hookbox(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeHookbox]:
+    """Run one, and let Django call it."""
+    from djhookbox.testing import real_process
+
     fake = FakeHookbox(port, tls)
     try:
         with real_process():
             yield fake
     finally:
         fake.stop()
+
+
+def in_manner(manner: str, version: str) -> Callable[[Request], Answer]:
+    """Return how a process answers that is good, or is another program or version.
+
+    Args:
+        manner: "good", "secret", "foreign", "static", "gateway" or "genuine"; others are good.
+        version: What it says its version is.
+
+    """
+    info = ServerInfo(
+        version=version, pid=os.getpid(), uptime=1.5, engine="memory",
+        connections=3, users=2, channels=1,
+    )  # fmt: skip
+    bodies: dict[str, object] = {
+        "secret": [False, {"msg": "Invalid secret"}],
+        "foreign": "hello",
+        "static": "hello",
+        "gateway": "Bad gateway",
+        "genuine": [False, {"msg": "Channel / doesn't exist"}],
+    }
+    body = values.dumps(bodies.get(manner, [True, write(info)]))
+
+    def answer(request: Request) -> Answer:
+        if manner in ("genuine", "static") and request.call == "get_server_info":
+            return Answer(404, "Not Found")
+        return Answer(502 if manner == "gateway" else 200, body)
+
+    return answer
+
+
+def main(port: int, manner: str, version: str) -> None:
+    """Run as a process that may also "crash", or be "stubborn", "mute" or "lingering"."""
+    print("stand-in", manner, flush=True)
+    if manner == "crash":
+        sys.exit("it cannot go on like this")
+    if manner == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if manner == "mute":
+        time.sleep(60)
+    if manner == "lingering" and os.fork() == 0:
+        # What the process has inherited outlives it for a moment.
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os._exit(0)
+    FakeHookbox(port, answer=in_manner(manner, version))
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])
