@@ -112,6 +112,27 @@ def offences(
     ]
 
 
+#: What changes a channel of the core: after the engine has accepted it, and nowhere else.
+CHANGES = re.compile(
+    r"hub\.(apply|connect|create_channel|destroy_channel|detach|set_options|set_state"
+    r"|subscribe|unsubscribe)\("
+    r"|engine\.propose\("
+    r"|\b(channel|subscription|user)\.\w+(\.\w+)? [-+|]?= "
+)
+#: Where that may stand, besides the core itself.
+CHANGED_BY = "server/channels/streams.py"
+
+
+def test_channels_change_in_one_place_only() -> None:
+    server = PACKAGE / "server"
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in server.rglob("*.py")
+        if (server / "core") not in path.parents and CHANGES.search(path.read_text())
+    }
+    assert found == {CHANGED_BY}
+
+
 def test_the_reader_of_imports_sees_every_form() -> None:
     source = """
 import os, a.b as c

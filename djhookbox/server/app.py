@@ -23,6 +23,7 @@ from .channels.delivery import Delivery
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.publications import Publications
+from .channels.streams import Streams
 from .clients.addresses import TrustedProxies
 from .clients.commands import Commands
 from .clients.connection import Connection
@@ -33,7 +34,7 @@ from .clients.registry import Connections
 from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
 from .config import ServerConfig
-from .core.effects import Emptied, Forgotten, PollingChanged, Released
+from .core.effects import Emptied, PollingChanged
 from .core.hub import Hub
 from .core.keeping import Shelf
 from .engine.base import Engine
@@ -107,14 +108,13 @@ class Server:
             events=Events(webhooks, self.metrics, config.max_events),
         )
         # Channels.
-        self._publications = Publications(runtime, engine)
-        self._lifecycle = Lifecycle(runtime, self._publications)
-        self._pollers = Pollers(runtime, self._publications)
+        self._streams = streams = Streams(runtime, engine)
+        self._publications = Publications(runtime, engine, streams)
+        self._lifecycle = Lifecycle(runtime, streams, self._publications)
+        self._pollers = Pollers(runtime, streams, self._publications)
         runtime.delivery.hand_over(
             {
                 Emptied: self._lifecycle.emptied,
-                Released: self._publications.released,
-                Forgotten: self._publications.forgotten,
                 PollingChanged: self._pollers.changed,
             }
         )
@@ -128,19 +128,20 @@ class Server:
         )
         #: Sockets that wait for a request, and connections that wait for CONNECT.
         self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
-        authorizer = Authorizer(runtime, self._lifecycle)
-        self._subscriptions = Subscriptions(runtime, self._lifecycle, authorizer)
-        commands = Commands(runtime, self._lifecycle, self._publications, authorizer)
+        authorizer = Authorizer(runtime, streams, self._lifecycle)
+        self._subscriptions = Subscriptions(runtime, streams, self._lifecycle, authorizer)
+        commands = Commands(runtime, streams, self._lifecycle, self._publications, authorizer)
         self._frames = Frames(runtime, commands, self._subscriptions, self._unconnected)
-        self._leaving = Leaving(runtime, self._lifecycle)
+        self._leaving = Leaving(runtime, streams, self._lifecycle)
         self._handshakes = Handshakes(
             runtime, self._unconnected, proxies, self._frames.handle, self._ended
         )
         self._csp = Csp(config, self._handshakes)
         # The site.
         reports = Reports(runtime, engine.name)
-        self._reporter = Reporter(runtime, reports.report)
-        calls = Calls(runtime, self._lifecycle, self._publications, Rechecks(runtime), reports)
+        self._reporter = Reporter(runtime, streams, reports.report)
+        rechecks = Rechecks(runtime, streams)
+        calls = Calls(runtime, streams, self._lifecycle, self._publications, rechecks, reports)
         self._rest = Rest(calls, config)
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..wire.names import RESERVED_PREFIX
+from .channels.streams import Streams
+from .core.publishing import compose
 from .runtime import Runtime
 
 #: Where the reports go.
@@ -25,9 +27,11 @@ INTERVAL = 3.0
 class Reporter:
     """Publishes reports while somebody reads them."""
 
-    def __init__(self, runtime: Runtime, report: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, runtime: Runtime, streams: Streams, report: Callable[[], Mapping[str, Any]]
+    ) -> None:
         self._hub = runtime.hub
-        self._delivery = runtime.delivery
+        self._streams = streams
         self._webhooks = runtime.webhooks
         self._report = report
         self._due = 0.0
@@ -44,4 +48,4 @@ class Reporter:
         if self._readers <= before and 0.5 < self._due - now <= INTERVAL:
             return
         self._due = now + INTERVAL
-        self._delivery.perform(self._hub.publish(channel, self._report(), None, now))
+        self._streams.submit(channel, compose(channel, self._report(), None, now))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
-from djhookbox.server.core.log import LogState, Position, Publication
+from djhookbox.server.core.changes import Accepted, Change
+from djhookbox.server.core.log import Position
 from djhookbox.server.engine.base import EngineError
 from djhookbox.server.engine.memory import MemoryEngine
 
@@ -14,41 +16,61 @@ class FarEngine(MemoryEngine):
 
     Attributes:
         down: Whether it fails.
+        gate: Once it has something, it says so only while this is set.
+        known: What it was told, in order.
 
     """
 
     name = "far"
     down = False
 
+    def __init__(self, max_logs: int = 100, max_publications: int = 1000) -> None:
+        super().__init__(max_logs, max_publications)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.known: list[tuple[str, Change]] = []
+
     async def _travel(self) -> None:
         for _ in range(3):
             await asyncio.sleep(0)
+
+    async def _arrive(self) -> None:
+        await self._travel()
         if self.down:
             raise EngineError("it is down")
 
-    async def load(self, channel: str, now: float) -> LogState:
-        await self._travel()
-        return await super().load(channel, now)
+    def propose(self, channel: str, change: Change) -> Awaitable[Accepted]:  # type: ignore[override]
+        return self._propose(channel, change)
 
-    async def append(
-        self, channel: str, epoch: str, publication: Publication, *, size: int, duration: float
-    ) -> None:
+    async def _propose(self, channel: str, change: Change) -> Accepted:
+        await self._arrive()
+        accepted = super().propose(channel, change)
+        self.known.append((channel, change))
         await self._travel()
-        await super().append(channel, epoch, publication, size=size, duration=duration)
-        await self._travel()
+        await self.gate.wait()
+        return accepted
 
-    async def position(self, channel: str, now: float) -> Position:
-        await self._travel()
+    async def position(self, channel: str, now: float) -> Position | None:
+        await self._arrive()
         return await super().position(channel, now)
 
-    async def release(self, channel: str, now: float, linger: float) -> None:
-        await self._travel()
-        await super().release(channel, now, linger)
-
-    async def forget(self, channel: str, epoch: str = "") -> None:
-        await self._travel()
-        await super().forget(channel, epoch)
+    async def forget(self, channel: str) -> None:
+        await self._arrive()
+        await super().forget(channel)
 
     async def expire(self, now: float) -> None:
-        await self._travel()
+        await self._arrive()
         await super().expire(now)
+
+
+class MoodyEngine(FarEngine):
+    """Answers every other change at once."""
+
+    name = "moody"
+
+    def propose(self, channel: str, change: Change) -> Accepted | Awaitable[Accepted]:  # type: ignore[override]
+        if len(self.known) % 2:
+            accepted = MemoryEngine.propose(self, channel, change)
+            self.known.append((channel, change))
+            return accepted
+        return self._propose(channel, change)

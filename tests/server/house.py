@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
 from typing import Any
 
+from djhookbox.server.core.applying import apply
+from djhookbox.server.core.changes import Accepted, Change, Publish, SetOptions
 from djhookbox.server.core.effects import Broadcast, Effect, Send
 from djhookbox.server.core.hub import Hub
+from djhookbox.server.core.keeping import OVERHEAD, weigh
+from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel, User
 from djhookbox.server.core.options import UserOptions
+from djhookbox.server.core.publishing import compose, show
 
 NOW = 1_300_000_000.0
 WHEN = "2011-03-13T07:06:40.000Z"
@@ -55,10 +61,29 @@ def receivers(effect: Effect) -> Iterator[Client]:
 
 
 class House:
-    """A hub whose frames are delivered."""
+    """A hub whose frames are delivered, and which an engine never keeps waiting.
+
+    Its streams are called "first", "second" and so on.
+    """
 
     def __init__(self) -> None:
         self.hub = Hub()
+        self.epochs = chain(("first", "second", "third"), map(str, count(4)))
+
+    def accept(self, channel: Channel | None, change: Change) -> Accepted:
+        """Answer as an engine does."""
+        log = channel.log if channel else None
+        version = channel.version + 1 if channel else 1
+        if isinstance(change, Publish) and log is not None:
+            weight = OVERHEAD + weigh(change.data["payload"])
+            number = log.offset + 1
+            return Accepted(version, Publication(number, change.at, change.data, weight))
+        if isinstance(change, SetOptions) and log is None and change.given.get("history_size"):
+            return Accepted(version, None, LogState(next(self.epochs)))
+        return Accepted(version)
+
+    def apply(self, channel: Channel, change: Change) -> list[Effect]:
+        return deliver(apply(self.hub, channel, change, self.accept(channel, change)))
 
     def connect(self, name: str, label: str = "", apart: bool = False, **options: Any) -> Client:
         client = Client(label or name, apart)
@@ -66,7 +91,8 @@ class House:
         return client
 
     def channel(self, name: str = "room", **options: Any) -> Channel:
-        channel, effects = self.hub.create_channel(name, options, NOW)
+        log = LogState(next(self.epochs)) if options.get("history_size") else None
+        channel, effects = self.hub.create_channel(name, options, NOW, log)
         deliver(effects)
         return channel
 
@@ -84,8 +110,17 @@ class House:
         effects = self.hub.unsubscribe(client.user, channel, NOW, connection=client)
         return deliver(effects)
 
-    def publish(self, channel: Channel, payload: Any, **more: Any) -> list[Effect]:
-        return deliver(self.hub.publish(channel, payload, "alice", NOW, **more))
+    def set_options(self, channel: Channel, given: Mapping[str, Any]) -> list[Effect]:
+        return self.apply(channel, SetOptions(given, NOW))
+
+    def publish(
+        self, channel: Channel, payload: Any, at: float = NOW, origin: Client | None = None
+    ) -> list[Effect]:
+        return self.apply(channel, compose(channel, payload, "alice", at, origin))
+
+    def show(self, channel: Channel, payload: Any, client: Client) -> list[Effect]:
+        """Publish to one connection only."""
+        return deliver(show(channel, compose(channel, payload, "alice", NOW), client))
 
     def detach(self, client: Client) -> list[Channel]:
         effects, left = self.hub.detach(client, NOW)

@@ -214,5 +214,5 @@ class Rig:
         assert not self.lifecycle._pins
         assert not self.lifecycle._locks._locks
         assert not self.server._subscriptions._turns._locks
-        assert not self.server._publications._turns._locks
+        assert not self.server._streams._turns.last
         assert not self.connections._connecting

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
+from djhookbox.server.core.publishing import announce, compose
 
 from .rig import FakeConnection, Rig, turns
 
@@ -20,8 +21,16 @@ async def open_channel(rig: Rig, *clients: FakeConnection, name: str = "room") -
 
 
 def publish(rig: Rig, payload: object, name: str = "room") -> int:
-    effects = rig.hub.publish(rig.channels[name], payload, "alice", time.time())
-    return rig.server.runtime.delivery.perform(effects)
+    return publish_from(rig, None, payload, name)
+
+
+def publish_from(
+    rig: Rig, origin: FakeConnection | None, payload: object, name: str = "room"
+) -> int:
+    """Publish at once, as an engine in memory lets the server do."""
+    channel = rig.channels[name]
+    change = compose(channel, payload, "alice", time.time(), origin)
+    return rig.server.runtime.delivery.perform(announce(channel, change, None))
 
 
 async def test_what_one_turn_publishes_is_one_message_of_shared_bytes(rig: Rig) -> None:
@@ -76,8 +85,7 @@ async def test_an_exclusion_neither_loses_nor_doubles(rig: Rig) -> None:
     channel = rig.channels["room"]
     channel.options.reflective = False
     publish(rig, 1)
-    effects = rig.hub.publish(channel, 2, "alice", time.time(), origin=alice)
-    assert rig.server.runtime.delivery.perform(effects) == 1
+    assert publish_from(rig, alice, 2) == 1
     publish(rig, 3)
     await turns(2)
     assert [args["payload"] for _, args in alice.took()] == [1, 3]

@@ -7,14 +7,23 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.core.log import LogState, Position, Publication
-from djhookbox.server.engine.base import Engine
+from djhookbox.server.core.changes import (
+    Accepted,
+    Change,
+    Create,
+    Destroy,
+    Publish,
+    SetOptions,
+    SetState,
+)
+from djhookbox.server.core.log import LogState, Position
+from djhookbox.server.engine.base import Engine, EngineError, NotOpen
 from djhookbox.server.engine.memory import MemoryEngine
 
-from .engines import FarEngine
+from .engines import FarEngine, MoodyEngine
 
 #: A new engine is tested by adding its maker.
-ENGINES: list[Callable[..., Engine]] = [MemoryEngine, FarEngine]
+ENGINES: list[Callable[..., Engine]] = [MemoryEngine, FarEngine, MoodyEngine]
 
 
 @pytest.fixture(params=ENGINES)
@@ -23,79 +32,138 @@ def make_engine(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def engine(make_engine: Callable[..., Engine]) -> Engine:
+async def engine(make_engine: Callable[..., Engine]) -> Engine:
     return make_engine(max_logs=3, max_publications=6)
 
 
+async def propose(engine: Engine, channel: str, change: Change) -> Accepted:
+    answer = engine.propose(channel, change)
+    return answer if isinstance(answer, Accepted) else await answer
+
+
 class Writer:
-    """Numbers publications as the core does."""
+    """Does with a channel what the server does, and looks at the answers."""
 
     def __init__(self, engine: Engine, channel: str, size: int = 10, duration: float = 0) -> None:
         self.engine = engine
         self.channel = channel
-        self.bounds = {"size": size, "duration": duration}
-        self.state = LogState("")
+        self.given = {"history_size": size, "history_duration": duration}
+        self.version = 0
+        self.epoch = ""
+        self.offset = 0
+
+    async def propose(self, change: Change) -> Accepted:
+        accepted = await propose(self.engine, self.channel, change)
+        assert accepted.version > self.version
+        self.version = accepted.version
+        return accepted
+
+    async def stream(self, now: float = 0) -> LogState:
+        """Open the channel, as a server does whose predecessor had it open, and look."""
+        stream = (await self.propose(Create(self.given, now))).stream
+        assert stream is not None
+        offsets = [publication.offset for publication in stream.publications]
+        assert offsets == list(range(stream.offset + 1 - len(offsets), stream.offset + 1))
+        return stream
 
     async def open(self, now: float = 0) -> Writer:
-        self.state = await self.engine.load(self.channel, now)
+        stream = await self.stream(now)
+        self.epoch, self.offset = stream.epoch, stream.offset
         return self
 
     async def write(self, *times: float) -> None:
         for at in times:
-            offset = self.state.offset + 1
-            publication = Publication(offset, at, {"payload": at})
-            await self.engine.append(
-                self.channel,
-                self.state.epoch,
-                publication,
-                **self.bounds,  # type: ignore[arg-type]
-            )
-            self.state = LogState(self.state.epoch, offset)
+            data = {"payload": at}
+            publication = (await self.propose(Publish(data, at))).publication
+            assert publication is not None
+            self.offset += 1
+            assert (publication.offset, publication.at) == (self.offset, at)
+            assert publication.data is data
+            assert publication.weight > 0
+
+    async def close(self, now: float, linger: float = 300) -> None:
+        await self.propose(Destroy(now, linger))
 
     async def kept(self, now: float) -> list[int]:
         """Return the offsets of what is kept."""
-        state = await self.engine.load(self.channel, now)
-        assert state.epoch == self.state.epoch
-        assert state.offset == self.state.offset
-        offsets = [publication.offset for publication in state.publications]
-        assert offsets == list(range(state.offset + 1 - len(offsets), state.offset + 1))
-        return offsets
+        stream = await self.stream(now)
+        assert (stream.epoch, stream.offset) == (self.epoch, self.offset)
+        return [publication.offset for publication in stream.publications]
 
 
-async def test_a_log_begins_empty_and_stays_itself(engine: Engine) -> None:
-    first = await engine.load("a", 0)
-    assert (first.offset, first.publications) == (0, ())
-    assert await engine.load("a", 1) == first
-    assert await engine.position("a", 1) == Position(first.epoch, 0)
+async def test_a_stream_begins_empty_and_stays_itself(engine: Engine) -> None:
+    assert (await engine.position("b", 1)) == (await engine.position("b", 1))
+    writer = await Writer(engine, "a").open()
+    assert await writer.kept(1) == []
+    assert await engine.position("a", 1) == Position(writer.epoch, 0)
     other = await engine.position("b", 1)
-    assert other.epoch != first.epoch
-    assert (await engine.load("b", 2)).epoch == other.epoch
+    assert other is not None
+    assert other.epoch != writer.epoch
+    assert (await Writer(engine, "b").stream(2)).epoch == other.epoch
+
+
+async def test_every_change_has_a_greater_version(engine: Engine) -> None:
+    one, two = await Writer(engine, "a").open(), Writer(engine, "b", size=0)
+    assert (await two.propose(Create({}, 0))).stream is None
+    await one.write(1)
+    for writer in (one, two):
+        for change in (SetState({"k": 1}), SetOptions({"reflective": False}, 2)):
+            accepted = await writer.propose(change)
+            assert accepted == Accepted(accepted.version)
+    assert (await two.propose(Publish({"payload": 1}, 3))).publication is None
+    await one.write(4)
+    for writer in (one, two):
+        await writer.close(5)
+        await writer.propose(Create({}, 6))  # the version goes on, whoever has the name
+
+
+@pytest.mark.parametrize(
+    "change", [Publish({"payload": 1}, 0), SetOptions({}, 0), SetState({}), Destroy(0)]
+)
+async def test_a_channel_that_is_not_open_cannot_change(engine: Engine, change: Change) -> None:
+    with pytest.raises(NotOpen):
+        await propose(engine, "a", change)
+    writer = await Writer(engine, "a").open()
+    await writer.write(1)
+    await writer.close(2)
+    with pytest.raises(NotOpen):
+        await propose(engine, "a", change)
+    assert await writer.kept(2) == [1]
 
 
 async def test_publications_come_back_oldest_first(engine: Engine) -> None:
     writer = await Writer(engine, "a").open()
     await writer.write(1, 2, 3)
-    state = await engine.load("a", 4)
-    assert [(p.offset, p.at, p.data["payload"]) for p in state.publications] == [
+    await writer.close(3)
+    assert await engine.position("a", 4) == Position(writer.epoch, 3)
+    stream = await writer.stream(4)
+    assert [(p.offset, p.at, p.data["payload"]) for p in stream.publications] == [
         (1, 1, 1), (2, 2, 2), (3, 3, 3),
     ]  # fmt: skip
-    assert await engine.position("a", 4) == Position(state.epoch, 3)
+    await writer.write(5)
 
 
 async def test_only_so_many_are_kept(engine: Engine) -> None:
     writer = await Writer(engine, "a", size=2).open()
     await writer.write(1, 2, 3, 4, 5)
     assert await writer.kept(5) == [4, 5]
+    await writer.propose(SetOptions({"history_size": 1}, 5))
+    writer.given["history_size"] = 10
+    assert await writer.kept(5) == [5]
 
 
 async def test_they_expire_and_the_position_stays(engine: Engine) -> None:
     writer = await Writer(engine, "a", duration=100).open()
     await writer.write(0, 50, 90)
     assert await writer.kept(120) == [2, 3]
+    await writer.close(130)
     await engine.expire(500)
     assert await writer.kept(500) == []
     await writer.write(501)
     assert await writer.kept(502) == [4]
+    await writer.propose(SetOptions({"history_duration": 10}, 503))
+    writer.given["history_duration"] = 10
+    assert await writer.kept(520) == []
 
 
 async def test_without_a_duration_they_linger_when_the_channel_is_gone(engine: Engine) -> None:
@@ -103,62 +171,66 @@ async def test_without_a_duration_they_linger_when_the_channel_is_gone(engine: E
     await writer.write(1, 2)
     await engine.expire(10_000)
     assert await writer.kept(10_000) == [1, 2]
-    await engine.release("a", 10_000, 300)
+    await writer.close(10_000)
     await engine.expire(10_299)
     assert await writer.kept(10_299) == [1, 2]
-    await engine.release("a", 10_300, 300)
+    await writer.close(10_300)
     await engine.expire(10_601)
     assert await writer.kept(10_601) == []
 
 
-async def test_a_publication_that_nobody_saw_is_replaced(engine: Engine) -> None:
-    writer = await Writer(engine, "a").open()
-    await writer.write(1, 2)
-    before = writer.state
-    await writer.write(3)
-    writer.state = before  # that call failed, or so it seemed
-    await writer.write(4)
-    state = await engine.load("a", 5)
-    assert [(p.offset, p.at) for p in state.publications] == [(1, 1), (2, 2), (3, 4)]
-
-
-async def test_another_epoch_begins_anew(engine: Engine) -> None:
-    writer = await Writer(engine, "a").open()
-    await writer.write(1, 2)
-    writer.state = LogState("other")
-    await writer.write(3)
-    assert await writer.kept(4) == [1]
-
-
-async def test_a_log_is_forgotten(engine: Engine) -> None:
+async def test_history_switched_off_and_on_begins_another_epoch(engine: Engine) -> None:
     writer = await Writer(engine, "a").open()
     await writer.write(1)
-    await engine.forget("a", "not this epoch")
-    assert await writer.kept(2) == [1]
-    await engine.forget("a", writer.state.epoch)
-    await engine.forget("nothing")
-    state = await engine.load("a", 2)
-    assert state.epoch != writer.state.epoch
-    assert (state.offset, state.publications) == (0, ())
-    await engine.forget("a")
-    assert (await engine.load("a", 2)).epoch != state.epoch
-
-
-async def test_logs_are_bounded_in_number(engine: Engine) -> None:
-    writers = {name: await Writer(engine, name).open() for name in ("a", "b", "c")}
-    await writers["a"].write(1)
-    await engine.load("d", 1)
-    assert (await engine.load("a", 1)).epoch == writers["a"].state.epoch
-    assert (await engine.load("b", 1)).epoch != writers["b"].state.epoch
-
-
-async def test_a_live_channel_whose_log_had_to_go_is_numbered_on(engine: Engine) -> None:
-    writer = await Writer(engine, "a").open()
-    await writer.write(1, 2)
-    for name in ("b", "c", "d"):
-        await engine.load(name, 3)
+    assert (await writer.propose(SetOptions({"history_size": 0}, 2))).stream is None
+    assert await engine.position("a", 2) is None
+    assert (await writer.propose(Publish({"payload": 2}, 2))).publication is None
+    stream = (await writer.propose(SetOptions({"history_size": 2}, 3))).stream
+    assert stream is not None
+    assert (stream.offset, stream.publications) == (0, ())
+    assert stream.epoch not in ("", writer.epoch)
+    writer.epoch, writer.offset = stream.epoch, 0
     await writer.write(4)
-    assert await writer.kept(5) == [3]
+    assert await writer.kept(5) == [1]
+
+
+async def test_a_channel_without_history_leaves_nothing_of_a_former_one(engine: Engine) -> None:
+    writer = await Writer(engine, "a").open()
+    await writer.write(1)
+    await writer.close(2)
+    assert (await writer.propose(Create({}, 3))).stream is None
+    await writer.close(4)
+    stream = await writer.stream(5)
+    assert stream.epoch != writer.epoch
+    assert stream.publications == ()
+
+
+async def test_a_stream_is_forgotten_but_not_under_an_open_channel(engine: Engine) -> None:
+    writer = await Writer(engine, "a").open()
+    await writer.write(1)
+    await engine.forget("a")
+    assert await writer.kept(2) == [1]
+    await writer.close(2)
+    await engine.forget("a")
+    await engine.forget("nothing")
+    stream = await writer.stream(3)
+    assert stream.epoch != writer.epoch
+    assert (stream.offset, stream.publications) == (0, ())
+
+
+async def test_closed_streams_are_bounded_in_number(engine: Engine) -> None:
+    writers = {name: await Writer(engine, name).open() for name in "abcdef"}
+    for writer in writers.values():
+        await writer.write(1)
+        assert await writer.kept(1) == [1]
+    for name in "abcd":
+        await writers[name].close(2)
+    for name in "bcdef":
+        assert await engine.position(name, 3) == Position(writers[name].epoch, 1)
+    position = await engine.position("a", 3)
+    assert position is not None
+    assert position.epoch != writers["a"].epoch
+    assert await engine.position("b", 3) != Position(writers["b"].epoch, 1)
 
 
 async def test_publications_are_bounded_in_all(engine: Engine) -> None:
@@ -169,3 +241,19 @@ async def test_publications_are_bounded_in_all(engine: Engine) -> None:
     await one.write(5)  # the one written to longest ago loses
     assert await two.kept(5) == [2, 3]
     assert await one.kept(5) == [2, 3, 4, 5]
+    await two.close(5)
+    await one.close(5)
+    assert await one.kept(5) == [2, 3, 4, 5]
+
+
+async def test_what_fails_has_not_happened() -> None:
+    engine = FarEngine()
+    writer = await Writer(engine, "a").open()
+    await writer.write(1)
+    engine.down = True
+    for change in (Publish({"payload": 2}, 2), SetOptions({"history_size": 0}, 2), Destroy(2)):
+        with pytest.raises(EngineError):
+            await propose(engine, "a", change)
+    engine.down = False
+    assert await writer.kept(3) == [1]
+    await writer.write(4)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.core.effects import Emptied, Forgotten, PollingChanged, Released
+from djhookbox.server.core.effects import Emptied, PollingChanged
 from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel
 from djhookbox.server.core.options import OptionError
@@ -337,7 +337,7 @@ def test_only_to_the_sender_keeps_no_history(house: House) -> None:
     channel = house.channel(history_size=5)
     house.subscribe(bob, channel)
     bob.took(), alice.took()
-    house.publish(channel, 1, origin=alice, only_to=alice)
+    house.show(channel, 1, alice)
     assert alice.names() == ["PUBLISH"]
     assert bob.names() == []
     assert len(channel.history) == 0
@@ -369,10 +369,10 @@ def test_history_keeps_the_newest(house: House) -> None:
     for number in range(5):
         house.publish(channel, number)
     assert kinds(channel) == [["PUBLISH", 3], ["PUBLISH", 4]]
-    house.hub.set_options(channel, {"history_size": 1}, NOW)
+    house.set_options(channel, {"history_size": 1})
     assert kinds(channel) == [["PUBLISH", 4]]
-    effects = house.hub.set_options(channel, {"history_size": 0}, NOW)
-    assert any(isinstance(effect, Forgotten) for effect in effects)
+    house.set_options(channel, {"history_size": 0})
+    assert channel.log is None
     assert kinds(channel) == []
     house.publish(channel, 6)
     assert kinds(channel) == []
@@ -381,10 +381,10 @@ def test_history_keeps_the_newest(house: House) -> None:
 def test_history_is_forgotten_with_time(house: House) -> None:
     channel = house.channel(history_size=5, history_duration=10)
     house.publish(channel, 1)
-    deliver(house.hub.publish(channel, 2, "alice", NOW + 8))
+    house.publish(channel, 2, NOW + 8)
     assert kinds(channel, NOW + 10) == [["PUBLISH", 1], ["PUBLISH", 2]]
     assert kinds(channel, NOW + 11) == [["PUBLISH", 2]]
-    deliver(house.hub.publish(channel, 3, "alice", NOW + 30))
+    house.publish(channel, 3, NOW + 30)
     assert len(channel.history) == 1
 
 
@@ -412,7 +412,7 @@ def test_options_are_set_all_or_none(house: House) -> None:
     before = house.hub.info(channel, NOW)
     for wrong in ({"history_size": "x"}, {"polling": {"mode": "no"}}, {"colour": 1}):
         with pytest.raises(OptionError):
-            house.hub.set_options(channel, {"state": {"k": 2}, "reflective": False, **wrong}, NOW)
+            house.set_options(channel, {"state": {"k": 2}, "reflective": False, **wrong})
     assert house.hub.info(channel, NOW) == before
     assert alice.took() == []
 
@@ -429,8 +429,8 @@ def test_a_new_state_is_always_sent(house: House) -> None:
     channel = house.channel(state={"a": 1, "b": 2})
     house.subscribe(alice, channel)
     alice.took()
-    deliver(house.hub.set_options(channel, {"state": {"b": 2, "c": 3}}, NOW))
-    deliver(house.hub.set_options(channel, {"state": {"b": 2, "c": 3}}, NOW))
+    house.set_options(channel, {"state": {"b": 2, "c": 3}})
+    house.set_options(channel, {"state": {"b": 2, "c": 3}})
     (_, first), (_, second) = alice.took()
     assert (first["updates"], first["deletes"]) == ({"c": 3}, ["a"])
     assert (second["updates"], second["deletes"]) == ({}, [])
@@ -462,8 +462,8 @@ def test_polling_is_reported_when_it_changes(house: House) -> None:
     polling = {"mode": "simple", "url": "http://x/"}
     channel, effects = house.hub.create_channel("room", {"polling": polling}, NOW)
     assert effects == [PollingChanged(channel)]
-    assert house.hub.set_options(channel, {"reflective": False}, NOW) == []
-    assert house.hub.destroy_channel(channel, NOW) == [PollingChanged(channel), Released(channel)]
+    assert house.set_options(channel, {"reflective": False}) == []
+    assert house.hub.destroy_channel(channel, NOW) == [PollingChanged(channel)]
     assert channel.options.polling.mode == ""
 
 

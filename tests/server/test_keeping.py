@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from djhookbox.server.core.changes import Create, Destroy, Publish
 from djhookbox.server.core.hub import Hub
-from djhookbox.server.core.keeping import OVERHEAD, Shelf, weigh
-from djhookbox.server.core.log import Publication
+from djhookbox.server.core.keeping import Shelf, weigh
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.memory import MemoryEngine
 
-from .house import NOW, House, deliver
+from .house import NOW, House
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_weights_are_right_whatever_happens(house: House) -> None:
         assert channel.weight == weight_of(channel)
     house.subscribe(house.connect("alice"), channel)
     assert channel.weight == weight_of(channel)
-    house.hub.set_options(channel, {"history": [["PUBLISH", {"payload": [1]}]]}, NOW)
+    house.set_options(channel, {"history": [["PUBLISH", {"payload": [1]}]]})
     assert channel.weight == weight_of(channel)
-    house.hub.set_options(channel, {"history_size": 2}, NOW)
+    house.set_options(channel, {"history_size": 2})
     assert channel.weight == weight_of(channel)
     channel.trim(NOW + 100)
     assert channel.weight == weight_of(channel) == 0
     house.publish(channel, 1)
-    deliver(house.hub.set_options(channel, {"history_size": 0}, NOW))
+    house.set_options(channel, {"history_size": 0})
     assert channel.weight == 0
     house.hub.destroy_channel(channel, NOW)
     assert house.hub._shelf.total == 0
@@ -106,15 +106,18 @@ def test_weights_are_right_whatever_happens(house: House) -> None:
 
 async def test_the_engine_is_bounded_too() -> None:
     engine = MemoryEngine(max_log_bytes=10_000, max_bytes=30_000)
-    for number in range(1, 30):
+    options = Create({"history_size": 100}, NOW)
+    for name in "abcdefgh":
+        engine.propose(name, options)
+    for _ in range(29):
         for name in "abcdefgh":
-            publication = Publication(number, NOW, {"payload": 1}, 1000 + OVERHEAD)
-            await engine.append(name, "e", publication, size=100, duration=0)
+            engine.propose(name, Publish({"payload": "x" * 1000}, NOW))
             assert engine._weight <= 30_000
-    kept: dict[str, Any] = {name: await engine.load(name, NOW) for name in "abcdefgh"}
+    kept: dict[str, Any] = {name: engine.propose(name, options).stream for name in "abcdefgh"}
     assert sum(len(log.publications) for log in kept.values()) > 10
     assert all(len(log.publications) <= 5 for log in kept.values())
     assert kept["h"].publications[-1].offset == 29
     for name in "abcdefgh":
+        engine.propose(name, Destroy(NOW))
         await engine.forget(name)
     assert (engine._weight, engine._count) == (0, 0)

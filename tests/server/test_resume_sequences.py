@@ -13,12 +13,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from djhookbox.server.core.effects import Effect, Forgotten, Released
+from djhookbox.server.core.applying import apply, create
+from djhookbox.server.core.changes import Change, Create, Destroy, SetOptions, Subscribe
+from djhookbox.server.core.effects import Effect
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.log import Position
 from djhookbox.server.core.model import Channel
 from djhookbox.server.core.options import UserOptions
-from djhookbox.server.core.publishing import announce, compose
+from djhookbox.server.core.publishing import compose
 from djhookbox.server.engine.memory import MemoryEngine
 
 from .house import NOW, Client, deliver
@@ -118,23 +120,20 @@ class AnySequence(RuleBasedStateMachine):
         self.engine = MemoryEngine(max_logs=2, max_publications=5)
 
     def perform(self, effects: list[Effect]) -> None:
-        for effect in deliver(effects):
-            if isinstance(effect, Released):
-                run(self.engine.release("room", self.now, LINGER))
-            elif isinstance(effect, Forgotten):
-                run(self.engine.forget("room", effect.epoch))
+        deliver(effects)
         for page in self.pages:
             page.read(self.sent)
+
+    def apply(self, channel: Channel, change: Change) -> None:
+        accepted = self.engine.propose("room", change)
+        self.perform(apply(self.hub, channel, change, accepted))
 
     def channel(self) -> Channel:
         channel = self.hub.channels.get("room")
         if channel is None:
-            log = None
-            if self.options["history_size"]:
-                log = run(self.engine.load("room", self.now))
-            else:
-                run(self.engine.forget("room"))
-            channel, effects = self.hub.create_channel("room", self.options, self.now, log)
+            change = Create(self.options, self.now)
+            accepted = self.engine.propose("room", change)
+            channel, effects = create(self.hub, "room", change, accepted)
             self.perform(effects)
         return channel
 
@@ -148,9 +147,8 @@ class AnySequence(RuleBasedStateMachine):
         since = page.cursor if cursor or not page.subscribed else None
         if since is None and not page.subscribed:
             page.gap = None  # it has nothing to come back to, and claims nothing
-        self.perform(
-            self.hub.subscribe(page.client.user, self.channel(), page.client, self.now, since=since)
-        )
+        change = Subscribe(page.client.user, page.client, self.now, since=since)
+        self.apply(self.channel(), change)
 
     @rule(number=st.integers(0, 2))
     def go(self, number: int) -> None:
@@ -162,7 +160,7 @@ class AnySequence(RuleBasedStateMachine):
         self.perform(effects)
         for channel in left:
             if not channel.subscribers:
-                self.perform(self.hub.destroy_channel(channel, self.now))
+                self.apply(channel, Destroy(self.now, LINGER))
 
     @rule(number=st.integers(0, 3), times=st.integers(1, 4))
     def publish(self, number: int, times: int) -> None:
@@ -172,23 +170,16 @@ class AnySequence(RuleBasedStateMachine):
                 origin = None
             channel = self.channel()
             self.sent += 1
-            publication = compose(channel, self.sent, None, self.now)
-            if channel.log is not None:
-                run(self.engine.append(
-                    "room", channel.log.epoch, publication,
-                    size=channel.options.history_size, duration=channel.options.history_duration,
-                ))  # fmt: skip
             client = origin.client if origin else None
-            self.perform(announce(channel, publication, client))
+            self.apply(channel, compose(channel, self.sent, None, self.now, client))
             if origin is not None and origin.subscribed and not channel.options.reflective:
                 # The ACK says which it was.
                 assert origin.settled == self.sent - 1
                 origin.settled = self.sent
-                if publication.offset:
-                    assert channel.log is not None
-                    if publication.offset == 1:
+                if channel.log is not None:
+                    if channel.log.offset == 1:
                         origin.epoch = channel.log.epoch
-                    origin.position = publication.offset
+                    origin.position = channel.log.offset
 
     @rule(
         size=st.sampled_from([0, 2, 4]),
@@ -201,7 +192,7 @@ class AnySequence(RuleBasedStateMachine):
         }  # fmt: skip
         channel = self.hub.channels.get("room")
         if channel is not None:
-            self.perform(self.hub.set_options(channel, self.options, self.now))
+            self.apply(channel, SetOptions(self.options, self.now))
 
     @rule(seconds=st.sampled_from([1, 15, 30, 60]))
     def wait(self, seconds: int) -> None:
@@ -212,7 +203,7 @@ class AnySequence(RuleBasedStateMachine):
     def destroy(self) -> None:
         channel = self.hub.channels.get("room")
         if channel is not None:
-            self.perform(self.hub.destroy_channel(channel, self.now))
+            self.apply(channel, Destroy(self.now, LINGER))
 
     @rule(number=st.integers(0, 3))
     def another_channel(self, number: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from ...wire import webhooks
@@ -21,6 +21,7 @@ from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .locks import KeyedLocks
 from .publications import Publications
+from .streams import EngineFailed, Streams
 
 #: Seconds that a channel without subscribers is kept if it never had any, so that it neither
 #: lives for ever (D23) nor is created anew for each publication.
@@ -30,12 +31,12 @@ IDLE_SECONDS = 60.0
 class Lifecycle:
     """Creates and destroys channels."""
 
-    def __init__(self, runtime: Runtime, publications: Publications) -> None:
+    def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
         self._hub = runtime.hub
-        self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
         self._tasks = runtime.tasks
         self._clock = runtime.clock
+        self._streams = streams
         self._publications = publications
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
@@ -110,7 +111,7 @@ class Lifecycle:
             Refusal: If the options are wrong.
 
         """
-        return await self._publications.open(name, options)
+        return await self._streams.open(name, options)
 
     async def expire(self, now: float) -> None:
         """Drop channels that nobody has used for a while, and expired history."""
@@ -121,7 +122,7 @@ class Lifecycle:
                 and now - since >= IDLE_SECONDS
                 and channel.options.polling.mode not in ("simple", "persistent")
             ):
-                channel.empty_since = now  # asked for again only after as long
+                self._hub.keep(channel, now)  # asked for again only after as long
                 self._tasks.start(self._destroy(channel))
         await self._publications.expire(now)
 
@@ -161,8 +162,8 @@ class Lifecycle:
                 allowed = False
             # Code may have subscribed somebody meanwhile; whoever waits for the lock has it
             # pinned, and gets a new channel.
-            if allowed and not channel.subscribers:
-                self._delivery.flush()
-                self._delivery.perform(self._hub.destroy_channel(channel, self._clock()))
-            elif not channel.subscribers:
-                channel.empty_since = self._clock()
+            if allowed:
+                with suppress(EngineFailed):  # logged; tried again after a while
+                    await self._streams.destroy(channel, only_empty=True)
+            if not channel.subscribers:
+                self._hub.keep(channel, self._clock())

@@ -15,12 +15,14 @@ import aiohttp
 from ...wire.events import Published
 from ...wire.hosts import HostRules
 from ...wire.values import dumps, loads
+from ..core.changes import SetOptions
 from ..core.effects import PollingChanged
 from ..core.model import Channel
 from ..core.options import OptionError, Polling
 from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
-from .publications import EngineFailed, Publications
+from .publications import Publications
+from .streams import ChannelGone, EngineFailed, Streams
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -39,14 +41,16 @@ def pause_after(failures: int, interval: float) -> float:
 class Pollers:
     """Starts and stops the pollers of channels."""
 
-    def __init__(self, runtime: Runtime, publications: Publications) -> None:
+    def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
         self._hub = runtime.hub
-        self._delivery = runtime.delivery
         self._events = runtime.events
         self._clock = runtime.clock
+        self._streams = streams
         self._publications = publications
         self._owner = runtime.tasks
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
+        #: Channels whose options are being changed by their own pollers.
+        self._changing: set[Channel] = set()
         self._fetcher = Fetcher(HostRules.parse(runtime.config.polling_hosts))
 
     def changed(self, effect: PollingChanged) -> None:
@@ -54,7 +58,7 @@ class Pollers:
         channel = effect.channel
         task = self._tasks.pop(channel, None)
         # A poller whose own answer changes the options goes on with them by itself.
-        if task is not None and task is not asyncio.current_task():
+        if task is not None and channel not in self._changing:
             task.cancel()
         polling = channel.options.polling
         if not polling.mode:
@@ -118,13 +122,20 @@ class Pollers:
         options: dict[str, Any] = dict(answer[1])
         payload = options.pop("payload", None)
         if options:
-            try:
-                self._delivery.flush()
-                self._delivery.perform(self._hub.set_options(channel, options, self._clock()))
-            except OptionError as error:
-                logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+            await self._set_options(channel, options)
         await self._publish(channel, payload, polling)
         return polling.mode != "once"
+
+    async def _set_options(self, channel: Channel, options: dict[str, Any]) -> None:
+        self._changing.add(channel)
+        try:
+            await self._streams.propose(channel, SetOptions(options, self._clock()))
+        except OptionError as error:
+            logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+        except ChannelGone:
+            pass  # nothing is published either
+        finally:
+            self._changing.discard(channel)
 
     async def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
         if self._hub.channels.get(channel.name) is not channel:

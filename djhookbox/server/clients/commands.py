@@ -18,6 +18,7 @@ from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
+from ..channels.streams import Streams
 from ..core.log import Position
 from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
 from ..runtime import Runtime
@@ -38,6 +39,7 @@ class Commands:
     def __init__(
         self,
         runtime: Runtime,
+        streams: Streams,
         lifecycle: Lifecycle,
         publications: Publications,
         authorizer: Authorizer,
@@ -49,6 +51,7 @@ class Commands:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
+        self._streams = streams
         self._lifecycle = lifecycle
         self._publications = publications
         self._authorizer = authorizer
@@ -108,10 +111,7 @@ class Commands:
             "conn_id": connection.id,
             "version": self._config.version,
         }
-        self._delivery.flush()
-        self._delivery.perform(
-            self._hub.connect(connection, name, user_opts, self._clock(), greeting, since)
-        )
+        self._streams.connect(connection, name, user_opts, greeting, since)
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, options):
             connection.close(TOKEN_SPENT)  # another one asked at the same time

@@ -15,6 +15,7 @@ from ...wire.closing import Disconnect
 from ...wire.events import Unsubscribed
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
+from ..channels.streams import Streams
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
@@ -26,14 +27,12 @@ logger = logging.getLogger("djhookbox.server")
 class Leaving:
     """Cleans up after connections."""
 
-    def __init__(self, runtime: Runtime, lifecycle: Lifecycle) -> None:
-        self._hub = runtime.hub
-        self._delivery = runtime.delivery
+    def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
         self._connections = runtime.connections
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
-        self._clock = runtime.clock
+        self._streams = streams
         self._lifecycle = lifecycle
 
     def ended(self, connection: Connection, disconnect: Disconnect) -> None:
@@ -43,12 +42,10 @@ class Leaving:
         if user is None:
             logger.info("Connection %s closed before it connected", connection.id)
             return
-        self._delivery.flush()
         told = [] if self._connections.stopping else list(user.subscriptions.values())
         for channel in told:
             self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
-        effects, left = self._hub.detach(connection, self._clock())
-        self._delivery.perform(effects)
+        left = self._streams.detach(connection)
         self._events.add(connection.ended(user.name, disconnect))
         logger.info(
             "Connection %s of %r closed: %d %s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from ...wire import capabilities, webhooks
@@ -12,8 +12,9 @@ from ...wire.events import Subscribed, Unsubscribed
 from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
+from ..channels.streams import ChannelGone, Streams
+from ..core.changes import MISSING, Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
-from ..core.hub import MISSING
 from ..core.log import Position
 from ..core.model import Channel, User
 from ..runtime import Runtime
@@ -75,9 +76,11 @@ class Subscriptions:
     What one user wants of one channel takes turns, across the webhooks (D05, D17).
     """
 
-    def __init__(self, runtime: Runtime, lifecycle: Lifecycle, authorizer: Authorizer) -> None:
+    def __init__(
+        self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle, authorizer: Authorizer
+    ) -> None:
         self._hub = runtime.hub
-        self._delivery = runtime.delivery
+        self._streams = streams
         self._webhooks = runtime.webhooks
         self._clock = runtime.clock
         self._lifecycle = lifecycle
@@ -117,29 +120,18 @@ class Subscriptions:
                 options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
                 self._authorizer.still_here(connection)  # following up may have taken a webhook
-            self._delivery.perform(self._enter(connection, channel, options, since))
+            change = self._change(connection, options, since)
+            await self._streams.propose(channel, change)
+            self._authorizer.still_here(connection)
         if arrives and not asked:
             self._authorizer.report(Subscribed, channel, user, connection, "client")
 
-    def _enter(
-        self,
-        connection: Connection,
-        channel: Channel,
-        options: Mapping[str, Any],
-        since: Position | None,
-    ) -> list[Effect]:
-        """Put a connection's user into a channel as the site has granted it.
-
-        Raises:
-            Refusal: If the channel is gone.
-
-        """
-        if self._hub.channels.get(channel.name) is not channel:
-            raise Refusal("The channel was destroyed meanwhile")
-        self._delivery.flush()
-        return self._hub.subscribe(
+    def _change(
+        self, connection: Connection, options: Mapping[str, Any], since: Position | None
+    ) -> Subscribe:
+        """Return what puts a connection's user into a channel as the site has granted it."""
+        return Subscribe(
             user_of(connection),
-            channel,
             connection,
             self._clock(),
             initial_data=options.get("initial_data", MISSING),
@@ -169,9 +161,9 @@ class Subscriptions:
                 options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
                 self._authorizer.still_here(connection)
-            self._delivery.flush()
-            effects = self._hub.unsubscribe(user, channel, self._clock(), connection=connection)
-            self._delivery.perform(effects)
+            with suppress(ChannelGone):  # and so has the user
+                change = Unsubscribe(user, self._clock(), connection=connection)
+                await self._streams.propose(channel, change)
         if leaves and not asked:
             self._authorizer.report(Unsubscribed, channel, user, connection, "client")
 
@@ -202,7 +194,7 @@ class Subscriptions:
             batch = _Batch(wanted)
             await self._decide(batch, user, connection)
             await self._complete(batch, user, connection)
-            self._enter_all(batch, user, connection)
+            await self._enter_all(batch, user, connection)
         return batch.refused
 
     async def _one_by_one(
@@ -298,26 +290,33 @@ class Subscriptions:
             and self._needed(user, name, connection) is not None
         ]
 
-    def _enter_all(self, batch: _Batch, user: User, connection: Connection) -> None:
+    async def _enter_all(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Put the user into all channels in one step, and send all snapshots in one piece."""
-        own, others = list[Effect](), list[Effect]()
+        proposals: list[tuple[Channel, Change]] = []
+        unasked = []
         for name, since in batch.wanted.items():
             if name in batch.refused:
                 continue
             channel = self._hub.channels.get(name)
-            try:
-                if channel is None:
-                    raise Refusal("The channel was destroyed meanwhile")
-                arrives = user.name not in channel.subscribers
-                options = batch.options.get(name)
-                effects = self._enter(connection, channel, options or {}, since)
-            except Refusal as refusal:
-                batch.refused[name] = refusal
+            if channel is None:
+                batch.refused[name] = ChannelGone()
                 continue
-            if options is None and arrives:
+            options = batch.options.get(name)
+            if options is None and user.name not in channel.subscribers:
+                unasked.append(channel)
+            proposals.append((channel, self._change(connection, options or {}, since)))
+
+        def own_last(effects: list[Effect]) -> list[Effect]:
+            def is_own(effect: Effect) -> bool:
+                return isinstance(effect, Send) and effect.connections == (connection,)
+
+            return sorted(effects, key=is_own)
+
+        refusals = await self._streams.propose_all(proposals, own_last)
+        for (channel, _), refusal in zip(proposals, refusals, strict=True):
+            if refusal is not None:
+                batch.refused[channel.name] = refusal
+        self._authorizer.still_here(connection)
+        for channel in unasked:
+            if channel.name not in batch.refused:
                 self._authorizer.report(Subscribed, channel, user, connection, "client")
-            for effect in effects:
-                mine = isinstance(effect, Send) and effect.connections == (connection,)
-                (own if mine else others).append(effect)
-        self._delivery.perform(others)
-        self._delivery.perform(own)

@@ -29,21 +29,6 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
-    """A channel is gone; the engine has what is left of its log."""
-
-    channel: Channel
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """A channel has no log of this epoch any more: publications pass it by."""
-
-    channel: Channel
-    epoch: str
-
-
-@dataclass(frozen=True, slots=True)
 class Emptied:
     """The last subscriber of a channel has left."""
 
@@ -57,4 +42,4 @@ class PollingChanged:
     channel: Channel
 
 
-Effect: TypeAlias = Send | Broadcast | Released | Forgotten | Emptied | PollingChanged
+Effect: TypeAlias = Send | Broadcast | Emptied | PollingChanged

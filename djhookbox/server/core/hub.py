@@ -6,20 +6,18 @@ whether a change is allowed is not the core's business: whoever calls has asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import publishing, snapshots
-from .effects import Broadcast, Effect, Emptied, Forgotten, PollingChanged, Released, Send
+from . import snapshots
+from .changes import MISSING
+from .effects import Broadcast, Effect, Emptied, PollingChanged, Send
 from .keeping import Shelf
-from .log import Log, LogState, Position, new_epoch
+from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
 from .values import changed, timestamp
-
-#: Marks an argument that was not given, where None is a value.
-MISSING: Any = object()
 
 _NOTHING: Mapping[str, Position] = MappingProxyType({})
 
@@ -28,13 +26,11 @@ class Hub:
     """Channels, users and who is in what.
 
     Args:
-        epoch: Makes a text for each log that begins.
         shelf: Bounds what the histories take up.
 
     """
 
-    def __init__(self, epoch: Callable[[], str] = new_epoch, shelf: Shelf | None = None) -> None:
-        self._epoch = epoch
+    def __init__(self, shelf: Shelf | None = None) -> None:
         self._shelf = shelf or Shelf()
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
@@ -110,6 +106,22 @@ class Hub:
             effects += self._server_presence(user.name, False)
         return effects, left
 
+    def is_here(self, user: User, connection: Connection | None) -> bool:
+        """Return whether a user is connected, by this connection if one is given."""
+        if self.users.get(user.name) is not user:
+            return False
+        return connection is None or connection in user.connections
+
+    @staticmethod
+    def set_user_options(user: User, options: UserOptions) -> None:
+        """Replace the options of a user."""
+        user.options = options
+
+    @staticmethod
+    def keep(channel: Channel, now: float) -> None:
+        """Keep an empty channel for as long as if it had become empty now."""
+        channel.empty_since = now
+
     def message(
         self, sender: str, recipient: str, payload: Any, now: float, reflect: bool
     ) -> tuple[list[Effect], int]:
@@ -138,21 +150,18 @@ class Hub:
             name: Its name; it must not exist.
             given: Options as in a create_channel reply.
             now: Seconds since the epoch.
-            log: What outlived a former channel of this name; it goes on if the channel has a
-                history. Its publications are in the history list as well if that has a
+            log: Its log, if the channel has a history: new, or what outlived a former channel
+                of this name. Its publications are in the history list as well if that has a
                 duration, and the options do not say what it is.
 
         Raises:
             OptionError: For options that are wrong; nothing has changed then.
 
         """
-        check_channel_options(given)
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
         channel = Channel(name, ChannelOptions(), now, self._shelf)
-        if log is not None and given.get("history_size"):
-            channel.log = Log(log)
-        effects = self.set_options(channel, given, now)
+        effects = self.set_options(channel, given, now, log)
         if channel.log is not None and channel.options.history_duration and "history" not in given:
             for publication in channel.log.publications:
                 data = channel.shown(publication.data)
@@ -176,18 +185,39 @@ class Hub:
         if channel.options.polling.mode:
             channel.options.polling = Polling()
             effects.append(PollingChanged(channel))
-        effects.append(Released(channel))
         return [effect for effect in effects if not isinstance(effect, Emptied)]
 
-    def set_options(self, channel: Channel, given: Mapping[str, Any], now: float) -> list[Effect]:
+    @staticmethod
+    def check_options(options: ChannelOptions, given: Mapping[str, Any]) -> Polling:
+        """Check what options are to change to; return how the channel would be polled.
+
+        Raises:
+            OptionError: For the first that is wrong.
+
+        """
+        check_channel_options(given)
+        return options.polling.changed(given.get("polling", {}))
+
+    def set_options(
+        self,
+        channel: Channel,
+        given: Mapping[str, Any],
+        now: float,
+        log: LogState | None = None,
+    ) -> list[Effect]:
         """Change options, all of them or none (D13).
+
+        Args:
+            channel: The channel.
+            given: What changes.
+            now: Seconds since the epoch.
+            log: The log that begins, if the channel has a history from now on and had none.
 
         Raises:
             OptionError: For options that are wrong; nothing has changed then.
 
         """
-        check_channel_options(given)
-        polling = channel.options.polling.changed(given.get("polling", {}))
+        polling = self.check_options(channel.options, given)
         effects: list[Effect] = []
         for name, value in given.items():
             if name not in ("polling", "history", "state"):
@@ -197,11 +227,9 @@ class Hub:
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
         if channel.options.history_size <= 0:
-            if channel.log is not None:
-                effects.append(Forgotten(channel, channel.log.epoch))
-                channel.log = None
-        elif channel.log is None:
-            channel.log = Log(LogState(self._epoch()))
+            channel.log = None
+        elif channel.log is None and log is not None:
+            channel.log = Log(log)
         channel.trim(now)
         if "polling" in given:
             channel.options.polling = polling
@@ -369,36 +397,7 @@ class Hub:
             effects.append(Emptied(channel))
         return effects
 
-    # ---- publications and state ------------------------------------------
-
-    def publish(
-        self,
-        channel: Channel,
-        payload: Any,
-        user: str | None,
-        now: float,
-        *,
-        origin: Connection | None = None,
-        only_to: Connection | None = None,
-    ) -> list[Effect]:
-        """Publish to a channel.
-
-        Args:
-            channel: The channel.
-            payload: Any JSON value.
-            user: The name that subscribers read; not shown on anonymous channels.
-            now: Seconds since the epoch.
-            origin: The connection it came from, which does not get it if the channel is not
-                reflective.
-            only_to: Send it to nobody else, and keep it out of the history (0.3.4).
-
-        """
-        publication = publishing.compose(channel, payload, user, now)
-        if only_to is not None:
-            channel.published.add(now)
-            args = {"channel_name": channel.name, **publication.data}
-            return [Send((only_to,), "PUBLISH", args)]
-        return publishing.announce(channel, publication, origin)
+    # ---- state ------------------------------------------
 
     def set_state(
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()

@@ -114,7 +114,10 @@ class Log:
         return Position(self.epoch, self.offset)
 
     def add(self, publication: Publication) -> None:
-        """Append a publication, which has the next number."""
+        """Append a publication; if numbers are left out, what came before counts as missed."""
+        if publication.offset != self.offset + 1:
+            self.publications.clear()
+            self.weight = 0
         self.offset = publication.offset
         self.publications.append(publication)
         self.weight += publication.weight

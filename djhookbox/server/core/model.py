@@ -89,12 +89,13 @@ class Channel:
         empty_since: When it had its last subscriber, or came into being; None while it has any.
         published: How often somebody publishes to it.
         log: Its publications with their numbers; None if it has no history.
+        version: That of the last change, given by the engine.
 
     """
 
     __slots__ = (
         "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "log", "name",
-        "options", "published", "state", "subscribers",
+        "options", "published", "state", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +113,7 @@ class Channel:
         self.created = now
         self.empty_since: float | None = now
         self.published = Rate()
+        self.version = 0
 
     @property
     def reserved(self) -> bool:

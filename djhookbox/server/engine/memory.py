@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 
+from ..core.changes import Accepted, Change, Create, Destroy, Publish, SetOptions
+from ..core.keeping import OVERHEAD, weigh
 from ..core.log import LogState, Position, Publication, new_epoch
+from .base import NotOpen
 
-#: Logs that are known by epoch and offset; the one that was used longest ago goes first.
+#: Streams of channels that are not open, known by epoch and offset; the one that was used
+#: longest ago goes first.
 MAX_LOGS = 100_000
-#: Publications that are kept in all; those of the log written to longest ago go first.
+#: Publications that are kept in all; those of the stream written to longest ago go first.
 MAX_PUBLICATIONS = 250_000
 
 
-class _Log:
-    __slots__ = ("duration", "epoch", "offset", "publications", "until", "weight")
+class _Stream:
+    """The publications of a channel; one without an epoch has no history."""
 
-    def __init__(self, epoch: str) -> None:
+    __slots__ = ("duration", "epoch", "offset", "publications", "size", "until", "weight")
+
+    def __init__(self) -> None:
         self.publications: deque[Publication] = deque()
         self.weight = 0
-        self.epoch = epoch
+        self.epoch = ""
         self.offset = 0
+        self.size = 0
         self.duration = 0.0
-        #: When publications without a duration expire; None while the channel lives.
+        #: When publications without a duration expire; None while the channel is open.
         self.until: float | None = None
+
+    def begin(self) -> None:
+        self.epoch, self.offset = new_epoch(), 0
 
 
 class MemoryEngine:
-    """Keeps logs in dictionaries, bounded in number, length, time and memory.
+    """Keeps streams in dictionaries, bounded in number, length, time and memory.
+
+    It answers at once: nothing waits for it.
 
     Args:
-        max_logs: Logs that are known by epoch and offset.
+        max_logs: Streams of channels that are not open, known by epoch and offset.
         max_publications: Publications that are kept in all.
-        max_log_bytes: Bytes of memory for the publications of one log.
-        max_bytes: The same for all logs.
+        max_log_bytes: Bytes of memory for the publications of one stream.
+        max_bytes: The same for all streams.
 
     """
 
@@ -46,9 +59,11 @@ class MemoryEngine:
         max_log_bytes: int = 8_388_608,
         max_bytes: int = 67_108_864,
     ) -> None:
-        # The order of both is that of the last use, or the last writing.
-        self._logs: dict[str, _Log] = {}
-        self._filled: dict[str, None] = {}
+        self._open: dict[str, _Stream] = {}
+        # The order is that of the last use, and of the last writing.
+        self._closed: dict[str, _Stream] = {}
+        self._filled: dict[str, _Stream] = {}
+        self._versions = count(1)  # one for all channels: it only has to grow
         self._count = 0
         self._max_logs = max_logs
         self._max_publications = max_publications
@@ -56,92 +71,127 @@ class MemoryEngine:
         self._max_bytes = max_bytes
         self._weight = 0
 
-    async def load(self, channel: str, now: float) -> LogState:
-        """Return the log of a channel that comes into being; it begins if there is none."""
-        log = self._used(channel)
-        self._trim(channel, log, now)
-        log.until = None
-        return LogState(log.epoch, log.offset, tuple(log.publications))
+    def propose(self, channel: str, change: Change) -> Accepted:
+        """Take a change in."""
+        if isinstance(change, Create):
+            return self._create(channel, change)
+        stream = self._open.get(channel)
+        if stream is None:
+            raise NotOpen(channel)
+        if isinstance(change, Publish):
+            publication = self._append(channel, stream, change) if stream.epoch else None
+            return Accepted(next(self._versions), publication)
+        state = None
+        if isinstance(change, SetOptions):
+            state = self._set_options(channel, stream, change)
+        elif isinstance(change, Destroy):
+            self._destroy(channel, stream, change)
+        return Accepted(next(self._versions), None, state)
 
-    async def append(
-        self, channel: str, epoch: str, publication: Publication, *, size: int, duration: float
-    ) -> None:
-        """Keep a publication."""
-        log = self._logs.get(channel)
-        if log is not None and log.epoch != epoch:
-            self._drop(channel)
-        log = self._used(channel, epoch)
-        if log.publications and log.publications[-1].offset >= publication.offset:
-            self._lost(log, log.publications.pop())
-        log.offset, log.duration = publication.offset, duration
-        log.publications.append(publication)
+    async def position(self, channel: str, now: float) -> Position | None:
+        """Return where the stream of a channel stands; it begins if need be."""
+        if (stream := self._open.get(channel)) is None:
+            if (stream := self._closed.pop(channel, None)) is None:
+                stream = _Stream()
+                stream.begin()
+            self._close(channel, stream)
+        return Position(stream.epoch, stream.offset) if stream.epoch else None
+
+    async def forget(self, channel: str) -> None:
+        """Drop the stream of a channel that is not open: a publication has passed it by."""
+        if (stream := self._closed.pop(channel, None)) is not None:
+            self._clear(channel, stream)
+
+    async def expire(self, now: float) -> None:
+        """Drop what has expired; epochs and offsets stay, as far as there is room."""
+        for channel, stream in list(self._filled.items()):
+            self._trim(channel, stream, now)
+
+    # ---- changes ---------------------------------------------------------
+
+    def _create(self, channel: str, change: Create) -> Accepted:
+        stream = self._closed.pop(channel, None) or self._open.get(channel) or _Stream()
+        self._trim(channel, stream, change.at)
+        self._open[channel] = stream
+        stream.until = None
+        stream.size = change.given.get("history_size", 0)
+        stream.duration = change.given.get("history_duration", 0)
+        if stream.size:
+            if not stream.epoch:
+                stream.begin()
+            # All that is there, also what is too much for these options: the core sees to that.
+            state = LogState(stream.epoch, stream.offset, tuple(stream.publications))
+            return Accepted(next(self._versions), None, state)
+        self._clear(channel, stream)
+        return Accepted(next(self._versions))
+
+    def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> LogState | None:
+        stream.size = change.given.get("history_size", stream.size)
+        stream.duration = change.given.get("history_duration", stream.duration)
+        if not stream.size:
+            self._clear(channel, stream)
+        elif not stream.epoch:
+            stream.begin()
+            return LogState(stream.epoch)
+        else:
+            self._trim(channel, stream, change.at)
+        return None
+
+    def _append(self, channel: str, stream: _Stream, change: Publish) -> Publication:
+        weight = OVERHEAD + weigh(change.data["payload"])
+        publication = Publication(stream.offset + 1, change.at, change.data, weight)
+        stream.offset += 1
+        stream.publications.append(publication)
         self._count += 1
-        log.weight += publication.weight
-        self._weight += publication.weight
+        stream.weight += weight
+        self._weight += weight
         self._filled.pop(channel, None)
-        self._filled[channel] = None
-        while log.publications and (
-            len(log.publications) > size or log.weight > self._max_log_bytes
-        ):
-            self._pop(channel, log)
-        self._trim(channel, log, publication.at)
+        self._filled[channel] = stream
+        self._trim(channel, stream, change.at)
         while self._filled and (
             self._count > self._max_publications or self._weight > self._max_bytes
         ):
             oldest = next(iter(self._filled))
-            self._pop(oldest, self._logs[oldest])
+            self._pop(oldest, self._filled[oldest])
+        return publication
 
-    async def position(self, channel: str, now: float) -> Position:
-        """Return where the log of a channel that does not live stands; it begins if need be."""
-        log = self._used(channel)
-        return Position(log.epoch, log.offset)
-
-    async def release(self, channel: str, now: float, linger: float) -> None:
-        """Note that a channel is gone; what has no duration of its own lingers so long."""
-        if (log := self._logs.get(channel)) is not None:
-            log.until = now + linger
-
-    async def forget(self, channel: str, epoch: str = "") -> None:
-        """Drop a log, of this epoch if one is given: publications pass it by from now on."""
-        log = self._logs.get(channel)
-        if log is not None and epoch in ("", log.epoch):
-            self._drop(channel)
-
-    async def expire(self, now: float) -> None:
-        """Drop what has expired; epochs and offsets stay, as far as there is room."""
-        for channel in list(self._filled):
-            self._trim(channel, self._logs[channel], now)
+    def _destroy(self, channel: str, stream: _Stream, change: Destroy) -> None:
+        del self._open[channel]
+        if stream.epoch:
+            stream.until = change.at + change.linger
+            self._close(channel, stream)
 
     # ---- parts -----------------------------------------------------------
 
-    def _used(self, channel: str, epoch: str = "") -> _Log:
-        """Return a log and make it the last to go."""
-        log = self._logs.pop(channel, None) or _Log(epoch or new_epoch())
-        self._logs[channel] = log
-        if len(self._logs) > self._max_logs:
-            self._drop(next(iter(self._logs)))
-        return log
+    def _close(self, channel: str, stream: _Stream) -> None:
+        """Keep the stream of a channel that is not open; it is the last to go."""
+        self._closed[channel] = stream
+        if len(self._closed) > self._max_logs:
+            oldest = next(iter(self._closed))
+            self._clear(oldest, self._closed.pop(oldest))
 
-    def _drop(self, channel: str) -> None:
-        log = self._logs.pop(channel)
-        self._count -= len(log.publications)
-        self._weight -= log.weight
-        self._filled.pop(channel, None)
+    def _clear(self, channel: str, stream: _Stream) -> None:
+        """Leave nothing of a stream, not even its epoch."""
+        while stream.publications:
+            self._pop(channel, stream)
+        stream.epoch = ""
 
-    def _pop(self, channel: str, log: _Log) -> None:
-        self._lost(log, log.publications.popleft())
-        if not log.publications:
+    def _pop(self, channel: str, stream: _Stream) -> None:
+        weight = stream.publications.popleft().weight
+        self._count -= 1
+        self._weight -= weight
+        stream.weight -= weight
+        if not stream.publications:
             del self._filled[channel]
 
-    def _lost(self, log: _Log, publication: Publication) -> None:
-        self._count -= 1
-        self._weight -= publication.weight
-        log.weight -= publication.weight
-
-    def _trim(self, channel: str, log: _Log, now: float) -> None:
-        lingering = log.until is None or now < log.until
-        while log.publications:
-            expired = log.publications[0].at < now - log.duration if log.duration else not lingering
-            if not expired:
+    def _trim(self, channel: str, stream: _Stream, now: float) -> None:
+        lingering = stream.until is None or now < stream.until
+        publications = stream.publications
+        while publications:
+            expired = (
+                publications[0].at < now - stream.duration if stream.duration else not lingering
+            )
+            too_much = len(publications) > stream.size or stream.weight > self._max_log_bytes
+            if not (expired or too_much):
                 break
-            self._pop(channel, log)
+            self._pop(channel, stream)

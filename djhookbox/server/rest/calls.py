@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from ...wire import answers, events, rest, webhooks
@@ -10,11 +11,11 @@ from ...wire.closing import is_valid_code
 from ...wire.names import check_name
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle
-from ..channels.publications import Publications, Published
+from ..channels.publications import Publications
+from ..channels.streams import Applied, ChannelGone, Streams
 from ..clients.commands import other_recipient, parse_payload
 from ..config import ConfigError, changed_config
-from ..core.effects import Effect
-from ..core.hub import MISSING
+from ..core.changes import MISSING, SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.model import Channel, User
 from ..core.options import user_options
 from ..runtime import Runtime
@@ -37,6 +38,7 @@ class Calls:
     def __init__(
         self,
         runtime: Runtime,
+        streams: Streams,
         lifecycle: Lifecycle,
         publications: Publications,
         rechecks: Rechecks,
@@ -51,6 +53,7 @@ class Calls:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._metrics = runtime.metrics
+        self._streams = streams
         self._lifecycle = lifecycle
         self._publications = publications
         self._rechecks = rechecks
@@ -100,7 +103,7 @@ class Calls:
 
     async def _publish_to(
         self, name: str, payload: Any, request: rest.Publish | rest.PublishMulti
-    ) -> Published:
+    ) -> Applied:
         user, options = request.originator, request.options
         channel = self._hub.channels.get(name)
         publication: object = None
@@ -108,7 +111,7 @@ class Calls:
             # The site has decided. Without subscribers only a history is worth a channel.
             if not options.get("history_size"):
                 await self._publications.skip(name)
-                return Published(0)
+                return Applied(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or request.send_hook:
             async with self._lifecycle.using(name) as channel:
@@ -149,7 +152,7 @@ class Calls:
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
         effects, delivered = self._hub.message(sender, recipient, payload, self._clock(), False)
-        self._perform(effects)
+        self._delivery.perform(effects)
         return answers.Published(delivered)
 
     # ---- subscriptions and connections -----------------------------------
@@ -159,7 +162,7 @@ class Calls:
         user, options = named_user(self._hub, request.user_name), request.options
         if not request.send_hook and (name in self._hub.channels or options is not None):
             channel = await self._lifecycle.create(name, options or {})
-            self._subscribe_by_code(user, channel)
+            await self._subscribe_by_code(user, channel)
             return answers.Done()
         if options is not None:
             await self._lifecycle.create(name, options)
@@ -167,21 +170,19 @@ class Calls:
             reply = {}
             if request.send_hook:
                 reply = (await self._webhooks.call(webhooks.Subscribe(name, user.name))).check()
-            self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
+            await self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
         return answers.Done()
 
-    def _subscribe_by_code(self, user: User, channel: Channel, initial: Any = MISSING) -> None:
+    async def _subscribe_by_code(
+        self, user: User, channel: Channel, initial: Any = MISSING
+    ) -> None:
         if self._hub.users.get(user.name) is not user:
             raise Refusal(f"User {user.name} doesn't exist")
-        if self._hub.channels.get(channel.name) is not channel:
-            raise Refusal("The channel was destroyed meanwhile")
         arrives = user.name not in channel.subscribers
-        self._delivery.flush()
-        self._perform(
-            self._hub.subscribe(
-                user, channel, None, self._clock(), initial_data=initial, by_code=True
-            )
-        )
+        change = Subscribe(user, None, self._clock(), initial_data=initial, by_code=True)
+        await self._streams.propose(channel, change)
+        if not self._hub.is_here(user, None):
+            raise Refusal(f"User {user.name} doesn't exist")
         if arrives:
             self._events.add(events.Subscribed(channel.name, user.name, by="rest"))
 
@@ -194,8 +195,9 @@ class Calls:
         if user.name in channel.subscribers:
             if request.send_hook:
                 (await self._webhooks.call(webhooks.Unsubscribe(name, user.name))).check()
-            self._delivery.flush()
-            self._perform(self._hub.unsubscribe(user, channel, self._clock(), request.reason))
+            with suppress(ChannelGone):
+                change = Unsubscribe(user, self._clock(), request.reason)
+                await self._streams.propose(channel, change)
             self._events.add(events.Unsubscribed(channel.name, user.name, by="rest"))
         return answers.Done()
 
@@ -233,8 +235,7 @@ class Calls:
         if request.send_hook:
             reply = await self._webhooks.call(webhooks.DestroyChannel(channel.name))
             reply.check()
-        self._delivery.flush()
-        self._perform(self._hub.destroy_channel(channel, self._clock()))
+        await self._streams.destroy(channel)
         return answers.Done()
 
     async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, Any]:
@@ -242,8 +243,7 @@ class Calls:
 
     async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:
         channel = self._channel(request.channel_name)
-        self._delivery.flush()
-        self._perform(self._hub.set_options(channel, request.given, self._clock()))
+        await self._streams.propose(channel, SetOptions(request.given, self._clock()))
         return answers.Done()
 
     async def _state_set_key(self, request: rest.StateSetKey) -> answers.Done:
@@ -255,14 +255,14 @@ class Calls:
             value = loads(request.val)
         except ValueError:
             raise not_json("val") from None
-        self._perform(self._hub.set_state(channel, {request.key: value}))
+        await self._streams.propose(channel, SetState({request.key: value}))
         return answers.Done()
 
     async def _state_delete_key(self, request: rest.StateDeleteKey) -> answers.Done:
         channel = self._channel(request.channel_name)
         if not request.key:
             raise missing("key")
-        self._perform(self._hub.set_state(channel, {}, [request.key]))
+        await self._streams.propose(channel, SetState({}, (request.key,)))
         return answers.Done()
 
     # ---- users and configuration -----------------------------------------
@@ -273,7 +273,7 @@ class Calls:
         for name in request.given:
             if name not in present:
                 raise BadCall(f"Invalid keyword argument {name}")
-        user.options = user_options({**present, **request.given})
+        self._hub.set_user_options(user, user_options({**present, **request.given}))
         return answers.Done()
 
     async def _set_config(self, request: rest.SetConfig) -> answers.Done:
@@ -289,9 +289,6 @@ class Calls:
         return answers.Done()
 
     # ---- parts -----------------------------------------------------------
-
-    def _perform(self, effects: list[Effect]) -> int:
-        return self._delivery.perform(effects)
 
     def _checked(self, name: str) -> str:
         return check_name("channel_name", name, self._config.max_name_length)

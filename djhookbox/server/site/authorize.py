@@ -16,7 +16,9 @@ from ...wire.events import Subscribed, Unsubscribed
 from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
+from ..channels.streams import Streams
 from ..clients.connection import Connection
+from ..core.changes import Subscribe, Unsubscribe
 from ..core.log import Position
 from ..core.model import Channel, User
 from ..runtime import Runtime
@@ -46,13 +48,13 @@ def user_of(connection: Connection) -> User:
 class Authorizer:
     """Asks the site for clients."""
 
-    def __init__(self, runtime: Runtime, lifecycle: Lifecycle) -> None:
+    def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
         self._config = runtime.config
-        self._hub = runtime.hub
         self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
+        self._streams = streams
         self._lifecycle = lifecycle
 
     async def ask(
@@ -116,11 +118,11 @@ class Authorizer:
                         return
                     async with self._lifecycle.using(name, connection) as channel:
                         if not connection.closed:
-                            self._follow(key, user, channel, connection, since.get(name))
+                            await self._follow(key, user, channel, connection, since.get(name))
                 except Refusal as refusal:
                     logger.warning("%s of %r to %r failed: %s", key, user.name, name, refusal)
 
-    def _follow(
+    async def _follow(
         self,
         key: str,
         user: User,
@@ -131,16 +133,15 @@ class Authorizer:
         inside = user.name in channel.subscribers
         if connection in channel.audience:
             since = None  # it was caught up when it connected
-        self._delivery.flush()
         if key == "auto_subscribe":
             if not inside:
                 self.check_room(user)
-            effects = self._hub.subscribe(
-                user, channel, connection, self._clock(), by_code=True, since=since
+            await self._streams.propose(
+                channel,
+                Subscribe(user, connection, self._clock(), by_code=True, since=since),
             )
         else:
-            effects = self._hub.unsubscribe(user, channel, self._clock())
-        self._delivery.perform(effects)
+            await self._streams.propose(channel, Unsubscribe(user, self._clock()))
         if inside is not (user.name in channel.subscribers):
             event = Unsubscribed if inside else Subscribed
             self.report(event, channel, user, connection, "auto")

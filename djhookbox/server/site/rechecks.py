@@ -16,6 +16,8 @@ from typing import Any
 from ...wire import webhooks
 from ...wire.events import Unsubscribed
 from ...wire.options import LIVE
+from ..channels.streams import ChannelGone, EngineFailed, Streams
+from ..core.changes import SetOptions
 from ..core.model import Channel
 from ..core.options import OptionError
 from ..runtime import Runtime
@@ -34,13 +36,13 @@ SETTLED_SECONDS = 1.5
 class Rechecks:
     """Asks again."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, streams: Streams) -> None:
         self._hub = runtime.hub
-        self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
         self._clock = runtime.clock
+        self._streams = streams
 
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
@@ -124,19 +126,18 @@ class Rechecks:
             except Refusal as refusal:
                 if pause is None:
                     logger.error("Nobody confirms %d channels: %s", len(batch), refusal)
-                    self._apply({
+                    await self._apply({
                         name: {"refused": dict.fromkeys(names, refusal.reason)}
                         for name, names in batch.items()
                     })  # fmt: skip
                     return False
                 await asyncio.sleep(pause)
             else:
-                self._apply(answers)
+                await self._apply(answers)
                 return True
         return False
 
-    def _apply(self, answers: dict[str, Any]) -> None:
-        self._delivery.flush()
+    async def _apply(self, answers: dict[str, Any]) -> None:
         now = self._clock()
         for name, answer in answers.items():
             channel = self._hub.channels.get(name)
@@ -147,15 +148,13 @@ class Rechecks:
                 subscription = channel.subscribers.get(user_name)
                 if subscription is None or subscription.by_code:
                     continue
-                self._delivery.perform(
-                    self._hub.unsubscribe(subscription.user, channel, now, str(reason))
-                )
+                self._streams.withdraw(channel, subscription.user, str(reason))
                 self._events.add(Unsubscribed(name, user_name, by="policy", reason=str(reason)))
             options = answer.get("options")
             if isinstance(options, dict) and self._hub.channels.get(name) is channel:
-                self._change_options(channel, options, now)
+                await self._change_options(channel, options, now)
 
-    def _change_options(self, channel: Channel, options: dict[str, Any], now: float) -> None:
+    async def _change_options(self, channel: Channel, options: dict[str, Any], now: float) -> None:
         present = self._hub.info(channel, now)["options"]
         changed = {
             key: value
@@ -171,6 +170,8 @@ class Rechecks:
                 pass  # set_options below says what is wrong
         try:
             if changed:
-                self._delivery.perform(self._hub.set_options(channel, changed, now))
+                await self._streams.propose(channel, SetOptions(changed, now))
         except OptionError as error:
             logger.error("The policy's options do not fit %r: %s", channel.name, error)
+        except (ChannelGone, EngineFailed) as error:
+            logger.warning("The policy's options did not reach %r: %s", channel.name, error)

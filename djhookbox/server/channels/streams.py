@@ -1,0 +1,420 @@
+"""The one way to change a channel: propose it to the engine, and apply what comes back.
+
+An engine that answers at once makes a change within the call, so that several can follow one
+another in one turn of the event loop with nothing in between. Where it takes its time, the
+changes of a channel wait for one another in the order in which they were asked for, and what
+was begun is finished even if nobody waits for it any more: the engine may have it already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
+
+from ...wire import answers
+from ..clients.connection import Connection
+from ..core.applying import apply, create, is_moot, note
+from ..core.changes import (
+    Accepted,
+    Change,
+    Create,
+    Destroy,
+    Publish,
+    SetOptions,
+    SetState,
+    Subscribe,
+    Unsubscribe,
+)
+from ..core.effects import Effect
+from ..core.log import Position
+from ..core.model import Channel, User
+from ..core.options import ChannelOptions, OptionError, UserOptions
+from ..engine.base import Engine, EngineError, NotOpen
+from ..runtime import Runtime
+from ..site.webhooks import Refusal
+from .turns import Turns
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Seconds until an engine that failed is told again who has left.
+LEAVE_PAUSE = 1.0
+
+#: What an engine says of a change, now or later.
+_Asked: TypeAlias = Accepted | asyncio.Future[Accepted]
+#: Changes that alter neither who is in a channel nor what its options are.
+_UNSEEN = (Publish, SetState)
+#: What is known at once of a change: None if there is nothing to do.
+_KNOWN = (Accepted, Refusal, type(None))
+
+
+class Applied(NamedTuple):
+    """What became of a change.
+
+    Attributes:
+        delivered: How many connections a broadcast went to.
+        position: The place of a publication in the channel's log, if it is numbered.
+
+    """
+
+    delivered: int
+    position: Position | None = None
+
+    def answer(self) -> answers.Published:
+        """Return what REST answers to a publication."""
+        if self.position is None:
+            return answers.Published(self.delivered)
+        return answers.Published(self.delivered, self.position.epoch, self.position.offset)
+
+
+class EngineFailed(Refusal):
+    """The engine failed, so nothing was done."""
+
+    def __init__(self) -> None:
+        reason = "The history of this channel cannot be kept now; try again later"
+        super().__init__(reason, "unavailable")
+
+
+class ChannelGone(Refusal):
+    """The channel is gone; another may have its name by now."""
+
+    def __init__(self) -> None:
+        super().__init__("The channel was destroyed meanwhile")
+
+
+class Streams:
+    """Proposes changes of channels, applies them, and performs their effects."""
+
+    def __init__(self, runtime: Runtime, engine: Engine) -> None:
+        self._hub = runtime.hub
+        self._delivery = runtime.delivery
+        self._tasks = runtime.tasks
+        self._clock = runtime.clock
+        self._engine = engine
+        self._linger = runtime.config.history_linger
+        #: Held by the channel's name while something waits for the engine.
+        self._turns = Turns(runtime.tasks)
+
+    # ---- changes of a live channel ---------------------------------------
+
+    async def propose(self, channel: Channel, change: Change) -> Applied:
+        """Change a channel, as soon as the engine has accepted it.
+
+        A change with nothing left to do when its turn has come does nothing: a user who has left
+        meanwhile is not subscribed.
+
+        Args:
+            channel: The channel.
+            change: Any but Create.
+
+        Raises:
+            ChannelGone: Before its turn came.
+            OptionError: For options that are wrong.
+            EngineFailed: Nothing was done.
+
+        """
+        applied = self.begin(channel, change)
+        return applied if isinstance(applied, Applied) else await applied
+
+    def begin(self, channel: Channel, change: Change) -> Applied | asyncio.Future[Applied]:
+        """Do the same as `propose`; return at once what is known at once."""
+        name = channel.name
+        asked: _Asked | None = None
+        if name not in self._turns.last:
+            if not self._is_due(channel, change):
+                return Applied(0)
+            asked = self._ask(name, change)
+            if isinstance(asked, Accepted):
+                return self._apply(channel, change, asked)
+        return self._turns.take((name,), lambda: self._carry_out(channel, change, asked))
+
+    def submit(self, channel: Channel, change: Change) -> None:
+        """Change a channel without waiting for it; a failure is only logged."""
+        try:
+            applied = self.begin(channel, change)
+        except Refusal as refusal:
+            logger.warning("%r was not changed: %s", channel.name, refusal)
+            return
+        if not isinstance(applied, Applied):
+            self._tasks.start(self._settle(channel, applied))
+
+    async def propose_all(
+        self,
+        proposals: Sequence[tuple[Channel, Change]],
+        arrange: Callable[[list[Effect]], Iterable[Effect]],
+    ) -> list[Refusal | None]:
+        """Change different channels in one step.
+
+        Args:
+            proposals: The channels and what is to change, other than their options.
+            arrange: Puts all effects into the order in which they are performed.
+
+        Returns:
+            For each, why it was not done.
+
+        """
+        names = frozenset(channel.name for channel, _ in proposals)
+        if any(name in self._turns.last for name in names):
+            return await self._turns.take(
+                names, lambda: self._carry_out_all(proposals, None, arrange)
+            )
+        asked = [self._ask_safely(channel, change) for channel, change in proposals]
+        known = [answer for answer in asked if isinstance(answer, _KNOWN)]
+        if len(known) == len(asked):
+            return self._apply_all(proposals, known, arrange)
+        return await self._turns.take(names, lambda: self._carry_out_all(proposals, asked, arrange))
+
+    # ---- coming into being, going ----------------------------------------
+
+    async def open(self, name: str, given: Mapping[str, Any]) -> Channel:
+        """Create a channel, or return the one that exists.
+
+        Raises:
+            Refusal: The options are wrong, or the engine failed.
+
+        """
+        asked: _Asked | None = None
+        change = Create(given, self._clock())
+        if name not in self._turns.last:
+            if (channel := self._hub.channels.get(name)) is not None:
+                return channel
+            self._check_new(given)
+            asked = self._ask(name, change)
+            if isinstance(asked, Accepted):
+                return self._create(name, change, asked)
+        return await self._turns.take((name,), lambda: self._open(name, change, asked))
+
+    async def destroy(self, channel: Channel, *, only_empty: bool = False) -> None:
+        """End a channel; one that is gone already stays so.
+
+        Args:
+            channel: The channel.
+            only_empty: Only if nobody is in it.
+
+        Raises:
+            EngineFailed: It lives on.
+
+        """
+        with suppress(ChannelGone):
+            await self.propose(channel, Destroy(self._clock(), self._linger, only_empty))
+
+    # ---- users -----------------------------------------------------------
+
+    def connect(
+        self,
+        connection: Connection,
+        name: str,
+        options: UserOptions,
+        greeting: Mapping[str, Any],
+        since: Mapping[str, Position],
+    ) -> None:
+        """Give a connection to a user; the arguments are those of `Hub.connect`."""
+        self._delivery.flush()
+        self._delivery.perform(
+            self._hub.connect(connection, name, options, self._clock(), greeting, since)
+        )
+
+    def detach(self, connection: Connection) -> list[Channel]:
+        """Take a closed connection out of everything, at once.
+
+        Returns:
+            The channels that its user has left by it, in order of subscription.
+
+        """
+        user = connection.user
+        self._delivery.flush()
+        effects, left = self._hub.detach(connection, self._clock())
+        self._delivery.perform(effects)
+        for channel in left:
+            if user is not None:
+                self._tell(channel, Unsubscribe(user, self._clock()))
+        return left
+
+    def withdraw(self, channel: Channel, user: User, reason: str) -> None:
+        """Take a user out of a channel at once: whoever lost the right waits for no engine."""
+        now = self._clock()
+        self._delivery.flush()
+        self._delivery.perform(self._hub.unsubscribe(user, channel, now, reason))
+        self._tell(channel, Unsubscribe(user, now, reason))
+
+    # ---- one change ------------------------------------------------------
+
+    async def _carry_out(self, channel: Channel, change: Change, asked: _Asked | None) -> Applied:
+        if asked is None and not self._is_due(channel, change):
+            return Applied(0)
+        accepted = await self._accepted(channel.name, change, asked)
+        self._check_alive(channel)
+        return self._apply(channel, change, accepted)
+
+    async def _settle(self, channel: Channel, applied: asyncio.Future[Applied]) -> None:
+        try:
+            await applied
+        except Refusal as refusal:
+            logger.warning("%r was not changed: %s", channel.name, refusal)
+
+    def _is_due(self, channel: Channel, change: Change) -> bool:
+        """Return whether a change is to be proposed, as things are now.
+
+        Raises:
+            ChannelGone: There is nothing to change.
+            OptionError: For options that are wrong.
+
+        """
+        self._check_alive(channel)
+        if isinstance(change, _UNSEEN):
+            return True
+        if isinstance(change, SetOptions):
+            self._hub.check_options(channel.options, change.given)
+        return not is_moot(self._hub, channel, change)
+
+    def _check_alive(self, channel: Channel) -> None:
+        if self._hub.channels.get(channel.name) is not channel:
+            raise ChannelGone
+
+    def _apply(self, channel: Channel, change: Change, accepted: Accepted) -> Applied:
+        delivered = self._delivery.perform(self._effects(channel, change, accepted))
+        if accepted.publication is None or channel.log is None:
+            return Applied(delivered)
+        return Applied(delivered, channel.log.position)
+
+    def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
+        if not isinstance(change, _UNSEEN):
+            # Who receives what was published before is about to change, or what they are shown.
+            self._delivery.flush()
+            if isinstance(change, Subscribe) and is_moot(self._hub, channel, change):
+                self._tell(channel, Unsubscribe(change.user, self._clock()))
+        return apply(self._hub, channel, change, accepted)
+
+    # ---- many changes ----------------------------------------------------
+
+    def _ask_safely(self, channel: Channel, change: Change) -> _Asked | Refusal | None:
+        """Propose a change; return why it cannot be, and None if there is nothing to do."""
+        try:
+            return self._ask(channel.name, change) if self._is_due(channel, change) else None
+        except Refusal as refusal:
+            return refusal
+
+    async def _carry_out_all(
+        self,
+        proposals: Sequence[tuple[Channel, Change]],
+        asked: Sequence[_Asked | Refusal | None] | None,
+        arrange: Callable[[list[Effect]], Iterable[Effect]],
+    ) -> list[Refusal | None]:
+        if asked is None:
+            asked = [self._ask_safely(channel, change) for channel, change in proposals]
+        known: list[Accepted | Refusal | None] = []
+        for (channel, change), answer in zip(proposals, asked, strict=True):
+            if isinstance(answer, _KNOWN):
+                known.append(answer)
+                continue
+            try:
+                known.append(await self._accepted(channel.name, change, answer))
+            except Refusal as refusal:
+                known.append(refusal)
+        return self._apply_all(proposals, known, arrange)
+
+    def _apply_all(
+        self,
+        proposals: Sequence[tuple[Channel, Change]],
+        known: Sequence[Accepted | Refusal | None],
+        arrange: Callable[[list[Effect]], Iterable[Effect]],
+    ) -> list[Refusal | None]:
+        refusals: list[Refusal | None] = []
+        effects: list[Effect] = []
+        for (channel, change), answer in zip(proposals, known, strict=True):
+            refusal = answer if isinstance(answer, Refusal) else None
+            if isinstance(answer, Accepted):
+                try:
+                    self._check_alive(channel)
+                    effects += self._effects(channel, change, answer)
+                except ChannelGone as gone:
+                    refusal = gone
+            refusals.append(refusal)
+        self._delivery.perform(arrange(effects))
+        return refusals
+
+    # ---- new channels ----------------------------------------------------
+
+    async def _open(self, name: str, change: Create, asked: _Asked | None) -> Channel:
+        if (channel := self._hub.channels.get(name)) is not None:
+            return channel
+        self._check_new(change.given)
+        return self._create(name, change, await self._accepted(name, change, asked))
+
+    def _create(self, name: str, change: Create, accepted: Accepted) -> Channel:
+        channel, effects = create(self._hub, name, change, accepted)
+        self._delivery.perform(effects)
+        return channel
+
+    def _check_new(self, given: Mapping[str, Any]) -> None:
+        try:
+            self._hub.check_options(ChannelOptions(), given)
+        except OptionError as error:
+            raise Refusal(str(error), "malformed") from None
+
+    # ---- who has left ----------------------------------------------------
+
+    def _tell(self, channel: Channel, change: Unsubscribe) -> None:
+        """Tell the engine of somebody who has left already, until it knows."""
+        told: asyncio.Future[None] | None = None
+        try:
+            asked = None if channel.name in self._turns.last else self._ask(channel.name, change)
+        except ChannelGone:
+            return
+        except EngineFailed:
+            pass
+        else:
+            if isinstance(asked, Accepted):
+                note(channel, asked)
+                return
+            told = self._turns.take((channel.name,), lambda: self._told(channel, change, asked))
+        self._tasks.start(self._tell_again(channel, change, told))
+
+    async def _tell_again(
+        self, channel: Channel, change: Unsubscribe, told: asyncio.Future[None] | None
+    ) -> None:
+        while True:
+            try:
+                if told is not None:
+                    await told
+                    return
+            except ChannelGone:
+                return
+            except EngineFailed:
+                pass
+            await asyncio.sleep(LEAVE_PAUSE)
+            told = self._turns.take((channel.name,), lambda: self._told(channel, change, None))
+
+    async def _told(self, channel: Channel, change: Unsubscribe, asked: _Asked | None) -> None:
+        if self._hub.channels.get(channel.name) is not channel:
+            return
+        if asked is None and change.user.name in channel.subscribers:
+            return  # came back meanwhile
+        note(channel, await self._accepted(channel.name, change, asked))
+
+    # ---- the engine ------------------------------------------------------
+
+    def _ask(self, name: str, change: Change) -> _Asked:
+        try:
+            asked = self._engine.propose(name, change)
+        except (EngineError, NotOpen) as error:
+            raise _refusal(name, error) from None
+        # Begun at once, and not only when its turn is noted.
+        return asked if isinstance(asked, Accepted) else asyncio.ensure_future(asked)
+
+    async def _accepted(self, name: str, change: Change, asked: _Asked | None) -> Accepted:
+        try:
+            if asked is None:
+                asked = self._ask(name, change)
+            return asked if isinstance(asked, Accepted) else await asked
+        except (EngineError, NotOpen) as error:
+            raise _refusal(name, error) from None
+
+
+def _refusal(name: str, error: EngineError | NotOpen) -> Refusal:
+    if isinstance(error, NotOpen):
+        return ChannelGone()
+    logger.error("The engine failed for %r: %s", name, error)
+    return EngineFailed()

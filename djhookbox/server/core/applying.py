@@ -1,0 +1,79 @@
+"""What a change does to the core once the engine has accepted it."""
+
+from __future__ import annotations
+
+from . import publishing
+from .changes import (
+    Accepted,
+    Change,
+    Create,
+    Destroy,
+    Publish,
+    SetOptions,
+    SetState,
+    Subscribe,
+    Unsubscribe,
+)
+from .effects import Effect
+from .hub import Hub
+from .model import Channel
+
+
+def is_moot(hub: Hub, channel: Channel, change: Change) -> bool:
+    """Return whether there is nothing left to do, as things are now.
+
+    Between asking and doing lies the engine, in which anything may happen.
+    """
+    if isinstance(change, Subscribe):
+        return not hub.is_here(change.user, change.connection)
+    if isinstance(change, Unsubscribe):
+        return change.user.name not in channel.subscribers
+    return isinstance(change, Destroy) and change.only_empty and bool(channel.subscribers)
+
+
+def create(hub: Hub, name: str, change: Create, accepted: Accepted) -> tuple[Channel, list[Effect]]:
+    """Bring a channel into being."""
+    channel, effects = hub.create_channel(name, change.given, change.at, accepted.stream)
+    note(channel, accepted)
+    return channel, effects
+
+
+def note(channel: Channel, accepted: Accepted) -> None:
+    """Note that the engine has accepted a change that was made at once, without asking it."""
+    channel.version = accepted.version
+
+
+def apply(hub: Hub, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
+    """Change a live channel; return what has to be sent.
+
+    Args:
+        hub: The core.
+        channel: The channel, which exists.
+        change: Any but Create, which has no channel yet.
+        accepted: What the engine said.
+
+    """
+    channel.version = accepted.version
+    if isinstance(change, Publish):
+        return publishing.announce(channel, change, accepted.publication)
+    if isinstance(change, SetState):
+        return hub.set_state(channel, change.updates, change.deletes)
+    if isinstance(change, Subscribe):
+        if is_moot(hub, channel, change):
+            return []
+        return hub.subscribe(
+            change.user,
+            channel,
+            change.connection,
+            change.at,
+            initial_data=change.initial_data,
+            by_code=change.by_code,
+            since=change.since,
+        )
+    if isinstance(change, Unsubscribe):
+        return hub.unsubscribe(change.user, channel, change.at, change.reason, change.connection)
+    if isinstance(change, SetOptions):
+        return hub.set_options(channel, change.given, change.at, accepted.stream)
+    if isinstance(change, Destroy):
+        return hub.destroy_channel(channel, change.at)
+    raise TypeError(f"{change!r} is not a change of a live channel")
