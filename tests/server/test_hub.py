@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from djhookbox.server.core.effects import Emptied, PollingChanged
 from djhookbox.server.core.log import LogState, Publication
@@ -501,6 +504,12 @@ def test_everyone_learns_once_that_a_channel_goes(house: House) -> None:
 def test_times_are_utc_with_milliseconds() -> None:
     assert timestamp(NOW) == WHEN
     assert timestamp(NOW + 0.0625) == "2011-03-13T07:06:40.062Z"
+
+
+@given(st.floats(0, 4e9) | st.integers(0, 4_000_000_000).map(lambda whole: whole + 0.9999999))
+def test_times_are_those_of_the_standard_library(now: float) -> None:
+    moment = datetime.fromtimestamp(now, timezone.utc)
+    assert timestamp(now) == moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # ---- messages ---------------------------------------------------------------------------------

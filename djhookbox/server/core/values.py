@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
 
 def timestamp(now: float) -> str:
     """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Rounded to microseconds and then cut, as `datetime` does it.
+    fraction, seconds = math.modf(now)
+    micros = round(fraction * 1_000_000)
+    if micros == 1_000_000:
+        seconds, micros = seconds + 1, 0
+    return f"{_to_the_second(seconds)}.{micros // 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _to_the_second(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:

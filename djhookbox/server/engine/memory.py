@@ -73,14 +73,14 @@ class MemoryEngine:
 
     def propose(self, channel: str, change: Change) -> Accepted:
         """Take a change in."""
-        if isinstance(change, Create):
-            return self._create(channel, change)
         stream = self._open.get(channel)
-        if stream is None:
-            raise NotOpen(channel)
-        if isinstance(change, Publish):
+        if isinstance(change, Publish) and stream is not None:
             publication = self._append(channel, stream, change) if stream.epoch else None
             return Accepted(next(self._versions), publication)
+        if isinstance(change, Create):
+            return self._create(channel, change)
+        if stream is None:
+            raise NotOpen(channel)
         state = None
         if isinstance(change, SetOptions):
             state = self._set_options(channel, stream, change)
