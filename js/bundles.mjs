@@ -38,16 +38,25 @@ const BUNDLES = {
 
 /**
  * Members that only the client's own modules use, and that are neither in its types nor in frames:
- * in the bundles they have short names, the same in all of them. tests/test_browser_client.py looks
- * whether they are.
+ * in the bundles they have short names, the same in all of them. On objects that pages can reach,
+ * the names begin with "$", so that they cannot collide with what a page adds.
+ * tests/test_browser_client.py looks whether they are internal.
  */
 export const INTERNAL = `
-  onStatus onConnected onFrame onDetached onLost onRefused onSessionEnded isIdle isConnected
-  position wanted handles awaited announce settle recover nextId sessionChanged succeeded patience
-  lasted broke touched early follow heard waits snapshot forget published hush enter acknowledges
-  promised stopAll catchUp begins detached opener openSocket openLink loadShared renew reach stay
-  over begin receive own answer about cursor left listen start stop failed check ended
+  wanted handles position announce enter begin stay over receive renew hush
+  onStatus onConnected onFrame onDetached onLost onRefused onSessionEnded isIdle
+  awaited settle recover nextId sessionChanged succeeded patience
+  lasted broke touched early heard waits snapshot forget published
+  promised stopAll begins detached opener openSocket openLink loadShared reach
+  own answer about cursor left listen start stop ended failed feed kind live promise want check
 `.trim().split(/\s+/);
+const ON_PUBLIC_OBJECTS = INTERNAL.indexOf("hush") + 1;
+
+function shortName(index) {
+  const letter = (at) => String.fromCharCode(at < 26 ? 97 + at : 39 + at);
+  const hidden = index - ON_PUBLIC_OBJECTS;
+  return hidden < 0 ? `$${letter(index)}` : hidden < 52 ? letter(hidden) : `$$${letter(hidden - 52)}`;
+}
 
 /** Modules that are loaded on demand, from separate files. */
 function later(kind) {
@@ -89,7 +98,7 @@ async function bundle(name, { entry, format = "esm", map = true, mangle = true, 
     legalComments: "none",
     // The admin's report has members of such names.
     mangleProps: mangle ? new RegExp(`^(?:${INTERNAL.join("|")})$`) : undefined,
-    mangleCache: Object.fromEntries(INTERNAL.map((member, index) => [member, `$${index.toString(36)}`])),
+    mangleCache: Object.fromEntries(INTERNAL.map((member, index) => [member, shortName(index)])),
     sourcemap: "external",
     // Scripts that are not modules contain everything in one file, so they need no URLs.
     logOverride: { "empty-import-meta": "silent" },

@@ -121,9 +121,11 @@ def test_a_tab_that_leads_and_is_gone_hands_on_the_lead_at_once(
         first.goto(f"{demo.site}/login/")
     say(bob, 2, 3)
     wait_until_heard(second, [1, 2, 3])
+    assert second.evaluate("[hookbox.status, ...seen]") == ["connected"], "nothing was lost"
     if what == "frozen":
         tools.send("Page.setWebLifecycleState", {"state": "active"})
         wait_until_heard(first, [1, 2, 3])
         second.close()  # and back
         say(bob, 4)
         wait_until_heard(first, [1, 2, 3, 4])
+        assert first.evaluate("seen") == []

@@ -56,7 +56,7 @@ test("a page of 2011 is called back as it was", async () => {
   subscription.publish(1);
   const error = { id: browser.idOf("PUBLISH"), msg: "no", code: "refused" };
   browser.deliver(["ERROR", error]);
-  await Promise.resolve(); // no unhandled rejection: onError has told it
+  await new Promise(setImmediate); // no unhandled rejection: onError has told it
   subscription.cancel();
   const own = { channel_name: "/r/", user: "alice" };
   browser.deliver(["UNSUBSCRIBE", own]);

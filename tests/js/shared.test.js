@@ -329,8 +329,11 @@ describe("when the tab that leads", () => {
 
   test("comes back, it stands in line again", async () => {
     const [first, second] = await two();
+    const lost = record(second.hookbox, "disconnected");
     first.tab.window.dispatchEvent(new Event("pagehide"));
     await settle();
+    assert.equal(second.tab.sockets.length, 1, "at once");
+    assert.deepEqual(lost, [], "and nobody is alarmed");
     second.tab.clock.pass(1000);
     await settle();
     second.tab.accept();

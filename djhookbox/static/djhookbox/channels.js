@@ -3,6 +3,7 @@ import { errorOf, PASSING } from "./errors.js";
 import { Subscription } from "./subscription.js";
 
 /**
+ * @import { Connection } from "./connection.js"
  * @import { HookboxError } from "./errors.js"
  * @import { PendingRequests } from "./pending_requests.js"
  * @import { Timers } from "./timers.js"
@@ -22,8 +23,6 @@ const UNFIT = new Set(["malformed", "limit"]);
  *
  * @typedef {object} Surroundings
  * @property {(name: string, args: Record<string, any>) => number} send
- * @property {(channelName: string, payload: any) => Promise<void>} publish
- * @property {(event: string, detail: any) => boolean} emit
  * @property {() => number} random
  * @property {(channelName: string, error: HookboxError) => void} hint
  */
@@ -39,6 +38,7 @@ export class Channels {
   /** Whether the server accepts many channels in one frame. */
   #batches = false;
 
+  #connection;
   #surroundings;
   #requests;
   #timers;
@@ -47,12 +47,14 @@ export class Channels {
   #retries;
 
   /**
+   * @param {Connection} connection
    * @param {Surroundings} surroundings
    * @param {PendingRequests} requests
    * @param {Timers} timers
    * @param {Record<string, string>} cursors The cursors at which to start, by channel name.
    */
-  constructor(surroundings, requests, timers, cursors) {
+  constructor(connection, surroundings, requests, timers, cursors) {
+    this.#connection = connection;
     this.#surroundings = surroundings;
     this.#requests = requests;
     this.#timers = timers;
@@ -92,7 +94,7 @@ export class Channels {
       subscription.position.cursor = this.#cursors.get(channelName) ?? "";
       this.#cursors.delete(channelName);
       this.#subscriptions.set(channelName, subscription);
-      this.#surroundings.emit("subscription", subscription);
+      this.#connection.emit("subscription", subscription);
     }
     return subscription;
   }
@@ -172,7 +174,7 @@ export class Channels {
       this.#retries.reset();
       subscription.begin(args);
       if (subscription.status === "subscribed") {
-        this.#surroundings.emit("subscribed", subscription);
+        this.#connection.emit("subscribed", subscription);
       }
     } else {
       this.#ended(args);
@@ -195,7 +197,7 @@ export class Channels {
    * @param {any} payload
    */
   publish(channelName, payload) {
-    return this.#surroundings.publish(channelName, payload);
+    return this.#connection.publish(channelName, payload);
   }
 
   /**
@@ -319,7 +321,7 @@ export class Channels {
     }
     if (subscription.status !== "unsubscribed") {
       subscription.end(args);
-      this.#surroundings.emit("unsubscribed", subscription);
+      this.#connection.emit("unsubscribed", subscription);
     }
   }
 }

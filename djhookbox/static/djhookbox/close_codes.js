@@ -2,6 +2,9 @@
 export const NORMAL = 1000;
 export const GOING_AWAY = 1001;
 export const LOST = 1006;
+
+/** Never sent: another tab has taken over the shared connection; reconnect to it immediately. */
+export const HANDED_ON = 0;
 export const SESSION_CHANGED = 4000;
 export const ACCOUNT_GONE = 4501;
 

@@ -8,7 +8,7 @@ import { Timers } from "./timers.js";
 
 /**
  * @import { Backoff } from "./backoff.js"
- * @import { LinkStatus } from "./link.js"
+ * @import { LinkEvents, LinkStatus } from "./link.js"
  * @import { OpenLink } from "./route.js"
  * @import { Subscription } from "./subscription.js"
  * @import { Transport } from "./websocket_transport.js"
@@ -107,10 +107,9 @@ export class Connection extends Emitter {
     };
     this.#pending = new PendingRequests(new Timers(environment), this.#options.timeout);
     this.#channels = new Channels(
+      this,
       {
         send: (name, args) => this.#link.send(name, args),
-        publish: (channelName, payload) => this.publish(channelName, payload),
-        emit: (event, detail) => this.emit(event, detail),
         random: environment.random,
         hint: (channelName, error) => this.#hint(channelName, error),
       },
@@ -118,19 +117,7 @@ export class Connection extends Emitter {
       new Timers(environment),
       options.cursors ?? {},
     );
-    this.#link = openLink(url, this.#options, environment, {
-      onStatus: (status) => this.#status(status),
-      onConnected: (args) => this.#connected(args),
-      onFrame: (name, args) => this.#receive(name, args),
-      onDetached: (wasConnected) => this.#detached(wasConnected),
-      onLost: (code, reason, reconnecting) => this.#lost(code, reason, reconnecting),
-      onRefused: (error, forGood) => {
-        this.#refusal = forGood ? error : null;
-        this.#tell(forGood ? "refused" : "error", error);
-      },
-      onSessionEnded: (code, reason) => this.emit("sessionended", { code, reason }),
-      isIdle: () => !this.#pending.busy,
-    });
+    this.#link = openLink(url, this.#options, environment, this.#events());
   }
 
   /** The status of the connection. @returns {LinkStatus} */
@@ -256,74 +243,72 @@ export class Connection extends Emitter {
 
   // ---- the link's events --------------------------------------------------------------------
 
-  #connected(args) {
-    // The genuine server of 2010 sends neither acknowledgements nor its version.
-    this.#acknowledges = args.version !== undefined;
-    const { name, ...rest } = args;
-    this.emit("connected", { user: name, ...rest });
-    if (!this.connected) {
-      return; // a listener has closed it
-    }
-    this.#channels.ready = true;
-    this.#channels.connected(this.#acknowledges);
-    for (const [id, name, frameArgs] of this.#outbox.splice(0)) {
-      this.#transmit(id, name, frameArgs);
-    }
-  }
-
-  #detached(wasConnected) {
-    this.#channels.ready = false;
-    this.#detaching = true;
-    // These may have reached the server: sending them again could duplicate them.
-    const error = wasConnected ? new HookboxError("The connection was lost.", "connection_lost") : null;
-    this.#pending.lost(error);
-  }
-
-  /** Handle a new status of the link, which follows each loss immediately. */
-  #status(status) {
-    const over = status === "closed";
-    if (over) {
-      this.#channels.closed = this.#refusal ?? closed();
-    }
-    if (this.#detaching || over) {
-      this.#detaching = false;
-      this.#channels.detached(over);
-    }
-    if (status === this.status) {
-      this.emit("status", status); // unless a subscription's listener has changed it
-    }
-  }
-
-  #lost(code, reason, reconnecting) {
-    if (!reconnecting) {
-      this.#outbox = [];
-      this.#pending.lost(closed());
-    }
-    this.emit("disconnected", { code, reason, reconnecting });
+  /** @returns {LinkEvents} */
+  #events() {
+    return {
+      // A new status follows each loss immediately.
+      onStatus: (status) => {
+        const over = status === "closed";
+        if (over) {
+          this.#channels.closed = this.#refusal ?? closed();
+        }
+        if (this.#detaching || over) {
+          this.#detaching = false;
+          this.#channels.detached(over);
+        }
+        if (status === this.status) {
+          this.emit("status", status); // unless a subscription's listener has changed it
+        }
+      },
+      onConnected: ({ name: user, ...rest }) => {
+        // The genuine server of 2010 sends neither acknowledgements nor its version.
+        this.#acknowledges = rest.version !== undefined;
+        this.emit("connected", { user, ...rest });
+        if (!this.connected) {
+          return; // a listener has closed it
+        }
+        this.#channels.ready = true;
+        this.#channels.connected(this.#acknowledges);
+        this.#transmit();
+      },
+      onFrame: (name, args) => this.#receive(name, args),
+      onDetached: (wasConnected) => {
+        this.#channels.ready = false;
+        this.#detaching = true;
+        // These may have reached the server: sending them again could duplicate them.
+        this.#pending.lost(wasConnected ? new HookboxError("The connection was lost.", "connection_lost") : null);
+      },
+      onLost: (code, reason, reconnecting) => {
+        if (!reconnecting) {
+          this.#outbox = [];
+          this.#pending.lost(closed());
+        }
+        this.emit("disconnected", { code, reason, reconnecting });
+      },
+      onRefused: (error, forGood) => {
+        this.#refusal = forGood ? error : null;
+        this.#tell(forGood ? "refused" : "error", error);
+      },
+      onSessionEnded: (code, reason) => this.emit("sessionended", { code, reason }),
+      isIdle: () => !this.#pending.busy,
+    };
   }
 
   // ---- publications and messages ------------------------------------------------------------
 
   /** Send a frame, now or when there is a connection; return a promise for its answer. */
-  #request(name, about, payload) {
-    let args;
-    try {
-      // `undefined` is not a JSON value.
-      args = { ...about, payload: JSON.stringify(payload) ?? "null" };
-    } catch (error) {
-      return Promise.reject(error); // neither are some others
-    }
+  async #request(name, about, payload) {
+    // `undefined` is not a JSON value; some others throw.
+    const args = { ...about, payload: JSON.stringify(payload) ?? "null" };
     if (this.status === "closed") {
-      return Promise.reject(closed());
+      throw closed();
     }
     if (!this.connected) {
       this.#outbox = this.#outbox.filter(([id]) => this.#pending.has(id)); // the others have timed out
       if (this.#outbox.length >= this.#options.keep) {
-        const error =
-          this.#options.keep > 0
-            ? new HookboxError("Too much is waiting for the connection.", "limit")
-            : new HookboxError("There is no connection.", "offline");
-        return Promise.reject(error);
+        throw this.#options.keep > 0
+          ? new HookboxError("Too much is waiting for the connection.", "limit")
+          : new HookboxError("There is no connection.", "offline");
       }
     }
     const id = this.#link.nextId();
@@ -333,21 +318,20 @@ export class Connection extends Emitter {
         subscription.position.published(answer);
       }
     });
+    this.#outbox.push([id, name, args]);
     if (this.#channels.ready) {
-      this.#transmit(id, name, args);
-    } else {
-      this.#outbox.push([id, name, args]);
+      this.#transmit();
     }
     return promise;
   }
 
-  #transmit(id, name, args) {
-    if (!this.#pending.has(id)) {
-      return; // it has timed out, and its sender was notified
-    }
-    this.#link.send(name, args, id);
-    if (!this.#acknowledges) {
-      this.#pending.settle(id, null);
+  /** Send what is waiting, except what has timed out: its sender was notified. */
+  #transmit() {
+    for (const [id, name, args] of this.#outbox.splice(0)) {
+      if (this.#pending.has(id)) {
+        this.#link.send(name, args, id);
+        this.#acknowledges || this.#pending.settle(id, null);
+      }
     }
   }
 

@@ -39,8 +39,8 @@ export class Emitter {
     if (signal?.aborted) {
       return this;
     }
-    const listeners = entry(this.#listeners, event, () => new Map());
-    const owners = entry(listeners, listener, () => new Set());
+    const listeners = entry(this.#listeners, event, Map);
+    const owners = entry(listeners, listener, Set);
     if (signal && !owners.has(signal)) {
       signal.addEventListener("abort", () => {
         owners.delete(signal);
@@ -113,9 +113,9 @@ export class Emitter {
 }
 
 /** Return the value of a key; create it if it does not exist. */
-function entry(map, key, make) {
+function entry(map, key, Kind) {
   if (!map.has(key)) {
-    map.set(key, make());
+    map.set(key, new Kind());
   }
   return map.get(key);
 }
@@ -130,10 +130,6 @@ export function guarded(listener, ...args) {
   try {
     listener(...args);
   } catch (error) {
-    if (typeof globalThis.reportError === "function") {
-      globalThis.reportError(error);
-    } else {
-      console.error(error);
-    }
+    (globalThis.reportError ?? console.error)(error);
   }
 }

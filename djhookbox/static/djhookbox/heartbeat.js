@@ -58,8 +58,6 @@ export class Heartbeat {
   /** Stop, after the connection was closed. */
   end() {
     this.#beats = false;
-    this.#timers.stop("pong");
-    this.#timers.stop("heartbeat");
   }
 
   #wait() {

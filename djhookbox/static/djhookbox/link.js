@@ -1,4 +1,4 @@
-import { ACCOUNT_GONE, breaksOff, comesBack, GOING_AWAY, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
+import { ACCOUNT_GONE, breaksOff, comesBack, GOING_AWAY, HANDED_ON, LOST, NORMAL, SESSION_CHANGED } from "./close_codes.js";
 import { errorOf, HookboxError, PASSING } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Pace } from "./pace.js";
@@ -59,6 +59,7 @@ export class Link {
   #environment;
   #events;
   #pace;
+  /** `next`: when to give up or to try again; `stable`; and those of the heartbeat. */
   #timers;
   #route;
   /** @type {Transport | null} */
@@ -122,7 +123,7 @@ export class Link {
       this.#sessionChanged = false;
       this.#attempt();
     } else if (this.status === "closed") {
-      this.#timers.start("reconnect", early, () => this.#attempt());
+      this.#timers.start("next", early, () => this.#attempt());
       this.#setStatus("waiting");
     }
   }
@@ -163,7 +164,6 @@ export class Link {
   }
 
   #attempt() {
-    this.#timers.stop("reconnect");
     this.#refusal = null;
     this.#opened = false;
     this.#decoder = new FrameDecoder();
@@ -186,7 +186,7 @@ export class Link {
    * @param {number} [code] The close code.
    */
   #hurry(transport, opened, code = LOST) {
-    this.#timers.start("connect", this.#route.patience(opened), () => {
+    this.#timers.start("next", this.#route.patience(opened), () => {
       transport.close(code, "The server did not answer in time.");
     });
   }
@@ -256,7 +256,7 @@ export class Link {
 
   /** @param {Record<string, any>} args */
   #connected(args) {
-    this.#timers.stop("connect");
+    this.#timers.stop("next");
     this.#timers.start("stable", STABLE_AFTER, () => {
       this.#pace.reset();
       this.#route.lasted();
@@ -300,9 +300,13 @@ export class Link {
       this.status = "waiting"; // for #return(); there is no page to notify
       return;
     }
+    if (code === HANDED_ON) {
+      this.#begin();
+      return;
+    }
     if (code === GOING_AWAY) {
-      this.#heartbeat.end();
-      this.#timers.start("unloading", UNLOADING + this.#pace.next(), () => this.#begin());
+      this.#quieten();
+      this.#timers.start("next", UNLOADING + this.#pace.next(), () => this.#begin());
       return;
     }
     if (this.status === "connected" && this.#timers.has("stable") && breaksOff(code)) {
@@ -328,7 +332,7 @@ export class Link {
    */
   #comeBack(code, reason) {
     const delay = this.#pace.next() + (code === SESSION_CHANGED ? NEW_COOKIE_DELAY : 0);
-    this.#timers.start("reconnect", delay, () => this.#attempt());
+    this.#timers.start("next", delay, () => this.#attempt());
     // A changed session key is not an outage: the client reconnects in a moment, or is refused.
     if (this.#setStatus("waiting") && !this.#lost && code !== SESSION_CHANGED) {
       this.#lost = true;
@@ -347,7 +351,7 @@ export class Link {
       return;
     }
     this.#detach(code, reason)?.close(NORMAL, "");
-    this.#timers.stopAll();
+    this.#quieten();
     this.#page.listen("removeEventListener");
     if (this.#refusal || !comesBack(code)) {
       this.#pace.next(); // for pages that call connect() in every handler
@@ -369,14 +373,16 @@ export class Link {
     const transport = this.#transport;
     if (transport !== null) {
       this.#transport = null;
-      for (const purpose of ["connect", "stable", "unloading"]) {
-        this.#timers.stop(purpose);
-      }
-      this.#heartbeat.end();
+      this.#quieten();
       this.#route.ended();
       this.#events.onDetached(this.status === "connected", code, reason);
     }
     return transport;
+  }
+
+  #quieten() {
+    this.#timers.stopAll();
+    this.#heartbeat.end();
   }
 
   /** Reconnect without notifying the page; thanks to resume, nothing is lost. */

@@ -16,6 +16,7 @@ export function messageStream(subscription) {
   const messages = [];
   /** How many messages are missing before the next one; NaN if unknown. */
   let missed = 0;
+  /** @type {any} */
   let wake = () => {};
   subscription
     .on("publish", (message) => {
@@ -44,7 +45,7 @@ export function messageStream(subscription) {
         }
         return;
       }
-      await new Promise((resolve) => (wake = () => resolve(undefined)));
+      await new Promise((resolve) => (wake = resolve));
     }
   })();
   const { return: finish } = stream;

@@ -59,8 +59,7 @@ export class Route {
   constructor(options, environment, openLink) {
     this.#options = options;
     this.#environment = environment;
-    this.#openLink = (url, theirs, surroundings, events) =>
-      openLink(url, { ...theirs, modules: options.modules }, surroundings, events);
+    this.#openLink = openLink;
     this.#needed = this.#must;
   }
 
@@ -122,31 +121,28 @@ export class Route {
    * @returns {boolean} Whether to try the next transport immediately.
    */
   failed(opened) {
-    if (this.#ways) {
-      return this.#ways.failed(opened);
-    }
-    if (this.#needed) {
+    if (this.#needed && !this.#ways) {
       this.#needed = this.#must; // the code could not be loaded
       return false;
     }
+    if (opened && this.kind === "shared") {
+      return false; // there is a hub, which finds a transport itself
+    }
     this.#failures += 1;
-    return this.#failures >= (this.#proven ? PATIENCE : 1) && this.#look("advance");
+    return this.#failures >= (this.#proven ? PATIENCE : 1) && this.#change("advance");
   }
 
   /** Note that the connection was cut soon after it was opened. */
   broke() {
     this.#shortLives += 1;
-    if (this.#ways) {
-      this.#ways.broke();
-    } else if (this.#shortLives >= PATIENCE) {
-      this.#look("giveUp");
+    if (this.#shortLives >= PATIENCE && this.kind !== "shared") {
+      this.#change("giveUp");
     }
   }
 
   /** Note that the connection is stable. */
   lasted() {
     this.#shortLives = 0;
-    this.#ways?.lasted();
   }
 
   /** Whether the page wants another transport than a WebSocket, or the last visit needed one. */
@@ -159,10 +155,14 @@ export class Route {
     }
   }
 
-  /** Use other transports, if there can be any. */
-  #look(news) {
+  /** Take another way, if there may be one; return whether to try it immediately. */
+  #change(news) {
     this.#failures = this.#shortLives = 0;
-    this.#needed = Boolean(this.#environment.fetch) && !this.#options.transport;
+    this.#proven = false;
+    if (this.#ways) {
+      return this.#ways[news]();
+    }
+    this.#needed = this.#environment.fetch && !this.#options.transport;
     this.#news = news;
     return this.#needed;
   }
@@ -172,10 +172,9 @@ export class Route {
       const address = import.meta.url && this.#options.modules?.[name]; // static files can be renamed
       return address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : load();
     };
-    const { Ways, CspTransport, Detour } = await from("csp_transport", () => import("./csp_transport.js"));
-    const ways = new Ways(this.#options, this.#environment, {
-      CspTransport,
-      Detour,
+    const loaded = await from("csp_transport", () => import("./csp_transport.js"));
+    const ways = new loaded.Ways(this.#options, this.#environment, {
+      ...loaded,
       openLink: this.#openLink,
       openSocket: (url, events) => this.#direct(url, events),
       loadShared: () =>
@@ -187,9 +186,7 @@ export class Route {
           ].map((load) => from("shared", load)),
         ),
     });
-    if (this.#news) {
-      ways[this.#news]();
-    }
+    this.#news && ways[this.#news]();
     return ways;
   }
 

@@ -31,23 +31,17 @@ export class FrameDecoder {
   feed(text) {
     const lines = (this.#rest + text).split("\r\n");
     this.#rest = lines.pop();
-    return lines.map(parseLine).filter((frame) => frame !== null);
+    return lines.flatMap(frames);
   }
 }
 
-/** @returns {Frame | null} */
-function parseLine(line) {
-  let frame;
+/** @returns {Frame[]} The one of a line, or none. */
+function frames(line) {
   try {
-    frame = JSON.parse(line);
+    const frame = JSON.parse(line);
+    const [, name, args] = frame;
+    return frame.length === 3 && typeof name === "string" && args && typeof args === "object" ? [frame] : [];
   } catch {
-    return null;
+    return [];
   }
-  const wellFormed =
-    Array.isArray(frame) &&
-    frame.length === 3 &&
-    typeof frame[1] === "string" &&
-    typeof frame[2] === "object" &&
-    frame[2] !== null;
-  return wellFormed ? frame : null;
 }

@@ -1,4 +1,4 @@
-import { LOST } from "./close_codes.js";
+import { HANDED_ON } from "./close_codes.js";
 import { encodeFrame, FrameDecoder } from "./rtjp.js";
 
 /**
@@ -94,7 +94,7 @@ export class SharedHub {
   close() {
     const link = this.#link;
     this.#link = null;
-    this.#closeTabs(() => true, LOST, "Another tab takes over.");
+    this.#closeTabs(() => true, HANDED_ON, "Another tab takes over.");
     this.#forget();
     link?.close();
   }

@@ -1,4 +1,4 @@
-import { LOST, NORMAL } from "./close_codes.js";
+import { HANDED_ON, LOST, NORMAL } from "./close_codes.js";
 
 /**
  * @import { SharedDoor } from "./shared_door.js"
@@ -131,7 +131,7 @@ export class SharedTransport {
     } else if (to === "all" && !this.#hub) {
       this.#join(); // nobody received the first request
     } else if (to === "all" && hub !== this.#hub) {
-      this.#end(LOST, "Another tab has taken over.");
+      this.#end(HANDED_ON, "Another tab has taken over.");
     }
   }
 

@@ -46,10 +46,8 @@ export class Timers {
    * @param {any} purpose
    */
   stop(purpose) {
-    if (this.#running.has(purpose)) {
-      this.#environment.clearTimeout(this.#running.get(purpose));
-      this.#running.delete(purpose);
-    }
+    this.#environment.clearTimeout(this.#running.get(purpose));
+    this.#running.delete(purpose);
   }
 
   /** Stop all timers. */

@@ -9,12 +9,6 @@ const STORED = "djhookbox:transport";
 /** Milliseconds for which the stored transport is tried first; then the better one is tried again. */
 const REMEMBERED = 10 * 60_000;
 
-/** Failures in a row until a transport that has worked is abandoned: it may be the network. */
-const PATIENCE = 3;
-
-/** Connections in a row that are cut early until the transport is considered at fault. */
-const SHORT_LIVES = 3;
-
 /** Milliseconds to open a WebSocket, or to CONNECT over a stream, if no proxy delays it. */
 const HASTE = 8000;
 
@@ -29,9 +23,6 @@ export class Ways {
   #environment;
   #options;
   #index = 0;
-  #failures = 0;
-  #proven = false;
-  #shortLives = 0;
   /** How often a transport was abandoned because its connections were cut. */
   #givenUp = 0;
   /** @type {{ end: () => void } | undefined} */
@@ -98,7 +89,9 @@ export class Ways {
     const { loadShared, openLink, openSocket, CspTransport } = this.#parts;
     if (kind === "shared") {
       const [{ SharedTransport }, { SharedDoor }, { SharedHub }] = await loadShared();
-      const openDoor = (surroundings) => new SharedDoor(surroundings, new SharedHub(surroundings, openLink));
+      const { modules } = this.#options;
+      const open = (address, theirs, ...rest) => openLink(address, { ...theirs, modules }, ...rest);
+      const openDoor = (surroundings) => new SharedDoor(surroundings, new SharedHub(surroundings, open));
       return () => new SharedTransport(url, events, this.#environment, this.#options, openDoor);
     }
     if (kind === "websocket") {
@@ -118,8 +111,6 @@ export class Ways {
    */
   succeeded(url, isIdle, begin) {
     const { kind } = this;
-    this.#failures = 0;
-    this.#proven = true;
     if (kind === "websocket") {
       this.#stored((storage) => storage.removeItem(STORED));
     } else if (kind !== "shared") {
@@ -138,46 +129,14 @@ export class Ways {
     this.#detour?.end();
   }
 
-  /**
-   * Note that the transport failed.
-   *
-   * @param {boolean} opened Whether it had opened.
-   * @returns {boolean} Whether to try the next transport immediately.
-   */
-  failed(opened) {
-    if (opened && this.kind === "shared") {
-      return false; // there is a hub, which finds a transport itself
-    }
-    this.#failures += 1;
-    if (this.#failures < (this.#proven ? PATIENCE : 1)) {
-      return false;
-    }
-    return this.advance();
-  }
-
-  /** Note that the connection was cut soon after it was opened. */
-  broke() {
-    this.#shortLives += 1;
-    if (this.#shortLives >= SHORT_LIVES && this.kind !== "shared") {
-      this.giveUp();
-    }
-  }
-
   /** Use the next transport, because the connections of this one are cut. */
   giveUp() {
     this.#givenUp += this.#last ? 0 : 1;
     this.advance();
   }
 
-  /** Note that the connection is stable. */
-  lasted() {
-    this.#shortLives = 0;
-  }
-
   /** Use the next transport; return whether it is not the first one. */
   advance() {
-    this.#failures = this.#shortLives = 0;
-    this.#proven = false;
     this.#index = this.#last ? 0 : this.#index + 1;
     return this.#index > 0;
   }
