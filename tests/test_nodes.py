@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,10 @@ pytestmark = pytest.mark.django_db
 BEAT = datetime.timedelta(seconds=1)
 
 
+class Busy(AssertionError):
+    """The site says that its database is busy."""
+
+
 class Process:
     """A life of a server process, as the site sees it."""
 
@@ -42,6 +47,8 @@ class Process:
         }  # fmt: skip
         headers = {"X-Hookbox-Version": "djhookbox/1.0.0", "X-Hookbox-Boot": self.boot}
         response = Client().post(f"/hookbox/{action}", form, headers=headers)
+        if response.status_code == 503:
+            raise Busy(response.content)
         assert response.status_code == 200, response.content
         allowed, options = json.loads(response.content)
         assert allowed, options
@@ -397,7 +404,11 @@ def test_closing_at_once_closes_once(left: list[Any]) -> None:
 
     def report(_: int) -> None:
         try:
-            second.report()
+            for _ in range(10):
+                # MariaDB may call it a deadlock; the process then makes its report again.
+                with suppress(Busy):
+                    second.report()
+                    break
         finally:
             connection.close()
 
