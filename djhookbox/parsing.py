@@ -62,14 +62,14 @@ def parse(
 
 
 def payload_of(call: Call[webhooks.Publish]) -> object:
-    """Return what is to be published.
+    """Return the message to publish.
 
     Raises:
         MalformedCall: It is not JSON, where it must be.
 
     """
     webhook = call.webhook
-    # 0.3.4 sends JSON, and it says from whom it is.
+    # 0.3.4 sends JSON and names the sender.
     if call.ours or webhook.originator is not None:
         return json_of("payload", webhook.payload)
     return payloads.value(webhook.payload)
@@ -130,7 +130,7 @@ def wanted_of(call: Call[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]
 
 
 def ip_address(text: str) -> str | None:
-    """Return an address in its usual spelling, or None if it is none."""
+    """Return an address in its usual spelling, or None if it is invalid."""
     try:
         return str(ipaddress.ip_address(text.strip().partition("%")[0]))
     except ValueError:

@@ -195,7 +195,7 @@ def _decide(
 
 
 def _leaving_user(request: HttpRequest, call: Call[AnyWebhook], name: str) -> User:
-    """Return who leaves; that the session has ended meanwhile is no reason not to."""
+    """Return the user who leaves, even if the session has ended by now."""
     return verify(request, call.caller.identity, name) or by_name(name)
 
 
@@ -222,7 +222,7 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
 
 @webhook(webhooks.Disconnect)
 def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpResponse:
-    """Take note that the last connection of a user has gone."""
+    """Record that a user's last connection has closed."""
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
     if not call.ours:  # ours reports each connection among the events, with more to tell
         writing.write_disconnection(call)
@@ -231,7 +231,7 @@ def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpRes
 
 @webhook(webhooks.CreateChannel)
 def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> HttpResponse:
-    """Give a channel its options, or refuse to let it come into being."""
+    """Return a channel's options, or refuse to create it."""
     channel = call.webhook.channel_name
     decision, name = _decide(request, call, Operation.CREATE, channel, call.caller.user)
     kinds = SubscriptionLog.Event
@@ -246,7 +246,7 @@ def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> 
 
 @webhook(webhooks.DestroyChannel)
 def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -> HttpResponse:
-    """Let a channel go that nobody is subscribed to."""
+    """Allow a channel without subscribers to be destroyed."""
     channel = call.webhook.channel_name
     decision = decide(Operation.DESTROY, AnonymousUser(), channel)
     if decision.allowed:
@@ -257,7 +257,7 @@ def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -
 
 @webhook(webhooks.Subscribe)
 def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpResponse:
-    """Let a user read a channel, or not."""
+    """Decide whether a user may subscribe to a channel."""
     webhook, kinds = call.webhook, SubscriptionLog.Event
     channel = webhook.channel_name
     decision, name = _decide(request, call, Operation.SUBSCRIBE, channel, webhook.user)
@@ -286,7 +286,7 @@ def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> 
 
 @webhook(webhooks.Unsubscribe)
 def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpResponse:
-    """Take note that a user leaves a channel."""
+    """Record that a user leaves a channel."""
     channel, name = call.webhook.channel_name, call.webhook.user
     decision = decide(Operation.UNSUBSCRIBE, _leaving_user(request, call, name), channel)
     kinds = SubscriptionLog.Event
@@ -296,7 +296,7 @@ def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpR
 
 @webhook(webhooks.Publish)
 def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
-    """Let a browser publish, or not."""
+    """Decide whether a browser may publish."""
     channel, payload = call.webhook.channel_name, payload_of(call)
     decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
     publication = writing.write_publication(call, payload, name, decision)
@@ -308,7 +308,7 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
 
 @webhook(webhooks.Message)
 def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
-    """Let a user send something to another, or not."""
+    """Decide whether a user may send a message to another."""
     webhook = call.webhook
     payload = json_of("payload", webhook.payload)
     decision, _name = _decide(
@@ -319,7 +319,7 @@ def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
 
 @webhook(webhooks.Events)
 def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
-    """Write down what no webhook decided; close what dead processes have left open."""
+    """Record what no webhook decided; close what dead processes have left open."""
     reported = events_of(call)
     sender = Sender(call.node, call.webhook.node) if call.node else None
     try:
@@ -333,13 +333,13 @@ def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
 
 @webhook(webhooks.Recheck)
 def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> HttpResponse:
-    """Say which subscriptions an edit has ended, and which options it has changed."""
+    """Return which subscriptions an edit has ended, and which options it has changed."""
     return _answer(Decision(True), {"channels": recheck_channels(call.webhook.channels)})
 
 
 @webhook(webhooks.Prune)
 def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> HttpResponse:
-    """Delete old log entries, for no longer than the server waits; say if there are more."""
+    """Delete old audit log entries within the server's timeout; report whether there are more."""
     days = settings.log_days
     if not days:
         return _answer(Decision(True), {"more": False})

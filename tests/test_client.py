@@ -211,7 +211,7 @@ def test_refusals_carry_status_and_code(hookbox):
 )
 def test_what_the_genuine_server_cannot_do(hookbox, answer):
     hookbox.answer = lambda request: answer
-    with pytest.raises(HookboxRefused, match=r"cannot do “disconnect”.*0\.3\.3") as caught:
+    with pytest.raises(HookboxRefused, match=r"does not support “disconnect”.*0\.3\.3") as caught:
         client.disconnect(user="bob")
     assert (caught.value.status, caught.value.code) == (answer.status, "unsupported")
     with pytest.raises(HookboxError) as caught:

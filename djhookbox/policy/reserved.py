@@ -1,4 +1,4 @@
-"""Channels that belong to this package: no policy, handler or receiver decides about them.
+"""Channels reserved for this package: no policy, handler or receiver decides about them.
 
 There is one: where the Hookbox process reports about itself while somebody has the admin's
 server page open.
@@ -12,22 +12,22 @@ from ..wire.names import RESERVED_PREFIX
 from .patterns import compile_pattern
 from .rules import Audience, Rule
 
-#: Begins their names.
+#: The prefix of their names.
 PREFIX = RESERVED_PREFIX
 
-#: Where the process reports.
+#: The channel on which the process reports.
 REPORT_CHANNEL = f"{PREFIX}server"
 
-#: Whoever reads that must be staff and hold this, as for the page.
+#: Readers of that channel must be staff and have this permission, as for the page.
 REPORT_PERMISSION = "djhookbox.view_server"
 
 
 def is_reserved(channel: str) -> bool:
-    """Return whether a channel belongs to this package."""
+    """Return whether a channel is reserved for this package."""
     return channel.startswith(PREFIX)
 
 
-#: What stands before all policies, and is no row that anybody could edit.
+#: The rule before all policies; it is not a row that anybody could edit.
 RULES: Sequence[Rule] = (
     Rule(
         name="built-in",
@@ -40,7 +40,7 @@ RULES: Sequence[Rule] = (
         options={"moderated": True, "anonymous": True},
         reserved=True,
     ),
-    # Without a pattern a rule refuses whatever begins like it.
+    # A rule without a pattern refuses every name with its prefix.
     Rule(
         name="built-in",
         text=PREFIX,

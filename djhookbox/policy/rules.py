@@ -1,4 +1,4 @@
-"""Pure matching: patterns, audiences, and which rule decides.
+"""Patterns, audiences, and which rule decides, as pure functions.
 
 A rule is a frozen copy of a policy's row; nothing here asks the database.
 """
@@ -21,7 +21,7 @@ from .steps import Outcome, Step
 
 
 class Operation(TextChoices):
-    """What somebody wants to do."""
+    """An operation that may need a decision."""
 
     CONNECT = "connect", gettext_lazy("connect")
     DISCONNECT = "disconnect", gettext_lazy("disconnect")
@@ -50,7 +50,7 @@ class Audience(TextChoices):
 
 
 class UserFacts(Protocol):
-    """What an audience may ask about a user; the last two are asked only if needed."""
+    """What an audience may ask about a user; the last two are called only if needed."""
 
     @property
     def username(self) -> str:
@@ -81,7 +81,7 @@ class UserFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A policy as it is decided by.
+    """A policy as an immutable value.
 
     Attributes:
         pattern: None if the row's pattern is malformed; the rule then refuses whatever begins
@@ -104,7 +104,7 @@ class Rule:
 
     @property
     def decider(self) -> str:
-        """What decisions and logs call it."""
+        """The rule's name in decisions and the audit log."""
         return self.name if self.reserved else f"policy:{self.name}"
 
     def audience(self, operation: Operation) -> str:
@@ -175,7 +175,7 @@ REFUSALS: Mapping[str, str | Promise] = {
 
 
 class Verdict(Enum):
-    """What the policies say."""
+    """The result of evaluating the policies."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"
@@ -192,7 +192,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the policies say, which of them, and why."""
+    """The verdict, the rule that decided, and why."""
 
     verdict: Verdict
     rule: Rule | None = None

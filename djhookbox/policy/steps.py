@@ -1,4 +1,4 @@
-"""How a decision came about, as data: one step for everyone who was asked."""
+"""How a decision was made, as data: one step for everything that was asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 
 class Outcome(Enum):
-    """What came of asking a policy, a handler or a receiver."""
+    """The outcome of asking a policy, a handler or a receiver."""
 
     NO_MATCH = "no_match"
     DEFERRED = "deferred"
@@ -39,7 +39,7 @@ class Step:
 
     Attributes:
         who: Who was asked, as in `Decision.decided_by`; empty where nobody had to decide.
-        outcome: What came of it.
+        outcome: What it answered.
         detail: The reason of a refusal, or the method that a handler lacks.
 
     """

@@ -1,4 +1,4 @@
-"""Starts, stops and describes the Hookbox process, for the admin page and for scripts.
+"""Start, stop and describe the Hookbox process, for the admin page and for scripts.
 
 The process is told apart from all others by the lock that it holds (see `lockfile.py`). Only
 what provably holds it is ever signalled; whether anything answers is asked over REST. One
@@ -39,7 +39,7 @@ POLL = 0.05
 
 
 class State(str, Enum):
-    """What can be said of the process."""
+    """The state of the process."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -59,7 +59,7 @@ ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """What is known of the process at one moment."""
+    """What is known about the process at one moment."""
 
     state: State
     #: What that means, and what to do next.
@@ -81,7 +81,7 @@ class ProcessStatus:
     channels: int | None = None
     messages_in: int | None = None
     messages_out: int | None = None
-    #: All that it says of itself, as far as it was asked.
+    #: Everything it reported about itself when asked.
     info: ServerInfo = field(default_factory=ServerInfo, repr=False)
     #: What starts it in a shell.
     command: str = "manage.py runhookbox"
@@ -102,7 +102,7 @@ class ProcessStatus:
 
 
 def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
-    """Describe the process. Never raises: what is wrong is part of the description.
+    """Describe the process. Never raises: problems are part of the description.
 
     Args:
         ask: The call that it is asked by, if not `get_server_info`.
@@ -198,7 +198,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
 
 
 def finite(value: object) -> float | None:
-    """Return a number of an answer, None if it is none: JSON has numbers without end, too."""
+    """Return a finite number from an answer, or None: Python's JSON also has infinite numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -208,7 +208,7 @@ def finite(value: object) -> float | None:
 
 
 def log_tail() -> str:
-    """Return the last lines of the process's log, "" if there is none."""
+    """Return the last lines of the process's log file, or ""."""
     try:
         ensure_run_dir(settings.run_dir)
         return spawning.tail(_log_path())
@@ -234,7 +234,7 @@ def stop() -> ProcessStatus:
     """Stop the process: SIGTERM, the grace period, SIGKILL.
 
     Raises:
-        ProcessError: If there is none, or none that is proved to be ours.
+        ProcessError: It is not running, or is not provably our process.
 
     """
     with _operation() as waited:
@@ -268,7 +268,7 @@ def holding_lock() -> Iterator[bool]:
     held = False
     try:
         ensure_run_dir(settings.run_dir)
-        # Somebody may be looking at the lock just now, which excludes us for an instant.
+        # Somebody may be inspecting the lock, which excludes us for an instant.
         held = _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None)
         if held:
             # Inheritable, since it may become another program (HOOKBOX_EXECUTABLE).
@@ -345,7 +345,7 @@ def _stop(waited: bool) -> None:
 
 @contextmanager
 def _operation() -> Iterator[bool]:
-    """Wait for our turn; yields whether we had to."""
+    """Wait until no other operation is running; yields whether it had to wait."""
     if not settings.process_control:
         raise ProcessError(
             _(
@@ -378,7 +378,7 @@ def _operation() -> Iterator[bool]:
 def _wait(
     happened: Callable[[], bool], seconds: float, unless: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Look again and again until it happened, the time is over, or it cannot happen any more."""
+    """Poll until something has happened, the time is over, or it can no longer happen."""
     deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > deadline or unless():

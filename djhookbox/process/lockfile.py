@@ -1,4 +1,4 @@
-"""The lock that says whether the Hookbox process runs, and which process it is.
+"""The lock that shows whether the Hookbox process is running, and which process it is.
 
 The process holds an exclusive `flock` on a file for as long as it lives; the file's text names
 its pid and when it was started. The kernel drops the lock with the process, so a file that was
@@ -122,7 +122,7 @@ class Holder:
 
 
 class LockFile:
-    """An exclusive lock on a file, held by whoever has the file open.
+    """An exclusive lock on a file, held for as long as the file is open.
 
     Two `LockFile`s exclude each other even within one process, hence also two threads.
     """
@@ -154,7 +154,7 @@ class LockFile:
         return True
 
     def close(self) -> None:
-        """Let go of the file; the lock stays with a child that has inherited it."""
+        """Close the file; a child that has inherited it keeps the lock."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -203,7 +203,7 @@ class LockFile:
 
 
 class Keeper(threading.Thread):
-    """Keeps the files of a running process from being swept, and brings the lock back if they are.
+    """Keeps the files of a running process from being deleted, and restores the lock if they are.
 
     Folders for temporaries are swept of what nobody has touched for days.
 

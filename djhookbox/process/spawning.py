@@ -1,4 +1,4 @@
-"""How the Hookbox process is brought into being from within a web process.
+"""Start the Hookbox process from within a web process.
 
 The web process may be anything that embeds Python, may have any working folder, open files and
 signal masks, and must be able to end without taking the Hookbox process along.
@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from ..conf import settings
 from ..exceptions import HookboxError
 
-#: Marks of the web process that are not meant for a child with a life of its own.
+#: Variables of the web process that its detached child must not inherit.
 FOREIGN_VARIABLES = ("RUN_MAIN", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC")
 #: Seconds for the small step between the web process and the server.
 STEP_TIMEOUT = 10.0

@@ -117,7 +117,7 @@ def _cursors(given: Iterable[object]) -> dict[str, Any]:
                     "hookbox_script expects cursors returned by djhookbox.cursor(), not "
                     f"{type(cursor).__name__}"
                 )
-            # Of two the earlier one: each was taken before a query of its own.
+            # The earlier one of two: each was taken before its query.
             found.setdefault(cursor.channel, str(cursor))
     return {"cursors": found} if found else {}
 
@@ -162,7 +162,7 @@ def _renamed() -> dict[str, str]:
 
 
 def _modules() -> dict[str, Any]:
-    """Say where what is loaded later is, for pages on which no import map says so."""
+    """Return where the modules loaded later are, for pages without an import map."""
     renamed = _renamed()
     found = {name: renamed[name] for name in ("csp_transport", "shared") if name in renamed}
     return {"modules": found} if found else {}

@@ -1,6 +1,6 @@
 """The answers to REST calls: one record for each.
 
-An answer is `[true, {…}]`, or `[false, {"msg": …, "code": …}]`. Whoever reads one must expect
+An answer is `[true, {…}]`, or `[false, {"msg": …, "code": …}]`. Readers must expect
 another version to have written it: nearly every field has a default.
 """
 
@@ -38,7 +38,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Rechecking:
-    """How much a recheck is about; it goes on in the background."""
+    """How much a recheck covers; it continues in the background."""
 
     channels: int | None = None
     subscriptions: int | None = None

@@ -21,7 +21,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Fault(Enum):
-    """Why a value cannot be a name; the value says so in English."""
+    """Why a value cannot be a name; the value is an English text."""
 
     TYPE = "must be a string"
     EMPTY = "must not be empty"

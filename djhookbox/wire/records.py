@@ -29,7 +29,7 @@ Record = TypeVar("Record")
 
 
 class Fault(Enum):
-    """What is wrong with a field; the value says so in English."""
+    """What is wrong with a field; the value is an English text."""
 
     MISSING = "is missing"
     JSON = "must be JSON"

@@ -111,7 +111,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Unsubscribe all connections of a user, whose pages are told the reason."""
+    """Unsubscribe all connections of a user; their pages receive the reason."""
 
     name: ClassVar[str] = "unsubscribe"
 
@@ -132,7 +132,7 @@ class Disconnect:
         names: Users, any of whom (ours); not together with the three above.
         identities: Identities, any of which (ours).
         code: The close code (ours).
-        reason: What the page is told.
+        reason: The reason sent to the page.
 
     """
 
@@ -182,7 +182,7 @@ class CreateChannel:
 
     Attributes:
         options: The decided options (ours).
-        given: Options by name, each a field of its own.
+        given: Options by name, each as a separate field.
         send_hook: Whether the site's create_channel webhook decides.
 
     """
@@ -197,7 +197,7 @@ class CreateChannel:
 
 @dataclass(frozen=True, slots=True)
 class DestroyChannel:
-    """Destroy a channel, whose subscribers are told."""
+    """Destroy a channel and notify its subscribers."""
 
     name: ClassVar[str] = "destroy_channel"
 
@@ -216,7 +216,7 @@ class GetChannelInfo:
 
 @dataclass(frozen=True, slots=True)
 class SetChannelOptions:
-    """Change options of a channel, each a field of its own; all of them or none."""
+    """Change options of a channel, each as a separate field; all or none."""
 
     name: ClassVar[str] = "set_channel_options"
 
@@ -268,7 +268,7 @@ class ListChannels:
 
 @dataclass(frozen=True, slots=True)
 class SetUserOptions:
-    """Change options of a connected user, each a field of its own (0.3.4)."""
+    """Change options of a connected user, each as a separate field (0.3.4)."""
 
     name: ClassVar[str] = "set_user_options"
 
@@ -287,7 +287,7 @@ class GetUserInfo:
 
 @dataclass(frozen=True, slots=True)
 class SetConfig:
-    """Change the server's configuration, each value a field of its own."""
+    """Change the server's configuration, each value as a separate field."""
 
     name: ClassVar[str] = "set_config"
 

@@ -25,7 +25,7 @@ MAX_DOCUMENT_DEPTH = MAX_DEPTH + 10
 
 
 class Fault(Enum):
-    """What is wrong with a text or a value; the value says so in English."""
+    """What is wrong with a text or a value; the value is an English text."""
 
     CONSTANT = "{text} is not JSON"
     NUMBER = "the number {text} is too large"

@@ -84,7 +84,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class CreateChannel:
-    """Ask for the options of a channel that is to come into being."""
+    """Ask for the options of a channel that will be created."""
 
     name: ClassVar[str] = "create_channel"
 
@@ -112,7 +112,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A channel that a connection wants, and what is to be decided about it."""
+    """A channel that a connection wants, and what must be decided about it."""
 
     channel_name: Name
     create: bool = False

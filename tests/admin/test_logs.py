@@ -322,7 +322,8 @@ def test_pages_say_how_long_entries_are_kept(
 ) -> None:
     page = f"{APP}{model}/"
     assert (
-        "Entries are kept for 30 days. None has been deleted yet" in root.get(page).content.decode()
+        "Entries are kept for 30 days. None have been deleted yet"
+        in root.get(page).content.decode()
     )
     settings.HOOKBOX_EXECUTABLE = "hookbox"  # which does not remind the site
     assert "hookbox_prune” daily" in root.get(page).content.decode()

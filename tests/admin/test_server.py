@@ -179,7 +179,7 @@ def test_figures_and_lists_are_shown(viewer: Client, hookbox: Hookbox) -> None:
     assert "2011-03-13 07:06" in page, "alice has been there for long"
     assert "WebSocket" in page
     assert page.count('<svg class="hookbox-spark"') == 2
-    assert "least 0.0, most 2.5, now 1.2" in page
+    assert "minimum 0.0, maximum 2.5, now 1.2" in page
 
 
 def test_names_of_all_kinds_are_text_and_lead_to_their_pages(
