@@ -240,7 +240,7 @@ def test_a_taken_port():
         port = other.getsockname()[1]
         with pytest.raises(CommandError) as caught:
             call("-p", str(port))
-    for word in (str(port), "-p/--port", "HOOKBOX_PORT", "taken"):
+    for word in (str(port), "-p/--port", "HOOKBOX_PORT", "already in use"):
         assert word in str(caught.value)
 
 
@@ -433,7 +433,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
                    "--log-level"):  # fmt: skip
         assert f"{option} applies only to the embedded server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
-    assert "gets its secrets on the command line (-s, -r, -a)" in err
+    assert "receives its secrets on the command line (-s, -r, -a)" in err
     assert "hidepid" in err
     assert arguments == [
         "-i", "127.0.0.1", "-p", "8123", "--cbhost", "127.0.0.1", "--cbport", "9",

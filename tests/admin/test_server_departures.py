@@ -189,7 +189,7 @@ def test_whoever_is_not_in_the_channel_any_more(
         response = method(UNSUBSCRIBE, {}, follow=True) if method == bouncer.post else method(
             UNSUBSCRIBE, follow=True
         )  # fmt: skip
-        assert "not subscribed to /chat/a/ any more" in messages_of(response)[0]
+        assert "no longer subscribed to /chat/a/" in messages_of(response)[0]
     assert deeds(hookbox) == []
     assert not LogEntry.objects.exists()
 
