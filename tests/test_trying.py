@@ -131,7 +131,7 @@ def test_the_command_answers_in_json(make_policy: Any, alice: Any) -> None:
         (["", ""], "1 to 255 characters"),
         (["", "x" * 256], "1 to 255 characters"),
         (["", "/x/", "--payload", "{"], "--payload: This is not JSON"),
-        (["", "/x/", "--payload", "NaN"], "--payload: JSON has no NaN."),
+        (["", "/x/", "--payload", "NaN"], "--payload: NaN is not valid JSON."),
         (["", "/x/", "--payload", "1e999"], "--payload: The number 1e999 is too large."),
         (["", "/x/", "--operation", "fly"], "invalid choice"),
     ],
