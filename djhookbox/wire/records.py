@@ -19,7 +19,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Container, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -55,8 +55,39 @@ Name: TypeAlias = Annotated[str, Named(names.MAX_LENGTH)]
 #: Reads a field: its value, the path to it, and whether to be lenient.
 _Reader = Callable[[object, str, bool], Any]
 
-_FIELDS: dict[type, tuple[tuple[Field[Any], _Reader], ...]] = {}
-_WRITERS: dict[type, tuple[tuple[str, str, Callable[[Any], Any] | None], ...]] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What is known of a record's field, worked out once.
+
+    Attributes:
+        attribute: Its name in the record.
+        name: Its name where the record travels.
+        reader: Reads its value.
+        text: Turns the text that it has in a form into a value.
+        is_required: Whether it has no default.
+        takes_none: Whether null is one of its values.
+        takes_empty: Whether an empty text is a value in a form.
+        is_spread: Whether it takes all fields that no other takes.
+        is_plain: Whether its values are JSON as they are.
+
+    """
+
+    attribute: str
+    name: str
+    reader: _Reader
+    text: Callable[[str, str], object]
+    is_required: bool
+    takes_none: bool
+    takes_empty: bool
+    is_spread: bool
+    is_plain: bool
+
+
+#: Types whose values are JSON as they are.
+_PLAIN = (str, int, float, bool, object, type(None))
+
+_FIELDS: dict[type, tuple[_Field, ...]] = {}
 
 
 class FieldProblem(ValueError):
@@ -103,10 +134,10 @@ def read(kind: type[Record], data: object, *, lenient: bool = False) -> Record:
 def write(record: object) -> dict[str, Any]:
     """Return a record as a JSON object; fields that hold None are left out."""
     found = {}
-    for attribute, name, convert in _writers(type(record)):
-        value = getattr(record, attribute)
+    for each in _fields(type(record)):
+        value = getattr(record, each.attribute)
         if value is not None:
-            found[name] = value if convert is None else convert(value)
+            found[each.name] = value if each.is_plain else _plain(value)
     return found
 
 
@@ -122,15 +153,15 @@ def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> d
 
     """
     form: dict[str, str] = {}
-    for each, _reader_of in _fields(type(record)):
-        value, name = getattr(record, each.name), _name(each)
-        if each.metadata.get("spread"):
+    for each in _fields(type(record)):
+        value, name = getattr(record, each.attribute), each.name
+        if each.is_spread:
             form.update({key: encode(inner) for key, inner in value.items()})
         elif isinstance(value, bool):
             if value:
                 form[name] = "1"
         elif isinstance(value, str):
-            if value or each.metadata.get("empty"):
+            if value or each.takes_empty:
                 form[name] = value
         elif isinstance(value, int | float):
             form[name] = str(value)
@@ -154,17 +185,17 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
     given: dict[str, Any] = {}
     rest = dict(form)
     collecting: str | None = None
-    for each, reader in _fields(kind):
-        if each.metadata.get("spread"):
-            collecting = each.name
+    for each in _fields(kind):
+        if each.is_spread:
+            collecting = each.attribute
             continue
-        name = _name(each)
+        name = each.name
         text = rest.pop(name, None)
-        if text is None or (not text and not each.metadata.get("empty")):
-            if _required(each):
+        if text is None or (not text and not each.takes_empty):
+            if each.is_required:
                 raise FieldProblem(name)
             continue
-        given[each.name] = reader(_of_text(each, name, text), name, False)
+        given[each.attribute] = each.reader(each.text(name, text), name, False)
     if collecting is not None:
         given[collecting] = {
             name: _json(name, text) for name, text in rest.items() if text and name not in ignored
@@ -182,87 +213,77 @@ def _json(name: str, text: str) -> Any:
         raise FieldProblem(name, Fault.JSON) from error
 
 
-def _of_text(each: Field[Any], name: str, text: str) -> object:
-    """Return the value that the text of a form's field stands for."""
-    kinds = _kinds(each)
+def _string_of(name: str, text: str) -> object:
+    return text
+
+
+def _boolean_of(name: str, text: str) -> object:
+    return text in ("1", "true", "True")
+
+
+def _integer_of(name: str, text: str) -> object:
+    # int() also takes spaces, signs, underscores and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise FieldProblem(name, Fault.WHOLE)
+    return int(text)
+
+
+def _text_reader(kinds: Container[Any]) -> Callable[[str, str], object]:
+    """Return what turns a form's text into a value of one of these types."""
     if str in kinds:
-        return text
+        return _string_of
     if bool in kinds:
-        return text in ("1", "true", "True")
-    if int in kinds:
-        # int() also takes spaces, signs, underscores and digits of other scripts.
-        if not (text.isascii() and text.isdigit() and len(text) <= 15):
-            raise FieldProblem(name, Fault.WHOLE)
-        return int(text)
-    return _json(name, text)
+        return _boolean_of
+    return _integer_of if int in kinds else _json
 
 
-def _kinds(each: Field[Any]) -> tuple[Any, ...]:
-    kind = each.type
+def _kinds(kind: Any) -> tuple[Any, ...]:
     inside = typing.get_args(kind) if _is_union(kind) else (kind,)
     return tuple(str if _limit(inner) else inner for inner in inside)
-
-
-def _name(each: Field[Any]) -> str:
-    """Return what a field is called where the record travels."""
-    name: str = each.metadata.get("as", each.name)
-    return name
-
-
-def _required(each: Field[Any]) -> bool:
-    return each.default is MISSING and each.default_factory is MISSING
 
 
 def _read(kind: type[Record], data: object, path: str, lenient: bool) -> Record:
     if not isinstance(data, Mapping):
         raise FieldProblem(path or kind.__name__, Fault.OBJECT)
     given = {}
-    for each, reader in _fields(kind):
-        name = _name(each)
+    for each in _fields(kind):
+        name = each.name
         where = f"{path}.{name}" if path else name
         value = data.get(name)
-        if value is None and not (name in data and _takes_none(each)):
-            if _required(each):
+        if value is None and not (each.takes_none and name in data):
+            if each.is_required:
                 raise FieldProblem(where)
             continue
         try:
-            given[each.name] = reader(value, where, lenient)
+            given[each.attribute] = each.reader(value, where, lenient)
         except FieldProblem:
-            if not lenient or _required(each):
+            if not lenient or each.is_required:
                 raise
     return kind(**given)
 
 
-def _takes_none(each: Field[Any]) -> bool:
-    return any(kind in (object, type(None)) for kind in _kinds(each))
-
-
-def _fields(kind: type[Any]) -> tuple[tuple[Field[Any], _Reader], ...]:
+def _fields(kind: type[Any]) -> tuple[_Field, ...]:
     known = _FIELDS.get(kind)
     if known is not None:
         return known
     hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]), include_extras=True)
     found = []
     for each in fields(kind):
-        each.type = hints[each.name]
-        found.append((each, _reader(hints[each.name])))
-    return _FIELDS.setdefault(kind, tuple(found))
-
-
-def _writers(kind: type[Any]) -> tuple[tuple[str, str, Callable[[Any], Any] | None], ...]:
-    known = _WRITERS.get(kind)
-    if known is not None:
-        return known
-    simple = (str, int, float, bool, object, type(None))
-    found = tuple(
-        (
-            each.name,
-            _name(each),
-            None if all(inner in simple for inner in _kinds(each)) else _plain,
+        kinds = _kinds(hints[each.name])
+        found.append(
+            _Field(
+                attribute=each.name,
+                name=each.metadata.get("as", each.name),
+                reader=_reader(hints[each.name]),
+                text=_text_reader(kinds),
+                is_required=each.default is MISSING and each.default_factory is MISSING,
+                takes_none=object in kinds or type(None) in kinds,
+                takes_empty=bool(each.metadata.get("empty")),
+                is_spread=bool(each.metadata.get("spread")),
+                is_plain=all(inner in _PLAIN for inner in kinds),
+            )
         )
-        for each, _reader_of in _fields(kind)
-    )
-    return _WRITERS.setdefault(kind, found)
+    return _FIELDS.setdefault(kind, tuple(found))
 
 
 def _plain(value: Any) -> Any:
