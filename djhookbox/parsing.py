@@ -1,4 +1,4 @@
-"""Webhooks as typed values, with words for what is wrong in the user's language."""
+"""Parse webhooks into typed values, and describe errors in the user's language."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .wire.webhooks import AnyWebhook, Caller
 
 
 class MalformedCall(ValueError):
-    """A webhook that is not what a Hookbox server sends; the text says why."""
+    """A webhook that no Hookbox server would send; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Call(Generic[AnyWebhook]):
     """A webhook that has arrived.
 
     Attributes:
-        webhook: What the server asks or says.
-        caller: Whose it is.
+        webhook: The question or report of the server.
+        caller: The connection that caused it.
         ours: Whether the embedded server sent it, and not the genuine Hookbox.
-        node: The id of the life of the process that sent it; "" if it did not say.
+        node: The boot id of the process that sent it, or "" if unknown.
 
     """
 
@@ -40,16 +40,16 @@ class Call(Generic[AnyWebhook]):
 def parse(
     kind: type[AnyWebhook], fields: Mapping[str, str], *, ours: bool, boot: str = ""
 ) -> Call[AnyWebhook]:
-    """Read a webhook.
+    """Parse a webhook.
 
     Args:
-        kind: Which it must be.
+        kind: The expected webhook.
         fields: Its fields.
         ours: Whether the embedded server sent it.
-        boot: What its header says of the process; not used unless it is a boot id.
+        boot: The header that identifies the process; ignored unless it is a boot id.
 
     Raises:
-        MalformedCall: A field is missing, or is not what it should be.
+        MalformedCall: A field is missing or invalid.
 
     """
     if fields.get("action") != kind.name:
@@ -65,7 +65,7 @@ def payload_of(call: Call[webhooks.Publish]) -> object:
     """Return the message to publish.
 
     Raises:
-        MalformedCall: It is not JSON, where it must be.
+        MalformedCall: It must be JSON but is not.
 
     """
     webhook = call.webhook
@@ -76,10 +76,10 @@ def payload_of(call: Call[webhooks.Publish]) -> object:
 
 
 def publisher_of(call: Call[webhooks.Publish]) -> str:
-    """Return the name of who publishes; 0.3.3 does not say it, only the cookie does.
+    """Return the name of the publisher, which 0.3.3 does not send: only the cookie identifies it.
 
     Raises:
-        MalformedCall: The embedded server did not say it.
+        MalformedCall: The embedded server did not send it.
 
     """
     if call.ours and not call.caller.user:
@@ -88,21 +88,21 @@ def publisher_of(call: Call[webhooks.Publish]) -> str:
 
 
 def json_of(field: str, text: str) -> values.JSON:
-    """Return the value of a field that holds JSON text.
+    """Return the value of a field that contains JSON.
 
     Raises:
         MalformedCall: It is not JSON.
 
     """
     try:
-        # Lists of ours hold payloads that may be nested as deeply as payloads may be.
+        # Our lists contain payloads, which may themselves have the maximum depth of a payload.
         return values.loads(text, max_depth=values.MAX_DOCUMENT_DEPTH)
     except ValueError as error:
         raise MalformedCall(_explain(FieldProblem(field, Fault.JSON))) from error
 
 
 def events_of(call: Call[webhooks.Events]) -> list[object]:
-    """Return the events of a report, each of them still to be read.
+    """Return the events of a report, which are not parsed yet.
 
     Raises:
         MalformedCall: They are not a list.
@@ -118,7 +118,7 @@ def wanted_of(call: Call[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]
     """Return the channels of a call.
 
     Raises:
-        MalformedCall: One of them is there twice.
+        MalformedCall: A channel occurs twice.
 
     """
     names = set()
@@ -130,7 +130,7 @@ def wanted_of(call: Call[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]
 
 
 def ip_address(text: str) -> str | None:
-    """Return an address in its usual spelling, or None if it is invalid."""
+    """Return an IP address in its usual spelling, or None if it is invalid."""
     try:
         return str(ipaddress.ip_address(text.strip().partition("%")[0]))
     except ValueError:
@@ -138,7 +138,7 @@ def ip_address(text: str) -> str | None:
 
 
 def _explain(problem: FieldProblem) -> str:
-    """Say what is wrong with a field."""
+    """Describe what is wrong with a field."""
     texts = {
         Fault.MISSING: _("“%(field)s” is missing."),
         Fault.JSON: _("“%(field)s” is not JSON."),

@@ -1,7 +1,7 @@
-"""A many-to-many relation between models that a router may keep in different databases.
+"""A many-to-many relation between models that a router may store in different databases.
 
-Django joins the two tables, which no database can do with another's. Where they are apart, the
-keys are read from the table between them, and the objects by their keys.
+Django joins the two tables, which is impossible across databases. In that case, the keys are read
+from the intermediate table, and the objects are then fetched by their keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 
 
 def allow_apart(model: type[models.Model], name: str) -> None:
-    """Let the objects of a many-to-many field of a model be in another database."""
+    """Allow the objects of a many-to-many field of a model to be in another database."""
     field: Any = model._meta.get_field(name)
     setattr(model, name, _Descriptor(field.remote_field))
 
@@ -29,7 +29,7 @@ class _Descriptor(ManyToManyDescriptor):  # type: ignore[type-arg]
 
 
 def _manager(base: Any) -> Any:
-    """Return a manager of the related objects that does not rely on joins where they fail."""
+    """Return a manager of the related objects that avoids joins across databases."""
 
     class Manager(base):  # type: ignore[misc]
         def _is_apart(self) -> bool:
@@ -64,7 +64,7 @@ def _manager(base: Any) -> Any:
                 chosen[source].append(target)
             objects = querysets[0] if querysets else self.model._default_manager.all()
             for instance in instances:
-                # Django asks for this queryset, not yet evaluated, in order to fill it.
+                # Django requests this queryset unevaluated in order to fill it.
                 cached = objects.filter(pk__in=chosen[instance.pk])
                 instance._prefetched_objects_cache[self.prefetch_cache_name] = cached
             keys = {key for found in chosen.values() for key in found}

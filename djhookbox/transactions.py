@@ -1,16 +1,17 @@
-"""All that touches the private state of Django's transactions.
+"""Everything that depends on the private state of Django's transactions.
 
-`after_transaction` does something when the caller's transaction has ended, however it ended.
+`after_transaction` calls a function when the caller's transaction has ended, whether it was
+committed or rolled back.
 
-A message that was sent stays sent when the caller rolls back, so its history row must not be
-rolled back with the rest; Django's `on_commit()` only knows about commits. Here the method is
-wrapped that Django calls last when the outermost atomic block ends, for as long as something
-waits for it: `set_autocommit(True)`, after the commit or the rollback. (If the connection was
-closed inside the block, Django calls it when it connects the next time.)
+A message that was sent stays sent if the caller rolls back, so its history row must not be rolled
+back either; Django's `on_commit()` only covers commits. Therefore, while something is waiting, this
+module wraps the method that Django calls last when the outermost atomic block ends:
+`set_autocommit(True)`, after the commit or the rollback. (If the connection was closed inside the
+block, Django calls it when it next connects.)
 
-In a `TestCase` the outermost block is the test's own and ends only with the test. What comes
-before it, the end of the outermost block that is the project's, is the release of that
-block's savepoint, which follows a rollback to it too.
+In a `TestCase`, the outermost block belongs to the test and only ends with it. The end of the
+project's outermost block is then the release of that block's savepoint, which also follows a
+rollback to it.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ Waiter = TypeVar("Waiter")
 
 
 def after_transaction(using: str | None, func: Callable[[], object]) -> None:
-    """Call a function when no transaction is open: at once, or after the outermost one ended.
+    """Call a function when no transaction is open: immediately, or after the outermost one ends.
 
-    What the function raises after a transaction is logged, since the block it would surface in
-    has nothing to do with it. Where the project itself has switched autocommit off, its
-    transactions have no end that could be waited for; the function is called at once.
+    Exceptions raised by the function after a transaction are logged, because they have nothing to
+    do with the block in which they would surface. If the project has switched autocommit off, the
+    end of its transactions cannot be detected, and the function is called immediately.
     """
     connection = transaction.get_connection(using)
     blocks = connection.atomic_blocks
@@ -41,76 +42,76 @@ def after_transaction(using: str | None, func: Callable[[], object]) -> None:
     elif not own:
         _Waiting.on(connection, "set_autocommit", True).append(func)
     else:
-        # The block of the test case itself has no savepoint, hence the list is one shorter.
+        # The test case's own block has no savepoint, so the list is shorter by one.
         savepoint = connection.savepoint_ids[own - 1]
         if savepoint is None:
-            func()  # atomic(savepoint=False): nothing can be rolled back to before it
+            func()  # atomic(savepoint=False): no savepoint to roll back to
         else:
             _Waiting.on(connection, "savepoint_commit", savepoint).append(func)
 
 
 def waiting(using: str | None, kind: type[Waiter]) -> Waiter | None:
-    """Return what waits for the commit of the transaction, or of the savepoint, open now.
+    """Return the function that waits for the commit of the current transaction or savepoint.
 
     Args:
-        using: The alias of the database, None for the default one.
-        kind: The class of what was given to `after_commit_once`.
+        using: The alias of the database, or None for the default one.
+        kind: The class of the function that was passed to `after_commit_once`.
 
     """
     connection = transaction.get_connection(using)
-    # None stands for a block without a savepoint, which is rolled back with the one around it.
+    # None is a block without a savepoint, which is rolled back with the enclosing one.
     savepoints = set(connection.savepoint_ids) - {None}
     for known, func, *_rest in reversed(connection.run_on_commit):
-        # Not one of another savepoint, which may yet be rolled back without this one.
+        # Not one from another savepoint, which could still be rolled back without this one.
         if isinstance(func, kind) and set(known) - {None} == savepoints:
             return func
     return None
 
 
 def after_commit_once(using: str | None, func: Callable[[], None]) -> None:
-    """Call a function after the commit, however often this was asked; at once outside of one."""
+    """Call a function once after the commit, or immediately outside of a transaction."""
     booked = transaction.get_connection(using).run_on_commit
     if not any(known is func for _savepoints, known, *_rest in booked):
         transaction.on_commit(func, using=using, robust=True)
 
 
 def mark(using: str | None, name: str) -> None:
-    """Note something for the rest of the transaction that is open now; outside of one, nothing."""
+    """Set a mark for the rest of the current transaction; outside of one, do nothing."""
     connection = transaction.get_connection(using)
     if connection.in_atomic_block:
         vars(connection).setdefault("hookbox_marks", set()).add(name)
 
 
 def unmark(using: str | None, name: str) -> None:
-    """Take back what `mark` has noted."""
+    """Remove a mark that `mark` has set."""
     vars(transaction.get_connection(using)).get("hookbox_marks", set()).discard(name)
 
 
 def is_marked(using: str | None, name: str) -> bool:
-    """Tell whether something was noted in the transaction that is open now."""
+    """Return whether a mark was set in the current transaction."""
     connection = transaction.get_connection(using)
     if connection.in_atomic_block:
         return name in vars(connection).get("hookbox_marks", ())
-    unmark(using, name)  # of a transaction that was rolled back
+    unmark(using, name)  # left by a transaction that was rolled back
     return False
 
 
 class _Waiting:
-    """Stands in for a method of a connection until it is called with the argument awaited."""
+    """Replaces a method of a connection until it is called with the expected argument."""
 
     def __init__(self, connection: Any, method: str, argument: object) -> None:
         self._connection = connection
         self._method = method
         self._argument = argument
         self._functions: list[Callable[[], object]] = []
-        #: The method, or what somebody else has put in its place.
+        #: The method, or what other code has replaced it with.
         self._original = getattr(connection, method)
         self._replaced = vars(connection).get(method)
         setattr(connection, method, self)
 
     @classmethod
     def on(cls, connection: Any, method: str, argument: object) -> _Waiting:
-        """Return the one that waits already, else a new one."""
+        """Return the existing replacement, or a new one."""
         current = vars(connection).get(method)
         if isinstance(current, cls) and current._argument == argument:
             return current
@@ -137,7 +138,7 @@ class _Waiting:
 
     def _remove(self) -> None:
         if vars(self._connection).get(self._method) is not self:
-            return  # somebody has wrapped us, and keeps us: then we only pass calls on
+            return  # other code has wrapped this method and keeps it: just pass calls on
         if self._replaced is None:
             delattr(self._connection, self._method)
         else:

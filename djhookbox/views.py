@@ -40,7 +40,7 @@ from .parsing import (
 )
 from .policy.rules import Operation
 from .sessions import MARK, make_read_only
-from .signals import signals as signals  # where the code of 2011 finds them
+from .signals import signals as signals  # where code of 2011 imports it from
 from .wire import bodies, capabilities, nodes, webhooks
 from .wire.options import LATER
 from .wire.values import MAX_DOCUMENT_DEPTH
@@ -54,20 +54,20 @@ WebhookView = Callable[[HttpRequest, Call[AnyWebhook]], HttpResponse]
 #: The views by the names of their webhooks.
 VIEWS: dict[str, View] = {}
 
-#: Tells the server which webhooks we know besides those of 0.3.3, so that it may send them; and
-#: that its own channel is closed here to all but the operators, so that it may report there.
+#: Tells the server which webhooks we accept besides those of 0.3.3, so that it may send them, and
+#: that only operators may subscribe to its own channel, so that it may report there.
 ACCEPTS = ", ".join(capabilities.ALL)
 
-#: Begins the X-Hookbox-Version of the embedded server.
+#: The beginning of the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"
 
 
 def webhook(kind: type[AnyWebhook]) -> Callable[[WebhookView[AnyWebhook]], View]:
-    """Let only genuine, well-formed calls reach a view.
+    """Only let genuine, well-formed calls reach a view.
 
-    The secret takes the place of the CSRF token and of a login. Outside of `ATOMIC_REQUESTS`,
-    so that a row the database refuses does not undo what handlers and receivers have written;
-    these run in a transaction of their own.
+    The secret replaces the CSRF token and a login. The view is exempt from `ATOMIC_REQUESTS`, so
+    that a row that the database refuses does not undo what handlers and receivers have written;
+    these run in their own transaction.
     """
 
     def decorator(view: WebhookView[AnyWebhook]) -> View:
@@ -114,15 +114,15 @@ def _guarded(
 
 
 class TooLarge(ValueError):
-    """A webhook that is longer than this site reads; the text names the setting."""
+    """A webhook is larger than this site accepts; the message names the setting."""
 
 
 @sensitive_variables()
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of a webhook, a form or JSON; none if it is neither.
+    """Return the fields of a webhook, which is a form or JSON; no fields if it is neither.
 
     Raises:
-        TooLarge: The site does not read as much.
+        TooLarge: It is larger than the site accepts.
 
     """
     if request.content_type != bodies.JSON_TYPE:
@@ -135,7 +135,7 @@ def _fields(request: HttpRequest) -> dict[str, str]:
                 _("The form has more fields than DATA_UPLOAD_MAX_NUMBER_FIELDS.")
             ) from None
     limit = bodies.largest_body(settings.max_frame_size)
-    # Not `request.body`, which is limited as forms are.
+    # Not `request.body`, which has the limit of forms.
     body = request.read(limit + 1)
     if len(body) > limit:
         raise TooLarge(
@@ -149,12 +149,12 @@ def _fields(request: HttpRequest) -> dict[str, str]:
         return bodies.from_json(body)
     except ValueError:
         logger.warning("The body of a webhook is not a JSON object of strings.")
-        return {}  # which has no secret
+        return {}  # without a secret, so it is refused
 
 
 @sensitive_variables("given")
 def _is_genuine(given: str) -> bool:
-    """Compare with every accepted secret, in a time that does not tell which or how much fits."""
+    """Compare with every accepted secret, in a time that does not depend on what matches."""
     fits = [constant_time_compare(given, secret) for secret in settings.webhook_secrets]
     return any(fits)
 
@@ -187,7 +187,7 @@ def _decide(
     user_name: str,
     payload: object = None,
 ) -> tuple[Decision, str]:
-    """Decide for the user of the connection; a session that has ended is never anonymous."""
+    """Decide for the connection's user, who is not anonymous even if the session has ended."""
     user = verify(request, call.caller.identity, user_name)
     if user is None:
         return _expired(), user_name
@@ -224,7 +224,7 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
 def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpResponse:
     """Record that a user's last connection has closed."""
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
-    if not call.ours:  # ours reports each connection among the events, with more to tell
+    if not call.ours:  # ours reports each connection as an event, with more details
         writing.write_disconnection(call)
     return _answer(decision, {})
 
@@ -238,7 +238,7 @@ def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> 
     writing.write_subscription(call, channel, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
     options = dict(decision.options)
     if not call.ours:
-        # 0.3.3 refuses channels for options that it does not know; who set them meant them.
+        # 0.3.3 refuses channels with unknown options; those set explicitly are sent anyway.
         for option in LATER - decision.explicit:
             options.pop(option, None)
     return _answer(decision, options)
@@ -267,7 +267,7 @@ def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpRespo
 
 @webhook(webhooks.SubscribeMany)
 def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> HttpResponse:
-    """Decide about many channels that one connection wants, as for each of them alone."""
+    """Decide about many channels of one connection, each as if it were requested alone."""
     wanted, name = wanted_of(call), call.webhook.user
     user = verify(request, call.caller.identity, name)
     if user is None:
@@ -302,13 +302,13 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
     publication = writing.write_publication(call, payload, name, decision)
     options = dict(decision.options)
     if call.ours and publication is not None:
-        options["publication"] = publication  # for the event that says how many it reached
+        options["publication"] = publication  # for the event with the count
     return _answer(decision, options)
 
 
 @webhook(webhooks.Message)
 def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
-    """Decide whether a user may send a message to another."""
+    """Decide whether a user may send a message to another user."""
     webhook = call.webhook
     payload = json_of("payload", webhook.payload)
     decision, _name = _decide(
@@ -319,7 +319,7 @@ def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
 
 @webhook(webhooks.Events)
 def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
-    """Record what no webhook decided; close what dead processes have left open."""
+    """Record events without a webhook of their own; close what dead processes left open."""
     reported = events_of(call)
     sender = Sender(call.node, call.webhook.node) if call.node else None
     try:

@@ -1,7 +1,7 @@
-"""Rows that a database refuses: what it cannot hold is left out, and not the row.
+"""Save rows that a database refuses, without the values that it cannot store.
 
-MySQL and MariaDB know columns of three bytes for a character, where emoji have four, and MariaDB
-takes no JSON that is nested deeper than 31 levels.
+MySQL and MariaDB have character sets with three bytes per character, while emoji need four, and
+MariaDB does not accept JSON that is nested deeper than 31 levels.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from ..models import Publication
 
 logger = logging.getLogger("djhookbox.webhook")
 
-#: Not the fault of a row: the database is busy or away, or has not been migrated yet.
+#: Not caused by the row: the database is busy, unreachable or not migrated yet.
 UNAVAILABLE = (OperationalError, ProgrammingError, InterfaceError, InternalError)
 
-#: What MySQL and MariaDB say of values that do not fit. Django makes OperationalErrors of some.
+#: Error codes of MySQL and MariaDB for values that do not fit. Some become OperationalErrors.
 _MISFITS = frozenset({
     1264,  # out of range
     1265,  # truncated
-    1292,  # truncated, as the wrong type
-    1366,  # characters that the column's character set has not got
+    1292,  # truncated: wrong type
+    1366,  # characters missing from the column's character set
     1406,  # too long
-    3140,  # no JSON
+    3140,  # not JSON
     3157,  # JSON that is nested too deeply
-    4025,  # a constraint, such as that of JSON
+    4025,  # a violated constraint, such as for JSON
 })  # fmt: skip
 
 _FOUR_BYTES = re.compile("[\U00010000-\U0010ffff]")
 
 
 def is_at_fault(error: Exception) -> bool:
-    """Tell whether a row was refused for what is in it, and would be refused again."""
+    """Return whether a row was refused because of its values, and would be refused again."""
     if isinstance(error, UNAVAILABLE):
         return bool(error.args) and error.args[0] in _MISFITS
     return isinstance(error, Error | ValueError)
 
 
 def save_fitting(row: models.Model, save: Callable[[], object]) -> None:
-    """Save a row, and if the database refuses what is in it, save it without that.
+    """Save a row; if the database refuses some of its values, save it without them.
 
     Args:
         row: The row.
-        save: Saves it, in a savepoint if there is a transaction.
+        save: A function that saves it, in a savepoint if there is a transaction.
 
     Raises:
         DatabaseError: It cannot be saved at all.
-        ValueError: The same.
+        ValueError: It cannot be saved at all.
 
     """
     try:

@@ -4,8 +4,8 @@ A process that is killed cannot report anything more. When the next process repo
 successor at the same address, the site records the missing ends. The rows are marked as assumed,
 and the signals are sent for users who have not come back.
 
-A process that is stopped reports all ends itself, but makes no webhooks for them, since nearly
-everybody comes back. Here too, those who have not done so a while later are taken to have left.
+A process that is stopped reports all ends itself, but sends no webhooks for them, because nearly
+everybody comes back. Here too, users who are not back after a while are considered gone.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def heard(sender: Sender) -> int:
 
 def _touch(sender: Sender, now: datetime.datetime) -> int:
     # The first statement writes, which locks the row on every database. `steady` comes first:
-    # MySQL sees what stands to the left of it.
+    # MySQL evaluates assignments from left to right.
     steady = Case(When(seen__lt=now - BREAK, then=Value(now)), default=F("steady"))
     row = _nodes().filter(boot=sender.boot)
     return row.update(steady=steady, seen=now, address=sender.address)
@@ -137,8 +137,8 @@ def _take_for_dead(sender: Sender) -> None:
 def _to_close(sender: Sender) -> QuerySet[Node]:
     """Return the processes that have ended and have left something to do now."""
     ended = _nodes().filter(ended__isnull=False, closed=False)
-    # The end of one that was stopped comes after its last report, which said so; of one that is
-    # taken for dead the last report is the end.
+    # A stopped process ends after its last report, which said so; a process that is considered
+    # dead ends with its last report.
     stopped = Q(ended__gt=F("seen"))
     lately = timezone.now() - RETURN
     if _nodes().get(boot=sender.boot).steady > lately:
@@ -175,7 +175,7 @@ def _close(node: Node, opened: Sequence[ConnectionLog]) -> None:
     ends = rows.filter(event=ConnectionLog.Event.DISCONNECT, connection_id__in=ids)
     gone = {end.connection_id: (end.code, end.reason) for end in ends}
     left = [row for row in opened if row.connection_id not in gone]
-    # Of these, the process has told nobody but the log.
+    # The process has reported these only to the log.
     stopped = [row for row in opened if gone.get(row.connection_id) == _STOPPED]
     write_all(ConnectionLog, [_end_of(row, when) for row in left])
     names = {row.user_name for row in (*left, *stopped)}
@@ -227,13 +227,13 @@ def _close_subscriptions(
     when: datetime.datetime,
     stopped: Sequence[str],
 ) -> list[tuple[str, str]]:
-    """Close the subscriptions of users; return channel and user of those who are not back there.
+    """Close the subscriptions of users; return channel and user where the user is not back.
 
     Args:
-        node: Of which process.
-        names: Of which users.
-        living: The boot ids of processes that they may be back at.
-        when: When they ended.
+        node: The process.
+        names: The users.
+        living: The boot ids of processes to which they may have come back.
+        when: When the subscriptions ended.
         stopped: Connections whose subscriptions ended when the process was stopped.
 
     """

@@ -33,7 +33,7 @@ def kept(payload: object) -> dict[str, Any]:
     unstorable = _MAYBE_UNSTORABLE.search(text) is not None
     kind = Publication.Kept.WHOLE
     if names or unstorable:
-        # From the text, which is plain JSON without dates and is nobody else's object.
+        # From the text: it is plain JSON without dates, and the caller's object stays unchanged.
         payload = json.loads(text)
         if unstorable:
             payload = _cleaned(payload)

@@ -82,11 +82,11 @@ class Batch:
         self._delivered: dict[int, int] = {}
 
     def add(self, data: object, sender: Sender | None) -> None:
-        """Make an event a row; skip one that is malformed."""
+        """Convert an event to a row; skip it if it is malformed."""
         try:
             self._add(events.read(data), _moment(data), sender.boot if sender is not None else "")
         except (ValueError, RecursionError) as error:
-            # One odd event must not cost the other 499, nor be sent again for ever.
+            # One invalid event must not lose the other 499, nor be sent again forever.
             kind = data.get("event") if isinstance(data, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
 

@@ -1,8 +1,8 @@
-"""Which channels policies share, and whether earlier ones leave a later one anything to decide.
+"""Find channels that policies share, and policies that never decide because of earlier ones.
 
-Patterns become automata, whose languages are compared exactly. Where that cannot be exact (a
-project's own converter may match whatever it likes) or would take long, the answer is the
-cautious one: a rule that is called shadowed never decides; one that is not called so might.
+Patterns are converted to automata, whose languages are compared exactly. If an exact comparison is
+impossible (a project's own converter may match anything) or would take too long, the answer is
+cautious: a rule reported as shadowed never decides, but one that is not reported may not either.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .examples import examples
 from .patterns import prefix
 from .rules import Rule
 
-#: More steps than this are not made for one answer.
+#: The maximum number of steps for one answer.
 LIMIT = 5_000
 
 # Sets of characters, as regular expressions of one character.
@@ -30,7 +30,7 @@ _HEX = r"[0-9a-f]"
 _SLUG = r"[-a-zA-Z0-9_]"
 _KINDS = (_ANY, _SEGMENT, "0", _NONZERO, _DIGIT, _HEX, _SLUG, "-")
 
-#: Characters of every kind; control characters are in no name.
+#: Characters of every kind; names cannot contain control characters.
 _COMMON = string.ascii_letters + string.digits + "-_/. "
 
 _State = int
@@ -38,13 +38,13 @@ _Sets = tuple[frozenset[_State], ...]
 
 
 def shadows(rule: Rule, earlier: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Return the earlier rules, as few as possible, that decide about all of a rule's channels.
+    """Return the fewest earlier rules that together decide for all channels of a rule.
 
-    Empty if there may be a channel left that the rule decides about.
+    Return an empty tuple if there may be a channel for which the rule decides.
     """
     names = examples(rule.pattern) if rule.pattern else [prefix(rule.text) + "x"]
     sharing = [other for other in earlier if overlap(other, rule)]
-    # Whatever an example shows needs no automaton.
+    # If an example answers the question, no automaton is needed.
     if not all(any(other.covers(name) for other in sharing) for name in names):
         return ()
     for other in sharing:
@@ -81,9 +81,9 @@ def overlap(one: Rule, other: Rule) -> bool:
 
 
 def covered(rule: Rule, others: Sequence[Rule]) -> bool:
-    """Return whether it is certain that every channel of a rule is covered by one of others."""
+    """Return whether every channel of a rule is certainly covered by one of the others."""
     if any(_shape(rule) == _shape(other) for other in others):
-        return True  # the same, whatever its converters are
+        return True  # identical, so its converters do not matter
     widest = _at_most(rule)
     certain = [found for other in others if (found := _at_least(other)) is not None]
     flat = [automaton for yes, no in certain for automaton in (yes, *no)]
@@ -116,19 +116,19 @@ def covered(rule: Rule, others: Sequence[Rule]) -> bool:
 
 
 class _Automaton:
-    """Reads names character by character; it is built from left to right, without empty moves."""
+    """An automaton that reads names by character, built from left to right, without empty moves."""
 
     def __init__(self) -> None:
         self._edges: list[list[tuple[str, _State]]] = [[]]
-        #: Where it may be when all that was built so far has been read.
+        #: Possible states after reading everything that was built so far.
         self.accepting: frozenset[_State] = frozenset({0})
 
     def step(self, state: _State, char: str) -> list[_State]:
-        """Return where a character may lead to."""
+        """Return the states that a character may lead to."""
         return [target for kind, target in self._edges[state] if _is(kind, char)]
 
     def step_all(self, states: Iterable[_State], char: str) -> frozenset[_State]:
-        """Return where a character may lead to from any of some states."""
+        """Return the states that a character may lead to from any of several states."""
         return frozenset(target for state in states for target in self.step(state, char))
 
     def one(self, kind: str) -> _State:
@@ -141,7 +141,7 @@ class _Automaton:
         return target
 
     def more(self, kind: str) -> None:
-        """Read any number of characters more."""
+        """Read any number of further characters of a kind."""
         for state in self.accepting:
             self._edges[state].append((kind, state))
 
@@ -151,7 +151,7 @@ class _Automaton:
         self.more(kind)
 
     def anything(self) -> None:
-        """Read whatever there is, or nothing."""
+        """Read any text, including an empty one."""
         before = self.accepting
         self.some(_ANY)
         self.accepting |= before
@@ -162,7 +162,7 @@ class _Automaton:
             self.one(re.escape(char))
 
     def number(self) -> None:
-        """Read a number in its one spelling."""
+        """Read a number in its canonical spelling."""
         before = self.accepting
         zero = self.one("0")
         self.accepting = before
@@ -171,7 +171,7 @@ class _Automaton:
         self.accepting |= {zero}
 
     def misspelt_number(self) -> None:
-        """Read a number that begins with a superfluous zero."""
+        """Read a number with a leading zero."""
         self.one("0")
         self.some(_DIGIT)
 
@@ -189,7 +189,7 @@ def _is(kind: str, char: str) -> bool:
 
 
 def _at_most(rule: Rule) -> _Automaton:
-    """Return what accepts each channel that a rule covers, and perhaps others."""
+    """Return an automaton that accepts each channel that a rule covers, and perhaps others."""
     automaton = _Automaton()
     if rule.pattern is None:
         automaton.text(prefix(rule.text))
@@ -206,13 +206,13 @@ def _at_most(rule: Rule) -> _Automaton:
 
 
 def _at_least(rule: Rule) -> tuple[_Automaton, list[_Automaton]] | None:
-    """Return what accepts channels that a rule covers for certain, but for what the rest accepts.
+    """Return an automaton for channels that a rule certainly covers, and automata for exceptions.
 
-    A name can often be read in several ways, and only one of them is looked at when a pattern is
-    matched. So a name with a number that could be taken for a misspelt one is not certain.
+    A name can often be parsed in several ways, and matching a pattern only considers one of them.
+    So a name that can be parsed as containing a misspelt number is not certainly covered.
     """
     if rule.pattern is None:
-        return _at_most(rule), []  # which is exact
+        return _at_most(rule), []  # exact in this case
     parts = rule.pattern.parts
     numbers = [i for i, part in enumerate(parts) if type(part) is converters.IntConverter]
     found = []
@@ -232,7 +232,7 @@ def _at_least(rule: Rule) -> tuple[_Automaton, list[_Automaton]] | None:
 
 
 def _built_in(automaton: _Automaton, converter: object) -> bool:
-    """Read what one of Django's own converters matches; return whether it is one."""
+    """Read what a built-in converter of Django matches; return whether the converter is one."""
     kind = type(converter)
     if kind is converters.StringConverter:
         automaton.some(_SEGMENT)
@@ -264,7 +264,7 @@ def _shape(rule: Rule) -> object:
 
 
 def _alphabet(rules: Iterable[Rule]) -> list[str]:
-    """Return characters such that every other one is treated like one of them."""
+    """Return characters that represent all others: each other one is treated like one of them."""
     written = {char for rule in rules for char in rule.text}
     chosen: dict[object, str] = {}
     for char in [*written, *_COMMON, *_unwritten(written)]:
@@ -273,5 +273,5 @@ def _alphabet(rules: Iterable[Rule]) -> list[str]:
 
 
 def _unwritten(written: Collection[str]) -> Iterator[str]:
-    """Yield a character of no particular kind that no pattern has."""
+    """Yield a character of no particular kind that no pattern contains."""
     yield next(char for number in range(0x4E00, 0x9FFF) if (char := chr(number)) not in written)

@@ -1,4 +1,4 @@
-"""Names that a pattern matches, for people who write one."""
+"""Example names that a pattern matches, to help its author."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import converters
 
 from .patterns import USERNAME, Pattern
 
-#: Longest name of a channel that anything takes.
+#: The maximum length of a channel name.
 _LONGEST = 255
 
 _SAMPLES: dict[type[Any], tuple[str, ...]] = {
@@ -25,7 +25,7 @@ _NAMES = ("alice", "bob", "zoë@example.com")
 
 
 def examples(pattern: Pattern) -> list[str]:
-    """Return up to three names that a pattern matches; none where nobody can guess one."""
+    """Return up to three names that a pattern matches, or none if they cannot be guessed."""
     values = iter([part for part in pattern.parts if not isinstance(part, str)])
     samples = {
         name: _NAMES if name == USERNAME and type(part) is converters.StringConverter
@@ -47,7 +47,7 @@ def _samples(converter: Any) -> tuple[str, ...]:
     known = _SAMPLES.get(type(converter))
     if known is not None:
         return known
-    # A project's own: what suits others may suit it, and `examples` looks whether it does.
+    # The project's own converter: samples of others may fit, which `examples` checks.
     everything = [sample for some in _SAMPLES.values() for sample in some]
     return tuple(sample for sample in everything if _takes(converter, sample))
 
@@ -55,5 +55,5 @@ def _samples(converter: Any) -> tuple[str, ...]:
 def _takes(converter: Any, sample: str) -> bool:
     try:
         return bool(converter.to_url(converter.to_python(sample)) == sample)
-    except Exception:  # whatever a converter makes of a text that its pattern would not give it
+    except Exception:  # converters may raise anything for a text that their pattern would not match
         return False

@@ -1,10 +1,10 @@
-"""Matching a pattern in a time that grows no faster than the name and the pattern are long.
+"""Match a pattern in a time proportional to the lengths of the name and the pattern.
 
-A regular expression with several parts of any length tries every way to divide a name among them:
-four `<path:…>` took 0.36 s for one name, five took minutes. What a converter's expression says is
-nearly always a sequence of characters and classes, each repeated so or so often. Such a sequence
-can be matched backwards with a set of positions for each of its parts, and then read forwards as
-Python would: each part as long as possible.
+A regular expression with several parts of variable length tries every way to divide a name among
+them: four `<path:…>` took 0.36 s for one name, five took minutes. A converter's expression is
+nearly always a sequence of characters and classes, each with a number of repetitions. Such a
+sequence can be matched backwards with a set of positions for each part, and then be read forwards
+as Python does: each part as long as possible.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Sequence as Parts
 from dataclasses import dataclass
 from functools import lru_cache
 
-#: Longer than any name.
+#: Exceeds the length of every name.
 _ANY = 1 << 30
 
-#: A character, a class or an escape, and how often: what is not this is not read.
+#: A character, a class or an escape, with its repetitions; nothing else is parsed.
 _ATOM = re.compile(
     r"""
     (?P<class>
@@ -34,7 +34,7 @@ _ATOM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A class of characters, and how often it may stand there; a literal text if `text` is set."""
+    """A class of characters and how often it may repeat, or a literal text if `text` is set."""
 
     one: str = ""
     least: int = 1
@@ -43,13 +43,13 @@ class Part:
 
     @property
     def varies(self) -> bool:
-        """Whether it can be of different lengths."""
+        """Whether the part has a variable length."""
         return self.least != self.most
 
 
 @lru_cache(maxsize=256)
 def parts_of(regex: str) -> tuple[Part, ...] | None:
-    """Return what a converter's expression consists of, None if it is more complicated."""
+    """Return the parts of a converter's expression, or None if it is too complicated."""
     parts = []
     end = 0
     while end < len(regex):
@@ -73,10 +73,10 @@ def _times(text: str | None) -> tuple[int, int]:
 
 
 class Sequence:
-    """Collects what a pattern consists of.
+    """Collects the parts of a pattern.
 
     Attributes:
-        varying: Parts that can be of different lengths.
+        varying: Parts with a variable length.
         is_simple: Whether all of it can be matched by a `Matcher`.
 
     """
@@ -88,7 +88,7 @@ class Sequence:
         self._groups: dict[str, tuple[int, int]] = {}
 
     def literal(self, text: str) -> None:
-        """Add a text that stands there as it is."""
+        """Add a literal text."""
         if text:
             self._parts.append(Part(text=text))
 
@@ -105,7 +105,7 @@ class Sequence:
         self.varying += sum(part.varies for part in parts)
 
     def matcher(self) -> Matcher:
-        """Return what matches it."""
+        """Return a matcher for the sequence."""
         return Matcher(self._parts, self._groups)
 
 
@@ -114,7 +114,7 @@ class Matcher:
 
     Args:
         parts: All parts in order.
-        groups: For each parameter, its first part and the one after its last.
+        groups: For each parameter, the indexes of its first part and of the one after its last.
 
     """
 
@@ -123,9 +123,9 @@ class Matcher:
         self._groups = dict(groups)
 
     def match(self, name: str) -> dict[str, str] | None:
-        """Return the text of each parameter, None if the name does not match."""
+        """Return the text of each parameter, or None if the name does not match."""
         runs = {part.one: _runs(part.one, name) for part in self._parts if not part.text}
-        # Where each part may begin so that all from there on fits, the last first.
+        # Where each part may begin so that the rest of the name matches; the last part comes first.
         begins: list[list[int]] = [[len(name)]]
         for part in reversed(self._parts):
             ends = begins[-1]
@@ -151,10 +151,10 @@ class Matcher:
 
 
 def _begins(part: Part, ends: Parts[int], starts: Parts[int]) -> list[int]:
-    """Return where a class may begin, in order, so that it ends at one of these places."""
+    """Return, in order, where a class may begin so that it ends at one of the given positions."""
     found: list[int] = []
     for end in ends:
-        # All from the beginning of its run to where there is still room for the least number.
+        # All positions from the start of its run to where the minimum number still fits.
         first = max(starts[end], end - part.most)
         last = end - part.least
         if found:
@@ -164,7 +164,7 @@ def _begins(part: Part, ends: Parts[int], starts: Parts[int]) -> list[int]:
 
 
 def _runs(one: str, name: str) -> tuple[list[int], list[int]]:
-    """Return for each place how far the characters of a class reach, back and onwards."""
+    """Return for each position how far the characters of a class extend, backwards and forwards."""
     fits = re.compile(one).match
     inside = [fits(character) is not None for character in name]
     starts, stops = [0], [len(name)]

@@ -1,4 +1,4 @@
-"""Channel patterns, written like routes of Django's `path()`."""
+"""Channel patterns, which have the syntax of routes of Django's `path()`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .matching import Sequence
 #: The parameter that names a user.
 USERNAME = "username"
 
-#: Parts of any length that a regular expression may have: each one more multiplies the time that
-#: a name takes by its length.
+#: The maximum number of variable-length parts in a regular expression: each further part multiplies
+#: the time to match a name by the length of the name.
 MOST_BY_REGEX = 2
 
 _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
@@ -26,13 +26,13 @@ _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A compiled pattern; make it with `compile_pattern`.
+    """A compiled pattern, returned by `compile_pattern`.
 
     Attributes:
-        text: As it was written.
-        regex: An equivalent regular expression without groups, to be matched on whole names. It
-            may match a few names more: those that are not the one spelling of their values.
-        parts: What it consists of, in order: literal texts, and the converters between them.
+        text: The pattern as it was written.
+        regex: An equivalent regular expression without groups, to be matched against whole names.
+            It also matches names that are not the canonical spelling of their values.
+        parts: The literal texts and the converters between them, in order.
 
     """
 
@@ -48,9 +48,9 @@ class Pattern:
         return tuple(self._converters)
 
     def match(self, name: str) -> dict[str, object] | None:
-        """Return the values that the name gives to the parameters, or None if it does not match.
+        """Return the values of the parameters, or None if the name does not match.
 
-        A name matches only if it is the one spelling of its values: `/rooms/0012/` is not
+        A name only matches if it is the canonical spelling of its values: `/rooms/0012/` is not
         `/rooms/12/`, and a policy for one must not cover the other.
         """
         found = self._texts(name)
@@ -69,13 +69,13 @@ class Pattern:
         return values
 
     def user_name(self, name: str) -> str | None:
-        """Return the user that a channel's name names, as it is spelled there."""
+        """Return the user named in a channel's name, as it is spelled there."""
         found = self._texts(name) if USERNAME in self._converters else None
         return found[USERNAME] if found else None
 
 
 def compile_pattern(text: str) -> Pattern:
-    """Compile a channel pattern, written like a route of Django's `path()`.
+    """Compile a channel pattern, which has the syntax of a route of Django's `path()`.
 
     Raises:
         PatternError: The pattern is malformed; the text says where.
@@ -106,7 +106,7 @@ def compile_pattern(text: str) -> Pattern:
         re.compile(regex)
         matcher = re.compile("".join([*named, literal]))
     except re.error as error:
-        # Only a project's own converter can do this.
+        # Only a project's own converter can cause this.
         message = _("The pattern's converters do not form a valid regular expression: %(error)s.")
         raise PatternError(message % {"error": error}) from error
     texts = _by_regex(matcher)
@@ -122,7 +122,7 @@ def compile_pattern(text: str) -> Pattern:
                 )
                 % {"limit": MOST_BY_REGEX + 1}
             )
-        regex = f"{_literal(prefix(text))}.*{literal}"  # which is found out fast as well
+        regex = f"{_literal(prefix(text))}.*{literal}"  # also fast to match
     return Pattern(text, regex, (*parts, text[end:]), texts, converters)
 
 
@@ -135,15 +135,15 @@ def _by_regex(matcher: re.Pattern[str]) -> Callable[[str], Mapping[str, str] | N
 
 
 def reach(text: str) -> str:
-    """Return a regular expression for all that a policy of this pattern may decide about."""
+    """Return a regular expression for all channels a policy with this pattern may decide for."""
     try:
         return compile_pattern(text).regex
     except PatternError:
-        return re.escape(prefix(text)) + ".*"  # as `Rule.covers` has it
+        return re.escape(prefix(text)) + ".*"  # like `Rule.covers`
 
 
 def prefix(text: str) -> str:
-    """Return what a pattern, perhaps a malformed one, surely begins with."""
+    """Return the literal beginning of a pattern, which may be malformed."""
     return text.partition("<")[0]
 
 

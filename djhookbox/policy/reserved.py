@@ -1,7 +1,6 @@
-"""Channels reserved for this package: no policy, handler or receiver decides about them.
+"""Channels reserved for this package: no policy, handler or receiver decides for them.
 
-There is one: where the Hookbox process reports about itself while somebody has the admin's
-server page open.
+There is one, on which the Hookbox process reports its state while the admin's server page is open.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ PREFIX = RESERVED_PREFIX
 #: The channel on which the process reports.
 REPORT_CHANNEL = f"{PREFIX}server"
 
-#: Readers of that channel must be staff and have this permission, as for the page.
+#: Subscribers of that channel must be staff with this permission, which the page also requires.
 REPORT_PERMISSION = "djhookbox.view_server"
 
 
@@ -27,7 +26,7 @@ def is_reserved(channel: str) -> bool:
     return channel.startswith(PREFIX)
 
 
-#: The rule before all policies; it is not a row that anybody could edit.
+#: The rules before all policies; they are not rows, so nobody can edit them.
 RULES: Sequence[Rule] = (
     Rule(
         name="built-in",

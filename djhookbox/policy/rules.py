@@ -1,6 +1,6 @@
-"""Patterns, audiences, and which rule decides, as pure functions.
+"""Evaluate patterns and audiences to find the rule that decides, as pure functions.
 
-A rule is a frozen copy of a policy's row; nothing here asks the database.
+A rule is a frozen copy of a policy's row; nothing here queries the database.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-# Only enumerations with labels: the ORM around them is not used here.
+# Only enumerations with labels; this module does not use the ORM.
 from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -34,7 +34,7 @@ class Operation(TextChoices):
 
 
 class Audience(TextChoices):
-    """Who may do something on the channels that a policy matches."""
+    """Users who may do something on the channels that a policy matches."""
 
     EVERYONE = "everyone", gettext_lazy("everyone, including anonymous visitors")
     SIGNED_IN = "signed_in", gettext_lazy("signed-in users")
@@ -50,7 +50,7 @@ class Audience(TextChoices):
 
 
 class UserFacts(Protocol):
-    """What an audience may ask about a user; the last two are called only if needed."""
+    """What audiences need to know about a user; the last two methods are called only if needed."""
 
     @property
     def username(self) -> str:
@@ -62,15 +62,15 @@ class UserFacts(Protocol):
 
     @property
     def is_active(self) -> bool:
-        """Whether the account is in use; an inactive one gets nothing."""
+        """Whether the account is active; inactive accounts may do nothing."""
 
     @property
     def is_staff(self) -> bool:
-        """Whether the user may log into the admin."""
+        """Whether the user may log in to the admin."""
 
     @property
     def is_superuser(self) -> bool:
-        """Whether the user has all permissions without being given them."""
+        """Whether the user has all permissions without explicitly assigning them."""
 
     def group_ids(self) -> frozenset[int]:
         """Return the primary keys of the user's groups."""
@@ -84,10 +84,11 @@ class Rule:
     """A policy as an immutable value.
 
     Attributes:
-        pattern: None if the row's pattern is malformed; the rule then refuses whatever begins
-            like it, because what it was meant to close must not fall to a later, wider rule.
-        options: The channel's options, with the forced moderation.
-        reserved: Ours (see `reserved.py`): for staff only, and not even code gets past it.
+        pattern: None if the row's pattern is malformed; the rule then refuses every channel with
+            the same beginning, so that no later, wider rule opens what it was meant to close.
+        options: The channel's options, including the forced moderation.
+        reserved: Whether this is one of our own rules (see `reserved.py`): for staff only, and
+            code is not exempt.
 
     """
 
@@ -108,7 +109,7 @@ class Rule:
         return self.name if self.reserved else f"policy:{self.name}"
 
     def audience(self, operation: Operation) -> str:
-        """Return who may do this."""
+        """Return the audience of an operation."""
         audiences = {
             Operation.CREATE: self.create,
             Operation.SUBSCRIBE: self.subscribe,
@@ -117,13 +118,13 @@ class Rule:
         return audiences[operation]
 
     def covers(self, channel: str) -> bool:
-        """Return whether this rule decides about a channel."""
+        """Return whether this rule decides for a channel."""
         if self.pattern is None:
             return channel.startswith(prefix(self.text))
         return self.pattern.match(channel) is not None
 
     def admits(self, audience: str, who: UserFacts, channel: str) -> bool:
-        """Return whether a user belongs to an audience; handlers are not asked here."""
+        """Return whether a user belongs to an audience; handlers are not called here."""
         if not who.is_active and not who.is_anonymous:
             return False
         if audience == Audience.EVERYONE:
@@ -135,8 +136,8 @@ class Rule:
         if audience == Audience.NAMED_USER:
             named = self.pattern.user_name(channel) if self.pattern else None
             return bool(named) and named == who.username
-        # Superusers hold every permission, but are staff, or in a group, only if they are: an
-        # audience is never wider than it reads.
+        # Superusers have every permission, but being staff or in a group is not implied: an
+        # audience is never wider than its name says.
         if audience == Audience.STAFF:
             return who.is_staff
         if audience == Audience.GROUPS:
@@ -144,13 +145,13 @@ class Rule:
         if audience == Audience.PERMISSION:
             held = who.is_superuser or who.has_permission(self.permission)
             return bool(self.permission) and held
-        return False  # nobody, the handlers, and whatever a database may hold besides
+        return False  # nobody, the handlers, and unknown values from the database
 
     def forced_options(self) -> dict[str, bool]:
-        """Return the moderation that nothing may switch off.
+        """Return the moderation options that nothing may switch off.
 
-        Hookbox asks only about moderated channels: an audience narrower than everyone would
-        be wider than it reads without it.
+        Hookbox only asks about moderated channels: without moderation, an audience narrower than
+        everyone would have no effect.
         """
         narrow = {
             "moderated_subscribe": self.subscribe != Audience.EVERYONE,
@@ -160,7 +161,7 @@ class Rule:
         return {name: True for name, is_narrow in narrow.items() if is_narrow}
 
 
-#: What a user reads who is not in an audience.
+#: The reasons shown to users who are not in an audience.
 REFUSALS: Mapping[str, str | Promise] = {
     Audience.SIGNED_IN: gettext_lazy("Only signed-in users may do this here."),
     Audience.STAFF: gettext_lazy("Only staff may do this here."),
@@ -213,15 +214,15 @@ def evaluate(
     trusted: bool = False,
     steps: list[Step] | None = None,
 ) -> Ruling:
-    """Let the first rule that covers a channel decide about it.
+    """Let the first rule that covers a channel decide.
 
     Args:
         rules: The enabled policies in their order.
         operation: Create, subscribe or publish.
-        who: Who asks.
+        who: The user who asks.
         channel: The channel's name.
-        trusted: Code and the admin: past all audiences, but the handlers are still asked.
-        steps: Receives what each rule said, if given.
+        trusted: For code and the admin: ignore audiences, but still ask the handlers.
+        steps: If given, the outcome of each rule is appended to it.
 
     """
     for rule in rules:

@@ -1,4 +1,4 @@
-"""How a decision was made, as data: one step for everything that was asked."""
+"""The steps of a decision as data: one for each policy, handler or receiver that was asked."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Step:
     """One step on the way to a decision.
 
     Attributes:
-        who: Who was asked, as in `Decision.decided_by`; empty where nobody had to decide.
-        outcome: What it answered.
-        detail: The reason of a refusal, or the method that a handler lacks.
+        who: Who was asked, as in `Decision.decided_by`; empty if no decision was needed.
+        outcome: The answer.
+        detail: The reason for a refusal, or the method that a handler does not have.
 
     """
 

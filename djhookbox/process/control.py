@@ -1,9 +1,9 @@
 """Start, stop and describe the Hookbox process, for the admin page and for scripts.
 
-The process is told apart from all others by the lock that it holds (see `lockfile.py`). Only
-what provably holds it is ever signalled; whether anything answers is asked over REST. One
-operation runs at a time, so that two people pressing Start get one server, and the second
-press of Stop is no second signal (which would end the server without its grace period).
+The process is identified by the lock that it holds (see `lockfile.py`), and only a process that
+provably holds it is ever signalled. Whether it answers is checked with a REST call. Only one
+operation runs at a time, so that two people who press Start get one server, and a second press of
+Stop does not send a second signal (which would end the server without its grace period).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from . import spawning
 from .lockfile import Holder, Keeper, LockFile, RunDirError, ensure_run_dir, started_at
 from .spawning import ProcessError
 
-#: Seconds in which a started process must answer. With the grace period, a restart stays below
-#: the 30 seconds after which web servers give up on a request.
+#: Seconds within which a started process must answer. Including the grace period, a restart takes
+#: less than the 30 seconds after which web servers give up on a request.
 START_TIMEOUT = 12.0
-#: Seconds between two looks at something that is waited for.
+#: Seconds between two checks while waiting.
 POLL = 0.05
 
 
@@ -44,9 +44,9 @@ class State(str, Enum):
     RUNNING = "running"
     STARTING = "starting"
     STOPPED = "stopped"
-    #: It ought to answer, but does not.
+    #: It should answer, but does not.
     UNREACHABLE = "unreachable"
-    SECRET_REFUSED = "secret_refused"  # noqa: S105 - no secret, only a word
+    SECRET_REFUSED = "secret_refused"  # noqa: S105 - not a secret
     VERSION_DIFFERS = "version_differs"
     #: Something else answers at the address.
     NOT_HOOKBOX = "not_hookbox"
@@ -59,21 +59,21 @@ ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """What is known about the process at one moment."""
+    """What is known about the process at a given moment."""
 
     state: State
     #: What that means, and what to do next.
     message: str
-    #: Where it is called.
+    #: The address at which it is called.
     address: str = ""
-    #: Its pid on this machine, if it is proved to be ours; else what the server says.
+    #: Its pid on this machine if it is known to be ours; otherwise the pid that the server reports.
     pid: int | None = None
-    #: Whether it is proved to be ours, so that it can be signalled.
+    #: Whether it is known to be ours, so that it can be signalled.
     ours: bool = False
     #: Whether HOOKBOX_PROCESS_CONTROL lets the site start and stop it.
     control: bool = True
     version: str = ""
-    #: Seconds since it was started.
+    #: Seconds since its start.
     uptime: float | None = None
     engine: str = ""
     connections: int | None = None
@@ -83,12 +83,12 @@ class ProcessStatus:
     messages_out: int | None = None
     #: Everything it reported about itself when asked.
     info: ServerInfo = field(default_factory=ServerInfo, repr=False)
-    #: What starts it in a shell.
+    #: The shell command that starts it.
     command: str = "manage.py runhookbox"
 
     @property
     def can_start(self) -> bool:
-        """Whether start() is worth a try."""
+        """Whether start() may succeed."""
         silent = self.state in (State.STOPPED, State.UNREACHABLE)
         return self.control and silent and not self.ours
 
@@ -105,7 +105,7 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
     """Describe the process. Never raises: problems are part of the description.
 
     Args:
-        ask: The call that it is asked by, if not `get_server_info`.
+        ask: The function that calls the process, instead of `get_server_info`.
 
     """
     known: dict[str, Any] = {"control": False}
@@ -125,7 +125,7 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
     except HookboxError as error:
         if error.status in (502, 503, 504):
             return _silent(error, lock, known)
-        # The client gives a status where there was an answer, and none to a wrong setting.
+        # The error has a status if there was an answer, and none if a setting is wrong.
         state = State.MISCONFIGURED if error.status is None else State.NOT_HOOKBOX
         if error.code == "secret":
             state = State.SECRET_REFUSED
@@ -150,14 +150,14 @@ def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> Proce
 
 
 def _undescribed(known: dict[str, Any]) -> ProcessStatus:
-    """Describe what cannot describe itself, as the genuine server cannot.
+    """Describe a process that cannot describe itself, such as the genuine server.
 
     Raises:
-        HookboxError: It is no Hookbox, or does not accept the secret.
+        HookboxError: It is not a Hookbox, or it does not accept the secret.
 
     """
-    with suppress(HookboxRefused):  # there need not be such a channel
-        # What it has refused, it refuses without looking at the secret.
+    with suppress(HookboxRefused):  # the channel need not exist
+        # It has refused the first call without checking the secret.
         client.get_channel_info("/")
     state = State.VERSION_DIFFERS
     message = _("It answers but does not describe itself; it may be another server.")
@@ -176,7 +176,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
     if holder is None:
         known["pid"] = info.pid
     elif info.pid not in (None, holder.pid) and not settings.executable:
-        # Something else took the address; what we started is not what answers.
+        # Another process has taken the address: the one that answers is not the one we started.
         known |= {"pid": info.pid, "ours": False}
     state, message = State.RUNNING, _("Everything is fine.")
     if version and version != __version__:
@@ -198,7 +198,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
 
 
 def finite(value: object) -> float | None:
-    """Return a finite number from an answer, or None: Python's JSON also has infinite numbers."""
+    """Return a finite number from an answer, or None: Python's JSON also allows infinite ones."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -220,10 +220,10 @@ def log_tail() -> str:
 
 
 def start() -> ProcessStatus:
-    """Start the process and wait until it answers; if it runs already, only describe it.
+    """Start the process and wait until it answers; if it is already running, only describe it.
 
     Raises:
-        ProcessError: If it is not up afterwards.
+        ProcessError: It is not running afterwards.
 
     """
     with _operation():
@@ -234,7 +234,7 @@ def stop() -> ProcessStatus:
     """Stop the process: SIGTERM, the grace period, SIGKILL.
 
     Raises:
-        ProcessError: It is not running, or is not provably our process.
+        ProcessError: It is not running, or it is not known to be ours.
 
     """
     with _operation() as waited:
@@ -243,7 +243,7 @@ def stop() -> ProcessStatus:
 
 
 def restart() -> ProcessStatus:
-    """Stop the process if it runs, and start it.
+    """Stop the process if it is running, and start it.
 
     Raises:
         ProcessError: As `stop()` and `start()` do.
@@ -257,24 +257,24 @@ def restart() -> ProcessStatus:
 
 @contextmanager
 def holding_lock() -> Iterator[bool]:
-    """Hold the lock for as long as this process serves, so that the admin knows it.
+    """Hold the lock while this process serves, so that the admin recognizes it.
 
-    For `runhookbox`, which is also started by hand. Yields False if another process holds the
-    lock (or this one, from before it became runhookbox: see `start()`), or if there is no place
-    to keep one; the server then runs all the same.
+    Used by `runhookbox`, which can also be started by hand. Yield False if another process holds
+    the lock (or this one, from before it became runhookbox: see `start()`), or if there is no place
+    for a lock file; the server runs anyway.
     """
     lock = _lock()
     keeper = Keeper(lock.path)
     held = False
     try:
         ensure_run_dir(settings.run_dir)
-        # Somebody may be inspecting the lock, which excludes us for an instant.
+        # Inspecting the lock takes it for an instant, which excludes us.
         held = _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None)
         if held:
-            # Inheritable, since it may become another program (HOOKBOX_EXECUTABLE).
+            # Inheritable, because this process may become another program (HOOKBOX_EXECUTABLE).
             os.set_inheritable(lock.fd, True)
             lock.enter()
-        # Or by a file that it has inherited, from before it became runhookbox.
+        # Or by an inherited file, from before it became runhookbox.
         if held or lock.is_ours():
             keeper.start()
     except OSError:
@@ -290,7 +290,7 @@ def _start() -> ProcessStatus:
     lock = _lock()
     deadline = time.monotonic() + START_TIMEOUT
     while not lock.acquire():
-        # Held by the server, or for an instant by somebody who looks at it.
+        # Held by the server, or for an instant by a process that inspects it.
         if lock.holder() is not None and (now := status()).state in ANSWERING:
             return now
         if time.monotonic() > deadline:
@@ -326,9 +326,9 @@ def _stop(waited: bool) -> None:
         if (now := status()).state in ANSWERING:
             raise ProcessError(_not_ours(now.pid))
         if waited:
-            return  # somebody else stopped it while we waited for our turn
+            return  # another request stopped it while this one was waiting
         raise ProcessError(_("Hookbox is not running."))
-    grace = settings.grace_period + 1  # the server needs all of its own
+    grace = settings.grace_period + 1  # the server may use its whole grace period
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         try:
             sent = holder.send(number)
@@ -337,7 +337,7 @@ def _stop(waited: bool) -> None:
                 _("The process %(pid)d belongs to another user.") % {"pid": holder.pid}
             ) from error
         if not sent or _wait(lambda: not holder.is_alive(), patience):
-            # Its last threads may hold the lock for an instant longer.
+            # Its last threads may hold the lock a moment longer.
             _wait(lambda: not _lock().is_held(), 1.0)
             return
     raise ProcessError(_("The process %(pid)d cannot be stopped.") % {"pid": holder.pid})
@@ -345,7 +345,7 @@ def _stop(waited: bool) -> None:
 
 @contextmanager
 def _operation() -> Iterator[bool]:
-    """Wait until no other operation is running; yields whether it had to wait."""
+    """Wait until no other operation is running; yield whether it had to wait."""
     if not settings.process_control:
         raise ProcessError(
             _(
@@ -378,7 +378,7 @@ def _operation() -> Iterator[bool]:
 def _wait(
     happened: Callable[[], bool], seconds: float, unless: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Poll until something has happened, the time is over, or it can no longer happen."""
+    """Poll until a condition is met, the time is over, or the condition can no longer be met."""
     deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > deadline or unless():
@@ -399,14 +399,14 @@ def _log_path() -> Path:
 
 
 def _is_local() -> bool:
-    """Whether the process is called right where runhookbox would listen."""
+    """Return whether the process is called at the address where runhookbox would listen."""
     parts = urlsplit(settings.rest_url)
     hosts = ("127.0.0.1", "::1", "localhost", settings.interface)
     return parts.hostname in hosts and parts.port == settings.port
 
 
 def _not_ours(pid: int | None) -> str:
-    """Say how a process is stopped that answers, but does not hold our lock."""
+    """Explain how to stop a process that answers but does not hold our lock."""
     if pid is None or not _is_local() or not started_at(pid):
         return _("It was not started from here. Stop it where it was started.")
     return _(

@@ -1,12 +1,12 @@
 """The lock that shows whether the Hookbox process is running, and which process it is.
 
-The process holds an exclusive `flock` on a file for as long as it lives; the file's text names
-its pid and when it was started. The kernel drops the lock with the process, so a file that was
-left behind by `kill -9` means nothing, and nobody has to guess from a pid.
+The process holds an exclusive `flock` on a file as long as it lives; the file contains its pid and
+its start time. The kernel releases the lock when the process ends, so a file left behind by
+`kill -9` has no effect, and a pid alone is never trusted.
 
-This module knows nothing of Django. Run as `python -m djhookbox.lockfile FD COMMAND…` it is the
-small step between the web process and the server: it detaches, enters itself into the locked
-file that it inherited, and becomes the command.
+This module does not import Django. Run as `python -m djhookbox.process.lockfile FD COMMAND…`, it is
+the intermediate step between the web process and the server: it detaches, writes its pid to the
+locked file that it inherited, and becomes the command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 
 
 class RunDirError(OSError):
-    """The folder cannot be used, or somebody else could change what is in it."""
+    """The folder cannot be used, or other users could change its contents."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(problem)
@@ -39,12 +39,12 @@ class RunDirError(OSError):
 
 
 def ensure_run_dir(path: Path) -> None:
-    """Create the folder, or make sure that only we can write to it.
+    """Create the folder, or check that only this user can write to it.
 
-    It may be in /tmp, where anybody can put a folder or a link of that name first.
+    It may be in /tmp, where anybody could create a folder or a link with its name first.
 
     Raises:
-        RunDirError: If it is not our own folder, closed to others.
+        RunDirError: It is not our own folder, or others may access it.
 
     """
     try:
@@ -61,9 +61,9 @@ def ensure_run_dir(path: Path) -> None:
 
 
 def started_at(pid: int) -> str:
-    """Return when a process was started, in the system's own notation; "" if it is gone.
+    """Return when a process was started, in the system's own notation, or "" if it has ended.
 
-    A pid is used again one day; together with this it is not.
+    A pid can be reused; a pid with a start time cannot.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -71,7 +71,7 @@ def started_at(pid: int) -> str:
         if Path("/proc/self/stat").exists():
             return ""
     else:
-        # Field 22; the second field is the program's name and may hold spaces and brackets.
+        # Field 22; the second field is the program's name, which may contain spaces and brackets.
         fields = text.rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     found = subprocess.run(
@@ -82,7 +82,7 @@ def started_at(pid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a lock, as it has entered itself."""
+    """The process that holds a lock, as recorded in the file."""
 
     pid: int
     started: str
@@ -93,13 +93,13 @@ class Holder:
         return cls(os.getpid(), started_at(os.getpid()))
 
     def is_alive(self) -> bool:
-        """Whether this very process, not another with its pid, still runs."""
+        """Return whether this process, and not another one with its pid, is still running."""
         return bool(self.started) and started_at(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal; False if the process has ended.
+        """Send a signal; return False if the process has ended.
 
-        With a pidfd nothing can happen between looking and sending; elsewhere the gap is small.
+        With a pidfd, there is no gap between checking and sending; elsewhere it is small.
         """
         try:
             if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
@@ -124,7 +124,7 @@ class Holder:
 class LockFile:
     """An exclusive lock on a file, held for as long as the file is open.
 
-    Two `LockFile`s exclude each other even within one process, hence also two threads.
+    Two `LockFile`s exclude each other even within one process, so they also exclude threads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -139,7 +139,7 @@ class LockFile:
         return self._fd
 
     def acquire(self) -> bool:
-        """Take the lock; False if somebody holds it. Never waits."""
+        """Take the lock without waiting; return False if it is held."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self.path, flags, 0o600)
         try:
@@ -160,13 +160,13 @@ class LockFile:
             self._fd = None
 
     def is_held(self) -> bool:
-        """Whether somebody holds the lock."""
+        """Return whether the lock is held."""
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
-            # Shared, so that two who only look do not take each other for the holder.
+            # Shared, so that two processes that only check do not take each other for the holder.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
@@ -175,23 +175,23 @@ class LockFile:
         return False
 
     def enter(self) -> None:
-        """Write this process into the file, as the one that holds the lock."""
+        """Record this process in the file as the holder of the lock."""
         enter(self.fd)
 
     def age(self) -> float:
-        """Seconds since the lock was taken; endless if it never was."""
+        """Return the seconds since the lock was taken; infinite if it never was."""
         try:
             return time.time() - self.path.stat().st_mtime
         except OSError:
             return float("inf")
 
     def is_ours(self) -> bool:
-        """Whether this process holds the lock, also by a file that it has inherited."""
+        """Return whether this process holds the lock, possibly through an inherited file."""
         holder = self.holder()
         return holder is not None and holder.pid == os.getpid()
 
     def holder(self) -> Holder | None:
-        """Return the process that holds the lock, None if none does or it cannot be proved."""
+        """Return the process that holds the lock, or None if it is free or its holder unknown."""
         if not self.is_held():
             return None
         try:
@@ -203,13 +203,13 @@ class LockFile:
 
 
 class Keeper(threading.Thread):
-    """Keeps the files of a running process from being deleted, and restores the lock if they are.
+    """Prevents the files of a running process from being deleted, and otherwise restores the lock.
 
-    Folders for temporaries are swept of what nobody has touched for days.
+    Systems delete files in temporary folders that have not been touched for days.
 
     Args:
         path: The lock file of this process.
-        seconds: How often it is looked after.
+        seconds: The interval between two checks.
 
     """
 
@@ -221,7 +221,7 @@ class Keeper(threading.Thread):
         self._lock: LockFile | None = None
 
     def end(self) -> None:
-        """Stop, and let go of a lock that was taken again."""
+        """Stop, and release a lock that was taken again."""
         self._ended.set()
         if self.is_alive():
             self.join()
@@ -229,9 +229,9 @@ class Keeper(threading.Thread):
             self._lock.close()
 
     def run(self) -> None:
-        """Look after the files until `end()` is called."""
+        """Check the files until `end()` is called."""
         while not self._ended.wait(self._seconds):
-            # What cannot be done now is tried again; the server does not depend on it.
+            # Failures are retried; the server does not depend on them.
             with contextlib.suppress(OSError):
                 self.look()
 
@@ -252,12 +252,12 @@ class Keeper(threading.Thread):
                 self._lock = lock
             return
         for path in (*self._path.parent.iterdir(), self._path.parent):
-            # Not the time of change, which says when the process was started: see `age()`.
+            # Not the modification time, which is when the lock was taken: see `age()`.
             os.utime(path, (time.time(), path.stat().st_mtime))
 
 
 def enter(fd: int) -> None:
-    """Write this process into a file whose lock it holds."""
+    """Record this process in a file whose lock it holds."""
     holder = Holder.myself()
     text = json.dumps({"pid": holder.pid, "started": holder.started})
     os.ftruncate(fd, 0)
@@ -267,9 +267,9 @@ def enter(fd: int) -> None:
 def become(fd: int, command: list[str]) -> None:
     """Detach from the caller and become the command, which keeps the lock.
 
-    The second fork leaves the server to init: the web process need not reap it, and can end or
-    be replaced without taking it along. Masks and handlers are what a web server may have
-    changed, and a new program would inherit.
+    After the second fork, the server is a child of init: the web process need not reap it, and can
+    end or be replaced without ending it. Signal masks and handlers are reset because a web server
+    may have changed them and the new program would inherit them.
     """
     if os.fork():
         os._exit(0)
@@ -278,7 +278,7 @@ def become(fd: int, command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     enter(fd)
-    os.execv(command[0], command)  # noqa: S606 - the command is ours, there is no shell
+    os.execv(command[0], command)  # noqa: S606 - our own command, without a shell
 
 
 if __name__ == "__main__":

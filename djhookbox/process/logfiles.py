@@ -1,4 +1,4 @@
-"""Where the Hookbox process logs to: what LOGGING says, or standard error, and files asked for."""
+"""Set up where the Hookbox process logs: LOGGING or standard error, and the requested files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from django.utils.translation import gettext as _
 
-#: Its lines are the access log: who came, and from where.
+#: The logger of the access log: who connected, and from where.
 ACCESS = "djhookbox.server.access"
 
 
@@ -16,8 +16,8 @@ class UnusableFile(Exception):
     """A log file cannot be written to.
 
     Attributes:
-        option: The option that named it.
-        error: What the system says.
+        option: The option that names it.
+        error: The error reported by the system.
 
     """
 
@@ -34,15 +34,15 @@ class UnusableFile(Exception):
 def logging_set_up(
     level: str | None, errors: str | None = None, access: str | None = None
 ) -> Iterator[str]:
-    """Let the log go to standard error if the project's LOGGING does not say where.
+    """Log to standard error unless the project's LOGGING specifies where to log.
 
     Args:
-        level: How much is logged; None leaves it to LOGGING.
-        errors: A file that gets the warnings and errors as well.
-        access: A file that the access log goes to; then it is nowhere else.
+        level: The level; None leaves it to LOGGING.
+        errors: A file to which warnings and errors are also written.
+        access: A file to which the access log is written, and nowhere else.
 
     Raises:
-        UnusableFile: If a file cannot be opened.
+        UnusableFile: A file cannot be opened.
 
     """
     logger, visitors = logging.getLogger("djhookbox"), logging.getLogger(ACCESS)

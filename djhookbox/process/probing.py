@@ -1,4 +1,4 @@
-"""A webhook of our own, sent as the Hookbox process would send it, to see whether it arrives."""
+"""Send a test webhook as the Hookbox process would, to check whether it arrives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..typed_settings import is_unix, split_unix
 
 @dataclass(frozen=True, slots=True)
 class WebhookAnswer:
-    """What came back for a webhook that we sent ourselves to see whether it arrives."""
+    """The answer to a test webhook."""
 
     status: int
     location: str
@@ -34,7 +34,7 @@ class _UnixConnection(HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Connect."""
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -43,17 +43,17 @@ class _UnixConnection(HTTPConnection):
 def post_webhook(
     url: str, form: Mapping[str, str], headers: Mapping[str, str], timeout: float
 ) -> WebhookAnswer:
-    """Send a webhook as the Hookbox process would, redirects not followed.
+    """Send a webhook as the Hookbox process would, without following redirects.
 
     Args:
-        url: An http or https URL, or that of a Unix socket.
+        url: An http or https URL, or the URL of a Unix socket.
         form: Its fields.
         headers: Its headers.
-        timeout: Seconds that the network may be silent.
+        timeout: Seconds to wait for the network.
 
     Raises:
         HookboxUnreachable: There was no answer in time.
-        HookboxMisconfigured: The certificate of the address is not accepted.
+        HookboxMisconfigured: The certificate is not accepted.
 
     """
     if isolation.is_isolated():
@@ -73,10 +73,10 @@ def post_webhook(
 
 
 def connect(url: str, timeout: float) -> None:
-    """See whether something listens at the address of a URL, and hang up.
+    """Check whether something listens at the address of a URL, and close the connection.
 
     Raises:
-        OSError: If nothing does.
+        OSError: Nothing does.
 
     """
     if is_unix(url):
@@ -89,7 +89,7 @@ def connect(url: str, timeout: float) -> None:
 
 
 def _connection(url: str, timeout: float) -> tuple[HTTPConnection, str]:
-    """Return a connection that is yet to be opened, and the path to ask for."""
+    """Return a connection that is not open yet, and the path to request."""
     if is_unix(url):
         path, target = split_unix(url)
         return _UnixConnection(path, timeout), target

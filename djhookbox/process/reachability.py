@@ -1,6 +1,6 @@
-"""Whether webhooks would reach this site, said in plain sentences.
+"""Check whether webhooks would reach this site, and describe problems in sentences.
 
-`runhookbox` uses it at its start and `checks.py` shares the comparison with the URLconf.
+`runhookbox` uses this module at startup; `checks.py` shares the comparison with the URLconf.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..exceptions import HookboxMisconfigured, HookboxUnreachable
 from ..typed_settings import is_unix, split_unix
 from . import probing
 
-#: Seconds between two attempts: the first, and the longest after it has doubled and doubled.
+#: Seconds between two attempts: the first delay, which doubles, and the longest.
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
 
 
@@ -46,7 +46,7 @@ def has_webhooks() -> bool:
 def leads_to_webhook(path: str, name: str = "connect") -> bool:
     """Return whether the URLconf has this webhook at this path."""
     languages = [get_language()]
-    if _has_i18n_patterns():  # a path then leads somewhere in its own language only
+    if _has_i18n_patterns():  # paths then only resolve in their own language
         languages += [django_settings.LANGUAGE_CODE]
         languages += [code for code, _name in django_settings.LANGUAGES]
     for language in languages:
@@ -60,7 +60,7 @@ def _leads_in_this_language(path: str, name: str) -> bool:
     try:
         if reverse(f"hookbox_{name}").rstrip("/") == path.rstrip("/"):
             return True
-        # The views can be included at several places, of which reverse() knows one.
+        # The views can be included in several places, of which reverse() returns one.
         inner = "/" + path.removeprefix(get_script_prefix()).lstrip("/")
         return resolve(inner).url_name == f"hookbox_{name}"
     except (NoReverseMatch, Resolver404):
@@ -81,10 +81,10 @@ def language_before(path: str) -> str:
 
 
 def is_refused_name(host: str) -> bool:
-    """Return whether Django refuses a host name whatever ALLOWED_HOSTS says.
+    """Return whether Django refuses a host name regardless of ALLOWED_HOSTS.
 
-    It takes letters, digits, dots and hyphens (RFC 1034). Names of containers often have an
-    underscore.
+    Django accepts letters, digits, dots and hyphens (RFC 1034). Names of containers often contain
+    an underscore.
     """
     try:
         host = host.encode("idna").decode()  # as it is sent
@@ -94,7 +94,7 @@ def is_refused_name(host: str) -> bool:
 
 
 def explain(url: str, answer: probing.WebhookAnswer) -> str:
-    """Return what is wrong with the answer to an `events` webhook; "" if nothing is."""
+    """Return what is wrong with the answer to an `events` webhook, or "" if nothing is."""
     status = answer.status
     if status == 200:
         try:
@@ -172,15 +172,15 @@ def _explain_redirect(url: str, location: str) -> str:
 
 
 class WebhookWatch(threading.Thread):
-    """Waits until the webhooks' address answers, and says what is wrong as long as it does not.
+    """Waits until the address of the webhooks answers, and reports problems until it does.
 
     Args:
         url: The webhook URL; only its host and port are used unless `secret` is given.
-        say: Takes each sentence.
-        secret: Makes it send an empty `events` webhook. None if another application may live
-            at the address, which must not get calls that it does not know.
-        headers: What the Hookbox process adds to its webhooks.
-        timeout: Seconds that an answer may take.
+        say: Called with each sentence.
+        secret: If given, an empty `events` webhook is sent with it. None if the address may belong
+            to another application, which must not receive unknown calls.
+        headers: The headers that the Hookbox process adds to its webhooks.
+        timeout: Seconds to wait for an answer.
 
     """
 
@@ -202,11 +202,11 @@ class WebhookWatch(threading.Thread):
         self._ended = threading.Event()
 
     def end(self) -> None:
-        """Stop trying, soon."""
+        """Stop trying soon."""
         self._ended.set()
 
     def run(self) -> None:
-        """Try until the webhooks work or `end()` is called; speak only when something changes."""
+        """Try until the webhooks work or `end()` is called; report only changes."""
         said = ""
         delay = FIRST_DELAY
         while not self._ended.is_set():
@@ -224,7 +224,7 @@ class WebhookWatch(threading.Thread):
             delay = min(delay * 2, LONGEST_DELAY)
 
     def problem(self) -> str:
-        """Try once; return what is wrong, or ""."""
+        """Try once; return the problem, or ""."""
         try:
             probing.connect(self._url, self._timeout)
         except PermissionError:

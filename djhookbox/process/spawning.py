@@ -1,7 +1,7 @@
-"""Start the Hookbox process from within a web process.
+"""Start the Hookbox process from a web process.
 
-The web process may be anything that embeds Python, may have any working folder, open files and
-signal masks, and must be able to end without taking the Hookbox process along.
+The web process may be any program that embeds Python, with any working folder, open files and
+signal masks, and must be able to end without ending the Hookbox process.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from django.utils.translation import gettext as _
 from ..conf import settings
 from ..exceptions import HookboxError
 
-#: Variables of the web process that its detached child must not inherit.
+#: Environment variables of the web process that the detached child must not inherit.
 FOREIGN_VARIABLES = ("RUN_MAIN", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC")
-#: Seconds for the small step between the web process and the server.
+#: Timeout in seconds of the intermediate step between the web process and the server.
 STEP_TIMEOUT = 10.0
 
 
 class ProcessError(HookboxError):
-    """The process could not be started or stopped; the text says why and what to do.
+    """The process could not be started or stopped; the message says why and what to do.
 
     Attributes:
-        log: The last lines of the process's log, where they may tell more.
+        log: The last lines of the process's log, if they may explain more.
 
     """
 
@@ -42,10 +42,10 @@ class ProcessError(HookboxError):
 
 
 def is_address_taken() -> bool:
-    """Whether something listens already where the process would.
+    """Return whether something already listens on the address of the process.
 
     Raises:
-        ProcessError: If the address cannot be listened on at all.
+        ProcessError: Nothing can listen on the address.
 
     """
     host, port = settings.interface, settings.port
@@ -69,10 +69,10 @@ def is_address_taken() -> bool:
 def interpreter() -> str:
     """Return the Python that runs this site.
 
-    `sys.executable` is the web server's own program where that embeds Python (uWSGI, mod_wsgi).
+    `sys.executable` is the web server's own program if that embeds Python (uWSGI, mod_wsgi).
 
     Raises:
-        ProcessError: If none is found.
+        ProcessError: No interpreter was found.
 
     """
     name = re.compile(r"(python|pypy)[\d.]*$")
@@ -91,15 +91,15 @@ def interpreter() -> str:
 
 
 def command() -> list[str]:
-    """Return what runs the process: `manage.py runhookbox`, without needing manage.py."""
+    """Return the command of the process: `manage.py runhookbox`, but without manage.py."""
     return [interpreter(), "-m", "django", "runhookbox"]
 
 
 def _environment() -> dict[str, str]:
-    """Let the child import what this process can import, and know its settings.
+    """Return an environment in which the child finds the same modules and settings.
 
     Raises:
-        ProcessError: If the settings are in no module.
+        ProcessError: The settings are not in a module.
 
     """
     if not os.environ.get(ENVIRONMENT_VARIABLE):
@@ -107,9 +107,9 @@ def _environment() -> dict[str, str]:
             _("The settings are not in a module, so another process cannot load them.")
         )
     environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-    # An empty entry means the current folder, which the child shares.
+    # An empty entry is the current folder, which the child shares.
     environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    environment["PYTHONUNBUFFERED"] = "1"  # else a crash takes its last words along
+    environment["PYTHONUNBUFFERED"] = "1"  # otherwise a crash would lose its last output
     return environment
 
 
@@ -117,7 +117,7 @@ def spawn(lock_fd: int, path: Path) -> None:
     """Start the process, detached; it inherits the lock and writes to the log.
 
     Raises:
-        ProcessError: If not even that is possible. Whether it then runs has to be watched.
+        ProcessError: It could not be started. If it was, the caller must check that it runs.
 
     """
     arguments, environment = command(), _environment()
@@ -144,7 +144,7 @@ def spawn(lock_fd: int, path: Path) -> None:
 
 
 def tail(path: Path, lines: int = 20) -> str:
-    """Return the last lines of a log, "" if there is none."""
+    """Return the last lines of a log, or "" if there is none."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))

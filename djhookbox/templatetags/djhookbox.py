@@ -1,4 +1,4 @@
-"""The tags that make the browser client available to a page.
+"""Template tags that make the browser client available to a page.
 
     {% load djhookbox %}{% hookbox_script %}
     <script type="module">
@@ -7,8 +7,8 @@
       room.on("publish", ({ user, payload }) => console.log(user, payload));
     </script>
 
-Under a Content-Security-Policy with nonces the page's own `<script>` needs its nonce as always,
-and `connect-src` the address of the Hookbox process.
+With a Content-Security-Policy that uses nonces, the page's own `<script>` needs its nonce as usual,
+and `connect-src` must contain the address of the Hookbox process.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ..conf import settings
 
 register = template.Library()
 
-#: The scripts of the client: what pages import, and what that may load.
+#: The scripts of the client: the one that pages import, and those it may load.
 SCRIPTS = ("hookbox", "legacy", "csp_transport", "shared")
 
-#: What must not stand in a script element; the same as in Django's json_script.
+#: Characters to escape in a script element, as in Django's json_script.
 _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
 
 
@@ -41,22 +41,22 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
 def hookbox_script(
     context: Context, *cursors: object, anonymous_id: bool = True, import_map: bool = True
 ) -> dict[str, Any]:
-    """Print the client's configuration, and the import map that makes it known as `djhookbox`.
+    """Render the client's configuration and the import map that names it `djhookbox`.
 
-    Some browsers take one import map per page, which stands before all module scripts: put the
-    tag into the head. Where they do not take it, the console says what to do.
+    Some browsers accept only one import map per page, before all module scripts, so put the tag
+    in the head. If a browser does not accept it, the console says what to do.
 
     Args:
-        context: The template's.
-        cursors: What `djhookbox.cursor()` returned, each alone or in lists: the page's first
-            subscription to that channel begins there.
-        anonymous_id: Whether a visitor without an account is given a name that stays the same
-            while the page is open. Switch it off on pages that a cache shares among visitors,
-            who would else all have the same name.
-        import_map: Whether the client becomes known as `djhookbox`. Pages need no import map,
-            which is an inline script, if they import the client by its path
+        context: The template's context.
+        cursors: Results of `djhookbox.cursor()`, individually or in lists: the page's first
+            subscription to such a channel starts there.
+        anonymous_id: Whether to give a visitor without an account a name that stays the same
+            while the page is open. Switch it off on pages that a cache shares among visitors;
+            otherwise they would all have the same name.
+        import_map: Whether to render the import map, which is an inline script. Pages do not need
+            it if they import the client by its path
             (`{% static "djhookbox/hookbox.min.js" %}`), load it as a classic script
-            (`hookbox.classic.js`), or have a map of their own with `{% hookbox_imports %}`.
+            (`hookbox.classic.js`), or have their own map with `{% hookbox_imports %}`.
 
     """
     request = context.get("request")
@@ -76,7 +76,7 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
     if settings.public_url:
         config["url"] = settings.public_url
     else:
-        # Cookies belong to a host name: the browser takes the one that the page came from.
+        # Cookies belong to a host name, so the browser uses the one of the page.
         config["port"] = settings.port
     if user is not None and user.is_authenticated:
         from ..accounts import username
@@ -90,7 +90,7 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
 
 
 def _hint(request: HttpRequest | None) -> str:
-    """Return where refused subscriptions are put right; only a site in DEBUG tells its pages."""
+    """Return where to fix refused subscriptions; only sites with DEBUG tell their pages."""
     try:
         url = reverse("admin:djhookbox_channelpolicy_changelist")
     except NoReverseMatch:
@@ -117,16 +117,16 @@ def _cursors(given: Iterable[object]) -> dict[str, Any]:
                     "hookbox_script expects cursors returned by djhookbox.cursor(), not "
                     f"{type(cursor).__name__}"
                 )
-            # The earlier one of two: each was taken before its query.
+            # The earlier of two cursors: each was taken before its query.
             found.setdefault(cursor.channel, str(cursor))
     return {"cursors": found} if found else {}
 
 
 @register.simple_tag
 def hookbox_imports() -> SafeString:
-    """Print the client's entries for an import map of the page's own, without braces.
+    """Render the client's entries for the page's own import map, without braces.
 
-    Browsers such as Firefox take one import map per page:
+    Browsers such as Firefox accept only one import map per page:
 
         {% hookbox_script import_map=False %}
         <script type="importmap">
@@ -137,11 +137,10 @@ def hookbox_imports() -> SafeString:
 
 
 def _imports() -> dict[str, str]:
-    """Map the client's names to its files, and the plain names of files to the renamed ones.
+    """Map the client's names to its files, and original file names to the renamed ones.
 
-    The scripts import each other as `./name.min.js`. Where the storage renames files, the browser
-    would find the copies without a hash, if there are any, which caches may keep beyond an
-    upgrade.
+    The scripts import each other as `./name.min.js`. If the storage renames files, the browser
+    would find the copies without a hash, if any, which caches may keep after an upgrade.
     """
     entry = static("djhookbox/hookbox.min.js")
     imports = {"djhookbox": entry, "djhookbox/legacy": static("djhookbox/legacy.min.js")}
@@ -151,7 +150,7 @@ def _imports() -> dict[str, str]:
 
 
 def _renamed() -> dict[str, str]:
-    """Return the addresses of those scripts that are not where the others look for them."""
+    """Return the URLs of the scripts that are not where the others look for them."""
     entry = static("djhookbox/hookbox.min.js")
     addresses = {name: static(f"djhookbox/{name}.min.js") for name in SCRIPTS}
     return {
@@ -162,14 +161,14 @@ def _renamed() -> dict[str, str]:
 
 
 def _modules() -> dict[str, Any]:
-    """Return where the modules loaded later are, for pages without an import map."""
+    """Return the URLs of the modules that are loaded later, for pages without an import map."""
     renamed = _renamed()
     found = {name: renamed[name] for name in ("csp_transport", "shared") if name in renamed}
     return {"modules": found} if found else {}
 
 
 def _advice() -> SafeString:
-    """Return what the console says where the browser does not take an import map, as JSON."""
+    """Return the console message for browsers that do not accept the import map, as JSON."""
     text = _(
         "This browser did not accept one of the page's import maps, so “import … from "
         '"djhookbox"” may fail. Some browsers, such as Firefox, accept only one per '
@@ -186,9 +185,9 @@ def _json(value: object, *, braces: bool = True) -> SafeString:
 
 
 def _nonce(context: Context) -> str:
-    """Return the nonce that Django 6 or django-csp made for this answer, "" if there is none."""
+    """Return the nonce that Django 6 or django-csp created for this response, or ""."""
     nonce = context.get("csp_nonce")
     if nonce is None:
         nonce = getattr(context.get("request"), "csp_nonce", None)
-    # Both are lazy, and false until somebody has used them.
+    # Both are lazy, and false until they have been used.
     return "" if nonce is None else str(nonce)

@@ -1,4 +1,4 @@
-"""The tags of our pages in the admin."""
+"""Template tags of our admin pages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from django.utils.translation import gettext as _
 
 register = template.Library()
 
-#: The drawing's own units; a style sheet says how large it is.
+#: In the units of the drawing; a style sheet sets its size.
 WIDTH, HEIGHT = 120, 24
-#: Points of ten minutes, ten seconds each. A younger process has fewer, drawn at the end.
+#: Points in ten minutes, one every ten seconds. A newer process has fewer, drawn at the end.
 POINTS = 60
 
 
 @register.simple_tag
 def sparkline(series: Sequence[float], name: str) -> SafeString:
-    """Draw what a figure has been in the last ten minutes.
+    """Draw the values of a figure in the last ten minutes.
 
-    The label says the same in words. `static/djhookbox/admin/report.js` draws alike.
+    The label describes them in words. `static/djhookbox/admin/report.js` draws the same.
 
     Args:
         series: The values, oldest first.
-        name: What they are.
+        name: The name of the figure.
 
     """
     pattern = _(
@@ -50,7 +50,7 @@ def sparkline(series: Sequence[float], name: str) -> SafeString:
 
 
 def points(series: Sequence[float]) -> str:
-    """Return the points of the line: now at the right, the most at the top."""
+    """Return the points of the line: the latest on the right, the maximum at the top."""
     most = max(series, default=0) or 1
     step = WIDTH / (POINTS - 1)
     first = WIDTH - step * (len(series) - 1)

@@ -1,4 +1,4 @@
-"""A last row for the admin's list of policies: what happens where none of them matches."""
+"""A last row for the admin's list of policies: what happens if none of them matches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ register = template.Library()
 
 
 class LastRow(template.Node):
-    """Renders a table and puts a row below those that it has.
+    """Renders a table and adds a row at the end.
 
-    The admin's own template for result lists has no place for one, and a copy of it would grow
-    old with the next release of Django.
+    The admin's template for result lists has no block for one, and a copy of the template would be
+    outdated by the next release of Django.
     """
 
     def __init__(self, nodelist: NodeList, results: FilterExpression, text: FilterExpression):
@@ -36,16 +36,16 @@ class LastRow(template.Node):
         row = format_html(
             '<tr class="hookbox-last"><td colspan="{}">{}</td></tr>', len(results[0]), text
         )
-        # What was rendered is safe, and so is the row.
+        # The rendered table is safe, and so is the row.
         return mark_safe(f"{head}{conditional_escape(row)}{end}{tail}")  # noqa: S308
 
 
 @register.tag
 def last_row(parser: Parser, token: Token) -> LastRow:
-    """Put a row below a table: `{% last_row results text %}…{% end_last_row %}`.
+    """Add a row to a table: `{% last_row results text %}…{% end_last_row %}`.
 
     Raises:
-        TemplateSyntaxError: It has not two arguments.
+        TemplateSyntaxError: The tag does not have two arguments.
 
     """
     bits = token.split_contents()
