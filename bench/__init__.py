@@ -1,1 +1,1 @@
-"""What the server costs, measured against a bare aiohttp server in the same run."""
+"""Benchmarks of the server, compared with a bare aiohttp server in the same run."""

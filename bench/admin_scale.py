@@ -1,9 +1,9 @@
-"""The pages of the logs over many rows, against the same pages over a thousand.
+"""Compare the log pages with many rows to the same pages with a thousand rows.
 
 On PostgreSQL (a private cluster, see `postgres.py`) with a million rows in each log, and on
-SQLite with 200,000. Both tables are there at once and the pages are fetched in turns, through
-the WSGI handler in this process; a figure is the best of the runs. Exit status 1 if a page
-takes more than three times as long over many rows, 2 if it could not be measured.
+SQLite with 200,000. Both databases exist at the same time, and the pages are fetched alternately
+through the WSGI handler in this process; each figure is the best of the runs. The exit status is 1
+if a page takes more than three times as long with many rows, and 2 if it could not be measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALIASES = {"default": "few", "many": "many"}
 
 
 class Turn:
-    """A router that sends everything to the database whose turn it is."""
+    """A router that sends everything to the current database."""
 
     alias = "default"
 
@@ -158,7 +158,7 @@ ROWS = {
 
 
 def fill(alias: str, count: int) -> None:
-    """Write so many rows of the past ten days into each log."""
+    """Write this many rows of the past ten days to each log."""
     from django.apps import apps
     from django.db import connections
 
@@ -197,7 +197,7 @@ def fill(alias: str, count: int) -> None:
 
 
 def configure(databases: dict[str, dict[str, Any]]) -> None:
-    """Set up a site with two databases, of which one has its turn."""
+    """Set up a site with two databases, one of which is current."""
     import django
     from django.conf import settings
 
@@ -250,7 +250,7 @@ urlpatterns: list[Any] = []
 
 
 def visitor(alias: str, rows: int) -> Callable[[str, str], float]:
-    """Prepare a database; return what fetches a page of it and says how long that took."""
+    """Prepare a database; return a function that fetches a page and returns the time it took."""
     import datetime
 
     from django.contrib.auth import get_user_model
@@ -285,7 +285,7 @@ def visitor(alias: str, rows: int) -> Callable[[str, str], float]:
 
 
 def measure(vendor: str, rows: int, runs: int) -> Iterator[dict[str, Any]]:
-    """Give the best times of each page over few and over many rows."""
+    """Return the best times of each page with few and with many rows."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         if vendor == "postgresql":
@@ -321,7 +321,7 @@ def measure(vendor: str, rows: int, runs: int) -> Iterator[dict[str, Any]]:
 
 
 def report(figures: list[dict[str, Any]]) -> bool:
-    """Print a table; tell whether all is within the bound."""
+    """Print a table; return whether all figures are within the bound."""
     print(f"{'':12} {'':16} {'':36} {'1,000':>8} {'many':>8}")
     good = True
     for figure in figures:
@@ -339,7 +339,7 @@ def report(figures: list[dict[str, Any]]) -> bool:
 
 
 def main() -> None:
-    """Measure each database in a process of its own, since Django is set up once."""
+    """Measure each database in a separate process, because Django is set up only once."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("databases", nargs="*", help="postgresql, sqlite (both)")
     parser.add_argument("--runs", type=int, default=7, help="times that a page is fetched")

@@ -1,7 +1,7 @@
 """The baseline: a bare aiohttp server that writes one prebuilt frame to every connection.
 
-It knows no users, channels, limits or backpressure: this is what aiohttp and the event loop
-themselves cost. `POST /publish` sends its body to all WebSocket connections.
+It has no users, channels, limits or backpressure: this is the cost of aiohttp and the event loop
+alone. `POST /publish` sends its body to all WebSocket connections.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
-    """Keep a connection until it ends."""
+    """Keep a connection open until it ends."""
     response = web.WebSocketResponse()
     await response.prepare(request)
     transport = request.transport
@@ -48,7 +48,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def publish(request: web.Request) -> web.Response:
-    """Write the body, framed once, to each connection's transport."""
+    """Frame the body once, and write it to each connection's transport."""
     frame = text_frame(await request.read())
     for transport in connections:
         transport.write(frame)
@@ -56,7 +56,7 @@ async def publish(request: web.Request) -> web.Response:
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal is received."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port

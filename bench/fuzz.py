@@ -1,8 +1,8 @@
-"""Throw random and mutated input at a real server: `python -m bench.fuzz [--seed N]`.
+"""Send random and mutated input to a real server: `python -m bench.fuzz [--seed N]`.
 
-Frames go over WebSockets, batches and all other requests over CSP, rubbish to the bare port, and
-the site that is asked answers with rubbish, too. Meanwhile two bystanders, one on each transport,
-must get every publication. Exit status 1 if anything is found.
+Frames are sent over WebSockets, batches and all other requests over CSP, and garbage to the bare
+port; the site also answers with garbage. At the same time, two bystanders, one on each transport,
+must receive every publication. The exit status is 1 if anything is found.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MAX_GROWTH = 64 * 1_048_576
 
 
 class Fuzz:
-    """One run: what is thrown, what is found."""
+    """One run: what is sent and what is found."""
 
     def __init__(self, seed: int, frames: int) -> None:
         self.seed = seed
@@ -68,7 +68,7 @@ class Fuzz:
 
     @property
     def thrown(self) -> int:
-        """Frames on WebSockets and requests, without those that only look."""
+        """Return the number of frames and requests, except those that only check."""
         return self.frames + self.requests + self.junk + self.turned_away
 
     @property
@@ -80,7 +80,7 @@ class Fuzz:
         print(f"FOUND: {problem}", file=sys.stderr, flush=True)
 
     def look(self, data: bytes, where: str) -> None:
-        """Look for what a client must never see."""
+        """Check for output that a client must never receive."""
         for word in (b"Traceback", b"Internal error", b'File "'):
             if word in data:
                 self.find(f"{where} got {word!r}: {data[:300]!r}")
@@ -123,7 +123,7 @@ class Fuzz:
         # Else it just vanishes, perhaps with bytes unread.
 
     async def _wide(self, rnd: random.Random, socket: Socket) -> bool:
-        """See that the limit of frames counts bytes; tell whether the connection lives."""
+        """Check that the limit of frames counts bytes; return whether the connection stays open."""
         number = next(self._numbers)
         line, larger = garbage.wide(rnd, number, MAX_FRAME_SIZE)
         socket.send(garbage.message(1, b"\r\n" + line))
@@ -196,7 +196,7 @@ class Fuzz:
 
     @staticmethod
     def _reflect(request: garbage.Request, mirror: Inbox) -> None:
-        """Take in what a send has done, so that the ids that come next are known."""
+        """Record the effect of a send, so that the next ids are known."""
         if request.call != "send":
             return
         body = request.body
@@ -226,7 +226,7 @@ class Fuzz:
         self.find(f"a CSP session that should live: status {status}, {text[:200]!r}")
 
     async def _ended(self, http: Http, key: str) -> None:
-        """See that a session that its client has ended tells so, and is then no more."""
+        """Check that a session ended by its client says so and then no longer exists."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             query = [("s", "KEY"), ("du", "0")]
@@ -237,13 +237,13 @@ class Fuzz:
         self.find(f"a CSP session that should have ended: {text[:200]!r}")
 
     async def _dropped(self, target: str) -> None:
-        """Make a request and go before it is answered."""
+        """Send a request and disconnect before it is answered."""
         async with Http.open(self.port, self.look) as http:
             http.start("POST", target, b"")
             await asyncio.sleep(0)
 
     async def junk_worker(self, rnd: random.Random) -> None:
-        """Send what is no HTTP at all."""
+        """Send bytes that are not HTTP."""
         starts = [
             b"",
             b"GET /ws HTTP/1.1\r\n",
@@ -259,7 +259,7 @@ class Fuzz:
             await asyncio.sleep(0.05)
 
     async def gate_worker(self, rnd: random.Random) -> None:
-        """Send what must not get far."""
+        """Send requests that must be rejected early."""
         while not self.over:
             self.turned_away += 1
             with contextlib.suppress(ConnectionError):
@@ -318,7 +318,7 @@ class Fuzz:
     # ---- the whole -------------------------------------------------------------------------
 
     async def run(self, pid: int) -> dict[str, Any]:
-        """Throw everything; return the figures."""
+        """Send everything; return the figures."""
         began = time.monotonic()
         async with (
             Http.open(self.port, self.look) as rest,
@@ -359,7 +359,7 @@ class Fuzz:
         return {"seconds": time.monotonic() - began, "before": before, "peak": peak, **info}
 
     async def _until(self, http: Http, bystander: Socket, **wanted: int) -> dict[str, Any]:
-        """Wait until the server counts what is wanted; return what it says."""
+        """Wait until the server reports the expected count; return its report."""
         deadline = time.monotonic() + 2 * PATIENCE
         while True:
             info = await self.rest(http, "get_server_info")
@@ -379,7 +379,7 @@ class Fuzz:
             self.find(f"{problem}: {self._pending}")
 
     async def _growth(self, pid: int) -> tuple[int, int]:
-        """Return the memory of the server when a tenth was thrown, and the most after that."""
+        """Return the memory of the server after a tenth of the input, and its later maximum."""
         shown = before = peak = 0
         while not self.over:
             await asyncio.sleep(0.5)
@@ -403,10 +403,10 @@ def _frame(name: str, **args: str) -> bytes:
 
 @contextlib.contextmanager
 def _server(fuzz: Fuzz, log: Path) -> Iterator[int]:
-    """Run the server; afterwards look at its log and how it ended.
+    """Run the server; afterwards check its log and exit status.
 
-    The site refuses some users, and on a busy machine their sessions would run out of time while
-    the fuzzer still uses them. Everything else is the default.
+    The site refuses some users, and on a busy machine their sessions would time out while the
+    fuzzer still uses them. All other options have their defaults.
     """
     command = ["bench.server", "--port", str(fuzz.port), "--rest-secret", SECRET]
     command += ["--webhook-url", f"http://127.0.0.1:{fuzz.site}/hookbox", "--log-level", "INFO"]
@@ -422,7 +422,7 @@ def _server(fuzz: Fuzz, log: Path) -> Iterator[int]:
 
 
 def main() -> int:
-    """Run, print the summary, return the exit status."""
+    """Run the fuzzer, print the summary, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats a run's input")
     parser.add_argument("--frames", type=int, default=1_000_000, help="frames and requests")

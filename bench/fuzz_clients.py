@@ -1,4 +1,4 @@
-"""Clients that send whatever they are given: a WebSocket and an HTTP connection, both by hand."""
+"""Clients that send any bytes: a WebSocket and an HTTP connection without a library."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ OVERLAP = 64
 
 
 class Gone(Exception):
-    """The server ended a connection, or does not answer."""
+    """The server closed a connection or does not answer."""
 
 
 def found(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the packets in an answer to comet, whatever is around them."""
+    """Yield the packets in an answer to comet, ignoring everything around them."""
     for number, data in PACKET.findall(text):
         yield int(number), base64.urlsafe_b64decode(data)
 
 
 class Socket:
-    """A WebSocket whose messages are only looked through."""
+    """A WebSocket whose messages are only scanned."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Look):
         self._reader, self._writer, self._look = reader, writer, look
@@ -57,7 +57,7 @@ class Socket:
         self._writer.write(data)
 
     async def texts(self) -> AsyncIterator[bytes]:
-        """Yield what comes, cut at the ends of frames."""
+        """Yield received texts, split at the ends of frames."""
         tail = b""
         while data := await self._reader.read(65_536):
             self._look(tail[-OVERLAP:] + data, "a WebSocket")
@@ -67,10 +67,10 @@ class Socket:
             yield data[:end]
 
     async def wait_for(self, number: int, seconds: float) -> None:
-        """Read until the answer to the frame with that id has come.
+        """Read until the answer to the frame with this id has arrived.
 
         Raises:
-            Gone: If the server ended the connection, or it did not come.
+            Gone: The server closed the connection, or the answer did not arrive.
 
         """
         wanted = b'"id":%d,' % number
@@ -89,10 +89,10 @@ class Socket:
         raise Gone(f"closed; the last was {self._last[-200:]!r}")
 
     async def line(self, number: int, seconds: float) -> bytes:
-        """Return the whole answer to the frame with that id.
+        """Return the whole answer to the frame with this id.
 
         Raises:
-            Gone: If it did not come.
+            Gone: It did not arrive.
 
         """
         data = b""
@@ -144,7 +144,7 @@ class Http:
         """Send a request and return the status and the text of its answer.
 
         Raises:
-            Gone: If there is none.
+            Gone: There is none.
 
         """
         if self._streams is None:

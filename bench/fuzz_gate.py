@@ -1,4 +1,4 @@
-"""Requests that must not get far: compressed, slow, half, and of pages that prove nothing."""
+"""Requests that must be rejected early: compressed, slow, incomplete, or of unproved origin."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Gate:
     """Sends such requests.
 
     Args:
-        port: Of the server.
-        look: Looks at what comes.
-        find: Notes what is wrong.
+        port: The port of the server.
+        look: Checks what is received.
+        find: Records a fault.
 
     """
 
@@ -48,11 +48,11 @@ class Gate:
         self.compressed = self.half = self.closed = self.pages = 0
 
     async def turn(self, rnd: random.Random) -> None:
-        """Send one of them, and look at the answer."""
+        """Send one of them, and check the answer."""
         await rnd.choice([self._compressed, self._half, self._close, self._page])(rnd)
 
     def drop(self) -> None:
-        """Close what was left open."""
+        """Close connections that are still open."""
         for writer in self._open:
             writer.transport.abort()
 
@@ -81,7 +81,7 @@ class Gate:
             self._open.pop(0).transport.abort()
 
     async def _close(self, rnd: random.Random) -> None:
-        """End a WebSocket with a reason of any text; the log is looked at afterwards."""
+        """Close a WebSocket with any text as reason; the log is checked afterwards."""
         self.closed += 1
         _, writer = await asyncio.open_connection("127.0.0.1", self._port)
         text = '[1,"CONNECT",{"cookie_string":"","payload":"\\"closer\\""}]\r\n'
@@ -97,7 +97,7 @@ class Gate:
         writer.transport.abort()
 
     async def _page(self, rnd: random.Random) -> None:
-        """Ask as a page does, and compare with what should be."""
+        """Send a request as a page does, and compare the answer with the expected one."""
         self.pages += 1
         host, origin = rnd.choice(list(HOSTS)), rnd.choice([None, None, *ORIGINS])
         site = rnd.choice([None, *SITES])
@@ -112,7 +112,7 @@ class Gate:
             self._find(f"{status} for {head!r}, which is {'' if admitted else 'not '}to be let in")
 
     async def _status(self, head: str, body: bytes = b"") -> int:
-        """Return the status of the answer, 0 if there was none."""
+        """Return the status of the answer, or 0 if there was none."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             writer.write(head.encode() + body)

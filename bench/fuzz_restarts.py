@@ -1,7 +1,7 @@
-"""Restart the server in the middle of its reports, to a site that answers late, badly or never.
+"""Restart the server during its reports to a site that answers late, incorrectly or never.
 
-The site keeps events as Django does: those above the last number of that life of the process.
-Whatever was published must be there once.
+Like Django, the site stores events whose number exceeds the last one of that run of the process.
+Every publication must be stored exactly once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ACCEPTS = {"X-Hookbox-Accepts": "events, json, nodes"}
 
 
 class EventStore:
-    """A site that writes events once, and answers in several ways."""
+    """A site that stores events once, and answers in several ways."""
 
     def __init__(self, rnd: random.Random) -> None:
         self._rnd = rnd
@@ -70,7 +70,7 @@ class EventStore:
 
 
 async def restarts(seed: int, lives: int) -> tuple[list[str], str]:
-    """Let a server live several times; return what was found, and a line for the summary."""
+    """Run a server several times; return the faults, and a line for the summary."""
     rnd = random.Random(seed)
     store = EventStore(rnd)
     app = web.Application(client_max_size=16 * 1_048_576)

@@ -1,4 +1,4 @@
-"""The site of the fuzzing: it mostly says yes, and now and then answers with rubbish."""
+"""The site of the fuzzer: it mostly allows, and sometimes answers with garbage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUBBISH = [
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal is received."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)

@@ -1,4 +1,4 @@
-"""Random and mutated frames, batches and CSP requests; the same seed gives the same ones."""
+"""Generate random and mutated frames, batches and CSP requests, reproducible by the seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PUNCTUATION = '[]{}",:\\0129.-eE+ntfu \x00\x7fé😀\r\n'
 
 
 def value(rnd: random.Random, depth: int = 0) -> object:
-    """Return any JSON value, mostly an odd one."""
+    """Return any JSON value, mostly an unusual one."""
     pick = rnd.random()
     if depth < 3 and pick < 0.15:
         return [value(rnd, depth + 1) for _ in range(rnd.randrange(4))]
@@ -71,7 +71,7 @@ def _arguments(rnd: random.Random, name: str) -> dict[str, object]:
 
 
 def frame(rnd: random.Random) -> str:
-    """Return one line: a good frame, one with a mistake, a damaged one, or none at all."""
+    """Return one line: a valid frame, one with a mistake, a damaged one, or something else."""
     pick = rnd.random()
     if pick < 0.15:
         return rnd.choice(ODD_JSON)
@@ -108,7 +108,7 @@ def damaged(rnd: random.Random, text: str) -> str:
 
 
 def lines(rnd: random.Random, count: int) -> bytes:
-    """Return so many lines as bytes, a few of which are no UTF-8."""
+    """Return this many lines as bytes, a few of which are not UTF-8."""
     text = "".join(frame(rnd) + "\r\n" for _ in range(count))
     data = text.encode("utf-8", "surrogatepass")
     if rnd.random() < 0.1:
@@ -118,9 +118,9 @@ def lines(rnd: random.Random, count: int) -> bytes:
 
 
 def wide(rnd: random.Random, number: int, limit: int) -> tuple[bytes, bool]:
-    """Return a frame about as long as may be, and whether it is longer.
+    """Return a frame of about the maximum length, and whether it is too long.
 
-    Its characters have one to four bytes in UTF-8, which are what counts.
+    Its characters have one to four bytes in UTF-8; the limit counts bytes.
     """
     begin, end = f'[{number},"WIDE",{{"x":"', '"}]'
     character = rnd.choice("xé€😀")
@@ -136,7 +136,7 @@ def wide(rnd: random.Random, number: int, limit: int) -> tuple[bytes, bool]:
 
 
 def message(opcode: int, data: bytes, *, final: bool = True, mask: bytes = b"\0\0\0\0") -> bytes:
-    """Return a WebSocket frame of a client; the default mask leaves the data as they are."""
+    """Return a WebSocket frame of a client; the default mask leaves the data unchanged."""
     head = bytes([opcode | (0x80 if final else 0)])
     if len(data) < 126:
         head += bytes([0x80 | len(data)])
@@ -152,7 +152,7 @@ def message(opcode: int, data: bytes, *, final: bool = True, mask: bytes = b"\0\
 def messages(rnd: random.Random, data: bytes) -> bytes:
     """Return bytes of RTJP as WebSocket frames, cut anywhere, with pings and pongs between.
 
-    They go as binary messages, which need not be UTF-8; boundaries mean nothing.
+    These are binary messages, which need not be UTF-8; their boundaries have no meaning.
     """
     parts = []
     while data:
@@ -175,7 +175,7 @@ def messages(rnd: random.Random, data: bytes) -> bytes:
 
 
 def broken(rnd: random.Random) -> bytes:
-    """Return bytes after which a WebSocket may end: they break its rules."""
+    """Return bytes that violate the WebSocket protocol, so that the connection may be closed."""
     return rnd.choice(
         [
             message(1, b"\xff\xfe"),  # text that is no UTF-8
@@ -216,7 +216,7 @@ VARIABLES = {
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request to CSP; the key of the session is put in by whoever sends it."""
+    """An HTTP request to CSP; the sender inserts the key of the session."""
 
     method: str
     call: str
@@ -224,7 +224,7 @@ class Request:
     body: bytes = b""
 
     def target(self, key: str) -> str:
-        """Return the request's target with that session key."""
+        """Return the request's target with this session key."""
         pairs = [(name, key if text == "KEY" else text) for name, text in self.query]
         query = "&".join(
             f"{name}={quote(text.encode('utf-8', 'surrogatepass'))}" for name, text in pairs

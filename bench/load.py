@@ -2,7 +2,7 @@
 
 Raw non-blocking sockets and epoll, the handshake written by hand, no WebSocket or JSON parsing:
 received bytes are only scanned for the end of an RTJP frame, so that this process is never the
-bottleneck. It takes one JSON command a line on stdin and answers each with one on stdout.
+bottleneck. It reads one JSON command per line from stdin and answers each with a line on stdout.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PATIENCE = 60.0
 
 
 def cookie(number: int, size: int = 500) -> str:
-    """Return a Cookie header's value of exactly that size, of its own user and session."""
+    """Return a Cookie header of exactly this size, with its own user and session."""
     value = f"sessionid=s{number:031d}; user=user{number:06d}; csrftoken="
     return value + f"{number:x}-".ljust(size - len(value), "c")
 
@@ -68,7 +68,7 @@ class Load:
     # ---- connecting
 
     def connect(self, count: int, stuck: int = 0) -> dict[str, Any]:
-        """Open subscribers, the last of which will stop reading as soon as they are subscribed."""
+        """Open subscribers, the last of which stop reading as soon as they are subscribed."""
         first_stuck = self._opened + count
         last = first_stuck + stuck
         while self._opened < last or self._pending:
@@ -133,7 +133,7 @@ class Load:
     # ---- receiving
 
     def _turn(self, timeout: float) -> bool:
-        """Handle what has come; tell whether there was anything."""
+        """Handle what was received; return whether there was anything."""
         answers = self._publisher_epoll.poll(0)
         for fd, _ in answers:
             self._publishers[fd].receive()
@@ -174,7 +174,7 @@ class Load:
         self._sockets[fd].send(struct.pack("!BBI", 0x8A, 0x80 | len(payload), 0) + payload)
 
     def _await(self, done: Callable[[], bool]) -> bool:
-        """Receive until it is done, or until nothing has come for a while."""
+        """Receive until it is done, or until nothing has arrived for a while."""
         seen, since = self.received, time.monotonic()
         while not done():
             self._turn(0.2)
@@ -202,7 +202,7 @@ class Load:
         self._publishers.clear()
 
     def _measure(self, publications: Callable[[], Iterator[int]]) -> dict[str, Any]:
-        """Run a generator that publishes and yields how many it has; count, time and weigh."""
+        """Run a generator that publishes and yields counts; measure deliveries, time and memory."""
         self.received, self.latencies = 0, []
         published = 0
         server, own, wall = cpu_time(self.pid), time.process_time(), time.monotonic()
@@ -227,9 +227,9 @@ class Load:
         }
 
     def fanout(self, messages: int, size: int, seconds: float) -> dict[str, Any]:
-        """Publish one message after the other, each when all have the one before.
+        """Publish messages one by one, each after all subscribers have received the previous one.
 
-        At least one message, and no more after so many seconds.
+        Publish at least one message, and none after this many seconds.
         """
         publication = Publication(self.kind, self.secret, size)
 
@@ -248,7 +248,7 @@ class Load:
         return self._measure(one_in_flight)
 
     def burst(self, seconds: float, publishers: int, size: int) -> dict[str, Any]:
-        """Publish as fast as answered, on several connections at once."""
+        """Publish on several connections, each as fast as it is answered."""
         publication = Publication(self.kind, self.secret, size)
 
         def as_fast_as_answered() -> Iterator[int]:
@@ -269,7 +269,7 @@ class Load:
     def paced(self, seconds: float, rate: float, size: int, bound: int) -> dict[str, Any]:
         """Publish at a steady rate, while the stuck subscribers read nothing.
 
-        Says how long after `bound` bytes had been published the last stuck one was closed.
+        Report how long after `bound` published bytes the last stuck subscriber was closed.
         """
         publication = Publication(self.kind, self.secret, size)
         peers = {sock.getsockname()[1] for sock in self._stuck.values()}
@@ -308,7 +308,7 @@ class Load:
         return result
 
     def settle(self, seconds: float) -> dict[str, Any]:
-        """Wait while the server does what it still has to do."""
+        """Wait until the server has finished its work."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._turn(0.2)

@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own: a cluster in a folder for temporaries, gone when it is closed."""
+"""A private PostgreSQL cluster in a temporary folder, deleted when it is closed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ OPTIONS = {
 
 
 class NoPostgreSQL(Exception):
-    """There is no PostgreSQL to start; the text says what is missing."""
+    """PostgreSQL cannot be started; the message says what is missing."""
 
 
 class Cluster:
-    """Starts a server that listens at a socket in its own folder; a context manager."""
+    """A context manager that runs a server on a socket in its own folder."""
 
     def __init__(self) -> None:
         self._bin = _binaries()
@@ -41,7 +41,7 @@ class Cluster:
 
     @property
     def socket_folder(self) -> str:
-        """What to connect to, in the place of a host."""
+        """The folder to connect to, instead of a host."""
         assert self._folder is not None, "not started"
         return self._folder.name
 
@@ -110,7 +110,7 @@ class Cluster:
 
 
 def _binaries() -> Path:
-    """Find the folder of the server's programs, the newest if there are several."""
+    """Return the folder of the server's programs, of the newest version if there are several."""
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent

@@ -1,4 +1,4 @@
-"""The processes of a run: servers under test, their load generators, the site that says yes."""
+"""The processes of a run: servers under test, their load generators, and the site."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BenchError(Exception):
 
 
 def channels_installed() -> bool:
-    """Tell whether Django Channels and Daphne are here to compare with."""
+    """Return whether Django Channels and Daphne are installed for the comparison."""
     return all(importlib.util.find_spec(name) for name in ("channels", "daphne"))
 
 
@@ -76,7 +76,7 @@ class Target:
         self._load = load
 
     def __call__(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Let the load generator carry out a command; return what it measured."""
+        """Send a command to the load generator; return what it measured."""
         assert self._load.stdin is not None
         assert self._load.stdout is not None
         self._load.stdin.write(json.dumps([command, arguments]) + "\n")
@@ -101,7 +101,7 @@ class Target:
 
 @contextlib.contextmanager
 def target(kind: str) -> Iterator[Target]:
-    """Run a fresh server of that kind, and its load generator."""
+    """Run a new server of this kind and its load generator."""
     # The load generator raises its limit itself; aiohttp and Daphne take what they get.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""What the kernel knows about a process."""
+"""Read what the kernel reports about a process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 
 
 def cpu_time(pid: int) -> float:
-    """Return the user and system time of a process, dead threads included, in seconds.
+    """Return the user and system time of a process in seconds, including ended threads.
 
-    The process's CPU clock, which is what /proc/<pid>/stat rounds to hundredths.
+    This is the process's CPU clock, which /proc/<pid>/stat rounds to hundredths.
     """
     try:
         return time.clock_gettime((~pid << 3) | 2)
@@ -40,7 +40,7 @@ def accepted(pid: int, port: int, peers: set[int]) -> dict[str, str]:
 
 
 def still_open(links: dict[str, str]) -> bool:
-    """Tell whether any of these descriptors is still the connection it was."""
+    """Return whether any of these descriptors is still the same connection."""
     for path, link in links.items():
         with contextlib.suppress(OSError):
             if os.readlink(path) == link:

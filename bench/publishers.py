@@ -16,11 +16,11 @@ DIGITS = 19
 
 
 class LoadError(Exception):
-    """The server under test did something else than expected."""
+    """The server under test did something unexpected."""
 
 
 class Publication:
-    """How one publication is asked for; only the time it is sent differs."""
+    """The request of a publication; only the time it is sent differs."""
 
     def __init__(self, kind: str, secret: str, size: int) -> None:
         head, tail = '{"t": ', ', "x": "'
@@ -47,7 +47,7 @@ class Publication:
         self._after = tail.encode()
 
     def request(self) -> bytes:
-        """Return the request, to be sent now."""
+        """Return the request with the current time."""
         return b"%b%d%b" % (self._before, EPOCH + time.monotonic_ns(), self._after)
 
 
@@ -68,7 +68,7 @@ class Publisher:
             raise LoadError("a request did not fit into the socket's buffer")
 
     def receive(self) -> bool:
-        """Read what is there; tell whether the answer is complete."""
+        """Read available data; return whether the answer is complete."""
         data = self.socket.recv(65_536)
         if not data:
             raise LoadError("the server closed a publisher's connection")

@@ -1,6 +1,6 @@
 """Run the benchmarks and print one table: `python -m bench.run [--quick] [name …]`.
 
-Exit status 1 if a figure is over its bound, 2 if one could not be measured.
+The exit status is 1 if a figure exceeds its bound, and 2 if one could not be measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row of the table. `value` is what `bound` bounds; without a bound it only informs."""
+    """One row of the table. `bound` limits `value`; without it, the row is only informative."""
 
     bench: str
     what: str
@@ -36,13 +36,13 @@ class Figure:
 
     @property
     def over(self) -> bool:
-        """Whether the bound is broken."""
+        """Whether the bound is exceeded."""
         return self.bound is not None and self.value > self.bound
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured."""
+    """The size of a run."""
 
     runs: int
     kinds: tuple[str, ...]
@@ -51,7 +51,7 @@ class Scale:
 
 
 def note(text: str) -> None:
-    """Tell whoever waits what is going on."""
+    """Report progress to the user."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -61,10 +61,10 @@ Results = dict[str, list[dict[str, Any]]]
 def race(
     scale: Scale, count: int, command: str, warm_up: dict[str, Any], **arguments: Any
 ) -> Results:
-    """Measure fresh servers with so many subscribers, each once a round.
+    """Measure new servers with this many subscribers, each once per round.
 
-    Every other round has the opposite order. Channels has two rounds at most: it is not bounded,
-    and takes longer than all the rest; nor do the others fail because it does.
+    The order alternates between rounds. Channels has at most two rounds: it has no bound and takes
+    longer than all others together. If it fails, the others do not.
     """
     targets: dict[str, Target] = {}
     results: Results = {}
@@ -136,7 +136,7 @@ def compared(bench: str, what: str, results: Results) -> list[Figure]:
 
 
 def fanout(scale: Scale) -> list[Figure]:
-    """(1) One message in flight."""
+    """(1) Fan out one message at a time."""
     figures = []
     for count in (1000, 5000):
         note(f"fanout: {count} subscribers")
@@ -171,7 +171,7 @@ def burst(scale: Scale) -> list[Figure]:
 
 
 def memory(scale: Scale) -> list[Figure]:
-    """(3) What an idle, subscribed connection takes."""
+    """(3) Memory of an idle, subscribed connection."""
     count = 5000
     taken: dict[str, list[float]] = {kind: [] for kind in scale.kinds}
     for number in range(scale.runs):
@@ -224,7 +224,7 @@ def stuck(scale: Scale) -> list[Figure]:
 
 
 def webhook(scale: Scale) -> list[Figure]:
-    """(5) What a subscribe webhook costs Django."""
+    """(5) The cost of a subscribe webhook in Django."""
     note("webhook: subscribe webhook and bare view")
     command = [sys.executable, "-m", "bench.webhook_cost", "--runs", str(scale.runs)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -262,7 +262,7 @@ def table(figures: list[Figure]) -> str:
 
 
 def main() -> int:
-    """Measure what was asked for; return the exit status."""
+    """Run the requested benchmarks; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}")
     parser.add_argument("--runs", type=int, default=5, help="rounds; the median counts (5)")

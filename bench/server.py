@@ -1,4 +1,4 @@
-"""The server under test: `djhookbox.server` with its defaults, told everything by options."""
+"""The server under test: `djhookbox.server` with its defaults, configured by options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .load import ORIGIN
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal is received."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--webhook-url", required=True)

@@ -1,9 +1,9 @@
-"""What a policy-decided subscribe webhook costs Django, against the least that a view can do.
+"""Compare the cost of a subscribe webhook decided by a policy with a minimal view.
 
-The bare view reads `request.user` and inserts one row into the same log table. Both go through
-the WSGI handler and the middleware of `startproject`, with the session cookie of the same user,
-one after the other, on one SQLite file that is kept in memory where that is possible: waiting
-for a disk would hide what is measured.
+The bare view reads `request.user` and inserts one row into the same log table. Both are called
+alternately through the WSGI handler and the middleware of `startproject`, with the session cookie
+of the same user, on one SQLite file that is kept in memory if possible: waiting for a disk would
+hide the difference.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MIDDLEWARE = [
 
 @csrf_exempt
 def bare(request: HttpRequest) -> JsonResponse:
-    """Read the user, insert one row."""
+    """Read the user and insert one row."""
     from djhookbox.models import SubscriptionLog
 
     SubscriptionLog.objects.create(
@@ -59,7 +59,7 @@ urlpatterns: list[Any] = []
 
 
 def configure(folder: str) -> None:
-    """Set up a site, its database, a user and twenty policies, the last of which matches."""
+    """Set up a site, its database, a user and twenty policies of which the last matches."""
     settings.configure(
         SECRET_KEY="bench",
         ALLOWED_HOSTS=["127.0.0.1"],
@@ -120,7 +120,7 @@ def log_in() -> str:
 
 
 class Site:
-    """The WSGI application, called as a worker calls it."""
+    """The WSGI application, called like a worker does."""
 
     def __init__(self, session: str) -> None:
         self._application = WSGIHandler()
@@ -138,7 +138,7 @@ class Site:
         ).encode()
 
     def post(self, url: str) -> float:
-        """Send the form; return the seconds it took."""
+        """Send the form; return the time it took in seconds."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": url,

@@ -1,7 +1,7 @@
-"""A site that says yes: it answers the webhooks of the server under test, without Django.
+"""A site that allows everything: it answers the webhooks of the server under test without Django.
 
-The replies have the shape and size of django-hookbox's own, so that the server keeps what it
-would keep on a real site.
+The replies have the format and size of those of django-hookbox, so that the server stores what it
+would store for a real site.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HEADERS = {"X-Hookbox-Accepts": "events, recheck, message, prune"}
 
 
 async def answer(request: web.Request) -> web.Response:
-    """Allow everything; a connection is named by its cookie."""
+    """Allow everything; the cookie names the user of a connection."""
     form = await request.post()
     options: dict[str, object] = {}
     if form["action"] == "connect":
@@ -30,12 +30,12 @@ async def answer(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Answer whoever checks that the site is there."""
+    """Answer health checks."""
     return web.Response(text="ok")
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal is received."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port

@@ -1,4 +1,4 @@
-"""What many tests need: users, policies, and a server's way of calling webhooks."""
+"""Fixtures for many tests: users, policies, and webhooks as a server sends them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the database, and start with the slow modules, so that none comes last."""
+    """Mark tests that use the database, and run slow modules first, so that none runs last."""
     for item in items:
         if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
             "django_db"
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print which modules took how long, where several ran at a time."""
+    """Print how long each module took, if several ran in parallel."""
     if not terminalreporter.config.getoption("numprocesses", None):
         return
     seconds: Counter[str] = Counter()
@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def django_db_modify_db_settings(
     django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Give each run, and each of its workers, a database of its own."""
+    """Give each run, and each of its workers, its own database."""
     name = databases.asked_for()
     if not name:
         file = tmp_path_factory.getbasetemp() / "test.sqlite3"
@@ -79,13 +79,13 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
-    """Leave the database to vanish with its server: threads may still be connected to it."""
+    """Let the database disappear with its server: threads may still be connected to it."""
     return django_db_keepdb or bool(databases.asked_for())
 
 
 @pytest.fixture(autouse=True)
 def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep one test's handlers and cached policies from the next."""
+    """Isolate tests from the handlers and cached policies of earlier tests."""
     monkeypatch.setattr(handlers, "_handlers", ())
     monkeypatch.setattr(handlers, "_callbacks", ())
     cache.drop()
@@ -95,7 +95,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def make_user(db: None) -> Callable[..., Any]:
-    """Return a maker of accounts."""
+    """Return a factory of accounts."""
 
     def make(name: str, **fields: Any) -> Any:
         return get_user_model().objects.create_user(name, password="secret", **fields)
@@ -115,7 +115,7 @@ def staff(make_user: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def make_policy(db: None) -> Callable[..., ChannelPolicy]:
-    """Return a maker of policies; everyone may do everything unless told otherwise."""
+    """Return a factory of policies, which allow everything to everyone by default."""
 
     def make(pattern: str, name: str = "", **fields: Any) -> ChannelPolicy:
         for operation in ("create", "subscribe", "publish"):
@@ -126,7 +126,7 @@ def make_policy(db: None) -> Callable[..., ChannelPolicy]:
 
 
 class Webhooks:
-    """Calls webhooks as a Hookbox server does for the connection of one browser."""
+    """Sends webhooks as a Hookbox server does for the connection of one browser."""
 
     def __init__(self, user: Any = None, *, ours: bool = True) -> None:
         self.client = Client()
@@ -143,7 +143,7 @@ class Webhooks:
             self.fields |= {"user": " _visitor", "identity": identity.ANONYMOUS}
 
     def post(self, action: str, /, **fields: str | None) -> HttpResponse:
-        """Send a webhook; None leaves a field out."""
+        """Send a webhook; None omits a field."""
         form: dict[str, str | None] = {
             "action": action,
             "secret": hookbox_settings.webhook_secrets[0],
@@ -154,7 +154,7 @@ class Webhooks:
         return self.client.post(f"/hookbox/{action}", sent, headers=self.headers)  # type: ignore[return-value]
 
     def __call__(self, action: str, /, **fields: str | None) -> tuple[bool, dict[str, Any]]:
-        """Send a webhook and return the reply, which must be a proper one."""
+        """Send a webhook and return the reply, which must be valid."""
         response = self.post(action, **fields)
         assert response.status_code == 200, response.content
         success, options = json.loads(response.content)
@@ -168,7 +168,7 @@ def webhooks(db: None) -> type[Webhooks]:
 
 @pytest.fixture
 def told() -> Iterator[mock.MagicMock]:
-    """Stand in for the process: collects what receivers tell it."""
+    """Replace the process by a list of the calls that receivers make."""
     with (
         mock.patch("djhookbox.client.disconnect") as disconnect,
         mock.patch("djhookbox.client.disconnect_all") as disconnect_all,
@@ -183,13 +183,13 @@ def told() -> Iterator[mock.MagicMock]:
 
 @pytest.fixture
 def real_process() -> Iterator[None]:
-    """Let a test call a process, its own or one that is not there."""
+    """Allow a test to call a process: its own, or one that does not exist."""
     with testing.real_process():
         yield
 
 
 class Who:
-    """Facts about a user that no database knows."""
+    """Facts about a user who is not in the database."""
 
     def __init__(self, name: str = "", **facts: Any) -> None:
         self.username = name

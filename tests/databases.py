@@ -1,6 +1,6 @@
-"""A database server for one run of the tests, in a folder that vanishes with it.
+"""Run a database server for one test run, in a temporary folder.
 
-`HOOKBOX_TEST_DATABASE=postgresql` or `=mariadb` asks for one; without it the tests use SQLite.
+`HOOKBOX_TEST_DATABASE=postgresql` or `=mariadb` selects one; otherwise the tests use SQLite.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ PATIENCE = 60
 
 
 class NoServer(Exception):
-    """The database server could not be started; the text says why."""
+    """The database server could not be started; the message says why."""
 
 
 def asked_for() -> str:
-    """Return the database that HOOKBOX_TEST_DATABASE names; "" means SQLite."""
+    """Return the database selected by HOOKBOX_TEST_DATABASE, or "" for SQLite."""
     name = os.environ.get("HOOKBOX_TEST_DATABASE", "")
     if name and name not in BACKENDS:
         raise NoServer(f"HOOKBOX_TEST_DATABASE is {name!r}; it must be one of {list(BACKENDS)}.")
@@ -57,7 +57,7 @@ def declared() -> dict[str, Any]:
 
 @contextmanager
 def server(name: str) -> Iterator[dict[str, Any]]:
-    """Run a database server, and yield how Django connects to it."""
+    """Run a database server, and yield the settings to connect to it."""
     if name == "postgresql":
         with Cluster() as cluster:
             yield cluster.settings()

@@ -1,4 +1,4 @@
-"""A site that has grown: local times, another language and its formats, accounts of its own."""
+"""Settings of a customized site: local times, another language and its formats, a user model."""
 
 from __future__ import annotations
 

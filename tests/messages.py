@@ -1,9 +1,9 @@
-"""The translations: extracted, complete, compiled. `make messages`, and `make messages-check`.
+"""Extract, check and compile the translations: `make messages` and `make messages-check`.
 
-    python -m tests.messages           extract the texts, and compile what is translated
-    python -m tests.messages --check   fail if that would change anything, or German lacks a text
+    python -m tests.messages           extract the texts and compile the translations
+    python -m tests.messages --check   fail if that changes anything, or if German is incomplete
 
-It needs the programs of GNU gettext.
+Requires GNU gettext.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SAMPLE = ROOT / "tests" / "locale" / "ar" / "LC_MESSAGES" / "django.po"
 
 
 def main(arguments: list[str]) -> int:
-    """Do it, or check that it has been done; return the exit status."""
+    """Update the translations, or check that they are up to date; return the exit status."""
     missing = [
         name for name in ("xgettext", "msgmerge", "msgcat", "msgfmt") if shutil.which(name) is None
     ]
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def check() -> list[str]:
-    """Return what is wrong with the translations."""
+    """Return the problems of the translations."""
     problems = []
     if texts(extracted()) != texts(GERMAN.read_text()):
         problems.append("Texts have changed since they were extracted: run “make messages”.")
@@ -78,7 +78,7 @@ def extracted() -> str:
 
 
 def texts(catalogue: str) -> str:
-    """Return a catalogue as any version writes it, without its date, which changes each time."""
+    """Return a catalogue independent of the gettext version and without its changing date."""
     written = gnu("msgcat", "--no-wrap", "--sort-output", "-", given=catalogue)
     return re.sub(r'"POT-Creation-Date: .*\n', "", written)
 

@@ -1,4 +1,4 @@
-"""What some tests need that not every machine has."""
+"""Requirements of tests that not every machine meets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def need(found: object, what: str) -> None:
-    """Skip the test and say why unless `found` is true; in CI fail it, so that nothing is lost."""
+    """Skip the test with a reason unless `found` is true; in CI, fail it instead."""
     if found:
         return
     if CI:

@@ -1,4 +1,4 @@
-"""nginx in front of a site and its Hookbox process, where it is installed."""
+"""Run nginx in front of a site and its Hookbox process, if it is installed."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ http {{
 
 
 def require_nginx() -> None:
-    """Leave the test out where there is no nginx; in CI it fails."""
+    """Skip the test if nginx is not installed; in CI, fail it."""
     need(NGINX, "nginx is not installed (apt install nginx)")
 
 
 @contextmanager
 def proxy(folder: Path, *, port: int, site: str, snippet: str) -> Iterator[str]:
-    """Run nginx with these lines and yield its origin."""
+    """Run nginx with these configuration lines and yield its origin."""
     assert NGINX is not None
     (folder / "nginx.conf").write_text(CONF.format(port=port, site=site, snippet=snippet))
     log_path = folder / "nginx.log"

@@ -1,4 +1,4 @@
-"""Ports for the servers of tests, of which several run at the same time."""
+"""Ports for the servers of tests that run in parallel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _reserved: dict[int, IO[bytes]] = {}
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that no other test is given."""
+    """Return a port that is free and not given to any other test."""
     FOLDER.mkdir(exist_ok=True)
     for port in random.sample(RANGE, len(RANGE)):
         if port not in _reserved and _reserve(port):

@@ -1,4 +1,4 @@
-"""Real Django projects in folders of their own, with real processes and a real WebSocket."""
+"""Create real Django projects in separate folders, with real processes and a real WebSocket."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ execute_from_command_line(sys.argv)
 
 
 def answers(url: str) -> bool:
-    """Tell whether there is an HTTP server, whatever it says."""
+    """Return whether an HTTP server answers, regardless of its answer."""
     try:
         urllib.request.urlopen(url, timeout=5).close()
     except urllib.error.HTTPError:
@@ -68,7 +68,7 @@ def answers(url: str) -> bool:
 
 
 class Project:
-    """A Django project with its own settings and database, run by the given Python."""
+    """A Django project with its own settings and database, run by a given Python."""
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder = folder
@@ -87,11 +87,11 @@ class Project:
 
     @property
     def ports(self) -> str:
-        """The lines of settings that a project needs only because tests use ports of their own."""
+        """The settings that a project needs only because tests use different ports."""
         return f"\nHOOKBOX_PORT = {self.hookbox_port}\nHOOKBOX_CBPORT = {self.site_port}\n"
 
     def write(self, path: str, text: str) -> None:
-        """Write a file of the project."""
+        """Write a file to the project."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
@@ -112,7 +112,7 @@ class Project:
         )  # fmt: skip
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return this process's environment without what belongs to the tests."""
+        """Return this process's environment without the variables of the tests."""
         ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PYTHONWARNINGS", "HOOKBOX_TEST_DB")
         environment = {k: v for k, v in os.environ.items() if k not in ours}
         if self.python == sys.executable:  # another Python has the package installed
@@ -130,7 +130,7 @@ class Project:
         return result.stdout
 
     def start(self, *arguments: str) -> None:
-        """Start a management command that goes on."""
+        """Start a management command that keeps running."""
         log = self.folder / f"{arguments[0]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -148,7 +148,7 @@ class Project:
         self.wait_until(lambda: answers(f"http://127.0.0.1:{self.hookbox_port}/health"), "Hookbox")
 
     def wait_until(self, question: Callable[[], bool], what: str) -> None:
-        """Wait as long as all processes live; tell what they printed if it was in vain."""
+        """Wait while all processes live; if the wait fails, show their output."""
 
         def ask() -> bool:
             assert all(process.poll() is None for _, process, _ in self._processes)
@@ -160,11 +160,11 @@ class Project:
             raise AssertionError(f"{what}: {error}\n{self.logs()}") from error
 
     def logs(self) -> str:
-        """Return what the processes printed."""
+        """Return the output of the processes."""
         return "\n".join(f"--- {name}\n{log.read_text()}" for name, _, log in self._processes)
 
     def stop(self) -> None:
-        """End all processes, politely first."""
+        """Terminate all processes, and kill them if necessary."""
         for _name, process, _log in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -177,7 +177,7 @@ class Project:
         self._processes.clear()
 
     def log_in(self, name: str, password: str = "", at: str = "") -> str:
-        """Log in at the admin, at another origin if given, and return the Cookie header."""
+        """Log in to the admin, at another origin if given, and return the Cookie header."""
         login = f"{at or self.origin}/admin/login/"
         with requests.Session() as browser:
             browser.trust_env = False

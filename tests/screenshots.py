@@ -1,7 +1,7 @@
-"""The pictures of the README, of the demo as it is: `python -m tests.screenshots`.
+"""Take the screenshots of the README from the demo: `python -m tests.screenshots`.
 
-It runs the demo in a folder of its own, lets people chat, and writes `docs/screenshots/*.png`.
-It needs Chromium.
+Runs the demo in a separate folder, lets users chat, and writes `docs/screenshots/*.png`.
+Requires Chromium.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TALK = (
 
 
 class Photographer:
-    """Browsers of several people, and a camera."""
+    """Opens pages as several users and takes screenshots."""
 
     def __init__(self, browser: Browser, demo: Demo) -> None:
         self._browser = browser
@@ -39,7 +39,7 @@ class Photographer:
         self._cookies: dict[str, Any] = {}
 
     def open(self, path: str, user: str, *, width: int = 1440, scheme: Any = "light") -> Page:
-        """Open a page of the demo as one of its people."""
+        """Open a page of the demo as one of its users."""
         context = self._browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
@@ -59,7 +59,7 @@ class Photographer:
         return page
 
     def take(self, page: Page, name: str, height: int) -> None:
-        """Take a picture of the upper part of a page."""
+        """Take a screenshot of the upper part of a page."""
         page.set_viewport_size({"width": page.viewport_size["width"], "height": height})  # type: ignore[index]
         page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
         page.screenshot(path=str(FOLDER / f"{name}.png"))
@@ -70,7 +70,7 @@ class Photographer:
 
 
 def chat(camera: Photographer) -> list[Page]:
-    """Let two people talk, and return their pages."""
+    """Let two users chat, and return their pages."""
     pages = {name: camera.open("/chat/lobby/", name, width=900) for name in ("alice", "bob")}
     for page in pages.values():
         expect(page.locator("#status")).to_have_text("Connected")
@@ -87,7 +87,7 @@ def chat(camera: Photographer) -> list[Page]:
 
 
 def admin(camera: Photographer) -> None:
-    """Take the pages of the admin."""
+    """Take screenshots of the admin."""
     ours = "/admin/djhookbox/"
     for scheme, name in (("light", "server"), ("dark", "server-dark")):
         page = camera.open(f"{ours}server/", "admin", scheme=scheme)
@@ -109,7 +109,7 @@ def admin(camera: Photographer) -> None:
 
 
 def main() -> int:
-    """Take all pictures; return the exit status."""
+    """Take all screenshots; return the exit status."""
     executable = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     expect.set_options(timeout=PATIENCE * 1000)
     FOLDER.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The smallest site that can run the tests."""
+"""Minimal settings to run the tests."""
 
 from __future__ import annotations
 

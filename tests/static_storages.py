@@ -1,4 +1,4 @@
-"""The static files storages that sites use."""
+"""Static files storages that sites use."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STORAGES = {
 
 
 class Aggregating(ManifestStaticFilesStorage):
-    """Renames what modules import, too."""
+    """Also renames the files that modules import."""
 
     support_js_module_import_aggregation = True
 
 
 def storages(name: str, root: Path) -> dict[str, Any]:
-    """Return the settings of a site with that storage."""
+    """Return the settings of a site with this storage."""
     return {
         "DEBUG": False,
         "STATIC_ROOT": str(root),

@@ -1,4 +1,4 @@
-"""Code of 2011, pasted into a new project: it works as it stands."""
+"""Code of 2011 works unchanged in a new project."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ except djhookbox.HookboxError as error:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project of 2011 with its two processes running."""
+    """A project of 2011 with both processes running."""
     project = Project(tmp_path_factory.mktemp("project"))
     project.write_site(["stuff", "django_hookbox"], urls=URLS, settings=SETTINGS)
     project.write("stuff/__init__.py", "")
@@ -103,7 +103,7 @@ def alice(project: Project) -> Iterator[Client]:
 
 
 def heard(project: Project) -> list[str]:
-    """Return what the receivers wrote down."""
+    """Return what the receivers recorded."""
     log: Path = project.folder / "heard.log"
     return log.read_text().splitlines() if log.exists() else []
 

@@ -1,4 +1,4 @@
-"""Sites whose users have numbers, addresses or objects for names."""
+"""Sites whose user names are numbers, addresses or objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of the logs' pages, in small: that it runs, not what it measures."""
+"""The benchmark of the log pages runs, at a small scale; its results are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing audit rows where the router wants them."""
+"""Audit log rows are written to the database that the router chooses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 class AuditRouter:
-    """Keeps the audit log in a database of its own."""
+    """Keeps the audit log in a separate database."""
 
     def db_for_write(self, model: type[models.Model], **hints: object) -> str | None:
         return "audit" if model is SubscriptionLog else None
@@ -30,7 +30,7 @@ class AuditRouter:
 
 @pytest.fixture
 def audit_database() -> Iterator[None]:
-    """A second database, which has nothing but the subscription log."""
+    """A second database that only contains the subscription log."""
     databases = connections.settings
     databases["audit"] = {
         **databases["default"],
@@ -66,7 +66,7 @@ def test_a_refused_row_undoes_nothing_in_the_database_of_the_router(audit_databa
 
 @pytest.fixture
 def narrow_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns of three bytes for a character, as MySQL has them (`utf8mb3`)."""
+    """Columns with three bytes per character, like `utf8mb3` of MySQL."""
     save, bulk_create = models.Model.save, models.QuerySet.bulk_create
 
     def check(row: models.Model) -> None:

@@ -1,4 +1,4 @@
-"""The judge of the resume figures: it must see what it is there to see."""
+"""The verdict of the resume benchmark detects the faults that it must detect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The browser client's unit tests, which Node's own test runner runs."""
+"""Run the browser client's unit tests with Node's test runner."""
 
 from __future__ import annotations
 

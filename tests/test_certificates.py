@@ -1,4 +1,4 @@
-"""https addresses whose certificates a private authority has signed, on both sides."""
+"""https addresses with certificates of a private CA, in both directions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .stand_ins.process import FakeHookbox, fake_hookbox
 
 @dataclass
 class Secure:
-    """A program behind https, and the file with the certificate of its authority."""
+    """A server behind https, and the file with the certificate of its CA."""
 
     server: FakeHookbox
     ca_file: str
@@ -55,7 +55,7 @@ def secure(tmp_path: Path, settings: Any) -> Iterator[Secure]:
 
 
 def configured() -> ServerConfig:
-    """Return what runhookbox would run the server with."""
+    """Return the configuration that runhookbox would give to the server."""
     parser = runhookbox.Command().create_parser("manage.py", "runhookbox")
     return runhookbox.server_config(vars(parser.parse_args([])))
 

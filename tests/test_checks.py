@@ -42,7 +42,7 @@ class OwnSessionMiddleware(SessionMiddleware):
 
 
 class Routes:
-    """A URLconf that has the webhooks at another path."""
+    """A URLconf with the webhooks at another path."""
 
     urlpatterns = [path("elsewhere/", include("djhookbox.urls"))]
 

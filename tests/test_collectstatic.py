@@ -1,4 +1,4 @@
-"""Our static files with the storages that sites use."""
+"""Our static files work with the storages that sites use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each way in which the session's cookie can fail to reach the process."""
+"""Each way in which the session cookie can fail to reach the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cursors: taken by a view before its query, printed by the tag, empty where there is none."""
+"""Cursors: requested by a view before its query, rendered by the tag, empty if there are none."""
 
 from __future__ import annotations
 

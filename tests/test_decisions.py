@@ -41,7 +41,7 @@ def receiving(signal: Signal, receiver: Callable[..., Any]) -> Iterator[None]:
 
 
 class Handler:
-    """Vouches for /a/ and whatever else it is told."""
+    """Allows /a/ and any other given channel."""
 
     def __init__(self, **methods: Callable[..., Any]) -> None:
         self.__dict__.update(methods)

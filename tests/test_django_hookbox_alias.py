@@ -34,7 +34,7 @@ def test_the_routes_are_the_same():
 
 
 def run(installed, code):
-    """Set a site up with these INSTALLED_APPS and run code in it."""
+    """Set up a site with these INSTALLED_APPS and run code in it."""
     script = textwrap.dedent(
         """
         import django

@@ -1,7 +1,7 @@
-"""The blocks of code in the README and the other documents: they compile, and they run.
+"""The code blocks in the README and the other documents compile and run.
 
-Python runs in a project with a Hookbox process, settings are checked by Django, and of the lines
-for a shell each is run, or listed here with the reason why not.
+Python runs in a project with a Hookbox process, settings are checked by Django, and each shell
+line is run or listed here with the reason why not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Block:
 
 
 def blocks(document: str) -> Iterator[Block]:
-    """Find the blocks; those that only follow `::` are of the language ""."""
+    """Return the code blocks; the language of those after a plain `::` is ""."""
     path = ROOT / document
     settings = {"report_level": 5, "syntax_highlight": "none", "file_insertion_enabled": False}
     tree = core.publish_doctree(
@@ -55,7 +55,7 @@ SHELL = [block for block in BLOCKS if not block.language]
 
 
 def settings_only(block: Block) -> bool:
-    """Tell whether a block consists of settings."""
+    """Return whether a block consists of settings."""
     return all(
         isinstance(statement, ast.Assign)
         and all(isinstance(name, ast.Name) and name.id.isupper() for name in statement.targets)
@@ -64,7 +64,7 @@ def settings_only(block: Block) -> bool:
 
 
 def compiled(block: Block) -> ast.Module:
-    """Parse a block, in which `await` may stand outside of functions."""
+    """Parse a block, which may contain `await` outside of functions."""
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     tree = compile(block.text, str(block), "exec", flags)
     assert isinstance(tree, ast.Module)
@@ -183,7 +183,7 @@ def test_python_compiles(block: Block) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A site as the documents assume it, and its Hookbox process."""
+    """A site as the documents assume, and its Hookbox process."""
     project = Project(tmp_path_factory.mktemp("documented"))
     project.write_site(["pages", "djhookbox"], urls=URLS)
     project.write("pages/__init__.py", "")
@@ -200,7 +200,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def indented_as_one(text: str) -> str:
-    """Return a text without the indentation that all of its lines have."""
+    """Return a text without the common indentation of its lines."""
     return re.sub(r"^ {8}", "", text, flags=re.MULTILINE)
 
 

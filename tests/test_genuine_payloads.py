@@ -1,4 +1,4 @@
-"""What Hookbox 0.3.3 sends in place of JSON, and what only looks like it."""
+"""Payloads that Hookbox 0.3.3 sends instead of JSON, and texts that look like them."""
 
 from __future__ import annotations
 

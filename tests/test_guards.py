@@ -1,4 +1,4 @@
-"""What holds for all functions that sites call: refused in async code, and only HookboxErrors."""
+"""All functions that sites call are refused in async code and only raise HookboxErrors."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_where_django_may_block_we_may(
 
 
 def break_transaction() -> None:
-    """Leave the atomic block as code does that catches what it should not."""
+    """Break the transaction like code that catches too many exceptions."""
     with pytest.raises(IntegrityError), transaction.atomic(savepoint=False):
         Group.objects.bulk_create([Group(name="twice"), Group(name="twice")])
     assert connection.needs_rollback

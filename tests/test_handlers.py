@@ -17,7 +17,7 @@ CREATE = Operation.CREATE
 
 
 class Of2011:
-    """As the README of 2011 had it."""
+    """The handler from the README of 2011."""
 
     def __init__(self, channel: str, result: object) -> None:
         self.channel = channel

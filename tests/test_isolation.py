@@ -1,4 +1,4 @@
-"""A site's test run leaves the Hookbox process alone, unless a test asks for it."""
+"""A site's test run does not call the Hookbox process, unless a test requests it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .stand_ins.process import FakeHookbox
 
 @pytest.fixture
 def live() -> Iterator[FakeHookbox]:
-    """A process that runs with the same settings, for real visitors."""
+    """A running process with the same settings, for real visitors."""
     client._forget_sessions()
     fake = FakeHookbox()  # not `fake_hookbox()`, which asks for it
     fake.replies(True, {"delivered": 5, "disconnected": 5})

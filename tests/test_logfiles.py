@@ -12,7 +12,7 @@ from djhookbox.process.logfiles import ACCESS, UnusableFile, logging_set_up
 class TestLogging:
     @pytest.fixture(autouse=True)
     def no_handlers(self, monkeypatch):
-        """As in a project without LOGGING; pytest puts handlers of its own everywhere."""
+        """Remove the handlers of pytest, as in a project without LOGGING."""
         logger = logging.getLogger("djhookbox.server")
         monkeypatch.setattr(logger, "hasHandlers", lambda: False)
         return logger

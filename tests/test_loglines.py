@@ -1,4 +1,4 @@
-"""What comes from outside in log lines: escaped by one function, on both sides."""
+"""External input in log lines is escaped by one function on both sides."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_limit() -> None:
 
 
 class Named:
-    """Something whose text has been chosen by somebody else."""
+    """An object whose text is chosen by an attacker."""
 
     def __str__(self) -> str:
         return "named\nforged"

@@ -1,4 +1,4 @@
-"""Matching patterns in a time that is bounded, and as Python's `re` would."""
+"""Patterns are matched in bounded time, with the same results as Python's `re`."""
 
 from __future__ import annotations
 

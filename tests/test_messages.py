@@ -1,4 +1,4 @@
-"""The translations: complete, compiled, and shown."""
+"""The translations are complete, compiled and shown."""
 
 from __future__ import annotations
 

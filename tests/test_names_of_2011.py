@@ -1,4 +1,4 @@
-"""The public names and behaviours of django-hookbox 0.1 to 0.3, one after the other.
+"""The public names and behaviours of django-hookbox 0.1 to 0.3, one by one.
 
 The README's table, "Coming from 2011", must name them all.
 """
@@ -50,7 +50,7 @@ FUNCTIONS = (
 
 
 class Handler:
-    """A handler as it was: one method, two positional arguments."""
+    """A handler of 2011: one method, two positional arguments."""
 
     def __init__(self, result: Any = None) -> None:
         self.result = result
@@ -70,7 +70,7 @@ def ours(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def of_alice(webhooks: type[Webhooks], alice: Any, ours: bool) -> Webhooks:
-    """The webhooks of alice's browser."""
+    """Webhooks of alice's browser."""
     return webhooks(alice, ours=ours)
 
 
@@ -86,7 +86,7 @@ def register() -> Callable[..., Handler]:
 
 @pytest.fixture
 def hookbox(settings: Any, register: Callable[..., Handler]) -> Iterator[FakeHookbox]:
-    """A process that code can call, and a handler that opens all channels."""
+    """A process that code can call, and a handler that allows all channels."""
     register({})
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
@@ -316,7 +316,7 @@ def test_what_goes_wrong_is_a_hookbox_error(hookbox: FakeHookbox, call: Callable
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Run the command; return what our server is given and what the genuine one would be."""
+    """Run the command; return the options of our server and those of the genuine one."""
     settings.HOOKBOX_RUN_DIR = str(tmp_path / "run")
     seen: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""Lives of processes: events that are written once, and ends that nobody reported."""
+"""Runs of processes: events are written once, and unreported ends are assumed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ BEAT = datetime.timedelta(seconds=1)
 
 
 class Busy(AssertionError):
-    """The site says that its database is busy."""
+    """The site answers that its database is busy."""
 
 
 class Process:
-    """A life of a server process, as the site sees it."""
+    """One run of a server process, as the site sees it."""
 
     def __init__(self, address: str = "host:8001") -> None:
         self.boot = new_boot_id()
@@ -62,7 +62,7 @@ class Process:
         return self.post("events", events=json.dumps(events), node=self.address)
 
     def connect(self, conn: str, user: str = "") -> str:
-        """Connect a visitor, who is " _<user>"."""
+        """Connect the visitor " _<user>"."""
         from django.core import signing
 
         token = signing.Signer(salt="djhookbox.anonymous").sign(user or conn)
@@ -76,7 +76,7 @@ class Process:
         return self.event("publish", channel_name="/a/", source="client", payload=payload)
 
     def dies(self, ago: float = 0.0) -> None:
-        """Let it have been silent for so many seconds."""
+        """Pretend that it has been silent for this many seconds."""
         seen = timezone.now() - datetime.timedelta(seconds=ago)
         Node.objects.filter(boot=self.boot).update(seen=seen, steady=seen)
 
@@ -92,7 +92,7 @@ def open_channel(make_policy: Callable[..., ChannelPolicy]) -> None:
 
 @pytest.fixture
 def left(open_channel: None) -> Iterator[list[tuple[str, str, str]]]:
-    """Collect the signals of leaving: which, whose, and the channel."""
+    """Collect the signals sent when users leave: signal, user and channel."""
     heard: list[tuple[str, str, str]] = []
 
     def unsubscribed(sender: Any, **kwargs: Any) -> None:

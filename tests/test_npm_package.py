@@ -1,4 +1,4 @@
-"""The npm package as its users have it: packed, installed, and met by their tools."""
+"""The npm package as its users get it: packed, installed, and processed by their tools."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(*arguments: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """Install the tools, once for this folder."""
+    """Install the tools once."""
     need(shutil.which("npm"), "npm is not installed")
     stamp = NPM / "node_modules" / ".installed"
     wanted = (NPM / "package-lock.json").read_text()
@@ -64,7 +64,7 @@ def packed(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(packed: Path, tools: Path, tmp_path: Path) -> Path:
-    """Copy the project, with the package and the tools where npm would have put them."""
+    """Copy the project, with the package and the tools where npm would install them."""
     target = tmp_path / "project"
     shutil.copytree(NPM / "project", target)
     # The same code as CommonJS, for TypeScript.

@@ -1,4 +1,4 @@
-"""What is uploaded: it holds everything, and a newcomer who follows the README succeeds with it."""
+"""The distributions are complete, and following the README with them works."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of sdist and wheel: the one in HOOKBOX_DIST, else built here."""
+    """The folder of sdist and wheel: HOOKBOX_DIST, or one that is built here."""
     if given := os.environ.get("HOOKBOX_DIST"):
         return ROOT / given
     folder = tmp_path_factory.mktemp("dist")
@@ -62,7 +62,7 @@ def in_sdist(dist: Path) -> set[str]:
 
 
 def package_files() -> set[str]:
-    """Return all that the packages consist of, as git knows it or else as it lies there."""
+    """Return all files of the packages, as listed by git or else found in the folder."""
     folders = ("djhookbox", "django_hookbox")
     if (ROOT / ".git").exists():
         names = run("git", "ls-files", *folders).splitlines()
@@ -126,7 +126,7 @@ def test_the_wheel_requires_what_the_design_says_and_no_more(wheel: Path) -> Non
 
 
 def quick_start() -> dict[str, list[str]]:
-    """Return the code blocks of the README's quick start, by language."""
+    """Return the code blocks of the README's quick start by language."""
     section = (ROOT / "README.rst").read_text().split("\nQuick start\n")[1].split("\n====")[0]
     blocks: dict[str, list[str]] = {}
     pattern = re.compile(r"^( *)\.\. code-block:: (\S+)\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""How much code may publish at once: Django refuses more, and the process agrees on how much."""
+"""The maximum size of a payload: Django refuses more, and the process has the same limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies as files: written, read, refused as a whole; and Django's own fixtures."""
+"""Policies as files: exported, imported, refused as a whole; and Django's fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting, stopping and describing the process, with a stand-in for the server."""
+"""Start, stop and describe the process, with a stand-in for the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_dir(settings: Any, tmp_path: Path) -> Path:
 def stand_in(
     run_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., None]]:
-    """Let start() start the stand-in; whatever it left is killed afterwards."""
+    """Let start() start the stand-in, and kill remaining processes afterwards."""
 
     def behave(manner: str = "good", version: str = control.__version__) -> None:
         arguments = [process.__file__, str(settings.HOOKBOX_PORT), manner, version]
@@ -57,7 +57,7 @@ def stand_in(
 
 
 def by_hand(settings: Any, manner: str = "good") -> subprocess.Popen[bytes]:
-    """Run the stand-in without any lock, as somebody in a shell might."""
+    """Run the stand-in without a lock, as somebody might in a shell."""
     port = str(settings.HOOKBOX_PORT)
     child = subprocess.Popen(
         [sys.executable, process.__file__, port, manner, control.__version__],
@@ -499,7 +499,7 @@ def test_what_starts_it_is_runhookbox() -> None:
 def real(
     run_dir: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Let another process know the settings of this test."""
+    """Write the settings of this test for another process."""
     settings.HOOKBOX_CBPORT = free_port()
     module = tmp_path / "settings_of_this_test.py"
     module.write_text(

@@ -1,4 +1,4 @@
-"""The nginx of the README, for real: one origin for the site and for its Hookbox process."""
+"""The README's nginx configuration works: one origin for the site and its Hookbox process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ProxiedSite:
 
 
 def snippet() -> str:
-    """Return the README's lines for nginx."""
+    """Return the README's nginx configuration."""
     text = (ROOT / "README.rst").read_text()
     match = re.search(r"\.\. code-block:: nginx\n\n((?:    .*\n|\n)+)", text)
     assert match

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def fill(count: int, days: float = 40) -> None:
-    """Enter so many old rows into each log, and one of today."""
+    """Add this many old rows to each log, and one of today."""
     old = timezone.now() - datetime.timedelta(days=days)
     for model in pruning.LOGS.values():
         model.objects.bulk_create([model(created=old) for _ in range(count)] + [model()])

@@ -36,7 +36,7 @@ SECRET = "the-rest-secret-of-tests"
 
 
 class Handler:
-    """Vouches for what begins with /open/."""
+    """Allows channels that begin with /open/."""
 
     options: dict = {"history_size": 7}
 

@@ -139,7 +139,7 @@ def test_names_that_django_takes(host):
 
 
 class Said:
-    """Collects sentences, and waits for them within bounds."""
+    """Collects sentences, and waits for them for a limited time."""
 
     def __init__(self):
         self.queue = queue.Queue()

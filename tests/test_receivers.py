@@ -33,14 +33,14 @@ MakePolicy = Callable[..., ChannelPolicy]
 
 
 def rechecked(told: mock.MagicMock) -> list[Any]:
-    """Return what was asked for, and forget it."""
+    """Return the requested rechecks, and clear the list."""
     calls = [(*call.args, *call.kwargs.values()) for call in told.recheck.call_args_list]
     told.reset_mock()
     return calls
 
 
 def closed(told: mock.MagicMock) -> list[dict[str, Any]]:
-    """Return whose connections were closed, without the words for it, and forget it."""
+    """Return whose connections were closed, without the reasons, and clear the list."""
     calls = [dict(call.kwargs) for call in told.disconnect.call_args_list]
     assert all(call.pop("reason") for call in calls)
     told.reset_mock()

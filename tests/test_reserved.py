@@ -1,4 +1,4 @@
-"""The reserved channels: open to those who may see the server page, and to nothing else."""
+"""Reserved channels are open to users who may see the server page, and to nobody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites that keep the app, or only its audit log, in a database of its own."""
+"""Sites that keep the app, or only its audit log, in a separate database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of the lock file: where it is, how it is kept, and what is said if it is gone."""
+"""The folder of the lock file: its location, how it is kept, and messages if it is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .stand_ins.waiting import wait_for
 
 @pytest.fixture
 def no_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the folders of this machine."""
+    """Hide the folders of this machine."""
     real = os.stat
 
     def stat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:

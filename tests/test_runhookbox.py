@@ -34,7 +34,7 @@ def run_dir(settings, tmp_path):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Stand in for the server: remember its configuration and end at once."""
+    """Replace the server: record its configuration and return immediately."""
     configs: list[ServerConfig] = []
 
     def run(config, *, on_ready=None):
@@ -47,7 +47,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def watches(monkeypatch):
-    """Remember what would have been watched."""
+    """Record what would have been watched."""
     made = []
 
     class Watch:

@@ -1,4 +1,4 @@
-"""Webhooks read the sessions of browsers and leave them as they are, whatever keeps them."""
+"""Webhooks read the sessions of browsers without changing them, in any session backend."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
 class SavingSessions(SessionMiddleware):
-    """As sites have them: keeps sessions alive whose users are there."""
+    """Middleware that keeps the sessions of active users alive, as sites have it."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
         request.session["seen"] = "after the view"
@@ -31,7 +31,7 @@ class SavingSessions(SessionMiddleware):
 
 
 class LastSeen:
-    """Writes something into each session, before the view and after it."""
+    """Middleware that writes to each session before and after the view."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -44,7 +44,7 @@ class LastSeen:
 
 
 class Greeting(LastSeen):
-    """Asks for the user, and saves at once, before the view is called."""
+    """Middleware that reads the user and saves immediately, before the view is called."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.session["user"] = str(request.user)
@@ -61,7 +61,7 @@ def engine(request: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
 
 
 def kept(settings: Any, key: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the keys of all sessions, where they can be listed, and the data of one."""
+    """Return the keys of all sessions, if they can be listed, and the data of one."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = [*Session.objects.values_list("pk", "expire_date")]
     folder = Path(settings.SESSION_FILE_PATH)

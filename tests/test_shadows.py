@@ -1,4 +1,4 @@
-"""Whether a rule leaves a later one anything to decide, compared with matching names by force."""
+"""Shadowed rules, compared with the results of matching many names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sparkline, and that the page's script writes and draws as the templates do."""
+"""The sparkline; the page's script formats and draws like the templates."""
 
 from __future__ import annotations
 

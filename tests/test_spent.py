@@ -1,4 +1,4 @@
-"""Connect tokens are good for one connection."""
+"""Connect tokens are valid for one connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the rules of the house, read from each module's import statements."""
+"""Which modules may import which others, checked by each module's import statements."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ ONLY = {
 
 
 def modules() -> dict[str, Path]:
-    """Return each module of the package by its dotted name; a package's own is `….__init__`."""
+    """Return each module by its dotted name; a package's own module is `….__init__`."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -76,12 +76,12 @@ def modules() -> dict[str, Path]:
 
 
 def within(name: str, prefixes: tuple[str, ...]) -> bool:
-    """Tell whether a dotted name is one of the prefixes or lies below one."""
+    """Return whether a dotted name is one of the prefixes or below one."""
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def imports(module: str, source: str, *, nested: bool = True) -> Iterator[tuple[int, str]]:
-    """Give line and absolute name of all that is imported, types for the checker left out."""
+    """Yield line and absolute name of each import, except those for the type checker."""
     package = module.split(".")[:-1]
 
     def walk(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:

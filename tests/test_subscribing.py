@@ -1,4 +1,4 @@
-"""Many subscriptions decided in one webhook: as each alone, for the price of about one."""
+"""Many subscriptions in one webhook are decided as if alone, with the queries of about one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The template tag: configuration, import map, nonce."""
+"""The template tags: configuration, import map, nonce."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def imports_of(html):
 
 
 class LazyNonce(SimpleLazyObject):
-    """As Django's and django-csp's: false until it has been used."""
+    """A nonce like those of Django and django-csp: false until it has been used."""
 
     def __bool__(self):
         return False

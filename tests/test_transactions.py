@@ -11,7 +11,7 @@ from djhookbox.transactions import after_transaction
 
 
 class Recorder:
-    """Notes calls and writes a row at each, as the real users of `after_transaction` do."""
+    """Records calls and writes a row at each, like the real users of `after_transaction`."""
 
     def __init__(self):
         self.calls = []

@@ -1,4 +1,4 @@
-"""What would happen if: the answers behind “Try a channel”, and the command for the shell."""
+"""The answers of “Try a channel”, and the shell command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site that listens at a Unix socket only, as gunicorn behind nginx often does."""
+"""A site that only listens on a Unix socket, as gunicorn behind nginx often does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Handler(WSGIRequestHandler):
-    """Serves Django as gunicorn does: without an address of the peer."""
+    """Serves Django like gunicorn: without an address of the peer."""
 
     def address_string(self) -> str:
         return ""
@@ -57,7 +57,7 @@ class UnixSite(ThreadingMixIn, UnixStreamServer):
 
 @pytest.fixture
 def unix_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[str]:
-    """Serve this very site at a socket and yield the URL of its webhooks."""
+    """Serve this site on a socket and yield the URL of its webhooks."""
     monkeypatch.chdir(tmp_path)  # the whole path would be too long for a socket
     settings.ALLOWED_HOSTS = [".example.com"]
     path = str(tmp_path / "s")

@@ -602,7 +602,7 @@ def test_events_that_come_again_are_not_there_twice(webhooks: Any) -> None:
 
 
 class TestBodies:
-    """Forms as of 2011, and JSON for what is large."""
+    """Forms as in 2011, and JSON for large webhooks."""
 
     def send(self, body: object, **settings: Any) -> HttpResponse:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -850,7 +850,7 @@ def test_recheck_tells_no_receiver_but_asks_handlers(webhooks: type[Webhooks], a
 
 
 class Generous:
-    """Gives everybody the one permission."""
+    """An authentication backend that gives everybody one permission."""
 
     def get_user(self, user_id: object) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Records of the contract as JSON objects and as forms."""
+"""Records of the contract converted to JSON objects and forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site that keeps the logs in a database of their own."""
+"""Settings of a site that keeps the logs in a separate database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGS = frozenset({"connectionlog", "subscriptionlog", "publication", "pruning"})
 
 
 class Router:
-    """Sends the logs to their database and nothing else."""
+    """Routes only the logs to their database."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         meta = model._meta

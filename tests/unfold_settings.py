@@ -1,4 +1,4 @@
-"""The tests' settings with django-unfold, which puts its own templates in the place of Django's."""
+"""The tests' settings with django-unfold, which replaces Django's templates with its own."""
 
 from __future__ import annotations
 
