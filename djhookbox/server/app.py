@@ -1,4 +1,4 @@
-"""The server put together: listeners, periodic work, signals, a graceful end."""
+"""Assemble the server: listeners, periodic work, signals and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ from .transports.websocket import WebSocketConnection
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Bytes that the kernel may hold for one client besides `max_unsent`; without a cap Linux lets
-#: a client that does not read cost up to 4 MiB more. The kernel doubles the figure.
+#: Size of the kernel's send buffer for each client, in addition to `max_unsent`. Without this cap,
+#: Linux may hold up to 4 MiB more for a client that does not read. The kernel doubles the value.
 SEND_BUFFER = 65_536
-#: Connections pinged before others get a turn.
+#: Connections to ping before yielding to other tasks.
 PING_TURN = 200
-#: How much of the grace period the steps of the end may take; the process must end within it.
+#: Share of the grace period that the shutdown steps may use; the process must exit within it.
 STOP_SHARE = 0.9
 
 
@@ -73,10 +73,10 @@ class Server:
     """A Hookbox server that listens in the running event loop.
 
     Args:
-        config: What to do, validated.
-        webhooks: Calls to the site, if not by HTTP.
-        engine: Keeps the streams of channels, if not in memory.
-        clock: Gives the time in seconds since the epoch.
+        config: The validated configuration.
+        webhooks: Makes the calls to the site; over HTTP by default.
+        engine: Stores the streams of channels; in memory by default.
+        clock: Returns the time in seconds since the epoch.
 
     """
 
@@ -126,7 +126,7 @@ class Server:
             config.connect_timeout,
             proxies.includes,
         )
-        #: Sockets that wait for a request, and connections that wait for CONNECT.
+        #: Sockets waiting for a request, and connections waiting for CONNECT.
         self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
         authorizer = Authorizer(runtime, streams, self._lifecycle)
         self._subscriptions = Subscriptions(runtime, streams, self._lifecycle, authorizer)
@@ -146,13 +146,13 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
 
-    # ---- life ------------------------------------------------------------
+    # ---- start and stop --------------------------------------------------
 
     async def start(self) -> str:
-        """Listen; return the address, whose port is the real one if the configured one is 0.
+        """Start listening and return the address, with the actual port if 0 is configured.
 
         Raises:
-            OSError: If the address cannot be listened on.
+            OSError: If the server cannot listen on the address.
 
         """
         app = web.Application(middlewares=[gate])
@@ -188,9 +188,9 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
-        """Stop accepting, tell clients to come back, report events; within the grace period.
+        """Stop accepting, ask clients to reconnect and report events, within the grace period.
 
-        Each step has its own deadline, so that neither clients nor the site can hold it up.
+        Each step has its own deadline, so that neither clients nor the site can delay the stop.
         """
         deadline = time.monotonic() + STOP_SHARE * self.config.grace_period
 
@@ -216,7 +216,7 @@ class Server:
             await asyncio.wait(self._periodic, timeout=min(1.0, left(0.2)))
         await _step("Reporting the events", left(0.6), self.runtime.events.flush(tries=3))
         await self.runtime.tasks.finish(min(1.0, left(0.3)))
-        # A connect that the site allowed in the meantime has a disconnect, which is reported too.
+        # A connect that the site allowed in the meantime needs a disconnect, which is reported too.
         await _step("The last webhooks", left(0.3), self.runtime.connections.all_answered())
         self.runtime.events.stopped()
         await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
@@ -292,10 +292,10 @@ def _listen(interface: str, port: int) -> socket.socket:
 
 
 def _address(port: int) -> str:
-    """Return what tells this process from those on other machines and at other ports.
+    """Return an address that distinguishes this process from those on other machines and ports.
 
-    Machines may have the same name, so that a part of it follows from the machine's id, if it
-    has one. The id itself is not meant to leave the machine.
+    Machines may share a host name, so part of the result is derived from the machine's id, if it
+    has one. The id itself must not leave the machine.
     """
     try:
         machine = Path("/etc/machine-id").read_bytes()
@@ -306,7 +306,7 @@ def _address(port: int) -> str:
 
 
 async def _step(what: str, seconds: float, work: Awaitable[object]) -> None:
-    """Take a step of the end; that it fails or takes too long must not keep the others away."""
+    """Run one shutdown step; its failure or timeout must not prevent the others."""
     try:
         await within(seconds, work)
     except asyncio.TimeoutError:
@@ -319,7 +319,7 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
     loop = asyncio.get_running_loop()
     server = Server(config)
     stopping = asyncio.Event()
-    # First of all: whoever sees the port open may send a signal at once.
+    # Install these first: a process that sees the port open may send a signal immediately.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     address = await server.start()
@@ -331,7 +331,7 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
         on_ready(address)
     await stopping.wait()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)  # a second signal ends at once
+        loop.remove_signal_handler(number)  # a second signal ends the process immediately
         signal.signal(number, signal.SIG_DFL)
     logger.info("Stopping")
     _limit(config.grace_period)
@@ -342,9 +342,9 @@ async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) ->
 
 
 def _limit(seconds: float) -> None:
-    """End the process after so many seconds, should anything else hold it up.
+    """Exit the process after this many seconds if something else delays it.
 
-    Such as a look-up of the site's name: it runs in a thread, which Python waits for at its end.
+    A DNS look-up of the site's name, for example, runs in a thread that Python joins at exit.
     """
 
     def end() -> None:
@@ -358,7 +358,7 @@ def _limit(seconds: float) -> None:
 
 
 async def _end_rest() -> None:
-    """Cancel what still runs; unlike `asyncio.run`, wait for it no longer than a second."""
+    """Cancel the remaining tasks; unlike `asyncio.run`, wait at most one second for them."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
@@ -369,14 +369,14 @@ async def _end_rest() -> None:
 
 
 def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Run a server until SIGINT or SIGTERM; uvloop drives it if it is installed.
+    """Run a server until SIGINT or SIGTERM, on uvloop if it is installed.
 
     Args:
-        config: What to do.
+        config: The validated configuration.
         on_ready: Called with the address once the server listens.
 
     Raises:
-        OSError: If the address cannot be listened on.
+        OSError: If the server cannot listen on the address.
 
     """
     loop = _new_loop()

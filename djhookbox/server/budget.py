@@ -1,14 +1,14 @@
-"""Bytes that many share: what each may use is bounded where it is used, all of it together here."""
+"""A shared byte budget: each user has its own bound elsewhere; this one bounds the total."""
 
 from __future__ import annotations
 
 
 class Budget:
-    """Counts bytes that are held; whoever holds them asks whether it is too much.
+    """Count the bytes held; callers check `full` before holding more.
 
     Attributes:
-        limit: Bytes that may be held.
-        used: Bytes that are held.
+        limit: Maximum number of bytes to hold.
+        used: Number of bytes currently held.
 
     """
 
@@ -20,13 +20,13 @@ class Budget:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be held."""
+        """Whether the budget is used up, so that nothing more should be held."""
         return self.used >= self.limit
 
     def take(self, size: int) -> None:
-        """Note that so many bytes are held."""
+        """Add this many bytes to those held."""
         self.used += size
 
     def give(self, size: int) -> None:
-        """Note that so many bytes are held no longer."""
+        """Subtract this many bytes from those held."""
         self.used -= size

@@ -1,4 +1,4 @@
-"""Everything that the server can be told, validated once."""
+"""The configuration of the server, validated once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEBHOOKS = tuple(webhook.name for webhook in webhooks.ALL)
 
 
 class ConfigError(ValueError):
-    """A value that the server cannot work with.
+    """A configuration value that the server cannot use.
 
     Attributes:
         name: The field of `ServerConfig` that is wrong.
@@ -36,72 +36,72 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """How the server runs. Sizes are bytes, times seconds."""
+    """The configuration of the server. Sizes are in bytes, times in seconds."""
 
     interface: str = "127.0.0.1"
     port: int = 8001
-    #: Where webhooks go: an absolute URL without a slash at the end.
+    #: Base URL of webhooks: an absolute URL without a trailing slash.
     webhook_url: str = "http://127.0.0.1:8000/hookbox"
-    #: Path of the Unix socket at which the site listens; `webhook_url` then says the rest.
+    #: Path of the Unix socket that the site listens on; `webhook_url` provides the rest.
     webhook_socket: str = ""
     #: Paths below `webhook_url` that differ from the webhook's name.
     webhook_paths: dict[str, str] = field(default_factory=dict)
-    #: Sent with each webhook besides those of the protocol.
+    #: Headers sent with each webhook in addition to those of the protocol.
     webhook_headers: dict[str, str] = field(default_factory=dict)
     #: One absolute URL for all webhooks, if set (`--cb-single-url`).
     single_url: str = ""
     #: Sent as `secret` in each webhook, if set.
     webhook_secret: str = ""
-    #: Accepted by the REST API; none closes it.
+    #: Secrets accepted by the REST API; without any, it is closed.
     rest_secrets: tuple[str, ...] = ()
-    #: Whether calls of 0.3.3 may come by GET, with the secret in the query.
+    #: Whether calls of 0.3.3 may use GET, with the secret in the query.
     rest_get: bool = False
-    #: Whether set_config may lead webhooks elsewhere.
+    #: Whether set_config may change the webhook URLs.
     allow_set_config: bool = False
-    #: Origins, or host patterns, of the pages that may connect.
+    #: Origins, or host patterns, of pages that may connect.
     allowed_origins: tuple[str, ...] = ()
-    #: Host names besides those of the origins, IP addresses and localhost, by which clients
-    #: without an Origin may call the server; `*` allows all.
+    #: Host names, in addition to those of the origins, IP addresses and localhost, that clients
+    #: without an Origin may use to reach the server; `*` allows all.
     allowed_hosts: tuple[str, ...] = ()
-    #: Whether scripts of pages of 2011 may use CSP by GET (JSONP).
+    #: Whether scripts of pages written for 0.3.3 may use CSP over GET (JSONP).
     jsonp: bool = False
-    #: Peers whose X-Forwarded-For is believed: addresses and ranges such as 10.0.0.0/8.
+    #: Peers whose X-Forwarded-For is trusted: addresses and ranges such as 10.0.0.0/8.
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
-    #: PEM file, or folder, of the authorities that vouch for https webhooks; "": the usual ones.
+    #: PEM file or folder of the authorities trusted for https webhooks; "" uses the default ones.
     ca_file: str = ""
     #: Hosts that channels may poll: names, `.domains`, addresses and ranges.
     polling_hosts: tuple[str, ...] = ()
     webhook_timeout: float = 5.0
     webhook_concurrency: int = 32
-    #: What the site is known to accept before it has said so, see `wire.capabilities`.
+    #: What the site is assumed to accept before it has reported it; see `wire.capabilities`.
     webhook_accepts: frozenset[str] = frozenset()
     max_frame_size: int = 262_144
-    #: Bytes of JSON in one field of a REST call.
+    #: Maximum size of the JSON in one field of a REST call.
     max_payload_size: int = 4_194_304
     max_name_length: int = 255
     max_channels_per_connection: int = 256
     max_connections: int = 50_000
-    #: Connections that have not sent CONNECT, and sockets that have not sent a request: of each.
+    #: Maximum number of connections without CONNECT, and of sockets without a request.
     max_unconnected: int = 2000
-    #: How many of these may come from one address, unless it is that of a trusted proxy.
+    #: Maximum number of each from one address, unless it is a trusted proxy.
     max_unconnected_per_address: int = 100
-    #: How long each of these may take.
+    #: How long each may take.
     connect_timeout: float = 10.0
     max_unsent: int = 1_048_576
-    #: The same for all clients together.
+    #: The same for all clients in total.
     max_unsent_total: int = 134_217_728
-    #: What clients have sent and nobody has handled yet, of all of them together.
+    #: Bytes that clients have sent and the server has not handled yet, in total.
     max_incoming: int = 67_108_864
-    #: Memory for the history of a channel, and for those of all channels.
+    #: Memory for the history of one channel, and for those of all channels.
     max_channel_history: int = 8_388_608
     max_history: int = 67_108_864
     max_frames_per_second: int = 1000
-    #: Events kept while Django does not take them; the oldest are dropped, and counted.
+    #: Events to keep while Django does not accept them; the oldest are dropped and counted.
     max_events: int = 10_000
     ping_interval: float = 25.0
-    #: How long the server may take to end after SIGTERM.
+    #: Maximum time from SIGTERM to exit.
     grace_period: float = 10.0
-    #: How long the history of a channel outlives its last subscriber.
+    #: How long the history of a channel is kept after its last subscriber leaves.
     history_linger: float = 300.0
     version: str = ""
 
@@ -109,7 +109,7 @@ class ServerConfig:
         """Check each value.
 
         Raises:
-            ConfigError: For the first value that is wrong.
+            ConfigError: For the first invalid value.
 
         """
         if not 0 <= self.port < 65_536:
@@ -147,16 +147,16 @@ class ServerConfig:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
 
     def shown(self, url: str) -> str:
-        """Return the URL of a webhook as people are to read it, with the socket if it is one."""
+        """Return the URL of a webhook for display, with the Unix socket if there is one."""
         if not self.webhook_socket:
             return url
         return f"http+unix://{self.webhook_socket}:{urlsplit(url).path}"
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """Return what certificates of https webhooks are checked with, None for the usual.
+        """Return the TLS context that verifies https webhooks, or None for the default one.
 
         Raises:
-            ConfigError: `ca_file` cannot be used.
+            ConfigError: If `ca_file` cannot be used.
 
         """
         if not self.ca_file:
@@ -183,13 +183,13 @@ def _check_url(name: str, value: str) -> None:
 
 
 def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerConfig:
-    """Return a configuration with what REST set_config may change; other names are ignored.
+    """Return a configuration with the values REST set_config may change; ignore other names.
 
     Raises:
-        ConfigError: For a value that is wrong.
+        ConfigError: For an invalid value.
 
     """
-    # 0.3.3 is told so that there shall be none.
+    # In 0.3.3, null unsets these values.
     unset = ("cb_single_url", "webhook_secret")
     values = {k: "" if v is None and k in unset else v for k, v in values.items()}
     texts = ("cbhost", "cbpath", "cb_single_url", "webhook_secret", *(f"cb_{w}" for w in WEBHOOKS))

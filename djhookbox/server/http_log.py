@@ -1,4 +1,4 @@
-"""What aiohttp has to say about HTTP, in the house's tone."""
+"""Log aiohttp's HTTP messages at appropriate levels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ else:
 
 
 class HttpLog(_Adapter):
-    """The logger that aiohttp is given.
+    """The logger that is passed to aiohttp.
 
-    It calls everything an error, with a traceback: also that somebody has sent what is no HTTP,
-    by which anybody could fill the log.
+    aiohttp logs everything as an error with a traceback, even input that is not HTTP, so that
+    any client could fill the log.
     """
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
-        """Log an exception; one line, for who wants to see it, if a client is to blame."""
+        """Log an exception; log a single DEBUG line if the client is at fault."""
         if isinstance(exc_info, HttpProcessingError):
             self.debug(f"{msg}: %s", *args, type(exc_info).__name__)
         else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
-#: Seconds that the ring of samples covers; one sample a second.
+#: Number of seconds that the samples cover, at one sample per second.
 WINDOW = 600
-#: Seconds that each point of a series stands for.
+#: Number of seconds that each point of a series covers.
 STEP = 10
 
 
 class Metrics:
-    """What has happened since the start."""
+    """Counters since the start of the server."""
 
     def __init__(self, now: float) -> None:
         self.started = now
@@ -28,7 +28,7 @@ class Metrics:
         self._samples: deque[tuple[float, int, int]] = deque([(now, 0, 0)], maxlen=WINDOW)
 
     def sample(self, now: float) -> None:
-        """Note the counters; called once a second."""
+        """Record the counters; called once a second."""
         self._samples.append((now, self.messages_in, self.messages_out))
 
     def rates(self, seconds: int = 10) -> tuple[float, float]:
@@ -51,6 +51,6 @@ class Metrics:
         return incoming, outgoing
 
     def webhook_percentile(self, fraction: float) -> float | None:
-        """Return a percentile of the latest webhooks' times in seconds, None before the first."""
+        """Return a percentile of recent webhook durations in seconds, or None without any."""
         times = sorted(self.webhook_seconds)
         return times[min(len(times) - 1, int(len(times) * fraction))] if times else None

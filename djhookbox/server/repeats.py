@@ -1,7 +1,7 @@
-"""Problems that come again and again: told at once, and then counted.
+"""Log recurring problems once, then count them.
 
-While the site is down each of thousands of clients meets the same failure. A log that says so
-hundreds of times a second hides everything else, and fills the disk.
+While the site is down, thousands of clients meet the same failure. Logging it hundreds of times
+a second would hide everything else and fill the disk.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from ..wire import loglines
 
-#: Seconds after which the problems of a kind are summed up.
+#: Seconds after which recurring problems are summed up.
 INTERVAL = 10.0
-#: Different texts of a kind that are logged in that time.
+#: Maximum number of different texts per kind to log in an interval.
 MOST_TEXTS = 5
 
 _SERVER = tuple(name for name in loglines.LOGGERS if name.startswith("djhookbox.server"))
@@ -24,13 +24,13 @@ _SERVER = tuple(name for name in loglines.LOGGERS if name.startswith("djhookbox.
 
 @dataclass(slots=True)
 class _Kind:
-    """A kind of problem: all records that come from one line of code.
+    """A kind of problem: all log records from the same line of code.
 
     Attributes:
         since: When counting began.
-        texts: What has been logged since.
-        more: How many records have not been.
-        last: The text of the last of them.
+        texts: The texts that have been logged since.
+        more: The number of records that have not been logged.
+        last: The text of the last of these.
 
     """
 
@@ -41,11 +41,11 @@ class _Kind:
 
 
 class Repeats(logging.Filter):
-    """Lets through what is new, and sums up the rest.
+    """Let new problems pass, and sum up repeated ones.
 
     Args:
-        interval: Seconds after which it is summed up.
-        clock: Tells the time.
+        interval: Seconds between summaries.
+        clock: Returns the time.
 
     """
 
@@ -59,18 +59,18 @@ class Repeats(logging.Filter):
         self._summing = False
 
     def install(self) -> None:
-        """Filter what the loggers of the server log."""
+        """Install the filter on the server's loggers."""
         for name in _SERVER:
             logging.getLogger(name).addFilter(self)
 
     def uninstall(self) -> None:
-        """Filter it no longer, and log what has not been summed up."""
+        """Remove the filter, and log the remaining counts."""
         for name in _SERVER:
             logging.getLogger(name).removeFilter(self)
         self.sum_up(all_of_it=True)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is logged; all below WARNING are."""
+        """Return whether to log a record; records below WARNING always pass."""
         if record.levelno < logging.WARNING or self._summing:
             return True
         key = (record.name, record.levelno, record.msg)
@@ -84,7 +84,7 @@ class Repeats(logging.Filter):
         return False
 
     def sum_up(self, *, all_of_it: bool = False) -> None:
-        """Log how often problems have come again, if their interval has passed."""
+        """Log how often problems have recurred, if their interval has passed."""
         now = self._clock()
         due = [
             key
@@ -95,7 +95,7 @@ class Repeats(logging.Filter):
             kind = self._kinds.pop((name, level, message))
             if not kind.more:
                 continue
-            # What goes on is not new: only its next count is told.
+            # A problem that continues is not new: log only its next count.
             self._kinds[name, level, message] = _Kind(now, kind.texts)
             self._summing = True
             try:
@@ -106,7 +106,7 @@ class Repeats(logging.Filter):
                 self._summing = False
 
     async def run(self) -> None:
-        """Sum up for ever; cancelled at the end."""
+        """Sum up periodically until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._interval))
             self.sum_up()

@@ -1,8 +1,8 @@
-"""The report that the server publishes about itself, for the page in the site's admin.
+"""The report that the server publishes about itself, for the site's admin.
 
-To a channel like any other, as far as its subscribers are concerned: the site decides who they
-are, on the very webhooks. But its name is reserved, so that nobody else publishes there; and the
-report is neither kept, nor counted as an event, nor asked about.
+To subscribers, its channel is like any other: the site decides about them in the usual webhooks.
+But its name is reserved, so that nobody else can publish there. The report is not stored, not
+counted as an event, and needs no decision.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .channels.streams import Streams
 from .core.publishing import compose
 from .runtime import Runtime
 
-#: Where the reports go.
+#: The channel of the reports.
 CHANNEL = f"{RESERVED_PREFIX}server"
-#: What the site says that it accepts if it keeps the channel closed to all but its operators.
-#: Another application would let anybody in who asks for a channel of that name.
+#: The capability of a site that keeps the channel closed to everyone but its operators. Another
+#: application would admit anyone who asks for a channel of that name.
 CAPABILITY = "report"
 #: Seconds between reports.
 INTERVAL = 3.0
 
 
 class Reporter:
-    """Publishes reports while somebody reads them."""
+    """Publish reports while the channel has subscribers."""
 
     def __init__(
         self, runtime: Runtime, streams: Streams, report: Callable[[], Mapping[str, Any]]
@@ -38,13 +38,13 @@ class Reporter:
         self._readers = 0
 
     def tick(self, now: float) -> None:
-        """Publish if it is time to; called about once a second."""
+        """Publish a report if it is due; called about once a second."""
         channel = self._hub.channels.get(CHANNEL)
         before, self._readers = self._readers, len(channel.audience) if channel else 0
         if not channel or not self._readers or CAPABILITY not in self._webhooks.accepted:
             return
-        # Who comes gets one at once. A tick may come a little early, and a clock that was set
-        # back must not hold it up.
+        # Send new readers a report immediately. A tick may be slightly early, and a clock that was
+        # set back must not delay it.
         if self._readers <= before and 0.5 < self._due - now <= INTERVAL:
             return
         self._due = now + INTERVAL

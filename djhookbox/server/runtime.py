@@ -1,4 +1,4 @@
-"""What nearly every part of the server works with."""
+"""The objects that nearly every part of the server uses."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts of one server that the others share.
+    """The shared parts of one server.
 
     Attributes:
-        config: How the server runs.
-        clock: Gives the time in seconds since the epoch.
-        tasks: Owns all background work.
-        metrics: Counts.
+        config: The server's configuration.
+        clock: Returns the time in seconds since the epoch.
+        tasks: Owns all background tasks.
+        metrics: The counters.
         hub: The core: channels, users and subscriptions.
         connections: All open connections.
-        delivery: Carries out what the core wants sent.
-        webhooks: Calls to the site.
-        events: What the site learns in batches.
+        delivery: Performs the effects of the core.
+        webhooks: Makes the calls to the site.
+        events: Reports events to the site in batches.
 
     """
 

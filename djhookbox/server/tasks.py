@@ -1,4 +1,4 @@
-"""Background work with an owner: each task is awaited or cancelled at the end, none is lost."""
+"""Background tasks with an owner: each is awaited or cancelled at the end, and none is lost."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ T = TypeVar("T")
 async def within(
     seconds: float, work: Awaitable[T], *, undo: Callable[[T], object] | None = None
 ) -> T:
-    """Wait for something, but not longer than so many seconds.
+    """Wait for something, but no longer than this many seconds.
 
     `asyncio.wait_for` swallows a cancellation on Python 3.10 and 3.11 if the work ends in the
-    same turn, and waits without a limit for work that does not let itself be cancelled. This
-    does neither.
+    same turn, and waits without limit for work that does not respond to cancellation. This
+    function does neither.
 
     Args:
-        seconds: How long it may take.
-        work: What is cancelled if it takes longer, or if the caller is cancelled.
-        undo: Called with the result if the work ended although nobody waited any more.
+        seconds: The timeout.
+        work: The work, which is cancelled on a timeout or if the caller is cancelled.
+        undo: Called with the result if the work completes after the caller has stopped waiting.
 
     Raises:
-        asyncio.TimeoutError: It took longer.
+        asyncio.TimeoutError: If the work takes longer.
 
     """
     task = asyncio.ensure_future(work)
@@ -44,7 +44,7 @@ async def within(
 
 def _abandon(task: asyncio.Future[T], undo: Callable[[T], object] | None) -> None:
     def ended(task: asyncio.Future[T]) -> None:
-        # Looking at the exception keeps asyncio from logging it: nobody waits for it.
+        # Retrieve the exception to keep asyncio from logging it: nobody waits for it.
         if not task.cancelled() and task.exception() is None and undo is not None:
             undo(task.result())
 
@@ -53,20 +53,20 @@ def _abandon(task: asyncio.Future[T], undo: Callable[[T], object] | None) -> Non
 
 
 class Tasks:
-    """Tasks that nobody waits for until the server stops."""
+    """Background tasks that nobody waits for until the server stops."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in the background; a failure of it is logged as a bug."""
+        """Run a coroutine in the background; its failure is logged as a bug."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def finish(self, seconds: float) -> None:
-        """Give what runs so many seconds, then cancel it."""
+        """Give the running tasks this many seconds to finish, then cancel them."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=max(0.0, seconds))
             for task in late:

@@ -1,7 +1,7 @@
-"""What waits for all clients together, and whom to drop if it is too much.
+"""The unsent bytes of all clients together, and which clients to drop if there are too many.
 
-Each connection bounds what waits for it; a thousand that do not read could still take a thousand
-times as much.
+Each connection limits its own unsent bytes, but a thousand clients that do not read could still
+use a thousand times that limit.
 """
 
 from __future__ import annotations
@@ -14,47 +14,47 @@ logger = logging.getLogger("djhookbox.server")
 
 
 class Reader(Protocol):
-    """A connection, as far as it matters here."""
+    """The part of a connection's interface that is used here."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait for the client."""
+        """Number of bytes waiting for the client."""
 
     def shed(self) -> None:
-        """End the connection as too slow, and let go of what waits within a second."""
+        """End the connection as too slow, and release its waiting bytes within a second."""
 
     def __hash__(self) -> int: ...
 
 
 class Unsent:
-    """Knows the connections for which something waits.
+    """Track the connections that have unsent bytes.
 
-    A socket does not say when its client has read. So those for which something waited are looked
-    at again every second, and when it could have become too much.
+    A socket does not report when its client has read. Connections that had unsent bytes are
+    therefore checked again every second, and whenever the total may exceed the limit.
 
     Args:
-        limit: Bytes that may wait for all of them.
+        limit: Maximum number of unsent bytes in total.
 
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._slow: dict[Reader, None] = {}
-        #: What waited at the last look, and what was written to slow clients since.
+        #: The total at the last check, plus what was written to slow clients since.
         self._estimate = 0
         self._soon = False
 
     def wrote(self, reader: Reader, size: int) -> None:
-        """Note that so many bytes were written to a client that has not read everything yet."""
+        """Record a write to a client that has not read everything yet."""
         self._slow[reader] = None
         self._estimate += size
         if self._estimate > self._limit and not self._soon:
-            # Not at once: whoever writes is going through the channel's audience.
+            # Not immediately: the caller is iterating over the channel's audience.
             self._soon = True
             asyncio.get_running_loop().call_soon(self.look)
 
     def look(self) -> None:
-        """Count what waits, and drop those for whom most is waiting if it is too much."""
+        """Count the unsent bytes; if there are too many, drop the clients that have most."""
         self._soon = False
         waiting = {reader: size for reader in self._slow if (size := reader.unsent)}
         self._slow = dict.fromkeys(waiting)
@@ -63,7 +63,7 @@ class Unsent:
             return
         dropped = 0
         for reader in sorted(waiting, key=waiting.__getitem__, reverse=True):
-            # Some room is made, so that the next byte does not begin it all again.
+            # Make some room, so that the next byte does not start this again.
             if self._estimate <= self._limit * 7 // 8:
                 break
             self._estimate -= waiting[reader]

@@ -1,1 +1,1 @@
-"""What the site and the Hookbox process have agreed on; pure Python that both import."""
+"""The contract between the site and the Hookbox process; pure Python that both import."""

@@ -1,7 +1,7 @@
 """The answers to REST calls: one record for each.
 
-An answer is `[true, {…}]`, or `[false, {"msg": …, "code": …}]`. Readers must expect
-another version to have written it: nearly every field has a default.
+An answer is `[true, {…}]`, or `[false, {"msg": …, "code": …}]`. Nearly every field has a default,
+as another version may have written the answer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How many connections a publication reached, and its place in the channel's stream.
+    """The number of connections a publication reached, and its position in the channel's stream.
 
-    The genuine 0.3.3 says nothing of either.
+    The genuine 0.3.3 reports neither.
     """
 
     delivered: int | None = None
@@ -24,21 +24,21 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class CursorAnswer:
-    """A position as `epoch:offset`, "" if the channel has no stream."""
+    """A position as `epoch:offset`, or "" if the channel has no stream."""
 
     cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """How many connections were closed."""
+    """The number of connections closed."""
 
     disconnected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecking:
-    """How much a recheck covers; it continues in the background."""
+    """The extent of a recheck, which continues in the background."""
 
     channels: int | None = None
     subscriptions: int | None = None
@@ -59,7 +59,7 @@ class ListedConnection:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionList:
-    """The connections listed, and how many there are."""
+    """The listed connections, and the total number."""
 
     total: int = 0
     connections: tuple[ListedConnection, ...] = ()
@@ -67,7 +67,7 @@ class ConnectionList:
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """A live channel; its options hold its history and its state too."""
+    """A live channel; its options include its history and its state."""
 
     name: str = ""
     subscribers: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class ChannelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListedChannel:
-    """A live channel in a list."""
+    """A live channel, as listed."""
 
     name: str
     subscribers: int | None = None
@@ -86,7 +86,7 @@ class ListedChannel:
 
 @dataclass(frozen=True, slots=True)
 class ChannelList:
-    """The channels listed, and how many there are."""
+    """The listed channels, and the total number."""
 
     total: int | None = None
     channels: tuple[ListedChannel, ...] = ()
@@ -104,7 +104,7 @@ class UserInfo:
 
 @dataclass(frozen=True, slots=True)
 class WebhookFigures:
-    """How the webhooks fare; `p95_ms` is in milliseconds."""
+    """Statistics on webhooks; `p95_ms` is in milliseconds."""
 
     url: str = ""
     total: int | None = None
@@ -133,7 +133,7 @@ class BusyChannel:
 
 @dataclass(frozen=True, slots=True)
 class BusyChannels:
-    """The channels with the most subscribers, and how many there are."""
+    """The channels with the most subscribers, and the total number."""
 
     total: int
     listed: tuple[BusyChannel, ...]
@@ -152,7 +152,7 @@ class LatestConnection:
 
 @dataclass(frozen=True, slots=True)
 class LatestConnections:
-    """The newest connections, and how many there are."""
+    """The newest connections, and the total number."""
 
     total: int
     listed: tuple[LatestConnection, ...]
@@ -160,7 +160,7 @@ class LatestConnections:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What the server says of itself; the last three only in a report.
+    """The server's report about itself; the last three fields are set only in a full report.
 
     Attributes:
         uptime: Seconds since it started.
@@ -190,4 +190,4 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer of calls that have nothing to say."""
+    """The answer of calls that return nothing."""

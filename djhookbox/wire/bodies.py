@@ -1,8 +1,8 @@
 """The bodies of webhooks: a form as Hookbox 0.3.3 sends it, or the same fields as JSON.
 
 Django refuses forms of more than `DATA_UPLOAD_MAX_MEMORY_SIZE` bytes, which a site may set to
-any size, and percent-encoding makes JSON in a form up to three times as long. So whatever is
-large travels as a JSON object of strings, which the views read themselves.
+any size, and percent-encoding makes JSON in a form up to three times as long. Large bodies are
+therefore sent as a JSON object of strings, which the views read themselves.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from .values import dumps, loads
 FORM_TYPE = "application/x-www-form-urlencoded"
 JSON_TYPE = "application/json"
 
-#: Bytes up to which a body is a form.
+#: Maximum size of a body that is sent as a form, in bytes.
 LARGEST_FORM = 2048
 
 
 def largest_body(max_frame_size: int) -> int:
-    """Return how many bytes of JSON a site reads.
+    """Return the maximum number of bytes of JSON that a site reads.
 
-    A character of two bytes in a frame becomes a backslash more than `\\u00e9`, which is seven;
-    so what one frame carries always fits, and beside it a batch of other things.
+    A character of two bytes in a frame becomes `\\u00e9` and another backslash, which is seven
+    bytes. The content of a frame therefore always fits, with room for a batch of other things.
     """
     return 4 * max_frame_size + 1_048_576
 
@@ -42,7 +42,7 @@ def as_json(fields: Mapping[str, str]) -> bytes:
 
 
 def json_size(text: str) -> int:
-    """Return how many bytes an ASCII text without control characters has in `as_json`."""
+    """Return the number of bytes `as_json` uses for ASCII text without control characters."""
     return len(text) + text.count('"') + text.count("\\")
 
 
@@ -50,7 +50,7 @@ def from_json(body: bytes) -> dict[str, str]:
     """Return the fields of a JSON body.
 
     Raises:
-        ValueError: It is not a JSON object of strings.
+        ValueError: If it is not a JSON object of strings.
 
     """
     fields = loads(body)

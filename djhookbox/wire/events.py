@@ -1,9 +1,9 @@
 """The events that the server reports in the webhook `events`: one record for each (ours).
 
-An event travels as a JSON object with `event`, which is its kind, `id`, a number that grows with
-each event of a process, and `at`, the time in seconds since the epoch.
+An event is sent as a JSON object with its kind in `event`, a number in `id` that increases with
+each event of a process, and the time in seconds since the epoch in `at`.
 
-The records are the only ones of the contract that are not frozen: one is made for every
+These records are the only ones of the contract that are not frozen: one is created for every
 publication, and a frozen one takes a microsecond longer (of eight for the whole event).
 """
 
@@ -26,7 +26,7 @@ class Disconnected:
     Attributes:
         code: The close code.
         reason: The reason in the close frame.
-        duration: How long it was open, in seconds.
+        duration: How long the connection was open, in seconds.
 
     """
 
@@ -79,11 +79,11 @@ class Unsubscribed:
 
 @dataclass(slots=True)
 class Published:
-    """Something has been published that the site has no row of.
+    """A publication that the site has no row of.
 
     Attributes:
-        source: Where it comes from: `client`, `rest` or `poll`.
-        delivered: How many connections it was sent to.
+        source: Its source: `client`, `rest` or `poll`.
+        delivered: The number of connections it was sent to.
         payload: The message.
         payload_size: The length of its JSON, if it was too large to be reported.
 
@@ -102,7 +102,7 @@ class Published:
 
 @dataclass(slots=True)
 class Delivered:
-    """How many connections a publication was sent to that the site has a row of.
+    """The number of connections that received a publication that the site has a row of.
 
     Attributes:
         publication: The key of that row.
@@ -117,14 +117,14 @@ class Delivered:
 
 @dataclass(slots=True)
 class Stopped:
-    """The process ends."""
+    """The process is stopping."""
 
     kind: ClassVar[str] = "stopped"
 
 
 Event: TypeAlias = Disconnected | Subscribed | Unsubscribed | Published | Delivered | Stopped
 
-#: All of them.
+#: All event types.
 ALL: tuple[type[Event], ...] = (
     Disconnected, Subscribed, Unsubscribed, Published, Delivered, Stopped,
 )  # fmt: skip
@@ -133,15 +133,15 @@ _KINDS: Mapping[object, type[Event]] = {kind.kind: kind for kind in ALL}
 
 
 def write(event: Event, number: int, at: float) -> str:
-    """Return an event as ASCII JSON; fields that hold None are left out.
+    """Return an event as ASCII JSON; omit fields that contain None.
 
     Args:
-        event: What happened.
+        event: The event.
         number: Its number.
-        at: When, in seconds since the epoch.
+        at: Its time in seconds since the epoch.
 
     """
-    # `records.write` takes longer, and this is done for every publication.
+    # `records.write` is slower, and this runs for every publication.
     names, values = _GETTERS[type(event)]
     pairs = zip(names, values(event), strict=True)
     found = {name: value for name, value in pairs if value is not None}
@@ -150,11 +150,11 @@ def write(event: Event, number: int, at: float) -> str:
 
 
 def read(data: object) -> Event:
-    """Return the event that a JSON object describes.
+    """Return the event described by a JSON object.
 
     Raises:
-        FieldProblem: A field is missing or wrong; or `data` is not an object.
-        ValueError: Its kind is unknown.
+        FieldProblem: If a field is missing or invalid, or `data` is not an object.
+        ValueError: If its kind is unknown.
 
     """
     if not isinstance(data, dict):
@@ -167,7 +167,7 @@ def read(data: object) -> Event:
 
 
 def _getter(kind: type[Event]) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:
-    """Return the names of a record's fields and what returns their values in one step."""
+    """Return the names of a record's fields, and a function that returns all their values."""
     names = tuple(each.name for each in fields(kind))
     return names, attrgetter(*names) if names else lambda event: ()
 

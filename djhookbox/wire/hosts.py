@@ -1,4 +1,4 @@
-"""Which hosts the process may fetch messages from (the option `polling` of channels)."""
+"""The hosts that the process may fetch messages from (the option `polling` of channels)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class HostProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class HostRules:
-    """Hosts by name, domain, and address; made by `parse`.
+    """Rules that allow hosts by name, domain and address; created by `parse`.
 
     Attributes:
         names: Host names.
-        domains: Suffixes such as `.example.com`, which stand for a domain and what is below it.
+        domains: Suffixes such as `.example.com`, which match a domain and its subdomains.
         networks: Addresses and ranges.
 
     """
@@ -37,7 +37,7 @@ class HostRules:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> HostRules:
-        """Read entries such as `feed.example.com`, `.example.com`, `10.1.2.3` and `10.0.0.0/8`.
+        """Parse entries such as `feed.example.com`, `.example.com`, `10.1.2.3` and `10.0.0.0/8`.
 
         Raises:
             HostProblem: For the first entry that is none of these.
@@ -65,7 +65,7 @@ class HostRules:
         return cls(frozenset(names), tuple(domains), tuple(networks))
 
     def allows_host(self, host: str) -> bool:
-        """Tell whether the host of a URL is listed; an address only as an address."""
+        """Return whether a URL's host is listed; an address must be listed as an address."""
         try:
             address = ipaddress.ip_address(host.strip("[]"))
         except ValueError:
@@ -76,10 +76,10 @@ class HostRules:
         return self._lists(address)
 
     def allows_address(self, text: str) -> bool:
-        """Tell whether an address that a listed name stands for may be connected to.
+        """Return whether a connection may be made to an address that a listed name resolves to.
 
-        Public ones may. All others (loopback, private, link-local, multicast…) must be listed:
-        whoever controls the name must not be able to send the process into its own network.
+        Public addresses are allowed. All others (loopback, private, link-local, multicast…) must
+        be listed: control of a name must not suffice to send the process into its own network.
         """
         try:
             addresses = _meant(ipaddress.ip_address(text))
@@ -95,7 +95,7 @@ class HostRules:
 
 
 def _normal(name: str) -> str:
-    """Return a host name as the DNS has it."""
+    """Return a host name in the form used by the DNS."""
     text = name.lower().removesuffix(".")
     try:
         return text if text.isascii() else text.encode("idna").decode("ascii")
@@ -104,7 +104,7 @@ def _normal(name: str) -> str:
 
 
 def _meant(address: Address) -> list[Address]:
-    """Return the addresses that packets to this one may reach: IPv6 can embed IPv4."""
+    """Return the addresses that this one may lead to, as IPv6 addresses can embed IPv4 ones."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     if address.ipv4_mapped is not None:

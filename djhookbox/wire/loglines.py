@@ -1,7 +1,7 @@
-"""Escape text from outside in log lines: it must not forge a line or control a terminal.
+"""Escape external text in log lines: it must not forge a line or control a terminal.
 
 Every logger of the package has a filter that passes each record's arguments through `printable`,
-so that no call of a logger can forget it.
+so that no logging call can omit it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-#: The loggers of the package. A test compares them with those that the code asks for.
+#: The loggers of the package. A test compares them with those used in the code.
 LOGGERS = (
     "djhookbox", "djhookbox.webhook", "djhookbox.server", "djhookbox.server.access",
     "djhookbox.server.events", "djhookbox.server.rest", "djhookbox.server.webhooks",
 )  # fmt: skip
 
-#: Characters that one value may have in a log line.
+#: Maximum number of characters of one value in a log line.
 LONGEST = 2000
 
 
@@ -23,12 +23,12 @@ def printable(text: str, limit: int = LONGEST) -> str:
     r"""Return a text as one harmless line.
 
     Everything that is not printable becomes an escape sequence as in Python's source: control
-    characters (newline, ESC, NUL), separators of lines, marks that reverse the direction of text,
-    characters of no width, lone surrogates. `"a\nb"` becomes `a\nb` with a backslash.
+    characters (newline, ESC, NUL), line separators, marks that reverse the text direction,
+    zero-width characters and lone surrogates. `"a\nb"` becomes `a\nb` with a backslash.
 
     Args:
-        text: Anything.
-        limit: Characters of it to keep; an ellipsis stands for the rest.
+        text: Any text.
+        limit: Number of characters to keep; an ellipsis replaces the rest.
 
     """
     if len(text) > limit:
@@ -57,10 +57,10 @@ class _Outside:
 
 
 class EscapingFilter(logging.Filter):
-    """Lets all records pass, with what they hold escaped."""
+    """Let all records pass, but escape their content."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Escape the arguments and the message of a record, and the texts of its exception."""
+        """Escape the arguments and the message of a record, and the text of its exception."""
         if isinstance(record.msg, str):
             record.msg = printable(record.msg, len(record.msg))
         else:
@@ -70,8 +70,8 @@ class EscapingFilter(logging.Filter):
         elif record.args:
             record.args = tuple(map(_guarded, record.args))
         if record.exc_info and not record.exc_text:
-            # The text of an exception may hold anything, even what looks like another record.
-            # Indented it does not, and a traceback has no use for the left edge.
+            # An exception's text may contain anything, even an imitation of another record.
+            # Indentation prevents that, and a traceback does not need the left margin.
             text = _FORMATTER.formatException(record.exc_info)
             record.exc_text = "\n".join(f"  {printable(line)}" for line in text.split("\n"))
         return True
@@ -82,12 +82,12 @@ _FILTER = EscapingFilter()
 
 
 def _guarded(value: object) -> object:
-    # Numbers have formats of their own, such as %d.
+    # Numbers have their own formats, such as %d.
     harmless = value is None or isinstance(value, int | float | _Outside)
     return value if harmless else _Outside(value)
 
 
 def install() -> None:
-    """Give each logger of the package the filter; doing it again changes nothing."""
+    """Add the filter to each logger of the package; repeated calls have no effect."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_FILTER)

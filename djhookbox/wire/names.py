@@ -1,27 +1,27 @@
-"""What the name of a channel or a user is."""
+"""The rules for the names of channels and users."""
 
 from __future__ import annotations
 
 import re
 from enum import Enum
 
-#: The longest name, in characters: what the columns of the audit log hold.
+#: Maximum length of a name in characters, as in the columns of the audit log.
 MAX_LENGTH = 255
 
-#: The longest id of a connection, and the longest connect token, in characters.
+#: Maximum length of a connection id and of a connect token, in characters.
 CONNECTION_LENGTH = 64
 TOKEN_LENGTH = 2048
 
-#: Names of channels that begin so belong to this package.
+#: Names of channels that begin with this prefix belong to this package.
 RESERVED_PREFIX = "djhookbox:"
 
-#: Control characters, lone surrogates, and the line and paragraph separators (the categories Cc,
-#: Cs, Zl and Zp of Unicode): they cannot be logged in one line, or not be stored at all.
+#: Control characters, lone surrogates, and the line and paragraph separators (the Unicode
+#: categories Cc, Cs, Zl and Zp): they cannot be logged in one line, or cannot be stored at all.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Fault(Enum):
-    """Why a value cannot be a name; the value is an English text."""
+    """A reason why a value cannot be a name; the enum value is an English text."""
 
     TYPE = "must be a string"
     EMPTY = "must not be empty"
@@ -37,8 +37,8 @@ def find_fault(value: object, limit: int = MAX_LENGTH) -> Fault | None:
     """Return why a value cannot be a name, or None if it can.
 
     Args:
-        value: Anything.
-        limit: Characters that a name may have.
+        value: Any value.
+        limit: Maximum length in characters.
 
     """
     if not isinstance(value, str):
@@ -51,15 +51,15 @@ def find_fault(value: object, limit: int = MAX_LENGTH) -> Fault | None:
 
 
 def check_name(field: str, value: object, limit: int = MAX_LENGTH) -> str:
-    """Return a value that can be a name.
+    """Return a value if it can be a name.
 
     Args:
-        field: What the value is called where it came from.
-        value: Anything.
-        limit: Characters that a name may have.
+        field: The name of the field that the value comes from.
+        value: Any value.
+        limit: Maximum length in characters.
 
     Raises:
-        NameProblem: It is not a string, empty, too long, or has characters that names lack.
+        NameProblem: If it is not a string, is empty or too long, or has forbidden characters.
 
     """
     fault = find_fault(value, limit)
@@ -69,11 +69,11 @@ def check_name(field: str, value: object, limit: int = MAX_LENGTH) -> str:
 
 
 def has_forbidden_characters(text: str) -> bool:
-    """Tell whether a text has characters that no name has, such as NUL or a line break."""
+    """Return whether a text has characters forbidden in names, such as NUL or a line break."""
     # isprintable() is much faster than the search, and true for nearly every name.
     return not text.isprintable() and _FORBIDDEN.search(text) is not None
 
 
 def without_forbidden_characters(text: str) -> str:
-    """Return a text with the characters that no name has replaced by U+FFFD."""
+    """Return a text with the characters forbidden in names replaced by U+FFFD."""
     return text if text.isprintable() else _FORBIDDEN.sub("\ufffd", text)

@@ -1,15 +1,15 @@
-"""Frozen dataclasses as JSON objects and as forms: how the records of the contract travel.
+"""Convert frozen dataclasses, the records of the contract, to JSON objects and forms and back.
 
-A record's annotations say what each of its fields may hold:
+A record's annotations define the values of its fields:
 
 * `str`, `int`, `float`, `bool`, and `object` for any JSON value;
 * `Name` for a string that can be the name of a channel or a user, and other `Named` strings;
 * `X | None`, `tuple[X, ...]` for a list, `Mapping[str, X]` for an object, and other records.
 
-A field without a default must be there. Its metadata may give the name under which it travels
-(`{"as": "name"}`), and say that an empty text is a value in a form too (`{"empty": True}`).
-Unknown fields are ignored, because the other side may be newer. The readers and writers of a
-record are made once, when it is first used.
+A field without a default is required. Its metadata may set its name in JSON and
+forms (`{"as": "name"}`), and make an empty text a value in a form too (`{"empty": True}`). Unknown
+fields are ignored, because the other side may be newer. The readers and writers of a record are
+created once, when it is first used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Record = TypeVar("Record")
 
 
 class Fault(Enum):
-    """What is wrong with a field; the value is an English text."""
+    """What is wrong with a field; the enum value is an English text."""
 
     MISSING = "is missing"
     JSON = "must be JSON"
@@ -45,31 +45,31 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Annotates a string that obeys the rules of names, with a limit in characters."""
+    """Annotate a string that follows the rules for names, with a maximum length in characters."""
 
     limit: int
 
 
 Name: TypeAlias = Annotated[str, Named(names.MAX_LENGTH)]
 
-#: Reads a field: its value, the path to it, and whether to be lenient.
+#: Reads a field from its value and its path; the flag makes it lenient.
 _Reader = Callable[[object, str, bool], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What is known of a record's field, worked out once.
+    """The properties of a record's field, computed once.
 
     Attributes:
         attribute: Its name in the record.
-        name: Its name where the record travels.
+        name: Its name in JSON and forms.
         reader: Reads its value.
-        text: Turns the text that it has in a form into a value.
+        text: Converts its text in a form to a value.
         is_required: Whether it has no default.
         takes_none: Whether null is one of its values.
         takes_empty: Whether an empty text is a value in a form.
-        is_spread: Whether it takes all fields that no other takes.
-        is_plain: Whether its values are JSON as they are.
+        is_spread: Whether it takes all fields that no other field takes.
+        is_plain: Whether its values are JSON without conversion.
 
     """
 
@@ -84,19 +84,19 @@ class _Field:
     is_plain: bool
 
 
-#: Types whose values are JSON as they are.
+#: Types whose values are JSON without conversion.
 _PLAIN = (str, int, float, bool, object, type(None))
 
 _FIELDS: dict[type, tuple[_Field, ...]] = {}
 
 
 class FieldProblem(ValueError):
-    """A field that is missing or holds something else than it should.
+    """A field that is missing or has an invalid value.
 
     Attributes:
-        field: Its name, with the path to it if it lies deeper (`channels[2].name`).
+        field: Its name, with the path to it if it is nested (`channels[2].name`).
         fault: What is wrong with it.
-        limit: How many characters it may have, if it has too many.
+        limit: The maximum number of characters, if it has too many.
 
     """
 
@@ -111,28 +111,28 @@ class FieldProblem(ValueError):
 
 
 def spread() -> Any:
-    """Declare the field that takes all fields of a form that no other field takes, as JSON."""
+    """Declare the field that takes all form fields that no other field takes, as JSON."""
     return field(default_factory=dict, metadata={"spread": True})
 
 
 def read(kind: type[Record], data: object, *, lenient: bool = False) -> Record:
-    """Return the record that a JSON object describes.
+    """Return the record described by a JSON object.
 
     Args:
         kind: The record's class.
         data: The object.
-        lenient: Whether a field that holds something else than it should counts as missing, and
-            a member of a list that does is left out; for answers of other versions.
+        lenient: Whether to treat a field with an invalid value as missing, and to omit invalid
+            members of a list; for answers from other versions.
 
     Raises:
-        FieldProblem: A field is missing or wrong; or `data` is not an object.
+        FieldProblem: If a field is missing or invalid, or `data` is not an object.
 
     """
     return _read(kind, data, "", lenient)
 
 
 def write(record: object) -> dict[str, Any]:
-    """Return a record as a JSON object; fields that hold None are left out."""
+    """Return a record as a JSON object; omit fields that contain None."""
     found = {}
     for each in _fields(type(record)):
         value = getattr(record, each.attribute)
@@ -144,12 +144,12 @@ def write(record: object) -> dict[str, Any]:
 def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> dict[str, str]:
     """Return a record as the fields of a form.
 
-    Strings stay as they are, true is "1", numbers are written in digits and everything else as
-    JSON. Empty strings, false and None are left out.
+    Strings are unchanged, true is "1", numbers are written in digits and everything else as JSON.
+    Empty strings, false and None are omitted.
 
     Args:
         record: The record.
-        encode: Writes JSON, for values that are not plain JSON ones.
+        encode: Writes JSON, including values that are not plain JSON.
 
     """
     form: dict[str, str] = {}
@@ -171,7 +171,7 @@ def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> d
 
 
 def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[str] = ()) -> Record:
-    """Return the record that the fields of a form describe; empty fields count as missing.
+    """Return the record described by a form's fields; empty fields count as missing.
 
     Args:
         kind: The record's class.
@@ -179,7 +179,7 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
         ignored: Fields that a `spread` field does not take, such as the secret.
 
     Raises:
-        FieldProblem: A field is missing or wrong.
+        FieldProblem: If a field is missing or invalid.
 
     """
     given: dict[str, Any] = {}
@@ -229,7 +229,7 @@ def _integer_of(name: str, text: str) -> object:
 
 
 def _text_reader(kinds: Container[Any]) -> Callable[[str, str], object]:
-    """Return what turns a form's text into a value of one of these types."""
+    """Return a function that converts a form's text to a value of one of these types."""
     if str in kinds:
         return _string_of
     if bool in kinds:
@@ -287,7 +287,7 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with the records in it as objects, and tuples as lists."""
+    """Return a value with its records converted to objects, and its tuples to lists."""
     if is_dataclass(value) and not isinstance(value, type):
         return write(value)
     if isinstance(value, Mapping):
@@ -302,7 +302,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def _limit(kind: Any) -> int:
-    """Return how many characters a `Named` string may have, 0 for other types."""
+    """Return the maximum length of a `Named` string in characters, or 0 for other types."""
     extras = getattr(kind, "__metadata__", ())
     return next((extra.limit for extra in extras if isinstance(extra, Named)), 0)
 
@@ -393,7 +393,7 @@ def _boolean(value: object, path: str, lenient: bool) -> bool:
 
 
 def _integer(value: object, path: str, lenient: bool) -> int:
-    # bool is an int to Python, and never what was meant by a number.
+    # bool is an int in Python, but never a valid number here.
     if isinstance(value, bool) or not isinstance(value, int):
         raise FieldProblem(path, Fault.WHOLE)
     return value

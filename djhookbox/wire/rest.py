@@ -1,7 +1,7 @@
-"""The REST calls that the site makes: one record for each; `answers` has what comes back.
+"""The REST calls that the site makes: one record for each; `answers` has the answers.
 
-A call is a POST of a form to `/rest/<name>`; the secret travels in the field `secret`. The names
-of calls and fields are those of Hookbox 0.3.3 and 0.3.4; what this package adds is marked "ours".
+A call is a POST of a form to `/rest/<name>`, with the secret in the field `secret`. The names of
+calls and fields are those of Hookbox 0.3.3 and 0.3.4; additions of this package are marked "ours".
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import ClassVar, Protocol
 from .closing import BY_SITE
 from .records import spread
 
-#: The most channels, connections or names that an answer lists.
+#: Maximum number of channels, connections or names in an answer.
 MAX_LISTED = 100
 
-#: Fields that carry the secret, in the words of 0.3.3 and of 0.3.4.
+#: Names of the field with the secret, in 0.3.3 and in 0.3.4.
 SECRET_FIELDS = ("secret", "security_token")
 
 
 class Request(Protocol):
-    """A call: a record with the name that the call has in its address."""
+    """A call: a record with the name used in the call's URL."""
 
     name: ClassVar[str]
 
@@ -35,9 +35,9 @@ class Publish:
 
     Attributes:
         payload: The message as JSON text.
-        originator: The name of the user it is from.
-        options: The decided options of the channel, should it not exist (ours); with them the
-            server asks nobody.
+        originator: The name of the sending user.
+        options: The decided options of the channel, in case it does not exist (ours); with them
+            the server does not ask the site.
         recorded: Whether the site keeps a row of it, so that no event reports it (ours).
         send_hook: Whether the site's publish webhook decides.
 
@@ -55,7 +55,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PublishMulti:
-    """Publish to several channels; those that do not exist are left out.
+    """Publish to several channels; channels that do not exist are skipped.
 
     Attributes:
         channel_names: Their names, separated by commas; the rest is as for `Publish`.
@@ -86,7 +86,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Ask where the stream of a channel stands (ours); `options` as for `Publish`."""
+    """Ask for the position of a channel's stream (ours); `options` as for `Publish`."""
 
     name: ClassVar[str] = "cursor"
 
@@ -123,14 +123,14 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close one connection that everything given applies to, or those of many users.
+    """Close the connections that match all given fields, or any of many users or identities.
 
     Attributes:
-        user_name: The name of its user.
-        conn_id: Its id.
-        identity: What the connect reply called its session or token (ours).
-        names: Users, any of whom (ours); not together with the three above.
-        identities: Identities, any of which (ours).
+        user_name: The name of the user.
+        conn_id: The connection's id.
+        identity: The connect reply's identifier of the session or token (ours).
+        names: Users, any of whom match (ours); not together with the three fields above.
+        identities: Identities, any of which match (ours).
         code: The close code (ours).
         reason: The reason sent to the page.
 
@@ -153,7 +153,7 @@ class Recheck:
 
     Attributes:
         patterns: Regular expressions, matched against whole names.
-        users: The users it is about; None for all.
+        users: The users to recheck, or None for all.
 
     """
 
@@ -165,7 +165,7 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class ListConnections:
-    """List open connections, the newest first (ours); of one user if `user_name` is given."""
+    """List open connections, newest first (ours); only one user's if `user_name` is given."""
 
     name: ClassVar[str] = "list_connections"
 
@@ -178,7 +178,7 @@ class ListConnections:
 
 @dataclass(frozen=True, slots=True)
 class CreateChannel:
-    """Create a channel; the given options come on top of the decided ones.
+    """Create a channel; the given options override the decided ones.
 
     Attributes:
         options: The decided options (ours).
@@ -216,7 +216,7 @@ class GetChannelInfo:
 
 @dataclass(frozen=True, slots=True)
 class SetChannelOptions:
-    """Change options of a channel, each as a separate field; all or none."""
+    """Change options of a channel, each as a separate field; all are changed or none."""
 
     name: ClassVar[str] = "set_channel_options"
 
@@ -250,8 +250,8 @@ class ListChannels:
     """List live channels, those with the most subscribers first (ours).
 
     Attributes:
-        prefix: How their names begin.
-        limit: How many to list.
+        prefix: The beginning of their names.
+        limit: Maximum number of channels to list.
         patterns: Regular expressions; a whole name must match one of them.
 
     """
@@ -299,9 +299,9 @@ class GetServerInfo:
     """Ask the server for its version and counts (ours).
 
     Attributes:
-        report: Whether rates and lists are wanted as well.
-        channel: What the names of the channels listed contain.
-        user: What the names of the users whose connections are listed contain.
+        report: Whether to include rates and lists.
+        channel: List only channels whose names contain this text.
+        user: List only connections of users whose names contain this text.
 
     """
 

@@ -1,4 +1,4 @@
-"""Connect tokens that have been used: remembered until they run out, within a bound."""
+"""Remember used connect tokens until they expire, up to a maximum number."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import hashlib
 import threading
 from collections.abc import Callable
 
-#: Tokens that are remembered. Each costs about 200 bytes; beyond it the oldest are forgotten.
+#: Maximum number of tokens, of about 200 bytes each; beyond it the oldest are forgotten.
 MOST = 50_000
 
 
 class SpentTokens:
-    """Remembers which connection has used a token; may be used by several threads.
+    """Remember which connection has used a token; thread-safe.
 
-    The same connection may use it again: a webhook is repeated whose answer was lost.
+    The same connection may use it again: a webhook is repeated if its answer was lost.
 
     Args:
-        clock: Tells the time in seconds; never goes back.
-        most: How many are remembered.
+        clock: Returns the time in seconds; must never go back.
+        most: Maximum number of tokens to remember.
 
     """
 
@@ -31,17 +31,17 @@ class SpentTokens:
         return len(self._spent)
 
     def allows(self, token: str, conn_id: str) -> bool:
-        """Tell whether a connection may use a token."""
+        """Return whether a connection may use a token."""
         with self._lock:
             return self._may(_key(token), conn_id, self._clock())
 
     def spend(self, token: str, conn_id: str, seconds: float) -> bool:
-        """Note that a connection uses a token; return False if another one has.
+        """Record that a connection uses a token; return False if another one has used it.
 
         Args:
-            token: Any.
-            conn_id: Whose it is; "" is nobody, who may use none twice.
-            seconds: How long the token is still valid, at most.
+            token: Any token.
+            conn_id: The connection's id; "" stands for none, which cannot use a token twice.
+            seconds: The maximum time for which the token is still valid.
 
         """
         key = _key(token)
@@ -51,7 +51,7 @@ class SpentTokens:
                 return False
             self._spent.pop(key, None)
             self._spent[key] = (conn_id, now + seconds)
-            # All live about equally long, so that the oldest run out first.
+            # All have similar lifetimes, so the oldest expire first.
             while len(self._spent) > self._most or self._oldest_ends() <= now:
                 del self._spent[next(iter(self._spent))]
             return True
@@ -65,5 +65,5 @@ class SpentTokens:
 
 
 def _key(token: str) -> bytes:
-    # Of bounded length, and what is in memory could not be used.
+    # Hashes have a fixed length, and cannot be used as tokens if memory leaks.
     return hashlib.blake2b(token.encode("utf-8", "replace"), digest_size=16).digest()

@@ -1,8 +1,8 @@
-"""Strict JSON: what one process writes, the other can read, and so can a browser.
+"""Strict JSON: anything one process writes can be read by the other, and by a browser.
 
-Python's own functions also take and write NaN and Infinity, turn 1e999 into Infinity, and nest
-as deeply as the stack allows. The decoder and the encoder are made once: `json.loads` with
-options makes a new one for each call, which takes longer than reading a short text.
+Python's own functions also accept and write NaN and Infinity, turn 1e999 into Infinity, and allow
+nesting as deep as the stack allows. The decoder and the encoder are created once: `json.loads`
+with options creates a new one for each call, which takes longer than reading a short text.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, TypeAlias
 #: Any JSON value.
 JSON: TypeAlias = Any
 
-#: How deep values may be nested. Python's own limits differ between versions and depend on where
-#: they are met, so that what could be read could still be impossible to send on.
+#: Maximum nesting of values. Python's own limits vary with the version and the call stack, so a
+#: value that could be read might still be impossible to send on.
 MAX_DEPTH = 100
 
-#: How deep a document of ours may be nested, such as a list of events that hold values.
+#: Maximum nesting of our own documents, such as a list of events that contain values.
 MAX_DOCUMENT_DEPTH = MAX_DEPTH + 10
 
 
 class Fault(Enum):
-    """What is wrong with a text or a value; the value is an English text."""
+    """What is wrong with a text or a value; the enum value is an English text."""
 
     CONSTANT = "{text} is not JSON"
     NUMBER = "the number {text} is too large"
@@ -33,7 +33,7 @@ class Fault(Enum):
 
 
 class ValueProblem(ValueError):
-    """What is JSON to Python, but not JSON (RFC 8259), or is nested too deeply.
+    """A value that Python accepts as JSON, but RFC 8259 does not, or that is nested too deeply.
 
     Attributes:
         fault: What is wrong.
@@ -51,16 +51,16 @@ class ValueProblem(ValueError):
 
 
 def loads(text: str | bytes | bytearray, *, max_depth: int = MAX_DEPTH) -> JSON:
-    """Return the value of a JSON text; whatever this returns, `dumps` can write.
+    """Return the value of a JSON text; `dumps` can write any value that this returns.
 
     Args:
         text: The text; bytes are UTF-8.
-        max_depth: How deep it may be nested.
+        max_depth: Maximum nesting.
 
     Raises:
-        ValueProblem: It has NaN, Infinity or a number beyond every float, or is nested too deeply.
-        json.JSONDecodeError: It is not JSON in another way.
-        ValueError: It is not UTF-8, or has an integer of more digits than Python reads.
+        ValueProblem: If it has NaN, Infinity or a number beyond any float, or is nested too deeply.
+        json.JSONDecodeError: If it is not JSON in another way.
+        ValueError: If it is not UTF-8, or has an integer of more digits than Python reads.
 
     """
     if not isinstance(text, str):
@@ -74,15 +74,15 @@ def loads(text: str | bytes | bytearray, *, max_depth: int = MAX_DEPTH) -> JSON:
 
 
 def check_depth(value: JSON, text: str, max_depth: int = MAX_DEPTH) -> None:
-    """Refuse a value that is nested too deeply.
+    """Check that a value is not nested too deeply.
 
     Args:
         value: The value.
         text: The value as JSON.
-        max_depth: How deep it may be nested.
+        max_depth: Maximum nesting.
 
     Raises:
-        ValueProblem: It is nested deeper.
+        ValueProblem: If it is nested more deeply.
 
     """
     # Counting is fast, and nearly every text has too few brackets to be nested too deeply.
@@ -107,10 +107,10 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
     """Return a function that writes values as JSON, in one line of ASCII.
 
     The function raises TypeError for a value that is not JSON, and ValueError for NaN, Infinity
-    and for what is nested more deeply than Python can follow.
+    and values nested more deeply than Python can follow.
 
     Args:
-        default: Turns other values into JSON ones, as in `json.JSONEncoder`.
+        default: Converts other values to JSON ones, as in `json.JSONEncoder`.
 
     """
     encode = json.JSONEncoder(

@@ -1,8 +1,8 @@
-"""The webhooks that the server makes: one record for each; `replies` has what comes back.
+"""The webhooks that the server makes: one record for each.
 
-A webhook is a POST of its fields, as a form or as JSON (see `bodies`), with `action`, which is
-its name, `secret`, and the fields of `Caller`. The names of webhooks and fields are those of
-Hookbox 0.3.3 and 0.3.4; what this package adds is marked "ours".
+A webhook is a POST of its fields, as a form or as JSON (see `bodies`), with its name in `action`,
+the `secret`, and the fields of `Caller`. The names of webhooks and fields are those of Hookbox
+0.3.3 and 0.3.4; additions of this package are marked "ours".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]
 
 
 class Webhook(Protocol):
-    """A webhook: a record with the name that it has in its address."""
+    """A webhook: a record with the name used in its URL."""
 
     name: ClassVar[str]
 
@@ -29,12 +29,12 @@ AnyWebhook = TypeVar("AnyWebhook", bound=Webhook)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose webhook it is.
+    """The connection that caused a webhook.
 
     Attributes:
-        conn_id: The connection that caused it; "" if none did.
+        conn_id: The connection's id; "" if no connection caused it.
         user: The name of its user; "" before it has connected.
-        identity: What the connect reply called its session or token (ours).
+        identity: The connect reply's identifier of its session or token (ours).
 
     """
 
@@ -43,22 +43,22 @@ class Caller:
     identity: Name = ""
 
 
-#: Of a webhook that no connection caused.
+#: The caller of a webhook that no connection caused.
 NOBODY = Caller()
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Ask who somebody is that connects.
+    """Ask the site to identify a client that connects.
 
     Attributes:
-        payload: What the client says, as JSON text.
-        token: Says who it is where no cookie does (ours).
-        expected_user: The only name to be connected as, if it is not empty (ours).
-        transport: How it is connected (ours, as is all that follows).
+        payload: The client's payload as JSON text.
+        token: A token that identifies the client when there is no cookie (ours).
+        expected_user: The only acceptable user name, if it is not empty (ours).
+        transport: The client's transport (ours, like all fields below).
         remote_addr: Its address.
-        user_agent: What its browser calls itself.
-        origin: Where its page is from.
+        user_agent: Its browser's User-Agent header.
+        origin: The origin of its page.
 
     """
 
@@ -75,7 +75,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Say that the last connection of a user has gone."""
+    """Notify the site that the last connection of a user has gone."""
 
     name: ClassVar[str] = "disconnect"
 
@@ -84,7 +84,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class CreateChannel:
-    """Ask for the options of a channel that will be created."""
+    """Ask for the options of a channel that is about to be created."""
 
     name: ClassVar[str] = "create_channel"
 
@@ -93,7 +93,7 @@ class CreateChannel:
 
 @dataclass(frozen=True, slots=True)
 class DestroyChannel:
-    """Ask whether a channel may go that nobody is subscribed to."""
+    """Ask whether a channel without subscribers may be destroyed."""
 
     name: ClassVar[str] = "destroy_channel"
 
@@ -112,7 +112,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A channel that a connection wants, and what must be decided about it."""
+    """A channel that a connection wants, and the decisions needed for it."""
 
     channel_name: Name
     create: bool = False
@@ -121,9 +121,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeMany:
-    """Ask whether a user may read channels, each of them once (ours).
+    """Ask whether a user may read several channels, each of them once (ours).
 
-    A channel that is to be created, and would then ask who may read it, is decided about at once.
+    For a channel that must be created and moderates subscriptions, both decisions are made at
+    once.
     """
 
     name: ClassVar[str] = "subscribe_many"
@@ -134,7 +135,7 @@ class SubscribeMany:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Say that a user leaves a channel."""
+    """Notify the site that a user leaves a channel."""
 
     name: ClassVar[str] = "unsubscribe"
 
@@ -147,11 +148,11 @@ class Publish:
     """Ask whether something may be published.
 
     Attributes:
-        channel_name: Where.
-        payload: The message: JSON text from the embedded server and from 0.3.4, and what
-            Python 2 made of the value from 0.3.3.
-        user: Who publishes; 0.3.3 does not say so.
-        originator: The same for the subscribers, unless the channel is anonymous (0.3.4).
+        channel_name: The channel.
+        payload: The message: JSON text from the embedded server and from 0.3.4; from 0.3.3,
+            Python 2's string form of the value.
+        user: The sender; 0.3.3 does not send it.
+        originator: The sender as shown to subscribers, unless the channel is anonymous (0.3.4).
 
     """
 
@@ -165,12 +166,12 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Ask whether a user may send a message to another (0.3.4).
+    """Ask whether a user may send a message to another user (0.3.4).
 
     Attributes:
-        sender: Who sends it.
-        recipient: Who is to get it.
-        recipient_exists: "True" or "False": whether there is a connection of that name.
+        sender: The sending user.
+        recipient: The receiving user.
+        recipient_exists: "True" or "False": whether a user of that name is connected.
         payload: The message as JSON text.
 
     """
@@ -185,10 +186,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Report what no webhook decided (ours).
+    """Report events that no webhook decided (ours).
 
     Attributes:
-        events: A list of events as JSON text, see `events`.
+        events: A list of events as JSON text; see `events`.
         node: The machine and port of the process.
 
     """
@@ -215,25 +216,25 @@ class Prune:
     name: ClassVar[str] = "prune"
 
 
-#: Those that Hookbox 0.3.3 and 0.3.4 make too.
+#: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
 HOOKBOX: tuple[type[Webhook], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
-#: All of them.
+#: All webhooks.
 ALL: tuple[type[Webhook], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany)
 
 
 def write(webhook: Webhook, caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
-    """Return the fields of a webhook; what its record says goes before what its caller says."""
+    """Return the fields of a webhook; those of its record override those of its caller."""
     fields = {"action": webhook.name, **to_form(caller), **to_form(webhook)}
     return fields | {"secret": secret} if secret else fields
 
 
 def read(kind: type[AnyWebhook], fields: Mapping[str, str]) -> tuple[AnyWebhook, Caller]:
-    """Return the webhook that fields describe, and whose it is.
+    """Return the webhook described by its fields, and its caller.
 
     Raises:
-        FieldProblem: A field is missing or wrong.
+        FieldProblem: If a field is missing or invalid.
 
     """
     return from_form(kind, fields), from_form(Caller, fields)

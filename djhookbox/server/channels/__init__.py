@@ -1,1 +1,1 @@
-"""Live channels: their life, publications, delivery and polling."""
+"""Live channels: lifecycle, publications, delivery and polling."""

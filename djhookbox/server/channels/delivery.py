@@ -1,8 +1,8 @@
-"""Fan-out: frames are serialised and framed once, and the same bytes go to every receiver.
+"""Fan-out: serialise and frame each frame once, and send the same bytes to every receiver.
 
-What one turn of the event loop publishes to a channel leaves as one message, because RTJP is a
-byte stream and a write to a socket is what a delivery costs. Whatever must not be overtaken or
-doubled (a snapshot, an exclusion, a close) flushes first.
+Everything published to a channel during one turn of the event loop is sent as one message: RTJP
+is a byte stream, and the socket write dominates the cost of a delivery. Anything that must keep
+its order or must not be sent twice (a snapshot, an exclusion, a close) flushes first.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from ..core.model import Channel
 from ..metrics import Metrics
 from ..protocol import rtjp, websocket
 
-#: Bytes that may wait for the end of a turn for one channel.
+#: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
 
 
 class Delivery:
-    """Carries out what the core wants sent."""
+    """Perform the effects that the core returns."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
-        #: What carries out the effects that are not about sending, by their type.
+        #: Handlers for effects other than sending, by effect type.
         self._handlers: Mapping[type[Effect], Callable[[Any], None]] = {}
 
     def hand_over(self, handlers: Mapping[type[Effect], Callable[[Any], None]]) -> None:
-        """Name what carries out the effects that are not about sending, by their type."""
+        """Set the handlers for effects other than sending, by effect type."""
         self._handlers = handlers
 
     def perform(self, effects: Iterable[Effect]) -> int:
-        """Carry out effects in order; return how many connections the broadcasts reach."""
+        """Perform effects in order; return the number of connections the broadcasts reach."""
         reached = 0
         sends: list[Send] = []
         for effect in effects:
             if isinstance(effect, Send):
-                # To the same receivers in one piece: a client that is given the snapshots of
-                # many channels has no time to read between them, and is not too slow for that.
+                # Send to the same receivers in one piece: a client that receives the snapshots
+                # of many channels has no time to read in between, which does not make it slow.
                 if sends and sends[0].connections != effect.connections:
                     self._send(sends)
                     sends = []
@@ -60,13 +60,13 @@ class Delivery:
         return reached
 
     def send(self, connection: Connection, name: str, args: dict[str, Any]) -> None:
-        """Send one frame to one connection, after all that was published before it."""
+        """Send one frame to one connection, after everything published before it."""
         self._send((Send((connection,), name, args),))
 
     def flush(self) -> None:
-        """Write what waits for the end of the turn."""
+        """Write everything that waits for the end of the turn."""
         while self._pending:
-            channel = next(iter(self._pending))  # the first that was published to
+            channel = next(iter(self._pending))  # the channel published to first
             frames = self._pending.pop(channel)
             del self._sizes[channel]
             self._write(channel.audience, b"".join(frames), len(frames))
@@ -77,7 +77,7 @@ class Delivery:
         channel = effect.channel
         reached = len(channel.audience)
         if effect.exclude is not None and effect.exclude in channel.audience:
-            # This frame has other receivers than those before it, so it cannot share a message.
+            # This frame has different receivers from earlier ones, so it cannot share a message.
             self.flush()
             others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
             self._write(others, rtjp.encode(effect.name, effect.args), 1)
@@ -103,7 +103,7 @@ class Delivery:
             self.flush()
         if sends[0].connections:
             data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
-            # Presence has the same name; only what a channel looks like has its history.
+            # Presence uses the same frame name; only a channel snapshot has the history.
             snapshot = any("history" in send.args for send in sends)
             self._write(sends[0].connections, data, len(sends), snapshot)
 

@@ -1,7 +1,7 @@
-"""Fetching what channels poll, from listed hosts only.
+"""Fetch the messages that channels poll, from listed hosts only.
 
-A URL may come from a policy, from a handler or from the answer to a poll. Nobody who can set one,
-or who controls the name in it, may reach what only the process can reach.
+A URL may come from a policy, from a handler or from the answer to a poll. Someone who can set a
+URL, or who controls the host name in it, must not reach hosts that only the process can reach.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ...wire.hosts import HostRules
 
-#: Longest answer that is read, in bytes.
+#: Maximum size of an answer, in bytes.
 MAX_ANSWER = 1_048_576
-#: Answers that are being read at once.
+#: Maximum number of answers to read concurrently.
 MAX_AT_ONCE = 16
-#: Seconds that one poll may take.
+#: Timeout for one poll, in seconds.
 SECONDS = 30.0
-#: Bytes of an answer that are read at once.
+#: Bytes to read from an answer at a time.
 _CHUNK = 65_536
 
 
 class HostRefused(ValueError):
-    """A host that is not listed; the text says what to do."""
+    """The host is not listed; the text says what to do."""
 
 
 class Fetcher:
-    """Makes the requests of all pollers.
+    """Make the requests of all pollers.
 
     Args:
-        hosts: The hosts that may be fetched from.
+        hosts: The hosts that polls may fetch from.
 
     """
 
@@ -45,10 +45,10 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
 
     def check(self, url: str) -> None:
-        """Refuse a URL whose host is not listed.
+        """Check that the host of a URL is listed.
 
         Raises:
-            HostRefused: It is not.
+            HostRefused: If it is not.
 
         """
         try:
@@ -64,10 +64,10 @@ class Fetcher:
         Redirects are not followed: they could lead anywhere.
 
         Raises:
-            HostRefused: The host is not listed, or stands for an address that must be.
-            ValueError: The answer is not a usable one.
-            aiohttp.ClientError: There is no answer.
-            asyncio.TimeoutError: It takes too long.
+            HostRefused: If the host is not listed, or resolves to an address that must be listed.
+            ValueError: If the answer is not usable.
+            aiohttp.ClientError: If there is no answer.
+            asyncio.TimeoutError: If the request takes too long.
 
         """
         self.check(url)
@@ -75,7 +75,7 @@ class Fetcher:
             return await self._request(url, form)
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close the HTTP session."""
         if self._session is not None:
             await self._session.close()
 
@@ -87,7 +87,7 @@ class Fetcher:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=SECONDS),
                 connector=aiohttp.TCPConnector(
-                    # Each time a connection is made, the address is checked that it is made to.
+                    # Check the address each time a connection is made.
                     resolver=_CheckingResolver(self._hosts),
                     use_dns_cache=False,
                     force_close=True,
@@ -118,7 +118,7 @@ class Fetcher:
 
 
 class _CheckingResolver(AbstractResolver):
-    """Resolves names to addresses that may be connected to, at the moment of connecting."""
+    """Resolve names, and refuse addresses that may not be connected to, at connection time."""
 
     def __init__(self, hosts: HostRules) -> None:
         self._hosts = hosts

@@ -1,9 +1,9 @@
-"""How channels come into being and go: one at a time for each name, whoever asks.
+"""Creation and destruction of channels, one operation at a time for each name.
 
-Creating and destroying hold the channel's lock across their webhooks, so that two first
-subscribers make one channel and nobody subscribes to a channel that is about to go (D17).
-A channel in use by an operation that waits for its webhook is pinned and stays. REST calls
-take no lock and wait for nothing.
+Creating and destroying hold the channel's lock during their webhooks, so that two first
+subscribers create one channel and nobody subscribes to a channel about to be destroyed (D17).
+A channel in use by an operation that waits for its webhook is pinned and is not destroyed. REST
+calls take no lock and do not wait.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .locks import KeyedLocks
 from .publications import Publications
 from .streams import EngineFailed, Streams
 
-#: Seconds that a channel without subscribers is kept if it never had any, so that it neither
-#: lives for ever (D23) nor is created anew for each publication.
+#: Seconds to keep a channel that never had subscribers, so that it neither lives forever (D23)
+#: nor is created again for each publication.
 IDLE_SECONDS = 60.0
 
 
 class Lifecycle:
-    """Creates and destroys channels."""
+    """Create and destroy channels."""
 
     def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
         self._hub = runtime.hub
@@ -40,27 +40,27 @@ class Lifecycle:
         self._publications = publications
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
-        #: Set while the server stops: a webhook for each channel would only storm the site.
+        #: Set while the server stops: a webhook for each channel would flood the site.
         self.stopping = False
-        #: Channels that became empty while pinned; whoever lets go of them last destroys them.
+        #: Channels that became empty while pinned; releasing the last pin destroys them.
         self._due: set[str] = set()
 
     @asynccontextmanager
     async def using(
         self, name: str, connection: Connection | None = None
     ) -> AsyncIterator[Channel]:
-        """Give a channel for an operation; create it if it does not exist.
+        """Provide a channel for an operation, creating it if it does not exist.
 
         Args:
             name: The channel's name.
-            connection: Who wants it; the create_channel webhook carries its cookies.
+            connection: The connection that wants it; the create_channel webhook has its cookies.
 
         Raises:
-            Refusal: If the site does not let it come into being.
+            Refusal: If the site does not allow the channel to be created.
 
         """
         with self.pinned((name,)):
-            # The lock is free unless the channel is being created or destroyed just now.
+            # The lock is free unless the channel is currently being created or destroyed.
             async with self._locks.hold(name):
                 channel = self._hub.channels.get(name)
                 if channel is None:
@@ -70,7 +70,7 @@ class Lifecycle:
 
     @contextmanager
     def pinned(self, names: Iterable[str]) -> Iterator[None]:
-        """Keep channels from being destroyed, as far as they exist or come into being."""
+        """Keep channels from being destroyed, both existing ones and ones created later."""
         names = tuple(names)
         self._pins.update(names)
         try:
@@ -82,11 +82,11 @@ class Lifecycle:
 
     @asynccontextmanager
     async def missing(self, names: Iterable[str]) -> AsyncIterator[frozenset[str]]:
-        """Give those channels that do not exist; only whoever holds them may create them."""
+        """Yield the names of channels that do not exist; only the caller may create them."""
         async with AsyncExitStack() as held:
             found = []
-            # In the same order for everybody, so that two who want the same channels wait for
-            # one another, but never in a circle.
+            # Everyone takes locks in the same order, so that two callers that want the same
+            # channels wait for each other without deadlock.
             for name in sorted(names):
                 async with AsyncExitStack() as turn:
                     await turn.enter_async_context(self._locks.hold(name))
@@ -100,21 +100,21 @@ class Lifecycle:
         self._pins[channel.name] += 1
 
     async def release(self, channel: Channel) -> None:
-        """Let go of a channel; whoever does it last waits until it is destroyed, if it is due."""
+        """Release a pin; the last release waits for the destruction of a channel that is due."""
         if self._unpinned(channel.name):
             await self._destroy(channel)
 
     async def create(self, name: str, options: Mapping[str, Any]) -> Channel:
-        """Create a channel with decided options, or return the one that exists.
+        """Create a channel with decided options, or return the existing one.
 
         Raises:
-            Refusal: If the options are wrong.
+            Refusal: If the options are invalid.
 
         """
         return await self._streams.open(name, options)
 
     async def expire(self, now: float) -> None:
-        """Drop channels that nobody has used for a while, and expired history."""
+        """Destroy channels that have been unused for a while, and drop expired history."""
         for channel in list(self._hub.channels.values()):
             since = channel.empty_since
             if (
@@ -122,14 +122,14 @@ class Lifecycle:
                 and now - since >= IDLE_SECONDS
                 and channel.options.polling.mode not in ("simple", "persistent")
             ):
-                self._hub.keep(channel, now)  # asked for again only after as long
+                self._hub.keep(channel, now)  # ask again only after the same time
                 self._tasks.start(self._destroy(channel))
         await self._publications.expire(now)
 
     # ---- parts -----------------------------------------------------------
 
     def _unpinned(self, name: str) -> bool:
-        """Let go of a channel; tell whether it is to be destroyed now."""
+        """Release a pin; return whether the channel must be destroyed now."""
         self._pins[name] -= 1
         if self._pins[name]:
             return False
@@ -140,7 +140,7 @@ class Lifecycle:
         return due and channel is not None and not channel.subscribers and not self.stopping
 
     def emptied(self, effect: Emptied) -> None:
-        """Destroy a channel whose last subscriber has left, as soon as nobody is using it."""
+        """Destroy a channel whose last subscriber has left, once nobody is using it."""
         channel = effect.channel
         if self._pins[channel.name]:
             self._due.add(channel.name)
@@ -160,10 +160,10 @@ class Lifecycle:
                 allowed = reply.allowed
             except Refusal:
                 allowed = False
-            # Code may have subscribed somebody meanwhile; whoever waits for the lock has it
-            # pinned, and gets a new channel.
+            # Code may have subscribed a user in the meantime. A caller that waits for the lock
+            # has pinned the name and gets a new channel.
             if allowed:
-                with suppress(EngineFailed):  # logged; tried again after a while
+                with suppress(EngineFailed):  # logged; retried later
                     await self._streams.destroy(channel, only_empty=True)
             if not channel.subscribers:
                 self._hub.keep(channel, self._clock())

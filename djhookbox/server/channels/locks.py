@@ -1,4 +1,4 @@
-"""Locks by name, which exist only while somebody holds or awaits them."""
+"""Locks by name, which exist only while they are held or awaited."""
 
 from __future__ import annotations
 

@@ -26,20 +26,20 @@ from .streams import ChannelGone, EngineFailed, Streams
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Channels that poll; more would keep the process from anything else.
+#: Maximum number of polling channels; more would starve the rest of the process.
 MAX_POLLERS = 1000
 MAX_PAUSE = 300.0
 
 
 def pause_after(failures: int, interval: float) -> float:
-    """Return the seconds until the next try: growing while it fails, but bounded."""
+    """Return the seconds until the next attempt, which grow with failures up to a bound."""
     if not failures:
         return interval
     return float(min(2 ** min(failures, 30), max(MAX_PAUSE, interval)))
 
 
 class Pollers:
-    """Starts and stops the pollers of channels."""
+    """Start and stop the pollers of channels."""
 
     def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
         self._hub = runtime.hub
@@ -54,10 +54,10 @@ class Pollers:
         self._fetcher = Fetcher(HostRules.parse(runtime.config.polling_hosts))
 
     def changed(self, effect: PollingChanged) -> None:
-        """Stop the poller of a channel, and start one if its options want it."""
+        """Stop the poller of a channel, and start a new one if its options ask for polling."""
         channel = effect.channel
         task = self._tasks.pop(channel, None)
-        # A poller whose own answer changes the options goes on with them by itself.
+        # A poller whose own answer changes the options picks up the new ones itself.
         if task is not None and channel not in self._changing:
             task.cancel()
         polling = channel.options.polling
@@ -102,7 +102,7 @@ class Pollers:
             del self._tasks[channel]
 
     async def _once(self, channel: Channel, polling: Polling) -> bool:
-        """Fetch and publish; tell whether to go on."""
+        """Fetch and publish once; return whether to continue."""
         if polling.mode == "simple":
             text = await self._fetcher.fetch(polling.url)
             try:
@@ -115,7 +115,7 @@ class Pollers:
             key: value if isinstance(value, str) else dumps(value)
             for key, value in polling.form.items()
         }
-        # Not the webhook secret, which 0.3.3 sent to whatever host it polled (D39).
+        # Omit the webhook secret, which 0.3.3 sent to every host that it polled (D39).
         answer = loads(await self._fetcher.fetch(polling.url, form))
         if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("the answer is not a list of success and an object")
@@ -133,7 +133,7 @@ class Pollers:
         except OptionError as error:
             logger.warning("The options polled for %r are wrong: %s", channel.name, error)
         except ChannelGone:
-            pass  # nothing is published either
+            pass  # publish nothing
         finally:
             self._changing.discard(channel)
 

@@ -1,4 +1,4 @@
-"""Publications: composed, numbered by the engine where a channel has a history, and found again.
+"""Publications: compose them, have the engine number them, and recover missed ones.
 
 Nothing here waits for the site.
 """
@@ -17,12 +17,12 @@ from .streams import Applied, ChannelGone, EngineFailed, Streams
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Seconds between two looks for what has expired.
+#: Seconds between checks for expired publications.
 EXPIRE_SECONDS = 10.0
 
 
 class Publications:
-    """Publishes, and knows what can be caught up with."""
+    """Publish to channels, and report the positions that clients can catch up from."""
 
     def __init__(self, runtime: Runtime, engine: Engine, streams: Streams) -> None:
         self._hub = runtime.hub
@@ -46,14 +46,14 @@ class Publications:
         Args:
             channel: The channel.
             payload: Any JSON value.
-            user: The name that subscribers read; not shown on anonymous channels.
-            origin: The connection it came from, which does not get it if the channel is not
-                reflective.
-            only_to: Send it to nobody else, and keep it out of the history (0.3.4).
+            user: The sender's name shown to subscribers; hidden on anonymous channels.
+            origin: The sending connection, which does not receive the publication if the channel
+                is not reflective.
+            only_to: Send it only to this connection, and keep it out of the history (0.3.4).
 
         Raises:
-            ChannelGone: The channel is gone: its stream may be that of another by now.
-            EngineFailed: Nobody has seen it, or will.
+            ChannelGone: If the channel is gone; its stream may belong to a newer channel by now.
+            EngineFailed: If the publication failed; nobody has received it or will receive it.
 
         """
         change = compose(channel, payload, user, self._clock(), origin)
@@ -65,10 +65,10 @@ class Publications:
         return Applied(self._delivery.perform(show(channel, change, only_to)))
 
     async def skip(self, name: str) -> None:
-        """Note a publication to a channel that neither lives nor has a history.
+        """Record a publication to a channel that is not live and has no history.
 
         Raises:
-            EngineFailed: It could not be noted.
+            EngineFailed: If the engine could not record it.
 
         """
         try:
@@ -77,14 +77,14 @@ class Publications:
             raise self._failed(name, error) from None
 
     async def cursor(self, name: str, history: bool) -> str:
-        """Return the cursor of a channel, "" if it has no history; it is not created for that.
+        """Return a channel's cursor, or "" without a history; this does not create the channel.
 
         Args:
             name: The channel.
-            history: Whether it would have one if it came into being now.
+            history: Whether it would have a history if it were created now.
 
         Raises:
-            EngineFailed: The engine does not say.
+            EngineFailed: If the engine cannot report it.
 
         """
         channel = self._hub.channels.get(name)
@@ -97,12 +97,12 @@ class Publications:
         return "" if position is None else str(position)
 
     async def expire(self, now: float) -> None:
-        """Drop what has expired, from time to time."""
+        """Drop expired publications at regular intervals."""
         if abs(now - self._expired) >= EXPIRE_SECONDS:
             self._expired = now
             try:
                 await self._engine.expire(now)
-            except EngineError as error:  # which must not end what is done every second
+            except EngineError as error:  # must not end the periodic work
                 logger.error("The engine failed to expire streams: %s", error)
 
     @staticmethod

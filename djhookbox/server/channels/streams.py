@@ -1,9 +1,9 @@
-"""The one way to change a channel: propose it to the engine, and apply what comes back.
+"""The only way to change a channel: propose the change to the engine, then apply the answer.
 
-An engine that answers at once makes a change within the call, so that several can follow one
-another in one turn of the event loop with nothing in between. Where it takes its time, the
-changes of a channel wait for one another in the order in which they were asked for, and what
-was begun is finished even if nobody waits for it any more: the engine may have it already.
+An engine that answers immediately completes a change within the call, so that several changes
+can follow each other in one turn of the event loop without interruption. If the engine is
+asynchronous, the changes of a channel are queued in the order in which they were requested. A
+change that was begun is finished even if its caller is gone, as the engine may already have it.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from .turns import Turns
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Seconds until an engine that failed is told again who has left.
+#: Seconds to wait before reporting departures again to an engine that failed.
 LEAVE_PAUSE = 1.0
 
-#: What an engine says of a change, now or later.
+#: The engine's answer to a change, immediate or awaitable.
 _Asked: TypeAlias = Accepted | asyncio.Future[Accepted]
-#: Changes that alter neither who is in a channel nor what its options are.
+#: Changes that affect neither a channel's members nor its options.
 _UNSEEN = (Publish, SetState)
-#: What is known at once of a change: None if there is nothing to do.
+#: Results of a change that are known immediately; None if there is nothing to do.
 _KNOWN = (Accepted, Refusal, type(None))
 
 
 class Applied(NamedTuple):
-    """What became of a change.
+    """The result of a change.
 
     Attributes:
-        delivered: How many connections a broadcast went to.
-        position: The place of a publication in the channel's log, if it is numbered.
+        delivered: The number of connections a broadcast was sent to.
+        position: The position of a publication in the channel's log, if it is numbered.
 
     """
 
@@ -63,7 +63,7 @@ class Applied(NamedTuple):
     position: Position | None = None
 
     def answer(self) -> answers.Published:
-        """Return what REST answers to a publication."""
+        """Return the REST answer to a publication."""
         if self.position is None:
             return answers.Published(self.delivered)
         return answers.Published(self.delivered, self.position.epoch, self.position.offset)
@@ -78,14 +78,14 @@ class EngineFailed(Refusal):
 
 
 class ChannelGone(Refusal):
-    """The channel is gone; another may have its name by now."""
+    """The channel is gone; another channel may have its name by now."""
 
     def __init__(self) -> None:
         super().__init__("The channel was destroyed meanwhile")
 
 
 class Streams:
-    """Proposes changes of channels, applies them, and performs their effects."""
+    """Propose changes of channels, apply them, and perform their effects."""
 
     def __init__(self, runtime: Runtime, engine: Engine) -> None:
         self._hub = runtime.hub
@@ -94,32 +94,32 @@ class Streams:
         self._clock = runtime.clock
         self._engine = engine
         self._linger = runtime.config.history_linger
-        #: Held by the channel's name while something waits for the engine.
+        #: Held under the channel's name while a change waits for the engine.
         self._turns = Turns(runtime.tasks)
 
     # ---- changes of a live channel ---------------------------------------
 
     async def propose(self, channel: Channel, change: Change) -> Applied:
-        """Change a channel, as soon as the engine has accepted it.
+        """Change a channel as soon as the engine has accepted the change.
 
-        A change with nothing left to do when its turn has come does nothing: a user who has left
-        meanwhile is not subscribed.
+        A change that is moot by the time its turn comes does nothing: for example, a user who
+        has left in the meantime is not subscribed.
 
         Args:
             channel: The channel.
-            change: Any but Create.
+            change: Any change except Create.
 
         Raises:
-            ChannelGone: Before its turn came.
-            OptionError: For options that are wrong.
-            EngineFailed: Nothing was done.
+            ChannelGone: If the channel went away before the change's turn came.
+            OptionError: If the options are invalid.
+            EngineFailed: If the engine failed; nothing was done.
 
         """
         applied = self.begin(channel, change)
         return applied if isinstance(applied, Applied) else await applied
 
     def begin(self, channel: Channel, change: Change) -> Applied | asyncio.Future[Applied]:
-        """Do the same as `propose`; return at once what is known at once."""
+        """Do the same as `propose`, but return an immediate result without awaiting."""
         name = channel.name
         asked: _Asked | None = None
         if name not in self._turns.last:
@@ -131,7 +131,7 @@ class Streams:
         return self._turns.take((name,), lambda: self._carry_out(channel, change, asked))
 
     def submit(self, channel: Channel, change: Change) -> None:
-        """Change a channel without waiting for it; a failure is only logged."""
+        """Change a channel without waiting for the result; a failure is only logged."""
         try:
             applied = self.begin(channel, change)
         except Refusal as refusal:
@@ -148,11 +148,11 @@ class Streams:
         """Change different channels in one step.
 
         Args:
-            proposals: The channels and what is to change, other than their options.
-            arrange: Puts all effects into the order in which they are performed.
+            proposals: The channels and their changes, none of which changes options.
+            arrange: Sorts all effects into the order in which they are performed.
 
         Returns:
-            For each, why it was not done.
+            For each channel whose change was not made, the reason.
 
         """
         names = frozenset(channel.name for channel, _ in proposals)
@@ -166,13 +166,13 @@ class Streams:
             return self._apply_all(proposals, known, arrange)
         return await self._turns.take(names, lambda: self._carry_out_all(proposals, asked, arrange))
 
-    # ---- coming into being, going ----------------------------------------
+    # ---- creation and destruction ----------------------------------------
 
     async def open(self, name: str, given: Mapping[str, Any]) -> Channel:
-        """Create a channel, or return the one that exists.
+        """Create a channel, or return the existing one.
 
         Raises:
-            Refusal: The options are wrong, or the engine failed.
+            Refusal: If the options are invalid, or the engine failed.
 
         """
         asked: _Asked | None = None
@@ -187,14 +187,14 @@ class Streams:
         return await self._turns.take((name,), lambda: self._open(name, change, asked))
 
     async def destroy(self, channel: Channel, *, only_empty: bool = False) -> None:
-        """End a channel; one that is gone already stays so.
+        """Destroy a channel; do nothing if it is already gone.
 
         Args:
             channel: The channel.
-            only_empty: Only if nobody is in it.
+            only_empty: Destroy it only if it has no subscribers.
 
         Raises:
-            EngineFailed: It lives on.
+            EngineFailed: If the engine failed; the channel stays live.
 
         """
         with suppress(ChannelGone):
@@ -210,17 +210,17 @@ class Streams:
         greeting: Mapping[str, Any],
         since: Mapping[str, Position],
     ) -> None:
-        """Give a connection to a user; the arguments are those of `Hub.connect`."""
+        """Attach a connection to a user; the arguments are those of `Hub.connect`."""
         self._delivery.flush()
         self._delivery.perform(
             self._hub.connect(connection, name, options, self._clock(), greeting, since)
         )
 
     def detach(self, connection: Connection) -> list[Channel]:
-        """Take a closed connection out of everything, at once.
+        """Remove a closed connection from all channels immediately.
 
         Returns:
-            The channels that its user has left by it, in order of subscription.
+            The channels that its user has left as a result, in order of subscription.
 
         """
         user = connection.user
@@ -233,7 +233,7 @@ class Streams:
         return left
 
     def withdraw(self, channel: Channel, user: User, reason: str) -> None:
-        """Take a user out of a channel at once: whoever lost the right waits for no engine."""
+        """Remove a user who lost the right from a channel at once, before the engine answers."""
         now = self._clock()
         self._delivery.flush()
         self._delivery.perform(self._hub.unsubscribe(user, channel, now, reason))
@@ -255,11 +255,11 @@ class Streams:
             logger.warning("%r was not changed: %s", channel.name, refusal)
 
     def _is_due(self, channel: Channel, change: Change) -> bool:
-        """Return whether a change is to be proposed, as things are now.
+        """Return whether a change is still needed in the current state.
 
         Raises:
-            ChannelGone: There is nothing to change.
-            OptionError: For options that are wrong.
+            ChannelGone: If the channel is gone.
+            OptionError: If the options are invalid.
 
         """
         self._check_alive(channel)
@@ -281,7 +281,7 @@ class Streams:
 
     def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
         if not isinstance(change, _UNSEEN):
-            # Who receives what was published before is about to change, or what they are shown.
+            # The change affects who receives earlier publications, or how they are shown.
             self._delivery.flush()
             if isinstance(change, Subscribe) and is_moot(self._hub, channel, change):
                 self._tell(channel, Unsubscribe(change.user, self._clock()))
@@ -290,7 +290,7 @@ class Streams:
     # ---- many changes ----------------------------------------------------
 
     def _ask_safely(self, channel: Channel, change: Change) -> _Asked | Refusal | None:
-        """Propose a change; return why it cannot be, and None if there is nothing to do."""
+        """Propose a change; return the refusal if it fails, or None if there is nothing to do."""
         try:
             return self._ask(channel.name, change) if self._is_due(channel, change) else None
         except Refusal as refusal:
@@ -354,10 +354,10 @@ class Streams:
         except OptionError as error:
             raise Refusal(str(error), "malformed") from None
 
-    # ---- who has left ----------------------------------------------------
+    # ---- departures ------------------------------------------------------
 
     def _tell(self, channel: Channel, change: Unsubscribe) -> None:
-        """Tell the engine of somebody who has left already, until it knows."""
+        """Report a departure that has already happened to the engine, until it succeeds."""
         told: asyncio.Future[None] | None = None
         try:
             asked = None if channel.name in self._turns.last else self._ask(channel.name, change)
@@ -391,7 +391,7 @@ class Streams:
         if self._hub.channels.get(channel.name) is not channel:
             return
         if asked is None and change.user.name in channel.subscribers:
-            return  # came back meanwhile
+            return  # the user has come back
         note(channel, await self._accepted(channel.name, change, asked))
 
     # ---- the engine ------------------------------------------------------
@@ -401,7 +401,7 @@ class Streams:
             asked = self._engine.propose(name, change)
         except (EngineError, NotOpen) as error:
             raise _refusal(name, error) from None
-        # Begun at once, and not only when its turn is noted.
+        # Start immediately, rather than when the turn is taken.
         return asked if isinstance(asked, Accepted) else asyncio.ensure_future(asked)
 
     async def _accepted(self, name: str, change: Change, asked: _Asked | None) -> Accepted:

@@ -1,7 +1,7 @@
-"""Turns by name, taken at the moment of asking and in that order.
+"""Turns by name, taken when requested and executed in that order.
 
-Unlike a lock, a turn is carried out even if nobody waits for it any more, and whether a name has
-any is known at once.
+Unlike a lock, a turn is executed even if its caller stops waiting, and the caller knows
+immediately whether a name has turns.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ T = TypeVar("T")
 
 
 class Turns:
-    """What is done one after the other, for each name."""
+    """Run work in sequence for each name."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        #: The last that was taken of each name; one without has nothing going on.
+        #: The last turn of each name; a name without an entry is idle.
         self.last: dict[str, asyncio.Task[None]] = {}
 
     def take(self, names: Collection[str], work: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
-        """Do something when all that was asked for before with these names is done.
+        """Run work once all earlier turns of these names are done.
 
-        Whoever waits for two names waits only for what was there before: never in a circle.
+        A turn of several names waits only for earlier turns, so there can be no deadlock.
 
         Args:
-            names: What it is about.
-            work: What is to be done; it must not wait for another turn of these names.
+            names: The names that the work concerns.
+            work: The work to run; it must not wait for another turn of these names.
 
         Returns:
-            Its result. To wait for it no longer does not stop the work.
+            A future for the result. Cancelling the wait does not stop the work.
 
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -62,7 +62,7 @@ async def _after(
         result = await work()
     except Exception as error:
         if done.done():
-            raise  # to be logged, because nobody else learns of it
+            raise  # to have it logged: nobody else sees it
         done.set_exception(error)
     except BaseException:
         done.cancel()

@@ -1,1 +1,1 @@
-"""Connections and what clients do with them."""
+"""Client connections and the operations of clients."""

@@ -1,6 +1,6 @@
-"""Where a client comes from, and which host name it asked for: what a handshake's headers tell.
+"""The client's address and the requested host name, as read from a handshake's headers.
 
-Both are for logs and for choosing what to show. Neither proves anything about the client.
+Use both only for logs and for display. Neither proves anything about the client.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import TypeAlias
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
-#: Bits that stand before the IPv4 address in an IPv6 address that maps it.
+#: Number of bits before the IPv4 address in an IPv4-mapped IPv6 address.
 _MAPPED = 96
 
-#: A host name or address, with or without a port: nothing that could end a header, or a word of it.
+#: A host name or address with an optional port, without any character that could end a header.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
-#: A hop with its port, as some proxies write it.
+#: An address with its port, as some proxies write it.
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` is believed.
+    """The proxies whose `X-Forwarded-For` is trusted.
 
     Args:
         entries: Addresses and ranges (`10.0.0.0/8`, `fd00::/8`).
 
     Raises:
-        ValueError: For an entry that is neither.
+        ValueError: For an entry that is neither an address nor a range.
 
     """
 
@@ -38,14 +38,14 @@ class TrustedProxies:
         self._networks = tuple(_network(entry) for entry in entries)
 
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
-        """Return the address that a client comes from, as far as trusted proxies tell.
+        """Return the address of a client, as reported by trusted proxies.
 
-        Each proxy adds the address of its own peer at the end; what stands before the last entry
-        that a trusted proxy has made is the client's own invention.
+        Each proxy appends the address of its own peer. Entries before the first one added by a
+        trusted proxy are supplied by the client and cannot be trusted.
 
         Args:
-            peer: Address of the TCP peer.
-            forwarded: All `X-Forwarded-For` headers, in their order.
+            peer: The address of the TCP peer.
+            forwarded: All `X-Forwarded-For` headers, in order.
 
         """
         address = _address(peer)
@@ -54,14 +54,14 @@ class TrustedProxies:
         hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
         for hop in reversed(hops):
             found = _address(hop)
-            # What is no address is not passed on.
+            # Do not pass on a value that is not an address.
             if found is None or not self._trusts(address):
                 break
             address = found
         return str(address)
 
     def includes(self, address: str) -> bool:
-        """Tell whether an address is that of a trusted proxy."""
+        """Return whether an address belongs to a trusted proxy."""
         found = _address(address)
         return found is not None and self._trusts(found)
 
@@ -85,16 +85,16 @@ def _address(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # A socket that listens to IPv6 sees IPv4 peers so.
+    # A socket that listens on IPv6 reports IPv4 peers in this form.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
 def host_name(values: Sequence[str]) -> str:
-    """Return the host that a handshake asks for, with its port; "" if it is no proper one.
+    """Return the host that a handshake requests, with its port, or "" if it is invalid.
 
     Args:
-        values: All `Host` headers; more than one is a trick.
+        values: All `Host` headers; more than one is an attack.
 
     """
     return values[0] if len(values) == 1 and _HOST.fullmatch(values[0]) else ""

@@ -1,6 +1,6 @@
-"""What clients ask for: the site decides by webhook, the core changes, the frames go out.
+"""The commands of clients: the site decides by webhook, the core changes, frames are sent.
 
-How clients get into channels is in `subscriptions`.
+Subscribing and unsubscribing are in `subscriptions`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ..site.webhooks import Refusal
 from .connection import Connection, State
 from .targets import includes
 
-#: Seconds for which a used token is remembered at most.
+#: Maximum time to remember a used token, in seconds.
 LONGEST_SPENT = 86_400.0
 
 logger = logging.getLogger("djhookbox.server")
 
 
 class Commands:
-    """Carries out what the frames of clients ask for, but for subscriptions."""
+    """Carry out the commands of clients, except for subscriptions."""
 
     def __init__(
         self,
@@ -68,18 +68,18 @@ class Commands:
         acks: bool,
         since: Mapping[str, Position],
     ) -> None:
-        """Ask the site who this is.
+        """Ask the site to identify a client.
 
         Args:
-            connection: Who connects.
+            connection: The connection that sent CONNECT.
             payload: JSON text for the site.
-            token: Says who it is, where no cookie does.
-            expect_user: The only name to be connected as, if it is not empty.
+            token: A token that identifies the client when there is no cookie.
+            expect_user: The only acceptable user name, unless it is empty.
             acks: Whether frames are acknowledged.
-            since: What the client has seen of channels that it finds itself in.
+            since: The client's positions in the channels that it is subscribed to on connecting.
 
         Raises:
-            Refusal: If it may not connect.
+            Refusal: If the client may not connect.
 
         """
         handshake = connection.handshake
@@ -114,7 +114,7 @@ class Commands:
         self._streams.connect(connection, name, user_opts, greeting, since)
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, options):
-            connection.close(TOKEN_SPENT)  # another one asked at the same time
+            connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone
         known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
         for request, disconnect in disconnects:
@@ -124,7 +124,7 @@ class Commands:
         await self._authorizer.follow_up(connection, options, since)
 
     def _spend(self, token: str, connection: Connection, options: Mapping[str, Any]) -> bool:
-        """Note that a token has been used, if the site says that it is good for one connection."""
+        """Mark a token as used, if the site says that it is valid for one connection only."""
         seconds = options.get("single_use")
         if not token or isinstance(seconds, bool) or not isinstance(seconds, int | float):
             return True
@@ -143,10 +143,10 @@ class Commands:
             raise Refusal("Unauthorized (unusable name or options in server response)") from None
 
     def session_ended(self, connection: Connection) -> None:
-        """Close all connections of a session which the site says has ended.
+        """Close all connections of a session that the site reports as ended.
 
-        Nothing told us before if it ended of old age. A page comes back once, and is let in only
-        as the same user, with another session.
+        The server is not notified when a session expires. A page reconnects once, and is
+        admitted only as the same user with another session.
         """
         for other in self._connections.of_identity(connection.identity) or (connection,):
             other.close(SESSION_EXPIRED)
@@ -162,10 +162,10 @@ class Commands:
             text: The payload as JSON text.
 
         Returns:
-            Its place in the channel's log, if it has one.
+            Its position in the channel's log, if it has one.
 
         Raises:
-            Refusal: If the payload is no JSON, or the site says no.
+            Refusal: If the payload is not JSON, or the site refuses.
 
         """
         user = user_of(connection)
@@ -208,7 +208,7 @@ class Commands:
         """Send a message to another user (0.3.4).
 
         Raises:
-            Refusal: If the payload is no JSON, there is no such user, or the site says no.
+            Refusal: If the payload is not JSON, the user does not exist, or the site refuses.
 
         """
         user = user_of(connection)
@@ -233,10 +233,10 @@ class Commands:
 
 
 def parse_payload(text: object) -> Any:
-    """Return the value of a payload's JSON text.
+    """Parse a payload's JSON text and return its value.
 
     Raises:
-        Refusal: If it is none.
+        Refusal: If the text is not JSON.
 
     """
     try:
@@ -248,7 +248,7 @@ def parse_payload(text: object) -> Any:
 
 
 def other_recipient(options: Mapping[str, Any], recipient: str) -> str:
-    """Return whom a message goes to after the site has had its say."""
+    """Return the recipient of a message after applying the site's options."""
     other = options.get("override_recipient_name", recipient)
     if not isinstance(other, str):
         logger.error("The site's reply to message has an unusable override_recipient_name")

@@ -1,7 +1,7 @@
-"""What all transports have in common: frames in, one after the other, and a way to write.
+"""The common base of all transports: handle frames in order, and write.
 
-Reading goes on while a frame waits for its webhook, so that a client that leaves meanwhile is
-noticed at once; what it sends meanwhile waits in a bounded queue.
+Reading continues while a frame waits for its webhook, so that a client that leaves is noticed
+immediately. Frames received in that time wait in a bounded queue.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from ..core.model import User
 from ..protocol.rtjp import BadFrame, Frame, Parser, read, unread
 from ..unsent import Unsent
 
-#: Frames handled before other connections get a turn.
+#: Frames to handle before yielding to other connections.
 TURN = 50
-#: Frames that may wait while one is being handled; then reading pauses.
+#: Frames that may wait while one is handled; beyond that, reading pauses.
 MAX_WAITING = 1000
 #: The same in bytes, as a multiple of the largest frame.
 MAX_WAITING_FRAMES = 4
-#: Bytes that may wait if all connections together have used up what they share.
+#: Bytes that may wait on a connection once the shared budget is used up.
 MIN_WAITING = 4096
-#: What is said about a frame that cannot wait.
+#: The error for a frame that cannot wait.
 BUSY = "The server has too much to do; try again later"
-#: Snapshots under way may exceed the bound on unsent bytes so many times.
+#: Snapshots in transit may exceed the bound on unsent bytes by this factor.
 MAX_OWED = 16
-#: How a PING is told from frames that wait, before they are read.
+#: Recognise a PING among waiting frames without parsing it.
 _PING, _PING_WITHIN = '"PING"', 64
-#: The rate limit is an average over so many seconds.
+#: Number of seconds over which the rate limit averages.
 RATE_WINDOW = 10
 
 
 class State(Enum):
-    """How far a connection has come."""
+    """The state of a connection."""
 
     NEW = "new"
     CONNECTING = "connecting"
@@ -49,7 +49,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-#: From each state, those that may follow.
+#: The legal transitions from each state.
 _MOVES = {
     State.NEW: {State.NEW, State.CONNECTING, State.CONNECTED, State.CLOSED},
     State.CONNECTING: {State.NEW, State.CLOSED},
@@ -60,10 +60,10 @@ _MOVES = {
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Bytes of RTJP, and the same prebuilt as a WebSocket message.
+    """Bytes of RTJP, and the same bytes framed as a WebSocket message.
 
     Attributes:
-        snapshot: Whether the receiver has asked for it: a channel's history, state and presence.
+        snapshot: Whether the receiver asked for it: a channel's history, state and presence.
 
     """
 
@@ -74,28 +74,28 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What the HTTP request of a connection told."""
+    """The data taken from the HTTP request of a connection."""
 
     cookie: str = ""
     remote_addr: str = ""
     user_agent: str = ""
     origin: str = ""
-    #: What the `Host` header said: chosen by the client, so it proves nothing.
+    #: The `Host` header. The client chooses it, so it proves nothing.
     host: str = ""
 
 
 class Connection:
-    """A client, from its handshake to its end.
+    """A client connection, from its handshake to its end.
 
     Attributes:
         id: 32 hex digits, the `conn_id` of webhooks.
-        user: Whose it is, once the site has said so.
-        identity: The site's opaque statement about the session or token behind it.
+        user: Its user, once the site has named one.
+        identity: The site's opaque identifier for the session or token.
         cookie: The Cookie header of its webhooks.
-        acks: Whether it asked for ACK frames.
-        apart: Whether its subscriptions are its own, and not those of all its user's connections.
-        state: Whether it has connected. NEW until the site is asked who it is (CONNECTING), and
-            again if the site refuses; once CLOSED, nothing may be done for it any more.
+        acks: Whether the client asked for ACK frames.
+        apart: Whether it subscribes for itself, rather than for all connections of its user.
+        state: NEW until the site is asked to identify the client (CONNECTING), and again if the
+            site refuses. Once it is CLOSED, nothing more may be done for the connection.
 
     """
 
@@ -151,7 +151,7 @@ class Connection:
         self._on_end = on_end
         self._parser = Parser(max_frame_size)
         self._owed = 0
-        #: Lines that wait, each with its bytes; those of the frame being handled still count.
+        #: Waiting lines with their sizes; those of the frame being handled still count.
         self._waiting: deque[tuple[str | BadFrame, int]] | None = None
         self._budget = incoming
         self._held = 0
@@ -166,20 +166,20 @@ class Connection:
     # ---- what transports implement ---------------------------------------
 
     def write(self, packet: Packet) -> None:
-        """Send bytes; never blocks, and drops a client that does not read."""
+        """Send bytes without blocking; drop a client that does not read."""
         raise NotImplementedError
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait for the client."""
+        """Number of bytes waiting for the client."""
         raise NotImplementedError
 
     def _end(self, disconnect: Disconnect) -> None:
-        """Tell the client to go, and end the connection within a second whatever it does."""
+        """Ask the client to go, and end the connection within a second regardless."""
         raise NotImplementedError
 
     def ended(self, user_name: str, disconnect: Disconnect) -> Disconnected:
-        """Return the event that says that it has ended."""
+        """Return the event that reports the end of the connection."""
         return Disconnected(
             user=user_name,
             conn_id=self.id,
@@ -193,15 +193,15 @@ class Connection:
     # ---- writing ---------------------------------------------------------
 
     def _owe(self, packet: Packet, limit: int) -> None:
-        """Let what waits exceed the bound by a snapshot until the client has read it.
+        """Raise the bound on waiting bytes for a snapshot until the client has read it.
 
-        Else what is published meanwhile would end the connection as too slow, and it would come
-        back for a larger one, again and again.
+        Otherwise, anything published in that time would end the connection as too slow, and
+        the client would reconnect for an even larger snapshot, repeatedly.
         """
         self._owed = min(self._owed + len(packet.data), MAX_OWED * limit)
 
     def _settle(self, waiting: int, limit: int) -> None:
-        """Return to the usual bound once hardly anything waits: the snapshots have arrived."""
+        """Restore the usual bound once almost nothing waits: the snapshots have arrived."""
         if waiting <= limit // 8:
             self._owed = 0
 
@@ -209,28 +209,28 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended."""
+        """Whether the connection has ended."""
         return self.state is State.CLOSED
 
     def move(self, state: State) -> None:
-        """Go on to another state; a connection that has ended stays so."""
+        """Change the state; a connection that has ended stays closed."""
         if state in _MOVES[self.state]:
             self.state = state
 
     # ---- ending ----------------------------------------------------------
 
     def close(self, disconnect: Disconnect) -> None:
-        """End the connection for this reason; nothing is done for it from now on."""
+        """End the connection for this reason; nothing is done for it afterwards."""
         if not self.closed:
             self._left(disconnect)
             self._end(disconnect)
 
     def shed(self) -> None:
-        """End the connection as too slow, and let go of what waits within a second."""
+        """End the connection as too slow, and release its waiting bytes within a second."""
         self.close(TOO_SLOW)
 
     def lost(self, disconnect: Disconnect) -> None:
-        """Note that the client has gone."""
+        """Record that the client has gone."""
         if not self.closed:
             self._left(disconnect)
 
@@ -244,20 +244,20 @@ class Connection:
     # ---- reading ---------------------------------------------------------
 
     async def receive(self, text: str) -> None:
-        """Take what has arrived; returns when the transport may read on."""
+        """Accept received text; return when the transport may continue to read."""
         idle = self._busy is None
         for line in self._parser.lines(text):
             if self.closed:
                 return
             size = 0
             if isinstance(line, str):
-                # Python keeps a text with one, two or four bytes for each character.
+                # Python stores a text with one, two or four bytes per character.
                 size = len(line) if line.isascii() else 4 * len(line)
                 if _PING in line[:_PING_WITHIN]:
                     frame = read(line)
                     if isinstance(frame, Frame) and frame.name == "PING":
-                        # At once: the frame before it may be waiting for the site, and the client
-                        # is about to think that nobody is here.
+                        # Answer immediately: an earlier frame may be waiting for the site, and
+                        # the client is about to consider the connection dead.
                         await self._throttle()
                         await self._handle(self, frame)
                         continue
@@ -275,12 +275,12 @@ class Connection:
                 self._room = asyncio.Event()
                 await self._room.wait()
         if idle and self._busy is not None:
-            # A turn for the first frame: many a page publishes as the last thing before it goes.
+            # Handle the first frame: pages often publish just before they close.
             await asyncio.sleep(0)
 
     @property
     def paused(self) -> bool:
-        """Whether reading waits for frames to be handled; then nothing can be heard."""
+        """Whether reading is paused until frames are handled; nothing is received until then."""
         return self._room is not None
 
     async def _work(self) -> None:
@@ -293,7 +293,7 @@ class Connection:
                     return
                 await self._handle(self, read(line))
                 line = ""
-                self._hold(-min(size, self._held))  # nothing is held once it has ended
+                self._hold(-min(size, self._held))  # a closed connection holds nothing
                 handled += 1
                 if handled % TURN == 0:
                     await asyncio.sleep(0)
@@ -307,23 +307,23 @@ class Connection:
                 self._room.set()
                 self._room = None
             if not self._waiting:
-                self._waiting = None  # an idle connection keeps no queue
+                self._waiting = None  # an idle connection has no queue
 
     def _hold(self, size: int) -> None:
         self._held += size
         self._budget.take(size)
 
     def _drop(self) -> None:
-        """Forget what waits."""
+        """Discard the waiting frames."""
         self._waiting = None
         self._hold(-self._held)
 
     def charge(self, frames: int) -> None:
-        """Count a frame that asks for as much as several do."""
+        """Charge a frame that asks for as much work as several frames."""
         self._quota -= frames
 
     async def _throttle(self) -> None:
-        # A bucket of ten seconds' frames: bursts pass, a flood is slowed down by not being read.
+        # A bucket holds ten seconds' frames: bursts pass, and a flood is slowed by not reading.
         self._quota -= 1
         if self._quota >= 0:
             return

@@ -1,4 +1,4 @@
-"""The frames that clients send: their arguments checked, and each answered as it must be."""
+"""The frames that clients send: check their arguments, dispatch them and answer them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .unconnected import Unconnected
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Longest payload of CONNECT, in characters.
+#: Maximum length of a CONNECT payload, in characters.
 MAX_CONNECT_PAYLOAD = 8192
 
 
 class Frames:
-    """Answers frames; whatever a client sends, its connection stays usable."""
+    """Answer frames; the connection stays usable whatever the client sends."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class Frames:
         self._most_channels = runtime.config.max_channels_per_connection
 
     async def handle(self, connection: Connection, frame: Frame | BadFrame) -> None:
-        """Do what a frame asks for, and answer it."""
-        if frame_name(frame) != "PING":  # a heartbeat is no message
+        """Carry out a frame and answer it."""
+        if frame_name(frame) != "PING":  # a heartbeat does not count as a message
             self._metrics.messages_in += 1
         try:
             if isinstance(frame, BadFrame):
@@ -66,7 +66,7 @@ class Frames:
                 self._delivery.send(connection, "ACK", {"id": frame.id, **answer})
 
     async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, Any]:
-        """Carry out a frame; return what its ACK says."""
+        """Carry out a frame; return the arguments of its ACK."""
         commands, args = self._commands, frame.args
         if frame.name == "PING":
             pass
@@ -128,7 +128,7 @@ class Frames:
             raise Refusal("Already logged in", "malformed")
         if "cookie_string" not in args:
             raise Refusal("Missing cookie_string", "malformed")
-        # The site would call each of these malformed, and the client read that it is unavailable.
+        # The site would reject these as malformed, which clients would see as unavailable.
         payload = args.get("payload")
         payload = "null" if payload is None else payload
         if not isinstance(payload, str) or len(payload) > MAX_CONNECT_PAYLOAD:
@@ -144,7 +144,7 @@ class Frames:
         connection.apart = args.get("per_connection_subscriptions") is True
         await self._commands.connect(
             connection,
-            # A form is UTF-8, which lone surrogates are not.
+            # Forms are UTF-8, which cannot encode lone surrogates.
             payload.encode("utf-8", "replace").decode(),
             token,
             expect_user,
@@ -186,21 +186,21 @@ def _is_nobody(connection: Connection) -> bool:
 
 
 def frame_name(frame: Frame | BadFrame) -> str:
-    """Return the name of a frame, "" of one that is none."""
+    """Return the name of a frame, or "" for a bad frame."""
     return "" if isinstance(frame, BadFrame) else frame.name
 
 
 def _optional_name(args: Mapping[str, Any], name: str, limit: int) -> str:
-    """Return a text that obeys the rules of names, "" if there is none."""
+    """Return a text that follows the rules for names, or "" if it is missing."""
     value = args.get(name)
     return "" if value is None or value == "" else check_name(name, value, limit)
 
 
 def _position(cursor: object, field: str) -> Position | None:
-    """Read a cursor, None if there is none.
+    """Parse a cursor, or return None if there is none.
 
     Raises:
-        Refusal: It is no cursor.
+        Refusal: If it is not a cursor.
 
     """
     if cursor is None:

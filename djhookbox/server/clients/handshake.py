@@ -1,4 +1,4 @@
-"""Who comes in, whatever the transport: origins, cookies, the number of connections."""
+"""Admission of connections on every transport: origins, cookies and connection limits."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .origins import OriginRules, origin_of
 from .unconnected import Unconnected
 
 logger = logging.getLogger("djhookbox.server")
-#: Of its own, so that it can have a file of its own, as in 0.3.3 (`--log-file-access`).
+# A separate logger, so that it can have its own file, as in 0.3.3 (`--log-file-access`).
 access = logging.getLogger("djhookbox.server.access")
 
 
 class Handshakes:
-    """Decides by an HTTP request whether a connection may begin.
+    """Decide from an HTTP request whether a connection may begin.
 
     Args:
-        runtime: The origins and limits, the counters and the connections.
-        unconnected: Those of them that have not connected.
-        proxies: Whose word about a client's address counts.
-        handle: What a connection does with its frames.
+        runtime: The origins, limits, counters and connections.
+        unconnected: The connections that have not sent CONNECT yet.
+        proxies: The proxies trusted to report a client's address.
+        handle: Handles the frames of a connection.
         on_end: Called when a connection has ended.
 
     """
@@ -54,16 +54,16 @@ class Handshakes:
         self._on_end = on_end
         self._origins = OriginRules(config.allowed_origins, config.allowed_hosts)
         self._proxies = proxies
-        #: What clients have sent and nobody has handled yet, in bytes.
+        #: Bytes that clients have sent and the server has not handled yet.
         self.incoming = Budget(config.max_incoming)
         self.unsent = Unsent(config.max_unsent_total)
 
     def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
-        """Return the answer to a request that may not come in, None for all others.
+        """Return an error response if a request must be refused, else None.
 
         Args:
-            request: Any.
-            script: Whether it may be the `<script>` of a page of 2011.
+            request: Any request.
+            script: Whether it may come from a `<script>` on a page written for 0.3.3 (JSONP).
 
         """
         admission = self._origins.admit(request.headers, script=script)
@@ -88,11 +88,11 @@ class Handshakes:
         return web.Response(status=403, text="This origin may not connect.\n")
 
     def full(self) -> web.Response | None:
-        """Return the answer if nobody may come in at the moment."""
+        """Return an error response if no connection can be accepted at the moment."""
         if self._connections.stopping:
             return web.Response(status=503, text="The server is stopping.\n")
         full = len(self._connections) >= self._config.max_connections
-        # Who has not connected makes room for whoever might.
+        # A client that has not connected makes room for a new one.
         if full and not self._unconnected.drop_oldest():
             self._metrics.refused_total += 1
             logger.warning("A connection was refused: there are %d", self._config.max_connections)
@@ -100,11 +100,11 @@ class Handshakes:
         return None
 
     def handshake(self, request: web.Request, *, cookies: bool = True) -> Handshake:
-        """Return what a request tells about who is connecting.
+        """Return what a request says about the client that connects.
 
         Args:
             request: The handshake.
-            cookies: Whether its cookies may count, if its headers prove which page it is from.
+            cookies: Whether to use its cookies, if its headers prove which page it is from.
 
         """
         cookies = cookies and self._origins.admit(request.headers).cookies
@@ -119,7 +119,7 @@ class Handshakes:
         )
 
     def terms(self, handshake: Handshake) -> dict[str, Any]:
-        """Return the arguments that connections of all transports are made with."""
+        """Return the constructor arguments shared by connections of all transports."""
         return {
             "handshake": handshake,
             "handle": self._handle,
@@ -131,17 +131,17 @@ class Handshakes:
         }
 
     def enter(self, connection: Connection) -> None:
-        """Count a connection as open, until its end is reported; it has to connect in time."""
+        """Count a connection as open until its end is reported; it must send CONNECT in time."""
         self._connections.add(connection)
         address = connection.handshake.remote_addr
         self._unconnected.add(connection, address, partial(connection.close, NOT_CONNECTED))
         self._metrics.connections_total += 1
-        if self._connections.stopping:  # since its handshake began
+        if self._connections.stopping:  # began after the handshake did
             asyncio.get_running_loop().call_soon(connection.close, RESTART)
         access.info("Connection %s from %s", connection.id, address)
 
 
 def _header(request: web.Request, name: str) -> str:
-    """Return a header as proper text: aiohttp escapes bytes that are not UTF-8 as surrogates."""
+    """Return a header as valid text: aiohttp decodes bytes that are not UTF-8 to surrogates."""
     value = request.headers.get(name, "")
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

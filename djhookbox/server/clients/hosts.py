@@ -1,7 +1,7 @@
-"""Under which names the process may be called: a defence against DNS rebinding.
+"""The host names that requests may use: a defence against DNS rebinding.
 
-A page of `evil.example`, whose name suddenly leads to the address of this process, is of the same
-origin as the process to its browser. Only the Host header gives it away.
+If the name of a page at `evil.example` is changed to resolve to this process, a browser treats
+the page and the process as the same origin. Only the Host header reveals the difference.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 
 class HostRules:
-    """The host names that requests may be made to.
+    """The host names that requests may use.
 
-    IP addresses and `localhost` are always allowed: no name leads elsewhere from them.
+    IP addresses and `localhost` are always allowed, as DNS cannot redirect them.
 
     Args:
         allowed: Hosts as in Django's `ALLOWED_HOSTS` (`example.com`, `.example.com`, `*`), or
@@ -28,7 +28,7 @@ class HostRules:
         for entry in allowed:
             host = entry.lower().partition("://")[2].rstrip("/") or entry.lower()
             if host == "*":
-                # As an origin's host it would allow every page; as a host it switches this off.
+                # As an origin, `*` allows every page; as a host, it disables this check.
                 self._all = self._all or "://" not in entry
                 continue
             host = _without_port(host) if "://" in entry else host
@@ -41,7 +41,7 @@ class HostRules:
                 self._hosts.add(host)
 
     def allows(self, header: str) -> bool:
-        """Tell whether a Host header (`host`, `host:port`, `[address]:port`) is one of ours."""
+        """Return whether a Host header (`host`, `host:port`, `[address]:port`) is allowed."""
         host = _without_port(header.strip().lower()).rstrip(".")
         if self._all or host in self._hosts or host.endswith(tuple(self._suffixes)):
             return True
@@ -60,5 +60,5 @@ def _without_port(host: str) -> str:
 
 
 def _cut(name: str) -> bool:
-    """Tell whether a colon has parted an IPv6 address, and not a host from its port."""
+    """Return whether a colon split an IPv6 address, rather than a host from its port."""
     return ":" in name and not name.endswith("]")

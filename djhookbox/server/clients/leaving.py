@@ -1,7 +1,7 @@
 """What happens when a connection ends.
 
-Nobody waits for it: the user is out of all channels at once, and the webhooks that tell the
-site about it follow in the background, in the order of the reference (section 8).
+Nothing waits for it: the user leaves all channels immediately, and the webhooks that notify the
+site follow in the background, in the order of the reference (section 8).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger("djhookbox.server")
 
 
 class Leaving:
-    """Cleans up after connections."""
+    """Clean up after connections."""
 
     def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
         self._connections = runtime.connections
@@ -36,7 +36,7 @@ class Leaving:
         self._lifecycle = lifecycle
 
     def ended(self, connection: Connection, disconnect: Disconnect) -> None:
-        """Take a connection out of everything; called once for each."""
+        """Remove a connection from everything; called once for each connection."""
         self._connections.remove(connection)
         user = connection.user
         if user is None:
@@ -65,7 +65,7 @@ class Leaving:
         left: Sequence[Channel],
     ) -> None:
         last = not user.connections
-        ended: list[object] = []  # what the site has ended itself while it was told
+        ended: list[object] = []  # ended by the site in the meantime
         for channel in pinned:
             if channel in left and channel.options.asks("unsubscribe"):
                 if channel.name in ended:
@@ -80,8 +80,8 @@ class Leaving:
             await self._call(webhooks.Disconnect(user.name), connection)
 
     async def _call(self, webhook: Webhook, connection: Connection) -> Mapping[str, object]:
-        # A failure is logged by the webhook, and the user has gone all the same. An
-        # auto_subscribe in the answer has nobody to go to (D37).
+        # The webhook logs a failure, and the user is gone regardless. An auto_subscribe in the
+        # answer cannot be carried out for a user who is gone (D37).
         with suppress(Refusal):
             return (await self._webhooks.call(webhook, connection)).options
         return {}

@@ -1,8 +1,8 @@
-"""Who may open a connection, and whether its cookies count.
+"""Decide whether a page may open a connection, and whether its cookies count.
 
-Cookies are sent by browsers on behalf of any page, so they count only on a request that proves
-which page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`. A request of a page
-that proves nothing is refused: `<script src>` and links carry no `Origin`.
+Browsers send cookies on behalf of any page, so they count only on a request that proves which
+page it is from: an allowed `Origin`, or `Sec-Fetch-Site: same-origin`. A page's request without
+such proof is refused, as `<script src>` and links carry no `Origin`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .hosts import HostRules
 
 
 class CookieProblem(ValueError):
-    """A cookie_string that cannot be sent on; the text says why."""
+    """A cookie_string that cannot be forwarded; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Admission:
     """What the headers of a handshake prove.
 
     Attributes:
-        admitted: Whether it may come in.
+        admitted: Whether the request is admitted.
         cookies: Whether the Cookie header counts.
-        problem: Why it may not: `origin`, or `host` if it calls the process by a strange name.
+        problem: Why it is refused: `origin`, or `host` for a host name that is not allowed.
 
     """
 
@@ -40,7 +40,7 @@ class OriginRules:
     Args:
         allowed: Origins (`https://example.com`, `https://*.example.com`), or hosts as in
             Django's `ALLOWED_HOSTS` (`example.com`, `.example.com`) with any scheme and port.
-        hosts: Hosts besides those of these origins under which the process may be called.
+        hosts: Further host names that clients may use to reach the process.
 
     """
 
@@ -65,15 +65,15 @@ class OriginRules:
                 self._hosts.add(entry.strip("[]"))
 
     def allows(self, origin: str) -> bool:
-        """Tell whether an Origin header names an allowed page; `null` never does."""
+        """Return whether an Origin header names an allowed page; `null` never does."""
         origin = origin.lower()
         try:
             parts = urlsplit(origin)
             host = parts.hostname or ""
-            parts.port  # noqa: B018 - raises for a port that is none
+            parts.port  # noqa: B018 - raises for an invalid port
         except ValueError:
             return False
-        # Scheme, host and port are all that an origin has (RFC 6454, section 6.1).
+        # An origin consists of scheme, host and port only (RFC 6454, section 6.1).
         if parts.scheme not in ("http", "https") or not host:
             return False
         if any(c in "/?#@\\" for c in origin.partition("://")[2]):
@@ -90,17 +90,17 @@ class OriginRules:
         )
 
     def admit(self, headers: Mapping[str, str], *, script: bool = False) -> Admission:
-        """Say what the headers of a request prove.
+        """Return what the headers of a request prove.
 
         Args:
-            headers: Of the request; a `CIMultiDict` in the server.
-            script: Whether it may be the `<script>` of a page of 2011 (JSONP). That has no
-                `Origin`, but a `Referer`.
+            headers: The request's headers; a `CIMultiDict` in the server.
+            script: Whether it may come from a `<script>` on a page written for 0.3.3 (JSONP),
+                which has a `Referer` but no `Origin`.
 
         """
         origins, sites = _all(headers, "Origin"), _all(headers, "Sec-Fetch-Site")
         if origins:
-            # Two of them have been joined by something that should not: nobody is believed.
+            # A proxy that should not do so has joined two origins: trust neither.
             allowed = len(origins) == 1 and self.allows(origins[0])
             return Admission(allowed, allowed, "" if allowed else "origin")
         if not all(map(self._called.allows, _all(headers, "Host"))):
@@ -110,14 +110,14 @@ class OriginRules:
             allowed = all(map(self.allows, pages))
             return Admission(allowed, False, "" if allowed else "origin")
         if sites in ([], ["none"]):
-            return Admission(True, False)  # a program, or an address that somebody has typed
+            return Admission(True, False)  # a program, or a URL typed by hand
         if sites == ["same-origin"]:
             return Admission(True, True)
         return Admission(False, False, "origin")
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a page's address, "" if it has none."""
+    """Return the origin of a page's URL, or "" if it has none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -141,11 +141,11 @@ def _without_default_port(origin: str) -> str:
 
 
 def merge_cookies(handshake: str, stated: object) -> str:
-    """Return the Cookie header of a connection's webhooks.
+    """Return the Cookie header for a connection's webhooks.
 
     Args:
         handshake: The Cookie header of the request, if it counts.
-        stated: The `cookie_string` of CONNECT, which only adds what the request did not carry.
+        stated: The `cookie_string` of CONNECT, which only adds cookies missing from the request.
 
     Raises:
         CookieProblem: If `stated` cannot be a Cookie header.

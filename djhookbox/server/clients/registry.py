@@ -1,4 +1,4 @@
-"""All connections of the server, and how to find them."""
+"""The registry of all connections of the server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from .targets import includes
 
 
 class Connections:
-    """Every open connection: by id, by user, and by what the site calls its session or token.
+    """All open connections by id, by user, and by the site's identifier of session or token.
 
     Args:
-        users: The connected users by name, as the core has them.
+        users: The connected users by name, from the core.
 
     Attributes:
-        stopping: Set when the server stops. Nobody comes in any more, and no webhook tells the
-            site who leaves: all go at once and come back soon, which would only storm the site.
+        stopping: Set when the server stops. No connection is accepted any more, and no webhook
+            reports departures: all clients leave at once and return soon, which would flood the
+            site.
 
     """
 
@@ -30,8 +31,8 @@ class Connections:
         self._users = users
         self._by_id: dict[str, Connection] = {}
         self._by_identity: dict[str, dict[Connection, None]] = {}
-        #: Connections that the site is being asked about, and the calls that have ended some of
-        #: them in the meantime: the site may have decided before a session ended that is over.
+        #: Connections that the site is currently identifying, with the calls that ended them in
+        #: the meantime: the site may have decided before the session ended.
         self._connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
         self._answered = asyncio.Event()
 
@@ -42,14 +43,14 @@ class Connections:
         return iter(self._by_id.values())
 
     def add(self, connection: Connection) -> None:
-        """Take in a connection, whose client has yet to send CONNECT."""
+        """Add a connection whose client has yet to send CONNECT."""
         self._by_id[connection.id] = connection
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self._by_id.pop(connection.id, None)
-        # All anonymous visitors have the same identity: this must not take longer the more
-        # there are.
+        # All anonymous visitors share one identity, so the cost of this must not grow with
+        # their number.
         same = self._by_identity.get(connection.identity)
         if same is not None:
             same.pop(connection, None)
@@ -57,13 +58,13 @@ class Connections:
                 del self._by_identity[connection.identity]
 
     def identify(self, connection: Connection, identity: str) -> None:
-        """Note what the site calls the session or token of a connection."""
+        """Set the site's identifier of a connection's session or token."""
         connection.identity = identity
         if identity:
             self._by_identity.setdefault(identity, {})[connection] = None
 
     def get(self, conn_id: str) -> Connection | None:
-        """Return the connection with an id."""
+        """Return the connection with this id, if any."""
         return self._by_id.get(conn_id)
 
     def of_identity(self, identity: str) -> tuple[Connection, ...]:
@@ -76,7 +77,7 @@ class Connections:
         return tuple(c for c in user.connections if isinstance(c, Connection)) if user else ()
 
     def meant_by(self, request: rest.Disconnect) -> list[Connection]:
-        """Return the connections that a call to disconnect means, looked for where few are."""
+        """Return the connections that a disconnect call selects, looked up in the indexes."""
         groups: list[Iterable[Connection]] = [
             *map(self.of_identity, (*(request.identities or ()), request.identity or "")),
             *map(self.of_user, (*(request.names or ()), request.user_name or "")),
@@ -101,7 +102,7 @@ class Connections:
     def connecting(
         self, connection: Connection
     ) -> Iterator[list[tuple[rest.Disconnect, Disconnect]]]:
-        """Give the calls that end connections while the site is asked who this one is."""
+        """Collect the calls that end connections while the site identifies this one."""
         calls: list[tuple[rest.Disconnect, Disconnect]] = []
         self._connecting[connection] = calls
         connection.move(State.CONNECTING)
@@ -113,7 +114,7 @@ class Connections:
             self._answered.set()
 
     def disconnect(self, request: rest.Disconnect) -> int:
-        """Close the connections that a call means, now or once they connect; return how many."""
+        """Close the selected connections, now or once they connect; return their number."""
         end = Disconnect(request.code, request.reason)
         chosen = self.meant_by(request)
         for connection in chosen:
@@ -123,7 +124,7 @@ class Connections:
         return len(chosen)
 
     async def all_answered(self) -> None:
-        """Wait until the site is not being asked about anybody who connects."""
+        """Wait until the site has answered for all connecting clients."""
         while self._connecting:
             self._answered.clear()
             await self._answered.wait()

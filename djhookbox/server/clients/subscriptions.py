@@ -1,4 +1,4 @@
-"""How clients get into channels and out of them, one channel at a time or many at once."""
+"""Subscribe clients to channels and unsubscribe them, one channel or many at a time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ logger = logging.getLogger("djhookbox.server")
 
 
 class _Batch:
-    """Channels that are wanted together, and what the site says about them.
+    """Channels requested together, and the site's decisions about them.
 
     Attributes:
-        wanted: The channels, and what the client has seen of each.
-        refused: Why it may not be in which of them.
-        options: What the site has granted, for those that it was asked about.
+        wanted: The channels, and the client's position in each.
+        refused: The reason for each channel that was refused.
+        options: The options that the site granted, for the channels that it decided about.
 
     """
 
@@ -42,7 +42,7 @@ class _Batch:
         self._answers: dict[str, Any] = {}
 
     def answered(self, options: Mapping[str, Any]) -> None:
-        """Note the site's reply."""
+        """Store the site's reply."""
         answers = options.get("channels")
         if isinstance(answers, dict):
             self._answers = answers
@@ -50,10 +50,10 @@ class _Batch:
             logger.error("The site's reply to subscribe_many has no channels")
 
     def granted(self, name: str, operation: str) -> dict[str, Any] | None:
-        """Return the options of a decision, None if there is no such decision.
+        """Return the options of a decision, or None if there is no such decision.
 
         Raises:
-            Refusal: The site said no, or nothing that can be understood.
+            Refusal: If the site refused, or its answer is invalid.
 
         """
         answer = self._answers.get(name)
@@ -71,9 +71,9 @@ class _Batch:
 
 
 class Subscriptions:
-    """Subscribes and unsubscribes clients.
+    """Subscribe and unsubscribe clients.
 
-    What one user wants of one channel takes turns, across the webhooks (D05, D17).
+    Operations of one user on one channel run in sequence, including their webhooks (D05, D17).
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Subscriptions:
         self._clock = runtime.clock
         self._lifecycle = lifecycle
         self._authorizer = authorizer
-        #: Held by user and channel.
+        #: Locks by user and channel.
         self._turns = KeyedLocks()
 
     async def subscribe(
@@ -94,13 +94,13 @@ class Subscriptions:
         """Subscribe a connection's user to a channel.
 
         Args:
-            connection: Who asks for it.
+            connection: The connection that asks.
             name: The channel.
-            since: What the client has seen of it; it is sent what came after, also if it is in
-                the channel already.
+            since: The client's position in the channel. It receives everything after that, even
+                if it is already subscribed.
 
         Raises:
-            Refusal: If the site says no, or the user is in too many channels.
+            Refusal: If the site refuses, or the user is in too many channels.
 
         """
         user = user_of(connection)
@@ -119,7 +119,7 @@ class Subscriptions:
                 webhook = webhooks.Subscribe(name, user.name)
                 options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
-                self._authorizer.still_here(connection)  # following up may have taken a webhook
+                self._authorizer.still_here(connection)  # the follow-up may have awaited a webhook
             change = self._change(connection, options, since)
             await self._streams.propose(channel, change)
             self._authorizer.still_here(connection)
@@ -129,7 +129,7 @@ class Subscriptions:
     def _change(
         self, connection: Connection, options: Mapping[str, Any], since: Position | None
     ) -> Subscribe:
-        """Return what puts a connection's user into a channel as the site has granted it."""
+        """Return the change that subscribes a connection's user as the site granted it."""
         return Subscribe(
             user_of(connection),
             connection,
@@ -139,10 +139,10 @@ class Subscriptions:
         )
 
     async def unsubscribe(self, connection: Connection, name: str) -> None:
-        """Take a connection out of a channel, and its user unless other pages keep the user there.
+        """Unsubscribe a connection, and its user unless other pages keep the user subscribed.
 
         Raises:
-            Refusal: If the site says no.
+            Refusal: If the site refuses.
 
         """
         user = user_of(connection)
@@ -153,7 +153,7 @@ class Subscriptions:
             self._authorizer.still_here(connection)
             if not self._hub.is_subscribed(user, channel, connection):
                 return
-            # While the user stays by another page, there is nothing to decide.
+            # If the user stays subscribed through another page, there is nothing to decide.
             leaves = self._hub.leaves_with(user, channel, connection)
             asked = leaves and channel.options.asks("unsubscribe")
             if asked:
@@ -161,7 +161,7 @@ class Subscriptions:
                 options = await self._authorizer.ask(webhook, connection)
                 await self._authorizer.follow_up(connection, options)
                 self._authorizer.still_here(connection)
-            with suppress(ChannelGone):  # and so has the user
+            with suppress(ChannelGone):  # which means that the user has left it
                 change = Unsubscribe(user, self._clock(), connection=connection)
                 await self._streams.propose(channel, change)
         if leaves and not asked:
@@ -175,18 +175,18 @@ class Subscriptions:
         """Subscribe a connection's user to many channels, with one webhook for all of them.
 
         Args:
-            connection: Who asks for it.
-            wanted: The channels, and what the client has seen of each.
+            connection: The connection that asks.
+            wanted: The channels, and the client's position in each.
 
         Returns:
-            Why it is not in which of them.
+            The reason for each channel that was refused.
 
         """
         user = user_of(connection)
         if capabilities.SUBSCRIBE_MANY not in self._webhooks.accepted:
             return await self._one_by_one(connection, wanted)
         async with AsyncExitStack() as turns:
-            # Turns before channels, each in the same order for everybody: never in a circle.
+            # Take user locks before channel locks, each in a fixed order, to avoid deadlock.
             for name in sorted(wanted):
                 await turns.enter_async_context(self._turns.hold((user.name, name)))
             turns.enter_context(self._lifecycle.pinned(wanted))
@@ -200,7 +200,7 @@ class Subscriptions:
     async def _one_by_one(
         self, connection: Connection, wanted: Mapping[str, Position | None]
     ) -> dict[str, Refusal]:
-        """Do it with the webhooks of 0.3.3, for a site that does not know better."""
+        """Subscribe with the webhooks of 0.3.3, for sites that do not support the batch one."""
         user = user_of(connection)
         refused: dict[str, Refusal] = {}
         hopeless: Refusal | None = None
@@ -212,11 +212,11 @@ class Subscriptions:
             except Refusal as refusal:
                 refused[name] = refusal
                 if refusal.code in ("unavailable", "session_expired"):
-                    hopeless = refusal  # as it would be for the others, each after a timeout
+                    hopeless = refusal  # the others would time out too
         return refused
 
     def _needed(self, user: User, name: str, connection: Connection) -> Wanted | None:
-        """Return which decisions of the site a subscription needs, None if none."""
+        """Return the decisions that a subscription needs from the site, or None."""
         channel = self._hub.channels.get(name)
         if channel is None:
             return Wanted(name, create=True)
@@ -227,7 +227,7 @@ class Subscriptions:
         return Wanted(name, subscribe=True)
 
     async def _decide(self, batch: _Batch, user: User, connection: Connection) -> None:
-        """Ask the site once, and create what it lets come into being."""
+        """Ask the site once, and create the channels that it allows."""
         async with self._lifecycle.missing(batch.wanted) as missing:
             new = 0
             needed = {}
@@ -255,21 +255,21 @@ class Subscriptions:
             for name in sorted(missing - batch.refused.keys()):
                 try:
                     options = batch.granted(name, "create")
-                    # Without: code has created it while the others were waited for.
+                    # No options: code created the channel while this waited for the others.
                     if options is not None:
                         await self._lifecycle.create(name, options)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
 
     async def _complete(self, batch: _Batch, user: User, connection: Connection) -> None:
-        """Take the decisions to subscribe, and do what they entail."""
-        # Again, because that takes its time: a channel that was open to all may be so no more.
+        """Obtain the decisions to subscribe, and carry out their follow-ups."""
+        # Repeat, because this takes time: an open channel may have become moderated since.
         while undecided := self._undecided(batch, user, connection):
             for name in undecided:
                 try:
                     options = batch.granted(name, "subscribe")
                     if options is None:
-                        # Somebody else has created it meanwhile, with options of its own.
+                        # Another caller has created it in the meantime, with its own options.
                         webhook = webhooks.Subscribe(name, user.name)
                         options = await self._authorizer.ask(webhook, connection)
                     await self._authorizer.follow_up(connection, options)
@@ -280,7 +280,7 @@ class Subscriptions:
         self._authorizer.still_here(connection)
 
     def _undecided(self, batch: _Batch, user: User, connection: Connection) -> list[str]:
-        """Return the channels of a batch about which there is a decision to be taken."""
+        """Return the channels of a batch that still need a decision."""
         return [
             name
             for name in batch.wanted
@@ -291,7 +291,7 @@ class Subscriptions:
         ]
 
     async def _enter_all(self, batch: _Batch, user: User, connection: Connection) -> None:
-        """Put the user into all channels in one step, and send all snapshots in one piece."""
+        """Subscribe the user to all channels in one step, and send all snapshots in one piece."""
         proposals: list[tuple[Channel, Change]] = []
         unasked = []
         for name, since in batch.wanted.items():

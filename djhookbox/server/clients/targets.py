@@ -1,4 +1,4 @@
-"""Which connections a call to disconnect means."""
+"""Select the connections that a disconnect call applies to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ...wire.rest import Disconnect
 
 
 def includes(request: Disconnect, *, name: str, identity: str, conn_id: str) -> bool:
-    """Tell whether a call to disconnect means a connection.
+    """Return whether a disconnect call applies to a connection.
 
     Args:
         request: The call.
-        name: The name of the connection's user, "" for one that has not connected.
-        identity: What the site calls its session or token.
-        conn_id: Its id.
+        name: The name of the connection's user, or "" if it has not connected.
+        identity: The site's identifier of its session or token.
+        conn_id: The connection's id.
 
     """
     if name in (request.names or ()) or identity in (request.identities or ()):

@@ -1,7 +1,7 @@
-"""Whoever has come in and has not connected: a small budget, a short time, a bound per address.
+"""Clients that have not connected yet: a separate budget, a deadline and a limit per address.
 
-Everybody may open a socket or begin a handshake; only CONNECT is decided by the site. Without a
-budget of its own, what never connects would take the places of visitors.
+Anyone may open a socket or begin a handshake; the site decides only about CONNECT. Without a
+separate budget, clients that never connect would take the places of visitors.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Seconds between two lines in the log about those who had to go for others.
+#: Seconds between two log lines about clients that had to make room for others.
 LOG_INTERVAL = 60.0
-#: One person has as many IPv6 addresses as there are in such a network.
+#: A person can use every IPv6 address of a network of this prefix length.
 IPV6_PREFIX = 64
 
 
@@ -30,16 +30,16 @@ class _Guest:
 
 
 class Unconnected:
-    """Holds those who have not connected, the oldest first.
+    """Hold the clients that have not connected, oldest first.
 
-    A newcomer is always let in. If there are too many, or too many from its address, the one who
-    has waited longest has to go: a client that means it connects at once.
+    A new client is always let in. If there are too many, in total or from its address, the one
+    that has waited longest is dropped: a real client connects immediately.
 
     Args:
-        most: How many there may be.
-        most_per_address: How many may come from one address, or one IPv6 network of 64 bits.
+        most: Maximum number of clients.
+        most_per_address: Maximum number from one address, or one IPv6 network of 64 bits.
         seconds: How long each may stay.
-        shared: Tells whether an address stands for many clients, as that of a trusted proxy does.
+        shared: Returns whether an address stands for many clients, as a trusted proxy's does.
 
     """
 
@@ -65,13 +65,13 @@ class Unconnected:
     def add(
         self, guest: Hashable, address: str, drop: Callable[[], None], *, timed: bool = True
     ) -> None:
-        """Let somebody in.
+        """Add a client.
 
         Args:
-            guest: Who it is.
-            address: Where it comes from.
-            drop: Sends it away; called at most once, and not after `remove`.
-            timed: Whether it has to connect in time; else it only has to make room for others.
+            guest: The client.
+            address: The address that it comes from.
+            drop: Drops the client; called at most once, and not after `remove`.
+            timed: Whether it must connect in time; otherwise it only has to make room for others.
 
         """
         network = "" if self._shared(address) else _network(address)
@@ -94,7 +94,7 @@ class Unconnected:
         self._by_network.setdefault(network, {})[guest] = None
 
     def remove(self, guest: Hashable) -> bool:
-        """Forget somebody who has connected or gone; tell whether it was here."""
+        """Remove a client that has connected or gone; return whether it was present."""
         found = self._guests.pop(guest, None)
         if found is None:
             return False
@@ -107,7 +107,7 @@ class Unconnected:
         return True
 
     def drop_oldest(self) -> bool:
-        """Send away the one who has waited longest; tell whether there was anybody."""
+        """Drop the client that has waited longest; return whether there was one."""
         oldest = next(iter(self._guests), None)
         if oldest is None:
             return False
@@ -116,11 +116,11 @@ class Unconnected:
 
     @contextmanager
     def asking(self, guest: Hashable, stays: Callable[[], bool]) -> Iterator[None]:
-        """Leave somebody alone while the site decides.
+        """Exempt a client from being dropped while the site decides.
 
         Args:
-            guest: Who asks to connect.
-            stays: Tells afterwards whether it is still here and has not connected.
+            guest: The client that asks to connect.
+            stays: Returns afterwards whether it is still open and has not connected.
 
         """
         found = self._guests.get(guest)
@@ -150,7 +150,7 @@ class Unconnected:
 
 
 def _network(address: str) -> str:
-    """Return what stands for all addresses of one client."""
+    """Return a key that stands for all addresses of one client."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

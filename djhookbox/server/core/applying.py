@@ -1,4 +1,4 @@
-"""What a change does to the core once the engine has accepted it."""
+"""Apply changes to the core once the engine has accepted them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .model import Channel
 
 
 def is_moot(hub: Hub, channel: Channel, change: Change) -> bool:
-    """Return whether there is nothing left to do, as things are now.
+    """Return whether a change has nothing left to do in the current state.
 
-    Between asking and doing lies the engine, in which anything may happen.
+    The engine comes between the proposal and its application, so anything may have happened.
     """
     if isinstance(change, Subscribe):
         return not hub.is_here(change.user, change.connection)
@@ -32,25 +32,25 @@ def is_moot(hub: Hub, channel: Channel, change: Change) -> bool:
 
 
 def create(hub: Hub, name: str, change: Create, accepted: Accepted) -> tuple[Channel, list[Effect]]:
-    """Bring a channel into being."""
+    """Create a channel."""
     channel, effects = hub.create_channel(name, change.given, change.at, accepted.stream)
     note(channel, accepted)
     return channel, effects
 
 
 def note(channel: Channel, accepted: Accepted) -> None:
-    """Note that the engine has accepted a change that was made at once, without asking it."""
+    """Record that the engine has accepted a change that was applied before asking it."""
     channel.version = accepted.version
 
 
 def apply(hub: Hub, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
-    """Change a live channel; return what has to be sent.
+    """Apply a change to a live channel; return the effects.
 
     Args:
         hub: The core.
-        channel: The channel, which exists.
-        change: Any but Create, which has no channel yet.
-        accepted: What the engine said.
+        channel: The channel, which must exist.
+        change: Any change except Create, which has no channel yet.
+        accepted: The engine's answer.
 
     """
     channel.version = accepted.version

@@ -1,9 +1,9 @@
-"""The changes of a channel: each is proposed to the engine, and applied when it comes back.
+"""The changes of a channel: each is proposed to the engine, and applied once accepted.
 
-A change says what somebody wants. What it does is decided when it is applied (`applying`), on
-the channel as it is by then: other changes may have come first.
+A change says what is requested. Its effect is determined when it is applied (`applying`), on the
+channel as it is by then: other changes may have been applied first.
 
-The most frequent are tuples, which are made in half the time.
+The most frequent changes are tuples, which take half the time to create.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, NamedTuple, TypeAlias
 from .log import LogState, Position, Publication
 from .model import Connection, User
 
-#: Marks an argument that was not given, where None is a value.
+#: Marks an omitted argument where None is a valid value.
 MISSING: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Bring a channel into being.
+    """Create a channel.
 
     Attributes:
-        given: Checked options as in a create_channel reply.
-        at: When, in seconds since the epoch, as for all changes.
+        given: Checked options, as in a create_channel reply.
+        at: The time in seconds since the epoch, as for all changes.
 
     """
 
@@ -35,11 +35,11 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Destroy:
-    """End a channel.
+    """Destroy a channel.
 
     Attributes:
-        linger: Seconds for which publications without a duration of their own are kept.
-        only_empty: Only if nobody is in it.
+        linger: Seconds to keep publications that have no duration of their own.
+        only_empty: Destroy the channel only if it has no subscribers.
 
     """
 
@@ -53,8 +53,8 @@ class Publish(NamedTuple):
 
     Attributes:
         data: `payload`, `datetime` and, unless the channel is anonymous, `user`.
-        origin: The connection it came from, which does not get it if the channel is not
-            reflective.
+        origin: The sending connection, which does not receive the publication if the channel is
+            not reflective.
 
     """
 
@@ -65,16 +65,16 @@ class Publish(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Put a user into a channel.
+    """Subscribe a user to a channel.
 
     Attributes:
-        user: Who.
-        connection: The connection that asks for it, if one does. It matters only where
-            subscriptions are per connection, and to what has been seen.
-        initial_data: What the site gives to the subscriber.
-        by_code: Whether the site has said so by itself.
-        since: What that connection has seen: it is sent what came after, even if it is in the
-            channel already.
+        user: The user.
+        connection: The connection that asks for it, if any. It matters only for subscriptions
+            per connection, and for catching up.
+        initial_data: The data that the site gives to the subscriber.
+        by_code: Whether the site subscribed the user on its own initiative.
+        since: The connection's position. It receives everything after that, even if it is
+            already subscribed.
 
     """
 
@@ -88,13 +88,13 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Take a user out of a channel.
+    """Unsubscribe a user from a channel.
 
     Attributes:
-        user: Who.
-        reason: Why, if the user lost the right.
-        connection: The connection that asks for it, if one does. What belongs to the user's
-            other connections stays.
+        user: The user.
+        reason: The reason, if the user lost the right.
+        connection: The connection that asks for it, if any. The subscriptions of the user's
+            other connections are kept.
 
     """
 
@@ -106,7 +106,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class SetOptions:
-    """Change options, which have been checked; `history` and `state` among them."""
+    """Change options, which must have been checked; they may include `history` and `state`."""
 
     given: Mapping[str, Any]
     at: float
@@ -123,13 +123,13 @@ Change: TypeAlias = Create | Destroy | Publish | Subscribe | Unsubscribe | SetOp
 
 
 class Accepted(NamedTuple):
-    """What the engine says of a change: it will be applied, and nothing can come before it.
+    """The engine's acceptance of a change: it will be applied, and nothing can precede it.
 
     Attributes:
-        version: Greater than that of every earlier change of the channel.
-        publication: With Publish, if the channel has a history: the publication with its number.
-        stream: With Create and SetOptions, if the channel has a history and had none: what is
-            kept of its publications.
+        version: A number greater than that of every earlier change of the channel.
+        publication: The numbered publication, for Publish if the channel has a history.
+        stream: The publications that are kept, for Create and SetOptions if the channel has a
+            history and had none before.
 
     """
 

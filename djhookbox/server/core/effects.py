@@ -1,4 +1,4 @@
-"""What a call to the core wants done; the shell carries it out in this order."""
+"""The effects of calls to the core; the shell performs them in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model import Channel, Connection
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A frame to certain connections."""
+    """Send a frame to certain connections."""
 
     connections: Collection[Connection]
     name: str
@@ -20,7 +20,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """A frame to a channel's audience, but not to the excluded connection."""
+    """Send a frame to a channel's audience, except for the excluded connection."""
 
     channel: Channel
     name: str

@@ -1,7 +1,7 @@
 """The state of all channels and users, and every legal change of it.
 
-Each method changes the state at once and returns what has to be sent, in order. Deciding
-whether a change is allowed is not the core's business: whoever calls has asked.
+Each method changes the state immediately and returns what must be sent, in order. The core does
+not decide whether a change is allowed: the caller must have done so.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _NOTHING: Mapping[str, Position] = MappingProxyType({})
 
 
 class Hub:
-    """Channels, users and who is in what.
+    """All channels, users and subscriptions.
 
     Args:
-        shelf: Bounds what the histories take up.
+        shelf: Limits the memory that histories use.
 
     """
 
@@ -34,7 +34,7 @@ class Hub:
         self._shelf = shelf or Shelf()
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
-        #: Channels with `server_presenceful`, so that a connect need not look at all of them.
+        #: Channels with `server_presenceful`, so that a connect need not scan all channels.
         self._watching: set[Channel] = set()
 
     # ---- users -----------------------------------------------------------
@@ -48,15 +48,15 @@ class Hub:
         greeting: Mapping[str, Any],
         since: Mapping[str, Position] = _NOTHING,
     ) -> list[Effect]:
-        """Give a connection to a user; it joins the channels that the user shares with it.
+        """Attach a connection to a user; it joins the channels that it shares with the user.
 
         Args:
             connection: A connection without a user.
             name: The name that the site gave.
-            options: The user's options; the latest connect decides.
+            options: The user's options; those of the latest connect apply.
             now: Seconds since the epoch.
-            greeting: The arguments of CONNECTED besides `name`.
-            since: What the client has seen of channels that the user may be in.
+            greeting: The arguments of CONNECTED in addition to `name`.
+            since: The client's positions in channels that the user may be subscribed to.
 
         """
         user = self.users.get(name)
@@ -78,10 +78,10 @@ class Hub:
         return effects
 
     def detach(self, connection: Connection, now: float) -> tuple[list[Effect], list[Channel]]:
-        """Take a closed connection out of everything.
+        """Remove a closed connection from all channels.
 
         Returns:
-            What to send, and the channels that its user has left by it, in order of
+            The effects, and the channels that its user has left as a result, in order of
             subscription: all of them if it was the user's last connection.
 
         """
@@ -100,14 +100,14 @@ class Hub:
                 left.append(channel)
                 effects += self.unsubscribe(user, channel, now)
         if not user.connections:
-            # The name may have come back meanwhile as another object; leave that one alone.
+            # The name may belong to a new user object by now; leave that one alone.
             if self.users.get(user.name) is user:
                 del self.users[user.name]
             effects += self._server_presence(user.name, False)
         return effects, left
 
     def is_here(self, user: User, connection: Connection | None) -> bool:
-        """Return whether a user is connected, by this connection if one is given."""
+        """Return whether a user is connected, through this connection if one is given."""
         if self.users.get(user.name) is not user:
             return False
         return connection is None or connection in user.connections
@@ -119,13 +119,13 @@ class Hub:
 
     @staticmethod
     def keep(channel: Channel, now: float) -> None:
-        """Keep an empty channel for as long as if it had become empty now."""
+        """Restart the time for which an empty channel is kept."""
         channel.empty_since = now
 
     def message(
         self, sender: str, recipient: str, payload: Any, now: float, reflect: bool
     ) -> tuple[list[Effect], int]:
-        """Send a message from user to user (0.3.4); also say how many connections got it."""
+        """Send a user a message (0.3.4); also return the number of connections that got it."""
         target = self.users.get(recipient)
         receivers = dict(target.connections) if target else {}
         source = self.users.get(sender)
@@ -144,18 +144,18 @@ class Hub:
     def create_channel(
         self, name: str, given: Mapping[str, Any], now: float, log: LogState | None = None
     ) -> tuple[Channel, list[Effect]]:
-        """Bring a channel into being.
+        """Create a channel.
 
         Args:
             name: Its name; it must not exist.
-            given: Options as in a create_channel reply.
+            given: Options, as in a create_channel reply.
             now: Seconds since the epoch.
-            log: Its log, if the channel has a history: new, or what outlived a former channel
-                of this name. Its publications are in the history list as well if that has a
-                duration, and the options do not say what it is.
+            log: Its log, if the channel has a history: a new one, or the one kept from a former
+                channel of this name. Its publications are also added to the history list, if
+                that has a duration and the options do not set the list.
 
         Raises:
-            OptionError: For options that are wrong; nothing has changed then.
+            OptionError: For invalid options; nothing has changed then.
 
         """
         if name in self.channels:
@@ -172,9 +172,9 @@ class Hub:
         return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]
 
     def destroy_channel(self, channel: Channel, now: float) -> list[Effect]:
-        """Forget a channel; whoever is still in it is unsubscribed (0.3.4)."""
+        """Remove a channel and unsubscribe everyone who is still subscribed (0.3.4)."""
         effects: list[Effect] = []
-        # Each learns that it is out; that the others are as well would be n² frames.
+        # Notify each of its own removal only; notifying everyone of all others takes n² frames.
         channel.options.presenceful = False
         for subscription in list(channel.subscribers.values()):
             effects += self.unsubscribe(subscription.user, channel, now)
@@ -189,10 +189,10 @@ class Hub:
 
     @staticmethod
     def check_options(options: ChannelOptions, given: Mapping[str, Any]) -> Polling:
-        """Check what options are to change to; return how the channel would be polled.
+        """Check new values for options; return the resulting polling settings.
 
         Raises:
-            OptionError: For the first that is wrong.
+            OptionError: For the first invalid option.
 
         """
         check_channel_options(given)
@@ -209,12 +209,12 @@ class Hub:
 
         Args:
             channel: The channel.
-            given: What changes.
+            given: The options that change.
             now: Seconds since the epoch.
-            log: The log that begins, if the channel has a history from now on and had none.
+            log: The new log, if the channel has a history from then on and had none before.
 
         Raises:
-            OptionError: For options that are wrong; nothing has changed then.
+            OptionError: For invalid options; nothing has changed then.
 
         """
         polling = self.check_options(channel.options, given)
@@ -248,15 +248,15 @@ class Hub:
         return effects
 
     def info(self, channel: Channel, now: float) -> dict[str, Any]:
-        """Return what get_channel_info says."""
+        """Return the answer to get_channel_info."""
         return snapshots.info(channel, now)
 
     # ---- subscriptions ---------------------------------------------------
 
     def is_subscribed(self, user: User, channel: Channel, connection: Connection | None) -> bool:
-        """Tell whether a subscription of this user from this connection would change nothing.
+        """Return whether subscribing this user from this connection would change nothing.
 
-        Without a connection, as code subscribes, it is one of all connections.
+        Without a connection, as when code subscribes, the subscription is for all connections.
         """
         subscription = channel.subscribers.get(user.name)
         if subscription is None:
@@ -283,29 +283,29 @@ class Hub:
         by_code: bool = False,
         since: Position | None = None,
     ) -> list[Effect]:
-        """Put a user into a channel; the sender's connection matters only where subscriptions
-        are per connection, and to what has been seen.
+        """Subscribe a user to a channel; the connection matters only for subscriptions per
+        connection, and for catching up.
 
         Args:
-            user: Who.
-            channel: Where.
-            connection: The connection that asks for it, if one does.
+            user: The user.
+            channel: The channel.
+            connection: The connection that asks for it, if any.
             now: Seconds since the epoch.
-            initial_data: What the site gives to the subscriber.
-            by_code: Whether the site has said so by itself.
-            since: What that connection has seen: it is sent what came after, even if it is in
-                the channel already.
+            initial_data: The data that the site gives to the subscriber.
+            by_code: Whether the site subscribed the user on its own initiative.
+            since: The connection's position. It receives everything after that, even if it is
+                already subscribed.
 
         """
         subscription = channel.subscribers.get(user.name)
         if subscription is not None and by_code:
-            subscription.by_code = True  # the site has said so by itself; a policy cannot end it
+            subscription.by_code = True  # made by the site itself; a policy cannot end it
         if subscription is not None and connection is not None and connection in channel.audience:
             if since is None:
                 return []
             again = snapshots.snapshot(channel, user.name, now, since)
             return [Send((connection,), "SUBSCRIBE", again)]
-        # A report is for the page that asked, not for all that its user has open.
+        # A catch-up report is for the page that asked, not for all pages of the user.
         apart = connection is not None and (
             channel.reserved or user.options.per_connection_subscriptions or connection.apart
         )
@@ -359,15 +359,15 @@ class Hub:
         reason: str = "",
         connection: Connection | None = None,
     ) -> list[Effect]:
-        """Take a user out of a channel; a user who is not in it changes nothing.
+        """Unsubscribe a user from a channel; do nothing if the user is not subscribed.
 
         Args:
-            user: Who.
-            channel: Where.
+            user: The user.
+            channel: The channel.
             now: Seconds since the epoch.
-            reason: Why, if the user lost the right.
-            connection: The connection that asks for it, if one does. What belongs to the user's
-                other connections stays.
+            reason: The reason, if the user lost the right.
+            connection: The connection that asks for it, if any. The subscriptions of the user's
+                other connections are kept.
 
         """
         subscription = channel.subscribers.get(user.name)
@@ -384,7 +384,7 @@ class Hub:
         effects: list[Effect] = []
         if self._has_members(user, channel):
             if connection is not None and not connection.apart:
-                subscription.shared = False  # the other pages of 2011 have left with this one
+                subscription.shared = False  # other pages written for 0.3.3 leave too
             return [Send(leaving, "UNSUBSCRIBE", args)]
         del channel.subscribers[user.name]
         user.subscriptions.pop(channel.name, None)
@@ -402,7 +402,7 @@ class Hub:
     def set_state(
         self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
     ) -> list[Effect]:
-        """Change keys of a channel's state; what stays equal is not sent."""
+        """Change keys of a channel's state; send only the keys whose values differ."""
         new = changed(channel.state, updates)
         gone = [key for key in deletes if key in channel.state]
         if not new and not gone:
@@ -434,7 +434,7 @@ class Hub:
 
     @staticmethod
     def _remember_presence(channel: Channel, kind: str, name: str, now: float) -> None:
-        # Only where presence is shown anyway: a history must not name people on channels that
+        # Only where presence is shown anyway: a history must not reveal names on channels that
         # are anonymous or not presenceful (D22).
         options = channel.options
         if options.presenceful and not options.anonymous and not options.history_publish_only:

@@ -1,20 +1,20 @@
-"""What histories may take up in memory: each channel's, and those of all channels together."""
+"""Limits on the memory used by histories: for each channel, and for all channels together."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, Protocol
 
-#: Bytes of an entry besides its payload: the objects around it, and its place in a list.
+#: Bytes per entry in addition to its payload: the objects around it, and its place in a list.
 OVERHEAD = 700
 
 _MIB = 1_048_576
 
 
 def weigh(value: Any) -> int:
-    """Return about how many bytes of memory a JSON value takes up.
+    """Return the approximate number of bytes of memory that a JSON value uses.
 
-    That is more than its text has: `[[],[],[]…` twenty times as much.
+    This is more than the length of its text: twenty times as much for `[[],[],[]…`.
     """
     size = 0
     waiting = [value]
@@ -30,39 +30,39 @@ def weigh(value: Any) -> int:
 
 
 class Kept(Protocol):
-    """Something that holds entries, the oldest of which can be dropped."""
+    """A holder of entries, the oldest of which can be dropped."""
 
     def __hash__(self) -> int: ...
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes up."""
+        """Bytes of memory that the entries use."""
 
     def drop_oldest(self) -> bool:
-        """Drop the oldest entry; tell whether there was one."""
+        """Drop the oldest entry; return whether there was one."""
 
 
 class Shelf:
-    """Bounds what many hold, each of them and all together.
+    """Limit the memory of many holders, individually and in total.
 
-    If it is too much in all, who was added to longest ago loses entries first: a channel that
-    nobody publishes to cannot keep those in use from having a history.
+    When the total is too large, the holder whose last addition is the oldest loses entries
+    first: a channel that nobody publishes to must not deprive active channels of their history.
 
     Args:
-        most_each: Bytes that one may hold.
-        most: Bytes that all of them may hold.
+        most_each: Maximum bytes for one holder.
+        most: Maximum bytes for all holders.
 
     """
 
     def __init__(self, most_each: int = 8 * _MIB, most: int = 64 * _MIB) -> None:
         self._most_each = most_each
         self._most = most
-        #: Who holds how much, in the order in which they were added to last.
+        #: The weight of each holder, in order of the last addition.
         self._weights: dict[Kept, int] = {}
         self.total = 0
 
     def added(self, kept: Kept) -> None:
-        """Note that something was added, and drop what is too much."""
+        """Record that a holder added an entry, and drop entries beyond the limits."""
         self.forget(kept)
         while kept.weight > self._most_each and kept.drop_oldest():
             pass
@@ -78,11 +78,11 @@ class Shelf:
                 self.forget(oldest)
 
     def changed(self, kept: Kept) -> None:
-        """Note that something was dropped by its holder."""
+        """Record that a holder dropped entries itself."""
         if kept in self._weights:
             self.total += kept.weight - self._weights[kept]
             self._weights[kept] = kept.weight
 
     def forget(self, kept: Kept) -> None:
-        """Note that somebody holds nothing any more."""
+        """Remove a holder that has no entries left."""
         self.total -= self._weights.pop(kept, 0)

@@ -1,7 +1,7 @@
-"""The log of a channel's publications, by which clients catch up with what they have missed.
+"""The log of a channel's publications, from which clients catch up with missed ones.
 
-It is apart from Hookbox's history list, which also has comings and goings. Publications are
-numbered 1, 2, 3… within an epoch: a number says something only about the log that gave it.
+It is separate from Hookbox's history list, which also records subscribers joining and leaving.
+Publications are numbered 1, 2, 3… within an epoch: a number is meaningful only in its own log.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-#: Epoch and offset; the offset is one that browsers count exactly.
+#: Epoch and offset; browsers represent offsets of this length exactly.
 _CURSOR = re.compile(r"([0-9A-Za-z_-]{1,32}):([0-9]{1,15})", re.ASCII)
 
 
 def new_epoch() -> str:
-    """Return a text that no log has been numbered under."""
+    """Return an epoch that no log has used before."""
     return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far in a log somebody has come; its text is what the protocol calls a cursor.
+    """A position in a log; its text form is the protocol's cursor.
 
     Attributes:
-        epoch: Of the log.
-        offset: The last publication that has been seen, 0 for none.
+        epoch: The log's epoch.
+        offset: The number of the last publication seen, or 0 for none.
 
     """
 
@@ -39,16 +39,16 @@ class Position:
         return f"{self.epoch}:{self.offset}"
 
     def place(self) -> dict[str, Any]:
-        """Return what is said of a publication; the epoch only once, with its first."""
+        """Return the position fields of a publication; the first one includes the epoch."""
         epoch = {"epoch": self.epoch} if self.offset == 1 else {}
         return {"offset": self.offset, **epoch}
 
     @classmethod
     def parse(cls, cursor: str) -> Position:
-        """Read a cursor.
+        """Parse a cursor.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If the text is not a cursor.
 
         """
         match = _CURSOR.fullmatch(cursor)
@@ -63,9 +63,9 @@ class Publication:
 
     Attributes:
         offset: Its number; the first of an epoch is 1.
-        at: When it was made, in seconds since the epoch of time.
+        at: When it was made, in seconds since the Unix epoch.
         data: `payload`, `datetime` and, unless the channel is anonymous, `user`.
-        weight: About how many bytes of memory it takes up.
+        weight: The approximate number of bytes of memory it uses.
 
     """
 
@@ -77,12 +77,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A log as it is kept beyond the life of its channel.
+    """A log as it is kept after its channel is destroyed.
 
     Attributes:
-        epoch: Under which it is numbered.
-        offset: The number of its newest publication, also of one that is kept no longer.
-        publications: The newest, as far as they are kept, oldest first and without holes.
+        epoch: The epoch of its numbers.
+        offset: The number of its newest publication, even if that is no longer kept.
+        publications: The newest publications that are still kept, oldest first, without gaps.
 
     """
 
@@ -95,8 +95,8 @@ class Log:
     """The log of a live channel.
 
     Attributes:
-        publications: Those that are kept, oldest first and without holes up to the newest.
-        weight: About how many bytes of memory they take up.
+        publications: Those that are kept, oldest first, without gaps up to the newest.
+        weight: The approximate number of bytes of memory they use.
 
     """
 
@@ -110,11 +110,11 @@ class Log:
 
     @property
     def position(self) -> Position:
-        """Where somebody stands who has seen everything."""
+        """The position of a client that has seen everything."""
         return Position(self.epoch, self.offset)
 
     def add(self, publication: Publication) -> None:
-        """Append a publication; if numbers are left out, what came before counts as missed."""
+        """Append a publication; if its number leaves a gap, earlier ones count as missed."""
         if publication.offset != self.offset + 1:
             self.publications.clear()
             self.weight = 0
@@ -123,11 +123,11 @@ class Log:
         self.weight += publication.weight
 
     def drop_oldest(self) -> None:
-        """Drop the oldest publication, which must be there."""
+        """Drop the oldest publication; there must be one."""
         self.weight -= self.publications.popleft().weight
 
     def trim(self, now: float, size: int, duration: float) -> None:
-        """Drop publications that are too many or too old; 0 seconds means for ever."""
+        """Drop publications that are too many or too old; 0 seconds means forever."""
         while len(self.publications) > size:
             self.drop_oldest()
         if duration:
@@ -135,11 +135,11 @@ class Log:
                 self.drop_oldest()
 
     def after(self, position: Position) -> tuple[list[Publication], int | None]:
-        """Return what came after a position.
+        """Return the publications after a position.
 
         Returns:
-            The publications that are still there, oldest first, and how many are not. If that
-            cannot be known (another epoch) it is None, and everything that is there counts.
+            The publications that are still kept, oldest first, and the number of those that are
+            not. For another epoch that number is unknown: it is None, and all kept ones count.
 
         """
         if position.epoch != self.epoch or position.offset > self.offset:

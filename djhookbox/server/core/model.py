@@ -1,4 +1,4 @@
-"""The things the core knows: users, channels, and subscriptions between them."""
+"""The objects of the core: users, channels, and the subscriptions between them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .log import Log
 from .options import ChannelOptions, UserOptions
 from .rates import Rate
 
-#: The kinds of history entries that say who came and who went.
+#: The kinds of history entries that record subscribers joining and leaving.
 PRESENCE = ("SUBSCRIBE", "UNSUBSCRIBE")
 
 
 class Connection(Protocol):
-    """All that the core needs of a connection: an identity, and whose it is.
+    """What the core needs to know about a connection: its identity and its user.
 
     Attributes:
-        user: Whose it is.
-        apart: Whether it subscribes and unsubscribes for itself only, and not for its user.
+        user: The connection's user.
+        apart: Whether it subscribes and unsubscribes for itself only, not for its user.
 
     """
 
@@ -33,12 +33,12 @@ class Connection(Protocol):
 
 
 class Subscription:
-    """A user in a channel; which of the user's connections are in it, its audience says.
+    """A user's subscription to a channel; the audience holds the connections it covers.
 
     Attributes:
-        by_code: Made by the site (REST, auto_subscribe), so an edited policy cannot end it.
+        by_code: Made by the site (REST, auto_subscribe), so that a policy change cannot end it.
         since: When it was made, in seconds.
-        shared: Whether it is one of all the user's connections, as in 2011.
+        shared: Whether it is for all of the user's connections, as in 0.3.3.
 
     """
 
@@ -51,15 +51,15 @@ class Subscription:
         self.shared = False
 
     def covers(self, connection: Connection) -> bool:
-        """Return whether another connection of the user joins without asking for it.
+        """Return whether another connection of the user joins without asking.
 
-        One that subscribes for itself is put into channels by the site, not by other pages.
+        The site, not other pages, subscribes a connection that subscribes for itself.
         """
         return self.shared and (self.by_code or not connection.apart)
 
 
 class User:
-    """Somebody whom the site named; all connections with the same name are one user."""
+    """A user named by the site; all connections with the same name belong to one user."""
 
     __slots__ = ("connections", "name", "options", "subscriptions")
 
@@ -72,7 +72,7 @@ class User:
 
 @dataclass(slots=True)
 class HistoryEntry:
-    """An entry of a channel's history list, and when it was made."""
+    """An entry of a channel's history list, with the time it was made."""
 
     at: float
     kind: str
@@ -85,11 +85,11 @@ class Channel:
 
     Attributes:
         audience: Every connection that receives its frames, kept flat for the fan-out.
-        created: When it came into being.
-        empty_since: When it had its last subscriber, or came into being; None while it has any.
-        published: How often somebody publishes to it.
-        log: Its publications with their numbers; None if it has no history.
-        version: That of the last change, given by the engine.
+        created: When it was created.
+        empty_since: When it lost its last subscriber or was created; None while it has any.
+        published: The rate of publications to it.
+        log: Its numbered publications; None if it has no history.
+        version: The version that the engine gave to its last change.
 
     """
 
@@ -117,15 +117,15 @@ class Channel:
 
     @property
     def reserved(self) -> bool:
-        """Whether it belongs to the server and the site."""
+        """Whether its name is reserved for the server and the site."""
         return self.name.startswith(RESERVED_PREFIX)
 
     def presence(self) -> list[str]:
-        """Return the names of the subscribers in order, if the channel shows them."""
+        """Return the subscribers' names in order, if the channel shows them."""
         return list(self.subscribers) if self.options.presenceful else []
 
     def shown(self, publication: dict[str, Any]) -> dict[str, Any]:
-        """Return a publication as it is shown now; the channel may have become anonymous."""
+        """Return a publication as shown now; the channel may have become anonymous."""
         if not self.options.anonymous:
             return publication
         return {key: value for key, value in publication.items() if key != "user"}
@@ -136,9 +136,9 @@ class Channel:
         return (entry for entry in self.history if oldest is None or entry.at >= oldest)
 
     def history_list(self, now: float) -> list[list[Any]]:
-        """Return the history as clients read it.
+        """Return the history in the form that clients receive.
 
-        What was entered before the channel became anonymous names nobody either.
+        Entries made before the channel became anonymous do not reveal names either.
         """
         if not self.options.anonymous:
             return [[entry.kind, entry.data] for entry in self.entries(now)]
@@ -150,17 +150,17 @@ class Channel:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that its history and its log take up."""
+        """Bytes of memory that its history and its log use."""
         return self._history_weight + (0 if self.log is None else self.log.weight)
 
     def remember(self, now: float, kind: str, data: dict[str, Any], weight: int = 0) -> None:
-        """Append to the history, and drop what no longer fits.
+        """Append to the history, and drop entries that no longer fit.
 
         Args:
             now: Seconds since the epoch.
             kind: The kind of the entry.
-            data: What it says.
-            weight: Bytes of memory that it takes up, if they are known.
+            data: The content of the entry.
+            weight: The bytes of memory that it uses, if known.
 
         """
         if self.options.history_size > 0:
@@ -171,7 +171,7 @@ class Channel:
             self._shelf.added(self)
 
     def drop_oldest(self) -> bool:
-        """Drop the oldest that it remembers; tell whether there was anything."""
+        """Drop the oldest entry or publication; return whether there was one."""
         found = False
         if self.log is not None and self.log.publications:
             self.log.drop_oldest()
@@ -182,7 +182,7 @@ class Channel:
         return found
 
     def forget(self) -> None:
-        """Drop the whole history; the log stays."""
+        """Drop the whole history, but keep the log."""
         while self.history:
             self._pop()
 
@@ -190,7 +190,7 @@ class Channel:
         self._history_weight -= self.history.popleft().weight
 
     def trim(self, now: float) -> None:
-        """Drop what is too much or too old."""
+        """Drop entries that are too many or too old."""
         if self.log is not None:
             self.log.trim(now, self.options.history_size, self.options.history_duration)
         while len(self.history) > self.options.history_size:

@@ -1,4 +1,4 @@
-"""The options of channels and users: names, types, defaults, and plain words for mistakes."""
+"""The options of channels and users: names, types, defaults and clear error messages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-#: History entries a channel may keep, whatever it is asked to.
+#: Maximum number of history entries a channel may keep, whatever its options say.
 MAX_HISTORY = 10_000
-#: Longest `history_duration`: ten years. Numbers beyond every float would break the arithmetic.
+#: Maximum `history_duration`: ten years. Numbers beyond any float would break the arithmetic.
 MAX_SECONDS = 315_360_000
 
 
 class OptionError(ValueError):
-    """An option that does not exist, or a value that it cannot have."""
+    """An unknown option, or an invalid value for an option."""
 
 
 @dataclass(slots=True)
 class Polling:
-    """How the server fetches messages for a channel itself (reference, section 7)."""
+    """The settings for polling a channel's messages (reference, section 7)."""
 
     mode: str = ""
     interval: float = 5.0
@@ -56,7 +56,7 @@ class Polling:
         return Polling(**{**values, "interval": float(interval)})
 
     def info(self) -> dict[str, Any]:
-        """Return the members as JSON has them."""
+        """Return the members as JSON values."""
         return {
             "mode": self.mode,
             "interval": self.interval,
@@ -68,7 +68,7 @@ class Polling:
 
 @dataclass(slots=True)
 class ChannelOptions:
-    """What a create_channel reply or set_channel_options can say, besides history and state."""
+    """The options of create_channel replies and set_channel_options, except history and state."""
 
     reflective: bool = True
     history_size: int = 0
@@ -85,13 +85,13 @@ class ChannelOptions:
     polling: Polling = field(default_factory=Polling)
 
     def asks(self, operation: str) -> bool:
-        """Tell whether a webhook decides subscribe, unsubscribe or publish."""
+        """Return whether a webhook decides about subscribe, unsubscribe or publish."""
         return self.moderated or bool(getattr(self, f"moderated_{operation}"))
 
 
 @dataclass(slots=True)
 class UserOptions:
-    """What a connect reply can say about a user (0.3.4)."""
+    """The user options of a connect reply (0.3.4)."""
 
     reflective: bool = True
     moderated_message: bool = True
@@ -120,16 +120,16 @@ def _check(types: Mapping[str, type], given: Mapping[str, Any]) -> None:
         kind = types.get(name)
         if kind is None:
             raise OptionError(f"Invalid keyword argument {name}")
-        # As in the original, true is accepted where a whole number is wanted, 1.0 is not.
+        # As in the original, true is accepted as a whole number, but 1.0 is not.
         if not isinstance(value, kind):
             raise OptionError(f"Invalid type for {name} (should be {_words(kind)})")
 
 
 def check_channel_options(given: Mapping[str, Any]) -> None:
-    """Check channel options, all before any is applied (D13).
+    """Check all channel options before any is applied (D13).
 
     Raises:
-        OptionError: For the first that is wrong.
+        OptionError: For the first invalid option.
 
     """
     _check(_CHANNEL_TYPES, given)
@@ -156,10 +156,10 @@ def user_options(given: Mapping[str, Any]) -> UserOptions:
     """Return the options of a user; missing ones have their defaults.
 
     Raises:
-        OptionError: For wrong types.
+        OptionError: For a value of the wrong type.
 
     """
     known = {name: value for name, value in given.items() if name in USER_OPTIONS}
-    known.pop("auto_subscribe", None)  # carried out by whoever called, in one way for all replies
+    known.pop("auto_subscribe", None)  # carried out by the caller, in the same way for all replies
     _check(_USER_TYPES, known)
     return UserOptions(**known)

@@ -1,4 +1,4 @@
-"""A publication in two steps: composed, and announced once the engine has accepted it."""
+"""Publish in two steps: compose a publication, then announce it once the engine accepts it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .values import timestamp
 def compose(
     channel: Channel, payload: Any, user: str | None, now: float, origin: Connection | None = None
 ) -> Publish:
-    """Return a publication, which has not happened until it is announced.
+    """Return a publication, which takes effect only when it is announced.
 
     Args:
         channel: The channel.
         payload: Any JSON value.
-        user: The name that subscribers read; not shown on anonymous channels.
+        user: The sender's name shown to subscribers; hidden on anonymous channels.
         now: Seconds since the epoch.
-        origin: The connection it came from, which does not get it if the channel is not
-            reflective.
+        origin: The sending connection, which does not receive the publication if the channel is
+            not reflective.
 
     """
     data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
@@ -32,15 +32,15 @@ def compose(
 
 
 def announce(channel: Channel, change: Publish, publication: Publication | None) -> list[Effect]:
-    """Send out what has been composed.
+    """Announce a composed publication to a channel's audience.
 
     Args:
         channel: The channel.
-        change: What was composed.
-        publication: The same with its number, if the channel has a log.
+        change: The composed publication.
+        publication: The same publication with its number, if the channel has a log.
 
     """
-    # The channel may have become anonymous while the engine had it.
+    # The channel may have become anonymous while the engine handled the change.
     args = {"channel_name": channel.name, **channel.shown(change.data)}
     channel.published.add(change.at)
     if publication is not None and channel.log is not None:
@@ -52,9 +52,9 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
 
 
 def show(channel: Channel, change: Publish, only_to: Connection) -> list[Effect]:
-    """Send what has been composed to one connection only, and keep it out of the history (0.3.4).
+    """Send a composed publication to one connection only, outside the history (0.3.4).
 
-    That is no change of the channel; the engine is not asked.
+    This does not change the channel, so the engine is not asked.
     """
     channel.published.add(change.at)
     return [Send((only_to,), "PUBLISH", {"channel_name": channel.name, **change.data})]

@@ -1,15 +1,15 @@
-"""How often something happens, without keeping when each time was."""
+"""Measure how often an event happens, without storing each time."""
 
 from __future__ import annotations
 
 import math
 
-#: Seconds over which the past fades to about a third.
+#: Seconds after which past events count for about a third.
 FADING = 10.0
 
 
 class Rate:
-    """A moving average of how many times a second something happens."""
+    """A moving average of the number of events per second."""
 
     __slots__ = ("_at", "_value")
 
@@ -18,11 +18,11 @@ class Rate:
         self._at = 0.0
 
     def add(self, now: float) -> None:
-        """Note that it has happened."""
+        """Record one event."""
         self._value = self.per_second(now) + 1 / FADING
         self._at = now
 
     def per_second(self, now: float) -> float:
-        """Return the average as of now."""
+        """Return the current average."""
         # A clock that was set back must not make a quiet channel look busy.
         return self._value * math.exp(min(0.0, self._at - now) / FADING)

@@ -1,4 +1,4 @@
-"""What a channel looks like: to somebody who subscribes, and to the site."""
+"""Describe a channel, for a new subscriber and for the site."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .options import ChannelOptions
 def snapshot(
     channel: Channel, name: str, now: float, since: Position | None = None
 ) -> dict[str, Any]:
-    """Return the arguments of the SUBSCRIBE frame to a subscriber.
+    """Return the arguments of a subscriber's SUBSCRIBE frame.
 
     Args:
         channel: The channel.
-        name: The subscriber's.
+        name: The subscriber's name.
         now: Seconds since the epoch.
-        since: What the subscriber has seen, if it wants to catch up.
+        since: The subscriber's position, if it wants to catch up.
 
     """
     options = channel.options
@@ -41,7 +41,7 @@ def snapshot(
 
 
 def recovery(channel: Channel, since: Position) -> dict[str, Any]:
-    """Return what a snapshot has besides for somebody who wants to catch up."""
+    """Return the additional snapshot fields for a subscriber that wants to catch up."""
     if channel.log is None:
         return {"recovered": [], "missed": None}
     publications, missed = channel.log.after(since)
@@ -50,7 +50,7 @@ def recovery(channel: Channel, since: Position) -> dict[str, Any]:
 
 
 def info(channel: Channel, now: float) -> dict[str, Any]:
-    """Return what get_channel_info says."""
+    """Return the answer to get_channel_info."""
     options = channel.options
     return {
         "name": channel.name,
@@ -59,7 +59,7 @@ def info(channel: Channel, now: float) -> dict[str, Any]:
         "options": {
             **{name: getattr(options, name) for name in ChannelOptions.__slots__},
             "polling": options.polling.info(),
-            # Whole: this is for the site, which knows who publishes on anonymous channels.
+            # Include names: the site knows who publishes on anonymous channels anyway.
             "history": [[entry.kind, entry.data] for entry in channel.entries(now)],
             "state": channel.state,
         },

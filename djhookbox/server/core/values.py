@@ -1,4 +1,4 @@
-"""Values as clients read them: what is equal to a browser, and how times are written."""
+"""Values in the form that clients receive: equality as in a browser, and timestamps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 def timestamp(now: float) -> str:
     """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
-    # Rounded to microseconds and then cut, as `datetime` does it.
+    # Rounded to microseconds and then truncated, as `datetime` does it.
     fraction, seconds = math.modf(now)
     micros = round(fraction * 1_000_000)
     if micros == 1_000_000:
@@ -26,7 +26,7 @@ def _to_the_second(seconds: float) -> str:
 
 
 def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the updates that would change a state."""
+    """Return the updates that would change a state."""
     return {
         key: value
         for key, value in updates.items()
@@ -35,7 +35,7 @@ def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, A
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are equal; to Python 1 == True, to a browser it is not."""
+    """Return whether two JSON values are equal; unlike in Python, 1 and true differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

@@ -1,1 +1,1 @@
-"""Where publications are kept beyond the life of a channel."""
+"""Engines store publications beyond the life of a channel."""

@@ -1,4 +1,4 @@
-"""What an engine has to do; a persistent one can take the place of memory."""
+"""The interface of engines; a persistent engine can replace the one in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..core.log import Position
 class EngineError(Exception):
     """The engine cannot do something at the moment, and has not done it.
 
-    An engine that does not know whether something was done finds out, or repeats it until it
-    does; it never raises this for what may have happened.
+    An engine that does not know whether an operation succeeded must find out, or repeat it until
+    it succeeds. It must never raise this for an operation that may have succeeded.
     """
 
 
@@ -22,56 +22,57 @@ class NotOpen(Exception):
 
 
 class Engine(Protocol):
-    """Puts the changes of each channel into one order, and keeps its publications.
+    """Put the changes of each channel into one order, and keep its publications.
 
-    Every change of a channel is proposed here first, and applied to the core when it has been
-    accepted; nobody sees anything of it before. From Create to Destroy a channel is open. If it
-    has a history, its publications are a stream, numbered 1, 2, 3… within an epoch: a number
-    that a client has seen is never given to another publication of the epoch.
+    Every change of a channel is proposed here first, and applied to the core once it has been
+    accepted; nobody sees any of it before. A channel is open from Create to Destroy. If it has a
+    history, its publications form a stream, numbered 1, 2, 3… within an epoch: a number that a
+    client has seen is never given to another publication of the epoch.
 
-    The log of a live channel is in the core as well; the engine has what outlives the channel,
-    and if it is persistent the process. Where a stream cannot be given back as it was, it
-    begins anew under another epoch: then clients learn that they may have missed something.
+    The core also has the log of a live channel. The engine stores what outlives the channel and,
+    if it is persistent, the process. If a stream cannot be restored as it was, it starts again
+    under another epoch, from which clients learn that they may have missed publications.
 
-    `propose` is called for one channel at a time, and again only when the answer is there.
+    `propose` is called for one channel at a time, and again only after the answer.
     """
 
     name: str
 
     def propose(self, channel: str, change: Change) -> Accepted | Awaitable[Accepted]:
-        """Take a change in.
+        """Accept a change.
 
-        Create opens the channel and returns its stream, if it has a history; an open one goes on
-        (its process may have died). Options say how many publications a stream keeps, and for
-        how long; without a history there is no stream, and what was kept is dropped. Destroy
-        closes the channel: what has no duration of its own is kept as long as that says.
+        Create opens the channel and returns its stream, if it has a history; an open channel
+        continues (its process may have died). Options set how many publications a stream keeps,
+        and for how long; without a history there is no stream, and kept publications are dropped.
+        Destroy closes the channel: it sets how long to keep publications that have no duration
+        of their own.
 
         Args:
             channel: The channel.
-            change: What is to happen.
+            change: The change to make.
 
         Returns:
-            The version, and a number for a publication: at once, or when it is awaited.
+            The version, and a number for a publication; directly or when awaited.
 
         Raises:
-            NotOpen: There is no such channel; raised here or when awaited, as the next.
-            EngineError: Nothing was done; nobody will see the change.
+            NotOpen: If the channel is not open; raised directly or when awaited, like the next.
+            EngineError: If nothing was done; nobody will see the change.
 
         """
         ...
 
     async def position(self, channel: str, now: float) -> Position | None:
-        """Return where the stream of a channel stands.
+        """Return the position of a channel's stream.
 
-        One of a channel that is not open begins if need be. None for an open channel without a
-        history.
+        The stream of a channel that is not open is created if necessary. Return None for an open
+        channel without a history.
         """
         ...
 
     async def forget(self, channel: str) -> None:
-        """Drop the stream of a channel that is not open: a publication has passed it by."""
+        """Drop the stream of a channel that is not open and has missed a publication."""
         ...
 
     async def expire(self, now: float) -> None:
-        """Drop what has expired; epochs and offsets stay, as far as there is room."""
+        """Drop expired publications; keep epochs and offsets while there is room."""
         ...

@@ -1,4 +1,4 @@
-"""An engine that keeps everything in this process; a restart begins anew."""
+"""An engine that stores everything in this process; a restart starts from scratch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..core.keeping import OVERHEAD, weigh
 from ..core.log import LogState, Position, Publication, new_epoch
 from .base import NotOpen
 
-#: Streams of channels that are not open, known by epoch and offset; the one that was used
-#: longest ago goes first.
+#: Maximum number of streams of closed channels whose epoch and offset are kept; the least
+#: recently used are dropped first.
 MAX_LOGS = 100_000
-#: Publications that are kept in all; those of the stream written to longest ago go first.
+#: Maximum number of publications in total; the least recently written streams lose theirs first.
 MAX_PUBLICATIONS = 250_000
 
 
 class _Stream:
-    """The publications of a channel; one without an epoch has no history."""
+    """The publications of a channel; a stream without an epoch has no history."""
 
     __slots__ = ("duration", "epoch", "offset", "publications", "size", "until", "weight")
 
@@ -37,15 +37,15 @@ class _Stream:
 
 
 class MemoryEngine:
-    """Keeps streams in dictionaries, bounded in number, length, time and memory.
+    """Store streams in dictionaries, bounded in number, length, time and memory.
 
-    It answers at once: nothing waits for it.
+    It answers immediately, without waiting.
 
     Args:
-        max_logs: Streams of channels that are not open, known by epoch and offset.
-        max_publications: Publications that are kept in all.
-        max_log_bytes: Bytes of memory for the publications of one stream.
-        max_bytes: The same for all streams.
+        max_logs: Maximum number of streams of closed channels whose epoch and offset are kept.
+        max_publications: Maximum number of publications in total.
+        max_log_bytes: Maximum bytes of memory for the publications of one stream.
+        max_bytes: Maximum bytes of memory for those of all streams.
 
     """
 
@@ -60,10 +60,10 @@ class MemoryEngine:
         max_bytes: int = 67_108_864,
     ) -> None:
         self._open: dict[str, _Stream] = {}
-        # The order is that of the last use, and of the last writing.
+        # Ordered by last use, and by last write.
         self._closed: dict[str, _Stream] = {}
         self._filled: dict[str, _Stream] = {}
-        self._versions = count(1)  # one for all channels: it only has to grow
+        self._versions = count(1)  # shared by all channels: it only has to grow
         self._count = 0
         self._max_logs = max_logs
         self._max_publications = max_publications
@@ -72,7 +72,7 @@ class MemoryEngine:
         self._weight = 0
 
     def propose(self, channel: str, change: Change) -> Accepted:
-        """Take a change in."""
+        """Accept a change."""
         stream = self._open.get(channel)
         if isinstance(change, Publish) and stream is not None:
             publication = self._append(channel, stream, change) if stream.epoch else None
@@ -89,7 +89,7 @@ class MemoryEngine:
         return Accepted(next(self._versions), None, state)
 
     async def position(self, channel: str, now: float) -> Position | None:
-        """Return where the stream of a channel stands; it begins if need be."""
+        """Return the position of a channel's stream, which is created if necessary."""
         if (stream := self._open.get(channel)) is None:
             if (stream := self._closed.pop(channel, None)) is None:
                 stream = _Stream()
@@ -98,12 +98,12 @@ class MemoryEngine:
         return Position(stream.epoch, stream.offset) if stream.epoch else None
 
     async def forget(self, channel: str) -> None:
-        """Drop the stream of a channel that is not open: a publication has passed it by."""
+        """Drop the stream of a channel that is not open and has missed a publication."""
         if (stream := self._closed.pop(channel, None)) is not None:
             self._clear(channel, stream)
 
     async def expire(self, now: float) -> None:
-        """Drop what has expired; epochs and offsets stay, as far as there is room."""
+        """Drop expired publications; keep epochs and offsets while there is room."""
         for channel, stream in list(self._filled.items()):
             self._trim(channel, stream, now)
 
@@ -119,7 +119,7 @@ class MemoryEngine:
         if stream.size:
             if not stream.epoch:
                 stream.begin()
-            # All that is there, also what is too much for these options: the core sees to that.
+            # Return all of it, even beyond the limits of these options, which the core applies.
             state = LogState(stream.epoch, stream.offset, tuple(stream.publications))
             return Accepted(next(self._versions), None, state)
         self._clear(channel, stream)
@@ -164,14 +164,14 @@ class MemoryEngine:
     # ---- parts -----------------------------------------------------------
 
     def _close(self, channel: str, stream: _Stream) -> None:
-        """Keep the stream of a channel that is not open; it is the last to go."""
+        """Keep the stream of a closed channel, as the last one to be dropped."""
         self._closed[channel] = stream
         if len(self._closed) > self._max_logs:
             oldest = next(iter(self._closed))
             self._clear(oldest, self._closed.pop(oldest))
 
     def _clear(self, channel: str, stream: _Stream) -> None:
-        """Leave nothing of a stream, not even its epoch."""
+        """Remove a stream completely, including its epoch."""
         while stream.publications:
             self._pop(channel, stream)
         stream.epoch = ""

@@ -1,1 +1,1 @@
-"""Bytes to values and back, without I/O: RTJP frames, WebSocket framing, close codes."""
+"""Convert bytes to values and back without I/O: RTJP frames, WebSocket framing, CSP."""

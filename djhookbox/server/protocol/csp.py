@@ -1,8 +1,8 @@
-"""CSP, the Comet Session Protocol: batches of packets, and the variables that shape answers.
+"""CSP, the Comet Session Protocol: batches of packets, and variables that control answers.
 
-The rules are those of section 4 of the protocol reference; what differs from it is in
-`docs/protocol.rst`. Nothing that a client sends is ever put into an answer unless it is one of
-the few texts that known clients need: answers are read as JavaScript, and are HTML by default.
+The rules are those of section 4 of the protocol reference; deviations are listed in
+`docs/protocol.rst`. Client input is never copied into an answer, except for the few texts that
+known clients need: answers are read as JavaScript, and as HTML by default.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import TypeAlias
 
 from ...wire.values import JSON, dumps, loads
 
-#: Highest packet id of a client; browsers count exactly to 2^53 only.
+#: Maximum packet id of a client; browsers count exactly only up to 2^53.
 MAX_ID = (1 << 63) - 1
 
-# A callback of JSONP, which may be a member of an object.
+# A JSONP callback, which may be a member of an object.
 _CALLBACK = r"[A-Za-z_$][A-Za-z0-9_$.]{0,127}"
 _BEFORE = re.compile(rf"{_CALLBACK}|data: ")
 _AFTER = re.compile(r";?(?:\r?\n){0,2}")
-# Padding makes some browsers and proxies begin to show a stream.
+# Padding makes some browsers and proxies start to display a stream.
 _PREAMBLE = re.compile(rf"{_CALLBACK}|[ \t\r\n]{{1,1024}}")
 _TYPE = re.compile(
     "text/html|application/javascript|text/javascript|text/event-stream|text/plain", re.IGNORECASE
 )
 
-#: Parameters that are text: the attribute they set, and what they may be.
+#: Text parameters: the attribute that each sets, and the values it allows.
 _TEXTS = {
     "rp": ("reply_prefix", _BEFORE),
     "rs": ("reply_suffix", _AFTER),
@@ -40,7 +40,7 @@ _TEXTS = {
     "p": ("preamble", _PREAMBLE),
     "ct": ("content_type", _TYPE),
 }
-#: Parameters that are integers: the attribute they set, and the greatest value; the least is 0.
+#: Integer parameters: the attribute that each sets, and its maximum; the minimum is 0.
 _NUMBERS = {
     "ps": ("padding", 8192),
     "du": ("duration", 60),  # proxies commonly give up after a minute
@@ -57,12 +57,12 @@ _BASE64 = re.compile(r"[A-Za-z0-9_\-+/]*={0,2}")
 
 
 class BadBatch(ValueError):
-    """What was sent is no batch of packets."""
+    """The body is not a batch of packets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A packet from a client; without data it is the null packet, the end of the stream."""
+    """A packet from a client; without data it is the null packet, which ends the stream."""
 
     id: int
     data: bytes | None
@@ -72,7 +72,7 @@ def parse_batch(body: bytes | bytearray) -> list[Received]:
     """Return the packets of a batch, `[[id, encoding, data], …]`.
 
     Raises:
-        BadBatch: If any of it is wrong; then none of it counts.
+        BadBatch: If any of it is invalid; then none of it counts.
 
     """
     try:
@@ -103,31 +103,31 @@ def _packet(item: JSON) -> Received:
 
 
 def integer(text: str) -> int | None:
-    """Return the integer that a parameter is, None if it is none and thus to be ignored."""
+    """Return a parameter's integer, or None if it is not one and must be ignored."""
     return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", text, re.ASCII) else None
 
 
 class Inbox:
-    """What a client has sent: each packet counts once, and none after the null packet.
+    """The packets that a client has sent: each counts once, and none after the null packet.
 
-    As in the original the null packet counts whatever its id is.
+    As in the original, the null packet counts whatever its id is.
 
     Attributes:
         last_id: The highest id seen.
-        ended: Whether the null packet was among them.
+        ended: Whether the null packet has been received.
 
     """
 
     __slots__ = ("_decoder", "ended", "last_id")
 
     def __init__(self) -> None:
-        # A character may be cut in two by the packets of a byte stream.
+        # A packet boundary of the byte stream may split a character.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.last_id = 0
         self.ended = False
 
     def take(self, batch: Iterable[Received]) -> str:
-        """Return the text of the packets that are new."""
+        """Return the text of new packets."""
         parts: list[str] = []
         for packet in batch:
             if self.ended:
@@ -141,12 +141,12 @@ class Inbox:
 
 
 class Outbox:
-    """What the client has not yet acknowledged; packets are numbered 1, 2, 3…
+    """The packets that the client has not acknowledged yet, numbered 1, 2, 3…
 
     Attributes:
         acknowledged: The id of the last packet that is known to have arrived.
-        size: Bytes that wait.
-        ended: Whether the null packet has been added; nothing comes after it.
+        size: The number of waiting bytes.
+        ended: Whether the null packet has been added, which must be the last.
         end_sent: Whether an answer has carried the null packet.
 
     """
@@ -161,7 +161,7 @@ class Outbox:
         self.end_sent = False
 
     def add(self, data: bytes) -> None:
-        """Add whole RTJP frames, one packet for each."""
+        """Add complete RTJP frames, each as one packet."""
         if self.ended:
             return
         self.size += len(data)
@@ -177,13 +177,13 @@ class Outbox:
             self.ended = True
 
     def acknowledge(self, upto: int) -> None:
-        """Forget all packets up to an id."""
+        """Remove all packets up to an id."""
         while self._packets and self.acknowledged < upto:
             self.size -= len(self._packets.popleft() or b"")
             self.acknowledged += 1
 
     def after(self, seen: int) -> list[Waiting]:
-        """Return the waiting packets with ids above one."""
+        """Return the waiting packets with ids above this one."""
         skipped = max(0, seen - self.acknowledged)
         packets = itertools.islice(self._packets, skipped, None)
         return list(enumerate(packets, self.acknowledged + skipped + 1))
@@ -191,7 +191,7 @@ class Outbox:
 
 @dataclass(slots=True)
 class Variables:
-    """How a session wants its answers; given on any request, they hold from then on."""
+    """The answer format of a session; a value set by any request applies from then on."""
 
     reply_prefix: str = ""
     reply_suffix: str = ""
@@ -207,9 +207,9 @@ class Variables:
     gzip: int = 0
 
     def update(self, query: Mapping[str, str]) -> None:
-        """Take over what a request says; what no known client needs is ignored.
+        """Apply a request's parameters; ignore values that no known client needs.
 
-        An empty text sets a variable back, which the original could not do (D26).
+        An empty text resets a variable, which was impossible in the original (D26).
         """
         for key, (attribute, allowed) in _TEXTS.items():
             text = query.get(key)
@@ -224,7 +224,7 @@ class Variables:
 
     @property
     def streams(self) -> bool:
-        """Whether an answer to comet goes on after its first batch."""
+        """Whether an answer to comet continues after its first batch."""
         return bool(self.streaming) or self.content_type == "text/event-stream"
 
     @property
@@ -237,11 +237,11 @@ class Variables:
         return f"{self.reply_prefix}({_harmless(value)}){self.reply_suffix}"
 
     def opening(self) -> str:
-        """Return what an answer to comet begins with."""
+        """Return the beginning of an answer to comet."""
         return " " * self.padding + self.preamble
 
     def batch(self, packets: Sequence[Waiting]) -> str:
-        """Return packets as an answer to comet has them."""
+        """Return packets in the format of an answer to comet."""
         content = _harmless(
             [
                 [number, 0, None]

@@ -1,6 +1,6 @@
 """RTJP, the frames of Hookbox: lines of JSON, `[id, name, args]`, each ended by CR LF.
 
-The rules and the texts of the errors are those of section 2 of the protocol reference in
+The rules and error texts are those of section 2 of the protocol reference in
 `docs/protocol.rst`. Feed text, collect frames; nothing here ever raises into a transport.
 """
 
@@ -16,12 +16,12 @@ from ...wire.values import JSON, dumps, loads
 _INT64 = 1 << 63
 _END = "\r\n"
 
-#: How a frame begins, within its first characters: with its id.
+#: Match the beginning of a frame up to its id.
 _BEGINNING = re.compile(r"\[[ \t\r\n]*(-?(?:0|[1-9][0-9]{0,18}))[ \t\r\n]*,")
 _BEGINNING_LENGTH = 32
 
-#: One counter for all connections: a frame is serialised once and shared by its receivers, so
-#: ids cannot be consecutive on each connection. Clients only ask for a number.
+#: A counter shared by all connections: a frame is serialised once for all its receivers, so its
+#: ids cannot be consecutive on each connection. Clients only require a number.
 _ids = itertools.count(1)
 
 
@@ -36,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class BadFrame:
-    """A line that is no frame; `id` is set where the line had one."""
+    """A line that is not a frame; `id` is set if the line had one."""
 
     id: int | None
     problem: str
@@ -44,10 +44,10 @@ class BadFrame:
 
 
 class Parser:
-    """Cuts a text stream into frames.
+    """Split a text stream into frames.
 
     Args:
-        limit: Longest frame in bytes of UTF-8. A longer one is skipped up to its end, so that
+        limit: Maximum frame size in bytes of UTF-8. A longer frame is skipped to its end, so that
             memory stays bounded and the connection usable.
 
     """
@@ -56,26 +56,26 @@ class Parser:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: list[str] | None = None  # None is cheaper than an empty list per connection
+        self._parts: list[str] | None = None  # None costs less than an empty list
         self._size = 0
-        #: What is said at the end of a line that is too long, while it is skipped.
+        #: The result for the overlong line that is being skipped.
         self._skipped: BadFrame | None = None
 
     def feed(self, text: str) -> Iterator[Frame | BadFrame]:
-        """Take what arrived and yield the frames that are complete with it."""
+        """Accept received text and yield the frames that it completes."""
         return (read(line) for line in self.lines(text))
 
     def lines(self, text: str) -> Iterator[str | BadFrame]:
-        """Take what arrived and yield the lines that are complete with it, not yet read.
+        """Accept received text and yield the lines that it completes, not yet parsed.
 
-        A line takes up much less memory than what it says: `[[],[],[]…` up to twenty times.
+        A line uses much less memory than its value: up to twenty times less for `[[],[],[]…`.
         """
         if self._parts is not None:
-            # Joining only when an end can be in sight keeps many tiny pieces linear.
+            # Join only when the text may contain a line end: many tiny pieces take linear time.
             self._parts.append(text)
             self._size += _size(text)
             if "\n" not in text:
-                if self._size > self._limit + 1:  # the last character may be the CR of the end
+                if self._size > self._limit + 1:  # the last character may be a CR
                     self._skipped = self._skipped or self._too_large("".join(self._parts))
                     self._parts = [_carriage_return(self._parts[-1])]
                     self._size = len(self._parts[0])
@@ -105,12 +105,12 @@ class Parser:
 
 
 def read(line: str | BadFrame) -> Frame | BadFrame:
-    """Return what a line of `Parser.lines` is."""
+    """Parse a line from `Parser.lines`."""
     return parse_line(line) if isinstance(line, str) else line
 
 
 def unread(line: str, problem: str, code: str) -> BadFrame:
-    """Return the refusal of a line that is not read, with its id for whoever waits for it."""
+    """Return the error for a line that is not parsed, with its id if a client waits for it."""
     beginning = _BEGINNING.match(line[:_BEGINNING_LENGTH])
     number = int(beginning[1]) if beginning else _INT64
     frame_id = number if -_INT64 <= number < _INT64 else None
@@ -118,17 +118,17 @@ def unread(line: str, problem: str, code: str) -> BadFrame:
 
 
 def _carriage_return(text: str) -> str:
-    """Return all that matters of a line which is skipped: a CR that may be waiting for its LF."""
+    """Return the part of a skipped line that matters: a trailing CR that may precede an LF."""
     return "\r" if text.endswith("\r") else ""
 
 
 def _size(text: str) -> int:
-    """Return how many bytes a text has in UTF-8; whether it is ASCII costs nothing to know."""
+    """Return a text's size in bytes of UTF-8; checking for ASCII first is almost free."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def parse_line(line: str) -> Frame | BadFrame:
-    """Check one line in the order of the reference and return what it is."""
+    """Parse a line, checking it in the order of the reference."""
     try:
         value = loads(line)
     except ValueError:
@@ -150,5 +150,5 @@ def parse_line(line: str) -> Frame | BadFrame:
 
 
 def encode(name: str, args: Mapping[str, JSON]) -> bytes:
-    """Return a frame to clients as bytes: ASCII with escapes, as the original client needs it."""
+    """Encode a frame to clients: ASCII with escapes, as the original client needs it."""
     return b"%s\r\n" % dumps([next(_ids), name, args]).encode("ascii")

@@ -1,7 +1,7 @@
-"""WebSocket frames from the server (RFC 6455, section 5.2), prebuilt once and shared.
+"""WebSocket frames from the server (RFC 6455, section 5.2), built once and shared.
 
-aiohttp speaks WebSocket with each client; only what goes to many of them unchanged is framed
-here, so that one publication is one piece of bytes for all its subscribers.
+aiohttp speaks WebSocket with each client. Only frames that go to many clients unchanged are built
+here, so that all subscribers share the bytes of a publication.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def _frame(first: int, data: bytes) -> bytes:
 
 
 def text(data: bytes) -> bytes:
-    """Return a text message that holds these bytes."""
+    """Return a text message with these bytes."""
     return _frame(_TEXT, data)
 
 
 def close(code: int, reason: str = "") -> bytes:
-    """Return a close frame; the reason is cut to what a control frame can hold (section 5.5)."""
+    """Return a close frame; the reason is truncated to fit a control frame (section 5.5)."""
     data = reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
     return _frame(_CLOSE, struct.pack("!H", code) + data)
 
@@ -36,5 +36,5 @@ def pong(data: bytes) -> bytes:
     return _frame(_PONG, data)
 
 
-#: A ping without data; any frame of the peer counts as its answer.
+#: A ping without data; any frame from the peer counts as the answer.
 PING = _frame(_PING, b"")

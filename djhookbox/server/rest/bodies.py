@@ -1,4 +1,4 @@
-"""Reading the form of a REST call: as little as possible before it has proved itself."""
+"""Read the form of a REST call, and as little as possible of it before the secret is found."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from aiohttp import web
 
 from ..tasks import within
 
-#: Bytes of a form that are read before the secret is found in it. Those who send more put it
-#: first, or into a header.
+#: Maximum bytes of a form to read before the secret is found. Callers that send more must put the
+#: secret first, or into a header.
 UNPROVED_BYTES = 1_048_576
-#: Forms without a secret that may be under way at once.
+#: Maximum number of forms without a proven secret to read concurrently.
 MAX_UNPROVED = 32
-#: Seconds in which a form must have arrived; without the secret it has less time.
+#: Timeout in seconds for receiving a form; without the secret it is shorter.
 BODY_SECONDS = 30.0
 UNPROVED_SECONDS = 10.0
-#: Fields of a form.
+#: Maximum number of fields in a form.
 MAX_FIELDS = 1000
 
-# Up to the next field, which shows that this one is complete.
+# Match up to the next field, which shows that this one is complete.
 _SECRET = re.compile(rb"(?:^|&)(secret|security_token)=([^&]+)(?=&)")
 
 
 class BadBody(Exception):
-    """A form that is not taken.
+    """A form that is not accepted.
 
     Attributes:
         status: The HTTP status.
-        code: For programs.
+        code: A short code for programs.
 
     """
 
@@ -46,11 +46,11 @@ class Forged(Exception):
 
 
 class Bodies:
-    """Reads forms.
+    """Read forms.
 
     Args:
-        is_genuine: Tells whether a secret is one of ours.
-        max_size: Bytes of a form that has proved itself.
+        is_genuine: Returns whether a secret is accepted.
+        max_size: Maximum bytes of a form whose secret has been verified.
 
     """
 
@@ -64,11 +64,11 @@ class Bodies:
 
         Args:
             request: A POST.
-            proved: Whether a header holds the secret.
+            proved: Whether a header contains the secret.
 
         Raises:
-            BadBody: It is too large, too slow, or no form.
-            Forged: It holds a wrong secret; the rest has not been read.
+            BadBody: If it is too large, too slow, or not a form.
+            Forged: If it contains a wrong secret; the rest has not been read.
 
         """
         if proved:
@@ -94,8 +94,8 @@ class Bodies:
         return body
 
     async def _read(self, request: web.Request, body: bytearray, proved: bool) -> bool:
-        """Read until the secret is found, or to the end; tell whether it was found."""
-        looked = 0  # the fields before this have been looked at
+        """Read until the secret is found or the form ends; return whether it was found."""
+        looked = 0  # the fields before this have been checked
         while not proved and (chunk := await request.content.readany()):
             body += chunk
             if b"&" in chunk:
@@ -116,10 +116,10 @@ class Bodies:
             body += chunk
 
     def _proves(self, body: bytearray, start: int) -> bool:
-        """Look for the secret in the complete fields from a place on.
+        """Look for the secret in complete fields, beginning at an offset.
 
         Raises:
-            Forged: It is wrong.
+            Forged: If it is wrong.
 
         """
         for found in _SECRET.finditer(body, start):
@@ -132,7 +132,7 @@ class Bodies:
 
 
 def _fields(body: bytearray) -> dict[str, str]:
-    """Return the first value of each field that is not empty."""
+    """Return the first non-empty value of each field."""
     try:
         pairs = parse_qsl(body.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -141,7 +141,7 @@ def _fields(body: bytearray) -> dict[str, str]:
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the first value of each name that is not empty, as 0.3.3 took them."""
+    """Return the first non-empty value of each name, as 0.3.3 does."""
     form: dict[str, str] = {}
     for name, value in pairs:
         if value:

@@ -1,4 +1,4 @@
-"""What each call of the REST API does."""
+"""The calls of the REST API, except for the reports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NoChannel(LookupError):
 
 
 class Calls:
-    """The calls by name."""
+    """The REST calls by name."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Calls:
         name = self._checked(request.channel_name)
         if name in self._hub.channels or request.options is not None:
             return await self._publish_one(name, request)
-        async with self._lifecycle.using(name):  # which 0.3.3 did before it read the payload
+        async with self._lifecycle.using(name):  # before reading the payload, as in 0.3.3
             return await self._publish_one(name, request)
 
     async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
@@ -97,7 +97,7 @@ class Calls:
         payload = parse_payload(request.payload)
         delivered = 0
         for name in names:
-            if name in self._hub.channels:  # unknown ones are skipped (0.3.4)
+            if name in self._hub.channels:  # skip unknown channels (0.3.4)
                 delivered += (await self._publish_to(name, payload, request)).delivered
         return answers.Published(delivered)
 
@@ -108,7 +108,7 @@ class Calls:
         channel = self._hub.channels.get(name)
         publication: object = None
         if channel is None and options is not None:
-            # The site has decided. Without subscribers only a history is worth a channel.
+            # The site has decided. Without subscribers, only a history justifies a channel.
             if not options.get("history_size"):
                 await self._publications.skip(name)
                 return Applied(0)

@@ -1,4 +1,4 @@
-"""The arguments of REST calls: fields of a form, some of them JSON texts."""
+"""The arguments of REST calls: form fields, some of which contain JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Request = TypeVar("Request")
 
 
 class BadCall(ValueError):
-    """An argument is missing or wrong; the text names it."""
+    """An argument is missing or invalid; the text names it."""
 
 
 def bound(
@@ -24,13 +24,13 @@ def bound(
     *,
     what: str = "option",
 ) -> Callable[[Form], Awaitable[dict[str, Any]]]:
-    """Return a call that takes a form and gives a JSON object, made of one that takes a record.
+    """Wrap a method that takes a record as a call that takes a form and returns a JSON object.
 
     Args:
         kind: The record of the call, one of `djhookbox.wire.rest`.
-        method: What carries it out and returns the record of the answer, or the answer. The
-            call raises BadCall for a form that is not such a record.
-        what: What errors call the fields that hold JSON.
+        method: Carries out the call, and returns the answer or its record. The wrapped call
+            raises BadCall for a form that does not match the record.
+        what: The term for JSON fields in error messages.
 
     """
 
@@ -46,7 +46,7 @@ def bound(
 
 
 def _bad_call(problem: records.FieldProblem, what: str) -> BadCall:
-    """Say what is wrong with a field, in the words of 0.3.3 where it has any."""
+    """Return the error for an invalid field, in the words of 0.3.3 where it has any."""
     if problem.fault is records.Fault.MISSING:
         return missing(problem.field)
     if problem.fault is records.Fault.JSON:
@@ -55,19 +55,19 @@ def _bad_call(problem: records.FieldProblem, what: str) -> BadCall:
 
 
 def missing(name: str) -> BadCall:
-    """Return what is raised for a field that must be there."""
-    quoted = name in ("key", "val")  # as 0.3.3 wrote them
+    """Return the error for a required field that is missing."""
+    quoted = name in ("key", "val")  # as in 0.3.3
     return BadCall(f"Missing '{name}' argument" if quoted else f"Missing {name}")
 
 
 def not_json(name: str, what: str = "option") -> BadCall:
-    """Return what is raised for a field that is not JSON."""
+    """Return the error for a field that is not JSON."""
     quoted = f"'{name}'" if what == "form key" else name
     return BadCall(f"Invalid json value for {what} {quoted}")
 
 
 def compiled(texts: tuple[str, ...], name: str) -> list[re.Pattern[str]]:
-    """Return the regular expressions that a field holds."""
+    """Compile the regular expressions in a field."""
     try:
         return [re.compile(text) for text in texts]
     except re.error as error:

@@ -1,7 +1,7 @@
 """The REST API that the site calls: `/rest/<call>` as in 0.3.3 and `/web/<call>` as in 0.3.4.
 
-Each call takes a form, the secret in a header or among its fields, and answers JSON
-`[success, object]`. No call that carries its decided options waits for a webhook.
+Each call takes a form, with the secret in a header or a field, and answers JSON
+`[success, object]`. A call that includes its decided options never waits for a webhook.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .bodies import BadBody, Bodies, Forged, first_values
 from .calls import Calls, NoChannel
 from .forms import BadCall
 
-#: What programs of 2011 may call by GET, with the secret in the query: the calls of 0.3.3 but
-#: set_config, which could lead the webhooks, with the cookies of all visitors, to anybody.
+#: Calls that programs written for 0.3.3 may make by GET, with the secret in the query: all calls
+#: of 0.3.3 except set_config, which could redirect the webhooks with all visitors' cookies.
 GET_CALLS = frozenset({
     "publish", "subscribe", "unsubscribe", "get_channel_info", "set_channel_options",
     "state_set_key", "state_delete_key",
@@ -34,18 +34,18 @@ logger = logging.getLogger("djhookbox.server.rest")
 
 
 def answer(success: bool, value: Mapping[str, Any], status: int = 200) -> web.Response:
-    """Return an answer as both versions of Hookbox gave it."""
+    """Return a response in the format of both versions of Hookbox."""
     return web.Response(
         body=dumps([success, value]).encode(), status=status, content_type="application/json"
     )
 
 
 class Rest:
-    """Checks the secret, finds the call, and turns what it says into an answer.
+    """Verify the secret, find the call, and return its answer as a response.
 
     Args:
-        calls: What can be called.
-        config: What a call may be, and how large.
+        calls: The available calls.
+        config: Which calls are allowed, and how large they may be.
 
     """
 
@@ -53,7 +53,7 @@ class Rest:
         self._calls = calls
         self._config = config
         self._max_size = config.max_payload_size
-        # A form writes most bytes of JSON as three.
+        # A form encodes most bytes of JSON as three.
         self._bodies = Bodies(self._is_genuine, 3 * config.max_payload_size + 1_048_576)
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ class Rest:
             return answer(False, {"msg": str(problem), "code": problem.code}, problem.status)
         for field, value in form.items():
             size = len(value)
-            if 4 * size > self._max_size:  # a character has four bytes at most
+            if 4 * size > self._max_size:  # a character takes at most four bytes
                 size = len(value.encode("utf-8", "replace"))
             if size > self._max_size:
                 text = f"{field} is longer than {self._max_size} bytes"
@@ -96,16 +96,16 @@ class Rest:
             return answer(False, {"msg": "Internal error", "code": "error"}, 500)
 
     async def _form(self, request: web.Request) -> dict[str, str]:
-        """Return the fields of a call that has proved itself.
+        """Return the fields of a call whose secret is correct.
 
         Raises:
-            Forged: It has not.
-            BadBody: Its form is not taken.
+            Forged: If the secret is wrong or missing.
+            BadBody: If the form is not accepted.
 
         """
         header = request.headers.get(SECRET_HEADER)
         if header is not None and not self._is_genuine(from_header(header)):
-            raise Forged  # without a look at the form
+            raise Forged  # without reading the form
         if request.method == "GET":
             form = first_values(request.query.items())
         else:
@@ -116,9 +116,9 @@ class Rest:
         return form
 
     def _is_genuine(self, given: str) -> bool:
-        """Compare with every accepted secret, in a time that does not tell which one fits."""
-        # Bytes, since compare_digest raises for text outside ASCII; a query may even hold what
-        # is not UTF-8.
+        """Compare a secret with all accepted ones, in a time that does not reveal a match."""
+        # Compare bytes, since compare_digest raises for text outside ASCII; a query may even
+        # contain bytes that are not UTF-8.
         secret = given.encode(errors="surrogateescape")
         fits = [hmac.compare_digest(secret, known.encode()) for known in self._calls.secrets]
         return any(fits)

@@ -1,4 +1,4 @@
-"""The calls of the REST API that only look: users, connections, channels, counters."""
+"""The read-only calls of the REST API: users, connections, channels and counters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def named_user(hub: Hub, name: str) -> User:
     """Return a connected user.
 
     Raises:
-        BadCall: If nobody of that name is connected.
+        BadCall: If no user of that name is connected.
 
     """
     user = hub.users.get(name)
@@ -31,7 +31,7 @@ def named_user(hub: Hub, name: str) -> User:
 
 
 class Reports:
-    """Says what is there."""
+    """Answer the read-only calls."""
 
     def __init__(self, runtime: Runtime, engine_name: str) -> None:
         self._hub = runtime.hub
@@ -62,11 +62,11 @@ class Reports:
         return self._report(request.channel, request.user)
 
     def report(self) -> dict[str, Any]:
-        """Return the counts, the rates of the last minutes, and the busiest channels."""
+        """Return the counts, the recent rates, and the busiest channels."""
         return records.write(self._report("", ""))
 
     def _report(self, channel: str, user: str) -> answers.ServerInfo:
-        """Return the report about channels and users whose names contain these texts."""
+        """Return the report on channels and users whose names contain these texts."""
         incoming, outgoing = self._metrics.series()
         return replace(
             self._info(),
@@ -110,7 +110,7 @@ class Reports:
     def _busiest(self, part: str, now: float) -> answers.BusyChannels:
         channels = self._hub.channels.values()
         found = [c for c in channels if part in c.name.casefold()] if part else channels
-        # Not sorted as a whole: there may be very many.
+        # Do not sort the whole list: it may be very long.
         listed = heapq.nsmallest(MAX_LISTED, found, key=lambda c: (-len(c.subscribers), c.name))
         return answers.BusyChannels(
             total=len(found),
@@ -131,7 +131,7 @@ class Reports:
             for connection in self._connections
             if connection.user is not None and part in connection.user.name.casefold()
         ]
-        # By the id as well, which no two share: users cannot be compared.
+        # Compare ids too, which are unique: users cannot be compared.
         listed = heapq.nlargest(MAX_LISTED, found, key=lambda row: row[:2])
         return answers.LatestConnections(
             total=len(found),

@@ -1,7 +1,7 @@
-"""What the operations of clients have in common: the site is asked, and what it wants follows.
+"""Ask the site about the operations of clients, and carry out what it asks for in return.
 
-Between question and answer lies a webhook, in which anything may happen. So each operation
-looks again after it: a client that has gone gets nothing.
+A webhook comes between question and answer, so anything may have happened. Each operation
+therefore checks again afterwards: a client that has gone gets nothing.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _NOTHING: Mapping[str, Position] = MappingProxyType({})
 
 
 class ClientGone(Exception):
-    """The client left while the site was asked; nothing is done for it any more."""
+    """The client left before the site answered; nothing more is done for it."""
 
 
 def user_of(connection: Connection) -> User:
     """Return the user of a connection.
 
     Raises:
-        Refusal: It has not connected.
+        Refusal: If it has not connected.
 
     """
     if connection.user is None:
@@ -46,7 +46,7 @@ def user_of(connection: Connection) -> User:
 
 
 class Authorizer:
-    """Asks the site for clients."""
+    """Ask the site on behalf of clients."""
 
     def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
         self._config = runtime.config
@@ -65,18 +65,18 @@ class Authorizer:
         leaving: bool = False,
         patience: float = 1.0,
     ) -> dict[str, Any]:
-        """Return the options of the site's yes.
+        """Ask the site, and return the options that it grants.
 
         Args:
-            webhook: What to ask.
-            connection: Who wants it.
-            leaving: What was granted is done even for a client that has left since: many a page
-                publishes as the last thing it does, and the site has it in its history.
-            patience: How many times the usual timeout the answer may take.
+            webhook: The webhook to make.
+            connection: The connection that asks.
+            leaving: Carry out what was granted even if the client has left since. Pages often
+                publish just before they close, and the site has already recorded it.
+            patience: The timeout for the answer, as a multiple of the usual one.
 
         Raises:
-            Refusal: If it said no.
-            ClientGone: If the client left meanwhile.
+            Refusal: If the site refused.
+            ClientGone: If the client left in the meantime.
 
         """
         reply = await self._webhooks.call(webhook, connection, patience=patience)
@@ -87,10 +87,10 @@ class Authorizer:
     def still_here(
         self, connection: Connection, reply: Reply | None = None, name: str = ""
     ) -> None:
-        """Raise ClientGone if it is; else pass on the cookies of a reply.
+        """Raise ClientGone if the client has left; otherwise pass on the cookies of a reply.
 
-        A connect that was granted to a client that has gone is in the site's log, so that its
-        end has to be there as well.
+        A connect that was granted to a client that has left is in the site's log, so its end
+        must be logged as well.
         """
         if connection.closed:
             if name:
@@ -107,8 +107,8 @@ class Authorizer:
     ) -> None:
         """Carry out auto_subscribe, then auto_unsubscribe.
 
-        One that fails stops neither the others nor what was granted (D33). A client that has
-        gone is not subscribed to anything.
+        The failure of one channel affects neither the others nor what was granted (D33). A
+        client that has gone is not subscribed to anything.
         """
         user = user_of(connection)
         for key in ("auto_subscribe", "auto_unsubscribe"):
@@ -132,7 +132,7 @@ class Authorizer:
     ) -> None:
         inside = user.name in channel.subscribers
         if connection in channel.audience:
-            since = None  # it was caught up when it connected
+            since = None  # it caught up when it connected
         if key == "auto_subscribe":
             if not inside:
                 self.check_room(user)
@@ -161,10 +161,10 @@ class Authorizer:
         return names
 
     def check_room(self, user: User, more: int = 0) -> None:
-        """Refuse a user who is in too many channels, or is about to be in some more.
+        """Check that a user is not in too many channels, and may join this many more.
 
         Raises:
-            Refusal: There is no room for another.
+            Refusal: If there is no room for another.
 
         """
         limit = self._config.max_channels_per_connection
@@ -179,5 +179,5 @@ class Authorizer:
         connection: Connection,
         by: str,
     ) -> None:
-        """Report what no webhook decided."""
+        """Report an event that no webhook decided."""
         self._events.add(event(channel.name, user.name, connection.id, by))

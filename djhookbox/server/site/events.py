@@ -1,7 +1,7 @@
-"""What no webhook decided, reported to the site in batches by one more webhook, `events`.
+"""Report events that no webhook decided to the site, in batches, by one more webhook, `events`.
 
-A batch that the site rejects is halved until the event at fault is alone. It loses its payload,
-or goes itself, and the others get through.
+A batch that the site rejects is halved until the faulty event is alone. It loses its payload, or
+is dropped itself, and the others get through.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ logger = logging.getLogger("djhookbox.server.events")
 
 FLUSH_SECONDS = 0.5
 BATCH = 500
-#: Bytes of JSON in one batch. As JSON in JSON they are twice as many at most, which every site
-#: reads; percent-encoded three times as many, which is less than Django's limit for forms.
+#: Maximum bytes of JSON in a batch. As JSON in JSON they at most double, which every site reads;
+#: percent-encoding at most triples them, which is still below Django's limit for forms.
 BATCH_BYTES = 524_288
-#: Bytes of JSON that wait while the site does not take them.
+#: Maximum bytes of JSON to keep while the site does not accept them.
 MAX_BYTES = 33_554_432
-#: Longest pause between tries.
+#: Maximum pause between attempts, in seconds.
 MAX_PAUSE = 30.0
-#: The same while there is nothing to report but that the process is there.
+#: The same while there is nothing to report except that the process is alive.
 MAX_GREETING_PAUSE = 5.0
-#: Bytes of a report besides its events: the secret, names.
+#: Bytes of a report in addition to its events: the secret and names.
 ROOM = 8192
-#: Characters of an event that every report has room for, be it twice as long as JSON in JSON.
+#: Size of an event that fits into every report, even if its length doubles as JSON in JSON.
 ALWAYS_FITS = (bodies.largest_body(0) - ROOM) // 2
 
 
 class _Event(NamedTuple):
-    """An event that waits: its number, and all of it as ASCII JSON."""
+    """A waiting event: its number, and its complete ASCII JSON."""
 
     number: int
     text: str
@@ -47,7 +47,7 @@ class _Event(NamedTuple):
 class Events:
     """A bounded queue of events, reported every half second or when a batch is full.
 
-    If it overflows the oldest are dropped and counted: a log must not take the server down.
+    On overflow, the oldest events are dropped and counted: logging must not stop the server.
     """
 
     def __init__(self, webhooks: Webhooks, metrics: Metrics, limit: int) -> None:
@@ -57,15 +57,15 @@ class Events:
         self._queue: deque[_Event] = deque()
         self._size = 0
         self._number = 0
-        #: Events in a batch; fewer while one is looked for that the site does not take.
+        #: Maximum events in a batch; lower during the search for an event that the site rejects.
         self._most = BATCH
         self._woken = asyncio.Event()
-        #: The report that is being made. It outlives `run`: cancelled, it would be made again,
-        #: and the site may have it already.
+        #: The report being sent. It outlives `run`: after a cancellation it would be sent again,
+        #: although the site may have it already.
         self._under_way: asyncio.Task[bool] | None = None
-        #: Where this process is, for a site that wants to know; set when it listens.
+        #: The address of this process, for sites that ask for it; set once it listens.
         self.address = ""
-        #: When the next report is due even if nothing has happened, on the loop's clock.
+        #: When the next report is due even if nothing has happened, in the loop's time.
         self._due_at = 0.0
 
     def add(self, event: Event) -> None:
@@ -86,17 +86,17 @@ class Events:
 
     @property
     def _largest(self) -> int:
-        """How many bytes of JSON in JSON an event may have."""
+        """Maximum bytes of JSON in JSON for an event."""
         return bodies.largest_body(self._webhooks.config.max_frame_size) - ROOM
 
     @property
     def _full(self) -> bool:
-        """Whether a whole batch waits that can go at once."""
+        """Whether a complete batch is waiting and can be sent immediately."""
         return (len(self._queue) >= self._most or self._size >= BATCH_BYTES) and self._accepted
 
     @property
     def _due(self) -> bool:
-        """Whether the site must hear of this process, whatever has happened."""
+        """Whether the site must be notified of this process, whatever has happened."""
         if capabilities.NODES not in self._webhooks.accepted:
             return False
         return asyncio.get_running_loop().time() >= self._due_at
@@ -106,22 +106,22 @@ class Events:
         return capabilities.EVENTS in self._webhooks.accepted
 
     async def run(self) -> None:
-        """Report for ever; cancelled at the end.
+        """Report periodically until cancelled.
 
-        At most one batch each half second, unless a whole one waits.
+        Send at most one batch each half second, unless a complete one is waiting.
         """
         failures = 0
         while True:
-            # A full queue must not turn retries into a storm.
+            # A full queue must not cause a flood of retries.
             longest = MAX_PAUSE if self._queue else MAX_GREETING_PAUSE
             await self._pause(min(longest, FLUSH_SECONDS * 2**failures), early=not failures)
             failures = 0 if await self._report() else min(failures + 1, 6)
 
     async def flush(self, tries: int = 1) -> bool:
-        """Report everything that waits; tell whether the site took it.
+        """Report everything that is waiting; return whether the site accepted it.
 
         Args:
-            tries: How often a report may fail, a moment apart; many a site restarts with us.
+            tries: Failures after which to give up, a moment apart; sites often restart with us.
 
         """
         while self._queue and self._accepted:
@@ -133,7 +133,7 @@ class Events:
         return True
 
     def stopped(self) -> None:
-        """Note that the process ends, as the last event of all."""
+        """Record that the process is stopping, as the very last event."""
         if capabilities.NODES in self._webhooks.accepted:
             self.add(Stopped())
 
@@ -145,7 +145,7 @@ class Events:
             return
         self._woken.clear()
         if self._full or (self._due and not self._due_at):
-            return  # the first report is made at once
+            return  # the first report is sent immediately
         timer = asyncio.get_running_loop().call_later(seconds, self._woken.set)
         try:
             await self._woken.wait()
@@ -153,7 +153,7 @@ class Events:
             timer.cancel()
 
     async def _report(self) -> bool:
-        """Report a batch, or wait for the report that is being made; tell whether it was taken."""
+        """Report a batch, or wait for the report being sent; return whether it was accepted."""
         if self._under_way is None or self._under_way.done():
             self._under_way = asyncio.get_running_loop().create_task(self._send())
         return await asyncio.shield(self._under_way)
@@ -190,9 +190,9 @@ class Events:
         self._due_at = now if more else now + nodes.BEAT
 
     async def _single_out(self, batch: list[_Event], refusal: Refusal) -> bool:
-        """Come closer to the event that the site does not take; tell whether it takes any."""
+        """Narrow down the event that the site rejects; return whether it accepts any report."""
         try:
-            # A site that rejects even this rejects everything: nothing may be dropped for that.
+            # A site that rejects even this rejects everything: do not drop any event for that.
             await self._call([], quiet=False)
         except Refusal as error:
             logger.warning("The site takes no events: %s", error)
@@ -210,7 +210,7 @@ class Events:
         return True
 
     def _shortened(self, event: _Event, why: str) -> _Event | None:
-        """Return an event without its payload, None if it has none and is dropped."""
+        """Return an event without its payload, or None if it has none and must be dropped."""
         fields = loads(event.text, max_depth=MAX_DOCUMENT_DEPTH)
         name, size = fields["event"], len(event.text)
         if "payload" not in fields:
@@ -224,7 +224,7 @@ class Events:
         return _Event(event.number, dumps(fields))
 
     def _forget(self, batch: list[_Event]) -> None:
-        # Some of the batch may have fallen out of a full queue in the meantime.
+        # Some events of the batch may have been dropped from a full queue in the meantime.
         while batch and self._queue and self._queue[0].number <= batch[-1].number:
             self._pop()
 

@@ -1,4 +1,4 @@
-"""What the site should do once a day and has nobody else to remind it of: prune its logs."""
+"""Remind the site once a day to prune its logs, as nothing else does."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .webhooks import Refusal, Webhooks
 
 logger = logging.getLogger("djhookbox.server")
 
-#: The site has other things to do when the server has just started.
+#: Seconds before the first reminder: the site is busy right after the server starts.
 FIRST = 60.0
 DAY = 86_400.0
-#: After a failure.
+#: Seconds to wait after a failure.
 HOUR = 3600.0
-#: Between calls while the site says that there is more to do: it does a little in each.
+#: Seconds between calls while the site reports more work: each call does only a little of it.
 BREATH = 2.0
 
 
 class Housekeeping:
-    """Makes the webhook `prune`, where the site has said that it knows it."""
+    """Make the webhook `prune`, if the site has reported that it supports it."""
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks
 
     async def run(self) -> None:
-        """Remind for ever; cancelled at the end."""
+        """Remind the site periodically until cancelled."""
         pause = FIRST
         while True:
             await asyncio.sleep(pause)

@@ -1,8 +1,8 @@
-"""After a policy was edited: ask the site again for the subscriptions it could have ended.
+"""Ask the site again about subscriptions after a policy was edited.
 
-One webhook asks for a hundred subscriptions at a time. Those that code made are not asked for.
-If the site cannot be asked for half a minute, they end: nothing stays granted that nobody
-vouches for.
+Each webhook covers a hundred subscriptions. Those made by code are not rechecked. If the site
+cannot be reached for half a minute, the subscriptions end: no access remains that the site does
+not confirm.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .webhooks import Refusal, patience
 logger = logging.getLogger("djhookbox.server")
 
 BATCH = 100
-#: Pauses between tries while the site does not answer.
+#: Pauses between attempts while the site does not answer, in seconds.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-#: A web process may decide by the old policy for a second; what it let in is asked for again,
-#: and once more when every webhook of that time has been answered, and every batch.
+#: A web process may apply the old policy for up to a second. Subscriptions granted in that time
+#: are rechecked, and once more after every webhook and batch of that time has been answered.
 SETTLED_SECONDS = 1.5
 
 
 class Rechecks:
-    """Asks again."""
+    """Recheck subscriptions."""
 
     def __init__(self, runtime: Runtime, streams: Streams) -> None:
         self._hub = runtime.hub
@@ -47,7 +47,7 @@ class Rechecks:
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
     ) -> dict[str, int]:
-        """Start asking in the background; return how many of each it is about."""
+        """Start rechecking in the background; return the numbers of items covered."""
         work = self._affected(patterns, users, 0.0)
         self._tasks.start(self._run(patterns, users, work, self._clock()))
         names = {name for _channel, names in work for name in names if name in self._hub.users}
@@ -71,7 +71,7 @@ class Rechecks:
                 and subscription.since >= since
                 and (users is None or name in users)
             ]
-            # Without new subscribers it matters only if it is new itself.
+            # A channel without new subscribers matters only if it is new itself.
             if names or (users is None and channel.created >= since):
                 affected.append((channel, names))
         return affected
@@ -84,7 +84,7 @@ class Rechecks:
         started: float,
     ) -> None:
         await self._ask_all(work)
-        del work  # which may be much, and is of no use for the half minute that is to come
+        del work  # which may be large, and is not needed during the coming half minute
         since = started - 0.1
         config = self._webhooks.config
         for patient in (0.0, 1.0, patience(config.max_channels_per_connection)):
@@ -95,7 +95,7 @@ class Rechecks:
             since = asked
 
     async def _ask_all(self, work: list[tuple[Channel, list[str]]]) -> None:
-        # One half minute for all batches: a site that is down does not get it for each of them.
+        # All batches share one half minute, even if the site is down for each of them.
         pauses: Sequence[float] = PAUSES
         batch: dict[str, list[str]] = {}
         size = 0
@@ -115,7 +115,7 @@ class Rechecks:
             await self._ask(batch, pauses)
 
     async def _ask(self, batch: dict[str, list[str]], pauses: Sequence[float]) -> bool:
-        """Ask for one batch and do what the site says; tell whether it could be asked."""
+        """Recheck one batch and apply the answer; return whether the site could be asked."""
         wanted = {name: tuple(names) for name, names in batch.items()}
         for pause in (*pauses, None):
             try:
@@ -167,7 +167,7 @@ class Rechecks:
                 if polling.changed(changed["polling"]) == polling:
                     del changed["polling"]
             except OptionError:
-                pass  # set_options below says what is wrong
+                pass  # set_options below reports the error
         try:
             if changed:
                 await self._streams.propose(channel, SetOptions(changed, now))

@@ -1,7 +1,7 @@
-"""Calls to the site: form posts as Hookbox made them, with timeouts, limits and plain errors.
+"""Calls to the site: form posts as Hookbox makes them, with timeouts, limits and clear errors.
 
-A webhook that fails grants nothing. What went wrong in detail is logged; nothing of what the site
-sent goes to the browser (D15).
+A webhook that fails grants nothing. The details of a failure are logged; the browser never
+receives what the site sent (D15).
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from ..tasks import within
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
-#: Longest answer that is read.
+#: Maximum size of an answer, in bytes.
 MAX_ANSWER = 8 * 1_048_576
-#: Seconds that a webhook may wait for its turn before it fails.
+#: Maximum time that a webhook may wait for its turn, in seconds; after that it fails.
 MAX_QUEUE_SECONDS = 30.0
-#: Idle connections are dropped before a usual WSGI server does it (gunicorn: 2 s).
+#: Drop idle connections before the usual WSGI servers do (gunicorn: 2 s).
 KEEPALIVE_SECONDS = 1.5
 
-#: The site gets the usual timeout once more for so many channels that it decides about at once.
+#: For each further group of this many channels in one decision, the usual timeout is added.
 PATIENT_CHANNELS = 64
 
 UNAVAILABLE = "The site does not answer; try again later"
 TOO_LARGE = "That is larger than the site takes"
 
-#: Statuses that say that the call is at fault: malformed, too large.
+#: Statuses that mean that the call is at fault: malformed or too large.
 REJECTIONS = frozenset({400, 413})
 
 
 class Refusal(Exception):
-    """Somebody said no; the text goes to whoever asked.
+    """A refusal; the text is sent to the client or caller that asked.
 
     Attributes:
         reason: A plain sentence.
-        code: A short word for programs.
+        code: A short code for programs.
 
     """
 
@@ -65,10 +65,10 @@ class WebhookFailed(Refusal):
 
 
 class Rejected(WebhookFailed):
-    """The site does not take this call as it is, and would not take it again.
+    """The site does not accept this call, and would not accept it again.
 
     Attributes:
-        problem: Why, for the log.
+        problem: The reason, for the log.
 
     """
 
@@ -80,7 +80,7 @@ class Rejected(WebhookFailed):
 
 
 class _BadStatus(ValueError):
-    """An answer with another status than 200."""
+    """An answer with a status other than 200."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -88,22 +88,22 @@ class _BadStatus(ValueError):
 
 
 class WrongShape(ValueError):
-    """The answer is JSON, but not as an answer must be; the text is that of 0.3.3."""
+    """The answer is JSON, but not in the expected form; the text is that of 0.3.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the site answered: yes or no, the options, and cookies for the page's scripts."""
+    """The site's answer: success, the options, and cookies for the page's scripts."""
 
     allowed: bool
     options: dict[str, Any]
     cookies: tuple[str, ...] = ()
 
     def check(self) -> dict[str, Any]:
-        """Return the options of a yes.
+        """Return the options of a successful answer.
 
         Raises:
-            Refusal: If it was a no.
+            Refusal: If the site refused.
 
         """
         if not self.allowed:
@@ -115,11 +115,11 @@ class Reply:
 
 
 class Webhooks:
-    """Makes webhooks.
+    """Make webhooks.
 
     Attributes:
-        accepted: Webhooks beyond those of Hookbox that the site has said it knows; others than
-            Django's views must not get calls they do not understand.
+        accepted: Webhooks in addition to Hookbox's that the site has reported it supports. An
+            application other than Django's views must not get calls it does not understand.
 
     """
 
@@ -129,14 +129,14 @@ class Webhooks:
         self._boot = nodes.new_boot_id()
         self._metrics = metrics
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
-        #: One session that keeps connections, and one that makes a new one for each call.
+        #: A session that keeps connections alive, and one that makes a new one for each call.
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
-        #: The same for a site that listens at a Unix socket.
+        #: The same for a site that listens on a Unix socket.
         self._unix_sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._one_each = False
 
     async def start(self) -> None:
-        """Open the connection pool."""
+        """Open the connection pools."""
         tls = self.config.tls_context() or True
         keeping = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls)
         closing = aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls)
@@ -155,12 +155,12 @@ class Webhooks:
         )
 
     async def stop(self) -> None:
-        """Close the connection pool."""
+        """Close the connection pools."""
         for session in (*(self._sessions or ()), *(self._unix_sessions or ())):
             await session.close()
 
     def url(self, hook: str) -> str:
-        """Return where a webhook goes."""
+        """Return the URL of a webhook."""
         if self.config.single_url:
             return self.config.single_url
         return f"{self.config.webhook_url}/{self.config.webhook_paths.get(hook, hook)}"
@@ -177,14 +177,14 @@ class Webhooks:
         """Make a webhook and return the site's answer.
 
         Args:
-            webhook: What to ask or say.
+            webhook: The webhook to make.
             connection: The connection that caused it.
-            cookie: Whether that connection's cookies are sent along.
-            patience: How many times the usual timeout the answer may take.
-            quiet: The caller logs it if the call is rejected.
+            cookie: Whether to send the connection's cookies.
+            patience: The timeout for the answer, as a multiple of the usual one.
+            quiet: Whether the caller logs a rejected call itself.
 
         Raises:
-            Rejected: If the site says that it is malformed or too large.
+            Rejected: If the site reports that the call is malformed or too large.
             WebhookFailed: If there is no usable answer.
 
         """
@@ -209,7 +209,7 @@ class Webhooks:
     # ---- parts -----------------------------------------------------------
 
     def _body(self, webhook: Webhook, fields: Mapping[str, str]) -> tuple[bytes, str]:
-        """Return the body and its type: a form, or JSON for what is large, if the site takes it."""
+        """Return the body and its type: a form, or JSON if it is large and the site accepts it."""
         reporting = isinstance(webhook, webhooks.Events)
         large = reporting or sum(map(len, fields.values())) > bodies.LARGEST_FORM
         if large and capabilities.JSON in self.accepted:
@@ -264,7 +264,7 @@ class Webhooks:
         sessions = self._unix_sessions if self.config.webhook_socket else self._sessions
         if sessions is None:
             raise RuntimeError("start() has not been called")
-        # A `Connection: close` header would not do: aiohttp takes no notice of it, and uses the
+        # A `Connection: close` header is not enough: aiohttp ignores it, and reuses the
         # connection, which the site has closed, for the next call.
         async with sessions[self._one_each].post(
             self.url(hook),
@@ -273,7 +273,7 @@ class Webhooks:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=seconds),
         ) as response:
-            # Django's runserver answers a kept-alive request 40 ms late (delayed ACK).
+            # Django's runserver answers keep-alive requests 40 ms late (delayed ACK).
             self._one_each = response.headers.get("Server", "").startswith("WSGIServer")
             answer = await response.content.read(MAX_ANSWER + 1)
             while not response.content.at_eof() and len(answer) <= MAX_ANSWER:
@@ -298,7 +298,7 @@ class Webhooks:
 
 
 def caller(connection: Connection | None) -> Caller:
-    """Return what webhooks say of the connection that causes them."""
+    """Return the webhook fields that describe the connection that caused it."""
     if connection is None:
         return NOBODY
     user = connection.user.name if connection.user is not None else ""
@@ -306,18 +306,18 @@ def caller(connection: Connection | None) -> Caller:
 
 
 def patience(channels: int) -> float:
-    """Return how many times the usual timeout it may take to decide about so many channels."""
+    """Return the timeout for deciding about this many channels, as a multiple of the usual one."""
     return 1 + channels / PATIENT_CHANNELS
 
 
 def _explain(status: int, location: str, said: str, size: int) -> str:
-    """Say what an answer with another status than 200 means.
+    """Explain an answer with a status other than 200.
 
     Args:
         status: The status.
-        location: Where it redirects to.
-        said: What the site's own view says is wrong; "" if the answer is not from there.
-        size: Bytes of the call.
+        location: The target of a redirect.
+        said: The error that the site's own view reported; "" if the answer is not from there.
+        size: The size of the call in bytes.
 
     """
     if said and status != 403:
@@ -343,7 +343,7 @@ def _explain(status: int, location: str, said: str, size: int) -> str:
 
 
 def _said(answer: bytes) -> str:
-    """Return the error in an answer of the site's view, "" if there is none."""
+    """Return the error in an answer of the site's view, or "" if there is none."""
     try:
         _, options = _parse(answer)
     except ValueError:
@@ -375,7 +375,7 @@ def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:
 
 
 def _script_cookies(headers: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the cookies that scripts may see: HttpOnly ones are not for them (D18)."""
+    """Return the cookies that scripts may see, which excludes HttpOnly ones (D18)."""
     return tuple(
         header
         for header in headers

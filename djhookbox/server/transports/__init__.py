@@ -1,1 +1,1 @@
-"""The shells that move bytes between clients and the server."""
+"""Transports move bytes between clients and the server."""

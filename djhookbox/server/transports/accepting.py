@@ -1,7 +1,7 @@
-"""Accepting sockets, also when the process has no file descriptors left.
+"""Accept sockets, even when the process has run out of file descriptors.
 
-asyncio then logs a traceback for each place in the backlog, hundreds of times a second, and tries
-on all the same.
+In that case asyncio logs a traceback for each place in the backlog, hundreds of times a second,
+and keeps trying.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from contextlib import suppress
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Sockets accepted before others get a turn.
+#: Sockets to accept before yielding to other tasks.
 TURN = 100
-#: Seconds for which nothing is accepted if there are no file descriptors, or no memory for them.
+#: Seconds to pause accepting when file descriptors, or memory for them, run out.
 PAUSE = 1.0
 
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """Accepts sockets until it is stopped.
+    """Accept sockets until stopped.
 
     Args:
-        listener: Bound, listening, and not blocking; closed at the end.
-        make: Makes the protocol of a socket.
+        listener: A bound, listening, non-blocking socket; closed at the end.
+        make: Creates the protocol for a socket.
 
     """
 
@@ -39,11 +39,11 @@ class Acceptor:
         self._beginning: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Accept nothing from now on."""
+        """Stop accepting."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -67,7 +67,7 @@ class Acceptor:
                     await asyncio.sleep(PAUSE)
                 elif error.errno == errno.EBADF:
                     return
-                else:  # a client that has gone before it was accepted
+                else:  # the client left before it was accepted
                     await asyncio.sleep(0)
                 continue
             task = loop.create_task(self._begin(client))

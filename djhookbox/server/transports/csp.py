@@ -1,7 +1,7 @@
-"""The CSP transport: RTJP over plain HTTP requests, for where there are no WebSockets.
+"""The CSP transport: RTJP over plain HTTP requests, for clients without WebSockets.
 
-Handshake, comet, send, close and reflect, as in section 4 of the protocol reference, with the
-stream and the server-sent events that the original only pretended.
+It has handshake, comet, send, close and reflect, as in section 4 of the protocol reference, and
+the streaming and server-sent events that the original declared but did not implement.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from .csp_session import Comet, CspConnection
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Bytes of data in one request, as in one message of a WebSocket, unless frames may be larger.
+#: Data limit of a request, like a WebSocket message's, in bytes, unless frames may be larger.
 MIN_BODY_SIZE = 1_048_576
-#: Bytes that reflect gives back.
+#: Maximum bytes that reflect returns.
 MAX_REFLECTED = 65_536
-#: Requests with data of one session at a time; browsers make at most six.
+#: Maximum concurrent requests with data per session; browsers make at most six.
 MAX_SENDS = 8
-#: Seconds in which a request's data must have arrived, and an answer must have been read.
+#: Timeout in seconds for receiving a request's data, and for the client reading an answer.
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
-#: What a GET must not do: any page makes one by a `<script>`, a link or an image.
+#: Calls that GET must not make: any page can send a GET by a `<script>`, a link or an image.
 CHANGING = ("handshake", "send", "close")
-#: Bytes after which a stream ends: only the next request acknowledges what was in it.
+#: Bytes after which a stream ends: only the next request acknowledges its content.
 STREAM_BYTES = 262_144
 
 
 class Problem(Exception):
-    """A request that is answered by an error.
+    """A request that is answered with an error.
 
     Attributes:
         status: The HTTP status.
-        text: What is wrong; a constant, since it is sent to whoever asks.
+        text: The error; a constant, since it is sent to an unknown client.
 
     """
 
@@ -55,11 +55,11 @@ class Problem(Exception):
 
 
 class Csp:
-    """Answers requests below /csp/ and keeps the sessions.
+    """Answer requests below /csp/ and keep the sessions.
 
     Args:
         config: The limits.
-        handshakes: Decides who may begin a session.
+        handshakes: Decides which requests may begin a session.
 
     """
 
@@ -67,8 +67,8 @@ class Csp:
         self._config = config
         self._handshakes = handshakes
         self._sessions: dict[str, CspConnection] = {}
-        #: Sessions that have ended and wait for their client to learn it, the oldest first; those
-        #: that never connected by themselves, as nobody may care about their end.
+        #: Ended sessions whose client has yet to learn of it, oldest first. Those that never
+        #: connected are kept apart, as their clients may never return.
         self._ended: dict[CspConnection, None] = {}
         self._unused: dict[CspConnection, None] = {}
         self._calls: dict[
@@ -81,13 +81,13 @@ class Csp:
         }
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Answer from now on."""
+        """Add the routes of the transport."""
         for method in ("GET", "POST", "OPTIONS"):
             router.add_route(method, "/csp/{call:.*}", self.handle)
             router.add_route(method, "/csp", self.handle)
 
     def stop(self) -> None:
-        """Answer what is held, and forget all sessions; their connections have been closed."""
+        """Answer the held requests and forget all sessions, whose connections are closed."""
         for session in list(self._sessions.values()):
             session.forget()
 
@@ -109,7 +109,7 @@ class Csp:
             session = self._find(request, query, name)
             return await self._calls[name](request, session)
         except Problem as problem:
-            # In quotes, since clients evaluate answers.
+            # Quote the text, since clients evaluate answers.
             answer = _answer(request, f"'{problem.text}'", "text/plain", problem.status)
             if problem.status == 405:
                 answer.headers["Allow"] = "POST, OPTIONS"
@@ -125,7 +125,7 @@ class Csp:
         if full is not None:
             full.headers.update(_headers(request))
             return full
-        # A <script> of any page makes GET requests with the visitor's cookies.
+        # A `<script>` on any page can make GET requests with the visitor's cookies.
         handshake = self._handshakes.handshake(request, cookies=request.method == "POST")
         session = CspConnection(
             self._config.max_unsent, self._forget, **self._handshakes.terms(handshake)
@@ -138,14 +138,14 @@ class Csp:
         return _reply(request, session.variables, {"session": session.key})
 
     def _find(self, request: web.Request, query: Mapping[str, str], call: str) -> CspConnection:
-        """Return the session of a request, and take in what all requests may say."""
+        """Return the session of a request, and apply the parameters common to all requests."""
         session = self._sessions.get(query.get("s", ""))
         if session is None:
             raise Problem(404, "Session not found")
         if request.method == "GET" and call in CHANGING and not session.jsonp:
             raise Problem(405, "Use POST")
         session.variables.update(query)
-        # The browser adds the header when it comes back for more server-sent events.
+        # Browsers add the header when they reconnect for more server-sent events.
         for text in (query.get("a", ""), request.headers.get("Last-Event-ID", "")):
             acknowledged = csp.integer(text)
             if acknowledged is not None:
@@ -179,7 +179,7 @@ class Csp:
 
     @asynccontextmanager
     async def _data(self, request: web.Request, session: CspConnection) -> AsyncIterator[bytearray]:
-        """Give the data of a request; until the end of the block they count as arriving."""
+        """Yield the data of a request, which counts as arriving until the block ends."""
         if session.sends >= MAX_SENDS:
             raise Problem(429, "Too many requests at once")
         session.sends += 1
@@ -193,7 +193,7 @@ class Csp:
             self._handshakes.incoming.give(len(data))
 
     async def _read(self, request: web.Request, session: CspConnection, data: bytearray) -> None:
-        """Put the data of a request into `data`, counted in the session's `arriving`."""
+        """Read a request's data into `data`, counted in the session's `arriving`."""
         if request.method == "GET":
             data += _first_values(request).get("d", "").encode("utf-8", "replace")
             session.arriving += len(data)
@@ -240,7 +240,7 @@ class Csp:
         )
         if _wants_gzip(request, variables):
             response.enable_compression(web.ContentCoding.gzip)
-        # Sent here, so that not more than one answer of a session waits for its client.
+        # Send it here, so that at most one answer of a session waits for its client.
         await response.prepare(request)
         if await _sent(response.write_eof(), comet):
             self._delivered(session, packets)
@@ -252,7 +252,7 @@ class Csp:
         loop = asyncio.get_running_loop()
         variables = session.variables
         end = loop.time() + variables.duration
-        headers = {**_headers(request), "X-Accel-Buffering": "no"}  # nginx would hold it back
+        headers = {**_headers(request), "X-Accel-Buffering": "no"}  # nginx would buffer it
         headers["Content-Type"] = f"{variables.content_type}; charset=utf-8"
         compressor = zlib.compressobj(wbits=31) if _wants_gzip(request, variables) else None
         if compressor is not None:
@@ -265,7 +265,7 @@ class Csp:
             due = min(end, loop.time() + variables.interval) if variables.interval else end
             packets = await comet.packets(session.outbox, seen, due)
             over = comet.over or loop.time() >= end
-            if packets or not over or not sent:  # an empty batch says that all is well
+            if packets or not over or not sent:  # an empty batch is a sign of life
                 text += variables.batch(packets)
             if packets:
                 seen = packets[-1][0]
@@ -288,7 +288,7 @@ class Csp:
         return min(STREAM_BYTES, self._config.max_unsent // 4)
 
     def ended(self, connection: Connection) -> None:
-        """Keep a session that has ended until its client knows, but not any number of them."""
+        """Keep an ended session until its client knows, up to a maximum number of sessions."""
         if isinstance(connection, CspConnection):
             config = self._config
             ended, most = self._ended, config.max_connections
@@ -299,7 +299,7 @@ class Csp:
                 next(iter(ended)).forget()
 
     def _delivered(self, session: CspConnection, packets: Sequence[csp.Waiting]) -> None:
-        """Note what an answer has carried; whoever got the last packet need not say so."""
+        """Record what an answer delivered; a delivered last packet needs no acknowledgement."""
         if packets and packets[-1][1] is None:
             session.outbox.end_sent = True
             if session.finished:
@@ -321,14 +321,14 @@ _PREFLIGHT = {
 
 
 def _cors(request: web.Request) -> dict[str, str]:
-    """Return the headers by which a page of another, allowed origin may read an answer."""
+    """Return the headers that let a page of an allowed foreign origin read the answer."""
     origin = request.headers.get("Origin")
     if origin is None:
-        # No browser looks at it where it sent no Origin. Programs of 2010 were answered so.
+        # Browsers ignore this header if they sent no Origin. Clients of 0.3.3 expect it.
         return {"Vary": "Origin", "Access-Control-Allow-Origin": "*"}
     return {
         "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,  # others have been refused
+        "Access-Control-Allow-Origin": origin,  # other origins have been refused
         "Access-Control-Allow-Credentials": "true",
     }
 
@@ -356,14 +356,14 @@ def _reply(request: web.Request, variables: Variables, value: object) -> web.Res
 
 
 async def _sent(writing: Awaitable[None], comet: Comet) -> bool:
-    """Wait until an answer, or a part of one, is on its way; tell whether the client is there."""
+    """Wait until an answer, or a part of it, is sent; return whether the client is still there."""
     try:
         await within(ANSWER_SECONDS, writing)
     except asyncio.TimeoutError:
         comet.abort()
         return False
     except ConnectionError:
-        return False  # it comes back, or the session times out
+        return False  # the client returns, or the session times out
     return True
 
 
@@ -373,7 +373,7 @@ def _wants_gzip(request: web.Request, variables: Variables) -> bool:
 
 
 def _first_values(request: web.Request) -> dict[str, str]:
-    """Return the first value of each parameter that is not empty, "" where all are."""
+    """Return the first non-empty value of each parameter, or "" if all its values are empty."""
     values: dict[str, str] = {}
     for name, value in request.query.items():
         if not values.get(name):

@@ -1,4 +1,4 @@
-"""A CSP session: a connection that outlives the requests which carry it."""
+"""A CSP session: a connection that outlives the requests that carry it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..clients.connection import Connection, Packet
 from ..protocol import rtjp
 from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
 
-#: Two sends at once may overtake each other: how often, and in what pauses, the later one looks
-#: for the earlier.
+#: Two concurrent sends may overtake each other: how often the later one checks for the earlier
+#: one, and the pause between checks.
 OVERTAKEN_STEPS = 20
 OVERTAKEN_PAUSE = 0.01
-#: Seconds for which a session that was dropped can still be asked what has become of it.
+#: Seconds for which a dropped session still answers requests about its fate.
 SHED_SECONDS = 1.0
 
 
@@ -24,10 +24,10 @@ class Comet:
     """A request that waits for packets.
 
     Args:
-        transport: Of its socket, to be aborted if the client does not read.
+        transport: The socket's transport, which is aborted if the client does not read.
 
     Attributes:
-        over: Whether it must be answered now.
+        over: Whether the request must be answered now.
 
     """
 
@@ -40,32 +40,32 @@ class Comet:
         self.over = False
 
     def wake(self) -> None:
-        """Look for packets again."""
+        """Check for packets again."""
         self._woken.set()
 
     def release(self) -> None:
-        """Let it be answered now with what there is."""
+        """Answer the request now, with the packets available."""
         self.over = True
         self._woken.set()
 
     def supersede(self) -> None:
-        """Let another request take its place; it is answered without packets."""
+        """Answer the request without packets, as another one takes its place."""
         transport = self._transport
         if transport is None or transport.is_closing():
             pass
         elif transport.get_write_buffer_size() > 0:
-            # An answer is under way that nobody reads. What is not acknowledged is repeated.
+            # The client is not reading an answer. Whatever is not acknowledged is repeated.
             transport.abort()
         self._superseded = True
         self.release()
 
     def abort(self) -> None:
-        """Drop a client that does not read; what it did not acknowledge is repeated."""
+        """Drop a client that does not read; whatever it did not acknowledge is repeated."""
         if self._transport is not None:
             self._transport.abort()
 
     async def packets(self, outbox: Outbox, seen: int, until: float) -> list[Waiting]:
-        """Wait for packets above an id; return none if there are none until then."""
+        """Wait for packets above an id; return an empty list if none arrive in time."""
         loop = asyncio.get_running_loop()
         while not self._superseded:
             self._woken.clear()
@@ -86,14 +86,14 @@ class CspConnection(Connection):
 
     Args:
         max_unsent: Bytes that may wait for a client that does not acknowledge them.
-        on_forget: Called when the session's key shall be known no longer.
+        on_forget: Called when the session's key must be forgotten.
         kwargs: See `Connection`.
 
     Attributes:
-        key: What its requests name; unlike `id` it is told to nobody else.
-        sends: Requests with data that are being read.
-        arriving: Bytes of them.
-        jsonp: Whether it began by GET, and goes on so.
+        key: The key in the session's requests; unlike `id`, it is secret.
+        sends: The number of requests with data that are being read.
+        arriving: The number of bytes in them.
+        jsonp: Whether the session began by GET, which it then continues to use.
 
     """
 
@@ -126,12 +126,12 @@ class CspConnection(Connection):
     # ---- to the client ---------------------------------------------------
 
     def write(self, packet: Packet) -> None:
-        """Add bytes to what waits for the client, unless too much waits already."""
+        """Queue bytes for the client, unless too many are waiting already."""
         if self._too_slow or self.outbox.ended:
             return
         self._settle(self.outbox.size, self._limit)
         if self.outbox.size > self._limit + self._owed:
-            # Not at once: whoever writes is going through the channel's audience.
+            # Not immediately: the caller is iterating over the channel's audience.
             self._too_slow = True
             asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
             return
@@ -143,11 +143,11 @@ class CspConnection(Connection):
 
     @property
     def unsent(self) -> int:
-        """Bytes that the client has not acknowledged."""
+        """Number of bytes that the client has not acknowledged."""
         return self.outbox.size
 
     def shed(self) -> None:
-        """End the connection as too slow, and let go of what waits within a second."""
+        """End the connection as too slow, and release its waiting bytes within a second."""
         super().shed()
         asyncio.get_running_loop().call_later(SHED_SECONDS, self._let_go_of_all)
 
@@ -157,14 +157,14 @@ class CspConnection(Connection):
         self.outbox.end()
 
     def hold(self, transport: asyncio.Transport | None) -> Comet:
-        """Begin a comet request; the one before it is released."""
+        """Begin a comet request; release the one before it."""
         if self._comet is not None:
             self._comet.supersede()
         self._comet = Comet(transport)
         return self._comet
 
     def let_go(self, comet: Comet) -> None:
-        """End a comet request, however it went."""
+        """End a comet request, whatever its outcome."""
         if self._comet is comet:
             self._comet = None
 
@@ -175,7 +175,7 @@ class CspConnection(Connection):
     # ---- from the client -------------------------------------------------
 
     async def take(self, batch: Sequence[Received]) -> None:
-        """Take a batch that has arrived; returns when more may come."""
+        """Process a batch that has arrived; return when more may arrive."""
         await self._earlier(batch)
         async with self._order:
             text = self.inbox.take(batch)
@@ -185,7 +185,7 @@ class CspConnection(Connection):
                 self.leave()
 
     async def _earlier(self, batch: Sequence[Received]) -> None:
-        # Gaps are allowed, but most likely the packet before is on its way in another request.
+        # Gaps are allowed, but the missing packet is probably on its way in another request.
         for _ in range(OVERTAKEN_STEPS):
             if not batch or batch[0].id <= self.inbox.last_id + 1 or self.closed:
                 return
@@ -194,19 +194,19 @@ class CspConnection(Connection):
     # ---- life ------------------------------------------------------------
 
     def heard(self) -> None:
-        """Note that a request has arrived."""
+        """Record that a request has arrived."""
         self._heard = asyncio.get_running_loop().time()
         if not self.closed:
             self._expect()
 
     def leave(self) -> None:
-        """End the connection as its client wants it."""
+        """End the connection at its client's request."""
         if not self.closed:
             self.lost(NORMAL)
             self._finish()
 
     def forget(self) -> None:
-        """Answer what is held, and stop the clock."""
+        """Answer the held request, and stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -216,12 +216,12 @@ class CspConnection(Connection):
 
     @property
     def finished(self) -> bool:
-        """Whether null packets have gone both ways, so that nobody needs the session."""
+        """Whether null packets have been sent both ways, so that the session is not needed."""
         return self.inbox.ended and self.outbox.end_sent
 
     def _end(self, disconnect: Disconnect) -> None:
         if self.acks:
-            # CSP has no close codes. A client that asked for ACK is ours, and is told.
+            # CSP has no close codes. A client that asked for ACK frames understands this frame.
             self.outbox.add(rtjp.encode("DISCONNECT", disconnect.args()))
         self._finish()
 
@@ -234,7 +234,7 @@ class CspConnection(Connection):
         self._timer = loop.call_later(self.variables.patience, self.forget)
 
     def _expect(self) -> None:
-        """Set the clock to when the client is given up, which is later with each request."""
+        """Set the timer to the session's timeout, which each request postpones."""
         due = self._heard + self.variables.patience
         if self._timer is None or due < self._timer.when():
             if self._timer is not None:
@@ -245,7 +245,7 @@ class CspConnection(Connection):
         self._timer = None
         now = asyncio.get_running_loop().time()
         if self.paused:
-            self._heard = now  # it is us who do not read on
+            self._heard = now  # the server itself has paused reading
         if now + 0.001 < self._heard + self.variables.patience:
             self._expect()
         else:

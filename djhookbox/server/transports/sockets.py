@@ -1,7 +1,7 @@
-"""The sockets that requests come on: how long they may take, and how many there may be.
+"""Limits on the sockets that carry requests: how long they may take, and how many may be open.
 
-aiohttp waits for a request as long as it likes, byte by byte, and for a reader of its answer for
-ever. Sockets that wait for a request are held like connections that have not sent CONNECT.
+aiohttp waits without limit for a request, byte by byte, and for a client to read its answer.
+Sockets that wait for a request are treated like connections that have not sent CONNECT.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiohttp import web
 from ..clients.unconnected import Unconnected
 from .accepting import Acceptor
 
-#: Seconds in which an answer must be read on by its client.
+#: Timeout in seconds for a client that has stopped reading its answer.
 ANSWER_SECONDS = 30.0
 
 
@@ -24,7 +24,7 @@ class Socket(web.RequestHandler):
     """A client's socket, with the time limits that aiohttp lacks.
 
     Args:
-        server: Whose requests it handles.
+        server: The server whose requests it handles.
         waiting: All sockets that wait for a request.
         kwargs: See aiohttp's `RequestHandler`.
 
@@ -35,14 +35,14 @@ class Socket(web.RequestHandler):
     def __init__(self, server: web.Server, waiting: Unconnected, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._waiting = waiting
-        #: Whether it waits for a further request, of which nothing has come yet.
+        #: Whether it waits for a further request, none of which has arrived yet.
         self._between = False
         self._reader_timer: asyncio.TimerHandle | None = None
-        #: Set once its transport bounds what waits for the client.
+        #: Set once its transport limits the bytes waiting for the client.
         self.unhurried = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for a request, which has to come in time."""
+        """Wait for a request, which must arrive in time."""
         super().connection_made(transport)
         self._wait(timed=True)
 
@@ -53,34 +53,34 @@ class Socket(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes; once a request has begun the rest of it has to come in time."""
+        """Accept bytes; once a request has begun, the rest of it must arrive in time."""
         if self._between:
             self._wait(timed=True)
         super().data_received(data)
 
     def requested(self) -> None:
-        """Note that a request has come; who answers it limits its body."""
+        """Record that a request has arrived; its handler limits its body."""
         self._between = False
         self._waiting.remove(self)
 
     def log_access(
         self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
     ) -> None:
-        """Note that a request has been answered: aiohttp calls this after each."""
+        """Record that a request has been answered: aiohttp calls this after each request."""
         super().log_access(request, response, time)
         if self.transport is not None and not self.transport.is_closing():
-            self._wait(timed=False)  # aiohttp limits how long it is kept alive
+            self._wait(timed=False)  # aiohttp limits the keep-alive time
             self._between = True
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer some time to do so."""
+        """Start the timer for a client that does not read its answer."""
         super().pause_writing()
         if not self.unhurried and self._reader_timer is None:
             loop = asyncio.get_running_loop()
             self._reader_timer = loop.call_later(ANSWER_SECONDS, self._drop)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Stop the timer: the client has read."""
         super().resume_writing()
         self._stop_timer()
 
@@ -101,11 +101,11 @@ class Socket(web.RequestHandler):
 
 
 class SocketSite(web.SockSite):
-    """Accepts sockets.
+    """A site that accepts sockets with these limits.
 
     Args:
-        runner: Set up.
-        listener: Bound.
+        runner: The runner, already set up.
+        listener: A bound socket.
         waiting: All sockets that wait for a request.
         kwargs: See aiohttp's `RequestHandler`.
 
@@ -120,7 +120,7 @@ class SocketSite(web.SockSite):
         self._acceptor: Acceptor | None = None
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         await web.BaseSite.start(self)
         loop = asyncio.get_running_loop()
         server = self._runner.server
@@ -132,7 +132,7 @@ class SocketSite(web.SockSite):
         self._acceptor.start()
 
     async def stop(self) -> None:
-        """Accept no more; what has been accepted goes on."""
+        """Stop accepting; sockets that have been accepted stay open."""
         if self._acceptor is not None:
             await self._acceptor.stop()
         await super().stop()
@@ -142,12 +142,12 @@ class SocketSite(web.SockSite):
 async def gate(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Note each request with its socket, and refuse bodies that would have to be unpacked."""
+    """Record each request at its socket, and refuse bodies with a content encoding."""
     if isinstance(request.protocol, Socket):
         request.protocol.requested()
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        # A few bytes can be packed gigabytes (RFC 9110, section 15.5.16).
+        # A few bytes may decompress to gigabytes (RFC 9110, section 15.5.16).
         return web.Response(
             status=415,
             headers={"Accept-Encoding": "identity"},
@@ -158,4 +158,4 @@ async def gate(
     except ConnectionError:
         if request.transport is not None and not request.transport.is_closing():
             raise
-        return web.Response(status=400)  # to nobody: the client has gone meanwhile
+        return web.Response(status=400)  # nobody receives this: the client has gone

@@ -1,4 +1,4 @@
-"""The WebSocket transport: aiohttp speaks the protocol, this moves RTJP through it."""
+"""The WebSocket transport: aiohttp implements the protocol, and this module carries RTJP."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ...wire.loglines import printable
 from ..clients.connection import Connection, Packet
 from ..protocol import rtjp, websocket
 
-#: Seconds a client has to answer a close frame.
+#: Timeout in seconds for a client's answer to a close frame.
 CLOSE_SECONDS = 1.0
-#: A message may hold many frames; this bounds what is in memory at once.
+#: Minimum of the message size limit, in bytes; a message may contain many frames.
 MIN_MESSAGE_SIZE = 1_048_576
 
 
@@ -25,7 +25,7 @@ class WebSocketConnection(Connection):
     """A client on a WebSocket.
 
     Args:
-        transport: The socket's transport; frames are written to it ready made.
+        transport: The socket's transport; prebuilt frames are written to it directly.
         max_unsent: Bytes that may wait for a client that does not read.
         kwargs: See `Connection`.
 
@@ -43,7 +43,7 @@ class WebSocketConnection(Connection):
         self._heard = True
 
     def write(self, packet: Packet) -> None:
-        """Send bytes, unless the client is so slow that too much waits already."""
+        """Send bytes, unless the client is so slow that too many are waiting already."""
         if self._shut:
             return
         transport = self._transport
@@ -58,23 +58,23 @@ class WebSocketConnection(Connection):
                     self._owe(packet, self._limit)
                 return
         except RuntimeError:
-            # uvloop: the socket is lost, which the reading side will notice in its next turn.
+            # uvloop: the socket is lost, which the reader will notice in its next turn.
             self._shut = True
             return
-        # Not at once: whoever writes is going through the channel's audience.
+        # Not immediately: the caller is iterating over the channel's audience.
         self._shut = True
         asyncio.get_running_loop().call_soon(self.close, TOO_SLOW)
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait for the client in this process."""
+        """Number of bytes waiting for the client in this process."""
         try:
             return self._transport.get_write_buffer_size()
         except RuntimeError:  # uvloop: the socket is lost
             return 0
 
     def ping(self) -> bool:
-        """Send a ping; tell whether the client has been heard of since the last one."""
+        """Send a ping; return whether the client has been active since the last one."""
         heard, self._heard = self._heard or self.paused, False
         self._control(websocket.PING)
         if self._owed and not (self._shut or self._transport.is_closing()):
@@ -91,15 +91,15 @@ class WebSocketConnection(Connection):
             self._transport.abort()
             return
         if self.acks and disconnect.spread:
-            # A close frame has no room for it. A client that asked for ACK is ours, and obeys.
+            # A close frame has no room for it. A client that asked for ACK frames obeys this one.
             frame = rtjp.encode("DISCONNECT", disconnect.args())
             self._transport.write(websocket.text(frame))
         self._transport.write(websocket.close(disconnect.code, disconnect.reason))
         asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        # Still open: it has not even read the close frame. Without this the kernel would keep
-        # what it holds for a reader that never reads, for minutes, and the peer learn nothing.
+        # Still open: the client has not even read the close frame. Without this, the kernel would
+        # keep its buffer for minutes for a client that never reads, and the peer learn nothing.
         if not self._transport.is_closing():
             sock = self._transport.get_extra_info("socket")
             if sock is not None:
@@ -107,7 +107,7 @@ class WebSocketConnection(Connection):
         self._transport.abort()
 
     async def serve(self, response: web.WebSocketResponse) -> None:
-        """Read until the client has gone; the connection is closed after it."""
+        """Read until the client has gone; then the connection is closed."""
         while True:
             message = await response.receive()
             self._heard = True
@@ -122,8 +122,8 @@ class WebSocketConnection(Connection):
         self._finish(message)
 
     async def _receive_binary(self, data: bytes) -> None:
-        # Boundaries mean nothing, but a character never spans two messages of a sane client;
-        # what is not UTF-8 becomes a line that is not JSON, and gets its ERROR (D07).
+        # Message boundaries have no meaning, but a correct client never splits a character across
+        # messages. Anything but UTF-8 becomes a line that is not JSON, and gets an ERROR (D07).
         await self.receive(data.decode("utf-8", "replace"))
 
     def _finish(self, message: WSMessage) -> None:
@@ -143,7 +143,7 @@ class WebSocketConnection(Connection):
 
 
 def upgrade_problem(request: web.Request) -> web.Response | None:
-    """Return the answer to a request that is no WebSocket handshake, None if it is one."""
+    """Return an error response to a request that is not a WebSocket handshake, else None."""
     if request.headers.get("Upgrade", "").lower().strip() != "websocket":
         return web.Response(status=400, text="This address is for WebSocket connections.\n")
     if request.headers.get("Sec-WebSocket-Version", "") not in ("13", "8"):
@@ -157,7 +157,7 @@ async def serve(
     make: Callable[[asyncio.Transport], WebSocketConnection],
     max_frame_size: int,
 ) -> web.StreamResponse:
-    """Answer a handshake that has been admitted and serve the connection to its end."""
+    """Answer an admitted handshake, and serve the connection until it ends."""
     problem = upgrade_problem(request)
     if problem is not None:
         return problem
