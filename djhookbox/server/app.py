@@ -182,7 +182,7 @@ class Server:
             self._ping_all(),
             Housekeeping(self.runtime.webhooks).run(),
         ):
-            self._periodic.append(self.runtime.tasks.start(work))  # which logs a failure
+            self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         host, port = listener.getsockname()[:2]
         self.runtime.events.address = _address(port)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -348,7 +348,7 @@ def _limit(seconds: float) -> None:
     """
 
     def end() -> None:
-        logger.error("The server did not end within %g s, and is ended now", seconds)
+        logger.error("The server did not stop within %g s; exiting now", seconds)
         logging.shutdown()
         os._exit(1)
 

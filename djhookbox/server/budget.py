@@ -1,4 +1,4 @@
-"""A shared byte budget: each user has its own bound elsewhere; this one bounds the total."""
+"""A shared byte budget: each holder is bounded elsewhere, and their total here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The client's address and the requested host name, as read from a handshake's headers.
 
-Use both only for logs and for display. Neither proves anything about the client.
+Use both only for logs and for choosing what to show. Neither proves anything about the client.
 """
 
 from __future__ import annotations

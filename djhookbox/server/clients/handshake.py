@@ -95,7 +95,7 @@ class Handshakes:
         # A client that has not connected makes room for a new one.
         if full and not self._unconnected.drop_oldest():
             self._metrics.refused_total += 1
-            logger.warning("A connection was refused: there are %d", self._config.max_connections)
+            logger.warning("A connection was refused: %d are open", self._config.max_connections)
             return web.Response(status=503, text="Too many connections.\n")
         return None
 

@@ -141,7 +141,7 @@ class Unconnected:
         now = time.monotonic()
         if now >= self._logged + LOG_INTERVAL:
             logger.warning(
-                "Too many come and do not connect; those who waited longest had to go (%d): see "
+                "Too many clients have not connected; %d that waited longest were dropped: see "
                 "HOOKBOX_MAX_UNCONNECTED and HOOKBOX_MAX_UNCONNECTED_PER_ADDRESS",
                 self._gone,
             )

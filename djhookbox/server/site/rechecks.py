@@ -47,7 +47,7 @@ class Rechecks:
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
     ) -> dict[str, int]:
-        """Start rechecking in the background; return the numbers of items covered."""
+        """Start rechecking in the background; return the counts of what is covered."""
         work = self._affected(patterns, users, 0.0)
         self._tasks.start(self._run(patterns, users, work, self._clock()))
         names = {name for _channel, names in work for name in names if name in self._hub.users}
@@ -125,7 +125,7 @@ class Rechecks:
                     raise Refusal("the reply has no channels")
             except Refusal as refusal:
                 if pause is None:
-                    logger.error("Nobody confirms %d channels: %s", len(batch), refusal)
+                    logger.error("The site did not confirm %d channels: %s", len(batch), refusal)
                     await self._apply({
                         name: {"refused": dict.fromkeys(names, refusal.reason)}
                         for name, names in batch.items()

@@ -265,7 +265,7 @@ class Csp:
             due = min(end, loop.time() + variables.interval) if variables.interval else end
             packets = await comet.packets(session.outbox, seen, due)
             over = comet.over or loop.time() >= end
-            if packets or not over or not sent:  # an empty batch is a sign of life
+            if packets or not over or not sent:  # an empty batch is a heartbeat
                 text += variables.batch(packets)
             if packets:
                 seen = packets[-1][0]
