@@ -47,8 +47,8 @@ class Turn:
 
 # ---- pages -------------------------------------------------------------------------------------
 
-#: What is asked of each log: words for the table, and the query. `{last}` is the last page
-#: that is counted, `{middle}` a key in the middle, the days are of the past ten.
+#: The requests for each log: a label for the table, and the query. `{last}` is the last counted
+#: page, `{middle}` a key in the middle; the days are within the past ten.
 COMMON = {
     "list": "",
     "last page": "?p={last}",
@@ -105,9 +105,9 @@ PAGES = {
 
 # ---- rows --------------------------------------------------------------------------------------
 
-#: What stands in each column of row `i`, as SQL that both databases understand. `{rare}` is
-#: so large that what is rare fills a page in every table, and is the rarer the more rows there
-#: are: pages that show less would be compared with pages that show more.
+#: The value of each column of row `i`, as SQL that both databases accept. `{rare}` is so large that
+#: rare values fill a page in every table, and they are rarer the more rows there are: otherwise
+#: pages that show less would be compared with pages that show more.
 NOTHING = "''"
 SHARED = {
     "user_name": "CASE WHEN i % 10 = 0 THEN 'alice' WHEN i % {rare} = 1 THEN 'user77' "
@@ -313,7 +313,7 @@ def measure(vendor: str, rows: int, runs: int) -> Iterator[dict[str, Any]]:
                     for number in range(runs + 1):
                         for name, visit in visitors.items():
                             took = visit(log, query)
-                            if number:  # the first time warms caches
+                            if number:  # the first request warms caches
                                 best[name] = min(best[name], took)
                     yield {"database": vendor, "log": log, "page": words, **best}
         finally:

@@ -34,18 +34,18 @@ from .fuzz_site import CHANNEL
 from .processes import SECRET, python
 from .procfs import memory
 
-#: Seconds for anything to happen; the machine may be busy.
+#: Seconds to wait for anything; the machine may be busy.
 PATIENCE = 60.0
 SOCKETS, SESSIONS, GATES = 10, 14, 4
-#: What remains of the server's default rate limit is for others: 1000 frames a second, averaged
-#: over ten seconds.
+#: Leaves part of the server's default rate limit, 1000 frames per second averaged over ten seconds,
+#: to others.
 FRAMES_OF_A_SOCKET = 6000
 BURST = 100
 #: The server's default.
 MAX_FRAME_SIZE = 262_144
-#: How often the server is restarted in the middle of its reports.
+#: How often the server is restarted during its reports.
 LIVES = 10
-#: Bytes by which the server may grow once it is warm. Garbage leaves nothing behind.
+#: Bytes by which the server may grow after warming up. Garbage must not take up memory.
 MAX_GROWTH = 64 * 1_048_576
 
 
@@ -94,7 +94,7 @@ class Fuzz:
                 await self._socket(rnd, socket)
 
     async def _socket(self, rnd: random.Random, socket: Socket) -> None:
-        # Who does not connect has to go soon.
+        # First of all CONNECT: clients that do not send it are soon closed.
         socket.send(garbage.message(1, _connect(rnd)))
         for _ in range(FRAMES_OF_A_SOCKET // BURST):
             if self.over:
@@ -120,7 +120,7 @@ class Fuzz:
             socket.send(garbage.broken(rnd))
         elif pick < 0.6:
             socket.send(garbage.message(8, b"\x03\xe8"))
-        # Else it just vanishes, perhaps with bytes unread.
+        # Otherwise it just disappears, possibly with unread bytes.
 
     async def _wide(self, rnd: random.Random, socket: Socket) -> bool:
         """Check that the limit of frames counts bytes; return whether the connection stays open."""
@@ -174,7 +174,7 @@ class Fuzz:
             if mirror.ended:
                 return await self._ended(http, key[1].decode())
             if mirror.last_id > 2**60:
-                break  # a damaged id has left no room for the next ones
+                break  # a damaged id leaves no room for further ids
             await self._alive(http, key[1].decode(), mirror)
             if self.over:
                 break
@@ -306,7 +306,7 @@ class Fuzz:
             if answer.get("delivered") != 2:
                 self.find(f"a publication reached {answer}")
             self.published, number = self.published + 1, number + 1
-            bystander.send(garbage.message(10, b""))  # in place of answers to pings
+            bystander.send(garbage.message(10, b""))  # instead of answers to pings
             await asyncio.sleep(0.1)
 
     async def rest(self, http: Http, call: str, /, **form: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Look = Callable[[bytes, str], None]
 
 HANDSHAKE = upgrade(ORIGIN)
 PACKET = re.compile(rb'\[(\d+), ?1, ?"([^"]*)"\]')
-#: More than the longest thing that is looked for.
+#: Longer than the longest text that is searched for.
 OVERLAP = 64
 
 

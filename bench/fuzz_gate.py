@@ -28,7 +28,7 @@ ENCODINGS = ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, gzip", "identity,
 PATHS = ["/csp/handshake", "/csp/send?s=0", "/rest/publish", "/web/publish", "/ws", "/health", "/"]
 #: Seconds for an answer; the machine may be busy.
 PATIENCE = 60.0
-#: Half requests that one worker leaves open.
+#: Incomplete requests that one worker leaves open.
 LEFT_OPEN = 40
 
 

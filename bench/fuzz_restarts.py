@@ -31,7 +31,7 @@ class EventStore:
 
     def __init__(self, rnd: random.Random) -> None:
         self._rnd = rnd
-        #: Whether it answers at once and well, as at the end.
+        #: Whether it answers immediately and correctly, as at the end.
         self.calm = False
         self.last: dict[str, int] = {}
         self.payloads: Counter[int] = Counter()
@@ -111,6 +111,6 @@ async def _life(rnd: random.Random, store: EventStore, url: str, published: int)
             published += 1
             if rnd.random() < 0.01:
                 await asyncio.sleep(rnd.random())
-    store.calm = True  # what is under way may yet be answered late
+    store.calm = True  # requests in progress may still be answered late
     await server.stop()
     return published

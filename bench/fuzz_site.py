@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-#: Whatever concerns these is answered as it should be.
+#: Webhooks about these are answered correctly.
 BYSTANDERS = ("by1", "by2")
 CHANNEL = "/bystanders/"
 

@@ -19,7 +19,7 @@ ODD_TEXTS = [
 ODD_NUMBERS = [
     0, -1, 1, 7, 1.0, 0.5, -0.0, 1e308, 2**31, 2**53, 2**63 - 1, 2**63, -(2**63) - 1, 10**40,
 ]  # fmt: skip
-#: JSON of which Python and others have different ideas, and text that is almost JSON.
+#: JSON that parsers treat differently, and text that is almost JSON.
 ODD_JSON = [
     "", " ", "null", "true", "5", '"x"', "{}", "[]", "[[]]", "[1]", "[1,", '[1,"A",{}', "{bad",
     "[NaN]", '[1,"SUBSCRIBE",{"channel_name":NaN}]', '[1,"PUBLISH",{"payload":1e999}]', "01",
@@ -127,7 +127,7 @@ def wide(rnd: random.Random, number: int, limit: int) -> tuple[bytes, bool]:
     size = len(character.encode())
     count = (limit - len(begin) - len(end)) // size + rnd.choice([-1, 0, 1, limit // 8])
     if rnd.random() < 0.2:
-        count = limit  # as many characters as there may be bytes
+        count = limit  # as many characters as bytes are allowed
     line = (begin + character * count + end).encode()
     return line + b"\r\n", len(line) > limit
 
@@ -178,15 +178,15 @@ def broken(rnd: random.Random) -> bytes:
     """Return bytes that violate the WebSocket protocol, so that the connection may be closed."""
     return rnd.choice(
         [
-            message(1, b"\xff\xfe"),  # text that is no UTF-8
+            message(1, b"\xff\xfe"),  # text that is not UTF-8
             message(3, b"x"),  # an opcode without a meaning
             message(9, b"x" * 126),  # a ping that is too long
-            message(0, b"x"),  # goes on with nothing
+            message(0, b"x"),  # a continuation without a message
             message(8, b"\x03"),  # half a close code
             message(8, struct.pack("!H", rnd.randrange(65_536)) + rnd.randbytes(rnd.randrange(9))),
             b"\x82\x05hello",  # not masked
             b"\xf2\x85" + rnd.randbytes(9),  # reserved bits
-            b"\x82\xff" + b"\xff" * 8 + rnd.randbytes(20),  # longer than can be
+            b"\x82\xff" + b"\xff" * 8 + rnd.randbytes(20),  # longer than possible
             rnd.randbytes(rnd.randrange(1, 200)),
         ]
     )

@@ -25,8 +25,8 @@ from .procfs import accepted, cpu_time, memory, still_open
 from .publishers import CHANNEL, DIGITS, EPOCH, LoadError, Publication, Publisher
 
 ORIGIN = "http://bench.example"
-#: What ends each publication. The bracket keeps a length in a WebSocket header, which may
-#: hold any two bytes, from being counted.
+#: The end of each publication. The bracket prevents the length in a WebSocket header, which may
+#: be any two bytes, from being counted.
 END = b"]\r\n"
 STAMP = re.compile(rb'"t": ?(\d{%d})' % DIGITS)
 #: How many connections' publications are timed.
@@ -51,7 +51,7 @@ class Load:
         self.received = 0
         self.latencies: list[int] = []
         self._epoll = select.epoll()
-        # Publishers have a set of their own, looked at between slices of the subscribers, so
+        # Publishers have their own set, which is checked between slices of the subscribers, so
         # that a publisher never waits until thousands of subscribers have been read.
         self._publisher_epoll = select.epoll()
         self._epoll.register(self._publisher_epoll.fileno(), select.EPOLLIN)
@@ -72,12 +72,12 @@ class Load:
         first_stuck = self._opened + count
         last = first_stuck + stuck
         while self._opened < last or self._pending:
-            # Waves, as the backlog of the listener and the webhooks in flight are bounded.
+            # In waves, because the backlog of the listener and the webhooks in flight are bounded.
             while self._opened < last and len(self._pending) < 100:
                 self._open(
                     self._opened,
                     stuck=self._opened >= first_stuck,
-                    # Spread evenly: a server reaches its subscribers one after the other.
+                    # Evenly distributed: a server reaches its subscribers one by one.
                     sampled=self._opened % max(count // SAMPLED, 1) == 0,
                 )
                 self._opened += 1
@@ -208,7 +208,7 @@ class Load:
         server, own, wall = cpu_time(self.pid), time.process_time(), time.monotonic()
         for count in publications():
             published = count
-        # Until everything has come, or what is missing can only be lost.
+        # Until everything has arrived, or the missing deliveries must be lost.
         expected = published * len(self._sockets)
         complete = self._await(lambda: self.received >= expected)
         wall = time.monotonic() - wall - (0 if complete else PATIENCE)
@@ -297,7 +297,7 @@ class Load:
                 yield number
 
         with open(f"/proc/{self.pid}/clear_refs", "w") as refs:
-            refs.write("5")  # begin the peak anew
+            refs.write("5")  # reset the peak
         before = memory(self.pid)["VmRSS"]
         result = self._measure(steadily)
         result["grown"] = memory(self.pid)["VmHWM"] - before

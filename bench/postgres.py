@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: Users that the server may run as where we are root, which it refuses to run as.
+#: Users to run the server as if we are root, as which it refuses to run.
 OTHERS = ("postgres", "nobody")
 
-#: It holds nothing that a crash could take away.
+#: It contains no data that needs to survive a crash.
 OPTIONS = {
     "listen_addresses": "''",
     "fsync": "off",
@@ -98,7 +98,7 @@ class Cluster:
             cwd=self.socket_folder,
             env={"PATH": os.defpath, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            # To a file, for the server inherits it and would keep a pipe open.
+            # To a file, because the server inherits it and would keep a pipe open.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
             timeout=120,
@@ -114,7 +114,7 @@ def _binaries() -> Path:
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
-    # Debian keeps them off the path, one folder for each version.
+    # Debian installs them outside the path, in one folder per version.
     folders = glob.glob("/usr/lib/postgresql/*/bin")
     if not folders:
         raise NoPostgreSQL("there is no initdb: install PostgreSQL (apt install postgresql)")

@@ -8,7 +8,7 @@ import time
 from urllib.parse import quote
 
 CHANNEL = "/bench/"
-#: What the site has decided about the channel; carried along so that no webhook is made.
+#: The site's decision for the channel, sent with the request so that no webhook is needed.
 OPTIONS = '{"moderated": false}'
 #: Sent times are counted from here, so that all have the same number of digits.
 EPOCH = 10**18
@@ -34,7 +34,7 @@ class Publication:
             tail = quote(tail)
             media_type = "application/x-www-form-urlencoded"
         else:
-            # The frame that our server makes of it, so that all three send the same bytes.
+            # The frame that our server would build, so that all three send the same bytes.
             path = "/publish"
             head = f'[1, "PUBLISH", {{"channel_name": "{CHANNEL}", "payload": {head}'
             tail += ', "datetime": "2026-01-01T00:00:00.000Z", "user": null}]\r\n'

@@ -178,9 +178,9 @@ def memory(scale: Scale) -> list[Figure]:
         note(f"memory: {count} subscribers, run {number + 1} of {scale.runs}")
         for kind in scale.kinds:
             if kind == "channels" and number:
-                continue  # takes a minute to connect so many, and is not bounded
+                continue  # takes a minute to connect this many, and has no bound
             with target(kind) as measured:
-                measured("connect", count=1)  # what the first one loads is not per connection
+                measured("connect", count=1)  # what the first one loads is not a cost of each
                 before = measured.private_memory()
                 measured("connect", count=count)
                 measured("settle", seconds=2.0)

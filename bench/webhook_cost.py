@@ -74,7 +74,7 @@ def configure(folder: str) -> None:
             "djhookbox",
         ],
         MIDDLEWARE=MIDDLEWARE,
-        # Opening the database anew for each request would make the bare view dearer.
+        # Reopening the database for each request would make the bare view more expensive.
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
@@ -94,7 +94,7 @@ def configure(folder: str) -> None:
     call_command("migrate", verbosity=0)
     get_user_model().objects.create(username="alice")
     patterns = [*(f"/other-{number}/<slug:room>/" for number in range(19)), "/bench/<slug:room>/"]
-    # In bulk: there is no Hookbox process that could be told of new policies.
+    # In bulk: there is no Hookbox process to notify of new policies.
     ChannelPolicy.objects.bulk_create(
         ChannelPolicy(
             name=f"policy {number}",

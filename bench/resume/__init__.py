@@ -1,1 +1,1 @@
-"""Whether clients lose their place: what they received while the network or the server failed."""
+"""Check that clients miss nothing unannounced while the network or the server fails."""

@@ -1,16 +1,16 @@
-"""Do clients lose their place? `python -m bench.resume [cuts] [kills] [tabs] [--quick] [--seed N]`.
+"""Do clients miss anything? `python -m bench.resume [cuts] [kills] [tabs] [--quick] [--seed N]`.
 
 A hundred clients (Node, and pages in headless Chromium) are subscribed to a channel with a
 history while ten thousand messages are published by `djhookbox.publish()`.
 
-cuts    The network between clients and server is cut twenty times, for a random while and in
-        two ways (reset, and silence); the server lives.
-kills   The server is killed (SIGKILL) and started again twenty times.
-tabs    Tabs that share one connection are frozen, closed, reloaded and left at random, the one
-        that leads among them; the server and the network live.
+cuts    The network between clients and server is cut twenty times, for a random duration and in
+        two ways (reset and silence); the server keeps running.
+kills   The server is killed (SIGKILL) and restarted twenty times.
+tabs    Tabs that share one connection, including the one that holds it, are frozen, closed,
+        reloaded and left at random; the server and the network keep running.
 
-Exit status 1 if anything was lost in silence, doubled or reordered, or, in `cuts` and `tabs`,
-announced as lost; 2 if it could not be measured.
+The exit status is 1 if anything was lost silently, duplicated or reordered, or, in `cuts` and
+`tabs`, announced as lost, and 2 if it could not be measured.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from .verdict import Verdict, judge
 
 RUNS = ["cuts", "kills", "tabs"]
 CHANNEL = "/figures/1/"
-#: Longer than what is published during the longest cut and the clients' way back.
+#: More than is published during the longest cut and until the clients are back.
 HISTORY = 8000
-#: Seconds between two messages while blows are dealt.
+#: Seconds between two messages while failures are caused.
 PAUSE = 0.02
-#: Seconds that anything may take which is waited for.
+#: Seconds to wait for anything.
 PATIENCE = 120.0
-#: A silent cut is noticed by the heartbeat: within so many milliseconds.
+#: Milliseconds within which the heartbeat notices a silent cut.
 CLIENT_OPTIONS = {"heartbeat": {"interval": 2000, "timeout": 2000}}
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is done."""
+    """The size of a run."""
 
     nodes: int
     pages: int
@@ -64,7 +64,7 @@ class Scale:
 
 
 class Hookbox:
-    """The Hookbox process, killed and started at will."""
+    """The Hookbox process, which can be killed and started."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -85,14 +85,14 @@ class Hookbox:
         return False
 
     def kill(self) -> None:
-        """Give it no chance to say good-bye."""
+        """Kill it without a chance to close its connections."""
         if self._child is not None:
             self._child.send_signal(signal.SIGKILL)
             self._child.wait()
 
 
 class Clients:
-    """Subscribed clients of one kind, in a process of their own."""
+    """Subscribed clients of one kind, in a separate process."""
 
     def __init__(self, stack: contextlib.ExitStack, *command: str) -> None:
         self._process = subprocess.Popen(
@@ -156,7 +156,7 @@ def shared_tabs(
     """Start the tabs that share a connection; return when all are subscribed."""
     from djhookbox.identity import issue_anonymous_id
 
-    # Provably the same user: the very same token.
+    # The same token proves that it is the same user.
     options = CLIENT_OPTIONS | {"shared": True, "token": issue_anonymous_id()}
     address = f"http://127.0.0.1:{ports['site']}/#{quote(json.dumps(options))}"
     tabs = Clients(
@@ -167,7 +167,7 @@ def shared_tabs(
 
 
 class Publisher:
-    """Publishes numbered messages, and notes which were taken."""
+    """Publishes numbered messages, and records which were accepted."""
 
     def __init__(self) -> None:
         self.taken: list[int] = []
@@ -175,11 +175,11 @@ class Publisher:
         self.went_well = False
 
     def taken_between(self, first: int, last: int) -> list[int]:
-        """Return what was taken after the first of these numbers, and up to the last."""
+        """Return the accepted numbers after the first of these and up to the last."""
         return self.taken[bisect_right(self.taken, first) : bisect_right(self.taken, last)]
 
     def publish(self) -> None:
-        """Publish one message; a failure means that nobody promised anything."""
+        """Publish one message; after a failure, it may have been sent or not."""
         from djhookbox import HookboxError, publish
 
         self.number += 1
@@ -194,7 +194,7 @@ class Publisher:
 
 
 def migrate(ports: dict[str, str]) -> None:
-    """Make the database, and the policy of the channel."""
+    """Create the database and the policy of the channel."""
     os.environ.update(ports)
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.resume.site"
     import django
@@ -214,7 +214,7 @@ def migrate(ports: dict[str, str]) -> None:
 
 
 def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int]) -> bool:
-    """Do one of the runs; return whether nobody lost their place."""
+    """Perform one of the runs; return whether no client missed anything."""
     hookbox = Hookbox(ports["hookbox"])
     publisher = Publisher()
     with contextlib.ExitStack() as stack:
@@ -252,17 +252,17 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
 
 
 def last_of(record: list[int | str]) -> int:
-    """Return the last number of a record, 0 if it has none."""
+    """Return the last number of a record, or 0 if it has none."""
     return next((entry for entry in reversed(record) if isinstance(entry, int)), 0)
 
 
 def complete(records: list[list[int | str]], last: int) -> list[list[int | str]] | None:
-    """Return the records once each has the last message."""
+    """Return the records when each contains the last message."""
     return records if all(record and record[-1] == last for record in records) else None
 
 
 class Blows(threading.Thread):
-    """Deals the blows, spread over the messages."""
+    """Causes the failures, distributed over the messages."""
 
     def __init__(
         self, name: str, scale: Scale, chance: random.Random, hookbox: Hookbox,
@@ -276,7 +276,7 @@ class Blows(threading.Thread):
         self._strike = {"kills": self._kill, "cuts": self._cut, "tabs": self._disturb}[name]
 
     def run(self) -> None:
-        """Deal each when all clients are back from the one before."""
+        """Cause each failure after all clients have recovered from the previous one."""
         for blow in range(self._scale.blows):
             wait_for(self._all_there, "all clients to be connected", PATIENCE)
             time.sleep(self._chance.uniform(0.0, 2.0))
@@ -335,7 +335,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
 
 
 def main() -> int:
-    """Run what is asked for."""
+    """Perform the requested runs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

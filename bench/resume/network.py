@@ -1,8 +1,8 @@
-"""A stretch of network that can be cut: it passes bytes on between clients and the server.
+"""A network that can be cut: a proxy that forwards bytes between clients and the server.
 
-A cut is either an end that both sides notice (a reset), or silence: bytes vanish, as in a
-tunnel, until the connections are reset at the end of the cut. New connections are refused while
-it lasts, or accepted and left without an answer.
+A cut is either a reset, which both sides notice, or silence: bytes are lost, as in a tunnel, until
+the connections are reset at the end of the cut. During a cut, new connections are either refused,
+or accepted and left without an answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Network(threading.Thread):
-    """Passes connections at a port on to another port of this machine."""
+    """Forwards connections to a port to another port of this machine."""
 
     def __init__(self, port: int, server_port: int) -> None:
         super().__init__(daemon=True)
@@ -72,11 +72,11 @@ class Network(threading.Thread):
     # ---- called from the other thread ------------------------------------
 
     def cut(self, *, silent: bool) -> None:
-        """Let nothing through any more, with a reset of what is open, or without a word."""
+        """Stop forwarding, either with a reset of open connections, or silently."""
         self._call(self._do_cut(silent))
 
     def restore(self) -> None:
-        """Let everything through; what was cut in silence is reset now."""
+        """Forward again; connections that were cut silently are now reset."""
         self._call(self._do_restore())
 
     def _call(self, work: Any) -> None:

@@ -1,6 +1,6 @@
-"""Clients of the resume figures in headless Chromium: `python -m bench.resume.pages URL COUNT`.
+"""Clients of the resume benchmark in headless Chromium: `python -m bench.resume.pages URL COUNT`.
 
-Says and hears the same as `clients.mjs`.
+Uses the same commands and answers as `clients.mjs`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 
 def main(address: str, count: int) -> None:
-    """Open so many pages, each in a browser context of its own, and report on request."""
+    """Open this many pages, each in its own browser context, and report on request."""
     executable = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])

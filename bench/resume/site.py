@@ -1,6 +1,6 @@
-"""The site of the resume figures: settings, one page, and a server for it.
+"""The site of the resume benchmark: settings, one page, and a server for it.
 
-`python -m bench.resume.site PORT` serves it; the run's folder and ports come by environment.
+`python -m bench.resume.site PORT` serves it; environment variables set the run's folder and ports.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Handler(WSGIRequestHandler):
     server_version = "resume"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main(port: int) -> None:

@@ -1,8 +1,9 @@
 """Tabs of one browser that share a connection: `python -m bench.resume.tabs URL COUNT SEED`.
 
-Says `ready` once all are subscribed. Then it answers lines: to `blow` it freezes, closes, reloads
-or leaves one of the tabs and says `done`; to `ended` it prints the records of pages that are no
-more, to anything else those of the tabs. A record begins with the last number before it.
+Prints `ready` when all are subscribed. Then it answers lines: on `blow`, it freezes, closes,
+reloads or leaves one of the tabs and prints `done`; on `ended`, it prints the records of
+pages that no longer exist; on anything else, those of the tabs. A record begins with the last
+number before it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 
 class Tabs:
-    """The tabs, and what is done to them."""
+    """The tabs, and the actions on them."""
 
     def __init__(self, browser: Browser, address: str, count: int, seed: int) -> None:
         self._context: BrowserContext = browser.new_context()
@@ -31,7 +32,7 @@ class Tabs:
         return [page.evaluate("record") for page in self._pages]
 
     def blow(self) -> None:
-        """Do something to one of the tabs that a browser or a person might do."""
+        """Do something to one of the tabs that a browser or a user might do."""
         index = self._chance.randrange(len(self._pages))
         page = self._pages[index]
         what = self._chance.choice([self._freeze, self._close, self._reload, self._leave])
@@ -74,7 +75,7 @@ class Tabs:
 
 
 def main(address: str, count: int, seed: int) -> None:
-    """Open the tabs, and do as told."""
+    """Open the tabs, and execute commands."""
     executable = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])

@@ -1,4 +1,4 @@
-"""The routes of the resume figures' site: the webhooks, and the page of the browsers."""
+"""The routes of the resume benchmark's site: the webhooks and the page."""
 
 from __future__ import annotations
 

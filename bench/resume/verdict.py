@@ -1,4 +1,4 @@
-"""What a client's record proves: every publication that was taken is there once, or announced."""
+"""Judge clients' records: each accepted publication must be there once or be announced as lost."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-#: How a client notes a `gap` event among the numbers that it received.
+#: The entry for a `gap` event among the numbers that a client received.
 GAP = "gap"
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What is wrong with a record, and how many gaps it announced.
+    """The faults of a record, and the gaps that it announced.
 
     Attributes:
-        received: Publications, each counted as often as it came.
-        duplicates: Those that had come before.
-        disordered: Those that came after a later one.
-        gaps: Gaps that the client was told of.
-        announced: Taken publications that lie inside them.
-        silent: Taken publications that are missing without a word.
-        crowded: Records with more gaps than there were causes.
+        received: Publications, including repeated ones.
+        duplicates: Publications that had been received before.
+        disordered: Publications that were received after a later one.
+        gaps: Gaps that were announced to the client.
+        announced: Accepted publications inside these gaps.
+        silent: Accepted publications that are missing without an announcement.
+        crowded: Records with more gaps than causes.
 
     """
 
@@ -34,14 +34,14 @@ class Verdict:
     crowded: int = 0
 
     def add(self, other: Verdict) -> None:
-        """Add up another client's."""
+        """Add another client's verdict."""
         for field in fields(self):
             name = field.name
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def fine(self) -> bool:
-        """Whether nothing was lost in silence, doubled or reordered."""
+        """Whether nothing was lost silently, duplicated or reordered."""
         return not (self.duplicates or self.disordered or self.silent or self.crowded)
 
 
@@ -49,10 +49,10 @@ def judge(record: Iterable[int | str], taken: Sequence[int], causes: int) -> Ver
     """Compare a client's record with what was published.
 
     Args:
-        record: Numbers of publications in the order they came, and `GAP` where one was announced.
-        taken: The numbers that `publish()` reported as taken, ascending. Others may have come
-            or not: nobody promised anything about them.
-        causes: How many gaps there may be.
+        record: Numbers of publications in the order received, with `GAP` for each announced gap.
+        taken: The numbers that `publish()` reported as accepted, ascending. Others may or may not
+            have been received.
+        causes: The maximum number of gaps.
 
     """
     verdict = Verdict()
@@ -60,7 +60,7 @@ def judge(record: Iterable[int | str], taken: Sequence[int], causes: int) -> Ver
     last, announced = 0, False
 
     def missing(upto: int) -> int:
-        """Count what was taken after the last one and before this."""
+        """Count the accepted publications after the last one and before this one."""
         return bisect_left(taken, upto) - bisect_right(taken, last)
 
     for entry in record:
