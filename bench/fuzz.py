@@ -226,7 +226,7 @@ class Fuzz:
         self.find(f"a CSP session that should live: status {status}, {text[:200]!r}")
 
     async def _ended(self, http: Http, key: str) -> None:
-        """Check that a session ended by its client says so and then no longer exists."""
+        """Check that a session reports its end by the client and then no longer exists."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             query = [("s", "KEY"), ("du", "0")]

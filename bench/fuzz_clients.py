@@ -12,7 +12,7 @@ from tests.stand_ins.upgrade import upgrade
 
 from .load import ORIGIN
 
-#: Looks at what came, and is told from where.
+#: Checks received bytes, given with its source.
 Look = Callable[[bytes, str], None]
 
 HANDSHAKE = upgrade(ORIGIN)

@@ -187,7 +187,7 @@ def _decide(
     user_name: str,
     payload: object = None,
 ) -> tuple[Decision, str]:
-    """Decide for the connection's user, who is not anonymous even if the session has ended."""
+    """Decide for the connection's user; an ended session is refused, not made anonymous."""
     user = verify(request, call.caller.identity, user_name)
     if user is None:
         return _expired(), user_name
@@ -319,7 +319,7 @@ def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
 
 @webhook(webhooks.Events)
 def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
-    """Record events without a webhook of their own; close what dead processes left open."""
+    """Record events that no webhook has decided; close what dead processes left open."""
     reported = events_of(call)
     sender = Sender(call.node, call.webhook.node) if call.node else None
     try:

@@ -1,4 +1,4 @@
-"""Register the admin pages; each class has a module of its own.
+"""Register the admin pages; each class has its own module.
 
 A project with its own `AdminSite`, or with its own base class, registers these classes or
 subclasses of them itself.

@@ -151,7 +151,7 @@ class Rule:
         """Return the moderation options that nothing may switch off.
 
         Hookbox only asks about moderated channels: without moderation, an audience narrower than
-        everyone would have no effect.
+        everyone would not be enforced.
         """
         narrow = {
             "moderated_subscribe": self.subscribe != Audience.EVERYONE,

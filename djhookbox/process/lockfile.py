@@ -63,7 +63,7 @@ def ensure_run_dir(path: Path) -> None:
 def started_at(pid: int) -> str:
     """Return when a process was started, in the system's own notation, or "" if it has ended.
 
-    A pid can be reused; a pid with a start time cannot.
+    A pid can be reused, but together with its start time it is unique.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -203,7 +203,7 @@ class LockFile:
 
 
 class Keeper(threading.Thread):
-    """Prevents the files of a running process from being deleted, and otherwise restores the lock.
+    """Keeps the files of a running process from being deleted, or restores the lock if they are.
 
     Systems delete files in temporary folders that have not been touched for days.
 

@@ -49,7 +49,7 @@ def post_webhook(
         url: An http or https URL, or the URL of a Unix socket.
         form: Its fields.
         headers: Its headers.
-        timeout: Seconds to wait for the network.
+        timeout: Seconds for which the network may be silent.
 
     Raises:
         HookboxUnreachable: There was no answer in time.
