@@ -82,8 +82,8 @@ def _mariadb() -> Iterator[dict[str, Any]]:
         data, socket, log = (Path(folder, name) for name in ("data", "socket", "log"))
         temporaries = Path(folder, "tmp")
         temporaries.mkdir()
-        # A user named, because as root the server refuses to run unless it is told to. A folder
-        # for temporary tables, because several that start at a time give them the same names.
+        # An explicit user, because otherwise the server refuses to run as root. A folder for
+        # temporary tables, because servers started at the same time give them the same names.
         common = (
             "--no-defaults", f"--datadir={data}", f"--user={user}", f"--tmpdir={temporaries}",
         )  # fmt: skip

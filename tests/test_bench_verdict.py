@@ -11,7 +11,7 @@ from bench.resume.verdict import GAP, Verdict, judge
     ("record", "taken", "expected"),
     [
         ([1, 2, 3], [1, 2, 3], Verdict(received=3)),
-        # Whether a publication came that nobody promised is all the same.
+        # A publication that was not reported as accepted may or may not be received.
         ([1, 2, 3], [1, 3], Verdict(received=3)),
         ([1, 3], [1, 3], Verdict(received=2)),
         ([1, 3], [1, 2, 3], Verdict(received=2, silent=1)),

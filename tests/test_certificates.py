@@ -125,7 +125,7 @@ def test_a_file_that_does_not_exist_is_named_with_who_says_so(
     with pytest.raises(HookboxMisconfigured) as caught:
         client.get_server_info()
     assert str(caught.value) == f"{name} is /nowhere/ca.pem, which does not exist."
-    settings.HOOKBOX_REST_URL = "http://127.0.0.1:1"  # who does not need it is not bothered
+    settings.HOOKBOX_REST_URL = "http://127.0.0.1:1"  # not needed without https
     with pytest.raises(ConnectionError):
         client.get_server_info()
 

@@ -215,7 +215,7 @@ def test_what_the_genuine_server_cannot_do(hookbox, answer):
         client.disconnect(user="bob")
     assert (caught.value.status, caught.value.code) == (answer.status, "unsupported")
     with pytest.raises(HookboxError) as caught:
-        client.get_channel_info("/a/")  # which it can, so that this is something else
+        client.get_channel_info("/a/")  # supported, so the refusal has another cause
     assert caught.value.code == ""
 
 

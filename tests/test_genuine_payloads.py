@@ -162,7 +162,7 @@ def test_as_deep_as_it_may_be() -> None:
         ({"payload": "True"}, True),
         ({"payload": "true"}, "true"),
         ({"payload": '"a"'}, '"a"'),
-        # The later Hookbox sends JSON; it says from whom.
+        # Later versions of Hookbox send JSON and name the sender.
         ({"payload": '{"a": true}', "originator": "alice"}, {"a": True}),
     ],
 )

@@ -131,7 +131,7 @@ def test_in_a_broken_transaction(
             assert isinstance(caught.value.__cause__, transaction.TransactionManagementError)
             assert "atomic" in caught.value.reason
         else:
-            # A page without its cursor is a page all the same.
+            # A page without a cursor is still a page.
             assert CALLS[name]("eve") != "c"
             assert ("Cannot get a cursor for /a/" in caplog.text) == (name == "cursor")
     assert len(hookbox.requests) == (name not in (*ASKING, "cursor"))

@@ -95,7 +95,7 @@ def test_a_token_connects_without_cookies(alice: Any, make_user: Any) -> None:
     visitor = identify(request(), token, conn_id="a")
     assert (visitor.user, visitor.name) == (alice, "alice")
     assert re.fullmatch(rf"token:{alice.pk}:[0-9a-f]{{16}}", visitor.identity)
-    # Whoever sends a token means it, whatever cookies a shared client has.
+    # A token takes precedence over the cookies that a shared client may have.
     assert identify(request(make_user("bob"), "k"), token, conn_id="a").name == "alice"
     assert verify(request(), visitor.identity, "alice") == alice
     assert verify(request(), visitor.identity, "bob") is None

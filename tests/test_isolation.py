@@ -165,7 +165,7 @@ def test_the_runners_of_django_and_pytest(live: FakeHookbox, tmp_path: Path) -> 
     assert "3 passed" in ran.stdout, ran.stdout + ran.stderr
     assert [request.call for request in live.requests] == ["disconnect"]
     live.requests.clear()
-    # Outside of a test run nothing is held back, whatever has been imported.
+    # Outside of a test run, nothing is held back, regardless of what has been imported.
     script = "import django.test, djhookbox; print(djhookbox.disconnect('carol'))"
     assert "5" in project.manage("shell", "-v0", "-c", script)
     assert [request.form["name"] for request in live.requests] == ["carol"]

@@ -241,7 +241,7 @@ def test_signals_and_their_arguments(
     allowed, answer = of_alice(name, **fields)
     assert heard == [("alice", {"channel": "/c/"} if about_channel else {})]
     if error is None or name in ("disconnect", "unsubscribe"):
-        assert allowed is True  # who leaves cannot be held
+        assert allowed is True  # leaving cannot be refused
     else:
         assert (allowed, answer["msg"]) == (False, "Not you.")
 

@@ -212,7 +212,7 @@ def test_who_does_not_come_back_after_a_stop_has_left(left: list[Any]) -> None:
     ends = []
     for user, name in names.items():
         about = {"user": name, "conn_id": f"of-{user}"}
-        if user == "dave":  # left before, of which the webhooks have told
+        if user == "dave":  # left earlier, as reported by webhooks
             closed = {"code": 1000, "reason": ""}
         for channel in ("/a/", "/b/"):
             end = {"channel_name": channel, "by": "disconnect", "reason": closed["reason"]}

@@ -207,7 +207,7 @@ def test_it_works(project: Project) -> None:
     with client(project.websocket, origin=project.origin, cookies=cookies) as alice:
         assert alice.connect()["name"] == "alice"
 
-        # "Nobody can read that channel yet: what no rule opens is closed."
+        # "… because a channel is closed until a rule opens it."
         with pytest.raises(Refused) as refusal:
             alice.subscribe("/news/today/")
         assert refusal.value.code == "refused"

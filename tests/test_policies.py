@@ -70,7 +70,7 @@ def test_patterns_match_whole_names(
 ) -> None:
     compiled = compile_pattern(pattern)
     assert compiled.match(name) == values
-    if values is not None:  # the server's recheck must reach whatever a policy decides about
+    if values is not None:  # a recheck must reach all channels for which a policy decides
         assert re.fullmatch(compiled.regex, name)
         assert re.compile(compiled.regex).groups == 0
 
@@ -187,7 +187,7 @@ SUPERUSER = Who("alice", is_superuser=True)
 INACTIVE = Who("alice", is_active=False, is_staff=True, is_superuser=True, groups=[7])
 
 AUDIENCES = [
-    # audience, who may, who may not
+    # audience, users who may, users who may not
     ("everyone", [VISITOR, ALICE, STAFF], [INACTIVE]),
     ("signed_in", [ALICE, STAFF, SUPERUSER], [VISITOR, INACTIVE]),
     ("staff", [STAFF], [VISITOR, ALICE, MEMBER, SUPERUSER, INACTIVE]),

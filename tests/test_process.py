@@ -346,7 +346,7 @@ def test_a_lock_file_of_nonsense_names_nobody(run_dir: Path, text: str) -> None:
         ("foreign", State.NOT_HOOKBOX),
         ("genuine", State.VERSION_DIFFERS),
         ("static", State.NOT_HOOKBOX),
-        # A proxy's 502 is no answer of the process, nor is it a misconfiguration.
+        # A proxy's 502 is neither an answer of the process nor a misconfiguration.
         ("gateway", State.STOPPED),
     ],
 )

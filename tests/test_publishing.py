@@ -370,7 +370,7 @@ class TestApublish:
         sending = asyncio.create_task(djhookbox.apublish("/open/a/", 1))
 
         await until(lambda: hookbox.requests)
-        # The call waits for its answer, and the database's thread is free meanwhile.
+        # While the call waits for its answer, the database's thread is free.
         assert await sync_to_async(Publication.objects.count)() == 0
         release.set()
         assert await sending == 1
@@ -487,7 +487,7 @@ class TestUsers:
     def test_disconnect_nobody(self, hookbox):
         with pytest.raises(TypeError, match="user or a connection"):
             djhookbox.disconnect()
-        # An anonymous user has no name of its own: this must not mean everybody.
+        # An anonymous user has no name; this must not mean all users.
         with pytest.raises(ValueError, match="anonymous"):
             djhookbox.disconnect(AnonymousUser())
         assert hookbox.requests == []

@@ -109,7 +109,7 @@ def test_i18n_patterns_are_named_and_not_taken_for_https(settings, client):
     assert "i18n_patterns()" in text
     assert "SECURE_SSL_REDIRECT" not in text
     assert not reachability.leads_to_webhook("/hookbox/connect")
-    # A path with a language works in this one, whatever language the command speaks.
+    # A path with a language works in that language, regardless of the language of the command.
     assert reachability.leads_to_webhook("/en/hookbox/connect")
     assert reachability.leads_to_webhook("/de/hookbox/connect")
     settings.ROOT_URLCONF = InOtherLanguages
@@ -204,7 +204,7 @@ def test_it_goes_on_until_the_mistake_is_repaired(watching):
         site.answer = lambda request: Answer(403, "")
         watch, said = watching(f"{site.url}/hookbox", secret="s")
         assert "HOOKBOX_WEBHOOK_SECRET" in said.next()
-        while len(site.requests) < 4:  # the same mistake is told once
+        while len(site.requests) < 4:  # the same mistake is reported once
             assert watch.is_alive()
         assert said.nothing_more()
         site.answer = lambda request: Answer(404, "")

@@ -133,7 +133,7 @@ def test_a_process_that_is_off_is_no_reason_for_alarm(
     make_user("alice").delete()
     assert {record.levelname for record in caplog.records} == {"INFO"}
     assert "Hookbox is not running, so a change affects no connections" in caplog.text
-    assert isinstance(told_of[0].error, HookboxNotRunning)  # the admin says so
+    assert isinstance(told_of[0].error, HookboxNotRunning)  # shown in the admin
 
 
 def test_a_process_that_is_down_costs_a_warning(

@@ -112,7 +112,7 @@ def offences(
     ]
 
 
-#: What changes a channel of the core: after the engine has accepted it, and nowhere else.
+#: Code that changes a channel of the core: allowed only after the engine has accepted it.
 CHANGES = re.compile(
     r"hub\.(apply|connect|create_channel|destroy_channel|detach|set_options|set_state"
     r"|subscribe|unsubscribe)\("

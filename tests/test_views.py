@@ -350,7 +350,7 @@ def test_an_ended_session_is_refused_as_such(
         assert (options["error"], options["code"]) == ("session expired", "session_expired")
     assert SubscriptionLog.objects.get(event="refused").reason == "session expired"
     assert Publication.objects.get().status == "refused"
-    # But leaving is possible, and told to receivers as the user's.
+    # But the user can leave, and receivers get the right user.
     senders: list[Any] = []
 
     def note(sender: Any, **kwargs: Any) -> None:
