@@ -21,6 +21,7 @@ from djhookbox.process.reachability import WebhookWatch
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.webhooks import WebhookFailed, Webhooks
+from djhookbox.wire.webhooks import Events
 
 from .stand_ins.process import FakeHookbox, fake_hookbox
 
@@ -171,11 +172,11 @@ async def test_webhooks_over_https(secure: Secure, caplog: pytest.LogCaptureFixt
         await webhooks.start()
         try:
             if ca_file:
-                reply = await webhooks.call("events", {"events": "[]"})
+                reply = await webhooks.call(Events("[]"))
                 assert reply.allowed
             else:
                 with pytest.raises(WebhookFailed):
-                    await webhooks.call("events", {"events": "[]"})
+                    await webhooks.call(Events("[]"))
                 assert "its certificate is not accepted: unable to get local issuer" in caplog.text
                 assert "HOOKBOX_CA_FILE" in caplog.text
         finally:

@@ -23,6 +23,7 @@ from djhookbox.process.reachability import WebhookWatch
 from djhookbox.server.config import ConfigError, ServerConfig, changed_config
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.webhooks import WebhookFailed, Webhooks
+from djhookbox.wire.webhooks import Events
 
 URL = "http+unix:///run/site.sock:/hookbox"
 
@@ -156,7 +157,7 @@ async def test_webhooks_arrive(unix_socket: str, settings: Any) -> None:
     await webhooks.start()
     try:
         for _again in range(2):
-            assert (await webhooks.call("events", {"events": "[]"})).allowed
+            assert (await webhooks.call(Events("[]"))).allowed
         assert "events" in webhooks.accepted
     finally:
         await webhooks.stop()
@@ -171,7 +172,7 @@ async def test_a_socket_that_is_not_there(
     await webhooks.start()
     try:
         with pytest.raises(WebhookFailed):
-            await webhooks.call("events", {"events": "[]"})
+            await webhooks.call(Events("[]"))
     finally:
         await webhooks.stop()
     assert f"{url}/events" in caplog.text

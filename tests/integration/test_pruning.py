@@ -16,6 +16,7 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, Housekeeping
 from djhookbox.server.site.webhooks import Webhooks
+from djhookbox.wire.webhooks import Events
 
 
 async def remind(url: str, times: int) -> list[float]:
@@ -30,7 +31,7 @@ async def remind(url: str, times: int) -> list[float]:
     try:
         housekeeping = Housekeeping(webhooks)
         pauses = [await housekeeping.remind()]
-        await webhooks.call("events", {"events": "[]"})  # whose answer says what the site knows
+        await webhooks.call(Events("[]"))  # whose answer says what the site knows
         return pauses + [await housekeeping.remind() for _number in range(times)]
     finally:
         await webhooks.stop()
