@@ -112,7 +112,7 @@ def test_another_host_in_the_certificate_is_named(secure: Secure, settings: Any)
 def test_http_where_https_is_spoken(settings: Any) -> None:
     with fake_hookbox() as plain:
         settings.HOOKBOX_REST_URL = plain.url.replace("http:", "https:")
-        with pytest.raises(HookboxMisconfigured, match=r"Does this address really speak https\?"):
+        with pytest.raises(HookboxMisconfigured, match=r"Does this address use https\?"):
             client.get_server_info()
 
 
@@ -151,7 +151,7 @@ def test_a_file_without_certificates(secure: Secure, settings: Any, tmp_path: Pa
 def test_the_watch_of_runhookbox_names_the_certificate(secure: Secure, settings: Any) -> None:
     url = f"{secure.server.url}/hookbox"
     watch = WebhookWatch(url, print, secret="s")
-    assert f"The certificate of {url}/events is not accepted" in watch.problem()
+    assert f"The certificate of {url}/events was rejected" in watch.problem()
     settings.HOOKBOX_CA_FILE = secure.ca_file
     assert watch.problem() == ""
 
@@ -177,7 +177,7 @@ async def test_webhooks_over_https(secure: Secure, caplog: pytest.LogCaptureFixt
             else:
                 with pytest.raises(WebhookFailed):
                     await webhooks.call(Events("[]"))
-                assert "its certificate is not accepted: unable to get local issuer" in caplog.text
+                assert "its certificate was rejected: unable to get local issuer" in caplog.text
                 assert "HOOKBOX_CA_FILE" in caplog.text
         finally:
             await webhooks.stop()

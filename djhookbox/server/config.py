@@ -166,7 +166,7 @@ class ServerConfig:
                 return ssl.create_default_context(capath=self.ca_file)
             return ssl.create_default_context(cafile=self.ca_file)
         except ssl.SSLError:
-            problem = f"names {self.ca_file}, which has no certificates in PEM format"
+            problem = f"names {self.ca_file}, which does not contain certificates in PEM format"
         except OSError as error:
             problem = f"names {self.ca_file}: {error.strerror}"
         raise ConfigError("ca_file", problem)

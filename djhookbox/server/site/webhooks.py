@@ -355,7 +355,7 @@ def _said(answer: bytes) -> str:
 def _explain_certificate(error: Exception) -> str:
     reason = getattr(error, "verify_message", "") or str(error)
     return (
-        f"its certificate is not accepted: {reason}; if a private CA has signed it, set "
+        f"its certificate was rejected: {reason}; if a private CA has signed it, set "
         "HOOKBOX_CA_FILE"
     )
 
