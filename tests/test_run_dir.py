@@ -120,7 +120,7 @@ def test_without_the_lock_the_pid_is_named(hookbox: FakeHookbox, tmp_path: Path)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         hookbox.replies(True, {"version": control.__version__, "pid": process.pid})
         now = control.status()
-        assert f"pid {process.pid}" in now.message
+        assert f"PID {process.pid}" in now.message
         assert f"kill {process.pid}" in now.message
         assert str(tmp_path / "run" / "hookbox.lock") in now.message
         assert not now.can_stop

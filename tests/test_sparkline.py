@@ -26,7 +26,7 @@ def test_the_label_says_what_the_drawing_shows() -> None:
     assert "Messages &lt;in&gt; in the last ten minutes: minimum 1.0, maximum 4.3, now 2.0" in svg
     assert "currentColor" in svg
     assert "style=" not in svg
-    assert "least -, most -, now -" in sparkline([], "x")
+    assert "minimum -, maximum -, now -" in sparkline([], "x")
 
 
 def test_now_is_at_the_right_and_the_most_at_the_top() -> None:
