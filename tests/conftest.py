@@ -21,6 +21,7 @@ from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
 
 from . import databases
+from .needs import CI
 
 #: By these a test or one of its fixtures asks pytest-django for the database.
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
@@ -31,9 +32,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(8, 2 * len(os.sched_getaffinity(0)))
 
 
+#: Tests with these markers wait for other programs.
+WAITING = ("browser", "process", "slow")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use the database, and run slow modules first, so that none runs last."""
+    """Mark tests that use the database, and run slow modules first, so that none runs last.
+
+    In CI, tests that wait for browsers and processes are tried a second time if they fail: on two
+    busy cores a deadline can pass by accident. pytest counts and lists those as reruns.
+    """
     for item in items:
+        if CI and any(item.get_closest_marker(name) for name in WAITING):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
         if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
             "django_db"
         ):

@@ -87,7 +87,7 @@ def test_start_with_the_port_taken_by_another_program(own: Pair) -> None:
         other.listen()
         own.hookbox.run(wait=False)
         assert own.hookbox.wait(20) == 1
-        assert f"Port {own.hookbox.port} on 127.0.0.1 is taken." in own.hookbox.log()
+        assert f"Port {own.hookbox.port} on 127.0.0.1 is already in use." in own.hookbox.log()
         assert "Traceback" not in own.hookbox.log()
         other.settimeout(0.1)
         said = own.site.do("control", "start")["error"]
