@@ -174,7 +174,7 @@ def test_it_rests_while_it_is_paused_or_hidden(operate):
     page.get_by_role("button", name="Pause").click()
     expect(announcement(page)).to_have_text("Running. Paused.")
     expect(admins).to_have_count(1)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(announcement(page)).to_have_text(LIVE)
     expect(admins).to_have_count(2)
     hide = """(hidden) => {
@@ -203,7 +203,7 @@ def test_whoever_signs_out_is_told(operate):
     page = operate()
     page.context.clear_cookies()
     page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(announcement(page)).to_contain_text("no longer signed in")
     expect(page.get_by_role("button", name="Pause")).to_be_hidden()
 

@@ -115,6 +115,6 @@ def test_publishing_when_the_process_hangs(make_pair: MakePair) -> None:
     pair.hookbox.run()
     pair.hookbox.freeze()
     answer = pair.site.do("try_to_publish", "/hangs/", "lost")
-    assert answer["error"] == "HookboxNotRunning"
+    assert answer["error"] == "HookboxUnreachable"
     assert 0.4 < answer["seconds"] < 1.5
     assert [row["status"] for row in pair.site.rows("Publication", 1)] == ["failed"]
