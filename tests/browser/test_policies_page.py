@@ -103,7 +103,7 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
     expect(completions).to_have_attribute("value", "alice")
     admin.get_by_label("User:").fill("alice")
     admin.get_by_label("Channel:").fill("/news/today/")
-    admin.get_by_label("Wants to:").select_option("publish")
+    admin.get_by_label("Operation:").select_option("publish")
     admin.get_by_role("button", name="Try").click()
     expect(admin.locator(".hookbox-answer")).to_contain_text("Only staff may do this here.")
     expect(admin.locator(".hookbox-answer")).to_contain_text("Its pattern does not match.")
@@ -137,14 +137,14 @@ def test_the_order_by_keyboard_and_by_dragging(demo, admin):
     admin.keyboard.press("Enter")
     expect(admin.locator("#result_list th.field-name").nth(len(others))).to_have_text("Three")
 
-    handle = admin.get_by_role("button", name=re.compile("Move “Three”"))
+    handle = admin.get_by_role("button", name=re.compile("Move “Three” by"))
     handle.focus()
     admin.keyboard.press("ArrowDown")
     expect(admin.locator("#result_list th.field-name").nth(len(others))).to_have_text("One")
     assert names(admin) == [*others, "One", "Three", "Two"]
 
     first = admin.locator("#result_list tbody tr").first.bounding_box()
-    box = admin.get_by_role("button", name=re.compile("Move “Two”")).bounding_box()
+    box = admin.get_by_role("button", name=re.compile("Move “Two” by")).bounding_box()
     admin.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     admin.mouse.down()
     admin.mouse.move(first["x"] + 60, first["y"] + first["height"] - 2, steps=5)
@@ -153,7 +153,7 @@ def test_the_order_by_keyboard_and_by_dragging(demo, admin):
         admin.mouse.up()
     assert names(admin) == ["Two", *others, "One", "Three"]
 
-    box = admin.get_by_role("button", name=re.compile("Move “Two”")).bounding_box()
+    box = admin.get_by_role("button", name=re.compile("Move “Two” by")).bounding_box()
     admin.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     admin.mouse.down()
     admin.mouse.move(box["x"], box["y"] + 100, steps=5)
