@@ -39,12 +39,12 @@ WAITING = ("browser", "process", "slow")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that use the database, and run slow modules first, so that none runs last.
 
-    In CI, tests that wait for browsers and processes are tried a second time if they fail: on two
+    In CI, tests that wait for browsers and processes are tried again, twice at most: on two
     busy cores a deadline can pass by accident. pytest counts and lists those as reruns.
     """
     for item in items:
         if CI and any(item.get_closest_marker(name) for name in WAITING):
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
         if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
             "django_db"
         ):
