@@ -66,15 +66,6 @@ class ConnectionList:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelInfo:
-    """A live channel; its options include its history and its state."""
-
-    name: str = ""
-    subscribers: tuple[str, ...] = ()
-    options: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class ListedChannel:
     """A live channel, as listed."""
 
