@@ -43,7 +43,7 @@ const BUNDLES = {
  * tests/test_browser_client.py looks whether they are internal.
  */
 export const INTERNAL = `
-  wanted handles position announce enter begin stay over receive renew hush
+  wanted handles position announce enter begin stay over receive renew hold hush
   onStatus onConnected onFrame onDetached onLost onRefused onSessionEnded isIdle
   awaited settle recover nextId sessionChanged succeeded patience
   lasted broke touched early heard waits snapshot forget published

@@ -84,6 +84,53 @@ describe("subscribing several times", () => {
     assert.equal(hookbox.getSubscription("/other/"), undefined);
   });
 
+  test("is undone once each, whether by unsubscribe(), by a signal, or by both", () => {
+    const inside = () => browser.sent("UNSUBSCRIBE").length === 0;
+    for (const [what, steps, stays] of [
+      ["both ways of one part do not end another's", "a b a-unsubscribe a-abort", true],
+      ["also if that has no signal, and began later", "a a-unsubscribe plain a-abort", true],
+      ["each part in its own way", "a plain unsubscribe a-abort", false],
+      ["each in its own way, the signal first", "a plain a-abort unsubscribe", false],
+      ["all by both ways", "a b a-unsubscribe b-unsubscribe a-abort b-abort", false],
+      ["the other's signal comes first", "a b a-unsubscribe b-abort a-abort", false],
+      ["a signal that was aborted before counts for nothing", "a gone a-abort", false],
+      ["nor does it end what others hold", "plain gone", true],
+      ["the same signal twice", "a a a-abort", false],
+    ]) {
+      browser = new FakeBrowser();
+      hookbox = connect({ environment: browser.environment });
+      browser.accept();
+      const signals = { a: new AbortController(), b: new AbortController() };
+      let room;
+      for (const step of steps.split(" ")) {
+        const [name, action] = step.split("-");
+        if (action === "abort") {
+          signals[name].abort();
+        } else if (action ?? name === "unsubscribe") {
+          room.unsubscribe();
+        } else {
+          const { signal } = name === "gone" ? { signal: AbortSignal.abort() } : (signals[name] ?? {});
+          const before = room?.status;
+          room = hookbox.subscribe("/r/", { signal });
+          if (before === undefined) {
+            browser.subscribe("/r/");
+          }
+        }
+      }
+      assert.equal(room.handles > 0, stays, `${what}: ${steps}`);
+      assert.equal(room.wanted, stays, `${what}: ${steps}`);
+      assert.ok(inside() || steps.includes("plain") || !stays, what);
+    }
+  });
+
+  test("with an aborted signal does not leave what the site subscribed to", () => {
+    browser.accept();
+    browser.deliver(["SUBSCRIBE", subscribeArgs("/r/")]);
+    hookbox.subscribe("/r/", { signal: AbortSignal.abort() });
+    assert.equal(hookbox.getSubscription("/r/").status, "subscribed");
+    assert.deepEqual(browser.sent("UNSUBSCRIBE"), []);
+  });
+
   test("counts no more than once what `room.subscribe()` asks for again", () => {
     const room = hookbox.subscribe("/r/");
     browser.accept();

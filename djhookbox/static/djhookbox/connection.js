@@ -189,13 +189,11 @@ export class Connection extends Emitter {
     if (since && subscription.position.cursor === undefined) {
       subscription.position.cursor = since;
     }
-    subscription.handles += 1;
-    const release = () => subscription.unsubscribe();
-    if (signal?.aborted) {
-      release();
-    } else {
-      signal?.addEventListener("abort", release, { once: true });
+    if (!signal?.aborted) {
+      subscription.hold(signal);
       this.#channels.want(subscription);
+    } else if (!subscription.wanted && subscription.handles === 0) {
+      subscription.unsubscribe(); // nobody needs it
     }
     return subscription;
   }

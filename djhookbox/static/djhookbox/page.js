@@ -7,7 +7,6 @@ const DEFAULT_PORT = 8001;
 /**
  * Read the configuration that `{% hookbox_script %}` printed; without it, return an empty object.
  * After htmx or Turbo have changed the page there can be several; the last one is the newest.
- * *
  * @param {Document | undefined} document
  * @returns {{ url?: string, port?: number, token?: string, user?: string, hint?: string }}
  */

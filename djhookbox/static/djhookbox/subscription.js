@@ -84,8 +84,15 @@ export class Subscription extends Emitter {
   /** @internal Whether the page wants to be subscribed, now and after each reconnect. */
   wanted = false;
 
-  /** @internal The number of `subscribe()` calls without an `unsubscribe()`. */
+  /** @internal The number of `subscribe()` calls that have not been undone. */
   handles = 0;
+
+  /** The `subscribe()` calls without a signal among them. */
+  #plain = 0;
+  /** The calls with a signal that has not been aborted, whether or not `unsubscribe()` undid them. */
+  #signals = 0;
+  /** Aborted when the page leaves, so that signals no longer keep this object. */
+  #stay = new AbortController();
 
   /** @internal */
   position = new Position();
@@ -184,10 +191,8 @@ export class Subscription extends Emitter {
    * are not called any more.
    */
   unsubscribe() {
-    this.handles = Math.max(0, this.handles - 1);
-    if (this.handles === 0) {
-      this.#channels.leave(this);
-    }
+    this.#plain = Math.max(0, this.#plain - 1);
+    this.#release();
   }
 
   /**
@@ -211,6 +216,29 @@ export class Subscription extends Emitter {
   }
 
   // The following methods are called by the connection.
+
+  /**
+   * Count a `subscribe()`. Aborting its signal undoes it, unless `unsubscribe()` has done so before:
+   * nobody says whose call that undoes, so it counts for the signal that is aborted first.
+   *
+   * @internal
+   * @param {AbortSignal} [signal]
+   */
+  hold(signal) {
+    this.handles += 1;
+    if (!signal) {
+      this.#plain += 1;
+      return;
+    }
+    this.#signals += 1;
+    const undo = () => {
+      this.#signals -= 1;
+      if (this.handles > this.#plain + this.#signals) {
+        this.#release();
+      }
+    };
+    signal.addEventListener("abort", undo, { signal: this.#stay.signal });
+  }
 
   /**
    * Change the status, if the table allows it, and notify the listeners.
@@ -320,6 +348,17 @@ export class Subscription extends Emitter {
     this.presence = [];
     this.position.forget();
     this.enter("unsubscribed") && this.emit("unsubscribed", args);
+  }
+
+  /** Leave the channel if nobody holds it any more. */
+  #release() {
+    this.handles = Math.max(0, this.handles - 1);
+    if (this.handles === 0) {
+      this.#stay.abort();
+      this.#stay = new AbortController();
+      this.#plain = this.#signals = 0;
+      this.#channels.leave(this);
+    }
   }
 
   /**
