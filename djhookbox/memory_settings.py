@@ -34,3 +34,23 @@ class MemorySettings(SettingsReader):
     def max_history(self) -> int:
         """Bytes of memory for the histories of all channels."""
         return self._int("HOOKBOX_MAX_HISTORY", 64 * _MIB, least=4096)
+
+    @property
+    def max_channel_state(self) -> int:
+        """Bytes of memory for the state of one channel."""
+        return self._int("HOOKBOX_MAX_CHANNEL_STATE", 8 * _MIB, least=4096)
+
+    @property
+    def max_state(self) -> int:
+        """Bytes of memory for the states of all channels."""
+        return self._int("HOOKBOX_MAX_STATE", 64 * _MIB, least=4096)
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """Bytes of webhook answers that are being received."""
+        return self._int("HOOKBOX_MAX_ANSWER_BYTES", 64 * _MIB, least=4096)
+
+    @property
+    def max_rest_bytes(self) -> int:
+        """Bytes of REST calls that are being received or handled."""
+        return self._int("HOOKBOX_MAX_REST_BYTES", 64 * _MIB, least=4096)

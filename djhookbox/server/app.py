@@ -37,6 +37,7 @@ from .config import ServerConfig
 from .core.effects import Emptied, PollingChanged
 from .core.hub import Hub
 from .core.keeping import Shelf
+from .core.states import States
 from .engine.base import Engine
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
@@ -91,7 +92,10 @@ class Server:
         loglines.install()
         self.config = config
         self.metrics = Metrics(clock())
-        hub = Hub(shelf=Shelf(config.max_channel_history, config.max_history))
+        hub = Hub(
+            shelf=Shelf(config.max_channel_history, config.max_history),
+            states=States(config.max_channel_state, config.max_state),
+        )
         webhooks = webhooks or Webhooks(config, self.metrics)
         engine = engine or MemoryEngine(
             max_log_bytes=config.max_channel_history, max_bytes=config.max_history

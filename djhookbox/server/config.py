@@ -95,6 +95,12 @@ class ServerConfig:
     #: Memory for the history of one channel, and for those of all channels.
     max_channel_history: int = 8_388_608
     max_history: int = 67_108_864
+    #: The same for the states of channels; larger ones are refused.
+    max_channel_state: int = 8_388_608
+    max_state: int = 67_108_864
+    #: Bytes of webhook answers, and of REST calls, that are being received or handled.
+    max_answer_bytes: int = 67_108_864
+    max_rest_bytes: int = 67_108_864
     max_frames_per_second: int = 1000
     #: Events to keep while Django does not accept them; the oldest are dropped and counted.
     max_events: int = 10_000
@@ -140,6 +146,7 @@ class ServerConfig:
             "max_name_length", "max_channels_per_connection", "max_connections",
             "max_unconnected", "max_unconnected_per_address", "connect_timeout", "max_unsent",
             "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
+            "max_channel_state", "max_state", "max_answer_bytes", "max_rest_bytes",
             "max_frames_per_second", "max_events", "ping_interval", "grace_period",
             "history_linger",
         ):  # fmt: skip

@@ -441,11 +441,11 @@ def test_a_new_state_is_always_sent(house: House) -> None:
 
 def test_what_stays_equal_is_not_sent(house: House) -> None:
     channel = house.channel(state={"a": {"b": [1]}})
-    assert house.hub.set_state(channel, {"a": {"b": [1]}}, ["missing"]) == []
-    assert house.hub.set_state(channel, {"a": {"b": [True]}}) != []
+    assert house.hub.states.change(channel, {"a": {"b": [1]}}, ["missing"]) == []
+    assert house.hub.states.change(channel, {"a": {"b": [True]}}) != []
     assert channel.state == {"a": {"b": [True]}}
     assert same(channel.state, {"a": {"b": [True]}})
-    assert house.hub.set_state(channel, {}, ["a", "a"]) != []
+    assert house.hub.states.change(channel, {}, ["a", "a"]) != []
     assert channel.state == {}
 
 

@@ -18,6 +18,7 @@ from djhookbox.server.rest.forms import BadCall
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 from djhookbox.wire.proof import SECRET_HEADER, to_header
 
+from ..stand_ins.waiting import until
 from .rig import Rig, turns
 
 Http = TestClient[web.Request, web.Application]
@@ -605,3 +606,72 @@ async def test_set_config(rig: Rig, http: Http) -> None:
     assert rig.site.config.webhook_url == before.replace("8000", "9999")
     assert (await post(http, "get_server_info"))[1] is False
     assert (await post(http, "get_server_info", secret="new"))[1] is True
+
+
+# ---- the size of calls ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", [True, False])
+async def test_all_calls_together_are_bounded(make_rig: Callable[..., Rig], header: bool) -> None:
+    rig = make_rig(max_payload_size=4096, max_rest_bytes=3_000_000)
+    budget = rig.server._rest._bodies._budget
+    async with serving(rig) as http:
+        await rig.lifecycle.create("room", {})
+
+        async def begin(size: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await open_raw(http)
+            proof = f"{SECRET_HEADER}: {to_header('s')}\r\n" if header else ""
+            first = b"" if header else b"secret=s&"
+            writer.write(
+                f"POST /rest/state_set_key HTTP/1.1\r\nHost: x\r\n{proof}"
+                f"Content-Length: {size}\r\n\r\n".encode()
+                + first
+                + b"x="
+                + b"x" * (size // 2)
+            )
+            return reader, writer
+
+        large = [await begin(1_000_000) for _ in range(8)]
+        answered: list[tuple[bytes, bytes]] = []
+
+        async def answer(reader: asyncio.StreamReader) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            answered.append((head, await reader.read(500)))
+
+        waiting = [asyncio.create_task(answer(reader)) for reader, _ in large]
+        await until(lambda: len(answered) >= 2)
+        assert all(b" 503 " in head for head, _ in answered)
+        assert all(b"HOOKBOX_MAX_REST_BYTES" in body for _, body in answered)
+        assert budget.used <= 3_300_000
+        # Small calls are answered nevertheless.
+        form = {"channel_name": "room", "key": "k", "val": "1"}
+        assert (await post(http, "state_set_key", **form))[:2] == (200, True)
+        for _, writer in large:
+            writer.close()
+        for task in waiting:
+            task.cancel()
+        await until(lambda: budget.used == 0)
+
+
+async def test_a_call_counts_until_it_is_answered(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    budget = rig.server._rest._bodies._budget
+    async with serving(rig) as http:
+        held = rig.site.hold("create_channel")
+        form = {"channel_name": "room", "payload": json.dumps("x" * 50_000)}
+        call = asyncio.create_task(post(http, "publish", **form))
+        await until(lambda: rig.site.calls)
+        assert budget.used > 50_000
+        held.set()
+        assert (await call)[:2] == (200, True)
+        assert budget.used == 0
+
+
+async def test_the_largest_call_fits_whatever_the_settings_say(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(max_payload_size=300_000, max_rest_bytes=5000)
+    async with serving(rig) as http:
+        await rig.lifecycle.create("room", {})
+        form = {"channel_name": "room", "payload": json.dumps("\n" * 140_000)}
+        assert (await post(http, "publish", **form))[:2] == (200, True)

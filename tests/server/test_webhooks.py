@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +20,7 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import User
 from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
+from djhookbox.server.site import receiving
 from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
 from djhookbox.server.unsent import Unsent
@@ -260,7 +262,7 @@ async def test_what_is_no_answer_grants_nothing_and_is_not_passed_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER", 4000)
+    monkeypatch.setattr(receiving, "MAX_ANSWER", 4000)
     site.answer = lambda request: answer()
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
@@ -392,3 +394,42 @@ async def test_cookies_that_scripts_may_see(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     await webhooks.call(Connect())
     assert "Cookie" not in site.requests[-1][0].headers  # nothing is kept for the next client
+
+
+# ---- the size of answers ----------------------------------------------------------------------
+
+
+async def test_all_answers_together_are_bounded(
+    site: App, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = asyncio.Event()
+    began = 0
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        nonlocal began
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            await response.write(b'[true, {"x": "' + b"x" * 60_000)
+            began += 1
+            await go_on.wait()
+            await response.write(b'"}]')
+        return response
+
+    site.answer = slowly
+    webhooks = await start(site.url, max_answer_bytes=200_000)
+    calls = [asyncio.create_task(webhooks.call(Connect())) for _ in range(8)]
+    await until(lambda: began == 8)
+    await until(lambda: sum(call.done() for call in calls) >= 4)
+    assert webhooks._answers._budget.used <= 300_000
+    # Small answers, as nearly all are, arrive nevertheless.
+    site.answer = [True, {"name": "alice"}]
+    assert (await webhooks.call(Connect())).allowed
+    go_on.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    failed = [result for result in results if isinstance(result, WebhookFailed)]
+    assert 4 <= len(failed) < 8
+    assert "HOOKBOX_MAX_ANSWER_BYTES" in caplog.text
+    assert webhooks._answers._budget.used == 0
+    site.answer = [True, {"x": "x" * 150_000}]
+    assert (await webhooks.call(Connect())).allowed

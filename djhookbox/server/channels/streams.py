@@ -32,6 +32,7 @@ from ..core.effects import Effect
 from ..core.log import Position
 from ..core.model import Channel, User
 from ..core.options import ChannelOptions, OptionError, UserOptions
+from ..core.states import StateTooLarge
 from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
@@ -112,6 +113,7 @@ class Streams:
         Raises:
             ChannelGone: If the channel went away before the change's turn came.
             OptionError: If the options are invalid.
+            Refusal: If the state would be too large.
             EngineFailed: If the engine failed; nothing was done.
 
         """
@@ -172,7 +174,7 @@ class Streams:
         """Create a channel, or return the existing one.
 
         Raises:
-            Refusal: If the options are invalid, or the engine failed.
+            Refusal: If the options are invalid, the state is too large, or the engine failed.
 
         """
         asked: _Asked | None = None
@@ -180,7 +182,7 @@ class Streams:
         if name not in self._turns.last:
             if (channel := self._hub.channels.get(name)) is not None:
                 return channel
-            self._check_new(given)
+            self._check_new(name, change)
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._create(name, change, asked)
@@ -260,13 +262,15 @@ class Streams:
         Raises:
             ChannelGone: If the channel is gone.
             OptionError: If the options are invalid.
+            Refusal: If the state would be too large.
 
         """
         self._check_alive(channel)
-        if isinstance(change, _UNSEEN):
+        if isinstance(change, Publish):
             return True
         if isinstance(change, SetOptions):
             self._hub.check_options(channel.options, change.given)
+        self._check_state(channel.name, channel, change)
         return not is_moot(self._hub, channel, change)
 
     def _check_alive(self, channel: Channel) -> None:
@@ -340,7 +344,7 @@ class Streams:
     async def _open(self, name: str, change: Create, asked: _Asked | None) -> Channel:
         if (channel := self._hub.channels.get(name)) is not None:
             return channel
-        self._check_new(change.given)
+        self._check_new(name, change)
         return self._create(name, change, await self._accepted(name, change, asked))
 
     def _create(self, name: str, change: Create, accepted: Accepted) -> Channel:
@@ -348,11 +352,19 @@ class Streams:
         self._delivery.perform(effects)
         return channel
 
-    def _check_new(self, given: Mapping[str, Any]) -> None:
+    def _check_new(self, name: str, change: Create) -> None:
         try:
-            self._hub.check_options(ChannelOptions(), given)
+            self._hub.check_options(ChannelOptions(), change.given)
         except OptionError as error:
             raise Refusal(str(error), "malformed") from None
+        self._check_state(name, None, change)
+
+    def _check_state(self, name: str, channel: Channel | None, change: Change) -> None:
+        try:
+            self._hub.states.check(name, channel, change)
+        except StateTooLarge as problem:
+            logger.warning("%s", problem)
+            raise Refusal(str(problem), "limit") from None
 
     # ---- departures ------------------------------------------------------
 

@@ -57,7 +57,7 @@ def apply(hub: Hub, channel: Channel, change: Change, accepted: Accepted) -> lis
     if isinstance(change, Publish):
         return publishing.announce(channel, change, accepted.publication)
     if isinstance(change, SetState):
-        return hub.set_state(channel, change.updates, change.deletes)
+        return hub.states.change(channel, change.updates, change.deletes)
     if isinstance(change, Subscribe):
         if is_moot(hub, channel, change):
             return []

@@ -6,18 +6,19 @@ not decide whether a change is allowed: the caller must have done so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from . import snapshots
 from .changes import MISSING
-from .effects import Broadcast, Effect, Emptied, PollingChanged, Send
+from .effects import Effect, Emptied, PollingChanged, Send
 from .keeping import Shelf
 from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
 from .options import ChannelOptions, Polling, UserOptions, check_channel_options
-from .values import changed, timestamp
+from .states import States
+from .values import timestamp
 
 _NOTHING: Mapping[str, Position] = MappingProxyType({})
 
@@ -27,11 +28,13 @@ class Hub:
 
     Args:
         shelf: Limits the memory that histories use.
+        states: Limits the memory that states use.
 
     """
 
-    def __init__(self, shelf: Shelf | None = None) -> None:
+    def __init__(self, shelf: Shelf | None = None, states: States | None = None) -> None:
         self._shelf = shelf or Shelf()
+        self.states = states or States()
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
         #: Channels with `server_presenceful`, so that a connect need not scan all channels.
@@ -182,6 +185,7 @@ class Hub:
             del self.channels[channel.name]
         self._watching.discard(channel)
         self._shelf.forget(channel)
+        self.states.forget(channel)
         if channel.options.polling.mode:
             channel.options.polling = Polling()
             effects.append(PollingChanged(channel))
@@ -235,16 +239,13 @@ class Hub:
             channel.options.polling = polling
             effects.append(PollingChanged(channel))
         if "state" in given:
-            updates = changed(channel.state, given["state"])
-            deletes = [key for key in channel.state if key not in given["state"]]
-            channel.state = dict(given["state"])
-            # Sent even if nothing changed, as in the original.
-            effects.append(self._state_update(channel, updates, deletes))
+            effects += self.states.replace(channel, given["state"])
+        self.states.options_changed(channel)
         self._watching.discard(channel)
         if channel.options.server_presenceful:
             self._watching.add(channel)
             for name in channel.options.server_user_presence:
-                effects += self.set_state(channel, {name: name in self.users})
+                effects += self.states.change(channel, {name: name in self.users})
         return effects
 
     def info(self, channel: Channel, now: float) -> dict[str, Any]:
@@ -397,21 +398,6 @@ class Hub:
             effects.append(Emptied(channel))
         return effects
 
-    # ---- state ------------------------------------------
-
-    def set_state(
-        self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
-    ) -> list[Effect]:
-        """Change keys of a channel's state; send only the keys whose values differ."""
-        new = changed(channel.state, updates)
-        gone = [key for key in deletes if key in channel.state]
-        if not new and not gone:
-            return []
-        channel.state.update(new)
-        for key in gone:
-            channel.state.pop(key, None)
-        return [self._state_update(channel, new, gone)]
-
     # ---- parts -----------------------------------------------------------
 
     @staticmethod
@@ -426,13 +412,6 @@ class Hub:
         return other is connection if connection.apart else not other.apart
 
     @staticmethod
-    def _state_update(
-        channel: Channel, updates: Mapping[str, Any], deletes: list[str]
-    ) -> Broadcast:
-        args = {"channel_name": channel.name, "updates": dict(updates), "deletes": deletes}
-        return Broadcast(channel, "STATE_UPDATE", args)
-
-    @staticmethod
     def _remember_presence(channel: Channel, kind: str, name: str, now: float) -> None:
         # Only where presence is shown anyway: a history must not reveal names on channels that
         # are anonymous or not presenceful (D22).
@@ -444,5 +423,5 @@ class Hub:
         effects: list[Effect] = []
         for channel in self._watching:
             if name in channel.options.server_user_presence:
-                effects += self.set_state(channel, {name: there})
+                effects += self.states.change(channel, {name: there})
         return effects

@@ -89,13 +89,15 @@ class Channel:
         empty_since: When it lost its last subscriber or was created; None while it has any.
         published: The rate of publications to it.
         log: Its numbered publications; None if it has no history.
+        state_weight: Bytes of memory that its state uses.
+        options_weight: The same for options whose length is not limited.
         version: The version that the engine gave to its last change.
 
     """
 
     __slots__ = (
         "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "log", "name",
-        "options", "published", "state", "subscribers", "version",
+        "options", "options_weight", "published", "state", "state_weight", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +112,7 @@ class Channel:
         self.history: deque[HistoryEntry] = deque()
         self.log: Log | None = None
         self.state: dict[str, Any] = {}
+        self.state_weight = self.options_weight = 0
         self.created = now
         self.empty_since: float | None = now
         self.published = Rate()
@@ -152,6 +155,11 @@ class Channel:
     def weight(self) -> int:
         """Bytes of memory that its history and its log use."""
         return self._history_weight + (0 if self.log is None else self.log.weight)
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that its state and its options use."""
+        return self.state_weight + self.options_weight
 
     def remember(self, now: float, kind: str, data: dict[str, Any], weight: int = 0) -> None:
         """Append to the history, and drop entries that no longer fit.

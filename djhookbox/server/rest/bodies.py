@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, unquote_plus
 
 from aiohttp import web
 
+from ..budget import Budget
 from ..tasks import within
 
 #: Maximum bytes of a form to read before the secret is found. Callers that send more must put the
@@ -19,6 +21,8 @@ MAX_UNPROVED = 32
 #: Timeout in seconds for receiving a form; without the secret it is shorter.
 BODY_SECONDS = 30.0
 UNPROVED_SECONDS = 10.0
+#: Bytes of a form with the secret that are read even if the shared budget is used up.
+MIN_BYTES = 4096
 #: Maximum number of fields in a form.
 MAX_FIELDS = 1000
 
@@ -45,25 +49,67 @@ class Forged(Exception):
     """The secret is wrong."""
 
 
+class Hold:
+    """The share of one call in the bytes of all calls."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Add bytes to the share.
+
+        Raises:
+            BadBody: If all calls together hold too many.
+
+        """
+        self._size += size
+        self._budget.take(size)
+        if self._budget.full and self._size > MIN_BYTES:
+            text = (
+                f"All calls together hold more than {self._budget.limit} bytes "
+                "(HOOKBOX_MAX_REST_BYTES): try again later"
+            )
+            raise BadBody(text, "unavailable", 503)
+
+    def release(self) -> None:
+        """Give the share back."""
+        self._budget.give(self._size)
+        self._size = 0
+
+
 class Bodies:
     """Read forms.
 
     Args:
         is_genuine: Returns whether a secret is accepted.
         max_size: Maximum bytes of a form whose secret has been verified.
+        max_total: Maximum bytes of all such forms together; at least one fits.
 
     """
 
-    def __init__(self, is_genuine: Callable[[str], bool], max_size: int) -> None:
+    def __init__(self, is_genuine: Callable[[str], bool], max_size: int, max_total: int) -> None:
         self._is_genuine = is_genuine
         self._max_size = max_size
+        # The form may be one byte longer, which shows that it is too long.
+        self._budget = Budget(max(max_total, max_size + 2))
         self._unproved = 0
 
-    async def read(self, request: web.Request, *, proved: bool) -> dict[str, str]:
+    @contextmanager
+    def holding(self) -> Iterator[Hold]:
+        """Provide the share of a call, which counts until the context is left."""
+        hold = Hold(self._budget)
+        try:
+            yield hold
+        finally:
+            hold.release()
+
+    async def read(self, request: web.Request, hold: Hold, *, proved: bool) -> dict[str, str]:
         """Return the fields of a form.
 
         Args:
             request: A POST.
+            hold: The share that the form counts towards once its secret is found.
             proved: Whether a header contains the secret.
 
         Raises:
@@ -72,21 +118,23 @@ class Bodies:
 
         """
         if proved:
-            return _fields(await self._receive(request, BODY_SECONDS, proved=True))
+            return _fields(await self._receive(request, hold, BODY_SECONDS, proved=True))
         if self._unproved >= MAX_UNPROVED:
             raise BadBody("Too many calls at once that hold no secret yet", "unavailable", 503)
         self._unproved += 1
         try:
-            return _fields(await self._receive(request, UNPROVED_SECONDS, proved=False))
+            return _fields(await self._receive(request, hold, UNPROVED_SECONDS, proved=False))
         finally:
             self._unproved -= 1
 
-    async def _receive(self, request: web.Request, seconds: float, *, proved: bool) -> bytearray:
+    async def _receive(
+        self, request: web.Request, hold: Hold, seconds: float, *, proved: bool
+    ) -> bytearray:
         body = bytearray()
         try:
             proved = await within(seconds, self._read(request, body, proved))
             if proved:
-                await within(BODY_SECONDS, self._read_on(request, body))
+                await within(BODY_SECONDS, self._read_on(request, hold, body))
         except asyncio.TimeoutError:
             raise BadBody("The form did not arrive in time", "malformed", 408) from None
         except (web.HTTPException, ConnectionError, ValueError):
@@ -106,7 +154,8 @@ class Bodies:
                 raise BadBody(text, "limit", 413)
         return proved
 
-    async def _read_on(self, request: web.Request, body: bytearray) -> None:
+    async def _read_on(self, request: web.Request, hold: Hold, body: bytearray) -> None:
+        hold.take(len(body))
         while True:
             if len(body) > self._max_size:
                 raise BadBody(f"The form is longer than {self._max_size} bytes", "limit", 413)
@@ -114,6 +163,7 @@ class Bodies:
             if not chunk:
                 return
             body += chunk
+            hold.take(len(chunk))
 
     def _proves(self, body: bytearray, start: int) -> bool:
         """Look for the secret in complete fields, beginning at an offset.

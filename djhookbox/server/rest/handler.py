@@ -19,7 +19,7 @@ from ...wire.values import dumps
 from ..config import ServerConfig
 from ..core.options import OptionError
 from ..site.webhooks import Refusal
-from .bodies import BadBody, Bodies, Forged, first_values
+from .bodies import BadBody, Bodies, Forged, Hold, first_values
 from .calls import Calls, NoChannel
 from .forms import BadCall
 
@@ -54,7 +54,9 @@ class Rest:
         self._config = config
         self._max_size = config.max_payload_size
         # A form encodes most bytes of JSON as three.
-        self._bodies = Bodies(self._is_genuine, 3 * config.max_payload_size + 1_048_576)
+        self._bodies = Bodies(
+            self._is_genuine, 3 * config.max_payload_size + 1_048_576, config.max_rest_bytes
+        )
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request below /rest/ or /web/."""
@@ -67,8 +69,18 @@ class Rest:
             refusal = answer(False, {"msg": "Use POST", "code": "malformed"}, 405)
             refusal.headers["Allow"] = "POST"
             return refusal
+        with self._bodies.holding() as hold:
+            return await self._answer(name, call, request, hold)
+
+    async def _answer(
+        self,
+        name: str,
+        call: Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]],
+        request: web.Request,
+        hold: Hold,
+    ) -> web.Response:
         try:
-            form = await self._form(request)
+            form = await self._form(request, hold)
         except Forged:
             if not self._calls.secrets:
                 logger.warning("A REST call was refused: no REST secret is configured")
@@ -92,10 +104,10 @@ class Rest:
             status = {"unavailable": 502, "malformed": 400, "forbidden": 403}.get(refusal.code, 409)
             return answer(False, {"msg": refusal.reason, "code": refusal.code}, status)
         except Exception:
-            logger.exception("A bug: REST call %s", request.match_info["call"])
+            logger.exception("A bug: REST call %s", name)
             return answer(False, {"msg": "Internal error", "code": "error"}, 500)
 
-    async def _form(self, request: web.Request) -> dict[str, str]:
+    async def _form(self, request: web.Request, hold: Hold) -> dict[str, str]:
         """Return the fields of a call whose secret is correct.
 
         Raises:
@@ -109,7 +121,7 @@ class Rest:
         if request.method == "GET":
             form = first_values(request.query.items())
         else:
-            form = await self._bodies.read(request, proved=header is not None)
+            form = await self._bodies.read(request, hold, proved=header is not None)
         given = form.get("secret") or form.get("security_token") or ""
         if header is None and not self._is_genuine(given):
             raise Forged

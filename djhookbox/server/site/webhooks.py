@@ -22,11 +22,10 @@ from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..metrics import Metrics
 from ..tasks import within
+from .receiving import Answers
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
-#: Maximum size of an answer, in bytes.
-MAX_ANSWER = 8 * 1_048_576
 #: Maximum time that a webhook may wait for its turn, in seconds; after that it fails.
 MAX_QUEUE_SECONDS = 30.0
 #: Drop idle connections before the usual WSGI servers do (gunicorn: 2 s).
@@ -129,6 +128,7 @@ class Webhooks:
         self._boot = nodes.new_boot_id()
         self._metrics = metrics
         self._turn = asyncio.Semaphore(config.webhook_concurrency)
+        self._answers = Answers(config.max_answer_bytes)
         #: A session that keeps connections alive, and one that makes a new one for each call.
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         #: The same for a site that listens on a Unix socket.
@@ -275,20 +275,17 @@ class Webhooks:
         ) as response:
             # Django's runserver answers keep-alive requests 40 ms late (delayed ACK).
             self._one_each = response.headers.get("Server", "").startswith("WSGIServer")
-            answer = await response.content.read(MAX_ANSWER + 1)
-            while not response.content.at_eof() and len(answer) <= MAX_ANSWER:
-                answer += await response.content.read(MAX_ANSWER + 1 - len(answer))
             if accepts := response.headers.get("X-Hookbox-Accepts"):
                 self.accepted = frozenset(word.strip() for word in accepts.split(","))
-            if response.status != 200:
-                said = _said(answer) if accepts else ""
-                location = response.headers.get("Location", "")
-                problem = _explain(response.status, location, said, len(body))
-                raise _BadStatus(response.status, problem)
-            reply = _parse(answer)
-            return Reply(
-                reply[0], reply[1], _script_cookies(response.headers.getall("Set-Cookie", ()))
-            )
+            async with self._answers.receive(response) as answer:
+                if response.status != 200:
+                    said = _said(answer) if accepts else ""
+                    location = response.headers.get("Location", "")
+                    problem = _explain(response.status, location, said, len(body))
+                    raise _BadStatus(response.status, problem)
+                reply = _parse(answer)
+            cookies = _script_cookies(response.headers.getall("Set-Cookie", ()))
+            return Reply(reply[0], reply[1], cookies)
 
     def _failed(self, hook: str, problem: str) -> None:
         self._metrics.webhooks_failed += 1
@@ -342,7 +339,7 @@ def _explain(status: int, location: str, said: str, size: int) -> str:
     return f"status {status}, {hints.get(status, 'see the log of the site')}"
 
 
-def _said(answer: bytes) -> str:
+def _said(answer: bytearray) -> str:
     """Return the error in an answer of the site's view, or "" if there is none."""
     try:
         _, options = _parse(answer)
@@ -360,13 +357,11 @@ def _explain_certificate(error: Exception) -> str:
     )
 
 
-def _parse(answer: bytes) -> tuple[bool, dict[str, Any]]:
-    if len(answer) > MAX_ANSWER:
-        raise ValueError("the answer is too long")
+def _parse(answer: bytearray) -> tuple[bool, dict[str, Any]]:
     try:
         value = loads(answer, max_depth=MAX_DOCUMENT_DEPTH)
     except ValueError:
-        raise ValueError(f"the answer is no JSON: {answer[:80]!r}") from None
+        raise ValueError(f"the answer is no JSON: {bytes(answer[:80])!r}") from None
     if not isinstance(value, list) or len(value) != 2:
         raise WrongShape("Invalid response (expected json list of length 2)")
     if not isinstance(value[1], dict):
