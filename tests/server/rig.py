@@ -21,6 +21,9 @@ from djhookbox.wire.webhooks import Webhook
 #: Turns of the event loop in which everything settles that waits for nobody.
 TURNS = 60
 
+#: The webhooks that the site supports in addition to those of 0.3.3.
+ACCEPTED = frozenset({"events", "recheck", "message", "prune", "subscribe_many"})
+
 #: What an answer can be: options of a yes, a refusal, or what makes one of the form.
 Answer = Mapping[str, Any] | Exception | Callable[[Mapping[str, str]], Any]
 
@@ -36,8 +39,10 @@ class Site:
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
-        self.accepted = frozenset({"events", "recheck", "message", "prune", "subscribe_many"})
+        self.accepted = ACCEPTED
         self.calls: list[tuple[str, dict[str, str]]] = []
+        #: The names of the decisions made, whether alone or together.
+        self.decided: list[str] = []
         self.answers: dict[str, Answer] = {}
         self.held: dict[str, asyncio.Event] = {}
 
@@ -54,15 +59,17 @@ class Site:
         form = webhooks.write(webhook, caller(connection))
         del form["action"]
         self.calls.append((hook, form))
-        if hook in self.held:
-            await self.held[hook].wait()
-        else:
+        held = [self.held[name] for name in _decisions(webhook) if name in self.held]
+        for event in held:
+            await event.wait()
+        if not held:
             await asyncio.sleep(0)
         if isinstance(webhook, webhooks.SubscribeMany) and hook not in self.answers:
             return Reply(True, {"channels": self._decide_many(webhook)})
         return self._answer(hook, form)
 
     def _answer(self, hook: str, form: Mapping[str, str]) -> Reply:
+        self.decided.append(hook)
         answer = self.answers.get(hook, {})
         if callable(answer):
             answer = answer(form)
@@ -95,17 +102,28 @@ class Site:
         """There is no connection pool to close."""
 
     def hold(self, hook: str) -> asyncio.Event:
-        """Let calls of a hook wait until the event is set."""
+        """Let the decisions of a hook wait until the event is set."""
         return self.held.setdefault(hook, asyncio.Event())
 
     def took(self, *hooks: str) -> list[tuple[str, dict[str, str]]]:
         """Return the calls since the last time (of these hooks), and forget them."""
+        self.decided = []
         found = [call for call in self.calls if not hooks or call[0] in hooks]
         self.calls = [call for call in self.calls if call not in found]
         return found
 
     def names(self) -> list[str]:
         return [hook for hook, _ in self.took()]
+
+
+def _decisions(webhook: Webhook) -> list[str]:
+    """Return a webhook's name, and those of the decisions that it asks for."""
+    found = [webhook.name]
+    if isinstance(webhook, webhooks.SubscribeMany):
+        if any(wanted.create for wanted in webhook.channels):
+            found.append("create_channel")
+        found.append("subscribe")
+    return found
 
 
 class FakeConnection(Connection):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,17 @@ from djhookbox.wire.closing import SESSION_EXPIRED
 from .rig import Rig, turns
 
 MakeRig = Callable[..., Rig]
+
+
+@pytest.fixture(params=["together", "one by one"])
+async def rig(request: pytest.FixtureRequest, make_rig: MakeRig) -> AsyncIterator[Rig]:
+    """Return a server for each way in which a site decides about a new channel."""
+    rig = make_rig()
+    if request.param == "one by one":
+        rig.site.accepted -= {"subscribe_many"}
+    yield rig
+    await turns()
+    rig.check()
 
 
 def options(**given: Any) -> Callable[[Mapping[str, str]], dict[str, Any]]:
@@ -118,8 +129,18 @@ async def test_a_subscription_is_asked_for_once(rig: Rig) -> None:
     await rig.subscribe(alice)
     await rig.send(alice, "SUBSCRIBE", channel_name="room")
     assert alice.took() == []
-    assert rig.site.names() == ["create_channel", "subscribe"]
+    assert rig.site.decided == ["create_channel", "subscribe"]
     assert rig.reported() == []
+
+
+async def test_a_new_channel_costs_one_webhook(make_rig: Any) -> None:
+    rig = make_rig()
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    rig.site.took()
+    await rig.subscribe(alice)
+    assert rig.site.names() == ["subscribe_many"]
+    await rig.subscribe(bob)
+    assert rig.site.names() == ["subscribe"]
 
 
 async def test_what_no_webhook_decided_is_reported(rig: Rig) -> None:
@@ -196,7 +217,7 @@ async def test_two_connections_of_one_user_subscribe_at_once(rig: Rig) -> None:
         await rig.send(client, "SUBSCRIBE", channel_name="room")
     held.set()
     await turns()
-    assert rig.site.names() == ["create_channel", "subscribe"]
+    assert rig.site.decided == ["create_channel", "subscribe"]
     assert one.names() == two.names() == ["SUBSCRIBE"]
     await rig.send(one, "PUBLISH", channel_name="room")
     assert one.names() == two.names() == ["PUBLISH"]
@@ -223,7 +244,7 @@ async def test_two_users_create_at_once(rig: Rig) -> None:
         await rig.send(client, "SUBSCRIBE", channel_name="room")
     held.set()
     await turns()
-    assert rig.site.names() == ["create_channel", "subscribe", "subscribe"]
+    assert rig.site.decided == ["create_channel", "subscribe", "subscribe"]
     assert set(rig.channels["room"].subscribers) == {"alice", "bob"}
 
 
@@ -250,13 +271,14 @@ async def test_subscribe_while_the_channel_is_destroyed(rig: Rig) -> None:
     assert bob.took() == []
     held.set()
     await turns()
-    assert rig.site.names() == ["unsubscribe", "destroy_channel", "create_channel", "subscribe"]
+    assert rig.site.decided == ["unsubscribe", "destroy_channel", "create_channel", "subscribe"]
     assert bob.names() == ["SUBSCRIBE"]
     assert list(rig.channels["room"].subscribers) == ["bob"]
 
 
 async def test_a_channel_destroyed_during_the_webhook_is_not_subscribed_to(rig: Rig) -> None:
     alice = await rig.connect("alice")
+    await rig.rest("create_channel", channel_name="room")
     held = rig.site.hold("subscribe")
     await rig.send(alice, "SUBSCRIBE", channel_name="room")
     await rig.rest("destroy_channel", channel_name="room")

@@ -184,7 +184,7 @@ async def test_what_an_old_policy_let_in_with_a_large_batch_is_asked_for_again(
     await people(rig, 1)
     late = await rig.connect("late")
     held = rig.site.hold("subscribe_many")
-    await rig.send(late, "SUBSCRIBE", channels=["room"])
+    await rig.send(late, "SUBSCRIBE", channels=["room", "other"])
     await rig.rest("recheck", patterns='["room"]')
     await asyncio.sleep(0.2)  # longer than the timeout of a single webhook
     rig.site.answers["recheck"] = refuse("late")

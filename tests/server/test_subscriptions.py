@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.wire.closing import SESSION_EXPIRED
 
 from .rig import FakeConnection, Rig, turns
 
@@ -180,7 +181,7 @@ async def test_a_site_that_knows_only_single_webhooks(rig: Rig) -> None:
     rig.site.took()
     frames = await subscribe_many(rig, alice, "a", "b")
     assert frames == [("SUBSCRIBE", "a"), ("SUBSCRIBE", "b"), ("ACK", None)]
-    assert rig.site.names() == ["create_channel", "subscribe"] * 2
+    assert rig.site.names() == ["create_channel"] * 2 + ["subscribe"] * 2
     # One that does not answer is not asked for each of them.
     rig.site.answers["create_channel"] = WebhookFailed()
     frames = await subscribe_many(rig, alice, "c", {"channel_name": "a", "since": "x:0"}, "d")
@@ -188,6 +189,13 @@ async def test_a_site_that_knows_only_single_webhooks(rig: Rig) -> None:
         ("SUBSCRIBE", "a"), ("ERROR", "c"), ("ERROR", "d"), ("ACK", None),
     ]  # fmt: skip
     assert rig.site.names() == ["create_channel"]
+    rig.site.answers["create_channel"] = {}
+    rig.site.answers["subscribe"] = Refusal("session expired", "session_expired")
+    frames = await subscribe_many(rig, alice, "e", "f")
+    assert frames == [("ERROR", "e", "session expired")]
+    assert alice.end == SESSION_EXPIRED
+    assert rig.site.decided[:3] == ["create_channel", "create_channel", "subscribe"]
+    assert rig.site.decided.count("subscribe") == 1
 
 
 async def test_two_who_want_the_same_channels_do_not_wait_in_a_circle(rig: Rig) -> None:

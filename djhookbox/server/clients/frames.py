@@ -90,7 +90,9 @@ class Frames:
             name = check_name("channel_name", args["channel_name"], self._limit)
             if frame.name == "SUBSCRIBE":
                 since = _position(args.get("since"), "since")
-                await self._subscriptions.subscribe(connection, name, since)
+                refused = await self._subscriptions.subscribe(connection, {name: since})
+                if refused:
+                    raise refused[name]
             elif frame.name == "UNSUBSCRIBE":
                 await self._subscriptions.unsubscribe(connection, name)
             else:
@@ -119,7 +121,7 @@ class Frames:
                 raise Refusal(f"channels names {name} twice", "malformed")
             wanted[name] = _position(args.get("since"), f"since of {name}")
         connection.charge(len(wanted))
-        refused = await self._subscriptions.subscribe_many(connection, wanted)
+        refused = await self._subscriptions.subscribe(connection, wanted)
         for name, refusal in refused.items():
             self._refuse(connection, frame, refusal, channel_name=name)
 

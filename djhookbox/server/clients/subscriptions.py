@@ -1,10 +1,10 @@
-"""Subscribe clients to channels and unsubscribe them, one channel or many at a time."""
+"""Subscribe clients to channels, one or many at a time, and unsubscribe them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
 from ...wire import capabilities, webhooks
@@ -24,6 +24,9 @@ from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
 
+#: Codes of refusals that every further webhook of the connection would get too.
+HOPELESS = frozenset({"unavailable", "session_expired"})
+
 
 class _Batch:
     """Channels requested together, and the site's decisions about them.
@@ -40,6 +43,28 @@ class _Batch:
         self.refused: dict[str, Refusal] = {}
         self.options: dict[str, dict[str, Any]] = {}
         self._answers: dict[str, Any] = {}
+        self._hopeless: Refusal | None = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Make a webhook, unless an earlier one failed in a way that this one would too.
+
+        Raises:
+            Refusal: If the webhook was refused, or not made.
+
+        """
+        if self._hopeless is not None:
+            raise self._hopeless
+        try:
+            yield
+        except Refusal as refusal:
+            if refusal.code in HOPELESS:
+                self._hopeless = refusal
+            raise
+
+    def remaining(self) -> list[str]:
+        """Return the channels that were not refused."""
+        return [name for name in self.wanted if name not in self.refused]
 
     def answered(self, options: Mapping[str, Any]) -> None:
         """Store the site's reply."""
@@ -89,54 +114,34 @@ class Subscriptions:
         self._turns = KeyedLocks()
 
     async def subscribe(
-        self, connection: Connection, name: str, since: Position | None = None
-    ) -> None:
-        """Subscribe a connection's user to a channel.
+        self, connection: Connection, wanted: Mapping[str, Position | None]
+    ) -> dict[str, Refusal]:
+        """Subscribe a connection's user to channels, with as few webhooks as possible.
 
         Args:
             connection: The connection that asks.
-            name: The channel.
-            since: The client's position in the channel. It receives everything after that, even
-                if it is already subscribed.
+            wanted: The channels, and the client's position in each. It receives everything after
+                that, even if it is already subscribed.
 
-        Raises:
-            Refusal: If the site refuses, or the user is in too many channels.
+        Returns:
+            The reason for each channel that was refused.
 
         """
         user = user_of(connection)
-        async with (
-            self._lifecycle.using(name, connection) as channel,
-            self._turns.hold((user.name, name)),
-        ):
+        async with AsyncExitStack() as turns:
+            # Take user locks before channel locks, each in a fixed order, to avoid deadlock.
+            for name in sorted(wanted):
+                await turns.enter_async_context(self._turns.hold((user.name, name)))
+            turns.enter_context(self._lifecycle.pinned(wanted))
             self._authorizer.still_here(connection)
-            options: dict[str, Any] = {}
-            inside = self._hub.is_subscribed(user, channel, connection)
-            arrives = user.name not in channel.subscribers
-            if arrives:
-                self._authorizer.check_room(user)
-            asked = not inside and channel.options.asks("subscribe")
-            if asked:
-                webhook = webhooks.Subscribe(name, user.name)
-                options = await self._authorizer.ask(webhook, connection)
-                await self._authorizer.follow_up(connection, options)
-                self._authorizer.still_here(connection)  # the follow-up may have awaited a webhook
-            change = self._change(connection, options, since)
-            await self._streams.propose(channel, change)
-            self._authorizer.still_here(connection)
-        if arrives and not asked:
-            self._authorizer.report(Subscribed, channel, user, connection, "client")
-
-    def _change(
-        self, connection: Connection, options: Mapping[str, Any], since: Position | None
-    ) -> Subscribe:
-        """Return the change that subscribes a connection's user as the site granted it."""
-        return Subscribe(
-            user_of(connection),
-            connection,
-            self._clock(),
-            initial_data=options.get("initial_data", MISSING),
-            since=since,
-        )
+            batch = _Batch(wanted)
+            if capabilities.SUBSCRIBE_MANY in self._webhooks.accepted:
+                await self._decide_together(batch, user, connection)
+            else:
+                await self._create_each(batch, user, connection)
+            await self._complete(batch, user, connection)
+            await self._enter_all(batch, user, connection)
+        return batch.refused
 
     async def unsubscribe(self, connection: Connection, name: str) -> None:
         """Unsubscribe a connection, and its user unless other pages keep the user subscribed.
@@ -167,53 +172,19 @@ class Subscriptions:
         if leaves and not asked:
             self._authorizer.report(Unsubscribed, channel, user, connection, "client")
 
-    # ---- many at once ----------------------------------------------------
+    # ---- parts -----------------------------------------------------------
 
-    async def subscribe_many(
-        self, connection: Connection, wanted: Mapping[str, Position | None]
-    ) -> dict[str, Refusal]:
-        """Subscribe a connection's user to many channels, with one webhook for all of them.
-
-        Args:
-            connection: The connection that asks.
-            wanted: The channels, and the client's position in each.
-
-        Returns:
-            The reason for each channel that was refused.
-
-        """
-        user = user_of(connection)
-        if capabilities.SUBSCRIBE_MANY not in self._webhooks.accepted:
-            return await self._one_by_one(connection, wanted)
-        async with AsyncExitStack() as turns:
-            # Take user locks before channel locks, each in a fixed order, to avoid deadlock.
-            for name in sorted(wanted):
-                await turns.enter_async_context(self._turns.hold((user.name, name)))
-            turns.enter_context(self._lifecycle.pinned(wanted))
-            self._authorizer.still_here(connection)
-            batch = _Batch(wanted)
-            await self._decide(batch, user, connection)
-            await self._complete(batch, user, connection)
-            await self._enter_all(batch, user, connection)
-        return batch.refused
-
-    async def _one_by_one(
-        self, connection: Connection, wanted: Mapping[str, Position | None]
-    ) -> dict[str, Refusal]:
-        """Subscribe with the webhooks of 0.3.3, for sites that do not support the batch one."""
-        user = user_of(connection)
-        refused: dict[str, Refusal] = {}
-        hopeless: Refusal | None = None
-        for name, since in wanted.items():
-            try:
-                if hopeless is not None and self._needed(user, name, connection):
-                    raise hopeless
-                await self.subscribe(connection, name, since)
-            except Refusal as refusal:
-                refused[name] = refusal
-                if refusal.code in ("unavailable", "session_expired"):
-                    hopeless = refusal  # the others would time out too
-        return refused
+    def _change(
+        self, connection: Connection, options: Mapping[str, Any], since: Position | None
+    ) -> Subscribe:
+        """Return the change that subscribes a connection's user as the site granted it."""
+        return Subscribe(
+            user_of(connection),
+            connection,
+            self._clock(),
+            initial_data=options.get("initial_data", MISSING),
+            since=since,
+        )
 
     def _needed(self, user: User, name: str, connection: Connection) -> Wanted | None:
         """Return the decisions that a subscription needs from the site, or None."""
@@ -226,30 +197,38 @@ class Subscriptions:
             return None
         return Wanted(name, subscribe=True)
 
-    async def _decide(self, batch: _Batch, user: User, connection: Connection) -> None:
+    def _check_room(self, batch: _Batch, user: User) -> None:
+        """Refuse the channels of a batch that would exceed the user's limit."""
+        new = 0
+        for name in batch.wanted:
+            channel = self._hub.channels.get(name)
+            if channel is None or user.name not in channel.subscribers:
+                try:
+                    self._authorizer.check_room(user, new)
+                except Refusal as refusal:
+                    batch.refused[name] = refusal
+                else:
+                    new += 1
+
+    async def _decide_together(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Ask the site once, and create the channels that it allows."""
         async with self._lifecycle.missing(batch.wanted) as missing:
-            new = 0
-            needed = {}
-            for name in batch.wanted:
-                channel = self._hub.channels.get(name)
-                if channel is None or user.name not in channel.subscribers:
-                    try:
-                        self._authorizer.check_room(user, new)
-                    except Refusal as refusal:
-                        batch.refused[name] = refusal
-                        continue
-                    new += 1
-                if (decisions := self._needed(user, name, connection)) is not None:
-                    needed[name] = decisions
-            if needed:
-                webhook = webhooks.SubscribeMany(tuple(needed.values()), user.name)
+            self._check_room(batch, user)
+            needed = [
+                needed
+                for name in batch.remaining()
+                if (needed := self._needed(user, name, connection)) is not None
+            ]
+            # A single decision to subscribe has a webhook of its own.
+            if len(needed) > 1 or any(each.create for each in needed):
+                webhook = webhooks.SubscribeMany(tuple(needed), user.name)
                 try:
-                    answer = await self._authorizer.ask(
-                        webhook, connection, patience=patience(len(needed))
-                    )
+                    with batch.asking():
+                        answer = await self._authorizer.ask(
+                            webhook, connection, patience=patience(len(needed))
+                        )
                 except Refusal as refusal:
-                    batch.refused.update(dict.fromkeys(needed, refusal))
+                    batch.refused.update({each.channel_name: refusal for each in needed})
                 else:
                     batch.answered(answer)
             for name in sorted(missing - batch.refused.keys()):
@@ -261,17 +240,32 @@ class Subscriptions:
                 except Refusal as refusal:
                     batch.refused[name] = refusal
 
+    async def _create_each(self, batch: _Batch, user: User, connection: Connection) -> None:
+        """Create the channels with a webhook of 0.3.3 for each, for sites that know no other."""
+        self._check_room(batch, user)
+        for name in batch.remaining():
+            async with self._lifecycle.missing((name,)) as missing:
+                if missing:
+                    try:
+                        with batch.asking():
+                            webhook = webhooks.CreateChannel(name)
+                            reply = await self._webhooks.call(webhook, connection)
+                            await self._lifecycle.create(name, reply.check())
+                    except Refusal as refusal:
+                        batch.refused[name] = refusal
+            self._authorizer.still_here(connection)
+
     async def _complete(self, batch: _Batch, user: User, connection: Connection) -> None:
-        """Obtain the decisions to subscribe, and carry out their follow-ups."""
+        """Ask for the remaining decisions to subscribe, and carry out what the site grants."""
         # Repeat, because this takes time: an open channel may have become moderated since.
         while undecided := self._undecided(batch, user, connection):
             for name in undecided:
                 try:
                     options = batch.granted(name, "subscribe")
                     if options is None:
-                        # Another caller has created it in the meantime, with its own options.
                         webhook = webhooks.Subscribe(name, user.name)
-                        options = await self._authorizer.ask(webhook, connection)
+                        with batch.asking():
+                            options = await self._authorizer.ask(webhook, connection)
                     await self._authorizer.follow_up(connection, options)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
@@ -283,9 +277,8 @@ class Subscriptions:
         """Return the channels of a batch that still need a decision."""
         return [
             name
-            for name in batch.wanted
+            for name in batch.remaining()
             if name in self._hub.channels
-            and name not in batch.refused
             and name not in batch.options
             and self._needed(user, name, connection) is not None
         ]
@@ -294,9 +287,7 @@ class Subscriptions:
         """Subscribe the user to all channels in one step, and send all snapshots in one piece."""
         proposals: list[tuple[Channel, Change]] = []
         unasked = []
-        for name, since in batch.wanted.items():
-            if name in batch.refused:
-                continue
+        for name in batch.remaining():
             channel = self._hub.channels.get(name)
             if channel is None:
                 batch.refused[name] = ChannelGone()
@@ -304,7 +295,7 @@ class Subscriptions:
             options = batch.options.get(name)
             if options is None and user.name not in channel.subscribers:
                 unasked.append(channel)
-            proposals.append((channel, self._change(connection, options or {}, since)))
+            proposals.append((channel, self._change(connection, options or {}, batch.wanted[name])))
 
         def own_last(effects: list[Effect]) -> list[Effect]:
             def is_own(effect: Effect) -> bool:

@@ -304,7 +304,7 @@ def caller(connection: Connection | None) -> Caller:
 
 def patience(channels: int) -> float:
     """Return the timeout for deciding about this many channels, as a multiple of the usual one."""
-    return 1 + channels / PATIENT_CHANNELS
+    return 1 + (channels - 1) / PATIENT_CHANNELS
 
 
 def _explain(status: int, location: str, said: str, size: int) -> str:
