@@ -26,7 +26,8 @@ def username(user: AbstractBaseUser | AnonymousUser) -> str:
 def named(names: Iterable[str], users: models.QuerySet[Any] | None = None) -> models.QuerySet[Any]:
     """Return the accounts that may have one of these names.
 
-    Compare `username` afterwards: some databases match “Alice” for “alice”, and numbers have
+    Compare `username` afterwards: some databases match “Alice” for “alice”, and “007” is
+    the number 7.
 
     Args:
         names: Names of connections; names that no account can have are ignored.

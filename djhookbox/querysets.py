@@ -9,7 +9,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections, models
+from django.db.models.lookups import Exact
 from django.utils import timezone
+
+
+class Exactly(models.Func):
+    """A text that is compared by its characters, whatever the collation of its column.
+
+    With the usual collations of MySQL and MariaDB, `/News/` equals `/news/`, and spaces at the end
+    do not count. Names of channels and users differ if any character does.
+    """
+
+    template = "%(expressions)s"
+    output_field = models.TextField()
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Compare the bytes."""
+        template = "CAST(CONVERT(%(expressions)s USING utf8mb4) AS BINARY)"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
+def has_text(column: str, value: str) -> models.Q:
+    """Return the condition that a column has exactly this text, using the column's index."""
+    same = Exact(Exactly(models.F(column)), Exactly(models.Value(value)))
+    return models.Q(**{column: value}) & models.Q(same)
 
 
 class ChannelPolicyQuerySet(models.QuerySet[Any]):
@@ -48,17 +71,10 @@ class LogQuerySet(models.QuerySet[Any]):
         everything = self.model._default_manager.using(self.db)
         having = [
             condition
-            for condition in (self._is(name, value) for name in fields)
+            for condition in (has_text(name, value) for name in fields)
             if everything.filter(condition).exists()
         ]
         return self.filter(functools.reduce(operator.or_, having)) if having else self.none()
-
-    def _is(self, name: str, value: str) -> models.Q:
-        """Return the condition that a field equals the value, using its index."""
-        condition = models.Q(**{name: value})
-        if connections[self.db].vendor == "mysql":  # for which /News/ equals /news/
-            condition &= models.Q(**{f"{name}__startswith": value})
-        return condition
 
     def channel_begins(self, beginning: str) -> LogQuerySet:
         """Return the rows of channels with a prefix, using an index on the channels."""

@@ -25,6 +25,7 @@ from ..decisions.decide import decide
 from ..identity import by_name
 from ..models import ConnectionLog, Node, SubscriptionLog
 from ..policy.rules import Operation
+from ..querysets import Exactly
 from ..wire.closing import RESTART
 from .writing import write_all
 
@@ -244,11 +245,11 @@ def _close_subscriptions(
     # A user's connections share subscriptions, so the last entry of all of them counts.
     last = (
         rows.filter(event__in=(kinds.SUBSCRIBE, kinds.UNSUBSCRIBE))
-        .values("node", "user_name", "channel")
+        .values("node", user=Exactly("user_name"), where=Exactly("channel"))
         .annotate(last=Max("pk"))
         .values("last")
     )
-    opened = list(rows.filter(pk__in=last, event=kinds.SUBSCRIBE).order_by("pk"))
+    opened = _of(names, rows.filter(pk__in=last, event=kinds.SUBSCRIBE))
     back = {(row.channel, row.user_name) for row in opened if row.node != node.boot}
     left = [row for row in opened if row.node == node.boot]
     ends = [
@@ -270,8 +271,13 @@ def _close_subscriptions(
         node=node.boot, event=kinds.UNSUBSCRIBE, connection_id__in=stopped,
         decided_by="disconnect", reason=RESTART.reason,
     )  # fmt: skip
-    found = [(row.channel, row.user_name) for row in (*left, *reported.order_by("pk"))]
+    found = [(row.channel, row.user_name) for row in (*left, *_of(names, reported))]
     return [pair for pair in found if pair not in back]
+
+
+def _of(names: Collection[str], rows: QuerySet[SubscriptionLog]) -> list[SubscriptionLog]:
+    """Return the rows of exactly these users: for some databases, “Bob” is “bob”."""
+    return [row for row in rows.order_by("pk") if row.user_name in names]
 
 
 def forget_old(before: datetime.datetime) -> None:

@@ -126,11 +126,23 @@ def plan(text: str) -> list[Change]:
 
 
 def apply(changes: Iterable[Change]) -> None:
-    """Save the changes of a file, all or none."""
+    """Save the changes of a file, all or none.
+
+    Raises:
+        PolicyFileError: A new policy has the name of another in the eyes of the database, which
+            may ignore case.
+
+    """
     with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
         for change in changes:
             if change.is_idle:
                 continue
+            if change.is_new:
+                try:
+                    change.policy.validate_unique()
+                except ValidationError as error:
+                    words = {"name": change.policy.name, "problems": " ".join(_sentences(error))}
+                    raise PolicyFileError([_("Policy “%(name)s”: %(problems)s") % words]) from None
             change.policy.save()
             if change.groups is not None:
                 change.policy.groups.set(change.groups)

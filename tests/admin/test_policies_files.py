@@ -9,7 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.test import Client
 
 from djhookbox.decisions import files
@@ -145,3 +145,17 @@ def test_the_csrf_token_is_needed(rows: Any) -> None:
     careful.force_login(person("careful", "add_channelpolicy", "change_channelpolicy"))
     assert careful.get(IMPORT).status_code == 200
     assert careful.post(IMPORT, {"text": "[]"}).status_code == 403
+
+
+def test_names_that_the_database_takes_for_each_other(root: Client, db: None) -> None:
+    text = entries(*({"name": name, "pattern": "/x/"} for name in ("Sport", "sport")))
+    page = root.post(IMPORT, {"text": text})
+    response = root.post(IMPORT, {"text": text, "seen": page.context["digest"]}, follow=True)
+    said = messages_of(response)
+    if connection.vendor == "mysql":
+        assert len(said) == 1
+        assert "“sport”" in said[0]
+        assert "already exists" in said[0]
+        assert not ChannelPolicy.objects.exists()
+    else:
+        assert ChannelPolicy.objects.count() == 2

@@ -16,7 +16,9 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ...querysets import has_text
 from ..pages import grouped
+from .trails import COLUMNS
 
 #: The list counts at most this many rows and then shows that there are more.
 COUNTED = 10_000
@@ -44,6 +46,9 @@ class LogChangeList(ChangeList):
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         """Load only the columns that the page needs."""
         rows: QuerySet[Any] = self._page.for_list(super().get_queryset(*args, **kwargs))
+        for name in COLUMNS.values():
+            for value in self.filter_params.get(name, ()):
+                rows = rows.filter(has_text(name, value))
         return rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:

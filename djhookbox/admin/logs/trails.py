@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
+from ...querysets import has_text
 from ..pages import PageMixin
 
 #: Rows that a trail shows at most.
@@ -49,7 +50,8 @@ class TrailMixin(PageMixin):
         for page in self._logs(request):
             if not any(field.name == column for field in page.opts.concrete_fields):
                 continue
-            rows = list(page.for_list(page.get_queryset(request)).filter(**{column: value})[:LIMIT])
+            found_here = page.get_queryset(request).filter(has_text(column, value))
+            rows = list(page.for_list(found_here)[:LIMIT])
             page.dress(request, rows)
             found += [(page, row) for row in rows]
             truncated |= len(rows) == LIMIT

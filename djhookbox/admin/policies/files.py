@@ -107,6 +107,9 @@ class PolicyFiles:
         if seen == digest:
             try:
                 return self._import(request, changes)
+            except PolicyFileError as error:
+                self._admin.message_user(request, str(error), messages.ERROR)
+                return HttpResponseRedirect(self._admin.address("import"))
             except DatabaseError:  # it is read-only, or somebody else was a moment faster
                 logger.exception("Could not import policies.")
                 warning = _("The database rejected the changes. Nothing was imported.")
