@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections import Counter
@@ -39,12 +40,13 @@ WAITING = ("browser", "process", "slow")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that use the database, and run slow modules first, so that none runs last.
 
-    In CI, tests that wait for browsers and processes are tried again, twice at most: on two
-    busy cores a deadline can pass by accident. pytest counts and lists those as reruns.
+    In CI, a test that fails is tried again, once, or twice if it waits for browsers and processes:
+    on two busy cores a deadline can pass by accident. The summary names such tests.
     """
     for item in items:
-        if CI and any(item.get_closest_marker(name) for name in WAITING):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
+        if CI:
+            waits = any(item.get_closest_marker(name) for name in WAITING)
+            item.add_marker(pytest.mark.flaky(reruns=2 if waits else 1, reruns_delay=2))
         if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
             "django_db"
         ):
@@ -59,16 +61,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how long each module took, if several ran in parallel."""
+    """Name the tests that passed only on rerun, and print how long each module took."""
+    stats = terminalreporter.stats
+    passed = {report.nodeid for report in stats.get("passed", ())}
+    lucky = sorted({report.nodeid for report in stats.get("rerun", ())} & passed)
+    if lucky:
+        terminalreporter.section("warning", yellow=True)
+        tests = "1 test" if len(lucky) == 1 else f"{len(lucky)} tests"
+        terminalreporter.write_line(f"{tests} passed only on rerun:", yellow=True)
+        for name in lucky:
+            terminalreporter.write_line(f"    {name}")
     if not terminalreporter.config.getoption("numprocesses", None):
         return
     seconds: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
+    for reports in stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[report.location[0]] += report.duration  # type: ignore[assignment]
     terminalreporter.section("slowest modules, in seconds")
-    for module, duration in seconds.most_common(15):
+    for module, duration in seconds.most_common(25):
         terminalreporter.write_line(f"{duration:7.1f}  {module}")
 
 
@@ -92,6 +103,17 @@ def django_db_modify_db_settings(
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
     """Let the database disappear with its server: threads may still be connected to it."""
     return django_db_keepdb or bool(databases.asked_for())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """Collect garbage after each module, so that what it left open fails there.
+
+    Otherwise a forgotten database connection or socket fails whichever test happens to run when
+    Python finds it.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -29,12 +30,13 @@ class AuditRouter:
 
 
 @pytest.fixture
-def audit_database() -> Iterator[None]:
+def audit_database(tmp_path: Path) -> Iterator[None]:
     """A second database that only contains the subscription log."""
     databases = connections.settings
     databases["audit"] = {
         **databases["default"],
-        "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {},
+        # A file, because Django never closes a database in memory.
+        "ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "audit.sqlite3", "OPTIONS": {},
     }  # fmt: skip
     audit = connections["audit"]
     audit.connect()

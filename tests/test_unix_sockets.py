@@ -41,6 +41,7 @@ class Handler(WSGIRequestHandler):
         if self.parse_request():
             environ = {**self.get_environ(), "SERVER_NAME": "", "SERVER_PORT": ""}
             handler = ServerHandler(self.rfile, self.wfile, StringIO(), environ)
+            handler.request_handler = self  # type: ignore[attr-defined]
             handler.run(WSGIHandler())
 
     def get_environ(self) -> dict[str, Any]:

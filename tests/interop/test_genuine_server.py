@@ -229,7 +229,7 @@ def test_the_admin_starts_describes_and_stops_it(make_pair: MakePair) -> None:
 def test_a_process_with_another_secret_is_seen(genuine_pair: Pair) -> None:
     script = (
         "from djhookbox.process import control; now = control.status();"
-        "print(now.state.value, 'the logs lack' in now.message)"
+        "print(now.state.value, 'HOOKBOX_EXECUTABLE answers' in now.message)"
     )
     for secret, said in (
         ({}, "running True"),
