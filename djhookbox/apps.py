@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -15,8 +17,12 @@ class HookboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect receivers and checks once the models are loaded."""
+        """Connect receivers and checks; under `runserver`, start the process."""
         from . import checks, cookie_checks, ended_sessions, receivers, sessions  # noqa: F401
         from .wire import loglines
 
         loglines.install()
+        if sys.argv[1:2] == ["runserver"]:  # nothing else pays for the import
+            from .process import autostart
+
+            autostart.begin()

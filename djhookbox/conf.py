@@ -20,6 +20,7 @@ from django.conf import settings as django_settings
 from django.http.request import validate_host
 from django.utils.crypto import salted_hmac
 
+from .development_settings import DevelopmentSettings
 from .entry_settings import EntrySettings
 from .exceptions import HookboxMisconfigured
 from .memory_settings import MemorySettings
@@ -30,7 +31,7 @@ from .wire.hosts import HostProblem, HostRules
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(EntrySettings, MemorySettings):
+class HookboxSettings(DevelopmentSettings, EntrySettings, MemorySettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -421,7 +422,7 @@ settings = HookboxSettings()
 #: For checks: the properties that can raise.
 PROPERTIES: tuple[str, ...] = tuple(
     name
-    for part in (HookboxSettings, EntrySettings, MemorySettings)
+    for part in (HookboxSettings, DevelopmentSettings, EntrySettings, MemorySettings)
     for name, value in vars(part).items()
     if isinstance(value, property)
 )

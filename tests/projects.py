@@ -88,7 +88,10 @@ class Project:
     @property
     def ports(self) -> str:
         """The settings that a project needs only because tests use different ports."""
-        return f"\nHOOKBOX_PORT = {self.hookbox_port}\nHOOKBOX_CBPORT = {self.site_port}\n"
+        return (
+            f"\nHOOKBOX_PORT = {self.hookbox_port}\nHOOKBOX_CBPORT = {self.site_port}\n"
+            "HOOKBOX_AUTOSTART = False\n"
+        )
 
     def write(self, path: str, text: str) -> None:
         """Write a file to the project."""

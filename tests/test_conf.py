@@ -18,6 +18,7 @@ def test_defaults_are_right_for_a_newcomer():
     assert conf.anonymous is True
     assert conf.executable is None
     assert conf.process_control is True
+    assert conf.autostart is None
 
 
 def test_each_property_can_be_read():
@@ -38,7 +39,12 @@ def test_each_setting_has_a_name():
     # Each name is really read.
     source = "".join(
         Path(part.fget.__code__.co_filename).read_text()
-        for part in (HookboxSettings.port, HookboxSettings.jsonp, HookboxSettings.max_history)
+        for part in (
+            HookboxSettings.port,
+            HookboxSettings.autostart,
+            HookboxSettings.jsonp,
+            HookboxSettings.max_history,
+        )
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []
 

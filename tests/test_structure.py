@@ -294,7 +294,7 @@ def test_modules_stay_readable(name: str) -> None:
 
 def test_the_readme_lists_every_setting_and_no_other() -> None:
     pattern = re.compile(r"HOOKBOX_[A-Z][A-Z_]*[A-Z]")
-    readers = ("conf.py", "entry_settings.py", "memory_settings.py")
+    readers = ("conf.py", "development_settings.py", "entry_settings.py", "memory_settings.py")
     known = set(pattern.findall("".join((PACKAGE / name).read_text() for name in readers)))
     table = (ROOT / "README.rst").read_text().split("\nSettings\n====")[1].split("\n====\n")[0]
     rows = {name for name in known if f"\n``{name}``  " in table}

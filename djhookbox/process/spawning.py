@@ -90,12 +90,23 @@ def interpreter() -> str:
     )
 
 
+#: The process with which those started from here end: `runserver`, if it started one itself.
+_owner: int | None = None
+
+
+def end_with(pid: int) -> None:
+    """Let every Hookbox process that is started from here end together with another process."""
+    global _owner
+    _owner = pid
+
+
 def command() -> list[str]:
     """Return the command of the process: `manage.py runhookbox`, but without manage.py."""
-    return [interpreter(), "-m", "django", "runhookbox"]
+    owner = [] if _owner is None else ["--owner", str(_owner)]
+    return [interpreter(), "-m", "django", "runhookbox", *owner]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return an environment in which the child finds the same modules and settings.
 
     Raises:
@@ -106,11 +117,11 @@ def _environment() -> dict[str, str]:
         raise ProcessError(
             _("The settings are not in a module, so another process cannot load them.")
         )
-    environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
+    variables = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
     # An empty entry is the current folder, which the child shares.
-    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    environment["PYTHONUNBUFFERED"] = "1"  # otherwise a crash would lose its last output
-    return environment
+    variables["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    variables["PYTHONUNBUFFERED"] = "1"  # otherwise a crash would lose its last output
+    return variables
 
 
 def spawn(lock_fd: int, path: Path) -> None:
@@ -120,7 +131,7 @@ def spawn(lock_fd: int, path: Path) -> None:
         ProcessError: It could not be started. If it was, the caller must check that it runs.
 
     """
-    arguments, environment = command(), _environment()
+    arguments, variables = command(), environment()
     if path.exists():
         path.replace(path.with_suffix(".log.1"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -130,7 +141,7 @@ def spawn(lock_fd: int, path: Path) -> None:
         step = subprocess.run(
             [arguments[0], "-m", "djhookbox.process.lockfile", str(lock_fd), *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env=environment, pass_fds=(lock_fd,), start_new_session=True,
+            env=variables, pass_fds=(lock_fd,), start_new_session=True,
             timeout=STEP_TIMEOUT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:

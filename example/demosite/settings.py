@@ -37,6 +37,7 @@ INSTALLED_APPS = [
 # django-hookbox: only necessary because `make demo` can use ports other than the defaults.
 HOOKBOX_CBPORT = int(os.environ.get("DEMO_PORT") or 8000)
 HOOKBOX_PORT = int(os.environ.get("DEMO_HOOKBOX_PORT") or 8001)
+HOOKBOX_AUTOSTART = False  # demo.py starts it
 HOOKBOX_RUN_DIR = DATA_DIR / f"run-{HOOKBOX_PORT}"
 
 MIDDLEWARE = [

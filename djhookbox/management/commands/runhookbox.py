@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import socket
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from djhookbox import certificates
@@ -26,6 +23,9 @@ from djhookbox.wire import capabilities, webhooks
 from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
+from ...process.owner import OwnerWatch
+from ...process.prefixing import prefixed
+from ..advice import explain_os_error, warnings
 
 #: The webhooks whose paths the genuine server can be configured with.
 CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)
@@ -116,6 +116,11 @@ class Command(BaseCommand):
             "-c", "--cookie-identifier", metavar="NAME",
             help="Not used; accepted for compatibility with Hookbox 0.3.3.",
         )  # fmt: skip
+        add(
+            "--owner", type=int, metavar="PID",
+            help="Stop when the process with this id ends; used by runserver.",
+        )  # fmt: skip
+        add("--log-prefix", default="", metavar="TEXT", help="Text before each line of output.")
         add("-d", "--debug", action="store_true", help="Only with --executable.")
         add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only with --executable.")
 
@@ -126,6 +131,17 @@ class Command(BaseCommand):
             CommandError: An option is invalid; the text names it and the solution.
 
         """
+        watch = None if options["owner"] is None else OwnerWatch(options["owner"])
+        if watch is not None:
+            watch.start()
+        try:
+            with prefixed(options["log_prefix"]):
+                self._handle(options)
+        finally:
+            if watch is not None:
+                watch.end()
+
+    def _handle(self, options: dict[str, Any]) -> None:
         try:
             config = server_config(options)
             executable = options["executable"] or settings.executable
@@ -184,7 +200,7 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 pass  # only before the server has taken over the signals
             except OSError as error:
-                raise CommandError(_explain_os_error(error, config)) from error
+                raise CommandError(explain_os_error(error, config)) from error
             finally:
                 watch.end()
 
@@ -351,6 +367,8 @@ def _given(option: Any, setting: Any) -> Any:
 
 def _foreign(options: dict[str, Any]) -> bool:
     """Return whether the options may send webhooks to another application than this site."""
+    if options["owner"] is not None:
+        return False  # this very site has started the process
     names = ("webhook_url", "cbhost", "cbport", "cbpath", "cb_single_url", "webhook_secret")
     return any(
         options[name] is not None for name in (*names, *(f"cb_{name}" for name in CALLBACKS))
@@ -384,67 +402,3 @@ def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
     if config.single_url:
         arguments += ["--cb-single-url", config.single_url]
     return arguments
-
-
-# ---- what is said ------------------------------------------------------------------------------
-
-
-def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
-    """Yield warnings where the process would not match what this site expects."""
-    if not config.single_url:
-        path = (
-            f"{urlsplit(config.webhook_url).path}/{config.webhook_paths.get('connect', 'connect')}"
-        )
-        if not reachability.has_webhooks():
-            yield _(
-                "This site's URLconf does not include the webhooks: add path(“hookbox/”, "
-                "include(“djhookbox.urls”))."
-            )
-        elif not reachability.leads_to_webhook(path) and reachability.language_before(
-            found := reverse("hookbox_connect")
-        ):
-            yield _(
-                "This site's URLconf has the webhook not at %(path)s but at %(found)s, which "
-                "starts with a language prefix. Include “djhookbox.urls” outside "
-                "i18n_patterns()."
-            ) % {"path": path, "found": found}
-        elif not reachability.leads_to_webhook(path):
-            yield _(
-                "This site's URLconf has no webhook at %(path)s. See HOOKBOX_CBPATH, "
-                "HOOKBOX_WEBHOOK_URL."
-            ) % {"path": path}
-    if config.webhook_secret not in settings.webhook_secrets:
-        yield _("This site does not accept the webhook secret given with -s.")
-    if settings.rest_secrets[0] not in config.rest_secrets:
-        yield _("The REST secret given with -r is not the one this site uses.")
-    # HOOKBOX_REST_URL may name a proxy, which cannot be compared.
-    moved = options["port"] is not None or options["interface"] is not None
-    if moved and settings.rest_is_derived and (
-        config.port != settings.port or config.interface != settings.interface
-    ):  # fmt: skip
-        yield _(
-            "This site expects the process at %(url)s, but -i and -p make it listen "
-            "elsewhere. Set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
-        ) % {"url": settings.rest_url}
-
-
-def _explain_os_error(error: OSError, config: ServerConfig) -> str:
-    where = {"interface": config.interface, "port": config.port, "problem": error.strerror}
-    if error.errno == errno.EADDRINUSE:
-        text = _(
-            "Port %(port)d on %(interface)s is already in use. Is another Hookbox process "
-            "running? Stop it, or choose another port with -p/--port or HOOKBOX_PORT."
-        )
-    elif error.errno == errno.EACCES:
-        text = _(
-            "Port %(port)d on %(interface)s requires privileges. Choose a port above 1023 "
-            "with -p/--port or HOOKBOX_PORT."
-        )
-    elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        text = _(
-            "“%(interface)s” is not an address of this machine. See -i/--interface, "
-            "HOOKBOX_INTERFACE."
-        )
-    else:
-        text = _("The Hookbox process cannot listen on %(interface)s, port %(port)d: %(problem)s.")
-    return text % where

@@ -1,0 +1,27 @@
+"""The settings that only matter while a site is developed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings as django_settings
+
+from .exceptions import HookboxMisconfigured
+from .typed_settings import SettingsReader
+
+
+class DevelopmentSettings(SettingsReader):
+    """What `runserver` does for the developer."""
+
+    @property
+    def autostart(self) -> bool | None:
+        """Whether `runserver` starts the Hookbox process.
+
+        None means: if `DEBUG` is on, and `runserver` is the command of Django itself.
+        """
+        value: Any = getattr(django_settings, "HOOKBOX_AUTOSTART", None)
+        if value is not None and not isinstance(value, bool):
+            raise HookboxMisconfigured(
+                f"HOOKBOX_AUTOSTART must be True, False or None, not {value!r}."
+            )
+        return value
