@@ -245,7 +245,6 @@ NOT_RUN = {
     "pip install django-hookbox": "tests/test_package.py installs the wheel, from no index",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
     "python manage.py runserver": "it runs until it is ended: `project` has started it",
-    "python manage.py runhookbox": "it runs until it is ended: `project` has started it",
     "python -m bench.run": "it takes minutes, and the machine for itself",
     "python -m bench.fuzz": "it takes minutes; tests/server/test_fuzz.py runs it in small",
     "python -m bench.resume": "it takes minutes",

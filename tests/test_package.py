@@ -17,7 +17,7 @@ import pytest
 import requests
 from websockets.exceptions import InvalidStatus
 
-from .projects import ROOT, Project
+from .projects import ROOT, Project, answers
 from .stand_ins.client import Refused, client
 from .stand_ins.waiting import PATIENCE, wait_for
 
@@ -142,7 +142,7 @@ def between_dots(block: str) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Project]:
-    """A new project in an empty virtual environment, up to and including `runhookbox`."""
+    """A new project in an empty virtual environment, up to and including `runserver`."""
     folder = tmp_path_factory.mktemp("newcomer")
     run(sys.executable, "-m", "venv", folder / "venv")
     python = folder / "venv" / "bin" / "python"
@@ -153,9 +153,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[P
     installed_apps, urlpatterns, _publish = quick_start()["python"]
     settings = (project.folder / "mysite/settings.py").read_text()
     apps = "INSTALLED_APPS = [\n"
+    ports = f"\nHOOKBOX_PORT = {project.hookbox_port}\n"  # all that only a test needs
     project.write(
         "mysite/settings.py",
-        settings.replace(apps, f"{apps}{between_dots(installed_apps)}\n'pages',\n") + project.ports,
+        settings.replace(apps, f"{apps}{between_dots(installed_apps)}\n'pages',\n") + ports,
     )
     urls = (project.folder / "mysite/urls.py").read_text()
     project.write(
@@ -176,7 +177,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[P
             "createsuperuser", "--noinput", "--username", "alice", "--email", "alice@example.com",
             DJANGO_SUPERUSER_PASSWORD="correct horse",
         )  # fmt: skip
-        project.run()
+        project.manage("hookbox", "quickstart")
+        project.start("runserver", f"127.0.0.1:{project.site_port}")
+        project.wait_until(lambda: answers(project.origin), "Django")
+        hookbox = f"http://127.0.0.1:{project.hookbox_port}/health"
+        project.wait_until(lambda: answers(hookbox), "Hookbox")
         yield project
     finally:
         project.stop()
@@ -200,6 +205,16 @@ def test_the_page_loads_the_client(project: Project) -> None:
     script = requests.get(project.origin + module, timeout=PATIENCE)
     assert script.status_code == 200
     assert re.search(r"export ?\{[^}]*\bas connect\b", script.text)
+
+
+def test_the_quick_start_shows_a_message(project: Project) -> None:
+    page = requests.get(f"{project.origin}/hookbox/quickstart/", timeout=PATIENCE)
+    assert page.status_code == 200
+    with client(project.websocket, origin=project.origin) as visitor:
+        visitor.connect()
+        visitor.subscribe("/quickstart/")
+        project.manage("hookbox", "publish", "/quickstart/", '{"text": "It works."}')
+        assert visitor.expect("PUBLISH")["payload"] == {"text": "It works."}
 
 
 def test_it_works(project: Project) -> None:

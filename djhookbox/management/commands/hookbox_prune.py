@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -33,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="Only show how many entries would be deleted."
         )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="Answer in JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Delete old entries and print how many.
@@ -55,15 +58,18 @@ class Command(BaseCommand):
             )
         if options["days"] is not None and not 1 <= days <= 36_500:
             raise CommandError(_("--days must be between 1 and 36500."))
+        if options["as_json"]:
+            counts = _counts(days, dry_run=options["dry_run"])
+            self.stdout.write(json.dumps({"days": days, "dry_run": options["dry_run"], **counts}))
+            return
         if not days:
             self.stdout.write(_("All entries are kept: HOOKBOX_LOG_DAYS is 0."))
             return
         if options["dry_run"]:
-            counts = pruning.due(days)
             self.stdout.write(_("Entries that would be deleted:"))
         else:
-            counts = pruning.prune(days).counts
             self.stdout.write(_("Deleted entries:"))
+        counts = _counts(days, dry_run=options["dry_run"])
         for name, model in pruning.LOGS.items():
             self.stdout.write(f"  {model._meta.verbose_name_plural}: {counts[name]}")
         text = ngettext(
@@ -72,3 +78,10 @@ class Command(BaseCommand):
             days,
         )
         self.stdout.write(text % {"days": days})
+
+
+def _counts(days: int, *, dry_run: bool) -> Mapping[str, int]:
+    """Return how many entries of each log were deleted, or would be."""
+    if not days:  # everything is kept
+        return dict.fromkeys(pruning.LOGS, 0)
+    return pruning.due(days) if dry_run else pruning.prune(days).counts

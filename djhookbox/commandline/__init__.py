@@ -1,0 +1,1 @@
+"""The parts of `manage.py hookbox`: one class for each subcommand."""
