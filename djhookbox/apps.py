@@ -18,7 +18,14 @@ class HookboxConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect receivers and checks; under `runserver`, start the process."""
-        from . import checks, cookie_checks, ended_sessions, receivers, sessions  # noqa: F401
+        from . import (  # noqa: F401
+            checks,
+            cookie_checks,
+            database_checks,
+            ended_sessions,
+            receivers,
+            sessions,
+        )
         from .wire import loglines
 
         loglines.install()

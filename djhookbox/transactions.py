@@ -17,10 +17,11 @@ rollback to it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import connections, models, router, transaction
 
 logger = logging.getLogger("djhookbox")
 
@@ -48,6 +49,21 @@ def after_transaction(using: str | None, func: Callable[[], object]) -> None:
             func()  # atomic(savepoint=False): no savepoint to roll back to
         else:
             _Waiting.on(connection, "savepoint_commit", savepoint).append(func)
+
+
+@contextmanager
+def writing(model: type[models.Model]) -> Iterator[None]:
+    """Open a transaction that reads before it writes to a model's table.
+
+    SQLite refuses at once to let a transaction write that has only read, if another has begun to
+    write by then ("database is locked"). A transaction that begins with a write waits for its turn.
+    """
+    using = router.db_for_write(model)
+    with transaction.atomic(using=using):
+        if connections[using].vendor == "sqlite":
+            nothing = model._base_manager.using(using).filter(pk=0)
+            nothing.update(**{model._meta.pk.attname: 0})
+        yield
 
 
 def waiting(using: str | None, kind: type[Waiter]) -> Waiter | None:

@@ -14,11 +14,12 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.core import serializers
 from django.core.exceptions import ValidationError
-from django.db import models, router, transaction
+from django.db import models
 from django.utils.translation import gettext as _
 
 from .. import strict_json
 from ..models import ChannelPolicy
+from ..transactions import writing
 from ..wire import values
 
 MODEL = ChannelPolicy._meta.label_lower
@@ -133,7 +134,7 @@ def apply(changes: Iterable[Change]) -> None:
             may ignore case.
 
     """
-    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+    with writing(ChannelPolicy):
         for change in changes:
             if change.is_idle:
                 continue

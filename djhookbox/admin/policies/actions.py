@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db import router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -16,6 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ...models import ChannelPolicy
 from ...notices import listening
+from ...transactions import writing
 
 if TYPE_CHECKING:
     from .page import ChannelPolicyAdmin
@@ -58,7 +58,7 @@ def _switch(
     enabled: bool,
 ) -> list[ChannelPolicy]:
     label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
-    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+    with writing(ChannelPolicy):
         switched = list(queryset.filter(enabled=not enabled))
         for policy in switched:
             policy.enabled = enabled
@@ -72,7 +72,7 @@ def duplicate(
     model_admin: ChannelPolicyAdmin, request: HttpRequest, queryset: QuerySet[ChannelPolicy]
 ) -> HttpResponse | None:
     """Duplicate policies; a copy is disabled until somebody has reviewed it."""
-    with transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+    with writing(ChannelPolicy):
         copies = [_copy(model_admin, request, policy) for policy in queryset]
     text = ngettext(
         "%(count)d policy duplicated. The copy is disabled: edit and enable it.",

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
@@ -22,6 +22,7 @@ from ...decisions import files
 from ...decisions.files import Change, PolicyFileError
 from ...models import ChannelPolicy
 from ...notices import Told, listening
+from ...transactions import writing
 from ..forms import ImportForm
 from ..pages import PageMixin, pretty_json, route
 from ..times import today
@@ -143,7 +144,7 @@ class PolicyFiles:
     def _import(self, request: HttpRequest, changes: Sequence[Change]) -> HttpResponse:
         new = [change for change in changes if change.is_new]
         edited = [change for change in changes if not change.is_new and not change.is_idle]
-        with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+        with listening() as told, writing(ChannelPolicy):
             files.apply(changes)
             for change in new:
                 self._admin.log_addition(request, change.policy, [{"added": {}}])

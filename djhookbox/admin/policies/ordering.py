@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.html import format_html
@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from ...models import ChannelPolicy
 from ...notices import Told, listening
+from ...transactions import writing
 from ..pages import PageMixin, route
 
 logger = logging.getLogger("djhookbox")
@@ -87,7 +88,7 @@ class PolicyOrder:
             return HttpResponseNotAllowed(["POST"])
         key, _colon, where = request.POST.get("move", "").partition(":")
         try:
-            with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+            with listening() as told, writing(ChannelPolicy):
                 moved = _move(key, where)
                 if moved is not None and moved[1] != moved[2]:
                     text = f"Moved from position {moved[1]} to {moved[2]}."

@@ -27,6 +27,7 @@ from ...models import Audience, ChannelPolicy, Publishing
 from ...notices import Told, listening
 from ...policy.coverage import shadows
 from ...policy.examples import examples
+from ...transactions import writing
 from ..forms import PlainJSONField
 from ..pages import PageMixin, badge, module_script
 from . import texts as texts
@@ -361,7 +362,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
         """Delete several policies, and report what live channels do."""
-        with listening() as told, transaction.atomic(using=router.db_for_write(ChannelPolicy)):
+        with listening() as told, writing(ChannelPolicy):
             super().delete_queryset(request, queryset)
         self.say_who_follows(request, told)
 
