@@ -264,11 +264,24 @@ class ChannelPolicy(TimeStampedModel):
             try:
                 options.validate_polling(self.polling)
                 if self.polling.get("mode"):
-                    options.validate_polling_host(self.polling, settings.polling_hosts)
+                    self._clean_polling_host()
             except (ValueError, HookboxMisconfigured) as error:
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:
             raise ValidationError(errors)
+
+    def _clean_polling_host(self) -> None:
+        """Reject a host that is not listed, unless the stored policy has the same polling.
+
+        A host that is no longer listed must not prevent other changes of the policy, nor importing
+        it again as it is; the process does not poll it.
+        """
+        try:
+            options.validate_polling_host(self.polling, settings.polling_hosts)
+        except (ValueError, HookboxMisconfigured):
+            stored = type(self)._base_manager.filter(pk=self.pk).values_list("polling", flat=True)
+            if self._state.adding or stored.first() != self.polling:
+                raise
 
 
 allow_apart(ChannelPolicy, "groups")

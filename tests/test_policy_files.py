@@ -166,3 +166,44 @@ def test_a_failure_on_the_way_undoes_all(db: None, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError):
         files.apply(changes)
     assert not ChannelPolicy.objects.exists()
+
+
+# ---- hosts that are not listed -----------------------------------------------------------------
+
+FEED = {"mode": "simple", "url": "https://feed.example.org/"}
+
+
+def test_a_file_whose_hosts_are_not_listed_says_what_to_set(
+    policies: list[ChannelPolicy], settings: Any
+) -> None:
+    settings.HOOKBOX_POLLING_HOSTS = []
+    new = {"name": "Feed", "pattern": "/feed/", "polling": FEED}
+    for fields in (new, {"name": "Plain", "polling": FEED}):
+        with pytest.raises(PolicyFileError) as caught:
+            plan(entry(**fields))
+        (problem,) = caught.value.problems
+        assert f"“{fields['name']}”" in problem
+        assert "add “feed.example.org” to HOOKBOX_POLLING_HOSTS" in problem
+    settings.HOOKBOX_POLLING_HOSTS = ["feed.example.org"]
+    apply(plan(entry(**new)))
+    assert ChannelPolicy.objects.get(name="Feed").polling == FEED
+
+
+def test_a_host_that_is_no_longer_listed_stops_no_other_change(
+    policies: list[ChannelPolicy], settings: Any
+) -> None:
+    text = export(policies)
+    settings.HOOKBOX_POLLING_HOSTS = []
+    assert all(change.is_idle for change in plan(text)), "nothing would change"
+    apply(plan(entry(name="Ünï <b>", note="paused", enabled=False)))
+    full = ChannelPolicy.objects.get(name="Ünï <b>")
+    assert full.note == "paused"
+    # Another address on this host is a change.
+    with pytest.raises(PolicyFileError, match="HOOKBOX_POLLING_HOSTS"):
+        plan(entry(name="Ünï <b>", polling={**full.polling, "url": "https://example.com/other"}))
+    with pytest.raises(PolicyFileError, match="HOOKBOX_POLLING_HOSTS"):
+        plan(entry(name="Ünï <b>", polling={**full.polling, "interval": 1}))
+    full.polling = {}
+    full.save()
+    with pytest.raises(PolicyFileError, match="HOOKBOX_POLLING_HOSTS"):
+        plan(text)
