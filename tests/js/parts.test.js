@@ -90,5 +90,8 @@ test("a page without the template tag has no configuration", () => {
   assert.deepEqual(pageConfig({ querySelectorAll: () => [] }), {});
   const elements = [{ textContent: '{"port": 1}' }, { textContent: '{"port": 8002, "token": "t"}' }];
   const found = pageConfig({ querySelectorAll: () => elements });
-  assert.deepEqual(found, { port: 8002, token: "t" }, "the newest counts");
+  assert.deepEqual(found, { port: 8002, token: "t" }, "the last one counts");
+  const inserted = [{ textContent: '{"port": 3}' }, ...elements];
+  assert.deepEqual(pageConfig({ querySelectorAll: () => inserted }), { port: 3 }, "the newest counts");
+  assert.deepEqual(pageConfig({ querySelectorAll: () => inserted }), { port: 3 });
 });

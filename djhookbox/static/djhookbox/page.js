@@ -4,14 +4,26 @@ export const CONFIG_ID = "djhookbox-config";
 /** The default port of the process. */
 const DEFAULT_PORT = 8001;
 
+/** The elements with configurations, oldest first. */
+let known = [];
+
+/** Return the newest configuration: htmx inserts the new page before it removes the old one. */
+function newest(document) {
+  const present = [...(document?.querySelectorAll(`#${CONFIG_ID}`) ?? [])];
+  known = [...new Set([...known, ...present])].filter((one) => present.includes(one));
+  return known.at(-1);
+}
+
+newest(globalThis.document);
+
 /**
  * Read the configuration that `{% hookbox_script %}` printed; without it, return an empty object.
- * After htmx or Turbo have changed the page there can be several; the last one is the newest.
+ *
  * @param {Document | undefined} document
  * @returns {{ url?: string, port?: number, token?: string, user?: string, hint?: string }}
  */
 export function pageConfig(document) {
-  const element = [...(document?.querySelectorAll(`#${CONFIG_ID}`) ?? [])].at(-1);
+  const element = newest(document);
   return element ? JSON.parse(element.textContent) : {};
 }
 
