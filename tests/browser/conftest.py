@@ -123,6 +123,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         demo.clean_up()
 
 
+def sign_in(page: Page, site: str, user: str) -> None:
+    """Sign in to the demo as one of its users."""
+    page.goto(f"{site}/login/")
+    page.get_by_label("Name").fill(user)
+    page.get_by_label("Password").fill(user)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{site}/chat/**")
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open an address in a browser of its own, as a user of the demo or as nobody."""
@@ -136,12 +145,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.set_default_timeout(PATIENCE * 1000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         if user:
-            site = "/".join(address.split("/")[:3])
-            page.goto(f"{site}/login/")
-            page.get_by_label("Name").fill(user)
-            page.get_by_label("Password").fill(user)
-            page.get_by_role("button", name="Sign in").click()
-            page.wait_for_url(f"{site}/chat/**")
+            sign_in(page, "/".join(address.split("/")[:3]), user)
         page.goto(address)
         return page
 

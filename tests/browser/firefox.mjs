@@ -1,18 +1,21 @@
 /**
  * The main journeys of the client in Firefox, which Playwright cannot drive as Debian ships it:
  *
- *     node firefox.mjs <firefox> <site> <seconds of patience>
+ *     node firefox.mjs <firefox> <site> <seconds of patience> <gates as JSON>
  *
- * Prints a line for each journey; test_firefox.py looks for them. WebDriver BiDi by puppeteer-core.
+ * Prints a line for each journey, and for each of situations.js; test_firefox.py looks for them.
+ * WebDriver BiDi by puppeteer-core.
  */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import puppeteer from "puppeteer-core";
 
-const [executablePath, site, patience] = process.argv.slice(2);
+const [executablePath, site, patience, gates] = process.argv.slice(2);
 const timeout = Number(patience) * 1000;
+const situations = await readFile(new URL("situations.js", import.meta.url), "utf8");
 
 /** A page of the site, signed in, in a session of its own. */
 async function enter(browser, user) {
@@ -135,11 +138,37 @@ try {
   await say(second, "to all tabs");
   await hears(alice, ["to all tabs"]);
   await hears(second, ["to all tabs"]);
-  await alice.close();
-  await second.waitForFunction(() => hookbox.connected && room.status === "subscribed");
-  await say(second, "still here");
-  await hears(second, ["to all tabs", "still here"]);
   console.log("shared a connection among tabs");
+
+  // No heartbeat would notice that the tab that leads has gone elsewhere, or is closed.
+  const patient = { shared: true, payload: "quiet", heartbeat: { interval: 3_600_000 } };
+  const third = await alice.browserContext().newPage();
+  third.setDefaultTimeout(timeout);
+  await third.goto(`${site}/chat/lobby/`);
+  for (const page of [alice, second, third]) {
+    assert.equal((await start(page, "/chat/firefox-quiet/", patient))[1], "shared");
+    await page.evaluate(() => {
+      window.outages = 0;
+      hookbox.on("disconnected", () => (outages += 1));
+    });
+  }
+  await start(bob, "/chat/firefox-quiet/", {});
+  await alice.goto(`${site}/news/today/`);
+  await say(bob, 1);
+  for (const page of [second, third]) {
+    await hears(page, [1]);
+  }
+  await second.close();
+  await say(bob, 2);
+  await hears(third, [1, 2]);
+  assert.equal(await third.evaluate(() => outages), 0);
+  console.log("handed on the lead when the tab was left");
+
+  await third.evaluate(situations);
+  for (const name of await third.evaluate(() => Object.keys(situations))) {
+    await third.evaluate((one, context) => situations[one](context), name, { gates: JSON.parse(gates) });
+    console.log(name);
+  }
 } finally {
   await browser.close();
 }

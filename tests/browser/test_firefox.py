@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from ..needs import need
 from .conftest import ROOT, Demo
+from .gate import gates
+from .test_situations import SITUATIONS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -20,6 +23,8 @@ JOURNEYS = [
     "was quiet while it was about to be left, and recovered",
     "went around by streaming and polling",
     "shared a connection among tabs",
+    "handed on the lead when the tab was left",
+    *SITUATIONS,
 ]
 
 
@@ -32,9 +37,10 @@ def test_the_main_journeys(demo: Demo):
     assert node
     assert firefox
     script = Path(__file__).with_name("firefox.mjs")
-    result = subprocess.run(
-        [node, str(script), firefox, demo.site, "60"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    with gates(demo.hookbox_port) as addresses:
+        result = subprocess.run(
+            [node, str(script), firefox, demo.site, "60", json.dumps(addresses)],
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr[-4000:]
     assert result.stdout.splitlines() == JOURNEYS

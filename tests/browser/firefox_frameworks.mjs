@@ -1,0 +1,75 @@
+/**
+ * The examples with frameworks in Firefox; test_frameworks.py makes their pages:
+ *
+ *     node firefox_frameworks.mjs <plan as JSON>
+ *
+ * Prints the address of each page that works.
+ */
+
+import assert from "node:assert/strict";
+import puppeteer from "puppeteer-core";
+
+const { executablePath, site, channel, components, exchanged } = JSON.parse(process.argv[2]);
+
+const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
+try {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
+  await page.goto(`${site}/login/`);
+  await page.type("[name=username]", "alice");
+  await page.type("[name=password]", "alice");
+  await Promise.all([page.waitForNavigation(), page.click("form:has([name=password]) button")]);
+  await page.evaluateOnNewDocument(() => {
+    window.opened = 0;
+    const Genuine = window.WebSocket;
+    window.WebSocket = class extends Genuine {
+      constructor(...args) {
+        super(...args);
+        opened += 1;
+      }
+    };
+  });
+
+  /** Publish a text when the page is subscribed, and wait until it is shown so many times. */
+  async function say(text, parts) {
+    const inside = (name) => window.connect?.().getSubscription(name)?.status === "subscribed";
+    await page.waitForFunction(inside, {}, channel);
+    await page.evaluate((name, payload) => connect().publish(name, payload), channel, text);
+    const shown = (count) => document.querySelectorAll("li").length >= count;
+    await page.waitForFunction(shown, {}, parts);
+    // What is delivered twice would have arrived before the answer to one more message.
+    await page.evaluate(() => connect().publish("/chat/elsewhere/", 1));
+    const texts = await page.evaluate(() => [...document.querySelectorAll("li")].map((one) => one.textContent));
+    assert.deepEqual(texts, Array(parts).fill(text));
+  }
+
+  /** Wait until the page has left the channel, acting again and again. */
+  async function leave(action) {
+    const left = (name, code) => (0, eval)(code) || connect().getSubscription(name) === undefined;
+    await page.waitForFunction(left, { polling: 100 }, channel, `{ ${action}; undefined }`);
+    assert.equal(await page.evaluate(() => opened), 1);
+  }
+
+  for (const [address, { parts, remove }] of Object.entries(components)) {
+    await page.goto(address);
+    await say("from Firefox", parts);
+    await leave(remove);
+    console.log(address);
+  }
+  for (const address of exchanged) {
+    await page.goto(`${address}one/`);
+    const visit = async (name) => {
+      await page.locator(`a[href$="/${name}/"]`).click();
+      await page.waitForFunction((title) => document.querySelector("h1").textContent === title, {}, name);
+    };
+    for (const name of ["two", "one", "two", "one"]) {
+      await visit(name);
+      await say(`on ${name}`, 1);
+    }
+    await visit("three");
+    await leave("");
+    console.log(address);
+  }
+} finally {
+  await browser.close();
+}
