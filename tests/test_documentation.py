@@ -18,6 +18,7 @@ import pytest
 from docutils import core, nodes
 
 from .interop import genuine
+from .page_code import RUN_BY, all_page_code
 from .projects import ROOT, Project
 from .stand_ins.client import client
 
@@ -233,6 +234,18 @@ def test_settings_are_good(project: Project, block: Block) -> None:
         before += "INSTALLED_APPS.remove('djhookbox')\n"
     project.write("documented.py", before + with_the_others)
     project.manage("check", "--settings", "documented", "--fail-level", "WARNING")
+
+
+# ---- pages -------------------------------------------------------------------------------------
+
+
+def test_all_code_for_pages_is_run() -> None:
+    for block in all_page_code():
+        parts = [part for part in RUN_BY if part in block]
+        assert len(parts) == 1, f"Run this block in a test, and list that in RUN_BY:\n{block}"
+    for part, test in RUN_BY.items():
+        assert sum(part in block for block in all_page_code()) == 1, part
+        assert (ROOT / test).exists()
 
 
 # ---- shell -------------------------------------------------------------------------------------

@@ -1,18 +1,17 @@
-"""Pages of the examples of docs/client.rst, as they stand there, with the real libraries of npm."""
+"""Pages of the examples of the documents, as they stand there, with the real libraries of npm."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import tempfile
-import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ..page_code import page_code
 from .conftest import ROOT, Demo
 
-DOCUMENT = ROOT / "docs" / "client.rst"
 MODULES = ROOT / "node_modules"
 CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"
 CHANNEL = "/chat/frameworks/"
@@ -27,15 +26,9 @@ CONFIG = (
 )
 
 
-def example(name: str) -> str:
-    """Return the code block of that name, for the channel of the tests."""
-    block = re.search(
-        rf"^\.\. code-block:: \S+\n    :name: example-{name}\n\n((?:    .*\n|\n)+)",
-        DOCUMENT.read_text(),
-        re.M,
-    )
-    assert block, name
-    return textwrap.dedent(block[1]).replace("/rooms/1/", CHANNEL)
+def example(part: str) -> str:
+    """Return a code block of the documents, for the channel of the tests."""
+    return re.sub(r'(?<=["\'])/(rooms/1|tasks|poll/lunch)/(?=["\'])', CHANNEL, page_code(part))
 
 
 class Site:
@@ -117,7 +110,7 @@ def add_exchanged(site: Site, name: str) -> None:
     links = " ".join(f'<a href="/{name}/{page}/">{page}</a>' for page in pages)
     for page in pages:
         body = f"<h1>{page}</h1><nav{attributes}>{links}</nav>"
-        body += "" if page == "three" else example("element")
+        body += "" if page == "three" else example("customElements.define")
         user = "bob" if page == "bob" else "alice"
         site.add(f"/{name}/{page}/", body, scripts, user)
 
@@ -147,7 +140,7 @@ def add_react(site: Site) -> None:
         }}
         createRoot(document.getElementById("root")).render(<StrictMode><Page /></StrictMode>);
         """,
-        example__jsx=example("react"),
+        example__jsx=example('from "react"'),
     )
 
 
@@ -177,7 +170,7 @@ def add_vue(site: Site) -> None:
             <Messages v-if="shown" />`,
         }}).mount("#root");
         """,
-        example__js=example("vue"),
+        example__js=example('from "vue"'),
     )
 
 
@@ -196,7 +189,7 @@ def add_svelte(site: Site) -> None:
         const shown = [1, 2].map(() => mount(Messages, {{ target, props }}));
         window.hide = () => shown.length && unmount(shown.pop());
         """,
-        example__svelte=example("svelte"),
+        example__svelte=example("$props()"),
     )
 
 
@@ -204,10 +197,37 @@ def add_alpine(site: Site) -> None:
     site.bundle(
         "/alpine/",
         "main.js",
-        f"<div id='root'>{example('alpine-page')}</div>",
+        f"<div id='root'>{example('x-data=')}</div>",
         main=f'import "./example.js"; {IMPORT}',
-        example__js=example("alpine") + "\nwindow.Alpine = Alpine;",
+        example__js=example('Alpine.data("room"') + "\nwindow.Alpine = Alpine;",
     )
+
+
+def add_tasks(site: Site) -> str:
+    """Add the README's page with htmx; return its address."""
+    scripts = '<script src="/npm/htmx.org/dist/htmx.js"></script>'
+    code = f"{IMPORT}\n{example('htmx.trigger(')}"
+    listed = '<ul id="tasks" hx-get="/tasks/list/" hx-trigger="changed"></ul>'
+    site.add("/tasks/", f'{listed}<script type="module">{code}</script>', scripts)
+    site.pages["/tasks/list/"] = "<li>Buy milk</li>"
+    return f"{site.address}/tasks/"
+
+
+def add_poll(site: Site) -> str:
+    """Add the README's page with Alpine; return its address."""
+    site.bundle(
+        "/poll/",
+        "main.js",
+        """<script id="votes" type="application/json">{"Dal": 6}</script>
+        <ul x-data="poll"><li x-text="votes.Dal"></li></ul>""",
+        main=f"""
+        {IMPORT}
+        import Alpine from "alpinejs";
+        {example('Alpine.data("poll"')}
+        Alpine.start();
+        """.replace("Alpine.start", "window.Alpine = Alpine; Alpine.start"),
+    )
+    return f"{site.address}/poll/"
 
 
 #: By name: how many parts of the page show each message, and what removes them.

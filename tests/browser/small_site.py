@@ -13,38 +13,45 @@ from django.template import RequestContext, Template
 from django.urls import path, re_path
 from django.views.static import serve
 
+from ..page_code import page_code
+
 NONCE = "r4nd0m"
 POLICY = f"default-src 'none'; script-src 'nonce-{NONCE}'; connect-src ws: http:"
 
 TAG = "<!doctype html><title>Waiting</title>{% load static djhookbox %}"
-NAMED = """
-<script type="module" nonce="{{ csp_nonce }}">
-  import { connect } from "djhookbox";
+CODE = """
   window.hookbox = connect();
   hookbox.on("status", (status) => document.title = status);
 </script>"""
+NAMED = '<script type="module" nonce="{{ csp_nonce }}">import { connect } from "djhookbox";' + CODE
+
+
+def documented(part: str) -> str:
+    """Return a code block of docs/client.rst with the nonce of the page."""
+    return page_code(part).replace("<script", '<script nonce="{{ csp_nonce }}"')
+
+
 PAGES = {
     "named": TAG + "{% hookbox_script %}" + NAMED,
+    "head and body": "{% load djhookbox %}"
+    + documented("<head>{% hookbox_script %}</head>").replace("…", NAMED),
     "by path": TAG
-    + "{% hookbox_script import_map=False %}"
-    + NAMED.replace('"djhookbox"', "\"{% static 'djhookbox/hookbox.min.js' %}\""),
+    + documented("import { connect } from \"{% static 'djhookbox/hookbox.min.js' %}\"").replace(
+        "</script>", CODE
+    ),
     "own map": TAG
-    + """{% hookbox_script import_map=False %}
-<script type="importmap" nonce="{{ csp_nonce }}">
-  {"imports": {"mine": "/mine.js", {% hookbox_imports %}}}
-</script>
-<script type="module" nonce="{{ csp_nonce }}">
+    + documented("{% hookbox_imports %}")
+    + """<script type="module" nonce="{{ csp_nonce }}">
   import mine from "mine";
   document.documentElement.dataset.mine = mine;
 </script>"""
     + NAMED,
     "classic": TAG
-    + """{% hookbox_script import_map=False %}
-<script src="{% static 'djhookbox/hookbox.classic.js' %}" nonce="{{ csp_nonce }}"></script>
-<script nonce="{{ csp_nonce }}">
-  var connection = window.connection = hookbox.connect();
-  connection.on("status", function (status) { document.title = status; });
-</script>""",
+    + documented("var connection = hookbox.connect();").replace(
+        "connect();",
+        """connect();
+  connection.on("status", function (status) { document.title = status; });""",
+    ),
     # Firefox takes neither of these.
     "map after a module": TAG
     + '<script type="module" nonce="{{ csp_nonce }}">window.early = 1;</script>'

@@ -1,4 +1,4 @@
-"""The examples of docs/client.rst, as they stand there, with the real libraries of npm."""
+"""The examples of the documents, as they stand there, with the real libraries of npm."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from .framework_pages import (
     Site,
     add_component,
     add_exchanged,
+    add_poll,
+    add_tasks,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -151,6 +153,19 @@ def test_alpine(page: Page, site: Site) -> None:
     page.evaluate("document.querySelector('ul').remove()")
     page.wait_for_function(LEFT)
     expect_one_connection(page)
+
+
+def test_a_list_that_htmx_fetches_again(page: Page, site: Site) -> None:
+    page.goto(add_tasks(site))
+    say(page, "anything")
+    expect(page.locator("#tasks li")).to_have_text(["Buy milk"])
+
+
+def test_a_poll_that_alpine_counts(page: Page, site: Site) -> None:
+    page.goto(add_poll(site))
+    page.wait_for_function(INSIDE)
+    page.evaluate("(channel) => connect().publish(channel, { dish: 'Dal' })", CHANNEL)
+    expect(page.locator("li")).to_have_text(["7"])
 
 
 def test_all_of_them_in_firefox(demo: Demo, site: Site) -> None:

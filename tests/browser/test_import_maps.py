@@ -20,7 +20,7 @@ from .small_site import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WORK = ["named", "by path", "own map", "classic"]
+WORK = ["named", "head and body", "by path", "own map", "classic"]
 FAIL = ["map after a module", "two maps"]
 
 

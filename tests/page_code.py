@@ -1,0 +1,69 @@
+"""The code for pages in the documents, which tests/browser runs as it is printed."""
+
+from __future__ import annotations
+
+import functools
+
+from docutils import core, nodes
+
+from .projects import ROOT
+
+DOCUMENTS = ("README.rst", "docs/client.rst", "docs/coming-from-2011.rst")
+LANGUAGES = {"html", "html+django", "javascript", "jsx"}
+
+#: A part of each block that is in no other, and the test that runs it.
+RUN_BY = {
+    # README.rst
+    '<ul id="news">': "tests/test_package.py",
+    "hookbox_script cursor": "tests/test_documentation.py",
+    "for await (const { user, payload } of room)": "tests/browser/test_documented.py",
+    "hookbox.message(": "tests/browser/test_documented.py",
+    "htmx.trigger(": "tests/browser/test_frameworks.py",
+    'Alpine.data("poll"': "tests/browser/test_frameworks.py",
+    'from "ws"': "tests/browser/test_documented.py",
+    # docs/client.rst
+    "<head>{% hookbox_script %}</head>": "tests/browser/test_import_maps.py",
+    "customElements.define": "tests/browser/test_frameworks.py",
+    'from "react"': "tests/browser/test_frameworks.py",
+    'from "vue"': "tests/browser/test_frameworks.py",
+    "$props()": "tests/browser/test_frameworks.py",
+    'Alpine.data("room"': "tests/browser/test_frameworks.py",
+    'x-data=': "tests/browser/test_frameworks.py",
+    "await room.ready; // throws": "tests/browser/test_documented.py",
+    "{% hookbox_imports %}": "tests/browser/test_import_maps.py",
+    "import { connect } from \"{% static 'djhookbox/hookbox.min.js' %}\"":
+        "tests/browser/test_import_maps.py",
+    "var connection = hookbox.connect();": "tests/browser/test_import_maps.py",
+    "new SessionEnded": "tests/browser/test_documented.py",
+    # docs/coming-from-2011.rst
+    "<script src=\"{% static 'djhookbox/hookbox.classic.js' %}\"></script>\n\f":
+        "tests/browser/test_documented.py",
+    "conn.onSubscribed": "tests/browser/test_documented.py",
+}  # fmt: skip
+
+
+@functools.cache
+def all_page_code() -> tuple[str, ...]:
+    """Return all blocks of these languages, each ending in a form feed."""
+    found = []
+    for document in DOCUMENTS:
+        path = ROOT / document
+        tree = core.publish_doctree(
+            path.read_text(), source_path=str(path),
+            settings_overrides={
+                "report_level": 5, "syntax_highlight": "none", "file_insertion_enabled": False,
+            },
+        )  # fmt: skip
+        found += [
+            f"{node.astext()}\n\f"
+            for node in tree.findall(nodes.literal_block)
+            if LANGUAGES & set(node["classes"])
+        ]
+    return tuple(found)
+
+
+def page_code(part: str) -> str:
+    """Return the block that contains `part`, a key of `RUN_BY`."""
+    assert part in RUN_BY
+    (block,) = (block for block in all_page_code() if part in block)
+    return block.removesuffix("\f")
