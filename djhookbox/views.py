@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
+from typing import TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
@@ -41,12 +43,29 @@ from .parsing import (
 from .policy.rules import Operation
 from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where code of 2011 imports it from
-from .wire import bodies, capabilities, nodes, webhooks
+from .wire import bodies, capabilities, nodes, records, replies, webhooks
 from .wire.options import LATER
+from .wire.records import FieldProblem
+from .wire.replies import (
+    ConnectReply,
+    CreateReply,
+    Decided,
+    EmptyReply,
+    MessageReply,
+    MoreReply,
+    PublishReply,
+    RecheckReply,
+    Refused,
+    SubscribeManyReply,
+    SubscribeReply,
+    UnsubscribeReply,
+)
 from .wire.values import MAX_DOCUMENT_DEPTH
 from .wire.webhooks import AnyWebhook
 
 logger = logging.getLogger("djhookbox.webhook")
+
+R = TypeVar("R")
 
 View = Callable[[HttpRequest], HttpResponse]
 WebhookView = Callable[[HttpRequest, Call[AnyWebhook]], HttpResponse]
@@ -93,24 +112,22 @@ def _guarded(
 ) -> HttpResponse:
     make_read_only(request)
     if request.method != "POST":
-        response = _answer(
-            refused(_("Webhooks must be sent by POST."), code="malformed"), status=405
-        )
+        response = _answer(Refused(_("Webhooks must be sent by POST."), "malformed"), status=405)
         response.headers["Allow"] = "POST"
         return response
     ours = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
     try:
         fields = _fields(request)
         if not _is_genuine(fields.get("secret", "")):
-            return _answer(refused(_("Forbidden.")), status=403)
+            return _answer(Refused(_("Forbidden.")), status=403)
         boot = request.headers.get(nodes.BOOT_HEADER, "")
         return view(request, parse(kind, fields, ours=ours, boot=boot))
     except TooLarge as error:
         logger.warning("Refused the %s webhook: %s", kind.name, error)
-        return _answer(refused(str(error), code="limit"), status=413)
+        return _answer(Refused(str(error), "limit"), status=413)
     except MalformedCall as error:
         logger.warning("Received a malformed %s webhook: %s", kind.name, error)
-        return _answer(refused(str(error), code="malformed"), status=400)
+        return _answer(Refused(str(error), "malformed"), status=400)
 
 
 class TooLarge(ValueError):
@@ -159,20 +176,27 @@ def _is_genuine(given: str) -> bool:
     return any(fits)
 
 
-def _answer(
-    decision: Decision, options: dict[str, object] | None = None, status: int = 200
-) -> HttpResponse:
-    body = _body(decision, options)
-    text = strict_json.write(body, max_depth=MAX_DOCUMENT_DEPTH)
+def _answer(reply: object, status: int = 200) -> HttpResponse:
+    text = strict_json.write(replies.write(reply), max_depth=MAX_DOCUMENT_DEPTH)
     return HttpResponse(text, status=status, content_type="application/json")
 
 
-def _body(decision: Decision, options: dict[str, object] | None = None) -> list[object]:
-    if decision.allowed:
-        return [True, dict(decision.options) if options is None else options]
-    # 0.3.3 reads `error`; django-hookbox of 2011 sent `msg`.
-    reason = decision.reason
-    return [False, {"error": reason, "msg": reason, "code": decision.code}]
+def _reply(kind: type[R], decision: Decision, **more: object) -> R | Refused:
+    """Return the reply with a decision.
+
+    Args:
+        kind: The class of the reply if the decision is a permission.
+        decision: The decision.
+        **more: Fields of the reply in addition to the decision's options.
+
+    """
+    if not decision.allowed:
+        return Refused(decision.reason, decision.code)
+    unusable: list[FieldProblem] = []
+    reply = records.read(kind, {**decision.options, **more}, tolerated=unusable)
+    for problem in unusable:
+        logger.error("%s returned an unusable option: %s.", decision.decided_by, problem)
+    return reply
 
 
 def _expired() -> Decision:
@@ -209,15 +233,15 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
     except IdentityError as error:
         decision = refused(str(error), "identity", error.code)
         writing.write_connection(call, webhook.expected_user, decision)
-        return _answer(decision)
+        return _answer(_reply(ConnectReply, decision))
     decision = decide(Operation.CONNECT, visitor.user, payload=payload)
     writing.write_connection(call, visitor.name, decision)
-    options: dict[str, object] = {**decision.options, "name": visitor.name}
+    more: dict[str, object] = {"name": visitor.name}
     if call.ours:
-        options["identity"] = visitor.identity
+        more["identity"] = visitor.identity
         if visitor.single_use:
-            options["single_use"] = settings.token_max_age
-    return _answer(decision, options)
+            more["single_use"] = settings.token_max_age
+    return _answer(_reply(ConnectReply, decision, **more))
 
 
 @webhook(webhooks.Disconnect)
@@ -226,7 +250,7 @@ def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpRes
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
     if not call.ours:  # ours reports each connection as an event, with more details
         writing.write_disconnection(call)
-    return _answer(decision, {})
+    return _answer(_reply(EmptyReply, decision))
 
 
 @webhook(webhooks.CreateChannel)
@@ -236,12 +260,10 @@ def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> 
     decision, name = _decide(request, call, Operation.CREATE, channel, call.caller.user)
     kinds = SubscriptionLog.Event
     writing.write_subscription(call, channel, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
-    options = dict(decision.options)
-    if not call.ours:
-        # 0.3.3 refuses channels with unknown options; those set explicitly are sent anyway.
-        for option in LATER - decision.explicit:
-            options.pop(option, None)
-    return _answer(decision, options)
+    # 0.3.3 refuses channels with unknown options; those set explicitly are sent anyway.
+    left_out = frozenset() if call.ours else LATER - decision.explicit
+    options = {key: value for key, value in decision.options.items() if key not in left_out}
+    return _answer(_reply(CreateReply, replace(decision, options=options)))
 
 
 @webhook(webhooks.DestroyChannel)
@@ -252,7 +274,7 @@ def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -
     if decision.allowed:
         event = SubscriptionLog.Event.DESTROY
         writing.write_subscription(call, channel, call.caller.user, decision, event, event)
-    return _answer(decision, {})
+    return _answer(_reply(EmptyReply, decision))
 
 
 @webhook(webhooks.Subscribe)
@@ -262,7 +284,7 @@ def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpRespo
     channel = webhook.channel_name
     decision, name = _decide(request, call, Operation.SUBSCRIBE, channel, webhook.user)
     writing.write_subscription(call, channel, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
-    return _answer(decision)
+    return _answer(_reply(SubscribeReply, decision))
 
 
 @webhook(webhooks.SubscribeMany)
@@ -275,13 +297,17 @@ def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> 
         first = {True: Operation.CREATE, False: Operation.SUBSCRIBE}
         refusals = [(each.channel_name, first[each.create], decision) for each in wanted]
         writing.write_subscriptions(call, name, refusals)
-        return _answer(decision)
+        return _answer(_reply(EmptyReply, decision))
     decided = decide_many(user, wanted)
     writing.write_subscriptions(call, name, decided)
-    answers: dict[str, dict[str, object]] = {}
+    answers: dict[str, Decided] = {}
     for channel, operation, decision in decided:
-        answers.setdefault(channel, {})[operation.value] = _body(decision)
-    return _answer(Decision(True), {"channels": answers})
+        if operation is Operation.CREATE:
+            answers[channel] = Decided(create=_reply(CreateReply, decision))
+        else:
+            earlier = answers.get(channel, Decided())
+            answers[channel] = replace(earlier, subscribe=_reply(SubscribeReply, decision))
+    return _answer(SubscribeManyReply(answers))
 
 
 @webhook(webhooks.Unsubscribe)
@@ -291,7 +317,7 @@ def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpR
     decision = decide(Operation.UNSUBSCRIBE, _leaving_user(request, call, name), channel)
     kinds = SubscriptionLog.Event
     writing.write_subscription(call, channel, name, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
-    return _answer(decision)
+    return _answer(_reply(UnsubscribeReply, decision))
 
 
 @webhook(webhooks.Publish)
@@ -300,10 +326,9 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
     channel, payload = call.webhook.channel_name, payload_of(call)
     decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
     publication = writing.write_publication(call, payload, name, decision)
-    options = dict(decision.options)
-    if call.ours and publication is not None:
-        options["publication"] = publication  # for the event with the count
-    return _answer(decision, options)
+    # For the event with the number of receivers.
+    more = {"publication": publication} if call.ours and publication is not None else {}
+    return _answer(_reply(PublishReply, decision, **more))
 
 
 @webhook(webhooks.Message)
@@ -314,7 +339,7 @@ def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
     decision, _name = _decide(
         request, call, Operation.MESSAGE, webhook.recipient, webhook.sender, payload
     )
-    return _answer(decision)
+    return _answer(_reply(MessageReply, decision))
 
 
 @webhook(webhooks.Events)
@@ -326,15 +351,15 @@ def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
         record(reported, sender)
     except UNAVAILABLE:
         logger.exception("%d events could not be written now.", len(reported))
-        return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
+        return _answer(Refused(_("The database is busy."), "unavailable"), status=503)
     more = sender is not None and close_what_is_open(sender, time_to_close())
-    return _answer(Decision(True), {"more": True} if more else {})
+    return _answer(MoreReply(more))
 
 
 @webhook(webhooks.Recheck)
 def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> HttpResponse:
     """Return which subscriptions an edit has ended, and which options it has changed."""
-    return _answer(Decision(True), {"channels": recheck_channels(call.webhook.channels)})
+    return _answer(RecheckReply(recheck_channels(call.webhook.channels)))
 
 
 @webhook(webhooks.Prune)
@@ -342,10 +367,10 @@ def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> HttpResponse:
     """Delete old audit log entries within the server's timeout; report whether there are more."""
     days = settings.log_days
     if not days:
-        return _answer(Decision(True), {"more": False})
+        return _answer(MoreReply())
     try:
         done = pruning.prune(days, seconds=settings.webhook_timeout / 3)
     except DatabaseError:
         logger.exception("Could not prune the audit log.")
-        return _answer(refused(_("The database is busy."), code="unavailable"), status=503)
-    return _answer(Decision(True), {"more": not done.complete})
+        return _answer(Refused(_("The database is busy."), "unavailable"), status=503)
+    return _answer(MoreReply(more=not done.complete))

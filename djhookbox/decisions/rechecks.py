@@ -16,6 +16,7 @@ from django.db import models
 from ..accounts import named, username
 from ..identity import ANONYMOUS_PREFIX
 from ..policy.rules import Audience, Operation, Rule
+from ..wire.replies import Rechecked
 from .decide import Facts, decide, standing_options
 from .store import cache
 
@@ -25,14 +26,14 @@ _MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 _CHUNK = 500
 
 
-def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
+def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, Rechecked]:
     """Return for each channel its current options, and the users who may no longer read it.
 
     The subscribe signal is not sent: nobody subscribes.
     """
     rules = cache.get(fresh=True)  # another process may have made the edit a moment ago
     facts = _facts({name for names in channels.values() for name in names}, rules)
-    result: dict[str, dict[str, object]] = {}
+    result: dict[str, Rechecked] = {}
     for channel, names in channels.items():
         refused: dict[str, str] = {}
         for name in names:
@@ -42,7 +43,7 @@ def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object
             )
             if not decision.allowed:
                 refused[name] = decision.reason
-        result[channel] = {"options": standing_options(rules, channel), "refused": refused}
+        result[channel] = Rechecked(standing_options(rules, channel), refused)
     return result
 
 

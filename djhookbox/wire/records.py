@@ -7,8 +7,9 @@ A record's annotations define the values of its fields:
 * `X | None`, `tuple[X, ...]` for a list, `Mapping[str, X]` for an object, and other records.
 
 A field without a default is required. Its metadata may set its name in JSON and
-forms (`{"as": "name"}`), and make an empty text a value in a form too (`{"empty": True}`). Unknown
-fields are ignored, because the other side may be newer. The readers and writers of a record are
+forms (`{"as": "name"}`), make an empty text a value in a form too (`{"empty": True}`), and name the
+value that replaces an invalid one in JSON (`{"invalid": …}`). Unknown fields are ignored, because
+the other side may be newer. The readers and writers of a record are
 created once, when it is first used.
 """
 
@@ -26,6 +27,15 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from . import names, values
 
 Record = TypeVar("Record")
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+#: The default of a field for which null is a value.
+ABSENT: Any = _Absent()
 
 
 class Fault(Enum):
@@ -70,6 +80,8 @@ class _Field:
         takes_empty: Whether an empty text is a value in a form.
         is_spread: Whether it takes all fields that no other field takes.
         is_plain: Whether its values are JSON without conversion.
+        default: Its default, or MISSING if it has none.
+        substitute: The value that replaces an invalid one, or MISSING if it is refused.
 
     """
 
@@ -82,6 +94,8 @@ class _Field:
     takes_empty: bool
     is_spread: bool
     is_plain: bool
+    default: Any
+    substitute: Any
 
 
 #: Types whose values are JSON without conversion.
@@ -111,11 +125,17 @@ class FieldProblem(ValueError):
 
 
 def spread() -> Any:
-    """Declare the field that takes all form fields that no other field takes, as JSON."""
+    """Declare the field that takes all JSON values that no other field takes."""
     return field(default_factory=dict, metadata={"spread": True})
 
 
-def read(kind: type[Record], data: object, *, lenient: bool = False) -> Record:
+def read(
+    kind: type[Record],
+    data: object,
+    *,
+    lenient: bool = False,
+    tolerated: list[FieldProblem] | None = None,
+) -> Record:
     """Return the record described by a JSON object.
 
     Args:
@@ -123,20 +143,38 @@ def read(kind: type[Record], data: object, *, lenient: bool = False) -> Record:
         data: The object.
         lenient: Whether to treat a field with an invalid value as missing, and to omit invalid
             members of a list; for answers from other versions.
+        tolerated: Receives the problems of fields whose invalid value was replaced.
 
     Raises:
         FieldProblem: If a field is missing or invalid, or `data` is not an object.
 
     """
-    return _read(kind, data, "", lenient)
+    return _read(kind, data, "", lenient, tolerated)
 
 
-def write(record: object) -> dict[str, Any]:
-    """Return a record as a JSON object; omit fields that contain None."""
-    found = {}
+def given(value: Any, otherwise: Any) -> Any:
+    """Return a field's value, or another one if it is absent."""
+    return otherwise if value is ABSENT else value
+
+
+def write(record: object, *, defaults: bool = True) -> dict[str, Any]:
+    """Return a record as a JSON object; omit fields that contain None.
+
+    Args:
+        record: The record.
+        defaults: Whether to include the other fields that have their default. If they are omitted,
+            None is included where it is not the default.
+
+    """
+    found: dict[str, Any] = {}
     for each in _fields(type(record)):
         value = getattr(record, each.attribute)
-        if value is not None:
+        is_omitted = value is None if defaults else value == each.default
+        if is_omitted:
+            continue
+        if each.is_spread:
+            found.update(_plain(value))
+        else:
             found[each.name] = value if each.is_plain else _plain(value)
     return found
 
@@ -242,12 +280,23 @@ def _kinds(kind: Any) -> tuple[Any, ...]:
     return tuple(str if _limit(inner) else inner for inner in inside)
 
 
-def _read(kind: type[Record], data: object, path: str, lenient: bool) -> Record:
+def _read(
+    kind: type[Record],
+    data: object,
+    path: str,
+    lenient: bool,
+    tolerated: list[FieldProblem] | None = None,
+) -> Record:
     if not isinstance(data, Mapping):
         raise FieldProblem(path or kind.__name__, Fault.OBJECT)
-    given = {}
-    for each in _fields(kind):
+    given: dict[str, Any] = {}
+    known = _fields(kind)
+    for each in known:
         name = each.name
+        if each.is_spread:
+            taken = {other.name for other in known}
+            given[each.attribute] = {key: data[key] for key in data if key not in taken}
+            continue
         where = f"{path}.{name}" if path else name
         value = data.get(name)
         if value is None and not (each.takes_none and name in data):
@@ -256,8 +305,12 @@ def _read(kind: type[Record], data: object, path: str, lenient: bool) -> Record:
             continue
         try:
             given[each.attribute] = each.reader(value, where, lenient)
-        except FieldProblem:
-            if not lenient or each.is_required:
+        except FieldProblem as problem:
+            if each.substitute is not MISSING:
+                given[each.attribute] = each.substitute
+                if tolerated is not None:
+                    tolerated.append(problem)
+            elif not lenient or each.is_required:
                 raise
     return kind(**given)
 
@@ -281,6 +334,8 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
                 takes_empty=bool(each.metadata.get("empty")),
                 is_spread=bool(each.metadata.get("spread")),
                 is_plain=all(inner in _PLAIN for inner in kinds),
+                default=each.default,
+                substitute=each.metadata.get("invalid", MISSING),
             )
         )
     return _FIELDS.setdefault(kind, tuple(found))

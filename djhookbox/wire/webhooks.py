@@ -9,22 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from . import names
+from . import names, replies
 from .records import Name, Named, from_form, to_form
 
 ConnectionId: TypeAlias = Annotated[str, Named(names.CONNECTION_LENGTH)]
 Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]
 
 
-class Webhook(Protocol):
-    """A webhook: a record with the name used in its URL."""
+R = TypeVar("R")
+
+
+class Webhook(Generic[R]):
+    """A webhook, whose reply is an `R` unless the site refuses.
+
+    Attributes:
+        name: The name used in its URL.
+        reply: The class of its reply.
+
+    """
+
+    __slots__ = ()
 
     name: ClassVar[str]
+    reply: ClassVar[type[object]]
 
 
-AnyWebhook = TypeVar("AnyWebhook", bound=Webhook)
+AnyWebhook = TypeVar("AnyWebhook", bound=Webhook[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ NOBODY = Caller()
 
 
 @dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Webhook[replies.ConnectReply]):
     """Ask the site to identify a client that connects.
 
     Attributes:
@@ -63,6 +75,7 @@ class Connect:
     """
 
     name: ClassVar[str] = "connect"
+    reply: ClassVar[type[object]] = replies.ConnectReply
 
     payload: str = "null"
     token: Token = ""
@@ -74,37 +87,41 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Webhook[replies.EmptyReply]):
     """Notify the site that the last connection of a user has gone."""
 
     name: ClassVar[str] = "disconnect"
+    reply: ClassVar[type[object]] = replies.EmptyReply
 
     user_name: Name = field(metadata={"as": "name"})
 
 
 @dataclass(frozen=True, slots=True)
-class CreateChannel:
+class CreateChannel(Webhook[replies.CreateReply]):
     """Ask for the options of a channel that is about to be created."""
 
     name: ClassVar[str] = "create_channel"
+    reply: ClassVar[type[object]] = replies.CreateReply
 
     channel_name: Name
 
 
 @dataclass(frozen=True, slots=True)
-class DestroyChannel:
+class DestroyChannel(Webhook[replies.EmptyReply]):
     """Ask whether a channel without subscribers may be destroyed."""
 
     name: ClassVar[str] = "destroy_channel"
+    reply: ClassVar[type[object]] = replies.EmptyReply
 
     channel_name: Name
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Webhook[replies.SubscribeReply]):
     """Ask whether a user may read a channel."""
 
     name: ClassVar[str] = "subscribe"
+    reply: ClassVar[type[object]] = replies.SubscribeReply
 
     channel_name: Name
     user: Name
@@ -120,7 +137,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscribeMany:
+class SubscribeMany(Webhook[replies.SubscribeManyReply]):
     """Ask whether a user may read several channels, each of them once (ours).
 
     For a channel that must be created and moderates subscriptions, both decisions are made at
@@ -128,23 +145,25 @@ class SubscribeMany:
     """
 
     name: ClassVar[str] = "subscribe_many"
+    reply: ClassVar[type[object]] = replies.SubscribeManyReply
 
     channels: tuple[Wanted, ...]
     user: Name
 
 
 @dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Webhook[replies.UnsubscribeReply]):
     """Notify the site that a user leaves a channel."""
 
     name: ClassVar[str] = "unsubscribe"
+    reply: ClassVar[type[object]] = replies.UnsubscribeReply
 
     channel_name: Name
     user: Name
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Webhook[replies.PublishReply]):
     """Ask whether something may be published.
 
     Attributes:
@@ -157,6 +176,7 @@ class Publish:
     """
 
     name: ClassVar[str] = "publish"
+    reply: ClassVar[type[object]] = replies.PublishReply
 
     channel_name: Name
     payload: str = field(metadata={"empty": True})
@@ -165,7 +185,7 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(Webhook[replies.MessageReply]):
     """Ask whether a user may send a message to another user (0.3.4).
 
     Attributes:
@@ -177,6 +197,7 @@ class Message:
     """
 
     name: ClassVar[str] = "message"
+    reply: ClassVar[type[object]] = replies.MessageReply
 
     sender: Name
     recipient: Name
@@ -185,7 +206,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class Events(Webhook[replies.MoreReply]):
     """Report events that no webhook decided (ours).
 
     Attributes:
@@ -195,36 +216,39 @@ class Events:
     """
 
     name: ClassVar[str] = "events"
+    reply: ClassVar[type[object]] = replies.MoreReply
 
     events: str
     node: Name = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Recheck:
+class Recheck(Webhook[replies.RecheckReply]):
     """Ask again who may read channels (ours): users by channel."""
 
     name: ClassVar[str] = "recheck"
+    reply: ClassVar[type[object]] = replies.RecheckReply
 
     channels: Mapping[Name, tuple[Name, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(Webhook[replies.MoreReply]):
     """Remind the site to delete old entries of its audit log (ours)."""
 
     name: ClassVar[str] = "prune"
+    reply: ClassVar[type[object]] = replies.MoreReply
 
 
 #: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
-HOOKBOX: tuple[type[Webhook], ...] = (
+HOOKBOX: tuple[type[Webhook[Any]], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
 #: All webhooks.
-ALL: tuple[type[Webhook], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany)
+ALL: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany)
 
 
-def write(webhook: Webhook, caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
+def write(webhook: Webhook[Any], caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
     """Return the fields of a webhook; those of its record override those of its caller."""
     fields = {"action": webhook.name, **to_form(caller), **to_form(webhook)}
     return fields | {"secret": secret} if secret else fields

@@ -6,17 +6,19 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from djhookbox.server import app
 from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
-from djhookbox.server.site.webhooks import Refusal, Reply, caller
+from djhookbox.server.site.webhooks import Refusal, Reply, caller, reply_to
 from djhookbox.wire import options, webhooks
 from djhookbox.wire.closing import NORMAL, Disconnect
 from djhookbox.wire.webhooks import Webhook
+
+R = TypeVar("R")
 
 #: Turns of the event loop in which everything settles that waits for nobody.
 TURNS = 60
@@ -48,13 +50,13 @@ class Site:
 
     async def call(
         self,
-        webhook: Webhook,
+        webhook: Webhook[R],
         connection: Any = None,
         *,
         cookie: bool = True,
         patience: float = 1.0,
         quiet: bool = False,
-    ) -> Reply:
+    ) -> Reply[R]:
         hook = webhook.name
         form = webhooks.write(webhook, caller(connection))
         del form["action"]
@@ -65,22 +67,22 @@ class Site:
         if not held:
             await asyncio.sleep(0)
         if isinstance(webhook, webhooks.SubscribeMany) and hook not in self.answers:
-            return Reply(True, {"channels": self._decide_many(webhook)})
-        return self._answer(hook, form)
+            return reply_to(webhook, [True, {"channels": self._decide_many(webhook)}])
+        return reply_to(webhook, self._answer(hook, form))
 
-    def _answer(self, hook: str, form: Mapping[str, str]) -> Reply:
+    def _answer(self, hook: str, form: Mapping[str, str]) -> list[Any]:
         self.decided.append(hook)
         answer = self.answers.get(hook, {})
         if callable(answer):
             answer = answer(form)
         if isinstance(answer, Exception):
             if type(answer) is Refusal:
-                return Reply(False, {"error": answer.reason, "code": answer.code})
+                return [False, {"error": answer.reason, "code": answer.code}]
             raise answer
         if hook == "connect" and "name" not in answer:
             with suppress(ValueError):  # a payload that is no JSON names nobody
                 answer = {"name": json.loads(form["payload"]), **answer}
-        return Reply(True, dict(answer))
+        return [True, dict(answer)]
 
     def _decide_many(self, webhook: webhooks.SubscribeMany) -> dict[str, Any]:
         """Decide as the single webhooks would."""
@@ -90,12 +92,10 @@ class Site:
             answer = answers[own["channel_name"]] = {}
             asks = wanted.subscribe
             if wanted.create:
-                reply = self._answer("create_channel", own)
-                answer["create"] = [reply.allowed, reply.options]
-                asks = asks or (reply.allowed and options.asks(reply.options, "subscribe"))
+                answer["create"] = allowed, given = self._answer("create_channel", own)
+                asks = asks or (allowed and options.asks(given, "subscribe"))
             if asks:
-                reply = self._answer("subscribe", own)
-                answer["subscribe"] = [reply.allowed, reply.options]
+                answer["subscribe"] = self._answer("subscribe", own)
         return answers
 
     async def stop(self) -> None:
@@ -116,7 +116,7 @@ class Site:
         return [hook for hook, _ in self.took()]
 
 
-def _decisions(webhook: Webhook) -> list[str]:
+def _decisions(webhook: Webhook[Any]) -> list[str]:
     """Return a webhook's name, and those of the decisions that it asks for."""
     found = [webhook.name]
     if isinstance(webhook, webhooks.SubscribeMany):

@@ -57,7 +57,7 @@ async def test_other_connections_keep_the_subscriptions(rig: Rig) -> None:
 
 
 async def test_the_site_is_not_asked_about_what_it_ends_itself(rig: Rig) -> None:
-    rig.site.answers["unsubscribe"] = {"auto_unsubscribe": ["b", {}], "auto_subscribe": ["d"]}
+    rig.site.answers["unsubscribe"] = {"auto_unsubscribe": ["b"], "auto_subscribe": ["d"]}
     alice = await rig.connect("alice")
     for name in "abc":
         await rig.subscribe(alice, name)

@@ -22,8 +22,16 @@ from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import receiving
 from djhookbox.server.site import webhooks as module
-from djhookbox.server.site.webhooks import UNAVAILABLE, Refusal, Rejected, WebhookFailed, Webhooks
+from djhookbox.server.site.webhooks import (
+    UNAVAILABLE,
+    Refusal,
+    Rejected,
+    Reply,
+    WebhookFailed,
+    Webhooks,
+)
 from djhookbox.server.unsent import Unsent
+from djhookbox.wire.replies import SubscribeReply
 from djhookbox.wire.webhooks import Connect, DestroyChannel, Events, Publish, Subscribe
 
 from ..stand_ins.waiting import until
@@ -97,7 +105,7 @@ async def test_what_is_sent(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_secret="hush", webhook_headers={"X-Extra": "1"})
     client = connection("sid=1; ü=2", "älice", "session:x")
     reply = await webhooks.call(Subscribe("/räume/", "älice"), client)
-    assert (reply.allowed, reply.options) == (True, {})
+    assert reply == Reply(SubscribeReply())
     ((request, form),) = site.requests
     assert request.path == "/hookbox/subscribe"
     assert form == {
@@ -202,7 +210,7 @@ async def test_a_single_url_for_all(site: App, start: Start) -> None:
 async def test_lone_surrogates_do_not_raise(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     client = connection(user="alice", identity="\ud800")
-    assert (await webhooks.call(Connect(user_agent="\udcff"), client)).allowed
+    await webhooks.call(Connect(user_agent="\udcff"), client)
     assert site.requests[0][1]["user_agent"] == ["?"]
 
 
@@ -215,7 +223,7 @@ async def test_success_is_a_truth_value(
     site: App, start: Start, answer: Any, allowed: bool
 ) -> None:
     site.answer = answer
-    reply = await (await start(site.url)).call(Connect())
+    reply = await (await start(site.url)).call(DestroyChannel("room"))
     assert reply.allowed is allowed
 
 
@@ -348,13 +356,13 @@ async def test_waiting_for_a_turn_ends_too(
 
     site.answer = lambda request: slow()
     webhooks = await start(site.url, webhook_concurrency=1)
-    first = asyncio.create_task(webhooks.call(Connect()))
+    first = asyncio.create_task(webhooks.call(DestroyChannel("a")))
     await until(lambda: site.requests)
     with pytest.raises(WebhookFailed):
-        await webhooks.call(Connect())
+        await webhooks.call(DestroyChannel("b"))
     go.set()
     assert (await first).allowed
-    assert (await webhooks.call(Connect())).allowed
+    assert (await webhooks.call(DestroyChannel("b"))).allowed
 
 
 async def test_connections_are_kept_except_for_runserver(site: App, start: Start) -> None:
@@ -431,5 +439,5 @@ async def test_all_answers_together_are_bounded(
     assert 4 <= len(failed) < 8
     assert "HOOKBOX_MAX_ANSWER_BYTES" in caplog.text
     assert webhooks._answers._budget.used == 0
-    site.answer = [True, {"x": "x" * 150_000}]
+    site.answer = [True, {"name": "alice", "x": "x" * 150_000}]
     assert (await webhooks.call(Connect())).allowed

@@ -65,7 +65,7 @@ class Lifecycle:
                 channel = self._hub.channels.get(name)
                 if channel is None:
                     reply = await self._webhooks.call(webhooks.CreateChannel(name), connection)
-                    channel = await self.create(name, reply.check())
+                    channel = await self.create(name, reply.check().options)
             yield channel
 
     @contextmanager

@@ -14,16 +14,17 @@ from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.events import Delivered, Published
 from ...wire.names import NameProblem, check_name
+from ...wire.records import Fault, FieldProblem, given
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
 from ..channels.streams import Streams
 from ..core.log import Position
-from ..core.options import USER_OPTIONS, OptionError, UserOptions, user_options
+from ..core.options import UserOptions
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
-from ..site.webhooks import Refusal
+from ..site.webhooks import Refusal, UnusableReply
 from .connection import Connection, State
 from .targets import includes
 
@@ -98,22 +99,27 @@ class Commands:
             reply = await self._webhooks.call(webhook, connection)
         name = ""
         try:
-            options = reply.check()
-            name, user_opts = self._who(options)
+            granted = reply.check()
+            name = self._checked(granted.name)
         finally:
             self._authorizer.still_here(connection, reply, name)
-        identity = options.get("identity")
-        self._connections.identify(connection, identity if isinstance(identity, str) else "")
+        self._connections.identify(connection, granted.identity)
         connection.acks = acks
         connection.move(State.CONNECTED)
         greeting = {
-            "payload": options.get("override_payload", options.get("payload", payload)),
+            "payload": given(granted.override_payload, given(granted.payload, payload)),
             "conn_id": connection.id,
             "version": self._config.version,
         }
-        self._streams.connect(connection, name, user_opts, greeting, since)
+        user_options = UserOptions(
+            reflective=granted.reflective,
+            moderated_message=granted.moderated_message,
+            per_connection_subscriptions=granted.per_connection_subscriptions,
+            global_unsubscriptions=granted.global_unsubscriptions,
+        )
+        self._streams.connect(connection, name, user_options, greeting, since)
         logger.info("Connection %s is %r", connection.id, name)
-        if not self._spend(token, connection, options):
+        if not self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone
         known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
@@ -121,26 +127,21 @@ class Commands:
             if includes(request, **known):
                 connection.close(disconnect)
                 raise ClientGone
-        await self._authorizer.follow_up(connection, options, since)
+        await self._authorizer.follow_up(connection, granted, since)
 
-    def _spend(self, token: str, connection: Connection, options: Mapping[str, Any]) -> bool:
+    def _spend(self, token: str, connection: Connection, seconds: float | None) -> bool:
         """Mark a token as used, if the site says that it is valid for one connection only."""
-        seconds = options.get("single_use")
-        if not token or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        if not token or seconds is None:
             return True
         return self._spent.spend(token, connection.id, min(max(0.0, seconds), LONGEST_SPENT))
 
-    def _who(self, options: dict[str, Any]) -> tuple[str, UserOptions]:
-        name = options.get("name")
-        if name is None or name == "":
-            raise Refusal("Unauthorized (missing name parameter in server response)")
+    def _checked(self, name: str) -> str:
+        """Return a user's name, unless it is longer than this server allows."""
         try:
-            check_name("name", name, self._config.max_name_length)
-            given = {key: value for key, value in options.items() if key in USER_OPTIONS}
-            return name, user_options(given)
-        except (NameProblem, OptionError) as error:
+            return check_name("name", name, self._config.max_name_length)
+        except NameProblem as error:
             logger.error("The site's reply to connect is unusable: %s", error)
-            raise Refusal("Unauthorized (unusable name or options in server response)") from None
+            raise UnusableReply("connect", FieldProblem("name", Fault.LENGTH)) from None
 
     def session_ended(self, connection: Connection) -> None:
         """Close all connections of a session that the site reports as ended.
@@ -171,7 +172,7 @@ class Commands:
         user = user_of(connection)
         async with self._lifecycle.using(name, connection) as channel:
             payload = parse_payload(text)
-            publication: object = None
+            publication: int | None = None
             only_to = None
             asked = channel.options.asks("publish")
             if asked:
@@ -180,16 +181,16 @@ class Commands:
                     payload=dumps(payload),
                     originator=None if channel.options.anonymous else user.name,
                 )
-                options = await self._authorizer.ask(webhook, connection, leaving=True)
-                await self._authorizer.follow_up(connection, options)
-                payload = options.get("override_payload", payload)
-                publication = options.get("publication")
-                only_to = connection if options.get("only_to_sender") else None
+                granted = await self._authorizer.ask(webhook, connection, leaving=True)
+                await self._authorizer.follow_up(connection, granted)
+                payload = given(granted.override_payload, payload)
+                publication = granted.publication
+                only_to = connection if granted.only_to_sender else None
             published = await self._publications.publish(
                 channel, payload, user.name, origin=connection, only_to=only_to
             )
             delivered = 1 if only_to is not None else published.delivered
-        if isinstance(publication, int):
+        if publication is not None:
             self._events.add(Delivered(publication, delivered))
         elif not asked:
             self._events.add(
@@ -220,10 +221,11 @@ class Commands:
                 recipient_exists=str(recipient in self._hub.users),
                 payload=dumps(payload),
             )
-            options = await self._authorizer.ask(webhook, connection, leaving=True)
-            await self._authorizer.follow_up(connection, options)
-            payload = options.get("override_payload", payload)
-            recipient = other_recipient(options, recipient)
+            granted = await self._authorizer.ask(webhook, connection, leaving=True)
+            await self._authorizer.follow_up(connection, granted)
+            payload = given(granted.override_payload, payload)
+            if granted.override_recipient_name is not None:
+                recipient = granted.override_recipient_name
         elif recipient not in self._hub.users:
             raise Refusal("Invalid user name")
         effects, _ = self._hub.message(
@@ -245,12 +247,3 @@ def parse_payload(text: object) -> Any:
         return loads(text)
     except ValueError:
         raise Refusal("Invalid json for payload", "malformed") from None
-
-
-def other_recipient(options: Mapping[str, Any], recipient: str) -> str:
-    """Return the recipient of a message after applying the site's options."""
-    other = options.get("override_recipient_name", recipient)
-    if not isinstance(other, str):
-        logger.error("The site's reply to message has an unusable override_recipient_name")
-        raise Refusal("Unauthorized (unusable recipient in server response)")
-    return other

@@ -7,8 +7,9 @@ site follow in the background, in the order of the reference (section 8).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from ...wire import webhooks
 from ...wire.closing import Disconnect
@@ -22,6 +23,8 @@ from ..site.webhooks import Refusal
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
+
+R = TypeVar("R")
 
 
 class Leaving:
@@ -65,26 +68,25 @@ class Leaving:
         left: Sequence[Channel],
     ) -> None:
         last = not user.connections
-        ended: list[object] = []  # ended by the site in the meantime
+        ended: list[str] = []  # ended by the site in the meantime
         for channel in pinned:
             if channel in left and channel.options.asks("unsubscribe"):
                 if channel.name in ended:
                     self._report(channel, user, connection, "auto", "")
                 else:
                     webhook = webhooks.Unsubscribe(channel.name, user.name)
-                    options = await self._call(webhook, connection)
-                    names = options.get("auto_unsubscribe")
-                    ended += names if isinstance(names, list) else []
+                    reply = await self._call(webhook, connection)
+                    ended += reply.auto_unsubscribe if reply is not None else ()
             await self._lifecycle.release(channel)
         if last:
             await self._call(webhooks.Disconnect(user.name), connection)
 
-    async def _call(self, webhook: Webhook, connection: Connection) -> Mapping[str, object]:
+    async def _call(self, webhook: Webhook[R], connection: Connection) -> R | None:
         # The webhook logs a failure, and the user is gone regardless. An auto_subscribe in the
         # answer cannot be carried out for a user who is gone (D37).
         with suppress(Refusal):
-            return (await self._webhooks.call(webhook, connection)).options
-        return {}
+            return (await self._webhooks.call(webhook, connection)).check()
+        return None
 
     def _report(
         self, channel: Channel, user: User, connection: Connection, by: str, reason: str

@@ -5,24 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Any
+from typing import TypeVar
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Subscribed, Unsubscribed
+from ...wire.replies import CreateReply, Decided, Refused, SubscribeReply, Unusable
 from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
 from ..channels.streams import ChannelGone, Streams
-from ..core.changes import MISSING, Change, Subscribe, Unsubscribe
+from ..core.changes import Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
 from ..core.log import Position
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
-from ..site.webhooks import Refusal, Reply, WebhookFailed, patience
+from ..site.webhooks import Refusal, WebhookFailed, patience
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
+
+R = TypeVar("R")
 
 #: Codes of refusals that every further webhook of the connection would get too.
 HOPELESS = frozenset({"unavailable", "session_expired"})
@@ -34,15 +37,15 @@ class _Batch:
     Attributes:
         wanted: The channels, and the client's position in each.
         refused: The reason for each channel that was refused.
-        options: The options that the site granted, for the channels that it decided about.
+        replies: What the site granted, for the channels whose subscription it decided.
 
     """
 
     def __init__(self, wanted: Mapping[str, Position | None]) -> None:
         self.wanted = wanted
         self.refused: dict[str, Refusal] = {}
-        self.options: dict[str, dict[str, Any]] = {}
-        self._answers: dict[str, Any] = {}
+        self.replies: dict[str, SubscribeReply] = {}
+        self.decided: Mapping[str, Decided] = {}
         self._hopeless: Refusal | None = None
 
     @contextmanager
@@ -66,33 +69,31 @@ class _Batch:
         """Return the channels that were not refused."""
         return [name for name in self.wanted if name not in self.refused]
 
-    def answered(self, options: Mapping[str, Any]) -> None:
-        """Store the site's reply."""
-        answers = options.get("channels")
-        if isinstance(answers, dict):
-            self._answers = answers
-        else:
-            logger.error("The site's reply to subscribe_many has no channels")
-
-    def granted(self, name: str, operation: str) -> dict[str, Any] | None:
-        """Return the options of a decision, or None if there is no such decision.
+    def created(self, name: str) -> CreateReply | None:
+        """Return the decision to create a channel, or None if there is none.
 
         Raises:
-            Refusal: If the site refused, or its answer is invalid.
+            Refusal: If the site refused, or its decision is unusable.
 
         """
-        answer = self._answers.get(name)
-        decision = answer.get(operation) if isinstance(answer, dict) else None
-        if decision is None:
-            return None
-        try:
-            allowed, options = decision
-            if not isinstance(options, dict):
-                raise TypeError(options)
-        except (TypeError, ValueError):
-            logger.error("The site's reply to subscribe_many is unusable for %r", name)
-            raise WebhookFailed from None
-        return Reply(bool(allowed), options).check()
+        decided = self.decided.get(name)
+        return _granted(name, decided.create) if decided is not None else None
+
+    def subscribed(self, name: str) -> SubscribeReply | None:
+        """Return the decision to subscribe; in other respects like `created`."""
+        decided = self.decided.get(name)
+        return _granted(name, decided.subscribe) if decided is not None else None
+
+
+def _granted(name: str, decision: R | Refused | Unusable | None) -> R | None:
+    if isinstance(decision, Refused):
+        raise Refusal(decision.reason, decision.code)
+    if isinstance(decision, Unusable):
+        logger.error(
+            "The site's reply to subscribe_many is unusable for %r: %s", name, decision.problem
+        )
+        raise WebhookFailed
+    return decision
 
 
 class Subscriptions:
@@ -163,8 +164,8 @@ class Subscriptions:
             asked = leaves and channel.options.asks("unsubscribe")
             if asked:
                 webhook = webhooks.Unsubscribe(name, user.name)
-                options = await self._authorizer.ask(webhook, connection)
-                await self._authorizer.follow_up(connection, options)
+                reply = await self._authorizer.ask(webhook, connection)
+                await self._authorizer.follow_up(connection, reply)
                 self._authorizer.still_here(connection)
             with suppress(ChannelGone):  # which means that the user has left it
                 change = Unsubscribe(user, self._clock(), connection=connection)
@@ -175,14 +176,14 @@ class Subscriptions:
     # ---- parts -----------------------------------------------------------
 
     def _change(
-        self, connection: Connection, options: Mapping[str, Any], since: Position | None
+        self, connection: Connection, reply: SubscribeReply, since: Position | None
     ) -> Subscribe:
         """Return the change that subscribes a connection's user as the site granted it."""
         return Subscribe(
             user_of(connection),
             connection,
             self._clock(),
-            initial_data=options.get("initial_data", MISSING),
+            initial_data=reply.initial_data,
             since=since,
         )
 
@@ -224,19 +225,19 @@ class Subscriptions:
                 webhook = webhooks.SubscribeMany(tuple(needed), user.name)
                 try:
                     with batch.asking():
-                        answer = await self._authorizer.ask(
+                        reply = await self._authorizer.ask(
                             webhook, connection, patience=patience(len(needed))
                         )
                 except Refusal as refusal:
                     batch.refused.update({each.channel_name: refusal for each in needed})
                 else:
-                    batch.answered(answer)
+                    batch.decided = reply.channels
             for name in sorted(missing - batch.refused.keys()):
                 try:
-                    options = batch.granted(name, "create")
-                    # No options: code created the channel while this waited for the others.
-                    if options is not None:
-                        await self._lifecycle.create(name, options)
+                    created = batch.created(name)
+                    # None: code created the channel while this waited for the others.
+                    if created is not None:
+                        await self._lifecycle.create(name, created.options)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
 
@@ -250,7 +251,7 @@ class Subscriptions:
                         with batch.asking():
                             webhook = webhooks.CreateChannel(name)
                             reply = await self._webhooks.call(webhook, connection)
-                            await self._lifecycle.create(name, reply.check())
+                            await self._lifecycle.create(name, reply.check().options)
                     except Refusal as refusal:
                         batch.refused[name] = refusal
             self._authorizer.still_here(connection)
@@ -261,16 +262,16 @@ class Subscriptions:
         while undecided := self._undecided(batch, user, connection):
             for name in undecided:
                 try:
-                    options = batch.granted(name, "subscribe")
-                    if options is None:
+                    reply = batch.subscribed(name)
+                    if reply is None:
                         webhook = webhooks.Subscribe(name, user.name)
                         with batch.asking():
-                            options = await self._authorizer.ask(webhook, connection)
-                    await self._authorizer.follow_up(connection, options)
+                            reply = await self._authorizer.ask(webhook, connection)
+                    await self._authorizer.follow_up(connection, reply)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
                 else:
-                    batch.options[name] = options
+                    batch.replies[name] = reply
         self._authorizer.still_here(connection)
 
     def _undecided(self, batch: _Batch, user: User, connection: Connection) -> list[str]:
@@ -279,7 +280,7 @@ class Subscriptions:
             name
             for name in batch.remaining()
             if name in self._hub.channels
-            and name not in batch.options
+            and name not in batch.replies
             and self._needed(user, name, connection) is not None
         ]
 
@@ -292,10 +293,12 @@ class Subscriptions:
             if channel is None:
                 batch.refused[name] = ChannelGone()
                 continue
-            options = batch.options.get(name)
-            if options is None and user.name not in channel.subscribers:
+            reply = batch.replies.get(name)
+            if reply is None and user.name not in channel.subscribers:
                 unasked.append(channel)
-            proposals.append((channel, self._change(connection, options or {}, batch.wanted[name])))
+            proposals.append(
+                (channel, self._change(connection, reply or SubscribeReply(), batch.wanted[name]))
+            )
 
         def own_last(effects: list[Effect]) -> list[Effect]:
             def is_own(effect: Effect) -> bool:

@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from ...wire.records import ABSENT
 from .log import LogState, Position, Publication
 from .model import Connection, User
-
-#: Marks an omitted argument where None is a valid value.
-MISSING: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Subscribe:
     user: User
     connection: Connection | None
     at: float
-    initial_data: Any = MISSING
+    initial_data: Any = ABSENT
     by_code: bool = False
     since: Position | None = None
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from ...wire.records import ABSENT
 from . import snapshots
-from .changes import MISSING
 from .effects import Effect, Emptied, PollingChanged, Send
 from .keeping import Shelf
 from .log import Log, LogState, Position
@@ -95,7 +95,7 @@ class Hub:
         left = []
         effects: list[Effect] = []
         for channel in list(user.subscriptions.values()):
-            inside = channel.audience.pop(connection, MISSING) is not MISSING
+            inside = channel.audience.pop(connection, ABSENT) is not ABSENT
             if not user.connections or (
                 inside
                 and (user.options.global_unsubscriptions or not self._has_members(user, channel))
@@ -280,7 +280,7 @@ class Hub:
         connection: Connection | None,
         now: float,
         *,
-        initial_data: Any = MISSING,
+        initial_data: Any = ABSENT,
         by_code: bool = False,
         since: Position | None = None,
     ) -> list[Effect]:
@@ -335,11 +335,11 @@ class Hub:
             if not joining:
                 return []
         snapshot = snapshots.snapshot(channel, user.name, now)
-        if initial_data is not MISSING or snapshot["history"]:
-            value = None if initial_data is MISSING else initial_data
+        if initial_data is not ABSENT or snapshot["history"]:
+            value = None if initial_data is ABSENT else initial_data
             init = {"channel_name": channel.name, "initial_data": value}
             effects.append(Send(joining, "CHANNEL_INIT", {**init, "history": snapshot["history"]}))
-        given = initial_data is not MISSING and initial_data
+        given = initial_data is not ABSENT and initial_data
         extra = {"initial_data": initial_data} if given else {}
         channel.audience.update(dict.fromkeys(joining))
         if since is not None and connection in joining:

@@ -9,13 +9,15 @@ from typing import Any
 from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.names import check_name
+from ...wire.records import ABSENT, given
+from ...wire.replies import SubscribeReply
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
 from ..channels.streams import Applied, ChannelGone, Streams
-from ..clients.commands import other_recipient, parse_payload
+from ..clients.commands import parse_payload
 from ..config import ConfigError, changed_config
-from ..core.changes import MISSING, SetOptions, SetState, Subscribe, Unsubscribe
+from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.model import Channel, User
 from ..core.options import user_options
 from ..runtime import Runtime
@@ -106,7 +108,7 @@ class Calls:
     ) -> Applied:
         user, options = request.originator, request.options
         channel = self._hub.channels.get(name)
-        publication: object = None
+        publication: int | None = None
         if channel is None and options is not None:
             # The site has decided. Without subscribers, only a history justifies a channel.
             if not options.get("history_size"):
@@ -118,14 +120,14 @@ class Calls:
                 if request.send_hook:
                     webhook = webhooks.Publish(name, dumps(payload), user=user or "")
                     reply = (await self._webhooks.call(webhook)).check()
-                    payload = reply.get("override_payload", payload)
-                    publication = reply.get("publication")
+                    payload = given(reply.override_payload, payload)
+                    publication = reply.publication
                 published = await self._publications.publish(channel, payload, user)
         else:
             published = await self._publications.publish(channel, payload, user)
         self._metrics.messages_in += 1
         delivered = published.delivered
-        if isinstance(publication, int):
+        if publication is not None:
             self._events.add(events.Delivered(publication, delivered))
         elif not request.recorded:
             self._events.add(events.Published(name, user or "", "", "rest", delivered, payload))
@@ -147,8 +149,9 @@ class Calls:
                 payload=dumps(payload),
             )
             reply = (await self._webhooks.call(webhook)).check()
-            payload = reply.get("override_payload", payload)
-            recipient = other_recipient(reply, recipient)
+            payload = given(reply.override_payload, payload)
+            if reply.override_recipient_name is not None:
+                recipient = reply.override_recipient_name
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
         effects, delivered = self._hub.message(sender, recipient, payload, self._clock(), False)
@@ -167,14 +170,14 @@ class Calls:
         if options is not None:
             await self._lifecycle.create(name, options)
         async with self._lifecycle.using(name) as channel:
-            reply = {}
+            reply = SubscribeReply()
             if request.send_hook:
                 reply = (await self._webhooks.call(webhooks.Subscribe(name, user.name))).check()
-            await self._subscribe_by_code(user, channel, reply.get("initial_data", MISSING))
+            await self._subscribe_by_code(user, channel, reply.initial_data)
         return answers.Done()
 
     async def _subscribe_by_code(
-        self, user: User, channel: Channel, initial: Any = MISSING
+        self, user: User, channel: Channel, initial: object = ABSENT
     ) -> None:
         if self._hub.users.get(user.name) is not user:
             raise Refusal(f"User {user.name} doesn't exist")
@@ -223,11 +226,11 @@ class Calls:
         name = self._checked(request.channel_name)
         if name in self._hub.channels:
             raise Refusal(f"Channel {name} exists already")
-        given = {**(request.options or {}), **request.given}
+        options = {**(request.options or {}), **request.given}
         if request.send_hook:
             reply = await self._webhooks.call(webhooks.CreateChannel(name))
-            given = {**reply.check(), **given}
-        await self._lifecycle.create(name, given)
+            options = {**reply.check().options, **options}
+        await self._lifecycle.create(name, options)
         return answers.Done()
 
     async def _destroy_channel(self, request: rest.DestroyChannel) -> answers.Done:

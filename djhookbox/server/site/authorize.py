@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from ...wire.closing import ABNORMAL, Disconnect
 from ...wire.events import Subscribed, Unsubscribed
 from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
+from ...wire.replies import FollowUp
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..channels.streams import Streams
@@ -25,6 +26,8 @@ from ..runtime import Runtime
 from .webhooks import Refusal, Reply
 
 logger = logging.getLogger("djhookbox.server")
+
+R = TypeVar("R")
 
 _NOTHING: Mapping[str, Position] = MappingProxyType({})
 
@@ -59,13 +62,13 @@ class Authorizer:
 
     async def ask(
         self,
-        webhook: Webhook,
+        webhook: Webhook[R],
         connection: Connection,
         *,
         leaving: bool = False,
         patience: float = 1.0,
-    ) -> dict[str, Any]:
-        """Ask the site, and return the options that it grants.
+    ) -> R:
+        """Ask the site, and return what it grants.
 
         Args:
             webhook: The webhook to make.
@@ -85,7 +88,7 @@ class Authorizer:
         return reply.check()
 
     def still_here(
-        self, connection: Connection, reply: Reply | None = None, name: str = ""
+        self, connection: Connection, reply: Reply[Any] | None = None, name: str = ""
     ) -> None:
         """Raise ClientGone if the client has left; otherwise pass on the cookies of a reply.
 
@@ -102,7 +105,7 @@ class Authorizer:
     async def follow_up(
         self,
         connection: Connection,
-        options: dict[str, Any],
+        reply: FollowUp,
         since: Mapping[str, Position] = _NOTHING,
     ) -> None:
         """Carry out auto_subscribe, then auto_unsubscribe.
@@ -111,20 +114,22 @@ class Authorizer:
         client that has gone is not subscribed to anything.
         """
         user = user_of(connection)
-        for key in ("auto_subscribe", "auto_unsubscribe"):
-            for name in self._names(options, key):
+        for subscribe, names in ((True, reply.auto_subscribe), (False, reply.auto_unsubscribe)):
+            for name in self._checked(names):
                 try:
                     if connection.closed:
                         return
                     async with self._lifecycle.using(name, connection) as channel:
                         if not connection.closed:
-                            await self._follow(key, user, channel, connection, since.get(name))
+                            seen = since.get(name)
+                            await self._follow(subscribe, user, channel, connection, seen)
                 except Refusal as refusal:
-                    logger.warning("%s of %r to %r failed: %s", key, user.name, name, refusal)
+                    what = "auto_subscribe" if subscribe else "auto_unsubscribe"
+                    logger.warning("%s of %r to %r failed: %s", what, user.name, name, refusal)
 
     async def _follow(
         self,
-        key: str,
+        subscribe: bool,
         user: User,
         channel: Channel,
         connection: Connection,
@@ -133,7 +138,7 @@ class Authorizer:
         inside = user.name in channel.subscribers
         if connection in channel.audience:
             since = None  # it caught up when it connected
-        if key == "auto_subscribe":
+        if subscribe:
             if not inside:
                 self.check_room(user)
             await self._streams.propose(
@@ -146,18 +151,16 @@ class Authorizer:
             event = Unsubscribed if inside else Subscribed
             self.report(event, channel, user, connection, "auto")
 
-    def _names(self, options: dict[str, Any], key: str) -> Sequence[str]:
-        names = options.get(key, [])
+    def _checked(self, names: Sequence[str]) -> Sequence[str]:
+        """Return names that the site gives, or none if one of them cannot be subscribed to."""
         try:
-            if not isinstance(names, list):
-                raise NameProblem(f"{key} must be a list of channel names")  # D38
             for name in names:
                 check_name("channel_name", name, self._config.max_name_length)
                 if name.startswith(RESERVED_PREFIX):
                     raise NameProblem(f"{name} is reserved")
         except NameProblem as error:
-            logger.error("The site's reply has an unusable %s: %s", key, error)
-            return []
+            logger.error("The site's reply has an unusable channel name: %s", error)
+            return ()
         return names
 
     def check_room(self, user: User, more: int = 0) -> None:

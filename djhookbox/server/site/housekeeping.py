@@ -42,4 +42,4 @@ class Housekeeping:
         except Refusal as refusal:
             logger.warning("The logs were not pruned: %s", refusal.reason)
             return HOUR
-        return BREATH if done.get("more") is True else DAY
+        return BREATH if done.more else DAY

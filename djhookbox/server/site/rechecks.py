@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from ...wire import webhooks
 from ...wire.events import Unsubscribed
 from ...wire.options import LIVE
+from ...wire.replies import Rechecked
 from ..channels.streams import ChannelGone, EngineFailed, Streams
 from ..core.changes import SetOptions
 from ..core.model import Channel
@@ -120,51 +120,49 @@ class Rechecks:
         for pause in (*pauses, None):
             try:
                 reply = await self._webhooks.call(webhooks.Recheck(wanted))
-                answers = reply.check().get("channels")
-                if not isinstance(answers, dict):
-                    raise Refusal("the reply has no channels")
+                channels = reply.check().channels
             except Refusal as refusal:
                 if pause is None:
                     logger.error("The site did not confirm %d channels: %s", len(batch), refusal)
                     await self._apply({
-                        name: {"refused": dict.fromkeys(names, refusal.reason)}
+                        name: Rechecked(refused=dict.fromkeys(names, refusal.reason))
                         for name, names in batch.items()
                     })  # fmt: skip
                     return False
                 await asyncio.sleep(pause)
             else:
-                await self._apply(answers)
+                await self._apply(channels)
                 return True
         return False
 
-    async def _apply(self, answers: dict[str, Any]) -> None:
+    async def _apply(self, channels: Mapping[str, Rechecked]) -> None:
         now = self._clock()
-        for name, answer in answers.items():
+        for name, rechecked in channels.items():
             channel = self._hub.channels.get(name)
-            if channel is None or not isinstance(answer, dict):
+            if channel is None:
                 continue
-            refused = answer.get("refused")
-            for user_name, reason in (refused if isinstance(refused, dict) else {}).items():
+            for user_name, reason in rechecked.refused.items():
                 subscription = channel.subscribers.get(user_name)
                 if subscription is None or subscription.by_code:
                     continue
                 self._streams.withdraw(channel, subscription.user, str(reason))
                 self._events.add(Unsubscribed(name, user_name, by="policy", reason=str(reason)))
-            options = answer.get("options")
-            if isinstance(options, dict) and self._hub.channels.get(name) is channel:
-                await self._change_options(channel, options, now)
+            if rechecked.options and self._hub.channels.get(name) is channel:
+                await self._change_options(channel, rechecked.options, now)
 
-    async def _change_options(self, channel: Channel, options: dict[str, Any], now: float) -> None:
+    async def _change_options(
+        self, channel: Channel, options: Mapping[str, object], now: float
+    ) -> None:
         present = self._hub.info(channel, now)["options"]
         changed = {
             key: value
             for key, value in options.items()
             if key not in LIVE and present.get(key) != value
         }
-        if isinstance(changed.get("polling"), dict):
-            polling = channel.options.polling
+        polling = changed.get("polling")
+        if isinstance(polling, dict):
             try:
-                if polling.changed(changed["polling"]) == polling:
+                if channel.options.polling.changed(polling) == channel.options.polling:
                     del changed["polling"]
             except OptionError:
                 pass  # set_options below reports the error

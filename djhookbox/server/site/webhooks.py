@@ -11,11 +11,13 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import aiohttp
 
-from ...wire import bodies, capabilities, nodes, webhooks
+from ...wire import bodies, capabilities, nodes, replies, webhooks
+from ...wire.records import Fault, FieldProblem
+from ...wire.replies import REFUSED, Refused, WrongShape
 from ...wire.values import MAX_DOCUMENT_DEPTH, loads
 from ...wire.webhooks import NOBODY, Caller, Webhook
 from ..clients.connection import Connection
@@ -25,6 +27,8 @@ from ..tasks import within
 from .receiving import Answers
 
 logger = logging.getLogger("djhookbox.server.webhooks")
+
+R = TypeVar("R")
 
 #: Maximum time that a webhook may wait for its turn, in seconds; after that it fails.
 MAX_QUEUE_SECONDS = 30.0
@@ -86,31 +90,74 @@ class _BadStatus(ValueError):
         self.status = status
 
 
-class WrongShape(ValueError):
-    """The answer is JSON, but not in the expected form; the text is that of 0.3.3."""
+#: The reasons that a browser gets for what cannot be used, by webhook; the first is that of 0.3.3.
+_NAMELESS = "Unauthorized (missing name parameter in server response)"
+_UNUSABLE = {
+    "connect": "Unauthorized (unusable name or options in server response)",
+    "message": "Unauthorized (unusable recipient in server response)",
+}
+
+
+class UnusableReply(Refusal):
+    """The site grants something, but what it says cannot be used."""
+
+    def __init__(self, hook: str, problem: FieldProblem) -> None:
+        if hook == "connect" and problem.fault is Fault.MISSING:
+            super().__init__(_NAMELESS, REFUSED)
+        elif hook in _UNUSABLE:
+            super().__init__(_UNUSABLE[hook], REFUSED)
+        else:
+            super().__init__(UNAVAILABLE, "unavailable")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """The site's answer: success, the options, and cookies for the page's scripts."""
+class Reply(Generic[R]):
+    """The site's reply to a webhook.
 
-    allowed: bool
-    options: dict[str, Any]
+    Attributes:
+        answer: What the site grants, or why nothing is granted.
+        cookies: Cookies for the page's scripts.
+
+    """
+
+    answer: R | Refusal
     cookies: tuple[str, ...] = ()
 
-    def check(self) -> dict[str, Any]:
-        """Return the options of a successful answer.
+    @property
+    def allowed(self) -> bool:
+        """Whether the site grants what was asked for."""
+        return not isinstance(self.answer, Refusal)
+
+    def check(self) -> R:
+        """Return what the site grants.
 
         Raises:
-            Refusal: If the site refused.
+            Refusal: If it refused, or what it grants cannot be used.
 
         """
-        if not self.allowed:
-            error = self.options.get("error")
-            code = self.options.get("code")
-            reason = error if isinstance(error, str) and error else "Unauthorized"
-            raise Refusal(reason, code if isinstance(code, str) and code else "refused")
-        return self.options
+        if isinstance(self.answer, Refusal):
+            raise self.answer
+        return self.answer
+
+
+def reply_to(webhook: Webhook[R], value: object, cookies: tuple[str, ...] = ()) -> Reply[R]:
+    """Return the reply that a JSON value contains; problems of its fields are logged.
+
+    Raises:
+        WrongShape: If the value is not a reply.
+
+    """
+    tolerated: list[FieldProblem] = []
+    try:
+        answer = replies.read(webhook.reply, value, tolerated)
+    except FieldProblem as problem:
+        logger.error("The site's reply to %s is unusable: %s", webhook.name, problem)
+        return Reply(UnusableReply(webhook.name, problem), cookies)
+    for each in tolerated:
+        logger.error("The site's reply to %s has an unusable field: %s", webhook.name, each)
+    if isinstance(answer, Refused):
+        return Reply(Refusal(answer.reason, answer.code), cookies)
+    return Reply(cast("R", answer), cookies)
 
 
 class Webhooks:
@@ -167,13 +214,13 @@ class Webhooks:
 
     async def call(
         self,
-        webhook: Webhook,
+        webhook: Webhook[R],
         connection: Connection | None = None,
         *,
         cookie: bool = True,
         patience: float = 1.0,
         quiet: bool = False,
-    ) -> Reply:
+    ) -> Reply[R]:
         """Make a webhook and return the site's answer.
 
         Args:
@@ -204,11 +251,11 @@ class Webhooks:
                 headers["Cookie"] = connection.cookie
         body, headers["Content-Type"] = self._body(webhook, fields)
         seconds = self.config.webhook_timeout * patience
-        return await self._call(webhook.name, body, headers, seconds, quiet=quiet)
+        return await self._call(webhook, body, headers, seconds, quiet=quiet)
 
     # ---- parts -----------------------------------------------------------
 
-    def _body(self, webhook: Webhook, fields: Mapping[str, str]) -> tuple[bytes, str]:
+    def _body(self, webhook: Webhook[Any], fields: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body and its type: a form, or JSON if it is large and the site accepts it."""
         reporting = isinstance(webhook, webhooks.Events)
         large = reporting or sum(map(len, fields.values())) > bodies.LARGEST_FORM
@@ -220,8 +267,15 @@ class Webhooks:
         return form, bodies.FORM_TYPE
 
     async def _call(
-        self, hook: str, body: bytes, headers: dict[str, str], seconds: float, *, quiet: bool
-    ) -> Reply:
+        self,
+        webhook: Webhook[R],
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        *,
+        quiet: bool,
+    ) -> Reply[R]:
+        hook = webhook.name
         try:
             if self._turn.locked():
                 await within(
@@ -237,7 +291,7 @@ class Webhooks:
         started = time.monotonic()
         self._metrics.webhooks_total += 1
         try:
-            return await self._post(hook, body, headers, seconds)
+            return await self._post(webhook, body, headers, seconds)
         except WrongShape as error:
             self._failed(hook, str(error))
             raise WebhookFailed(str(error)) from None
@@ -260,14 +314,16 @@ class Webhooks:
             self._turn.release()
             self._metrics.webhook_seconds.append(time.monotonic() - started)
 
-    async def _post(self, hook: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
+    async def _post(
+        self, webhook: Webhook[R], body: bytes, headers: dict[str, str], seconds: float
+    ) -> Reply[R]:
         sessions = self._unix_sessions if self.config.webhook_socket else self._sessions
         if sessions is None:
             raise RuntimeError("start() has not been called")
         # A `Connection: close` header is not enough: aiohttp ignores it, and reuses the
         # connection, which the site has closed, for the next call.
         async with sessions[self._one_each].post(
-            self.url(hook),
+            self.url(webhook.name),
             data=body,
             headers=headers,
             allow_redirects=False,
@@ -283,9 +339,9 @@ class Webhooks:
                     location = response.headers.get("Location", "")
                     problem = _explain(response.status, location, said, len(body))
                     raise _BadStatus(response.status, problem)
-                reply = _parse(answer)
+                value = _parse(answer)
             cookies = _script_cookies(response.headers.getall("Set-Cookie", ()))
-            return Reply(reply[0], reply[1], cookies)
+            return reply_to(webhook, value, cookies)
 
     def _failed(self, hook: str, problem: str) -> None:
         self._metrics.webhooks_failed += 1
@@ -342,11 +398,10 @@ def _explain(status: int, location: str, said: str, size: int) -> str:
 def _said(answer: bytearray) -> str:
     """Return the error in an answer of the site's view, or "" if there is none."""
     try:
-        _, options = _parse(answer)
+        reply = replies.read(replies.EmptyReply, _parse(answer))
     except ValueError:
         return ""
-    error = options.get("error")
-    return error if isinstance(error, str) else ""
+    return reply.reason if isinstance(reply, Refused) else ""
 
 
 def _explain_certificate(error: Exception) -> str:
@@ -357,16 +412,11 @@ def _explain_certificate(error: Exception) -> str:
     )
 
 
-def _parse(answer: bytearray) -> tuple[bool, dict[str, Any]]:
+def _parse(answer: bytearray) -> object:
     try:
-        value = loads(answer, max_depth=MAX_DOCUMENT_DEPTH)
+        return loads(answer, max_depth=MAX_DOCUMENT_DEPTH)
     except ValueError:
-        raise ValueError(f"the answer is no JSON: {bytes(answer[:80])!r}") from None
-    if not isinstance(value, list) or len(value) != 2:
-        raise WrongShape("Invalid response (expected json list of length 2)")
-    if not isinstance(value[1], dict):
-        raise WrongShape("Invalid response (expected json object in response index 1)")
-    return bool(value[0]), value[1]
+        raise ValueError(f"the answer is not JSON: {bytes(answer[:80])!r}") from None
 
 
 def _script_cookies(headers: list[str] | tuple[str, ...]) -> tuple[str, ...]:
