@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from .genuine import payloads
 from .wire import nodes, values, webhooks
-from .wire.records import Fault, FieldProblem
+from .wire.fields import Fault, FieldProblem
 from .wire.webhooks import AnyWebhook, Caller
 
 

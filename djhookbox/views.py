@@ -44,8 +44,8 @@ from .policy.rules import Operation
 from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where code of 2011 imports it from
 from .wire import bodies, capabilities, nodes, records, replies, webhooks
+from .wire.fields import FieldProblem
 from .wire.options import LATER
-from .wire.records import FieldProblem
 from .wire.replies import (
     ConnectReply,
     CreateReply,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djhookbox.wire import answers, records, rest
-from djhookbox.wire.records import FieldProblem
+from djhookbox.wire.fields import FieldProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import ClassVar, TypeAlias
 
 from . import records
-from .records import Fault, FieldProblem
+from .fields import Fault, FieldProblem
 from .values import dumps
 
 

@@ -15,55 +15,16 @@ created once, when it is first used.
 
 from __future__ import annotations
 
-import math
 import sys
-import types
 import typing
 from collections.abc import Callable, Container, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from enum import Enum
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from . import names, values
+from . import values
+from .fields import Fault, FieldProblem, Reader, is_union, json_of, name_limit, reader, text_reader
 
 Record = TypeVar("Record")
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-#: The default of a field for which null is a value.
-ABSENT: Any = _Absent()
-
-
-class Fault(Enum):
-    """What is wrong with a field; the enum value is an English text."""
-
-    MISSING = "is missing"
-    JSON = "must be JSON"
-    STRING = "must be a string"
-    LENGTH = "is too long (at most {limit} characters)"
-    CHARACTERS = "must not contain control characters"
-    BOOLEAN = "must be true or false"
-    WHOLE = "must be a whole number"
-    NUMBER = "must be a number"
-    LIST = "must be a list"
-    OBJECT = "must be an object"
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Annotate a string that follows the rules for names, with a maximum length in characters."""
-
-    limit: int
-
-
-Name: TypeAlias = Annotated[str, Named(names.MAX_LENGTH)]
-
-#: Reads a field from its value and its path; the flag makes it lenient.
-_Reader = Callable[[object, str, bool], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +48,7 @@ class _Field:
 
     attribute: str
     name: str
-    reader: _Reader
+    reader: Reader
     text: Callable[[str, str], object]
     is_required: bool
     takes_none: bool
@@ -102,26 +63,6 @@ class _Field:
 _PLAIN = (str, int, float, bool, object, type(None))
 
 _FIELDS: dict[type, tuple[_Field, ...]] = {}
-
-
-class FieldProblem(ValueError):
-    """A field that is missing or has an invalid value.
-
-    Attributes:
-        field: Its name, with the path to it if it is nested (`channels[2].name`).
-        fault: What is wrong with it.
-        limit: The maximum number of characters, if it has too many.
-
-    """
-
-    def __init__(self, field: str, fault: Fault = Fault.MISSING, limit: int = 0) -> None:
-        super().__init__(field, fault, limit)
-        self.field = field
-        self.fault = fault
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"{self.field} {self.fault.value.format(limit=self.limit)}"
 
 
 def spread() -> Any:
@@ -150,11 +91,6 @@ def read(
 
     """
     return _read(kind, data, "", lenient, tolerated)
-
-
-def given(value: Any, otherwise: Any) -> Any:
-    """Return a field's value, or another one if it is absent."""
-    return otherwise if value is ABSENT else value
 
 
 def write(record: object, *, defaults: bool = True) -> dict[str, Any]:
@@ -236,7 +172,7 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
         given[each.attribute] = each.reader(each.text(name, text), name, False)
     if collecting is not None:
         given[collecting] = {
-            name: _json(name, text) for name, text in rest.items() if text and name not in ignored
+            name: json_of(name, text) for name, text in rest.items() if text and name not in ignored
         }
     return kind(**given)
 
@@ -244,40 +180,9 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
 # ---- parts -----------------------------------------------------------------
 
 
-def _json(name: str, text: str) -> Any:
-    try:
-        return values.loads(text)
-    except ValueError as error:
-        raise FieldProblem(name, Fault.JSON) from error
-
-
-def _string_of(name: str, text: str) -> object:
-    return text
-
-
-def _boolean_of(name: str, text: str) -> object:
-    return text in ("1", "true", "True")
-
-
-def _integer_of(name: str, text: str) -> object:
-    # int() also takes spaces, signs, underscores and digits of other scripts.
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise FieldProblem(name, Fault.WHOLE)
-    return int(text)
-
-
-def _text_reader(kinds: Container[Any]) -> Callable[[str, str], object]:
-    """Return a function that converts a form's text to a value of one of these types."""
-    if str in kinds:
-        return _string_of
-    if bool in kinds:
-        return _boolean_of
-    return _integer_of if int in kinds else _json
-
-
 def _kinds(kind: Any) -> tuple[Any, ...]:
-    inside = typing.get_args(kind) if _is_union(kind) else (kind,)
-    return tuple(str if _limit(inner) else inner for inner in inside)
+    inside = typing.get_args(kind) if is_union(kind) else (kind,)
+    return tuple(str if name_limit(inner) else inner for inner in inside)
 
 
 def _read(
@@ -315,6 +220,10 @@ def _read(
     return kind(**given)
 
 
+def _record_reader(kind: type[Any]) -> Reader:
+    return lambda value, path, lenient: _read(kind, value, path, lenient)
+
+
 def _fields(kind: type[Any]) -> tuple[_Field, ...]:
     known = _FIELDS.get(kind)
     if known is not None:
@@ -327,8 +236,8 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
             _Field(
                 attribute=each.name,
                 name=each.metadata.get("as", each.name),
-                reader=_reader(hints[each.name]),
-                text=_text_reader(kinds),
+                reader=reader(hints[each.name], _record_reader),
+                text=text_reader(kinds),
                 is_required=each.default is MISSING and each.default_factory is MISSING,
                 takes_none=object in kinds or type(None) in kinds,
                 takes_empty=bool(each.metadata.get("empty")),
@@ -350,130 +259,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | frozenset | set):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
-
-
-def _limit(kind: Any) -> int:
-    """Return the maximum length of a `Named` string in characters, or 0 for other types."""
-    extras = getattr(kind, "__metadata__", ())
-    return next((extra.limit for extra in extras if isinstance(extra, Named)), 0)
-
-
-def _reader(kind: Any) -> _Reader:
-    if limit := _limit(kind):
-        return _name_reader(limit)
-    if _is_union(kind):
-        inner = [_reader(each) for each in typing.get_args(kind) if each is not type(None)]
-        if len(inner) != 1:
-            raise TypeError(f"{kind} is not a supported field type")
-        only = inner[0]
-        return lambda value, path, lenient: None if value is None else only(value, path, lenient)
-    origin, inside = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        return _list_reader(_reader(inside[0]))
-    if origin is not None and issubclass(origin, Mapping):
-        return _mapping_reader(_reader(inside[0]), _reader(inside[1]))
-    if is_dataclass(kind):
-        record: Any = kind
-        return lambda value, path, lenient: _read(record, value, path, lenient)
-    try:
-        return _SIMPLE[kind]
-    except KeyError:
-        raise TypeError(f"{kind} is not a supported field type") from None
-
-
-def _list_reader(member: _Reader) -> _Reader:
-    def reader(value: object, path: str, lenient: bool) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple):
-            raise FieldProblem(path, Fault.LIST)
-        found = []
-        for index, each in enumerate(value):
-            try:
-                found.append(member(each, f"{path}[{index}]", lenient))
-            except FieldProblem:
-                if not lenient:
-                    raise
-        return tuple(found)
-
-    return reader
-
-
-def _mapping_reader(key: _Reader, member: _Reader) -> _Reader:
-    def reader(value: object, path: str, lenient: bool) -> dict[str, Any]:
-        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise FieldProblem(path, Fault.OBJECT)
-        found = {}
-        for name, each in value.items():
-            try:
-                found[key(name, path, lenient)] = member(each, f"{path}.{name}", lenient)
-            except FieldProblem:
-                if not lenient:
-                    raise
-        return found
-
-    return reader
-
-
-_NAME_FAULTS = {
-    names.Fault.TYPE: Fault.STRING,
-    names.Fault.EMPTY: Fault.MISSING,
-    names.Fault.LENGTH: Fault.LENGTH,
-    names.Fault.CHARACTERS: Fault.CHARACTERS,
-}
-
-
-def _name_reader(limit: int) -> _Reader:
-    def reader(value: object, path: str, lenient: bool) -> object:
-        fault = names.find_fault(value, limit)
-        if fault is not None:
-            raise FieldProblem(path, _NAME_FAULTS[fault], limit)
-        return value
-
-    return reader
-
-
-def _string(value: object, path: str, lenient: bool) -> str:
-    if not isinstance(value, str):
-        raise FieldProblem(path, Fault.STRING)
-    return value
-
-
-def _boolean(value: object, path: str, lenient: bool) -> bool:
-    if not isinstance(value, bool):
-        raise FieldProblem(path, Fault.BOOLEAN)
-    return value
-
-
-def _integer(value: object, path: str, lenient: bool) -> int:
-    # bool is an int in Python, but never a valid number here.
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise FieldProblem(path, Fault.WHOLE)
-    return value
-
-
-def _number(value: object, path: str, lenient: bool) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FieldProblem(path, Fault.NUMBER)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise FieldProblem(path, Fault.NUMBER)
-    return number
-
-
-def _anything(value: object, path: str, lenient: bool) -> object:
-    return value
-
-
-_SIMPLE: Mapping[Any, _Reader] = {
-    str: _string,
-    bool: _boolean,
-    int: _integer,
-    float: _number,
-    object: _anything,
-}

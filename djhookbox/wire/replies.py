@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, cast
 
 from . import records
-from .records import ABSENT, FieldProblem, Name, spread
+from .fields import ABSENT, Fault, FieldProblem, Name
+from .records import spread
 
 R = TypeVar("R")
 
@@ -264,7 +265,7 @@ def _write_decided(decided: Decided) -> dict[str, object]:
 def _read_many(fields: Mapping[str, object]) -> SubscribeManyReply:
     channels = fields.get("channels")
     if not isinstance(channels, dict):
-        raise FieldProblem("channels", records.Fault.OBJECT)
+        raise FieldProblem("channels", Fault.OBJECT)
     return SubscribeManyReply({
         name: Decided(
             _decision(CreateReply, each.get("create")),

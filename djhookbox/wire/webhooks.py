@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from . import names, replies
-from .records import Name, Named, from_form, to_form
+from .fields import Name, Named
+from .records import from_form, to_form
 
 ConnectionId: TypeAlias = Annotated[str, Named(names.CONNECTION_LENGTH)]
 Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]

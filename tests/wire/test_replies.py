@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from djhookbox.wire import replies, values, webhooks
-from djhookbox.wire.records import ABSENT, Fault, FieldProblem
+from djhookbox.wire.fields import ABSENT, Fault, FieldProblem
 from djhookbox.wire.replies import (
     ConnectReply,
     CreateReply,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from djhookbox.wire import capabilities, records, webhooks
-from djhookbox.wire.records import Fault, FieldProblem
+from djhookbox.wire.fields import Fault, FieldProblem
 from djhookbox.wire.webhooks import Caller, Wanted
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"

@@ -13,8 +13,8 @@ from typing import Any
 from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.events import Delivered, Published
+from ...wire.fields import Fault, FieldProblem, given
 from ...wire.names import NameProblem, check_name
-from ...wire.records import Fault, FieldProblem, given
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle

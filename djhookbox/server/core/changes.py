@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from ...wire.records import ABSENT
+from ...wire.fields import ABSENT
 from .log import LogState, Position, Publication
 from .model import Connection, User
 

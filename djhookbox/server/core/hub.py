@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ...wire.records import ABSENT
+from ...wire.fields import ABSENT
 from . import snapshots
 from .effects import Effect, Emptied, PollingChanged, Send
 from .keeping import Shelf

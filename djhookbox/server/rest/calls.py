@@ -8,8 +8,8 @@ from typing import Any
 
 from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
+from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
-from ...wire.records import ABSENT, given
 from ...wire.replies import SubscribeReply
 from ...wire.values import dumps, loads
 from ..channels.lifecycle import Lifecycle

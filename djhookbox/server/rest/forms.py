@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from ...wire import records
+from ...wire.fields import Fault, FieldProblem
 from ...wire.rest import SECRET_FIELDS
 
 Form = Mapping[str, str]
@@ -37,7 +38,7 @@ def bound(
     async def call(form: Form) -> dict[str, Any]:
         try:
             request = records.from_form(kind, form, SECRET_FIELDS)
-        except records.FieldProblem as problem:
+        except FieldProblem as problem:
             raise _bad_call(problem, what) from None
         answer = await method(request)
         return answer if isinstance(answer, dict) else records.write(answer)
@@ -45,11 +46,11 @@ def bound(
     return call
 
 
-def _bad_call(problem: records.FieldProblem, what: str) -> BadCall:
+def _bad_call(problem: FieldProblem, what: str) -> BadCall:
     """Return the error for an invalid field, in the words of 0.3.3 where it has any."""
-    if problem.fault is records.Fault.MISSING:
+    if problem.fault is Fault.MISSING:
         return missing(problem.field)
-    if problem.fault is records.Fault.JSON:
+    if problem.fault is Fault.JSON:
         return not_json(problem.field, what)
     return BadCall(str(problem))
 

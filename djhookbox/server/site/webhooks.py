@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 import aiohttp
 
 from ...wire import bodies, capabilities, nodes, replies, webhooks
-from ...wire.records import Fault, FieldProblem
+from ...wire.fields import Fault, FieldProblem
 from ...wire.replies import REFUSED, Refused, WrongShape
 from ...wire.values import MAX_DOCUMENT_DEPTH, loads
 from ...wire.webhooks import NOBODY, Caller, Webhook
