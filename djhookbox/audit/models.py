@@ -18,7 +18,7 @@ BOOT_LENGTH = 32
 
 #: Lets PostgreSQL use this index for prefixes of channel names as well as whole names; other
 #: databases ignore it.
-_PREFIXES = ["varchar_pattern_ops", "int8_ops"]
+_PREFIXES = ["varchar_pattern_ops", "timestamptz_ops", "int8_ops"]
 
 
 class Log(models.Model):
@@ -28,7 +28,6 @@ class Log(models.Model):
         _("when"),
         default=timezone.now,
         editable=False,
-        db_index=True,
         help_text=_("When it happened."),
     )
     user_name = models.CharField(
@@ -58,7 +57,9 @@ class Log(models.Model):
 
     class Meta:
         abstract = True
-        ordering = ["-id"]
+        # By time, not by key: what the process reports later has happened before. Each index ends
+        # with both, so that a list needs no sorting, whatever it is filtered by.
+        ordering = ["-created", "-id"]
 
 
 class NodeLog(Log):
@@ -135,11 +136,12 @@ class ConnectionLog(NodeLog):
         # For all three audit logs.
         permissions = [("export_log", _("Can export logs"))]
         indexes = [
-            models.Index(fields=["user_name", "-id"], name="hookbox_conn_user"),
-            models.Index(fields=["connection_id", "-id"], name="hookbox_conn_connection"),
-            models.Index(fields=["event", "-id"], name="hookbox_conn_event"),
-            models.Index(fields=["transport", "-id"], name="hookbox_conn_transport"),
-            models.Index(fields=["ip", "-id"], name="hookbox_conn_ip"),
+            models.Index(fields=["created", "id"], name="hookbox_conn_created"),
+            models.Index(fields=["user_name", "created", "id"], name="hookbox_conn_user"),
+            models.Index(fields=["connection_id", "created", "id"], name="hookbox_conn_connection"),
+            models.Index(fields=["event", "created", "id"], name="hookbox_conn_event"),
+            models.Index(fields=["transport", "created", "id"], name="hookbox_conn_transport"),
+            models.Index(fields=["ip", "created", "id"], name="hookbox_conn_ip"),
             models.Index(fields=["node", "id"], name="hookbox_conn_node"),
         ]
 
@@ -170,12 +172,13 @@ class SubscriptionLog(NodeLog):
         verbose_name = _("subscription log entry")
         verbose_name_plural = _("subscription log")
         indexes = [
-            models.Index(fields=["user_name", "-id"], name="hookbox_sub_user"),
-            models.Index(fields=["connection_id", "-id"], name="hookbox_sub_connection"),
+            models.Index(fields=["created", "id"], name="hookbox_sub_created"),
+            models.Index(fields=["user_name", "created", "id"], name="hookbox_sub_user"),
+            models.Index(fields=["connection_id", "created", "id"], name="hookbox_sub_connection"),
             models.Index(
-                fields=["channel", "-id"], name="hookbox_sub_channel", opclasses=_PREFIXES
+                fields=["channel", "created", "id"], name="hookbox_sub_channel", opclasses=_PREFIXES
             ),
-            models.Index(fields=["event", "-id"], name="hookbox_sub_event"),
+            models.Index(fields=["event", "created", "id"], name="hookbox_sub_event"),
         ]
 
     def __str__(self) -> str:
@@ -260,13 +263,14 @@ class Publication(Log):
             ("view_payload", _("Can see what was published")),
         ]
         indexes = [
-            models.Index(fields=["user_name", "-id"], name="hookbox_pub_user"),
-            models.Index(fields=["connection_id", "-id"], name="hookbox_pub_connection"),
+            models.Index(fields=["created", "id"], name="hookbox_pub_created"),
+            models.Index(fields=["user_name", "created", "id"], name="hookbox_pub_user"),
+            models.Index(fields=["connection_id", "created", "id"], name="hookbox_pub_connection"),
             models.Index(
-                fields=["channel", "-id"], name="hookbox_pub_channel", opclasses=_PREFIXES
+                fields=["channel", "created", "id"], name="hookbox_pub_channel", opclasses=_PREFIXES
             ),
-            models.Index(fields=["status", "-id"], name="hookbox_pub_status"),
-            models.Index(fields=["source", "-id"], name="hookbox_pub_source"),
+            models.Index(fields=["status", "created", "id"], name="hookbox_pub_status"),
+            models.Index(fields=["source", "created", "id"], name="hookbox_pub_source"),
         ]
 
     def __str__(self) -> str:

@@ -1,14 +1,16 @@
-"""Export the filtered rows of a log as CSV, streamed from the database."""
+"""Export the filtered rows of a log as CSV or as JSON Lines, streamed from the database."""
 
 from __future__ import annotations
 
 import csv
 import datetime
+import io
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -23,12 +25,15 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ...conf import settings
 from ..pages import PageMixin, encodable
 from ..times import local
+from .leading import lead
+from .paging import before
 
 logger = logging.getLogger("djhookbox")
 
@@ -41,36 +46,67 @@ FORMULA = re.compile(
     re.VERBOSE,
 )
 
-#: Rows in memory at once; each may have a payload of a megabyte.
-CHUNK = 100
+#: The signs of a formula, without which no place needs to be looked for.
+SIGNS = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+
+#: Rows in memory at once, and where each may have a payload of a megabyte.
+CHUNK, CHUNK_OF_PAYLOADS = 2_000, 100
 
 #: Spreadsheets read CSV as UTF-8 only if it starts with this.
 BOM = "\ufeff"
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of exports; `write` returns the text of some rows."""
+
+    ending: str
+    content_type: str
+    said: str | Promise
+    said_filtered: str | Promise
+    begin: Callable[[Sequence[models.Field[Any, Any]]], str]
+    write: Callable[[Sequence[models.Field[Any, Any]], Sequence[Sequence[Any]]], str]
+
+
 class ExportMixin(PageMixin):
-    """A view next to the list that accepts the same filters and answers with CSV."""
+    """Views next to the list that accept the same filters and answer with a file."""
 
     #: Restricted columns, each with the function that checks the permission.
     guarded_columns: dict[str, str] = {}
 
     def get_urls(self) -> list[URLPattern]:
-        """Put our page before the default ones, which would read it as a primary key."""
+        """Put our pages before the default ones, which would read them as primary keys."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
-        view = self.admin_site.admin_view(self.export_view)
-        return [path("export/", view, name=name), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("export/", view(self.export_view), name=name),
+            path("export/lines/", view(self.export_lines_view), name=f"{name}_lines"),
+            *super().get_urls(),
+        ]
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may export the log."""
         return request.user.has_perm("djhookbox.export_log") and self.has_view_permission(request)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Stream the filtered rows, newest first.
+        """Stream the filtered rows as CSV, newest first.
 
         Raises:
             PermissionDenied: The user may not export this log.
 
         """
+        return self._export(request, CSV)
+
+    def export_lines_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Stream the filtered rows as JSON Lines, newest first.
+
+        Raises:
+            PermissionDenied: The user may not export this log.
+
+        """
+        return self._export(request, LINES)
+
+    def _export(self, request: HttpRequest, form: Format) -> HttpResponseBase:
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
@@ -78,15 +114,14 @@ class ExportMixin(PageMixin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{self.address('changelist')}?e=1")
         fields = self.export_fields(request)
-        values = rows.values_list(*(field.name for field in fields))[: settings.export_limit]
-        self._note_export(request)
-        lines = _lines(fields, values.iterator(chunk_size=CHUNK))
+        self._note_export(request, form)
+        parts = _parts(form, fields, rows, settings.export_limit)
         # Otherwise an ASGI server would collect the whole export in memory.
-        content = _apart(lines) if isinstance(request, ASGIRequest) else lines
-        name = f"{self.opts.model_name}-{timezone.now():%Y%m%d-%H%M%S}.csv"
+        content = _apart(parts) if isinstance(request, ASGIRequest) else parts
+        name = f"{self.opts.model_name}-{timezone.now():%Y%m%d-%H%M%S}.{form.ending}"
         return StreamingHttpResponse(
             content,
-            content_type="text/csv; charset=utf-8",
+            content_type=form.content_type,
             headers={
                 "Content-Disposition": f'attachment; filename="{name}"',
                 "X-Content-Type-Options": "nosniff",
@@ -109,12 +144,10 @@ class ExportMixin(PageMixin):
             lookup, value, request
         )
 
-    def _note_export(self, request: HttpRequest) -> None:
+    def _note_export(self, request: HttpRequest, form: Format) -> None:
         """Record in the admin's history who exported what."""
         filters = request.GET.urlencode()
-        message = _("Exported as CSV.")
-        if filters:
-            message = _("Exported as CSV, filtered by %(filters)s.") % {"filters": filters}
+        message = str(form.said_filtered) % {"filters": filters} if filters else str(form.said)
         try:
             LogEntry.objects.create(
                 user_id=str(request.user.pk),
@@ -127,45 +160,118 @@ class ExportMixin(PageMixin):
             logger.warning("Could not record an export.", exc_info=True)
 
 
-class _Echo:
-    """A file that returns what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
+# ---- rows --------------------------------------------------------------------------------------
 
 
-def _lines(
-    fields: Sequence[models.Field[Any, Any]], rows: Iterator[Sequence[object]]
+def _parts(
+    form: Format, fields: Sequence[models.Field[Any, Any]], rows: Any, limit: int
 ) -> Iterator[str]:
-    writer: Any = csv.writer(_Echo())
-    yield BOM + writer.writerow([field.name for field in fields])
-    writers = [_json if isinstance(field, models.JSONField) else cell for field in fields]
-    for row in rows:
-        yield writer.writerow([write(value) for write, value in zip(writers, row, strict=True)])
+    """Yield the text of the rows, the beginning at once.
+
+    Each query continues where the last one ended. A server-side cursor would have to be held
+    across commits, for which PostgreSQL first copies the whole result.
+    """
+    yield form.begin(fields)
+    names = [field.name for field in fields]
+    heavy = any(isinstance(field, models.JSONField) for field in fields)
+    chunk = CHUNK_OF_PAYLOADS if heavy else CHUNK
+    values = rows.values_list("created", "pk", *names)
+    rest = values
+    while limit > 0:
+        found = list(lead(rest)[: min(chunk, limit)])
+        if found:
+            yield form.write(fields, [row[2:] for row in found])
+        if len(found) < min(chunk, limit):
+            return
+        limit -= len(found)
+        rest = before(values, found[-1][0], found[-1][1])
 
 
-async def _apart(lines: Iterator[str]) -> AsyncIterator[str]:
-    """Yield lines in an event loop, fetching them in a thread that may wait for the database."""
+async def _apart(parts: Iterator[str]) -> AsyncIterator[str]:
+    """Yield texts in an event loop, fetching them in a thread that may wait for the database."""
 
     @sync_to_async
-    def some() -> str:
-        return "".join(islice(lines, CHUNK))
+    def following() -> str | None:
+        return next(parts, None)
 
-    while text := await some():
+    while (text := await following()) is not None:
         yield text
+
+
+# ---- CSV ---------------------------------------------------------------------------------------
+
+
+def _begin_csv(fields: Sequence[models.Field[Any, Any]]) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerow([field.name for field in fields])
+    return BOM + file.getvalue()
+
+
+def _write_csv(fields: Sequence[models.Field[Any, Any]], rows: Sequence[Sequence[Any]]) -> str:
+    file = io.StringIO()
+    writers = [_json if isinstance(field, models.JSONField) else cell for field in fields]
+    csv.writer(file).writerows(
+        [write(value) for write, value in zip(writers, row, strict=True)] for row in rows
+    )
+    return file.getvalue()
 
 
 def cell(value: object) -> object:
     """Return a value as a cell that no spreadsheet reads as a formula."""
+    if isinstance(value, str):
+        return _text(value) if len(value) <= 255 else _text.__wrapped__(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime.datetime):
         return local(value).isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
-    text = FORMULA.sub(r"\g<before>'", str(value))
+    return _text.__wrapped__(str(value))
+
+
+@lru_cache(maxsize=2048)  # users, channels and reasons appear in many rows
+def _text(text: str) -> str:
+    if SIGNS.search(text):
+        text = FORMULA.sub(r"\g<before>'", text)
     return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
 
 
 def _json(value: object) -> object:
     return cell(encodable(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)))
+
+
+CSV = Format(
+    ending="csv",
+    content_type="text/csv; charset=utf-8",
+    said=gettext_lazy("Exported as CSV."),
+    said_filtered=gettext_lazy("Exported as CSV, filtered by %(filters)s."),
+    begin=_begin_csv,
+    write=_write_csv,
+)
+
+# ---- JSON Lines --------------------------------------------------------------------------------
+
+
+def _write_lines(fields: Sequence[models.Field[Any, Any]], rows: Sequence[Sequence[Any]]) -> str:
+    names = [field.name for field in fields]
+    lines = []
+    for row in rows:
+        values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        lines.append(json.dumps(values, ensure_ascii=False, cls=DjangoJSONEncoder) + "\n")
+    return encodable("".join(lines))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime.datetime):
+        return local(value).isoformat()
+    return value.total_seconds() if isinstance(value, datetime.timedelta) else value
+
+
+LINES = Format(
+    ending="jsonl",
+    content_type="application/x-ndjson; charset=utf-8",
+    said=gettext_lazy("Exported as JSON Lines."),
+    said_filtered=gettext_lazy("Exported as JSON Lines, filtered by %(filters)s."),
+    begin=lambda fields: "",
+    write=_write_lines,
+)

@@ -20,7 +20,7 @@ class ConnectionLogAdmin(LogAdmin):
     """Connections: who connected, was refused or disconnected, when, from where and why."""
 
     list_display = (
-        "when", "event_badge", "user_link", "transport", "ip_link", "lasted", "why",
+        "when", "event_badge", "user_link", "transport_label", "ip_link", "lasted", "why",
         "connection_link",
     )  # fmt: skip
     list_filter = ("event", "transport", PeriodFilter)
@@ -39,7 +39,7 @@ class ConnectionLogAdmin(LogAdmin):
         (gettext_lazy("Who"), {"fields": ("user_link", "connection_link", "decision", "reason")}),
         (
             gettext_lazy("Where"),
-            {"fields": ("transport", "ip_link", "origin", "user_agent")},
+            {"fields": ("transport_label", "ip_link", "origin", "user_agent")},
         ),
         (gettext_lazy("Note"), {"fields": ("note",)}),
     )
@@ -49,10 +49,16 @@ class ConnectionLogAdmin(LogAdmin):
         """Whether the site logs connections."""
         return settings.log_connections
 
+    @admin.display(description=gettext_lazy("transport"))
+    def transport_label(self, entry: Any) -> str:
+        """How the browser was connected."""
+        label: str = entry.cells.label(entry, "transport")
+        return label
+
     @admin.display(description=gettext_lazy("IP address"))
-    def ip_link(self, entry: ConnectionLog) -> str:
+    def ip_link(self, entry: Any) -> str:
         """Link to everything from this address; the search has no index for addresses."""
-        return self.filtered("ip", entry.ip or "")
+        return self.filtered(entry, "ip", entry.ip or "")
 
     @admin.display(description=gettext_lazy("duration"))
     def lasted(self, entry: ConnectionLog) -> str:
@@ -68,7 +74,7 @@ class ConnectionLogAdmin(LogAdmin):
     def gist(self, entry: Any) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         lasted = "" if entry.duration is None else span(entry.duration)
-        parts = (entry.get_transport_display(), entry.ip, lasted, self.why(entry))
+        parts = (entry.cells.label(entry, "transport"), entry.ip, lasted, self.why(entry))
         return " · ".join(str(part) for part in parts if part)
 
 

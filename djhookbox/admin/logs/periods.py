@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..times import today
+from .paging import OF_A_PAGE
 
 FROM, UNTIL = "from", "until"
 
@@ -53,7 +54,7 @@ class PeriodFilter(admin.ListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         """Yield the common periods."""
-        ours = (FROM, UNTIL, PAGE_VAR, "id__lt")
+        ours = (FROM, UNTIL, "q", *OF_A_PAGE)
         self.others = [
             (name, value)
             for name, values in changelist.filter_params.items()
@@ -72,7 +73,7 @@ class PeriodFilter(admin.ListFilter):
             yield {
                 "selected": self.first == first and not self.last,
                 "query_string": changelist.get_query_string(
-                    {FROM: first} if first else {}, [UNTIL, PAGE_VAR, *([] if first else [FROM])]
+                    {FROM: first} if first else {}, [UNTIL, *OF_A_PAGE, *([] if first else [FROM])]
                 ),
                 "display": display,
             }

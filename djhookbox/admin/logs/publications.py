@@ -15,7 +15,7 @@ from django.forms.widgets import Media
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -26,12 +26,14 @@ from ...conf import settings
 from ...exceptions import HookboxError, HookboxRefused
 from ...models import Publication, Publishing
 from ...policy.rules import Operation
-from ..pages import badge, grouped, module_script, preformatted, pretty_json
+from ..pages import grouped, module_script, preformatted, pretty_json
 from ..publishing.message import MessageMixin, reached_text
 from .base import SEARCH_HELP, LogAdmin
 from .periods import PeriodFilter
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
+
+_NOT_STORED = gettext_lazy("not stored")
 
 #: Payloads up to this many bytes are shown unfolded.
 UNFOLDED = 20_000
@@ -136,37 +138,42 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     @admin.display(description=gettext_lazy("status"))
     def event_badge(self, entry: Any) -> SafeString:
         """Whether the message was sent."""
-        return badge(entry.get_status_display(), TONES.get(entry.status, "neutral"))
+        badge: SafeString = entry.cells.badge(entry, "status", TONES.get(entry.status, "neutral"))
+        return badge
+
+    def naming(self, entry: Any) -> str:
+        """Return what a screen reader calls a row."""
+        return f"{entry.channel} {entry.cells.label(entry, 'status')}"
 
     @admin.display(description=gettext_lazy("status"))
     def outcome(self, entry: Any) -> SafeString:
         """Whether the message was sent, and why not."""
-        return format_html(
-            '{} <span class="hookbox-problem">{}</span>', self.event_badge(entry), self._why(entry)
-        )
+        why = conditional_escape(self._why(entry))
+        problem = f' <span class="hookbox-problem">{why}</span>' if why else ""
+        return SafeString(f"{self.event_badge(entry)}{problem}")
 
     @admin.display(description=gettext_lazy("sender"))
     def sender(self, entry: Any) -> SafeString:
         """Who published, and how."""
-        return format_html(
-            '{} <span class="quiet hookbox-source">{} {}</span>',
-            self.user_link(entry),
-            entry.get_source_display(),
-            self.connection_link(entry) if entry.connection_id else "",
+        source = escape(entry.cells.label(entry, "source"))
+        connection = self.connection_link(entry) if entry.connection_id else ""
+        return SafeString(
+            f"{conditional_escape(self.user_link(entry))} "
+            f'<span class="quiet hookbox-source">{source} {connection}</span>'
         )
 
     def _why(self, entry: Any) -> str | SafeString:
         if entry.status == Publication.Status.REFUSED:
             return self.decision(entry)
-        error = Truncator(entry.error).chars(120)
+        error = Truncator(entry.error).chars(120) if entry.error else ""
         return format_html("<bdi>{}</bdi>", error) if error else ""
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, entry: Any) -> str | SafeString:
         """The beginning of the message."""
         if entry.kept == Publication.Kept.NOTHING:
-            return _("not stored")
-        return format_html('<bdi class="hookbox-preview">{}</bdi>', entry.preview)
+            return str(_NOT_STORED)
+        return SafeString(f'<bdi class="hookbox-preview">{escape(entry.preview)}</bdi>')
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_pretty(self, entry: Publication) -> str | SafeString:
@@ -202,7 +209,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         why = self._why(entry)
         if why:
             return why
-        return self.beginning(entry) if entry.rights.payloads else ""
+        return self.beginning(entry) if entry.cells.payloads else ""
 
     # ---- publishing --------------------------------------------------------------------------
 

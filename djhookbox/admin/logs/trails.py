@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from ...querysets import has_text
 from ..pages import PageMixin
+from .leading import lead
 
 #: Rows that a trail shows at most.
 LIMIT = 100
@@ -51,7 +52,7 @@ class TrailMixin(PageMixin):
             if not any(field.name == column for field in page.opts.concrete_fields):
                 continue
             found_here = page.get_queryset(request).filter(has_text(column, value))
-            rows = list(page.for_list(found_here)[:LIMIT])
+            rows = list(lead(page.for_list(found_here))[:LIMIT])
             page.dress(request, rows)
             found += [(page, row) for row in rows]
             truncated |= len(rows) == LIMIT

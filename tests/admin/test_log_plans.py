@@ -1,0 +1,109 @@
+"""The plans of the queries of each log page, on SQLite and PostgreSQL.
+
+No query may read the table from end to end, sort what it has found, or throw away more rows than
+it returns.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from bench.admin_scale import PAGES, fill, middle
+from djhookbox.models import ConnectionLog
+
+from .stand_in import APP
+
+ROWS = 20_000
+LOGS = [log for log in PAGES if log != "channelpolicy"]
+
+#: Rows that a query may discard: less than a page has. Of two filters, the rarer one leads.
+DISCARDED = 50
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        connection.vendor not in ("sqlite", "postgresql"), reason="reads plans of these two"
+    ),
+]
+
+
+@pytest.fixture
+def filled(db: None) -> None:
+    fill("default", ROWS, vacuum=False)
+
+
+def queries(root: Client, log: str) -> Iterator[tuple[str, str]]:
+    """Yield the queries of each page about the logs."""
+    old = timezone.localdate() - datetime.timedelta(days=5)
+    newest = ConnectionLog.objects.order_by("pk").first()
+    assert newest is not None
+    key = newest.pk + ROWS // 2
+    words = {"yesterday": timezone.localdate() - datetime.timedelta(days=1), "old": old}
+    for page, query in PAGES[log].items():
+        values = {**words, "middle": middle(log, key)} if "{middle}" in query else words
+        with CaptureQueriesContext(connection) as captured:
+            response = root.get(f"{APP}{log}/{query.format(**values)}")
+            if response.streaming:
+                parts = iter(response)
+                next(parts)
+                next(parts)
+        for found in captured.captured_queries:
+            if any(f'FROM "djhookbox_{name}"' in found["sql"] for name in LOGS):
+                yield page, found["sql"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="for SQLite")
+@pytest.mark.parametrize("log", LOGS)
+def test_plans_of_sqlite(root: Client, filled: None, log: str) -> None:
+    seen = 0
+    for page, sql in queries(root, log):
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plan = "\n".join(row[-1] for row in cursor.fetchall())
+        seen += 1
+        if "begin" in page:  # a range of channels, whose rows are sorted
+            continue
+        assert "TEMP B-TREE" not in plan, (page, sql, plan)
+        plan = plan.replace("SCAN subquery", "")  # of counts that are limited
+        whole = "WHERE" not in sql and "USING INDEX" in plan  # the newest rows of all
+        assert whole or "SCAN" not in plan, (page, sql, plan)
+    assert seen > len(PAGES[log])
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="for PostgreSQL")
+@pytest.mark.parametrize("log", LOGS)
+def test_plans_of_postgresql(root: Client, filled: None, log: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    seen = 0
+    for page, sql in queries(root, log):
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+            (plan,) = cursor.fetchone()[0]
+        seen += 1
+        if "begin" in page:  # a range of channels: how many rows it has decides about the plan
+            continue
+        for node in nodes(plan["Plan"]):
+            discarded = node.get("Rows Removed by Filter", 0)
+            read = node["Actual Rows"] * node["Actual Loops"]
+            least = max(DISCARDED, read, ROWS // 100 if "of a user" in page else 0)
+            assert discarded <= least, (page, sql, json.dumps(plan, indent=1))
+            if not any(word in page for word in ("CSV", "of a user")):
+                assert "Sort" not in node["Node Type"], (page, sql)
+    assert seen > len(PAGES[log])
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a node of a plan and all below it."""
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
