@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         UserNameError,
     )
     from .handlers import register_channel_handler, unregister_channel_handler, whcallback
-    from .identity import connect_token
+    from .users.identity import connect_token
 
 #: The module of each public name; "" means that the name is a module itself.
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "acursor": "cursors",
     "apublish": "api",
     "channel_info": "api",
-    "connect_token": "identity",
+    "connect_token": "users.identity",
     "create": "api",
     "cursor": "cursors",
     "disconnect": "api",

@@ -21,10 +21,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from . import client
-from .accounts import username
 from .audit import payloads
 from .audit.fitting import save_fitting
 from .audit.writing import fit
+from .client.http import to_json
 from .conf import settings
 from .decisions.decide import Decision, decide_for_code
 from .exceptions import ChannelNameError, HookboxError, HookboxRefused, UserNameError
@@ -32,6 +32,7 @@ from .guards import HeldConnections, recovering, synchronous
 from .models import Publication
 from .strict_json import find_unsafe_integer
 from .transactions import after_transaction
+from .users.accounts import username
 from .wire import names, records, values
 from .wire.closing import BY_SITE
 
@@ -138,7 +139,7 @@ def _message(
     channel: str, payload: object, user: User | None, source: str, sender: User | None
 ) -> _Message:
     validate_channel(channel)
-    text = client.to_json(payload)
+    text = to_json(payload)
     _warn_of_rounding(channel, text)
     return _Message(
         channel=channel,
@@ -239,7 +240,7 @@ def set_channel_options(channel: str, **options: object) -> None:
 def state_set(channel: str, key: str, value: object) -> None:
     """Set a key of a live channel's state and notify all subscribers."""
     validate_channel(channel)
-    _warn_of_rounding(channel, client.to_json(value))
+    _warn_of_rounding(channel, to_json(value))
     client.state_set_key(channel, key, value)
 
 

@@ -18,14 +18,8 @@ class HookboxConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect receivers and checks; under `runserver`, start the process."""
-        from . import (  # noqa: F401
-            checks,
-            cookie_checks,
-            database_checks,
-            ended_sessions,
-            receivers,
-            sessions,
-        )
+        from . import checks, receivers  # noqa: F401
+        from .users import ended_sessions, sessions  # noqa: F401
         from .wire import loglines
 
         loglines.install()

@@ -16,12 +16,12 @@ from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from .accounts import username, usernames
 from .decisions.store import cache
 from .models import ChannelPolicy, PolicyGroup
 from .notices import depart, recheck
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience
+from .users.accounts import username, usernames
 from .wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
 
 _USER = get_user_model()

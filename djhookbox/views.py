@@ -19,7 +19,6 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from . import strict_json
-from .accounts import username
 from .audit import pruning, writing
 from .audit.fitting import UNAVAILABLE
 from .audit.nodes import Sender, close_what_is_open, time_to_close
@@ -28,7 +27,6 @@ from .conf import settings
 from .decisions.decide import Decision, User, decide, refused
 from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
-from .identity import EXPIRED, IdentityError, by_name, identify, verify
 from .models import SubscriptionLog
 from .parsing import (
     Call,
@@ -41,8 +39,10 @@ from .parsing import (
     wanted_of,
 )
 from .policy.rules import Operation
-from .sessions import MARK, make_read_only
 from .signals import signals as signals  # where code of 2011 imports it from
+from .users.accounts import username
+from .users.identity import EXPIRED, IdentityError, by_name, identify, verify
+from .users.sessions import MARK, make_read_only
 from .wire import bodies, capabilities, nodes, records, replies, webhooks
 from .wire.fields import FieldProblem
 from .wire.options import LATER

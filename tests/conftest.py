@@ -16,10 +16,11 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
-from djhookbox import handlers, identity, testing
+from djhookbox import handlers, testing
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
+from djhookbox.users import identity
 
 from . import databases
 from .needs import CI

@@ -12,8 +12,8 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.urls import include, path
 
-from djhookbox import checks as module
-from djhookbox.checks import SHORTEST_SECRET
+from djhookbox.checks import settings as module
+from djhookbox.checks.settings import SHORTEST_SECRET
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = "x" * SHORTEST_SECRET
@@ -471,6 +471,6 @@ def test_a_new_project_has_no_warnings(tmp_path):
 
 def test_each_mistake_has_an_id_of_its_own():
     folder = Path(module.__file__).parent
-    source = "".join(file.read_text() for file in sorted(folder.glob("*checks.py")))
+    source = "".join(file.read_text() for file in sorted(folder.glob("*.py")))
     used = [*re.findall(r'id="djhookbox\.([EW]\d{3})"', source), "W007", "W008"]
     assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 29))]

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.usefixtures("real_process")
 
 @pytest.fixture
 def hookbox(settings):
-    client._forget_sessions()
+    client.http.forget_sessions()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_REST_SECRET = SECRET
         yield fake
-    client._forget_sessions()
+    client.http.forget_sessions()
 
 
 # ---- what is sent
@@ -339,7 +339,7 @@ def test_a_restarted_process_is_reached_at_once(hookbox):
 def test_connections_that_idled_are_not_used(hookbox, monkeypatch):
     client.get_server_info()
     now = time.monotonic()
-    monkeypatch.setattr(client.time, "monotonic", lambda: now + client.IDLE_SECONDS + 1)
+    monkeypatch.setattr(client.http.time, "monotonic", lambda: now + client.http.IDLE_SECONDS + 1)
     client.get_server_info()
     assert len({request.peer for request in hookbox.requests}) == 2
 
@@ -368,7 +368,7 @@ def test_threads_do_not_get_each_others_answers(hookbox):
     with ThreadPoolExecutor(8) as pool:
         numbers = list(range(200))
         assert list(pool.map(lambda n: client.publish("/a/", str(n)), numbers)) == numbers
-    assert len(client._idle) <= client.MAX_IDLE_SESSIONS
+    assert len(client.http._idle) <= client.http.MAX_IDLE_SESSIONS
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -45,12 +45,12 @@ ASKING = ("publish", "create", "set_channel_options", "subscribe")
 
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
-    client._forget_sessions()
+    client.http.forget_sessions()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         fake.replies(True, {"delivered": 1, "disconnected": 1, "cursor": "c"})
         yield fake
-    client._forget_sessions()
+    client.http.forget_sessions()
 
 
 @pytest.fixture

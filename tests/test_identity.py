@@ -10,8 +10,8 @@ from django.core import signing
 from django.test import RequestFactory
 
 import djhookbox
-from djhookbox import identity
-from djhookbox.identity import IdentityError, identify, verify
+from djhookbox.users import identity
+from djhookbox.users.identity import IdentityError, identify, verify
 
 pytestmark = pytest.mark.django_db
 

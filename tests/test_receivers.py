@@ -23,9 +23,9 @@ from django.utils import timezone
 from djhookbox import notices
 from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
-from djhookbox.identity import session_identity
 from djhookbox.models import ChannelPolicy
 from djhookbox.policy.patterns import compile_pattern
+from djhookbox.users.identity import session_identity
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

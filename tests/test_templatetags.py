@@ -16,8 +16,8 @@ from django.test import RequestFactory
 from django.test.utils import override_settings
 from django.utils.functional import SimpleLazyObject
 
-from djhookbox.identity import read_anonymous_id
 from djhookbox.templatetags.djhookbox import SCRIPTS
+from djhookbox.users.identity import read_anonymous_id
 
 CLIENT = Path(__file__).resolve().parent.parent / "djhookbox" / "static" / "djhookbox"
 CONFIG = re.compile(r'<script id="djhookbox-config" type="application/json">(.*?)</script>')

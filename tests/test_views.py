@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import djhookbox
-from djhookbox import identity, signals
+from djhookbox import signals
 from djhookbox.audit import pruning, writing
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.users import identity
 from djhookbox.wire import names
 
 from .conftest import Webhooks

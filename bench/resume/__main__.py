@@ -154,7 +154,7 @@ def shared_tabs(
     stack: contextlib.ExitStack, scale: Scale, ports: dict[str, int], seed: int
 ) -> list[Clients]:
     """Start the tabs that share a connection; return when all are subscribed."""
-    from djhookbox.identity import issue_anonymous_id
+    from djhookbox.users.identity import issue_anonymous_id
 
     # The same token proves that it is the same user.
     options = CLIENT_OPTIONS | {"shared": True, "token": issue_anonymous_id()}

@@ -16,9 +16,9 @@ from .. import strict_json
 from ..api import validate_channel
 from ..decisions.trials import OPERATIONS, UnknownUser, user_named
 from ..exceptions import HookboxError
-from ..identity import ANONYMOUS_PREFIX
 from ..models import NAME_LENGTH
 from ..policy.rules import Operation
+from ..users.identity import ANONYMOUS_PREFIX
 from ..wire import values
 from .pages import pretty_json
 

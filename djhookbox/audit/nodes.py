@@ -22,10 +22,10 @@ from django.utils import timezone
 
 from ..conf import settings
 from ..decisions.decide import decide
-from ..identity import by_name
 from ..models import ConnectionLog, Node, SubscriptionLog
 from ..policy.rules import Operation
 from ..querysets import Exactly
+from ..users.identity import by_name
 from ..wire.closing import RESTART
 from .writing import write_all
 

@@ -19,12 +19,12 @@ from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
 from .. import handlers, signals
-from ..accounts import username
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..policy import reserved
 from ..policy.rules import Audience, Operation, Rule, Ruling, UserFacts, Verdict, evaluate
 from ..policy.steps import Outcome, Step
+from ..users.accounts import username
 from ..wire.options import LIVE
 from .store import cache
 

@@ -13,9 +13,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
-from ..accounts import named, username
-from ..identity import ANONYMOUS_PREFIX
 from ..policy.rules import Audience, Operation, Rule
+from ..users.accounts import named, username
+from ..users.identity import ANONYMOUS_PREFIX
 from ..wire.replies import Rechecked
 from .decide import Facts, decide, standing_options
 from .store import cache

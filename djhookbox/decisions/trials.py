@@ -14,13 +14,13 @@ from django.db import transaction
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
-from .. import accounts
-from ..accounts import username
 from ..exceptions import PatternError
-from ..identity import ANONYMOUS_PREFIX
 from ..models import ChannelPolicy
 from ..policy.patterns import compile_pattern
 from ..policy.rules import Operation
+from ..users import accounts
+from ..users.accounts import username
+from ..users.identity import ANONYMOUS_PREFIX
 from .decide import Decision, User, decide
 from .store import cache
 

@@ -13,8 +13,8 @@ from urllib.parse import urlencode, urlsplit
 
 from .. import certificates, isolation
 from ..conf import settings
+from ..conf.reading import is_unix, split_unix
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
-from ..typed_settings import is_unix, split_unix
 
 
 @dataclass(frozen=True, slots=True)

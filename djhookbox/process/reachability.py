@@ -1,6 +1,6 @@
 """Check whether webhooks would reach this site, and describe problems in sentences.
 
-`runhookbox` uses this module at startup; `checks.py` shares the comparison with the URLconf.
+`runhookbox` uses this module at startup; `djhookbox.checks` shares the comparison with the URLconf.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from django.utils.translation import gettext as _
 
 from .._version import __version__
 from ..conf import bracketed, settings
+from ..conf.reading import is_unix, split_unix
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
-from ..typed_settings import is_unix, split_unix
 from . import probing
 
 #: Seconds between two attempts: the first delay, which doubles, and the longest.

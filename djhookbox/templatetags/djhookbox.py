@@ -79,11 +79,11 @@ def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
         # Cookies belong to a host name, so the browser uses the one of the page.
         config["port"] = settings.port
     if user is not None and user.is_authenticated:
-        from ..accounts import username
+        from ..users.accounts import username
 
         config["user"] = username(user)
     elif anonymous_id and settings.anonymous:
-        from ..identity import issue_anonymous_id
+        from ..users.identity import issue_anonymous_id
 
         config["token"] = issue_anonymous_id()
     return config

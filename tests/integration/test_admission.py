@@ -6,7 +6,7 @@ import pytest
 import requests
 from websockets.exceptions import InvalidStatus
 
-from djhookbox.identity import issue_anonymous_id
+from djhookbox.users.identity import issue_anonymous_id
 
 from ..stand_ins.client import Refused, client
 from ..stand_ins.waiting import PATIENCE

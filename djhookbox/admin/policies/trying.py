@@ -14,11 +14,11 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...accounts import usernames
 from ...decisions.decide import Decision
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
 from ...policy.steps import Step
+from ...users.accounts import usernames
 from ..forms import TryForm
 from ..pages import PageMixin, badge, link, module_script, pretty_json, route
 

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from djhookbox import certificates
 from djhookbox._version import __version__
 from djhookbox.conf import bracketed, settings
+from djhookbox.conf.reading import is_unix, split_unix
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
-from djhookbox.typed_settings import is_unix, split_unix
 from djhookbox.wire import capabilities, webhooks
 
 from ...genuine import options as genuine

@@ -20,9 +20,9 @@ from django.db import models, router
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ..notices import depart
+from ..wire.closing import SESSION_EXPIRED
 from .identity import session_identity
-from .notices import depart
-from .wire.closing import SESSION_EXPIRED
 
 
 def _end(using: str | None, keys: Iterable[str]) -> None:

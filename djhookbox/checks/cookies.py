@@ -12,8 +12,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Warning
 from django.http.request import validate_host
 
-from .checking import explicit, site_check
-from .conf import settings
+from ..conf import settings
+from .registering import explicit, site_check
 
 #: Hosts that browsers consider secure without https.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

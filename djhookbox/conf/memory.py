@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .typed_settings import SettingsReader
+from .reading import SettingsReader
 
 _MIB = 1_048_576
 

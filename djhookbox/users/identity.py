@@ -23,16 +23,16 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
+from ..conf import settings
+from ..exceptions import UserNameError
+from ..guards import database_errors
+from ..wire import names
+from ..wire.spent import SpentTokens
 from . import accounts
 from .accounts import username
-from .conf import settings
-from .exceptions import UserNameError
-from .guards import database_errors
-from .wire import names
-from .wire.spent import SpentTokens
 
 if TYPE_CHECKING:
-    from .decisions.decide import User
+    from ..decisions.decide import User
 
 #: The prefix of anonymous visitors' names; accounts whose names start with it may not connect.
 ANONYMOUS_PREFIX = " _"

@@ -1,7 +1,7 @@
-"""System checks: one for each mistake that can be found without running anything.
+"""System checks of the settings of django-hookbox, and of what they require of the site's own.
 
 Only E001 is an error. The others are warnings, because a mismatch between two processes must not
-keep `migrate` from running. `manage.py check --tag djhookbox` runs only these checks.
+keep `migrate` from running.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.http.request import validate_host
 from django.urls import reverse
 
-from . import certificates
-from .checking import explicit as _explicit
-from .checking import has_middleware as _has_middleware
-from .checking import site_check as _check
-from .conf import NAMES, PROPERTIES, bracketed, settings
-from .exceptions import HookboxMisconfigured
-from .process.reachability import (
-    has_webhooks,
-    is_refused_name,
-    language_before,
-    leads_to_webhook,
-)
+from .. import certificates
+from ..conf import NAMES, PROPERTIES, bracketed, settings
+from ..exceptions import HookboxMisconfigured
+from ..process.reachability import has_webhooks, is_refused_name, language_before, leads_to_webhook
+from .registering import explicit as _explicit
+from .registering import has_middleware as _has_middleware
+from .registering import site_check as _check
 
 #: Shorter secrets can be guessed.
 SHORTEST_SECRET = 16

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
-from .exceptions import HookboxMisconfigured
-from .typed_settings import SettingsReader
+from ..exceptions import HookboxMisconfigured
+from .reading import SettingsReader
 
 
 class DevelopmentSettings(SettingsReader):

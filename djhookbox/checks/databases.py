@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Warning
 from django.db import connections, router
 
-from .checking import site_check
-from .models import ConnectionLog, Node, Publication, SubscriptionLog
+from ..models import ConnectionLog, Node, Publication, SubscriptionLog
+from .registering import site_check
 
 _WRITTEN = (ConnectionLog, SubscriptionLog, Publication, Node)
 

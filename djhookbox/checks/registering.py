@@ -9,7 +9,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
 
-from .exceptions import HookboxMisconfigured
+from ..exceptions import HookboxMisconfigured
 
 
 def site_check(function: Callable[[], Iterator[CheckMessage]]) -> Callable[..., list[CheckMessage]]:

@@ -1,8 +1,8 @@
 """Django's settings, read only here: each `HOOKBOX_*` setting as a typed property.
 
 Nothing is cached and nothing is written back, so that `override_settings` works everywhere.
-A property raises `HookboxMisconfigured` for an invalid value; `checks.py` finds the same mistakes
-before anything runs.
+A property raises `HookboxMisconfigured` for an invalid value; `djhookbox.checks` finds the same
+mistakes before anything runs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from django.conf import settings as django_settings
 from django.http.request import validate_host
 from django.utils.crypto import salted_hmac
 
-from .development_settings import DevelopmentSettings
-from .entry_settings import EntrySettings
-from .exceptions import HookboxMisconfigured
-from .memory_settings import MemorySettings
-from .typed_settings import UNIX_SCHEME, is_unix, split_unix
-from .wire.hosts import HostProblem, HostRules
+from ..exceptions import HookboxMisconfigured
+from ..wire.hosts import HostProblem, HostRules
+from .admission import AdmissionSettings
+from .development import DevelopmentSettings
+from .memory import MemorySettings
+from .reading import UNIX_SCHEME, is_unix, split_unix
 
 #: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(DevelopmentSettings, EntrySettings, MemorySettings):
+class HookboxSettings(DevelopmentSettings, AdmissionSettings, MemorySettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -422,7 +422,7 @@ settings = HookboxSettings()
 #: For checks: the properties that can raise.
 PROPERTIES: tuple[str, ...] = tuple(
     name
-    for part in (HookboxSettings, DevelopmentSettings, EntrySettings, MemorySettings)
+    for part in (HookboxSettings, DevelopmentSettings, AdmissionSettings, MemorySettings)
     for name, value in vars(part).items()
     if isinstance(value, property)
 )

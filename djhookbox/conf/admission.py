@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 
-from .exceptions import HookboxMisconfigured
-from .typed_settings import SettingsReader
+from ..exceptions import HookboxMisconfigured
+from .reading import SettingsReader
 
 
-class EntrySettings(SettingsReader):
-    """What may enter the process."""
+class AdmissionSettings(SettingsReader):
+    """Who may connect to the process, and how many before CONNECT."""
 
     public_url: Any
     rest_url: Any

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 
-from .exceptions import HookboxMisconfigured
+from ..exceptions import HookboxMisconfigured
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import Http404, HttpRequest
 from django.urls import resolve
 
-from .wire import webhooks
+from ..wire import webhooks
 
 #: Marks the views of the webhooks.
 MARK = "hookbox_webhook"

@@ -1,0 +1,8 @@
+"""System checks: one for each mistake that can be found without running anything.
+
+Importing this package registers them. `manage.py check --tag djhookbox` runs only these checks.
+"""
+
+from . import cookies, databases, settings
+
+__all__ = ["cookies", "databases", "settings"]

@@ -1,0 +1,172 @@
+"""Call the Hookbox process's REST API: one function for each call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from django.utils.translation import gettext as _
+
+from ..exceptions import PayloadError
+from ..wire import answers, records, rest
+from ..wire.closing import BY_SITE
+from .http import rest_call, to_json
+
+Answer = TypeVar("Answer")
+
+
+def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
+    """Make a REST call; missing or invalid fields of the answer have their defaults."""
+    return records.read(kind, _send(request), lenient=True)
+
+
+def _send(request: rest.Request) -> dict[str, Any]:
+    return rest_call(request.name, **records.to_form(request, to_json))
+
+
+def _options(options: Mapping[str, object], others: Collection[str]) -> Mapping[str, object]:
+    """Return channel options that are sent as separate fields, next to the others."""
+    for name in options:
+        if name in others:
+            raise PayloadError(
+                _("Unknown channel option “%(name)s”.") % {"name": name}, code="malformed"
+            )
+    return options
+
+
+def publish(
+    channel: str,
+    payload: str,
+    *,
+    options: Mapping[str, object] | None = None,
+    originator: str | None = None,
+    recorded: bool = False,
+) -> int | None:
+    """Publish a JSON text and return how many connections it reached.
+
+    None means that the number is unknown: the genuine 0.3.3 does not count.
+
+    Args:
+        channel: The channel's name.
+        payload: The message as JSON text.
+        options: The options decided for the channel, in case this call creates it. With them the
+            server sends no webhook.
+        originator: The name of the user it is from.
+        recorded: Whether the caller records the publication, so that the server reports no event.
+
+    """
+    request = rest.Publish(channel, payload, originator, options, recorded)
+    return _ask(request, answers.Published).delivered
+
+
+def create_channel(channel: str, options: Mapping[str, object]) -> None:
+    """Create a channel with these options."""
+    given = _options(options, ("channel_name", "options", "send_hook", *rest.SECRET_FIELDS))
+    _send(rest.CreateChannel(channel, given=given))
+
+
+def get_channel_info(channel: str) -> dict[str, Any]:
+    """Return a channel's name, subscribers and options."""
+    return _send(rest.GetChannelInfo(channel))
+
+
+def set_channel_options(channel: str, options: Mapping[str, object]) -> None:
+    """Change options of a channel."""
+    given = _options(options, ("channel_name", "send_hook", *rest.SECRET_FIELDS))
+    _send(rest.SetChannelOptions(channel, given))
+
+
+def state_set_key(channel: str, key: str, value: object) -> None:
+    """Set a key of a channel's state."""
+    _send(rest.StateSetKey(channel, key, to_json(value)))
+
+
+def state_delete_key(channel: str, key: str) -> None:
+    """Delete a key of a channel's state."""
+    _send(rest.StateDeleteKey(channel, key))
+
+
+def subscribe(channel: str, user: str, *, options: Mapping[str, object] | None = None) -> None:
+    """Subscribe all connections of a user; `options` as for `publish`."""
+    _send(rest.Subscribe(channel, user, options))
+
+
+def unsubscribe(channel: str, user: str, *, reason: str = "") -> None:
+    """Unsubscribe all connections of a user; their pages receive the reason."""
+    _send(rest.Unsubscribe(channel, user, reason))
+
+
+def disconnect(
+    *,
+    user: str | None = None,
+    connection: str | None = None,
+    identity: str | None = None,
+    code: int = BY_SITE.code,
+    reason: str = "",
+) -> int:
+    """Close the connections of a user or an identity, or one connection; return the number."""
+    request = rest.Disconnect(user, connection, identity, code=code, reason=reason)
+    return _ask(request, answers.Disconnected).disconnected
+
+
+def disconnect_all(
+    *,
+    users: Sequence[str] = (),
+    identities: Sequence[str] = (),
+    code: int = BY_SITE.code,
+    reason: str = "",
+) -> int:
+    """Close the connections of all these users and identities; return the number."""
+    request = rest.Disconnect(
+        names=tuple(users), identities=tuple(identities), code=code, reason=reason
+    )
+    return _ask(request, answers.Disconnected).disconnected
+
+
+def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> answers.Rechecking:
+    """Recheck subscriptions on channels that match regular expressions."""
+    request = rest.Recheck(tuple(patterns), None if users is None else tuple(users))
+    return _ask(request, answers.Rechecking)
+
+
+def list_channels(
+    prefix: str = "", limit: int = rest.MAX_LISTED, patterns: Sequence[str] | None = None
+) -> answers.ChannelList:
+    """Return the live channels whose names start with a prefix, and how many there are.
+
+    Those with the most subscribers come first.
+
+    Args:
+        prefix: The beginning of the names.
+        limit: How many to list, at most `rest.MAX_LISTED`.
+        patterns: Regular expressions; a name must match one of them.
+
+    """
+    chosen = None if patterns is None else tuple(patterns)
+    return _ask(rest.ListChannels(prefix, limit, chosen), answers.ChannelList)
+
+
+def list_connections(user: str = "", limit: int = rest.MAX_LISTED) -> answers.ConnectionList:
+    """Return open connections, of one user or of all."""
+    return _ask(rest.ListConnections(user, limit), answers.ConnectionList)
+
+
+def cursor(channel: str, *, options: Mapping[str, object]) -> str:
+    """Return the cursor of a channel, "" if it has no history; `options` as for `publish`."""
+    return _ask(rest.Cursor(channel, options), answers.CursorAnswer).cursor
+
+
+def get_server_info() -> answers.ServerInfo:
+    """Return the server's version, uptime and counts."""
+    return _ask(rest.GetServerInfo(), answers.ServerInfo)
+
+
+def get_server_report(channel: str = "", user: str = "") -> answers.ServerInfo:
+    """Return the same with rates and lists; a server without them omits them.
+
+    Args:
+        channel: Text that the names of listed channels contain.
+        user: Text that the user names of listed connections contain.
+
+    """
+    return _ask(rest.GetServerInfo(report=True, channel=channel, user=user), answers.ServerInfo)
