@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
 
 from tests.stand_ins.upgrade import upgrade
 
 from .load import ORIGIN
+from .processes import SECRET
 
 #: Checks received bytes, given with its source.
 Look = Callable[[bytes, str], None]
 
 HANDSHAKE = upgrade(ORIGIN)
 PACKET = re.compile(rb'\[(\d+), ?1, ?"([^"]*)"\]')
+#: Seconds to wait for anything; the machine may be busy.
+PATIENCE = 60.0
 #: Longer than the longest text that is searched for.
 OVERLAP = 64
 
@@ -73,7 +80,15 @@ class Socket:
             Gone: The server closed the connection, or the answer did not arrive.
 
         """
-        wanted = b'"id":%d,' % number
+        await self.expect(b'"id":%d,' % number, seconds)
+
+    async def expect(self, wanted: bytes, seconds: float) -> None:
+        """Read until these bytes have arrived.
+
+        Raises:
+            Gone: The server closed the connection, or they did not arrive.
+
+        """
         try:
             async with asyncio.timeout(seconds):
                 while data := await self._reader.read(65_536):
@@ -85,7 +100,7 @@ class Socket:
         except ConnectionError as error:
             raise Gone(repr(error)) from None
         except TimeoutError:
-            raise Gone(f"no answer to a frame; the last was {self._last[-200:]!r}") from None
+            raise Gone(f"no {wanted!r}; the last was {self._last[-200:]!r}") from None
         raise Gone(f"closed; the last was {self._last[-200:]!r}")
 
     async def line(self, number: int, seconds: float) -> bytes:
@@ -173,3 +188,21 @@ class Http:
             return status, text, keep
         length = re.search(rb"\r\ncontent-length: (\d+)", head)
         return status, await reader.readexactly(int(length[1]) if length else 0), keep
+
+
+def frame(name: str, **args: str) -> bytes:
+    """Return a valid frame."""
+    return json.dumps([1, name, args]).encode() + b"\r\n"
+
+
+def connect(rnd: random.Random) -> bytes:
+    """Return the frame with which a client connects."""
+    return frame("CONNECT", cookie_string="", payload=f'"fuzz{rnd.randrange(40)}"')
+
+
+async def rest(http: Http, call: str, /, **form: str) -> dict[str, Any]:
+    """Make a REST call and return its answer."""
+    body = urlencode({"secret": SECRET, **form}).encode()
+    _, text = await http.ask("POST", f"/rest/{call}", body)
+    answer: dict[str, Any] = json.loads(text)[1]
+    return answer

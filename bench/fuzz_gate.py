@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 
 from . import garbage
-from .fuzz_clients import HANDSHAKE, Look
+from .fuzz_clients import HANDSHAKE, PATIENCE, Look
 from .load import ORIGIN
 
 HOSTS = {
@@ -26,8 +26,6 @@ SITES = {
 }  # fmt: skip
 ENCODINGS = ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, gzip", "identity, gzip"]
 PATHS = ["/csp/handshake", "/csp/send?s=0", "/rest/publish", "/web/publish", "/ws", "/health", "/"]
-#: Seconds for an answer; the machine may be busy.
-PATIENCE = 60.0
 #: Incomplete requests that one worker leaves open.
 LEFT_OPEN = 40
 
