@@ -8,9 +8,9 @@ from __future__ import annotations
 from . import webhooks
 
 #: Webhooks that were added after 0.3.3.
-EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY = (
+EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY, OUTBOX = (
     webhooks.Events.name, webhooks.Recheck.name, webhooks.Message.name, webhooks.Prune.name,
-    webhooks.SubscribeMany.name,
+    webhooks.SubscribeMany.name, webhooks.Outbox.name,
 )  # fmt: skip
 #: The channel that the server publishes reports on is closed to everyone but the operators.
 REPORT = "report"
@@ -21,4 +21,4 @@ JSON = "json"
 NODES = "nodes"
 
 #: The features that the views of this package support, in the order of the header.
-ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES)
+ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX)

@@ -106,13 +106,16 @@ class Delivered:
 
     Attributes:
         publication: The key of that row.
+        number: On a durable channel, its number in place of the key; counts of several processes
+            are added up.
 
     """
 
     kind: ClassVar[str] = "delivered"
 
-    publication: int
-    delivered: int
+    publication: int | None = None
+    delivered: int = 0
+    number: int | None = None
 
 
 @dataclass(slots=True)

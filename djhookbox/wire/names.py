@@ -12,6 +12,9 @@ MAX_LENGTH = 255
 CONNECTION_LENGTH = 64
 TOKEN_LENGTH = 2048
 
+#: Maximum length of the key of a publication, in characters.
+KEY_LENGTH = 128
+
 #: Names of channels that begin with this prefix belong to this package.
 RESERVED_PREFIX = "djhookbox:"
 

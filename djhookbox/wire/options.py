@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 #: Options that only 0.3.4 and the embedded server know; 0.3.3 refuses a channel that has them.
 LATER = frozenset(
-    {"history_duration", "history_publish_only", "server_presenceful", "server_user_presence"}
+    {
+        "durable",
+        "history_duration",
+        "history_publish_only",
+        "server_presenceful",
+        "server_user_presence",
+    }
 )
 
 #: Options that change during the life of a channel; an edited policy does not affect them.

@@ -94,6 +94,13 @@ class Cursor:
     options: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Notify the server that something was committed to the outbox (ours); it answers first."""
+
+    name: ClassVar[str] = "poke"
+
+
 # ---- subscriptions and connections -------------------------------------------
 
 

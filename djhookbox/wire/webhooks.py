@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 from . import names, replies
 from .fields import Name, Named
 from .records import from_form, to_form
+from .streams import Pulled
+from .streams import Wanted as WantedStream
 
 ConnectionId: TypeAlias = Annotated[str, Named(names.CONNECTION_LENGTH)]
 Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]
@@ -241,12 +243,33 @@ class Prune(Webhook[replies.MoreReply]):
     reply: ClassVar[type[object]] = replies.MoreReply
 
 
+@dataclass(frozen=True, slots=True)
+class Outbox(Webhook[Pulled]):
+    """Ask for what was published to durable channels since the last call (ours).
+
+    Attributes:
+        incarnation: As in the last reply, like the next two; all are omitted in the first call.
+        streams: Channels whose streams are needed as well.
+        keys: Publications of browsers whose outcome is awaited: keys by channel.
+
+    """
+
+    name: ClassVar[str] = "outbox"
+    reply: ClassVar[type[object]] = Pulled
+
+    incarnation: str = ""
+    number: int = 0
+    token: str = ""
+    streams: tuple[WantedStream, ...] = ()
+    keys: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
+
+
 #: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
 HOOKBOX: tuple[type[Webhook[Any]], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
 #: All webhooks.
-ALL: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany)
+ALL: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox)
 
 
 def write(webhook: Webhook[Any], caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
