@@ -20,6 +20,7 @@ from aiohttp import web
 from ..wire import loglines
 from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
 from .channels.delivery import Delivery
+from .channels.durable import Durable
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.publications import Publications
@@ -95,6 +96,7 @@ class Server:
         hub = Hub(
             shelf=Shelf(config.max_channel_history, config.max_history),
             states=States(config.max_channel_state, config.max_state),
+            durable_seconds=config.durable_seconds,
         )
         webhooks = webhooks or Webhooks(config, self.metrics)
         engine = engine or MemoryEngine(
@@ -113,6 +115,7 @@ class Server:
         )
         # Channels.
         self._streams = streams = Streams(runtime, engine)
+        self._durable = streams.durable = Durable(runtime, streams)
         self._publications = Publications(runtime, engine, streams)
         self._lifecycle = Lifecycle(runtime, streams, self._publications)
         self._pollers = Pollers(runtime, streams, self._publications)
@@ -145,7 +148,9 @@ class Server:
         reports = Reports(runtime, engine.name)
         self._reporter = Reporter(runtime, streams, reports.report)
         rechecks = Rechecks(runtime, streams)
-        calls = Calls(runtime, streams, self._lifecycle, self._publications, rechecks, reports)
+        calls = Calls(
+            runtime, streams, self._durable, self._lifecycle, self._publications, rechecks, reports
+        )
         self._rest = Rest(calls, config)
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
@@ -184,6 +189,7 @@ class Server:
             self.runtime.events.run(),
             self._every_second(),
             self._ping_all(),
+            self._durable.run(),
             Housekeeping(self.runtime.webhooks).run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure

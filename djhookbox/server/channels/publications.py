@@ -13,12 +13,24 @@ from ..core.model import Channel
 from ..core.publishing import compose, show
 from ..engine.base import Engine, EngineError
 from ..runtime import Runtime
+from ..site.webhooks import Refusal
 from .streams import Applied, ChannelGone, EngineFailed, Streams
 
 logger = logging.getLogger("djhookbox.server")
 
 #: Seconds between checks for expired publications.
 EXPIRE_SECONDS = 10.0
+
+
+class Stored(Refusal):
+    """A channel is durable: publications to it are stored by the site, which then numbers them."""
+
+    def __init__(self, name: str) -> None:
+        reason = (
+            f"{name} is durable: publish to it with djhookbox.publish(), or with send_hook=1, so "
+            "that the site stores it"
+        )
+        super().__init__(reason, "durable")
 
 
 class Publications:
@@ -58,6 +70,8 @@ class Publications:
         """
         change = compose(channel, payload, user, self._clock(), origin)
         if only_to is None:
+            if channel.options.durable:
+                raise Stored(channel.name)
             applied = self._streams.begin(channel, change)
             return applied if isinstance(applied, Applied) else await applied
         if self._hub.channels.get(channel.name) is not channel:

@@ -12,7 +12,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...wire import answers
 from ..clients.connection import Connection
@@ -37,6 +38,9 @@ from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .turns import Turns
+
+if TYPE_CHECKING:
+    from .durable import Durable
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -95,6 +99,8 @@ class Streams:
         self._clock = runtime.clock
         self._engine = engine
         self._linger = runtime.config.history_linger
+        #: Loads the streams of durable channels; set once it exists.
+        self.durable: Durable | None = None
         #: Held under the channel's name while a change waits for the engine.
         self._turns = Turns(runtime.tasks)
 
@@ -179,7 +185,7 @@ class Streams:
         """
         asked: _Asked | None = None
         change = Create(given, self._clock())
-        if name not in self._turns.last:
+        if name not in self._turns.last and not given.get("durable"):
             if (channel := self._hub.channels.get(name)) is not None:
                 return channel
             self._check_new(name, change)
@@ -345,7 +351,21 @@ class Streams:
         if (channel := self._hub.channels.get(name)) is not None:
             return channel
         self._check_new(name, change)
+        if change.given.get("durable"):
+            return await self._open_durable(name, change)
         return self._create(name, change, await self._accepted(name, change, asked))
+
+    async def _open_durable(self, name: str, change: Create) -> Channel:
+        """Create a channel with the stream that the site has; whatever concerns it waits."""
+        if self.durable is None:
+            raise RuntimeError("durable has not been set")
+        while True:
+            stream = await self.durable.load(name)
+            accepted = await self._accepted(name, replace(change, stream=stream), None)
+            if self.durable.covers(stream):
+                channel = self._create(name, change, accepted)
+                self.durable.opened(channel, stream)
+                return channel
 
     def _create(self, name: str, change: Create, accepted: Accepted) -> Channel:
         channel, effects = create(self._hub, name, change, accepted)

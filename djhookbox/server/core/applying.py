@@ -9,6 +9,7 @@ from .changes import (
     Create,
     Destroy,
     Publish,
+    Reload,
     SetOptions,
     SetState,
     Subscribe,
@@ -17,6 +18,7 @@ from .changes import (
 from .effects import Effect
 from .hub import Hub
 from .model import Channel
+from .reloading import reload
 
 
 def is_moot(hub: Hub, channel: Channel, change: Change) -> bool:
@@ -74,6 +76,8 @@ def apply(hub: Hub, channel: Channel, change: Change, accepted: Accepted) -> lis
         return hub.unsubscribe(change.user, channel, change.at, change.reason, change.connection)
     if isinstance(change, SetOptions):
         return hub.set_options(channel, change.given, change.at, accepted.stream)
+    if isinstance(change, Reload):
+        return reload(channel, change.stream, change.at)
     if isinstance(change, Destroy):
         return hub.destroy_channel(channel, change.at)
     raise TypeError(f"{change!r} is not a change of a live channel")

@@ -24,11 +24,13 @@ class Create:
     Attributes:
         given: Checked options, as in a create_channel reply.
         at: The time in seconds since the epoch, as for all changes.
+        stream: On a durable channel, the stream as the site has it.
 
     """
 
     given: Mapping[str, Any]
     at: float
+    stream: LogState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,16 @@ class Publish(NamedTuple):
         data: `payload`, `datetime` and, unless the channel is anonymous, `user`.
         origin: The sending connection, which does not receive the publication if the channel is
             not reflective.
+        stored: On a durable channel, the publication as the site has numbered it.
+        epoch: Its epoch.
 
     """
 
     data: dict[str, Any]
     at: float
     origin: Connection | None = None
+    stored: Publication | None = None
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,19 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Replace the stream of a durable channel by what the site has; subscribers catch up.
+
+    Attributes:
+        stream: The stream as the site has it.
+
+    """
+
+    stream: LogState
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetOptions:
     """Change options, which must have been checked; they may include `history` and `state`."""
 
@@ -117,7 +136,9 @@ class SetState(NamedTuple):
     deletes: tuple[str, ...] = ()
 
 
-Change: TypeAlias = Create | Destroy | Publish | Subscribe | Unsubscribe | SetOptions | SetState
+Change: TypeAlias = (
+    Create | Destroy | Publish | Subscribe | Unsubscribe | Reload | SetOptions | SetState
+)
 
 
 class Accepted(NamedTuple):

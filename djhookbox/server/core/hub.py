@@ -29,12 +29,19 @@ class Hub:
     Args:
         shelf: Limits the memory that histories use.
         states: Limits the memory that states use.
+        durable_seconds: How long the logs of durable channels keep publications.
 
     """
 
-    def __init__(self, shelf: Shelf | None = None, states: States | None = None) -> None:
+    def __init__(
+        self,
+        shelf: Shelf | None = None,
+        states: States | None = None,
+        durable_seconds: float = 86_400.0,
+    ) -> None:
         self._shelf = shelf or Shelf()
         self.states = states or States()
+        self._durable_seconds = durable_seconds
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
         #: Channels with `server_presenceful`, so that a connect need not scan all channels.
@@ -74,7 +81,7 @@ class Hub:
             if channel.subscribers[name].covers(connection):
                 channel.audience[connection] = None
                 seen = since.get(channel.name)
-                args = snapshots.snapshot(channel, name, now, seen)
+                args = snapshots.snapshot(channel, name, now, seen, connection.id)
                 effects.append(Send((connection,), "SUBSCRIBE", args))
         if arrives:
             effects += self._server_presence(name, True)
@@ -164,8 +171,9 @@ class Hub:
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
         channel = Channel(name, ChannelOptions(), now, self._shelf)
+        channel.keeping = self._durable_seconds
         effects = self.set_options(channel, given, now, log)
-        if channel.log is not None and channel.options.history_duration and "history" not in given:
+        if channel.log is not None and channel.options.lasting and "history" not in given:
             for publication in channel.log.publications:
                 data = channel.shown(publication.data)
                 channel.remember(publication.at, "PUBLISH", data, publication.weight)
@@ -230,7 +238,7 @@ class Hub:
             channel.forget()
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
-        if channel.options.history_size <= 0:
+        if channel.options.history_size <= 0 and not channel.options.durable:
             channel.log = None
         elif channel.log is None and log is not None:
             channel.log = Log(log)
@@ -304,7 +312,7 @@ class Hub:
         if subscription is not None and connection is not None and connection in channel.audience:
             if since is None:
                 return []
-            again = snapshots.snapshot(channel, user.name, now, since)
+            again = snapshots.snapshot(channel, user.name, now, since, connection.id)
             return [Send((connection,), "SUBSCRIBE", again)]
         # A catch-up report is for the page that asked, not for all pages of the user.
         apart = connection is not None and (
@@ -344,7 +352,7 @@ class Hub:
         channel.audience.update(dict.fromkeys(joining))
         if since is not None and connection in joining:
             joining = tuple(other for other in joining if other is not connection)
-            caught_up = {**snapshot, **snapshots.recovery(channel, since), **extra}
+            caught_up = {**snapshot, **snapshots.recovery(channel, since, connection.id), **extra}
             effects.append(Send((connection,), "SUBSCRIBE", caught_up))
         if joining:
             effects.append(Send(joining, "SUBSCRIBE", {**snapshot, **extra}))

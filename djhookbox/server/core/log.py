@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from ...wire.streams import number_of
+
 #: Epoch and offset; browsers represent offsets of this length exactly.
 _CURSOR = re.compile(r"([0-9A-Za-z_-]{1,32}):([0-9]{1,15})", re.ASCII)
 
@@ -66,6 +68,8 @@ class Publication:
         at: When it was made, in seconds since the Unix epoch.
         data: `payload`, `datetime` and, unless the channel is anonymous, `user`.
         weight: The approximate number of bytes of memory it uses.
+        number: On a durable channel, its number among those of all durable channels.
+        origin: The id of the connection that sent it, where the site stores that.
 
     """
 
@@ -73,6 +77,8 @@ class Publication:
     at: float
     data: dict[str, Any]
     weight: int = field(default=0, compare=False)
+    number: int = 0
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,20 @@ class LogState:
         epoch: The epoch of its numbers.
         offset: The number of its newest publication, even if that is no longer kept.
         publications: The newest publications that are still kept, oldest first, without gaps.
+        incarnation: On a durable channel, that of the site's table.
+        began: The last number before the epoch.
+        renewed: Whether the channel had another epoch before.
+        as_of: The number as of which the site has read this.
 
     """
 
     epoch: str
     offset: int = 0
     publications: tuple[Publication, ...] = ()
+    incarnation: str = ""
+    began: int = 0
+    renewed: bool = False
+    as_of: int = 0
 
 
 class Log:
@@ -100,9 +114,14 @@ class Log:
 
     """
 
-    __slots__ = ("epoch", "offset", "publications", "weight")
+    __slots__ = (
+        "began", "epoch", "incarnation", "offset", "publications", "renewed", "weight",
+    )  # fmt: skip
 
     def __init__(self, state: LogState) -> None:
+        self.incarnation = state.incarnation
+        self.began = state.began
+        self.renewed = state.renewed
         self.epoch = state.epoch
         self.offset = state.offset
         self.publications = deque(state.publications)
@@ -112,6 +131,10 @@ class Log:
     def position(self) -> Position:
         """The position of a client that has seen everything."""
         return Position(self.epoch, self.offset)
+
+    def begin(self, epoch: str) -> None:
+        """Give the first publication's epoch to a durable channel that had none before."""
+        self.epoch = epoch
 
     def add(self, publication: Publication) -> None:
         """Append a publication; if its number leaves a gap, earlier ones count as missed."""
@@ -134,6 +157,11 @@ class Log:
             while self.publications and self.publications[0].at < now - duration:
                 self.drop_oldest()
 
+    def expire(self, now: float, seconds: float) -> None:
+        """Drop publications that are older than this many seconds."""
+        while self.publications and self.publications[0].at < now - seconds:
+            self.drop_oldest()
+
     def after(self, position: Position) -> tuple[list[Publication], int | None]:
         """Return the publications after a position.
 
@@ -143,8 +171,20 @@ class Log:
 
         """
         if position.epoch != self.epoch or position.offset > self.offset:
+            number = number_of(self.incarnation, position.epoch) if self.incarnation else None
+            if number is not None:
+                return self._after_number(number)
             return list(self.publications), None
         there = min(self.offset - position.offset, len(self.publications))
         first = len(self.publications) - there
         found = list(islice(self.publications, first, None))
         return found, self.offset - position.offset - there
+
+    def _after_number(self, number: int) -> tuple[list[Publication], int | None]:
+        """Return the publications after a time when the channel had none; as `after`."""
+        found = [each for each in self.publications if each.number > number]
+        if self.renewed and self.began > number:
+            return found, None  # an epoch in between is over
+        first = self.publications[0].offset if self.publications else self.offset + 1
+        complete = first == 1 or len(found) < len(self.publications)
+        return found, 0 if complete else None

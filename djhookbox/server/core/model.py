@@ -21,11 +21,13 @@ class Connection(Protocol):
     """What the core needs to know about a connection: its identity and its user.
 
     Attributes:
+        id: Its id.
         user: The connection's user.
         apart: Whether it subscribes and unsubscribes for itself only, not for its user.
 
     """
 
+    id: str
     user: User | None
     apart: bool
 
@@ -92,12 +94,14 @@ class Channel:
         state_weight: Bytes of memory that its state uses.
         options_weight: The same for options whose length is not limited.
         version: The version that the engine gave to its last change.
+        keeping: On a durable channel, for how many seconds publications are kept in the log.
 
     """
 
     __slots__ = (
-        "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "log", "name",
-        "options", "options_weight", "published", "state", "state_weight", "subscribers", "version",
+        "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "keeping",
+        "log", "name", "options", "options_weight", "published", "state", "state_weight",
+        "subscribers", "version",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +121,7 @@ class Channel:
         self.empty_since: float | None = now
         self.published = Rate()
         self.version = 0
+        self.keeping = 0.0
 
     @property
     def reserved(self) -> bool:
@@ -175,8 +180,10 @@ class Channel:
             weight = weight or OVERHEAD + weigh(data)
             self.history.append(HistoryEntry(now, kind, data, weight))
             self._history_weight += weight
-            self.trim(now)
-            self._shelf.added(self)
+        elif self.log is None:
+            return
+        self.trim(now)
+        self._shelf.added(self)
 
     def drop_oldest(self) -> bool:
         """Drop the oldest entry or publication; return whether there was one."""
@@ -200,7 +207,10 @@ class Channel:
     def trim(self, now: float) -> None:
         """Drop entries that are too many or too old."""
         if self.log is not None:
-            self.log.trim(now, self.options.history_size, self.options.history_duration)
+            if self.options.durable:
+                self.log.expire(now, self.keeping)
+            else:
+                self.log.trim(now, self.options.history_size, self.options.history_duration)
         while len(self.history) > self.options.history_size:
             self._pop()
         if self.options.history_duration:

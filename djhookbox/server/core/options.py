@@ -83,9 +83,17 @@ class ChannelOptions:
     server_presenceful: bool = False
     server_user_presence: list[str] = field(default_factory=list)
     polling: Polling = field(default_factory=Polling)
+    durable: bool = False
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the publications of a former channel belong to the history of a new one."""
+        return bool(self.history_duration) or self.durable
 
     def asks(self, operation: str) -> bool:
         """Return whether a webhook decides about subscribe, unsubscribe or publish."""
+        if self.durable and operation == "publish":
+            return True  # which stores the publication
         return self.moderated or bool(getattr(self, f"moderated_{operation}"))
 
 
@@ -139,6 +147,9 @@ def check_channel_options(given: Mapping[str, Any]) -> None:
             raise OptionError(f"Invalid value for {name} (should not be negative)")
         if value > most:
             raise OptionError(f"Invalid value for {name} (should be at most {most})")
+    polling = given.get("polling", {})
+    if given.get("durable") and isinstance(polling, dict) and polling.get("mode"):
+        raise OptionError("Invalid value for polling (a durable channel cannot poll)")
     for name in given.get("server_user_presence", ()):
         if not isinstance(name, str):
             raise OptionError("Invalid type for server_user_presence (should be a list of names)")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .changes import Publish
 from .effects import Broadcast, Effect, Send
+from .keeping import OVERHEAD, weigh
 from .log import Publication
 from .model import Channel, Connection
 from .values import timestamp
@@ -31,6 +33,34 @@ def compose(
     return Publish(data, now, origin)
 
 
+def stored(
+    channel: Channel,
+    payload: Any,
+    publication: Publication,
+    epoch: str,
+    published: float,
+    origin: Connection | None,
+    user: str | None,
+) -> Publish:
+    """Return a publication to a durable channel, as the site has stored it.
+
+    Args:
+        channel: The channel.
+        payload: Any JSON value.
+        publication: Its numbers; the data are added.
+        epoch: Its epoch.
+        published: When code or a browser published it, in seconds since the epoch.
+        origin: The sending connection, if it is still there.
+        user: The sender's name shown to subscribers; hidden on anonymous channels.
+
+    """
+    data: dict[str, Any] = {"payload": payload, "datetime": timestamp(published)}
+    if not channel.options.anonymous:
+        data["user"] = user
+    whole = replace(publication, data=data, weight=OVERHEAD + weigh(payload))
+    return Publish(data, publication.at, origin, whole, epoch)
+
+
 def announce(channel: Channel, change: Publish, publication: Publication | None) -> list[Effect]:
     """Announce a composed publication to a channel's audience.
 
@@ -44,6 +74,8 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
     args = {"channel_name": channel.name, **channel.shown(change.data)}
     channel.published.add(change.at)
     if publication is not None and channel.log is not None:
+        if change.epoch and not channel.log.offset:
+            channel.log.begin(change.epoch)
         channel.log.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
         args |= channel.log.position.place()

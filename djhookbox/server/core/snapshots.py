@@ -10,7 +10,7 @@ from .options import ChannelOptions
 
 
 def snapshot(
-    channel: Channel, name: str, now: float, since: Position | None = None
+    channel: Channel, name: str, now: float, since: Position | None = None, reader: str = ""
 ) -> dict[str, Any]:
     """Return the arguments of a subscriber's SUBSCRIBE frame.
 
@@ -19,6 +19,7 @@ def snapshot(
         name: The subscriber's name.
         now: Seconds since the epoch.
         since: The subscriber's position, if it wants to catch up.
+        reader: The id of its connection.
 
     """
     options = channel.options
@@ -36,16 +37,24 @@ def snapshot(
     if channel.log is not None:
         args |= {"epoch": channel.log.epoch, "offset": channel.log.offset}
     if since is not None:
-        args |= recovery(channel, since)
+        args |= recovery(channel, since, reader)
     return args
 
 
-def recovery(channel: Channel, since: Position) -> dict[str, Any]:
-    """Return the additional snapshot fields for a subscriber that wants to catch up."""
+def recovery(channel: Channel, since: Position, reader: str = "") -> dict[str, Any]:
+    """Return the additional snapshot fields for a subscriber that wants to catch up.
+
+    Its own publications are left out where they were not sent to it either.
+    """
     if channel.log is None:
         return {"recovered": [], "missed": None}
     publications, missed = channel.log.after(since)
-    recovered = [{**channel.shown(each.data), "offset": each.offset} for each in publications]
+    own = "" if channel.options.reflective else reader
+    recovered = [
+        {**channel.shown(each.data), "offset": each.offset}
+        for each in publications
+        if not own or each.origin != own
+    ]
     return {"recovered": recovered, "missed": missed}
 
 

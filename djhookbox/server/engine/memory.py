@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from itertools import count
 
-from ..core.changes import Accepted, Change, Create, Destroy, Publish, SetOptions
+from ..core.changes import Accepted, Change, Create, Destroy, Publish, Reload, SetOptions
 from ..core.keeping import OVERHEAD, weigh
 from ..core.log import LogState, Position, Publication, new_epoch
-from .base import NotOpen
+from .base import EngineError, NotOpen
 
 #: Maximum number of streams of closed channels whose epoch and offset are kept; the least
 #: recently used are dropped first.
@@ -20,7 +20,9 @@ MAX_PUBLICATIONS = 250_000
 class _Stream:
     """The publications of a channel; a stream without an epoch has no history."""
 
-    __slots__ = ("duration", "epoch", "offset", "publications", "size", "until", "weight")
+    __slots__ = (
+        "duration", "epoch", "is_stored", "offset", "publications", "size", "until", "weight",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.publications: deque[Publication] = deque()
@@ -29,6 +31,8 @@ class _Stream:
         self.offset = 0
         self.size = 0
         self.duration = 0.0
+        #: Whether the site has its publications, so that only their numbers are kept here.
+        self.is_stored = False
         #: When publications without a duration expire; None while the channel is open.
         self.until: float | None = None
 
@@ -75,6 +79,8 @@ class MemoryEngine:
         """Accept a change."""
         stream = self._open.get(channel)
         if isinstance(change, Publish) and stream is not None:
+            if change.stored is not None:
+                return self._store(stream, change.stored, change.epoch)
             publication = self._append(channel, stream, change) if stream.epoch else None
             return Accepted(next(self._versions), publication)
         if isinstance(change, Create):
@@ -84,6 +90,10 @@ class MemoryEngine:
         state = None
         if isinstance(change, SetOptions):
             state = self._set_options(channel, stream, change)
+        elif isinstance(change, Reload):
+            self._clear(channel, stream)
+            stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
+            stream.is_stored = True
         elif isinstance(change, Destroy):
             self._destroy(channel, stream, change)
         return Accepted(next(self._versions), None, state)
@@ -116,6 +126,11 @@ class MemoryEngine:
         stream.until = None
         stream.size = change.given.get("history_size", 0)
         stream.duration = change.given.get("history_duration", 0)
+        if change.stream is not None:
+            self._clear(channel, stream)
+            stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
+            stream.is_stored = True
+            return Accepted(next(self._versions), None, change.stream)
         if stream.size:
             if not stream.epoch:
                 stream.begin()
@@ -128,6 +143,8 @@ class MemoryEngine:
     def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> LogState | None:
         stream.size = change.given.get("history_size", stream.size)
         stream.duration = change.given.get("history_duration", stream.duration)
+        if stream.is_stored:
+            return None
         if not stream.size:
             self._clear(channel, stream)
         elif not stream.epoch:
@@ -136,6 +153,15 @@ class MemoryEngine:
         else:
             self._trim(channel, stream, change.at)
         return None
+
+    def _store(self, stream: _Stream, publication: Publication, epoch: str) -> Accepted:
+        """Accept a publication that the site has numbered."""
+        if stream.epoch != epoch and not stream.offset:
+            stream.epoch = epoch
+        if stream.epoch != epoch or publication.offset != stream.offset + 1:
+            raise EngineError(f"it expects {stream.epoch}:{stream.offset + 1}")
+        stream.offset = publication.offset
+        return Accepted(next(self._versions), publication)
 
     def _append(self, channel: str, stream: _Stream, change: Publish) -> Publication:
         weight = OVERHEAD + weigh(change.data["payload"])
@@ -157,7 +183,7 @@ class MemoryEngine:
 
     def _destroy(self, channel: str, stream: _Stream, change: Destroy) -> None:
         del self._open[channel]
-        if stream.epoch:
+        if stream.epoch and not stream.is_stored:
             stream.until = change.at + change.linger
             self._close(channel, stream)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,19 +13,22 @@ from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
 from ...wire.replies import SubscribeReply
 from ...wire.values import dumps, loads
+from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
-from ..channels.publications import Publications
+from ..channels.publications import Publications, Stored
 from ..channels.streams import Applied, ChannelGone, Streams
 from ..clients.commands import parse_payload
 from ..config import ConfigError, changed_config
 from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.model import Channel, User
-from ..core.options import user_options
+from ..core.options import check_channel_options, user_options
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal
 from .forms import BadCall, Form, bound, compiled, missing, not_json
 from .reports import Reports, named_user
+
+logger = logging.getLogger("djhookbox.server.rest")
 
 
 class NoChannel(LookupError):
@@ -41,6 +45,7 @@ class Calls:
         self,
         runtime: Runtime,
         streams: Streams,
+        durable: Durable,
         lifecycle: Lifecycle,
         publications: Publications,
         rechecks: Rechecks,
@@ -56,6 +61,8 @@ class Calls:
         self._events = runtime.events
         self._metrics = runtime.metrics
         self._streams = streams
+        self._durable = durable
+        self._tasks = runtime.tasks
         self._lifecycle = lifecycle
         self._publications = publications
         self._rechecks = rechecks
@@ -63,6 +70,7 @@ class Calls:
             "publish": bound(rest.Publish, self._publish),
             "publish_multi": bound(rest.PublishMulti, self._publish_multi),
             "message": bound(rest.Message, self._message),
+            "poke": bound(rest.Poke, self._poke),
             "cursor": bound(rest.Cursor, self._cursor),
             "subscribe": bound(rest.Subscribe, self._subscribe),
             "unsubscribe": bound(rest.Unsubscribe, self._unsubscribe),
@@ -109,6 +117,8 @@ class Calls:
         user, options = request.originator, request.options
         channel = self._hub.channels.get(name)
         publication: int | None = None
+        if channel is None and options is not None and options.get("durable"):
+            raise Stored(name)
         if channel is None and options is not None:
             # The site has decided. Without subscribers, only a history justifies a channel.
             if not options.get("history_size"):
@@ -132,6 +142,10 @@ class Calls:
         elif not request.recorded:
             self._events.add(events.Published(name, user or "", "", "rest", delivered, payload))
         return published
+
+    async def _poke(self, request: rest.Poke) -> answers.Done:
+        self._durable.poke()
+        return answers.Done()
 
     async def _cursor(self, request: rest.Cursor) -> answers.CursorAnswer:
         history = bool((request.options or {}).get("history_size"))
@@ -163,6 +177,10 @@ class Calls:
     async def _subscribe(self, request: rest.Subscribe) -> answers.Done:
         name = self._checked(request.channel_name)
         user, options = named_user(self._hub, request.user_name), request.options
+        if name not in self._hub.channels and options is not None and options.get("durable"):
+            # The site may be waiting for this answer, and its stream must be loaded first.
+            self._tasks.start(self._subscribe_later(user, name, options))
+            return answers.Done()
         if not request.send_hook and (name in self._hub.channels or options is not None):
             channel = await self._lifecycle.create(name, options or {})
             await self._subscribe_by_code(user, channel)
@@ -175,6 +193,13 @@ class Calls:
                 reply = (await self._webhooks.call(webhooks.Subscribe(name, user.name))).check()
             await self._subscribe_by_code(user, channel, reply.initial_data)
         return answers.Done()
+
+    async def _subscribe_later(self, user: User, name: str, options: Mapping[str, Any]) -> None:
+        try:
+            channel = await self._lifecycle.create(name, options)
+            await self._subscribe_by_code(user, channel)
+        except Refusal as refusal:
+            logger.warning("%r was not subscribed to %r: %s", user.name, name, refusal)
 
     async def _subscribe_by_code(
         self, user: User, channel: Channel, initial: object = ABSENT
@@ -230,8 +255,18 @@ class Calls:
         if request.send_hook:
             reply = await self._webhooks.call(webhooks.CreateChannel(name))
             options = {**reply.check().options, **options}
+        if options.get("durable"):
+            check_channel_options(options)
+            self._tasks.start(self._create_later(name, options))
+            return answers.Done()
         await self._lifecycle.create(name, options)
         return answers.Done()
+
+    async def _create_later(self, name: str, given: Mapping[str, Any]) -> None:
+        try:
+            await self._lifecycle.create(name, given)
+        except Refusal as refusal:
+            logger.warning("%r was not created: %s", name, refusal)
 
     async def _destroy_channel(self, request: rest.DestroyChannel) -> answers.Done:
         channel = self._channel(request.channel_name)
@@ -246,6 +281,10 @@ class Calls:
 
     async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:
         channel = self._channel(request.channel_name)
+        if "durable" in request.given:
+            raise Refusal("durable cannot be changed: the site decides it", "forbidden")
+        if channel.options.durable and "history" in request.given:
+            raise Stored(channel.name)
         await self._streams.propose(channel, SetOptions(request.given, self._clock()))
         return answers.Done()
 

@@ -220,6 +220,7 @@ class Webhooks:
         cookie: bool = True,
         patience: float = 1.0,
         quiet: bool = False,
+        urgent: bool = False,
     ) -> Reply[R]:
         """Make a webhook and return the site's answer.
 
@@ -229,6 +230,8 @@ class Webhooks:
             cookie: Whether to send the connection's cookies.
             patience: The timeout for the answer, as a multiple of the usual one.
             quiet: Whether the caller logs a rejected call itself.
+            urgent: Whether it is made at once, in addition to those that wait for their turn; for
+                callers that make one at a time.
 
         Raises:
             Rejected: If the site reports that the call is malformed or too large.
@@ -251,6 +254,8 @@ class Webhooks:
                 headers["Cookie"] = connection.cookie
         body, headers["Content-Type"] = self._body(webhook, fields)
         seconds = self.config.webhook_timeout * patience
+        if urgent:
+            return await self._timed(webhook, body, headers, seconds, quiet=quiet)
         return await self._call(webhook, body, headers, seconds, quiet=quiet)
 
     # ---- parts -----------------------------------------------------------
@@ -275,7 +280,6 @@ class Webhooks:
         *,
         quiet: bool,
     ) -> Reply[R]:
-        hook = webhook.name
         try:
             if self._turn.locked():
                 await within(
@@ -286,8 +290,23 @@ class Webhooks:
             else:
                 await self._turn.acquire()
         except asyncio.TimeoutError:
-            self._failed(hook, "waited too long for its turn")
+            self._failed(webhook.name, "waited too long for its turn")
             raise WebhookFailed from None
+        try:
+            return await self._timed(webhook, body, headers, seconds, quiet=quiet)
+        finally:
+            self._turn.release()
+
+    async def _timed(
+        self,
+        webhook: Webhook[R],
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        *,
+        quiet: bool,
+    ) -> Reply[R]:
+        hook = webhook.name
         started = time.monotonic()
         self._metrics.webhooks_total += 1
         try:
@@ -311,7 +330,6 @@ class Webhooks:
             self._failed(hook, problem)
             raise WebhookFailed from None
         finally:
-            self._turn.release()
             self._metrics.webhook_seconds.append(time.monotonic() - started)
 
     async def _post(

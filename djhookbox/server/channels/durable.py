@@ -1,0 +1,302 @@
+"""Durable channels: pull what the site has numbered, and apply it to live channels.
+
+The site keeps their streams. This process asks for what is new with the webhook `outbox`, one call
+at a time, after a poke and every few seconds. A channel is opened with a stream as of a number;
+what was pulled above that number is then applied to it, so that nothing falls in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...wire import capabilities, webhooks
+from ...wire.events import Delivered
+from ...wire.streams import MOST_STREAMS, Entry, Pulled, Stream, Wanted
+from ...wire.values import dumps, loads
+from ..core.changes import Reload
+from ..core.keeping import OVERHEAD, weigh
+from ..core.log import LogState, Publication
+from ..core.model import Channel
+from ..core.publishing import stored
+from ..core.values import timestamp
+from ..runtime import Runtime
+from ..site.webhooks import Refusal, WebhookFailed
+from ..tasks import within
+from .feeds import Feeds
+from .streams import Streams
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Seconds between looks at the outbox while nothing is known to be there.
+IDLE_SECONDS = 3.0
+#: Seconds until the next attempt after a failed one.
+RETRY_SECONDS = 0.7
+#: Seconds to wait for a stream before the subscriber is told to try again.
+OPEN_SECONDS = 15.0
+#: How long pulled publications are kept for channels that are being opened, and how many bytes.
+RECENT_SECONDS = 60.0
+RECENT_BYTES = 16_777_216
+#: The file in the run folder.
+STATE_FILE = "outbox.json"
+
+
+class _State(NamedTuple):
+    """How far this process has pulled."""
+
+    incarnation: str = ""
+    number: int = 0
+    token: str = ""
+
+
+class Recent:
+    """The publications that were pulled lately, whether or not their channels are live.
+
+    Attributes:
+        floor: Everything with a greater number is there, up to the last number pulled.
+
+    """
+
+    def __init__(self, seconds: float = RECENT_SECONDS, most: int = RECENT_BYTES) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._entries: deque[tuple[float, Entry]] = deque()
+        self._size = 0
+        self.floor = 0
+
+    def clear(self, number: int) -> None:
+        """Forget everything; what follows has greater numbers than this one."""
+        self._entries.clear()
+        self._size = 0
+        self.floor = number
+
+    def add(self, entries: Sequence[Entry], now: float) -> None:
+        """Add what was pulled, and drop what is too old or too much."""
+        for entry in entries:
+            self._entries.append((now, entry))
+            self._size += len(entry.payload) + OVERHEAD
+        while self._entries and (
+            self._size > self._most or self._entries[0][0] < now - self._seconds
+        ):
+            _, dropped = self._entries.popleft()
+            self._size -= len(dropped.payload) + OVERHEAD
+            self.floor = dropped.number
+
+    def of(self, channel: str, number: int) -> list[Entry]:
+        """Return a channel's publications with greater numbers than this one."""
+        return [e for _, e in self._entries if e.number > number and e.channel == channel]
+
+
+class Durable:
+    """Pull from the site, and keep the live durable channels up to date."""
+
+    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+        self._hub = runtime.hub
+        self._webhooks = runtime.webhooks
+        self._connections = runtime.connections
+        self._events = runtime.events
+        self._clock = runtime.clock
+        self._tasks = runtime.tasks
+        self._streams = streams
+        self._feeds = Feeds(runtime, self._publish, self._lost)
+        self._recent = Recent()
+        folder = runtime.config.run_dir
+        self._file = Path(folder, STATE_FILE) if folder else None
+        self._state = _State()
+        self._written = self._state
+        self._woken = asyncio.Event()
+        #: Channels whose streams are needed, and those who wait for them.
+        self._wanted: dict[str, asyncio.Future[LogState]] = {}
+        self._reloading: set[str] = set()
+
+    # ---- what others use -------------------------------------------------
+
+    def poke(self) -> None:
+        """Pull soon: the site has committed something."""
+        self._woken.set()
+
+    async def load(self, name: str) -> LogState:
+        """Return the stream of a channel as the site has it.
+
+        Raises:
+            WebhookFailed: If the site does not answer in time.
+
+        """
+        future = self._wanted.get(name)
+        if future is None:
+            future = self._wanted[name] = asyncio.get_running_loop().create_future()
+        self._woken.set()
+        try:
+            # Shielded: others may wait for the same.
+            return await within(OPEN_SECONDS, asyncio.shield(future))
+        except asyncio.TimeoutError:
+            if self._wanted.get(name) is future:
+                del self._wanted[name]
+            raise WebhookFailed from None
+
+    def covers(self, stream: LogState) -> bool:
+        """Return whether everything after a stream's number is still there to be applied."""
+        return stream.as_of >= self._recent.floor
+
+    def opened(self, channel: Channel, stream: LogState) -> None:
+        """Apply to a new or reloaded channel what was pulled since its stream was read."""
+        feed = self._feeds.start(channel, stream)
+        feed.extend(self._recent.of(channel.name, stream.as_of))
+
+    # ---- pulling ---------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pull until cancelled."""
+        self._state = self._written = await asyncio.to_thread(self._read)
+        self._recent.clear(self._state.number)
+        while True:
+            pause = IDLE_SECONDS
+            self._woken.clear()
+            if capabilities.OUTBOX in self._webhooks.accepted:
+                try:
+                    more = await self._pull()
+                except Exception as error:
+                    # Whatever the site sends, this goes on.
+                    if not isinstance(error, Refusal):
+                        logger.exception("A bug: the outbox could not be pulled")
+                    pause = RETRY_SECONDS * (0.7 + 0.6 * random.random())  # noqa: S311 - jitter
+                else:
+                    if more or self._wanted:
+                        await self._feeds.room()
+                        continue
+            timer = asyncio.get_running_loop().call_later(pause, self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                timer.cancel()
+
+    async def _pull(self) -> bool:
+        """Pull once; return whether there is more."""
+        wanted = list(self._wanted)[:MOST_STREAMS]
+        webhook = webhooks.Outbox(*self._state, tuple(Wanted(name) for name in wanted))
+        pulled = (await self._webhooks.call(webhook, urgent=True)).check()
+        if pulled.over:
+            self._start_over(pulled)
+        self._state = _State(pulled.incarnation, pulled.number, pulled.token)
+        now = asyncio.get_running_loop().time()
+        self._recent.add(pulled.entries, now)
+        self._feeds.take(pulled.entries)
+        for stream in pulled.streams:
+            self._arrived(stream, pulled)
+        if self._state != self._written:
+            await asyncio.to_thread(self._write, self._state)
+        return pulled.more
+
+    def _start_over(self, pulled: Pulled) -> None:
+        """Forget what does not continue, and load all live durable channels again."""
+        if self._state.incarnation and self._state.incarnation != pulled.incarnation:
+            logger.warning(
+                "The site's outbox was restored or started again: all positions in durable "
+                "channels are void, and clients are told of a gap"
+            )
+        self._recent.clear(pulled.number)
+        for channel in list(self._feeds.channels):
+            self._lost(channel)
+
+    def _arrived(self, stream: Stream, pulled: Pulled) -> None:
+        future = self._wanted.pop(stream.channel, None)
+        if future is not None and not future.done():
+            future.set_result(self._log(stream, pulled))
+
+    def _log(self, stream: Stream, pulled: Pulled) -> LogState:
+        now = self._clock()
+        publications = []
+        for entry in stream.entries:
+            payload = loads(entry.payload)
+            data = {"payload": payload, "datetime": timestamp(entry.at), "user": entry.user}
+            weight = OVERHEAD + weigh(payload)
+            publications.append(
+                Publication(
+                    entry.offset, now - entry.age, data, weight, entry.number, entry.conn_id or ""
+                )
+            )
+        return LogState(
+            stream.epoch,
+            stream.offset,
+            tuple(publications),
+            pulled.incarnation,
+            stream.began,
+            stream.renewed,
+            pulled.as_of,
+        )
+
+    # ---- live channels ---------------------------------------------------
+
+    async def _publish(self, channel: Channel, entry: Entry) -> None:
+        """Publish what the site has stored to a live channel."""
+        publication = Publication(
+            entry.offset,
+            self._clock() - entry.age,
+            {},
+            number=entry.number,
+            origin=entry.conn_id or "",
+        )
+        origin = self._connections.get(entry.conn_id) if entry.conn_id else None
+        change = stored(
+            channel, loads(entry.payload), publication, entry.epoch, entry.at, origin, entry.user
+        )
+        applied = await self._streams.propose(channel, change)
+        if applied.delivered:
+            self._events.add(Delivered(delivered=applied.delivered, number=entry.number))
+
+    def _lost(self, channel: Channel) -> None:
+        """Load the stream of a live channel again, as it does not continue."""
+        self._feeds.stop(channel)
+        if channel.name not in self._reloading:
+            self._reloading.add(channel.name)
+            self._tasks.start(self._reload(channel))
+
+    async def _reload(self, channel: Channel) -> None:
+        try:
+            while self._hub.channels.get(channel.name) is channel:
+                try:
+                    stream = await self.load(channel.name)
+                    if not self.covers(stream):
+                        continue
+                    await self._streams.propose(channel, Reload(stream, self._clock()))
+                except Refusal as refusal:
+                    logger.warning("%r could not be loaded again: %s", channel.name, refusal)
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    self.opened(channel, stream)
+                    return
+        finally:
+            self._reloading.discard(channel.name)
+
+    # ---- the file --------------------------------------------------------
+
+    def _read(self) -> _State:
+        if self._file is None:
+            return _State()
+        try:
+            incarnation, number, token = loads(self._file.read_text())
+        except FileNotFoundError:
+            return _State()
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read, so the outbox is pulled anew: %s", self._file, error)
+            return _State()
+        if isinstance(incarnation, str) and isinstance(number, int) and isinstance(token, str):
+            return _State(incarnation, number, token)
+        return _State()
+
+    def _write(self, state: _State) -> None:
+        if self._file is not None:
+            draft = self._file.with_suffix(".new")
+            try:
+                draft.write_text(dumps(list(state)))
+                os.replace(draft, self._file)
+            except OSError as error:
+                logger.warning("%s cannot be written: %s", self._file, error)
+                return
+        self._written = state

@@ -1,0 +1,33 @@
+"""Replace the log of a durable channel by what the site has."""
+
+from __future__ import annotations
+
+from . import snapshots
+from .effects import Effect, Send
+from .log import Log, LogState, Position
+from .model import Channel
+
+#: A position in no log.
+_NOWHERE = Position("-", 0)
+
+
+def reload(channel: Channel, stream: LogState, now: float) -> list[Effect]:
+    """Replace a channel's log; its subscribers receive what they lack, or learn of a gap.
+
+    Args:
+        channel: The channel.
+        stream: Its stream as the site has it.
+        now: Seconds since the epoch.
+
+    """
+    seen = channel.log.position if channel.log is not None else _NOWHERE
+    channel.log = Log(stream)
+    for publication in channel.log.after(seen)[0]:
+        data = channel.shown(publication.data)
+        channel.remember(publication.at, "PUBLISH", data, publication.weight)
+    effects: list[Effect] = []
+    for name, subscription in channel.subscribers.items():
+        args = snapshots.snapshot(channel, name, now, seen)
+        readers = [c for c in subscription.user.connections if c in channel.audience]
+        effects.append(Send(tuple(readers), "SUBSCRIBE", args))
+    return effects
