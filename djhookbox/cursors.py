@@ -19,13 +19,16 @@ import time
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
+from django.db import DatabaseError, router
 
 from . import client
-from .api import validate_channel
 from .conf import settings
 from .decisions.decide import decide_for_code
 from .exceptions import HookboxDatabaseError, HookboxError, HookboxUnreachable
 from .guards import recovering, synchronous
+from .models import StreamHead
+from .outbox import positions
+from .vouching import validate_channel
 
 logger = logging.getLogger("djhookbox")
 
@@ -55,7 +58,7 @@ class Cursor(str):
 
 
 @synchronous(instead="acursor")
-def cursor(channel: str) -> Cursor:
+def cursor(channel: str, *, using: str | None = None) -> Cursor:
     """Return the current position in a channel's stream.
 
     Call it before the query whose result the page shows, and before anything else that reads the
@@ -72,13 +75,17 @@ def cursor(channel: str) -> Cursor:
     """
     validate_channel(channel)
     options = _options(channel)
+    if options is not None and options.get("durable"):
+        return Cursor(_stored(channel, using), channel)
     return Cursor("" if options is None else _ask(channel, options), channel)
 
 
-async def acursor(channel: str) -> Cursor:
+async def acursor(channel: str, *, using: str | None = None) -> Cursor:
     """Return a cursor like `cursor`, without blocking the event loop."""
     validate_channel(channel)
     options = await sync_to_async(_options)(channel)
+    if options is not None and options.get("durable"):
+        return Cursor(await sync_to_async(_stored)(channel, using), channel)
     text = "" if options is None else await asyncio.to_thread(_ask, channel, options)
     return Cursor(text, channel)
 
@@ -96,6 +103,15 @@ def _options(channel: str) -> dict[str, object] | None:
         logger.warning("Cannot get a cursor for %s: %s", channel, decision.reason)
         return None
     return dict(decision.options)
+
+
+def _stored(channel: str, using: str | None) -> str:
+    """Return the position of a durable channel from the database."""
+    try:
+        return positions.cursor(channel, router.db_for_read(StreamHead) if using is None else using)
+    except DatabaseError as error:
+        logger.warning("Cannot get a cursor for %s: %s", channel, error)
+        return ""
 
 
 def _ask(channel: str, options: dict[str, object]) -> str:

@@ -23,6 +23,7 @@ _asked = 0
 #: only a process knows.
 _ANSWERS: dict[str, dict[str, Any]] = {
     "publish": {"delivered": 0},
+    "poke": {},
     "disconnect": {"disconnected": 0},
     "recheck": {"channels": 0, "subscriptions": 0, "connections": 0},
     "cursor": {"cursor": ""},

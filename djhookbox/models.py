@@ -14,6 +14,7 @@ from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
 from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
+from .outbox.models import Outbox, StreamChannel, StreamEntry, StreamHead
 from .policy import patterns, reserved
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, WithoutRows
@@ -28,10 +29,14 @@ __all__ = [
     "ConnectionLog",
     "Log",
     "Node",
+    "Outbox",
     "Pruning",
     "Publication",
     "Publishing",
     "Server",
+    "StreamChannel",
+    "StreamEntry",
+    "StreamHead",
     "SubscriptionLog",
 ]
 
@@ -180,6 +185,15 @@ class ChannelPolicy(TimeStampedModel):
         default=True,
         help_text=_("Joins and leaves are not added to the history."),
     )
+    durable = models.BooleanField(
+        _("durable"),
+        default=False,
+        help_text=_(
+            "Publications are stored in the site's database in the transaction that makes them, "
+            "and none is lost or doubled. Each costs a row in the database, and arrives a moment "
+            "later than usual."
+        ),
+    )
     state = models.JSONField(
         _("initial state"),
         default=dict,
@@ -265,6 +279,8 @@ class ChannelPolicy(TimeStampedModel):
                 options.validate_polling(self.polling)
                 if self.polling.get("mode"):
                     self._clean_polling_host()
+                if self.durable:
+                    options.validate_durable(self.polling)
             except (ValueError, HookboxMisconfigured) as error:
                 errors["polling"] = [ValidationError(str(error), code="polling")]
         if errors:

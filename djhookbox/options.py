@@ -72,6 +72,7 @@ CHANNEL: Mapping[str, Test] = {
     "anonymous": _boolean,
     "state": _object,
     "polling": _polling,
+    "durable": _boolean,
     "history_duration": _count,
     "history_publish_only": _boolean,
     "server_presenceful": _boolean,
@@ -121,7 +122,20 @@ def checked(operation: str, options: Mapping[object, object]) -> dict[str, objec
             raise ValueError(
                 _("Option “%(name)s” %(problem)s.") % {"name": name, "problem": problem}
             )
+    if plain.get("durable") and isinstance(plain.get("polling"), dict):
+        validate_durable(plain["polling"])
     return dict(plain)
+
+
+def validate_durable(polling: Mapping[str, object]) -> None:
+    """Reject a durable channel that polls.
+
+    Raises:
+        ValueError: It polls.
+
+    """
+    if polling.get("mode"):
+        raise ValueError(_("A durable channel cannot poll: turn off one of both."))
 
 
 POLLING_DEFAULTS: Mapping[str, object] = {

@@ -28,6 +28,7 @@ from .decisions.decide import Decision, User, decide, refused
 from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
 from .models import SubscriptionLog
+from .outbox import pulling
 from .parsing import (
     Call,
     MalformedCall,
@@ -360,6 +361,17 @@ def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
 def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> HttpResponse:
     """Return which subscriptions an edit has ended, and which options it has changed."""
     return _answer(RecheckReply(recheck_channels(call.webhook.channels)))
+
+
+@webhook(webhooks.Outbox)
+def outbox(request: HttpRequest, call: Call[webhooks.Outbox]) -> HttpResponse:
+    """Number what was committed to the outbox, and return what the process lacks."""
+    try:
+        pulled = pulling.pull(call.webhook)
+    except DatabaseError as error:
+        logger.warning("The outbox could not be read now: %s", error)
+        return _answer(Refused(_("The database is busy."), "unavailable"), status=503)
+    return _answer(pulled)
 
 
 @webhook(webhooks.Prune)

@@ -44,6 +44,7 @@ def test_each_setting_has_a_name():
             HookboxSettings.autostart,
             HookboxSettings.jsonp,
             HookboxSettings.max_history,
+            HookboxSettings.durable_seconds,
         )
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []

@@ -34,7 +34,7 @@ MakePolicy = Callable[..., ChannelPolicy]
 ACTIONS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
     "publish", "message", "events", "recheck", "prune",
-    "subscribe_many",
+    "subscribe_many", "outbox",
 )  # fmt: skip
 
 #: A well-formed call of each.
@@ -50,6 +50,7 @@ FORMS: dict[str, dict[str, str]] = {
     "events": {"events": "[]"},
     "recheck": {"channels": "{}"},
     "prune": {},
+    "outbox": {},
     "subscribe_many": {"channels": "[]", "user": "alice"},
 }
 
@@ -102,7 +103,10 @@ class TestEveryWebhook:
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
         accepts = response.headers["X-Hookbox-Accepts"]
-        assert accepts == "events, recheck, message, report, prune, subscribe_many, json, nodes"
+        assert (
+            accepts
+            == "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox"
+        )
         assert response.headers["Content-Type"] == "application/json"
 
     def test_takes_its_own_action_only(self, action: str, webhooks: type[Webhooks]) -> None:

@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import strict_json
-from ..api import validate_channel
 from ..decisions.trials import OPERATIONS, UnknownUser, user_named
 from ..exceptions import HookboxError
 from ..models import NAME_LENGTH
 from ..policy.rules import Operation
 from ..users.identity import ANONYMOUS_PREFIX
+from ..vouching import validate_channel
 from ..wire import values
 from .pages import pretty_json
 

@@ -253,6 +253,14 @@ class Publication(Log):
         blank=True,
         help_text=_("How many connections it was written to; empty if they were not counted."),
     )
+    number = models.PositiveBigIntegerField(
+        _("number"),
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text=_("Its place among the publications of all durable channels."),
+    )
 
     class Meta(Log.Meta):
         abstract = False

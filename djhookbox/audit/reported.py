@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from django.db import router, transaction
-from django.db.models import Case, IntegerField, Value, When
+from django.db.models import Case, F, IntegerField, Value, When
 
 from ..conf import settings
 from ..models import ConnectionLog, Node, Publication, SubscriptionLog
@@ -80,6 +80,7 @@ class Batch:
         self._subscriptions: list[SubscriptionLog] = []
         self._publications: list[Publication] = []
         self._delivered: dict[int, int] = {}
+        self._delivered_by_number: dict[int, int] = {}
 
     def add(self, data: object, sender: Sender | None) -> None:
         """Convert an event to a row; skip it if it is malformed."""
@@ -98,8 +99,15 @@ class Batch:
         elif isinstance(event, events.Published):
             self._publications.append(_publication(event, at))
         elif isinstance(event, events.Delivered):
-            publication = _bounded("publication", event.publication, _LARGEST_KEY)
-            self._delivered[publication] = _bounded("delivered", event.delivered)
+            count = _bounded("delivered", event.delivered)
+            if event.number is not None:
+                number = _bounded("number", event.number, _LARGEST_KEY)
+                self._delivered_by_number[number] = self._delivered_by_number.get(number, 0) + count
+            elif event.publication is not None:
+                publication = _bounded("publication", event.publication, _LARGEST_KEY)
+                self._delivered[publication] = count
+            else:
+                raise ValueError("neither publication nor number")
         else:
             self.stopped = True
 
@@ -112,6 +120,8 @@ class Batch:
         write_all(Publication, self._publications)
         if self._delivered:
             _count(self._delivered)
+        if self._delivered_by_number:
+            _add(self._delivered_by_number)
 
 
 def _count(delivered: Mapping[int, int]) -> None:
@@ -121,6 +131,19 @@ def _count(delivered: Mapping[int, int]) -> None:
         by_count.setdefault(count, []).append(pk)
     cases = [When(pk__in=pks, then=Value(count)) for count, pks in by_count.items()]
     Publication.objects.filter(pk__in=list(delivered)).update(
+        delivered=Case(*cases, output_field=IntegerField())
+    )
+
+
+def _add(delivered: Mapping[int, int]) -> None:
+    """Add how many connections durable publications reached; each process reports its own."""
+    by_count: dict[int, list[int]] = {}
+    for number, count in delivered.items():
+        by_count.setdefault(count, []).append(number)
+    cases = [
+        When(number__in=numbers, then=F("delivered") + count) for count, numbers in by_count.items()
+    ]
+    Publication.objects.filter(number__in=list(delivered)).update(
         delivered=Case(*cases, output_field=IntegerField())
     )
 

@@ -59,6 +59,16 @@ def publish(
     return _ask(request, answers.Published).delivered
 
 
+def poke(timeout: float) -> None:
+    """Notify the server that the outbox has something for it.
+
+    Args:
+        timeout: Maximum seconds to wait for the answer.
+
+    """
+    rest_call(rest.Poke.name, timeout)
+
+
 def create_channel(channel: str, options: Mapping[str, object]) -> None:
     """Create a channel with these options."""
     given = _options(options, ("channel_name", "options", "send_hook", *rest.SECRET_FIELDS))

@@ -121,10 +121,15 @@ def to_json(value: object) -> str:
     return text
 
 
-def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
+def rest_call(call: str, seconds: float | None = None, /, **form: str | None) -> dict[str, Any]:
     """Make one REST call and return the object of its answer.
 
     Arguments that are None are omitted.
+
+    Args:
+        call: The name of the call.
+        seconds: Maximum time to wait for the answer, if not `HOOKBOX_TIMEOUT`.
+        form: Its fields.
 
     Raises:
         HookboxRefused: The server refused.
@@ -150,7 +155,7 @@ def rest_call(call: str, /, **form: str | None) -> dict[str, Any]:
     body["secret"] = settings.rest_secrets[0]
     if isolation.is_isolated():
         return isolation.answer(call)
-    timeout = settings.timeout
+    timeout = settings.timeout if seconds is None else seconds
     try:
         with _session() as session:
             response = session.post(

@@ -24,6 +24,7 @@ from ..exceptions import HookboxMisconfigured
 from ..wire.hosts import HostProblem, HostRules
 from .admission import AdmissionSettings
 from .development import DevelopmentSettings
+from .durable import DurableSettings
 from .memory import MemorySettings
 from .reading import UNIX_SCHEME, is_unix, split_unix
 
@@ -31,7 +32,7 @@ from .reading import UNIX_SCHEME, is_unix, split_unix
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(DevelopmentSettings, AdmissionSettings, MemorySettings):
+class HookboxSettings(DevelopmentSettings, AdmissionSettings, MemorySettings, DurableSettings):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -422,7 +423,13 @@ settings = HookboxSettings()
 #: For checks: the properties that can raise.
 PROPERTIES: tuple[str, ...] = tuple(
     name
-    for part in (HookboxSettings, DevelopmentSettings, AdmissionSettings, MemorySettings)
+    for part in (
+        HookboxSettings,
+        DevelopmentSettings,
+        AdmissionSettings,
+        MemorySettings,
+        DurableSettings,
+    )
     for name, value in vars(part).items()
     if isinstance(value, property)
 )

@@ -265,3 +265,39 @@ def control(request: HttpRequest, action: str) -> dict[str, Any]:
     except process_control.ProcessError as error:
         return {"error": str(error)}
     return {"state": status.state.value, "pid": status.pid, "ours": status.ours}
+
+
+# ---- durable channels --------------------------------------------------------
+
+
+@doing
+def publish_many(
+    request: HttpRequest, channel: str, payloads: list[Any], *, rollback: bool = False
+) -> list[Any]:
+    """Publish in one transaction, which may be rolled back."""
+    with transaction.atomic():
+        results = [djhookbox.publish(channel, payload) for payload in payloads]
+        transaction.set_rollback(rollback)
+    return results
+
+
+@doing
+def publish_in_savepoints(request: HttpRequest, channel: str, payloads: list[Any]) -> None:
+    """Publish each in a savepoint; those of odd numbers are rolled back."""
+    with transaction.atomic():
+        for index, payload in enumerate(payloads):
+            with transaction.atomic():
+                djhookbox.publish(channel, payload)
+                transaction.set_rollback(bool(index % 2))
+
+
+@doing
+def publish_after_commit(request: HttpRequest, channel: str, payload: Any) -> None:
+    """Publish in an `on_commit` in an `on_commit`."""
+
+    def first() -> None:
+        with transaction.atomic():
+            transaction.on_commit(lambda: djhookbox.publish(channel, payload))
+
+    with transaction.atomic():
+        transaction.on_commit(first)

@@ -49,6 +49,8 @@ class Reader:
         """Take in what has come."""
         for args in page.got("PUBLISH"):
             page.inbox.remove(("PUBLISH", args))
+            if "epoch" in args and args["epoch"] != self._epoch:
+                self._epoch, self._offset = args["epoch"], args["offset"] - 1
             if args["offset"] > self._offset:
                 assert args["offset"] == self._offset + 1
                 self._offset = args["offset"]

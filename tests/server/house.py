@@ -27,6 +27,7 @@ class Client:
     """A connection that notes what it is sent."""
 
     def __init__(self, label: str, apart: bool = False) -> None:
+        self.id = label
         self.label = label
         self.apart = apart
         self.user: User | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from djhookbox.wire import capabilities, records, webhooks
 from djhookbox.wire.fields import Fault, FieldProblem
+from djhookbox.wire.streams import Wanted as WantedStream
 from djhookbox.wire.webhooks import Caller, Wanted
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
@@ -28,6 +29,7 @@ EXAMPLES: list[Any] = [
     webhooks.Events("[]", "host:8001"),
     webhooks.Recheck({"/a/": ("alice", "bob"), "/b/": ()}),
     webhooks.Prune(),
+    webhooks.Outbox("i1", 7, "t", (WantedStream("/a/", "e", 9),), {"/a/": ("k",)}),
 ]
 
 

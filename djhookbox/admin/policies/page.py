@@ -116,8 +116,8 @@ class ChannelPolicyAdmin(PageMixin):
             gettext_lazy("Channel options"),
             {
                 "fields": (
-                    "history_size", "history_duration", "history_publish_only", "presenceful",
-                    "reflective", "anonymous", "state",
+                    "history_size", "history_duration", "history_publish_only", "durable",
+                    "presenceful", "reflective", "anonymous", "state",
                 )
             },
         ),

@@ -131,6 +131,13 @@ def _options(policy: ChannelPolicy) -> list[str]:
         if policy.history_duration:
             words = {"time": _lasting(policy.history_duration)}
             sentences.append(_("Past messages are kept for %(time)s.") % words)
+    if policy.durable:
+        sentences.append(
+            _(
+                "Messages are stored in the database in the transaction that publishes them; none "
+                "is lost or doubled. Each costs a row, and arrives a moment later."
+            )
+        )
     if policy.presenceful:
         sentences.append(_("Subscribers see who is present."))
     if policy.anonymous:

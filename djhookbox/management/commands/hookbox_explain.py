@@ -11,11 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from ... import strict_json
-from ...api import validate_channel
 from ...decisions.decide import Decision
 from ...decisions.trials import OPERATIONS, Trial, UnknownUser, attempt, user_named
 from ...exceptions import HookboxError
 from ...policy.rules import Operation
+from ...vouching import validate_channel
 
 #: Exit status for a refusal, and for no decision.
 REFUSED, MISTAKEN = 1, 2

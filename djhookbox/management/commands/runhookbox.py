@@ -305,6 +305,9 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         max_frames_per_second=settings.max_frames_per_second,
         ping_interval=settings.ping_interval,
         grace_period=settings.grace_period,
+        durable_seconds=settings.durable_seconds,
+        recovery_seconds=settings.recovery_seconds,
+        run_dir=str(settings.run_dir),
         version=__version__,
     )
 

@@ -1,0 +1,1 @@
+"""Durable channels: publications in the site's database, numbered after commit, and pulled."""

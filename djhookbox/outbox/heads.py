@@ -1,0 +1,179 @@
+"""The head of all streams: the last number, its token, the incarnation, and the lock."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Exists
+from django.db.models.functions import Now
+
+from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
+
+#: Seconds to wait for the lock.
+LOCK_SECONDS = 1
+#: Incarnations to remember, so that each node starts over once and not the whole site.
+_MOST_FORMER = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head as it was read.
+
+    Attributes:
+        now: The database's clock.
+        pending: Whether rows wait to be numbered.
+
+    """
+
+    number: int
+    token: str
+    incarnation: str
+    former: str
+    now: datetime.datetime
+    pending: bool = False
+
+
+def database() -> str:
+    """Return the alias of the database that publications are written to by default."""
+    return router.db_for_write(Outbox)
+
+
+def new_token() -> str:
+    """Return a token or an incarnation that was never used before."""
+    return secrets.token_hex(TOKEN_LENGTH // 2)
+
+
+def look(using: str) -> Head:
+    """Return the head without locking it; one query, unless its row is missing."""
+    waiting = Outbox.objects.using(using).filter(failed=False)
+    rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
+    fields = ("number", "token", "incarnation", "former", Now(), Exists(waiting))
+    row = rows.values_list(*fields).first()
+    if row is None:
+        with locked(using):
+            pass  # which has created it
+        row = rows.values_list(*fields).get()
+    number, token, incarnation, former, now, pending = row
+    return Head(number, token, incarnation, former, now, bool(pending))
+
+
+@contextmanager
+def locked(using: str) -> Iterator[Head]:
+    """Hold the lock in a transaction of its own, and yield the head.
+
+    The lock is the first statement, and it writes; everything is read after it, in statements of
+    their own. Otherwise two holders could number the same rows.
+
+    Raises:
+        DatabaseError: The lock could not be had within `LOCK_SECONDS`.
+
+    """
+    nested = connections[using].in_atomic_block  # in a test, which has read already
+    with ExitStack() as stack:
+        if not nested:
+            stack.enter_context(_short_waits(using))
+        stack.enter_context(transaction.atomic(using=using, durable=True))
+        if not nested:
+            _read_committed(using)
+        rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
+        if not rows.update(locked=Now()):
+            _create(using)
+        yield _read(using)
+
+
+def _read(using: str) -> Head:
+    row = StreamHead.objects.using(using).get(pk=StreamHead.KEY)
+    return Head(row.number, row.token, row.incarnation, row.former, row.locked)
+
+
+def _create(using: str) -> None:
+    """Create the head, which was never there or has been deleted: its number is not known."""
+    incarnation = new_token()
+    try:
+        with transaction.atomic(using=using):
+            StreamHead.objects.using(using).create(
+                pk=StreamHead.KEY, token=new_token(), incarnation=incarnation, locked=Now()
+            )
+    except IntegrityError:  # another process has created it at the same time
+        StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(locked=Now())
+        return
+    last = _last_number(using)
+    StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(number=last)
+    _restart_channels(using, incarnation, last)
+
+
+def _last_number(using: str) -> int:
+    found = StreamEntry.objects.using(using).order_by("-number").values_list("number", flat=True)
+    return found.first() or 0
+
+
+def renew(using: str, *, unknown: str = "") -> Head:
+    """Start a new incarnation: all epochs change, and clients are told of a gap.
+
+    Args:
+        using: The alias of the database.
+        unknown: The incarnation that a node has, if that is the reason.
+
+    """
+    with locked(using) as head:
+        if unknown and unknown in head.former.split():
+            return head  # another call was first
+        former = [*head.former.split(), head.incarnation, *([unknown] if unknown else [])]
+        former = list(dict.fromkeys(former))[-_MOST_FORMER:]
+        incarnation = new_token()
+        StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(
+            incarnation=incarnation, former=" ".join(former), token=new_token()
+        )
+        _restart_channels(using, incarnation, head.number)
+        return _read(using)
+
+
+def _restart_channels(using: str, epoch: str, number: int) -> None:
+    StreamChannel.objects.using(using).update(epoch=epoch, offset=0, began=number, renewed=True)
+
+
+# ---- what databases need for it ------------------------------------------------------------------
+
+
+def _read_committed(using: str) -> None:
+    """Let each statement of a new transaction see what was committed before it."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        return  # MySQL: see `_short_waits`; SQLite: the update takes the only write lock
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+
+
+@contextmanager
+def _short_waits(using: str) -> Iterator[None]:
+    """Limit how long a lock is waited for where that is a property of the connection."""
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        ask, limit = "PRAGMA busy_timeout", f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}"
+        back = "PRAGMA busy_timeout = {}"
+    elif connection.vendor == "mysql":
+        ask = "SELECT @@SESSION.innodb_lock_wait_timeout"
+        limit = f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+        back = "SET SESSION innodb_lock_wait_timeout = {}"
+    else:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(ask)
+        usual = int(cursor.fetchone()[0])
+        cursor.execute(limit)
+        if connection.vendor == "mysql":
+            # Applies to the next transaction only; not allowed once that has begun.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    try:
+        yield
+    finally:
+        if connection.connection is not None and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute(back.format(usual))

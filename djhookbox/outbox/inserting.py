@@ -1,0 +1,180 @@
+"""Insert publications to durable channels in the caller's transaction, and poke the process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.transaction import TransactionManagementError
+from django.utils.translation import gettext as _
+
+from ..audit.writing import fit
+from ..conf import settings
+from ..decisions.decide import Decision
+from ..exceptions import HookboxError, HookboxRefused, PayloadError
+from ..wire.streams import MOST_TEXT
+from . import heads
+from .models import Outbox
+
+logger = logging.getLogger("djhookbox")
+
+#: Seconds to wait for the process to answer a poke, and to make no other one after a failure.
+POKE_SECONDS = 0.25
+POKE_PAUSE = 5.0
+
+_quiet_until = 0.0
+_warned: set[tuple[str, str]] = set()
+
+
+def insert(
+    decision: Decision,
+    channel: str,
+    text: str,
+    *,
+    user: str,
+    sender: str,
+    source: str,
+    key: str = "",
+    connection_id: str = "",
+    opened: Decision | None = None,
+    using: str | None = None,
+) -> Outbox:
+    """Insert a publication, which nobody sees before the transaction is committed.
+
+    Args:
+        decision: The decision to publish it, for the audit log.
+        channel: The channel's name.
+        text: The message as JSON text.
+        user: The name that subscribers see.
+        sender: The name for the audit log.
+        source: The source for the audit log.
+        key: A publication with the same key is stored once.
+        connection_id: The connection of the browser that sent it.
+        opened: The decision that opens the channel, if it is another one.
+        using: The alias of the database.
+
+    Raises:
+        PayloadError: The message is too large.
+        HookboxRefused: Another program than the embedded server runs.
+
+    """
+    check_size(text)
+    if settings.executable:
+        raise HookboxRefused(
+            _("Durable channels need the server of this package; see HOOKBOX_EXECUTABLE."),
+            code="refused",
+        )
+    opened = decision if opened is None else opened
+    alias = heads.database() if using is None else using
+    if using is None:
+        _warn_of_other_transaction(alias)
+    row = Outbox(
+        channel=channel,
+        payload=text,
+        user_name=user,
+        sender=fit(sender),
+        source=source,
+        key=key,
+        connection_id=connection_id,
+        opened_by=opened.decided_by[:255],
+        decided_by=decision.decided_by[:255],
+        reason=decision.reason[:255],
+        history_size=_count(opened, "history_size"),
+        history_duration=_count(opened, "history_duration"),
+    )
+    row.save(using=alias, force_insert=True)
+    poke_after_commit(alias)
+    return row
+
+
+def check_size(text: str) -> None:
+    """Refuse a message that would not fit into a reply of the webhook `outbox`.
+
+    Raises:
+        PayloadError: It is too large.
+
+    """
+    if len(text) > MOST_TEXT:
+        raise PayloadError(
+            _(
+                "This is %(size)d bytes of JSON, but at most %(limit)d can be published to a "
+                "durable channel. Send a URL to fetch it from instead."
+            )
+            % {"size": len(text), "limit": MOST_TEXT},
+            code="limit",
+        )
+
+
+def _count(decision: Decision, name: str) -> int:
+    value: Any = decision.options.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _warn_of_other_transaction(alias: str) -> None:
+    """Warn once if a transaction is open, but in another database than that of the outbox."""
+    if connections[alias].in_atomic_block:
+        return
+    for connection in connections.all(initialized_only=True):
+        pair = (connection.alias, alias)
+        if connection.in_atomic_block and pair not in _warned:
+            _warned.add(pair)
+            logger.warning(
+                "publish() was called in a transaction of the database %r, but the outbox is in "
+                "%r: it is published even if the transaction is rolled back. Pass using=%r, and "
+                "migrate djhookbox there. (Shown once.)",
+                connection.alias, alias, connection.alias,
+            )  # fmt: skip
+
+
+# ---- the poke ------------------------------------------------------------------------------------
+
+
+class _Commit:
+    """One commit to come; only the first of its callbacks does something."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def __call__(self) -> None:
+        if not self.done:
+            self.done = True
+            poke()
+
+
+#: The commit that is waited for, by connection. A rollback drops the callbacks, and leaves the
+#: object for the next transaction.
+_commits: weakref.WeakKeyDictionary[Any, _Commit] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def poke_after_commit(using: str) -> None:
+    """Poke the process once after the current transaction is committed, or now without one."""
+    connection = connections[using]
+    with _lock:
+        commit = _commits.get(connection)
+        if commit is None or commit.done:
+            commit = _commits[connection] = _Commit()
+    # With autocommit off, nobody knows when the commit comes: the process looks by itself.
+    with suppress(TransactionManagementError):
+        # One callback for each row: those of a savepoint are dropped if it is rolled back.
+        transaction.on_commit(commit, using=using, robust=True)
+
+
+def poke() -> None:
+    """Notify the process that there is something to pull; without it, it looks by itself."""
+    from .. import client
+
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        client.poke(min(POKE_SECONDS, settings.timeout))
+    except HookboxError as error:
+        # Each request would wait for a process that is stopped.
+        _quiet_until = time.monotonic() + POKE_PAUSE
+        logger.info("Hookbox was not told of a publication, and will see it by itself: %s", error)

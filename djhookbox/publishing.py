@@ -1,0 +1,244 @@
+"""Publish: to the process at once, or to the outbox of a durable channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from asgiref.sync import sync_to_async
+from django.db import Error, router, transaction
+from django.utils import timezone
+
+from . import client
+from .audit import payloads
+from .audit.fitting import save_fitting
+from .audit.writing import fit
+from .client.http import to_json
+from .decisions.decide import Decision
+from .exceptions import HookboxError, HookboxRefused
+from .guards import HeldConnections, database_errors, recovering, synchronous
+from .models import Publication
+from .outbox import inserting
+from .transactions import after_transaction
+from .vouching import (
+    decided,
+    name_of,
+    require,
+    validate_channel,
+    validate_key,
+    warn_of_rounding,
+)
+from .wire import values
+
+if TYPE_CHECKING:
+    from .vouching import User
+
+logger = logging.getLogger("djhookbox")
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A publication before it is sent."""
+
+    channel: str
+    text: str
+    originator: str
+    sender: str
+    source: str
+    key: str
+
+
+@synchronous(instead="apublish")
+def publish(
+    channel: str,
+    payload: object,
+    *,
+    user: User | None = None,
+    source: str = Publication.Source.CODE,
+    sender: User | None = None,
+    key: str = "",
+    using: str | None = None,
+) -> int | None:
+    """Send a message to a channel and return how many connections it reached.
+
+    None means that the number is unknown: the genuine Hookbox 0.3.3 does not count, and a
+    publication to a durable channel is sent after the commit.
+
+    On a durable channel, the message is stored in the site's database as part of the caller's
+    transaction: if that is rolled back, nobody sees it; once it is committed, every subscriber
+    receives it once and in order.
+
+    Every other attempt is recorded in the publish history, even if the transaction around it is
+    rolled back: inside a transaction, the row is written after the transaction has ended.
+
+    Args:
+        channel: The channel's name.
+        payload: Any JSON value, as well as dates, decimals, UUIDs and lazy strings as in Django.
+        user: The sender, a Django user or a name; subscribers see the name.
+        source: The source to record in the publish history.
+        sender: The user to record in the publish history, if not `user`.
+        key: Identifies the message: one with the same key is not published to the channel again.
+        using: The alias of the database whose transaction the message belongs to, on a durable
+            channel. By default, the one that the database router names for `Outbox`.
+
+    Raises:
+        PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`; on a
+            durable channel, larger than 1 MiB. Nothing was sent, nothing recorded.
+        ChannelNameError: The channel's name is invalid. Nothing was sent or recorded.
+        HookboxRefused: No policy or handler opens the channel, or the server refused.
+        HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.
+        HookboxMisconfigured: The settings of Django and the process do not match.
+        HookboxDatabaseError: The database failed, or a transaction is broken. Nothing was sent.
+        HookboxSynchronousOnly: Called from asynchronous code. Nothing was sent or recorded.
+
+    """
+    message = _message(channel, payload, user, source, sender, key)
+    decision = None
+    try:
+        decision = decided(channel, user)
+        if _is_durable(decision):
+            _insert(message, decision, using)
+            return None
+        delivered = _send(message, decision)
+    except HookboxError as error:
+        _record(message, decision, error=error)
+        raise
+    _record(message, decision, delivered=delivered)
+    return delivered
+
+
+async def apublish(
+    channel: str,
+    payload: object,
+    *,
+    user: User | None = None,
+    source: str = Publication.Source.CODE,
+    sender: User | None = None,
+    key: str = "",
+    using: str | None = None,
+) -> int | None:
+    """Publish like `publish`, without blocking the event loop.
+
+    Only the HTTP call runs in another thread; database access happens where Django's asynchronous
+    code puts it.
+    """
+    message = await sync_to_async(_message)(channel, payload, user, source, sender, key)
+    record = sync_to_async(_record)
+    decision = None
+    try:
+        decision = await sync_to_async(decided)(channel, user)
+        if _is_durable(decision):
+            await sync_to_async(_insert)(message, decision, using)
+            return None
+        delivered = await asyncio.to_thread(_send, message, decision)
+    except HookboxError as error:
+        await record(message, decision, error=error)
+        raise
+    await record(message, decision, delivered=delivered)
+    return delivered
+
+
+@recovering
+def _message(
+    channel: str,
+    payload: object,
+    user: User | None,
+    source: str,
+    sender: User | None,
+    key: str,
+) -> _Message:
+    validate_channel(channel)
+    validate_key(key)
+    text = to_json(payload)
+    warn_of_rounding(channel, text)
+    return _Message(
+        channel=channel,
+        text=text,
+        originator=name_of(user),
+        sender=name_of(user if sender is None else sender),
+        source=source,
+        key=key,
+    )
+
+
+def _is_durable(decision: Decision) -> bool:
+    return decision.allowed and bool(decision.options.get("durable"))
+
+
+def _insert(message: _Message, decision: Decision, using: str | None) -> None:
+    with database_errors():
+        inserting.insert(
+            decision,
+            message.channel,
+            message.text,
+            user=message.originator,
+            sender=message.sender,
+            source=message.source,
+            key=message.key,
+            using=using,
+        )
+
+
+def _send(message: _Message, decision: Decision) -> int | None:
+    require(decision)
+    return client.publish(
+        message.channel,
+        message.text,
+        options=decision.options,
+        originator=message.originator or None,
+        recorded=True,
+    )
+
+
+def _record(
+    message: _Message,
+    decision: Decision | None,
+    *,
+    delivered: int | None = None,
+    error: HookboxError | None = None,
+) -> None:
+    status = Publication.Status.SENT
+    if error is not None:
+        refused = isinstance(error, HookboxRefused)
+        status = Publication.Status.REFUSED if refused else Publication.Status.FAILED
+    row = Publication(
+        created=timezone.now(),
+        channel=message.channel,
+        user_name=fit(message.sender),
+        source=message.source,
+        status=status,
+        error="" if error is None else str(error),
+        delivered=delivered,
+        decided_by="" if decision is None else decision.decided_by[:255],
+        reason="" if decision is None else decision.reason[:255],
+        **payloads.kept(values.loads(message.text)),
+    )
+    using = router.db_for_write(Publication)
+    after_transaction(using, partial(_save, row, using))
+
+
+def _save(row: Publication, using: str) -> None:
+    inserted = False
+    held = HeldConnections()
+
+    def insert() -> None:
+        nonlocal inserted
+        # A savepoint, in case the caller's block continues (see `after_transaction`).
+        with transaction.atomic(using=using):
+            row.save(using=using, force_insert=True)
+            inserted = True
+
+    try:
+        try:
+            save_fitting(row, insert)
+        except Error:
+            # If the connection was cut during the commit, the row may exist.
+            if inserted or not held.were_cut():
+                raise
+            insert()
+    except (Error, ValueError):
+        # A message cannot be recalled; after an exception, callers would send it again.
+        logger.exception("Could not record a publication to %s.", row.channel)

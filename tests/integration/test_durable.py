@@ -1,0 +1,117 @@
+"""Durable channels: what is committed arrives once and in order, whatever restarts."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from ..stand_ins.client import Client
+from ..stand_ins.waiting import wait_for
+from .conftest import Enter, MakePair, entering
+from .processes import Pair, Site
+from .test_resume import Reader
+
+
+@pytest.fixture
+def channel(site: Site, word: str) -> str:
+    site.do("policy", f"/{word}/", durable=True, history_size=5, publish_audience="signed_in")
+    return f"/{word}/"
+
+
+def come(page: Client, reader: Reader) -> None:
+    """Subscribe where the reader has been."""
+    page.ask("SUBSCRIBE", channels=[{"channel_name": reader.channel, "since": reader.cursor}])
+    reader.begin(page)
+
+
+def read_until(page: Client, reader: Reader, payload: Any) -> None:
+    """Read until a payload has come."""
+
+    def ask() -> bool:
+        reader.read(page)
+        return payload in reader.got
+
+    wait_for(ask, f"{payload!r} in {reader.got}")
+
+
+def test_committed_or_not(site: Site, enter: Enter, channel: str, word: str) -> None:
+    reader, page = Reader(channel), enter(f"alice{word}")
+    come(page, reader)
+    assert site.do("publish", channel, 1) is None
+    assert site.do("publish_many", channel, [2, 3, 4]) == [None] * 3
+    site.do("publish_many", channel, ["never"], rollback=True)
+    site.do("publish_in_savepoints", channel, [5, "never", 6, "never"])
+    site.do("publish_after_commit", channel, 7)
+    read_until(page, reader, 7)
+    assert reader.got == [1, 2, 3, 4, 5, 6, 7]
+    rows = site.rows("Publication", 7, channel=channel, delivered=1)
+    assert [row["payload"] for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert {row["status"] for row in rows} == {"sent"}
+    new = enter(f"bob{word}").subscribe(channel)
+    assert [data["payload"] for _, data in new["history"]] == [3, 4, 5, 6, 7]
+
+
+def test_nobody_was_there(site: Site, enter: Enter, channel: str, word: str) -> None:
+    cursor = site.do("cursor", channel)
+    assert cursor.endswith(":0")
+    site.do("publish_many", channel, list(range(20)))
+    page = enter(f"alice{word}")
+    page.ask("SUBSCRIBE", channel_name=channel, since=cursor)
+    args = page.expect("SUBSCRIBE", channel_name=channel)
+    assert [each["payload"] for each in args["recovered"]] == list(range(20))
+    assert args["missed"] == 0
+    assert site.do("cursor", channel) == f"{args['epoch']}:20"
+
+
+def test_restarted_and_stopped(make_pair: MakePair) -> None:
+    pair = make_pair()
+    pair.site.run()
+    pair.hookbox.run()
+    pair.site.do("policy", "/orders/", durable=True, history_size=3)
+    reader = Reader("/orders/")
+    with ExitStack() as stack:
+        page = entering(pair, stack)("alice")
+        come(page, reader)
+        assert reader.cursor is not None
+        pair.site.do("publish_many", "/orders/", [1, 2])
+        read_until(page, reader, 2)
+    for start in (3, 6):
+        pair.hookbox.kill()
+        pair.site.do("publish_many", "/orders/", [start, start + 1])
+        pair.hookbox.run()
+        with ExitStack() as stack:
+            page = entering(pair, stack)("alice")
+            pair.site.do("publish", "/orders/", start + 2)
+            come(page, reader)
+            read_until(page, reader, start + 2)
+    assert reader.got == [1, 2, 3, 4, 5, 6, 7, 8]
+    with ExitStack() as stack:  # stopped: everything is there when it goes on
+        page = entering(pair, stack)("alice")
+        come(page, reader)
+        pair.hookbox.freeze()
+        pair.site.do("publish_many", "/orders/", [9, 10])
+        pair.hookbox.thaw()
+        read_until(page, reader, 10)
+    assert reader.got == list(range(1, 11))
+
+
+def test_ten_thousand_in_one_transaction(site: Site, enter: Enter, channel: str, word: str) -> None:
+    reader, page = Reader(channel), enter(f"alice{word}")
+    come(page, reader)
+    payloads = [f"{number} {'x' * 150}" for number in range(3000)]
+    site.do("publish_many", channel, payloads)
+    read_until(page, reader, payloads[-1])
+    assert reader.got == payloads
+
+
+def test_rest_is_refused(pair: Pair, enter: Enter, channel: str, word: str) -> None:
+    enter(f"alice{word}").subscribe(channel)
+    for form in ({}, {"options": '{"durable": true}'}):
+        success, answer = pair.hookbox.rest("publish", channel_name=channel, payload="1", **form)
+        assert not success
+        assert "djhookbox.publish()" in answer["msg"]
+    success, answer = pair.hookbox.rest("set_channel_options", channel_name=channel, history="[]")
+    assert not success
+    assert answer["code"] == "durable"
