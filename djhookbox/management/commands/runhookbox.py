@@ -244,6 +244,18 @@ class Command(BaseCommand):
 # ---- settings and options → ServerConfig ---------------------------------------------------------
 
 
+#: Settings that the server takes as they are.
+_SAME = (
+    "webhook_headers", "allowed_hosts", "trusted_proxies", "webhook_timeout",
+    "webhook_concurrency", "max_frame_size", "max_payload_size", "max_name_length",
+    "max_channels_per_connection", "max_connections", "max_unconnected",
+    "max_unconnected_per_address", "connect_timeout", "max_unsent", "max_unsent_total",
+    "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
+    "max_answer_bytes", "max_rest_bytes", "max_frames_per_second", "ping_interval",
+    "grace_period", "durable_seconds", "recovery_seconds",
+)  # fmt: skip
+
+
 def server_config(options: dict[str, Any]) -> ServerConfig:
     """Return the configuration from the settings and the command line.
 
@@ -269,45 +281,19 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
             for name in CALLBACKS
             if options[f"cb_{name}"] is not None
         },
-        webhook_headers=settings.webhook_headers,
         single_url=single_url,
         webhook_secret=options["webhook_secret"] or settings.webhook_secrets[0],
         rest_secrets=(options["rest_secret"],) if options["rest_secret"] else settings.rest_secrets,
         allowed_origins=_allowed_origins(options["allow_origin"]),
-        allowed_hosts=settings.allowed_hosts,
         jsonp=options["jsonp"] or settings.jsonp,
         rest_get=options["rest_get"] or settings.rest_get,
         allow_set_config=options["allow_set_config"] or settings.allow_set_config,
-        trusted_proxies=settings.trusted_proxies,
         polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",
         # What an application accepts is only known for this site.
         webhook_accepts=frozenset() if _foreign(options) else frozenset(capabilities.ALL),
-        webhook_timeout=settings.webhook_timeout,
-        webhook_concurrency=settings.webhook_concurrency,
-        max_frame_size=settings.max_frame_size,
-        max_payload_size=settings.max_payload_size,
-        max_name_length=settings.max_name_length,
-        max_channels_per_connection=settings.max_channels_per_connection,
-        max_connections=settings.max_connections,
-        max_unconnected=settings.max_unconnected,
-        max_unconnected_per_address=settings.max_unconnected_per_address,
-        connect_timeout=settings.connect_timeout,
-        max_unsent=settings.max_unsent,
-        max_unsent_total=settings.max_unsent_total,
-        max_incoming=settings.max_incoming,
-        max_channel_history=settings.max_channel_history,
-        max_history=settings.max_history,
-        max_channel_state=settings.max_channel_state,
-        max_state=settings.max_state,
-        max_answer_bytes=settings.max_answer_bytes,
-        max_rest_bytes=settings.max_rest_bytes,
-        max_frames_per_second=settings.max_frames_per_second,
-        ping_interval=settings.ping_interval,
-        grace_period=settings.grace_period,
-        durable_seconds=settings.durable_seconds,
-        recovery_seconds=settings.recovery_seconds,
         run_dir=str(settings.run_dir),
+        **{name: getattr(settings, name) for name in _SAME},
         version=__version__,
     )
 

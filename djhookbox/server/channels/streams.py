@@ -100,7 +100,7 @@ class Streams:
         self._engine = engine
         self._linger = runtime.config.history_linger
         #: Loads the streams of durable channels; set once it exists.
-        self.durable: Durable | None = None
+        self.durable: Durable
         #: Held under the channel's name while a change waits for the engine.
         self._turns = Turns(runtime.tasks)
 
@@ -357,8 +357,6 @@ class Streams:
 
     async def _open_durable(self, name: str, change: Create) -> Channel:
         """Create a channel with the stream that the site has; whatever concerns it waits."""
-        if self.durable is None:
-            raise RuntimeError("durable has not been set")
         while True:
             stream = await self.durable.load(name)
             accepted = await self._accepted(name, replace(change, stream=stream), None)
