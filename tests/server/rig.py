@@ -56,6 +56,7 @@ class Site:
         cookie: bool = True,
         patience: float = 1.0,
         quiet: bool = False,
+        urgent: bool = False,
     ) -> Reply[R]:
         hook = webhook.name
         form = webhooks.write(webhook, caller(connection))
