@@ -323,7 +323,7 @@ def middle(log: str, key: int) -> str:
 
 
 def write_policies(alias: str, count: int) -> None:
-    """Write policies: most with a beginning of their own, some with the same one."""
+    """Write policies: most of their patterns begin differently, some alike."""
     from djhookbox.models import ChannelPolicy
 
     ChannelPolicy.objects.using(alias).bulk_create(
@@ -412,7 +412,7 @@ def main() -> None:
     figures: list[dict[str, Any]] = []
     for vendor in options.databases or list(MANY):
         if vendor not in MANY:
-            parser.error(f"{vendor} is none of {', '.join(MANY)}")
+            parser.error(f"Unknown database {vendor}. Choose from {', '.join(MANY)}.")
         command = [sys.executable, "-m", "bench.admin_scale", "--child", vendor]
         command += ["--runs", str(options.runs)]
         command += ["--rows", str(options.rows)] if options.rows else []

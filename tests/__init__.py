@@ -1,0 +1,1 @@
+"""Tests of django-hookbox. Stand-ins for both processes are in `stand_ins`."""

@@ -13,7 +13,7 @@ from .base import DONE, Subcommand
 
 
 class _Existing(Subcommand):
-    """Does what a command of its own does."""
+    """Run another management command."""
 
     json = False  # the command adds it
     command: ClassVar[type[BaseCommand]]

@@ -135,7 +135,7 @@ class ServerConfig:
         self.tls_context()
         for hook in self.webhook_paths:
             if hook not in WEBHOOKS:
-                raise ConfigError("webhook_paths", f"names {hook!r}, which is no webhook")
+                raise ConfigError("webhook_paths", f"names {hook!r}, which is not a webhook")
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy)

@@ -46,7 +46,7 @@ EXPIRED = "session_expired"
 #: The tokens that this process has accepted.
 _spent = SpentTokens(time.monotonic)
 
-_TOKEN_SALT = "djhookbox.token"  # noqa: S105 - a salt is no secret
+_TOKEN_SALT = "djhookbox.token"  # noqa: S105 - a salt is not secret
 _ANONYMOUS_SALT = "djhookbox.anonymous"
 
 

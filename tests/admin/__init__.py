@@ -1,0 +1,1 @@
+"""The admin pages, with a stand-in for the REST calls."""

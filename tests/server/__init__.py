@@ -1,0 +1,1 @@
+"""The server without Django: its core, protocols, transports and calls to the site."""

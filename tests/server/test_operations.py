@@ -284,7 +284,7 @@ async def test_a_channel_destroyed_during_the_webhook_is_not_subscribed_to(rig: 
     await rig.rest("destroy_channel", channel_name="room")
     held.set()
     await turns()
-    assert alice.took()[0][1]["msg"] == "The channel was destroyed meanwhile"
+    assert alice.took()[0][1]["msg"] == "The channel was destroyed in the meantime"
     assert alice.user is not None
     assert alice.user.subscriptions == {}
 

@@ -194,7 +194,9 @@ async def test_a_log_is_not_written_to_by_a_channel_that_is_gone(rig: Rig) -> No
     alice.took()
     held.set()
     await turns()
-    assert [args["msg"] for _, args in alice.took()] == ["The channel was destroyed meanwhile"]
+    assert [args["msg"] for _, args in alice.took()] == [
+        "The channel was destroyed in the meantime"
+    ]
     await rig.rest("destroy_channel", channel_name="room")
     await publish(rig, 3)
     assert await catch_up(rig, seen) == ([1, 2, 3], 0)

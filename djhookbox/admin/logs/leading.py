@@ -72,7 +72,7 @@ def _column(lookup: Any) -> str:
 
 
 def _count(rows: QuerySet[Any], one: Any) -> int:
-    """Return how many rows have a filter's value, as far as it matters."""
+    """Return how many rows have a filter's value, counting no further than `PROBED`."""
     everything = rows.model._default_manager.using(rows.db)
     count: int = everything.filter(**{_column(one): one.rhs}).order_by()[:PROBED].count()
     return count

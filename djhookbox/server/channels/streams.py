@@ -86,7 +86,7 @@ class ChannelGone(Refusal):
     """The channel is gone; another channel may have its name by now."""
 
     def __init__(self) -> None:
-        super().__init__("The channel was destroyed meanwhile")
+        super().__init__("The channel was destroyed in the meantime")
 
 
 class Streams:

@@ -220,7 +220,7 @@ class Subscriptions:
                 for name in batch.remaining()
                 if (needed := self._needed(user, name, connection)) is not None
             ]
-            # A single decision to subscribe has a webhook of its own.
+            # A single decision to subscribe has its own webhook.
             if len(needed) > 1 or any(each.create for each in needed):
                 webhook = webhooks.SubscribeMany(tuple(needed), user.name)
                 try:

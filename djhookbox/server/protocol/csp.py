@@ -78,27 +78,27 @@ def parse_batch(body: bytes | bytearray) -> list[Received]:
     try:
         batch = loads(body.decode("utf-8"))
     except ValueError:
-        raise BadBatch("no JSON") from None
+        raise BadBatch("the batch is not JSON") from None
     if not isinstance(batch, list):
-        raise BadBatch("no array")
+        raise BadBatch("the batch is not an array")
     return [_packet(item) for item in batch]
 
 
 def _packet(item: JSON) -> Received:
     if not isinstance(item, list) or len(item) != 3:
-        raise BadBatch("a packet is no array of three")
+        raise BadBatch("a packet is not an array of three")
     number, encoding, data = item
     if type(number) is not int or type(encoding) is not int or abs(number) > MAX_ID:
-        raise BadBatch("the id or encoding of a packet is no integer")
+        raise BadBatch("the id or encoding of a packet is not an integer")
     if data is None:
         return Received(number, None)
     if not isinstance(data, str):
-        raise BadBatch("the data of a packet is no string")
+        raise BadBatch("the data of a packet is not a string")
     if encoding != 1:
         return Received(number, data.encode("utf-8", "replace"))
     digits = data.rstrip("=")
     if not _BASE64.fullmatch(data) or len(digits) % 4 == 1:
-        raise BadBatch("the data of a packet is no base64")
+        raise BadBatch("the data of a packet is not base64")
     return Received(number, base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)))
 
 
