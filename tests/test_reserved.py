@@ -132,11 +132,11 @@ def test_the_steps_of_other_channels_do_not_speak_of_them(alice: Any) -> None:
 
 def test_the_right_ends_with_the_permission(make_user: Callable[..., Any]) -> None:
     user = viewer(make_user)
-    assert recheck({REPORT_CHANNEL: ["viewer"]})[REPORT_CHANNEL]["refused"] == {}
+    assert recheck({REPORT_CHANNEL: ["viewer"]})[REPORT_CHANNEL].refused == {}
     user.user_permissions.clear()
     answer = recheck({REPORT_CHANNEL: ["viewer"]})[REPORT_CHANNEL]
-    assert set(answer["refused"]) == {"viewer"}  # type: ignore[call-overload]
-    assert answer["options"] == {"moderated": True, "anonymous": True}
+    assert set(answer.refused) == {"viewer"}
+    assert answer.options == {"moderated": True, "anonymous": True}
 
 
 def test_the_server_is_told_when_a_group_loses_permissions(db: None, told: Any) -> None:
