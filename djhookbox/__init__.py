@@ -38,7 +38,12 @@ if TYPE_CHECKING:
         PayloadError,
         UserNameError,
     )
-    from .handlers import register_channel_handler, unregister_channel_handler, whcallback
+    from .handlers import (
+        batch_safe,
+        register_channel_handler,
+        unregister_channel_handler,
+        whcallback,
+    )
     from .users.identity import connect_token
 
 #: The module of each public name; "" means that the name is a module itself.
@@ -55,6 +60,7 @@ _HOMES = {
     "UserNameError": "exceptions",
     "acursor": "cursors",
     "apublish": "api",
+    "batch_safe": "handlers",
     "channel_info": "api",
     "connect_token": "users.identity",
     "create": "api",
@@ -87,6 +93,7 @@ __all__ = [
     "__version__",
     "acursor",
     "apublish",
+    "batch_safe",
     "channel_info",
     "connect_token",
     "create",

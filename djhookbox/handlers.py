@@ -141,6 +141,32 @@ def _register(function: Callable[..., object], operations: frozenset[str]) -> No
         _callbacks = (*_callbacks, (operations, function))
 
 
+def batch_safe(function: Function) -> Function:
+    """Mark a receiver or a handler's method as safe in a batch of webhooks; a decorator.
+
+    It promises to change neither users, their groups and permissions nor sessions, and that it may
+    be called again if the answer was lost. A class of handlers can set `batch_safe = True` instead.
+    Other receivers and handlers are called as well, but each of their webhooks is made alone.
+    """
+    function.batch_safe = True  # type: ignore[attr-defined]
+    return function
+
+
+def functions_for(operation: Operation) -> list[object]:
+    """Return all that may be called about an operation: functions, and methods or their handlers.
+
+    The handler stands for a method if it is marked as a whole.
+    """
+    found: list[object] = []
+    for handler in _handlers:
+        method = getattr(handler, operation, None)
+        if callable(method):
+            found.append(handler if getattr(handler, "batch_safe", False) else method)
+    return found + [
+        function for operations, function in _callbacks if not operations or operation in operations
+    ]
+
+
 def anyone_for(operation: Operation) -> bool:
     """Return whether any handler can be asked about an operation."""
     return any(callable(getattr(handler, operation, None)) for handler in _handlers) or any(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
@@ -23,6 +23,8 @@ from .audit import pruning, writing
 from .audit.fitting import UNAVAILABLE
 from .audit.nodes import Sender, close_what_is_open, time_to_close
 from .audit.reported import record
+from .batches.answering import Answer, Answering
+from .batches.rule import accepted
 from .conf import settings
 from .decisions.decide import Decision, User, decide, refused
 from .decisions.many import decide_many
@@ -44,7 +46,7 @@ from .signals import signals as signals  # where code of 2011 imports it from
 from .users.accounts import username
 from .users.identity import EXPIRED, IdentityError, by_name, identify, verify
 from .users.sessions import MARK, make_read_only
-from .wire import bodies, capabilities, nodes, records, replies, webhooks
+from .wire import bodies, nodes, records, replies, webhooks
 from .wire.fields import FieldProblem
 from .wire.options import LATER
 from .wire.replies import (
@@ -69,14 +71,13 @@ logger = logging.getLogger("djhookbox.webhook")
 R = TypeVar("R")
 
 View = Callable[[HttpRequest], HttpResponse]
-WebhookView = Callable[[HttpRequest, Call[AnyWebhook]], HttpResponse]
+WebhookView = Callable[[HttpRequest, Call[AnyWebhook]], Answer]
 
 #: The views by the names of their webhooks.
 VIEWS: dict[str, View] = {}
 
-#: Tells the server which webhooks we accept besides those of 0.3.3, so that it may send them, and
-#: that only operators may subscribe to its own channel, so that it may report there.
-ACCEPTS = ", ".join(capabilities.ALL)
+#: The functions behind them that may be called for one call of a batch, and their webhooks.
+_BATCHABLE: dict[str, tuple[type[webhooks.Webhook[Any]], WebhookView[Any]]] = {}
 
 #: The beginning of the X-Hookbox-Version of the embedded server.
 OUR_SERVER = "djhookbox/"
@@ -94,28 +95,31 @@ def webhook(kind: type[AnyWebhook]) -> Callable[[WebhookView[AnyWebhook]], View]
         @csrf_exempt
         @login_not_required
         @transaction.non_atomic_requests
-        @sensitive_post_parameters("secret", "token", "payload", "identity", "events")
+        @sensitive_post_parameters("secret", "token", "payload", "identity", "events", "calls")
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
-            response = _guarded(request, kind, view)
-            response.headers["X-Hookbox-Accepts"] = ACCEPTS
+            reply = _guarded(request, kind, view)
+            response = HttpResponse(
+                reply.text, status=reply.status, content_type="application/json"
+            )
+            if reply.status == 405:
+                response.headers["Allow"] = "POST"
+            response.headers["X-Hookbox-Accepts"] = ", ".join(accepted())
             return response
 
         setattr(wrapper, MARK, True)
         VIEWS[kind.name] = wrapper
+        if kind in webhooks.BATCHABLE:
+            _BATCHABLE[kind.name] = (kind, view)
         return wrapper
 
     return decorator
 
 
-def _guarded(
-    request: HttpRequest, kind: type[AnyWebhook], view: WebhookView[AnyWebhook]
-) -> HttpResponse:
+def _guarded(request: HttpRequest, kind: type[AnyWebhook], view: WebhookView[AnyWebhook]) -> Answer:
     make_read_only(request)
     if request.method != "POST":
-        response = _answer(Refused(_("Webhooks must be sent by POST."), "malformed"), status=405)
-        response.headers["Allow"] = "POST"
-        return response
+        return _answer(Refused(_("Webhooks must be sent by POST."), "malformed"), status=405)
     ours = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
     try:
         fields = _fields(request)
@@ -127,8 +131,15 @@ def _guarded(
         logger.warning("Refused the %s webhook: %s", kind.name, error)
         return _answer(Refused(str(error), "limit"), status=413)
     except MalformedCall as error:
-        logger.warning("Received a malformed %s webhook: %s", kind.name, error)
-        return _answer(Refused(str(error), "malformed"), status=400)
+        return _malformed(error, kind.name)
+
+
+def _malformed(error: MalformedCall, name: str) -> Answer:
+    logger.warning("Received a malformed %s webhook: %s", name, error)
+    return _answer(Refused(str(error), "malformed"), status=400)
+
+
+_answering = Answering(_BATCHABLE, _malformed)
 
 
 class TooLarge(ValueError):
@@ -177,9 +188,8 @@ def _is_genuine(given: str) -> bool:
     return any(fits)
 
 
-def _answer(reply: object, status: int = 200) -> HttpResponse:
-    text = strict_json.write(replies.write(reply), max_depth=MAX_DOCUMENT_DEPTH)
-    return HttpResponse(text, status=status, content_type="application/json")
+def _answer(reply: object, status: int = 200) -> Answer:
+    return Answer(status, strict_json.write(replies.write(reply), max_depth=MAX_DOCUMENT_DEPTH))
 
 
 def _reply(kind: type[R], decision: Decision, **more: object) -> R | Refused:
@@ -225,7 +235,7 @@ def _leaving_user(request: HttpRequest, call: Call[AnyWebhook], name: str) -> Us
 
 
 @webhook(webhooks.Connect)
-def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
+def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> Answer:
     """Name the user of a new connection."""
     webhook = call.webhook
     payload = json_of("payload", webhook.payload)
@@ -246,7 +256,7 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> HttpResponse:
 
 
 @webhook(webhooks.Disconnect)
-def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpResponse:
+def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> Answer:
     """Record that a user's last connection has closed."""
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
     if not call.ours:  # ours reports each connection as an event, with more details
@@ -255,7 +265,7 @@ def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> HttpRes
 
 
 @webhook(webhooks.CreateChannel)
-def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> HttpResponse:
+def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> Answer:
     """Return a channel's options, or refuse to create it."""
     channel = call.webhook.channel_name
     decision, name = _decide(request, call, Operation.CREATE, channel, call.caller.user)
@@ -268,7 +278,7 @@ def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> 
 
 
 @webhook(webhooks.DestroyChannel)
-def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -> HttpResponse:
+def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -> Answer:
     """Allow a channel without subscribers to be destroyed."""
     channel = call.webhook.channel_name
     decision = decide(Operation.DESTROY, AnonymousUser(), channel)
@@ -279,7 +289,7 @@ def destroy_channel(request: HttpRequest, call: Call[webhooks.DestroyChannel]) -
 
 
 @webhook(webhooks.Subscribe)
-def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpResponse:
+def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> Answer:
     """Decide whether a user may subscribe to a channel."""
     webhook, kinds = call.webhook, SubscriptionLog.Event
     channel = webhook.channel_name
@@ -289,7 +299,7 @@ def subscribe(request: HttpRequest, call: Call[webhooks.Subscribe]) -> HttpRespo
 
 
 @webhook(webhooks.SubscribeMany)
-def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> HttpResponse:
+def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> Answer:
     """Decide about many channels of one connection, each as if it were requested alone."""
     wanted, name = wanted_of(call), call.webhook.user
     user = verify(request, call.caller.identity, name)
@@ -312,7 +322,7 @@ def subscribe_many(request: HttpRequest, call: Call[webhooks.SubscribeMany]) -> 
 
 
 @webhook(webhooks.Unsubscribe)
-def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpResponse:
+def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> Answer:
     """Record that a user leaves a channel."""
     channel, name = call.webhook.channel_name, call.webhook.user
     decision = decide(Operation.UNSUBSCRIBE, _leaving_user(request, call, name), channel)
@@ -322,7 +332,7 @@ def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> HttpR
 
 
 @webhook(webhooks.Publish)
-def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
+def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> Answer:
     """Decide whether a browser may publish."""
     channel, payload = call.webhook.channel_name, payload_of(call)
     decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
@@ -333,7 +343,7 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> HttpResponse:
 
 
 @webhook(webhooks.Message)
-def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
+def message(request: HttpRequest, call: Call[webhooks.Message]) -> Answer:
     """Decide whether a user may send a message to another user."""
     webhook = call.webhook
     payload = json_of("payload", webhook.payload)
@@ -344,7 +354,7 @@ def message(request: HttpRequest, call: Call[webhooks.Message]) -> HttpResponse:
 
 
 @webhook(webhooks.Events)
-def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
+def events(request: HttpRequest, call: Call[webhooks.Events]) -> Answer:
     """Record events that no webhook has decided; close what dead processes left open."""
     reported = events_of(call)
     sender = Sender(call.node, call.webhook.node) if call.node else None
@@ -357,14 +367,20 @@ def events(request: HttpRequest, call: Call[webhooks.Events]) -> HttpResponse:
     return _answer(MoreReply(more))
 
 
+@webhook(webhooks.Batch)
+def batch(request: HttpRequest, call: Call[webhooks.Batch]) -> Answer:
+    """Answer many webhooks, each as if it had been made alone, or ask for that."""
+    return Answer(200, _answering.answer(request, call))
+
+
 @webhook(webhooks.Recheck)
-def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> HttpResponse:
+def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> Answer:
     """Return which subscriptions an edit has ended, and which options it has changed."""
     return _answer(RecheckReply(recheck_channels(call.webhook.channels)))
 
 
 @webhook(webhooks.Outbox)
-def outbox(request: HttpRequest, call: Call[webhooks.Outbox]) -> HttpResponse:
+def outbox(request: HttpRequest, call: Call[webhooks.Outbox]) -> Answer:
     """Number what was committed to the outbox, and return what the process lacks."""
     try:
         pulled = pulling.pull(call.webhook)
@@ -375,7 +391,7 @@ def outbox(request: HttpRequest, call: Call[webhooks.Outbox]) -> HttpResponse:
 
 
 @webhook(webhooks.Prune)
-def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> HttpResponse:
+def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> Answer:
     """Delete old audit log entries within the server's timeout; report whether there are more."""
     days = settings.log_days
     if not days:

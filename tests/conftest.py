@@ -6,7 +6,7 @@ import gc
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
@@ -21,6 +21,7 @@ from djhookbox.conf import settings as hookbox_settings
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
 from djhookbox.users import identity
+from djhookbox.wire.webhooks import BATCHABLE
 
 from . import databases
 from .needs import CI
@@ -195,9 +196,67 @@ class Webhooks:
         return success, options
 
 
-@pytest.fixture
-def webhooks(db: None) -> type[Webhooks]:
-    return Webhooks
+class BatchedWebhooks(Webhooks):
+    """Sends each decision in a batch with others, which fail or are not for this connection."""
+
+    #: What else is in the batch. None of it leaves a trace in the database.
+    OTHERS: tuple[tuple[dict[str, str], str], ...] = (
+        ({"action": "subscribe", "channel_name": "/other/\n", "user": "alice"}, ""),
+        ({"action": "vanish"}, "sessionid=nonsense"),
+        (
+            {
+                "action": "message", "sender": "alice", "recipient": "bob", "payload": "1",
+                "user": "alice", "identity": "session:ended", "conn_id": "c2",
+            },
+            "sessionid=0123456789abcdef0123456789abcdef; csrftoken=x",
+        ),
+    )  # fmt: skip
+
+    def post(self, action: str, /, **fields: str | None) -> HttpResponse:
+        """Send a webhook in a batch, and alone if the site asks for that, as the server does."""
+        decides = action in {kind.name for kind in BATCHABLE}
+        if not decides or not self.headers or "secret" in fields:
+            return super().post(action, **fields)
+        form: dict[str, str | None] = {
+            "action": action,
+            **(self.fields if action != "connect" else {"conn_id": "c1"}),
+            **fields,
+        }
+        sent = {name: value for name, value in form.items() if value is not None}
+        cookie = "; ".join(f"{name}={each.value}" for name, each in self.client.cookies.items())
+        calls = [*self.OTHERS[:2], (sent, cookie), *self.OTHERS[2:]]
+        response = self.post_batch(calls)
+        answers = json.loads(response.content)[1]["answers"]
+        if "batch" in response.headers["X-Hookbox-Accepts"]:
+            assert [each[0] for each in answers[:2]] == [400, 400]
+        else:
+            assert answers == [None] * 4
+        if answers[3] is not None:
+            assert answers[3][1][0] is False
+        if answers[2] is None:
+            return super().post(action, **fields)
+        status, body = answers[2]
+        return HttpResponse(json.dumps(body), status=status, headers=dict(response.headers))
+
+    def post_batch(self, calls: Sequence[tuple[Mapping[str, str], str]]) -> HttpResponse:
+        """Send a batch of fields with Cookie headers; its own request has no cookies."""
+        form = {
+            "action": "batch",
+            "secret": hookbox_settings.webhook_secrets[0],
+            "calls": json.dumps([{"fields": fields, "cookie": cookie} for fields, cookie in calls]),
+        }
+        response = Client().post(
+            "/hookbox/batch", form, content_type="application/json", headers=self.headers
+        )
+        assert response.status_code == 200, response.content
+        return response  # type: ignore[return-value]
+
+
+@pytest.fixture(params=[Webhooks, BatchedWebhooks], ids=["single", "batched"])
+def webhooks(db: None, request: pytest.FixtureRequest) -> type[Webhooks]:
+    """Play each test of a webhook both ways."""
+    kind: type[Webhooks] = request.param
+    return kind
 
 
 @pytest.fixture

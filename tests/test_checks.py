@@ -124,6 +124,8 @@ def test_a_host_name_with_an_underscore(settings, debug, hosts):
         ("HOOKBOX_TIMEOUT", "2"),
         ("HOOKBOX_WEBHOOK_TIMEOUT", -1),
         ("HOOKBOX_WEBHOOK_CONCURRENCY", 0),
+        ("HOOKBOX_BATCH_MIDDLEWARE", "app.middleware.Timing"),
+        ("HOOKBOX_BATCH_MIDDLEWARE", [5]),
         ("HOOKBOX_ANONYMOUS", "no"),
         ("HOOKBOX_TOKEN_MAX_AGE", None),
         ("HOOKBOX_TRUSTED_PROXIES", "127.0.0.1"),
@@ -473,4 +475,19 @@ def test_each_mistake_has_an_id_of_its_own():
     folder = Path(module.__file__).parent
     source = "".join(file.read_text() for file in sorted(folder.glob("*.py")))
     used = [*re.findall(r'id="djhookbox\.([EW]\d{3})"', source), "W007", "W008"]
-    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 29))]
+    assert sorted(used) == ["E001", *(f"W{number:03}" for number in range(1, 30))]
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ("app.middleware.Timing", "Delete 'app.middleware.Timing' from it."),
+        ("django.middleware.common.CommonMidleware", "Did you mean"),
+    ],
+)
+def test_batch_middleware_that_is_not_installed(entry, hint, settings):
+    settings.HOOKBOX_BATCH_MIDDLEWARE = [entry]
+    message = only()
+    assert message.id == "djhookbox.W029"
+    assert entry in message.msg
+    assert hint in message.hint

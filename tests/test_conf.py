@@ -45,6 +45,7 @@ def test_each_setting_has_a_name():
             HookboxSettings.jsonp,
             HookboxSettings.max_history,
             HookboxSettings.durable_seconds,
+            HookboxSettings.batch_middleware,
         )
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []

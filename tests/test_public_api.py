@@ -14,7 +14,7 @@ NAMES = {
     "register_channel_handler", "unregister_channel_handler", "whcallback", "connect_token",
     "signals", "HookboxError", "HookboxRefused", "HookboxUnreachable", "HookboxMisconfigured",
     "HookboxDatabaseError", "HookboxSynchronousOnly", "UserNameError",
-    "PayloadError", "ChannelNameError", "__version__", "Cursor", "acursor", "cursor",
+    "PayloadError", "ChannelNameError", "__version__", "Cursor", "acursor", "cursor", "batch_safe",
 }  # fmt: skip
 
 

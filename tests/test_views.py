@@ -34,7 +34,7 @@ MakePolicy = Callable[..., ChannelPolicy]
 ACTIONS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
     "publish", "message", "events", "recheck", "prune",
-    "subscribe_many", "outbox",
+    "subscribe_many", "outbox", "batch",
 )  # fmt: skip
 
 #: A well-formed call of each.
@@ -52,6 +52,7 @@ FORMS: dict[str, dict[str, str]] = {
     "prune": {},
     "outbox": {},
     "subscribe_many": {"channels": "[]", "user": "alice"},
+    "batch": {"calls": "[]"},
 }
 
 
@@ -103,9 +104,8 @@ class TestEveryWebhook:
         response = server.post(action, **FORMS[action])
         assert response.status_code == 200
         accepts = response.headers["X-Hookbox-Accepts"]
-        assert (
-            accepts
-            == "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox"
+        assert accepts == (
+            "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox, batch"
         )
         assert response.headers["Content-Type"] == "application/json"
 
@@ -311,7 +311,8 @@ def test_a_subscribe_costs_at_most_four_queries(
 ) -> None:
     make_policy("/rooms/<int:room>/", subscribe_audience=audience)
     server = webhooks(staff)
-    with django_assert_max_num_queries(4):
+    most = 4 if webhooks is Webhooks else 6  # a batch inserts its rows in a transaction
+    with django_assert_max_num_queries(most):
         assert server("subscribe", channel_name="/rooms/1/")[0]
     with django_assert_max_num_queries(4):
         assert server("publish", channel_name="/rooms/1/", payload="1")[0]
@@ -333,7 +334,7 @@ def test_a_subscribe_by_group_costs_four_queries_too(
     make_policy("/a/", subscribe_audience="groups").groups.add(group)
     server = webhooks(alice)
     assert server("subscribe", channel_name="/a/")[0]
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(4 if webhooks is Webhooks else 6):
         assert server("subscribe", channel_name="/a/")[0]
 
 

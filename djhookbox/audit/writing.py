@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TypeVar
 
 from django.conf import settings as django_settings
@@ -45,6 +46,39 @@ def moment(at: object) -> datetime.datetime:
     if not django_settings.USE_TZ:
         then = timezone.make_naive(then, timezone.get_default_timezone())
     return min(then, now)
+
+
+#: The rows that wait for the end of a batch of webhooks, if one is being answered.
+_waiting: ContextVar[list[models.Model] | None] = ContextVar("_waiting", default=None)
+
+
+@contextmanager
+def together() -> Iterator[list[models.Model]]:
+    """Insert the rows about connections and subscriptions at the end of the block, all at once.
+
+    Yields the list of waiting rows, from which the block may remove some.
+    """
+    rows: list[models.Model] = []
+    token = _waiting.set(rows)
+    try:
+        yield rows
+    finally:
+        _waiting.reset(token)
+        for model in (ConnectionLog, SubscriptionLog):
+            of_model = [row for row in rows if type(row) is model]
+            try:
+                write_all(model, of_model)
+            except UNAVAILABLE:
+                logger.exception("Could not record %d entries of the audit log.", len(of_model))
+
+
+def _write_later(row: models.Model) -> None:
+    """Insert a row, at the end of the batch if one is being answered."""
+    waiting = _waiting.get()
+    if waiting is None:
+        write(row)
+    else:
+        waiting.append(row)
 
 
 def write(row: Row) -> Row | None:
@@ -94,7 +128,7 @@ def write_connection(call: Call[webhooks.Connect], name: str, decision: Decision
     known = call.webhook.transport
     transport = known if known in ConnectionLog.Transport.values else ""
     event = ConnectionLog.Event
-    write(
+    _write_later(
         ConnectionLog(
             event=event.CONNECT if decision.allowed else event.REFUSED,
             user_name=fit(name),
@@ -114,7 +148,7 @@ def write_disconnection(call: Call[webhooks.Disconnect]) -> None:
     """Record that a user's last connection closed; used for the genuine server only."""
     if not settings.log_connections:
         return
-    write(
+    _write_later(
         ConnectionLog(
             event=ConnectionLog.Event.DISCONNECT,
             user_name=call.webhook.user_name,
@@ -129,7 +163,7 @@ def write_subscription(
     """Record the outcome for a channel or a subscription."""
     if settings.log_subscriptions:
         event = allowed if decision.allowed else refused
-        write(_subscription(call, channel, name, decision, event))
+        _write_later(_subscription(call, channel, name, decision, event))
 
 
 def write_subscriptions(
@@ -158,10 +192,14 @@ def write_subscriptions(
         _subscription(call, channel, name, decision, events[operation, decision.allowed])
         for channel, operation, decision in decided
     ]
+    waiting = _waiting.get()
+    if waiting is not None:
+        waiting.extend(rows)
+        return
     try:
         write_all(SubscriptionLog, rows)
     except UNAVAILABLE:
-        logger.exception("Could not record %d subscriptions.", len(rows))
+        logger.exception("Could not record %d entries of the audit log.", len(rows))
 
 
 def _subscription(

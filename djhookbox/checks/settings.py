@@ -276,6 +276,22 @@ def check_two_rest_secrets() -> Iterator[CheckMessage]:
         )
 
 
+# ---- batches -------------------------------------------------------------------------------------
+
+
+@_check
+def check_batch_middleware() -> Iterator[CheckMessage]:
+    """W029: HOOKBOX_BATCH_MIDDLEWARE names something that MIDDLEWARE does not contain."""
+    for entry in settings.batch_middleware:
+        if entry not in django_settings.MIDDLEWARE:
+            similar = difflib.get_close_matches(entry, django_settings.MIDDLEWARE, n=1, cutoff=0.8)
+            yield Warning(
+                f"HOOKBOX_BATCH_MIDDLEWARE names {entry!r}, which is not in MIDDLEWARE.",
+                hint=f"Did you mean {similar[0]!r}?" if similar else f"Delete {entry!r} from it.",
+                id="djhookbox.W029",
+            )
+
+
 # ---- another program in place of our server ------------------------------------------------------
 
 

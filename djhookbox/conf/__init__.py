@@ -27,12 +27,15 @@ from .development import DevelopmentSettings
 from .durable import DurableSettings
 from .memory import MemorySettings
 from .reading import UNIX_SCHEME, is_unix, split_unix
+from .webhooks import WebhookSettings
 
 #: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-class HookboxSettings(DevelopmentSettings, AdmissionSettings, MemorySettings, DurableSettings):
+class HookboxSettings(
+    DevelopmentSettings, AdmissionSettings, MemorySettings, DurableSettings, WebhookSettings
+):
     """The settings of django-hookbox, each with its default."""
 
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
@@ -221,16 +224,6 @@ class HookboxSettings(DevelopmentSettings, AdmissionSettings, MemorySettings, Du
     def timeout(self) -> float:
         """Timeout of a REST call, in seconds."""
         return self._seconds("HOOKBOX_TIMEOUT", 2.0)
-
-    @property
-    def webhook_timeout(self) -> float:
-        """Timeout of a webhook, in seconds."""
-        return self._seconds("HOOKBOX_WEBHOOK_TIMEOUT", 5.0)
-
-    @property
-    def webhook_concurrency(self) -> int:
-        """Webhooks that may be in flight at once."""
-        return self._int("HOOKBOX_WEBHOOK_CONCURRENCY", 32)
 
     @property
     def anonymous(self) -> bool:
@@ -429,6 +422,7 @@ PROPERTIES: tuple[str, ...] = tuple(
         AdmissionSettings,
         MemorySettings,
         DurableSettings,
+        WebhookSettings,
     )
     for name, value in vars(part).items()
     if isinstance(value, property)

@@ -349,7 +349,12 @@ class Facts:
         """Return the primary keys of the user's groups, asking once."""
         if self.groups is None:
             groups = getattr(self.user, "groups", None)
-            self.groups = frozenset(groups.values_list("pk", flat=True)) if groups else frozenset()
+            if groups and "groups" in getattr(self.user, "_prefetched_objects_cache", ()):
+                self.groups = frozenset(group.pk for group in groups.all())
+            else:
+                self.groups = (
+                    frozenset(groups.values_list("pk", flat=True)) if groups else frozenset()
+                )
         return self.groups
 
     def has_permission(self, permission: str) -> bool:

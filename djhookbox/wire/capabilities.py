@@ -20,5 +20,8 @@ JSON = "json"
 #: minute.
 NODES = "nodes"
 
-#: The features that the views of this package support, in the order of the header.
+#: Decisions may be asked for in batches. Sites announce this only if their middleware allows it.
+BATCH = webhooks.Batch.name
+
+#: The features that the views of this package support on every site, in the order of the header.
 ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX)

@@ -162,6 +162,13 @@ class MessageReply:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchReply:
+    """The answers to the calls of a batch, in order (ours); see `batches`."""
+
+    answers: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MoreReply:
     """The work is done.
 

@@ -264,12 +264,40 @@ class Outbox(Webhook[Pulled]):
     keys: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """One webhook of a batch.
+
+    Attributes:
+        fields: Its fields with its action, but without the secret.
+        cookie: The Cookie header that it would have had.
+
+    """
+
+    fields: Mapping[str, str]
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Webhook[replies.BatchReply]):
+    """Make many webhooks of many connections with one request (ours)."""
+
+    name: ClassVar[str] = "batch"
+    reply: ClassVar[type[object]] = replies.BatchReply
+
+    calls: tuple[Batched, ...]
+
+
 #: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
 HOOKBOX: tuple[type[Webhook[Any]], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
 #: All webhooks.
-ALL: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox)
+ALL: tuple[type[Webhook[Any]], ...] = (
+    *HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox, Batch,
+)  # fmt: skip
+#: Webhooks that may be part of a batch: those that decide.
+BATCHABLE: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, SubscribeMany)
 
 
 def write(webhook: Webhook[Any], caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:

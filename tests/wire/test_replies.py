@@ -12,6 +12,7 @@ import pytest
 from djhookbox.wire import replies, values, webhooks
 from djhookbox.wire.fields import ABSENT, Fault, FieldProblem
 from djhookbox.wire.replies import (
+    BatchReply,
     ConnectReply,
     CreateReply,
     Decided,
@@ -45,6 +46,7 @@ EXAMPLES: list[Any] = [
     PublishReply(None, True, 7, ("/a/",)),
     PublishReply(),
     MessageReply({"a": 1}, "bob", (), ("/a/",)),
+    BatchReply(([200, [True, {}]], None)),
     MoreReply(True),
     EmptyReply(),
     RecheckReply({"/a/": Rechecked({"moderated": True}, {"alice": "not you"}), "/b/": Rechecked()}),

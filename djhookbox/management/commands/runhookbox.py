@@ -18,8 +18,9 @@ from djhookbox.conf import bracketed, settings
 from djhookbox.conf.reading import is_unix, split_unix
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
-from djhookbox.wire import capabilities, webhooks
+from djhookbox.wire import webhooks
 
+from ...batches.rule import accepted
 from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
@@ -291,7 +292,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",
         # What an application accepts is only known for this site.
-        webhook_accepts=frozenset() if _foreign(options) else frozenset(capabilities.ALL),
+        webhook_accepts=frozenset() if _foreign(options) else frozenset(accepted()),
         run_dir=str(settings.run_dir),
         **{name: getattr(settings, name) for name in _SAME},
         version=__version__,

@@ -1,0 +1,230 @@
+"""Compare the CPU that Django needs for a webhook in a batch and for one made alone.
+
+Both go through the WSGI handler and the middleware of `startproject`, in alternation, for 100 users
+with sessions in the database: connect, and subscribing to two channels. The time of the process is
+measured, and with PostgreSQL that of its backend too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from statistics import median
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest
+from django.urls import include, path
+
+from djhookbox.wire import bodies, webhooks
+from djhookbox.wire.webhooks import Batched, Caller, Wanted
+
+from . import postgres
+from .procfs import cpu_time
+from .webhook_cost import MIDDLEWARE, SECRET
+
+USERS = 100
+SIZES = (100, 25)
+
+#: Filled in by `configure`, as the views can only be imported once Django is set up.
+urlpatterns: list[Any] = []
+
+
+def configure(database: dict[str, Any]) -> None:
+    """Set up a site, its database and three policies."""
+    settings.configure(
+        SECRET_KEY="bench",
+        ALLOWED_HOSTS=["127.0.0.1"],
+        ROOT_URLCONF=__name__,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "djhookbox",
+        ],
+        MIDDLEWARE=MIDDLEWARE,
+        DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
+        HOOKBOX_WEBHOOK_SECRET=SECRET,
+    )
+    django.setup()
+    from django.core.management import call_command
+
+    from djhookbox.models import Audience, ChannelPolicy
+
+    urlpatterns.append(path("hookbox/", include("djhookbox.urls")))
+    call_command("migrate", verbosity=0)
+    ChannelPolicy.objects.bulk_create(
+        ChannelPolicy(
+            name=pattern, pattern=pattern, order=order, subscribe_audience=Audience.SIGNED_IN
+        )
+        for order, pattern in enumerate(("/news/", "/rooms/<slug:room>/", "/users/<user>/"))
+    )
+
+
+def log_in(name: str) -> str:
+    """Create a user and return the key of a new session."""
+    from django.contrib.auth import get_user_model, login
+    from django.contrib.sessions.backends.db import SessionStore
+
+    request = HttpRequest()
+    request.session = SessionStore()
+    user = get_user_model().objects.create(username=name)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    request.session.save()
+    return str(request.session.session_key)
+
+
+class Site:
+    """The WSGI application, called like a worker does."""
+
+    def __init__(self) -> None:
+        self._application = WSGIHandler()
+
+    def post(self, name: str, body: bytes, kind: str, cookie: str = "") -> Any:
+        """Make a webhook and return the options of its answer."""
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": f"/hookbox/{name}",
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": "",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8000",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_X_HOOKBOX_VERSION": "djhookbox/1.0.0",
+            "CONTENT_TYPE": kind,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
+        }
+        if cookie:
+            environ["HTTP_COOKIE"] = cookie
+        response = self._application(environ, lambda *answer: None)
+        answer = json.loads(b"".join(response))
+        response.close()
+        if answer[0] is not True:
+            raise SystemExit(f"{name} was answered {answer!r}")
+        return answer[1]
+
+
+class Calls:
+    """The same calls, made alone or in batches."""
+
+    def __init__(self, site: Site, calls: list[tuple[dict[str, str], str]]) -> None:
+        self._site = site
+        self._calls = calls
+
+    def alone(self) -> None:
+        """Make each alone."""
+        for fields, cookie in self._calls:
+            form = bodies.as_form({**fields, "secret": SECRET})
+            self._site.post(fields["action"], form, bodies.FORM_TYPE, cookie)
+
+    def batched(self, size: int) -> None:
+        """Make all in batches of a size."""
+        for start in range(0, len(self._calls), size):
+            chunk = self._calls[start : start + size]
+            batch = webhooks.Batch(tuple(Batched(*call) for call in chunk))
+            body = bodies.as_json(webhooks.write(batch, secret=SECRET))
+            answers = self._site.post("batch", body, bodies.JSON_TYPE)["answers"]
+            failed = [each for each in answers if each is None or each[1][0] is not True]
+            if failed:
+                raise SystemExit(f"{len(failed)} calls of a batch failed, such as {failed[0]!r}")
+
+
+def kinds(site: Site, keys: list[str], names: list[str]) -> dict[str, Calls]:
+    """Return the measured calls of all users."""
+    from djhookbox.users.identity import session_identity
+
+    connects, subscribes = [], []
+    for number, (key, name) in enumerate(zip(keys, names, strict=True)):
+        cookie = f"csrftoken={'x' * 32}; sessionid={key}"
+        details = ("websocket", "127.0.0.1", "Mozilla/5.0 (X11; Linux x86_64)", "http://site")
+        connect = webhooks.Connect("null", "", "", *details)
+        connects.append((webhooks.write(connect, Caller(f"{number:032x}")), cookie))
+        caller = Caller(f"{number:032x}", name, session_identity(key))
+        wanted = (Wanted("/news/", subscribe=True), Wanted(f"/users/{name}/", create=True))
+        subscribe = webhooks.SubscribeMany(wanted, name)
+        subscribes.append((webhooks.write(subscribe, caller), cookie))
+    return {"connect": Calls(site, connects), "subscribe": Calls(site, subscribes)}
+
+
+@contextmanager
+def database(name: str) -> Iterator[dict[str, Any]]:
+    """Provide an empty database; waiting for a disk would hide the difference."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
+        if name == "sqlite":
+            yield {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/bench.sqlite3"}
+        else:
+            with postgres.Cluster() as cluster:
+                yield cluster.settings()
+
+
+def clock(backend: int) -> float:
+    """Return the CPU that this process and the database's backend have used, in seconds."""
+    return time.process_time() + (cpu_time(backend) if backend else 0.0)
+
+
+def measure(function: Callable[[], None], backend: int) -> float:
+    """Return the CPU of a call in seconds."""
+    before = clock(backend)
+    function()
+    return clock(backend) - before
+
+
+def main() -> None:
+    """Measure and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--runs", type=int, default=7)
+    options = parser.parse_args()
+    with database(options.database) as where:
+        configure(where)
+        from django.db import connection
+
+        names = [f"user{number}" for number in range(USERS)]
+        calls = kinds(Site(), [log_in(name) for name in names], names)
+        backend = 0
+        if options.database == "postgres":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                backend = cursor.fetchone()[0]
+        ratios: dict[str, list[float]] = {}
+        alone: dict[str, list[float]] = {}
+        for run in range(options.runs + 1):
+            for kind, each in calls.items():
+                single = measure(each.alone, backend)
+                for size in SIZES:
+                    took = measure(partial(each.batched, size), backend)
+                    if run:  # the first one warms up
+                        ratios.setdefault(f"{kind} {size}", []).append(took / single)
+                if run:
+                    alone.setdefault(kind, []).append(single / USERS * 1e6)
+        connection.close()
+    result = {name: round(median(values), 3) for name, values in ratios.items()}
+    result |= {f"{kind} alone, µs": round(median(each)) for kind, each in alone.items()}
+    print(json.dumps(result, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

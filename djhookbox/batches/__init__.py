@@ -1,0 +1,1 @@
+"""Answer many webhooks of many connections with one request."""
