@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as settings_of_the_site
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.sessions.models import Session
@@ -28,6 +29,25 @@ class SavingSessions(SessionMiddleware):
         request.session["seen"] = "after the view"
         request.session.save()
         return super().process_response(request, response)
+
+
+class OtherSessions:
+    """A session middleware that is not derived from Django's, as django-user-sessions has it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        key = request.COOKIES.get(settings_of_the_site.SESSION_COOKIE_NAME)
+        engine = import_module(settings_of_the_site.SESSION_ENGINE)
+        request.session = engine.SessionStore(key)
+        response = self.get_response(request)
+        if request.session.modified:
+            request.session.save()
+            response.set_cookie(
+                settings_of_the_site.SESSION_COOKIE_NAME, request.session.session_key
+            )
+        return response
 
 
 class LastSeen:
@@ -90,10 +110,14 @@ def test_while_the_secret_key_is_rotated_sessions_keep_their_keys(
     assert page.client.session[HASH_SESSION_KEY] == alice.get_session_auth_hash()
 
 
+@pytest.mark.parametrize("other", [False, True])
 def test_nor_do_they_change_if_middleware_asks_for_the_user_first(
-    engine: str, settings: Any, webhooks: Any, alice: Any
+    other: bool, engine: str, settings: Any, webhooks: Any, alice: Any
 ) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_sessions.Greeting"]
+    if other:
+        theirs = "tests.test_sessions.OtherSessions"
+        settings.MIDDLEWARE = [theirs if m == SESSION else m for m in settings.MIDDLEWARE]
     page = webhooks(alice)
     key = page.client.cookies[settings.SESSION_COOKIE_NAME].value
     before = kept(settings, key)

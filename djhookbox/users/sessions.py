@@ -6,6 +6,8 @@ Django's `get_user()` does so when only a fallback of `SECRET_KEY` matches.
 
 The view is too late for that: middleware that uses `request.user` has called `get_user()` already.
 So `SessionMiddleware` is wrapped, and what it attaches to a webhook is read-only from the start.
+`AuthenticationMiddleware` is wrapped too, because some packages bring a session middleware that is
+not derived from Django's.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 from functools import cache, wraps
 from typing import Any
 
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import Http404, HttpRequest
@@ -96,7 +99,7 @@ def _is_webhook(request: HttpRequest) -> bool:
 
 
 def watch(middleware: Any) -> None:
-    """Have a session middleware attach read-only sessions to webhooks."""
+    """Have a middleware leave read-only sessions attached to webhooks."""
     original = middleware.process_request
 
     @wraps(original)
@@ -110,3 +113,4 @@ def watch(middleware: Any) -> None:
 
 
 watch(SessionMiddleware)
+watch(AuthenticationMiddleware)
