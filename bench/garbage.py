@@ -26,6 +26,8 @@ ODD_JSON = [
     "[" * 120 + "]" * 120, "[" * 3000, '{"a":' * 150, "1" * 5000, '"\\ud800"', "\ufeff[]",
     '[1,"SUBSCRIBE",{"channel_name":"a","channel_name":{}}]', "'", "[1,'A',{}]", "\x00\x01\x02",
 ]  # fmt: skip
+#: A WebSocket message of more bytes ends the connection.
+LONGEST_MESSAGE = 1_048_576
 PUNCTUATION = '[]{}",:\\0129.-eE+ntfu \x00\x7fé😀\r\n'
 
 
@@ -127,7 +129,8 @@ def wide(rnd: random.Random, number: int, limit: int) -> tuple[bytes, bool]:
     size = len(character.encode())
     count = (limit - len(begin) - len(end)) // size + rnd.choice([-1, 0, 1, limit // 8])
     if rnd.random() < 0.2:
-        count = limit  # as many characters as bytes are allowed
+        # As many characters as bytes are allowed, unless the message would be too long for one.
+        count = min(limit, (LONGEST_MESSAGE - 100) // size)
     line = (begin + character * count + end).encode()
     return line + b"\r\n", len(line) > limit
 

@@ -85,6 +85,17 @@ def test_a_host_name_with_an_underscore(settings, debug, hosts):
     assert run() == []
 
 
+def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
+    settings.HOOKBOX_ALLOWED_ORIGINS = ["https://example.com"]
+    settings.HOOKBOX_WEBHOOK_URL = "http://bücher.example/hookbox"
+    settings.ALLOWED_HOSTS = ["bücher.example"]  # which Django compares with the encoded name
+    message = only()
+    assert message.id == "djhookbox.W004"
+    assert "Add 'xn--bcher-kva.example' to ALLOWED_HOSTS" in message.hint
+    settings.ALLOWED_HOSTS = ["xn--bcher-kva.example"]
+    assert run() == []
+
+
 # ---- E001
 
 

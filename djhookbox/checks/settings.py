@@ -20,7 +20,13 @@ from django.urls import reverse
 from .. import certificates
 from ..conf import NAMES, PROPERTIES, bracketed, settings
 from ..exceptions import HookboxMisconfigured
-from ..process.reachability import has_webhooks, is_refused_name, language_before, leads_to_webhook
+from ..process.reachability import (
+    as_sent,
+    has_webhooks,
+    is_refused_name,
+    language_before,
+    leads_to_webhook,
+)
 from .registering import explicit as _explicit
 from .registering import has_middleware as _has_middleware
 from .registering import site_check as _check
@@ -103,7 +109,7 @@ def check_urlconf() -> Iterator[CheckMessage]:
 @_check
 def check_webhook_host() -> Iterator[CheckMessage]:
     """W004, W020: Django would answer webhooks with 400 Bad Request."""
-    host = bracketed(settings.webhook_host)
+    host = bracketed(as_sent(settings.webhook_host))
     if is_refused_name(host):
         yield Warning(
             f"Webhooks are sent to the host {host!r}, which Django refuses regardless of "

@@ -86,11 +86,15 @@ def is_refused_name(host: str) -> bool:
     Django accepts letters, digits, dots and hyphens (RFC 1034). Names of containers often contain
     an underscore.
     """
+    return not split_domain_port(bracketed(as_sent(host)))[0]
+
+
+def as_sent(host: str) -> str:
+    """Return a host name as requests contain it: "bücher.example" as "xn--bcher-kva.example"."""
     try:
-        host = host.encode("idna").decode()  # as it is sent
+        return host.encode("idna").decode()
     except UnicodeError:
-        return True
-    return not split_domain_port(bracketed(host))[0]
+        return host
 
 
 def explain(url: str, answer: probing.WebhookAnswer) -> str:
@@ -137,7 +141,7 @@ def explain(url: str, answer: probing.WebhookAnswer) -> str:
     other = _("Django answers webhooks to %(url)s with HTTP status %(status)d; see the site's log.")
     return texts.get(status, other) % {
         "url": url,
-        "host": host,
+        "host": as_sent(host),
         "status": status,
     }
 
