@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core import serializers
 from django.core.management import call_command
 
 from djhookbox.decisions import files
@@ -55,6 +56,21 @@ def test_what_is_exported_comes_back(policies: list[ChannelPolicy]) -> None:
     apply(changes)
     assert everything() == before
     assert "Ünï" in text, "people can read it"
+
+
+def test_a_file_is_what_the_serializer_of_django_writes(policies: list[ChannelPolicy]) -> None:
+    ChannelPolicy.objects.create(
+        name='Odd “"\\\n</é', pattern="/o/", state={"a": [1, {"b": None}], "c": 1.5}
+    )
+    rows = ChannelPolicy.objects.order_by("pk")
+    hidden = {"id", "created", "modified"}
+    names = [one.name for one in ChannelPolicy._meta.concrete_fields if one.name not in hidden]
+    expected = serializers.serialize(
+        "json", rows, indent=2, ensure_ascii=False, use_natural_foreign_keys=True,
+        use_natural_primary_keys=True, fields=[*names, "groups"],
+    )  # fmt: skip
+    assert export(rows).split() == expected.split()
+    assert json.loads(export(rows)) == json.loads(expected)
 
 
 def test_files_and_fixtures_are_the_same(policies: list[ChannelPolicy], tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import Group
 from django.urls import converters, register_converter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from djhookbox.policy.coverage import covered, overlap, shadows
+from djhookbox.decisions import store
+from djhookbox.models import ChannelPolicy
+from djhookbox.policy import coverage
+from djhookbox.policy.coverage import Order, covered, near, overlap, shadows
 from djhookbox.policy.examples import examples
 from djhookbox.policy.patterns import compile_pattern
 from djhookbox.policy.rules import Rule
@@ -135,6 +139,14 @@ def test_of_a_projects_converter_nothing_is_assumed() -> None:
     assert examples(compile_pattern("/<even:x>/<slug:y>")) != []
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    coverage._shadows.cache_clear()
+    yield
+    coverage._shadows.cache_clear()
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_long_answers_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("djhookbox.policy.coverage.LIMIT", 5)
     assert shadowing("/rooms/<int:room>/", "/<path:x>") == set()
@@ -196,3 +208,56 @@ def test_nothing_that_is_left_is_missed_where_there_are_no_numbers(two: list[lis
     names = [name for name in NAMES if later.covers(name)]
     if names and all(earlier.covers(name) for name in names) and len(kept[0]) + len(kept[1]) <= 4:
         assert shadows(later, [earlier])
+
+
+# ---- many --------------------------------------------------------------------------------------
+
+
+def test_an_order_compares_only_what_may_be_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def counted(one: Rule, other: Rule) -> bool:
+        asked.append((one.name, other.name))
+        return overlap(one, other)
+
+    monkeypatch.setattr("djhookbox.policy.coverage.overlap", counted)
+    texts = [f"/rooms-{number}/<int:room>/" for number in range(500)]
+    texts += [f"/<slug:team>/n{number}/" for number in range(100)]
+    rules = [rule(text) for text in (*texts, "/rooms-7/5/", "/rooms-7/<slug:x>/", "/a/n3/")]
+    order = Order(rules)
+    found = {one.name: order.shadows(one.name) for one in rules}
+    assert {name: by[0].name for name, by in found.items() if by} == {
+        "/rooms-7/5/": "/rooms-7/<int:room>/",
+        "/a/n3/": "/<slug:team>/n3/",
+    }
+    assert len(asked) < 2 * len(rules), "not each with each"
+    assert order.shadows("/unknown/") == ()
+
+
+@given(st.lists(st.sampled_from([
+    "/a/", "/a/<int:x>/", "/a/<slug:x>/", "/<slug:y>/", "/<path:z>", "/a/1/", "/a", "<path:w>",
+    "/<slug:y>/b", "/a/<slug:x>/b", "/a/<int:x>/<slug:y>",
+]), unique=True, max_size=6))  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_an_order_finds_what_comparing_all_finds(texts: list[str]) -> None:
+    rules = [rule(text) for text in texts]
+    order = Order(rules)
+    for place, one in enumerate(rules):
+        assert order.shadows(one.name) == shadows(one, rules[:place])
+        others = [other for other in rules if overlap(one, other)]
+        assert set(others) <= set(near(one, rules))
+
+
+def test_rules_are_the_same_as_long_as_their_rows_are(db: None) -> None:
+    group = Group.objects.create(name="Editors")
+    policy = ChannelPolicy.objects.create(name="A", pattern="/a/<int:x>/", state={"a": 1})
+    first = store.load()
+    assert store.load() is first
+    ChannelPolicy.objects.filter(pk=policy.pk).update(history_size=3)  # which no signal reports
+    (second,) = store.load()
+    assert second.options["history_size"] == 3
+    policy.groups.add(group)
+    (third,) = store.load()
+    assert third.groups == {group.pk}
+    policy.delete()
+    assert store.load() == ()

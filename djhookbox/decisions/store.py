@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.db import router, transaction
+from django.db.models.sql.constants import MULTI
 
 from .. import options, transactions
 from ..exceptions import PatternError
@@ -31,7 +32,7 @@ _OPTIONS = tuple(
     field.name for field in ChannelPolicy._meta.fields if field.name in options.CHANNEL
 )
 _COLUMNS = (
-    "pk",
+    "id",
     "name",
     "pattern",
     "create_audience",
@@ -43,17 +44,36 @@ _COLUMNS = (
 
 
 def load() -> tuple[Rule, ...]:
-    """Load the enabled policies with their groups, in order."""
-    rows: dict[int, Mapping[str, Any]] = {}
-    groups: dict[int, set[int]] = {}
+    """Load the enabled policies with their groups, in order.
+
+    As long as the rows are the same, so are the rules, without converting them again.
+    """
+    global _loaded
     # One row per group of a policy: cheaper than a second query in every webhook that finds the
     # cache empty.
-    for row in ChannelPolicy.objects.enabled().values(*_COLUMNS, "groups"):
-        rows.setdefault(row["pk"], row)
-        groups.setdefault(row["pk"], set())
+    found = ChannelPolicy.objects.enabled().values(*_COLUMNS, "groups")
+    compiler = found.query.get_compiler(using=found.db)
+    # As the driver returns them; converting them takes most of the time.
+    raw = [tuple(row) for rows in compiler.execute_sql(MULTI) for row in rows]
+    known = _loaded
+    if known is not None and known[0] == raw:
+        return known[1]
+    names = found.query.values_select
+    rows: dict[int, Mapping[str, Any]] = {}
+    groups: dict[int, set[int]] = {}
+    for values in compiler.results_iter([raw]):
+        row = dict(zip(names, values, strict=True))
+        rows.setdefault(row["id"], row)
+        groups.setdefault(row["id"], set())
         if row["groups"] is not None:
-            groups[row["pk"]].add(row["groups"])
-    return tuple(_rule(row, groups[pk]) for pk, row in rows.items())
+            groups[row["id"]].add(row["groups"])
+    rules = tuple(_rule(row, groups[pk]) for pk, row in rows.items())
+    _loaded = (raw, rules)
+    return rules
+
+
+#: The rows that were loaded last, and their rules.
+_loaded: tuple[list[Any], tuple[Rule, ...]] | None = None
 
 
 def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
@@ -42,14 +43,69 @@ def shadows(rule: Rule, earlier: Sequence[Rule]) -> tuple[Rule, ...]:
 
     Return an empty tuple if there may be a channel for which the rule decides.
     """
+    return _shadows(rule, tuple(near(rule, earlier)))
+
+
+def near(rule: Rule, others: Iterable[Rule]) -> list[Rule]:
+    """Return the rules that may share a channel with a rule, by how their names begin and end."""
+    begins, ends = _begins(rule), _ends(rule)
+    return [
+        other
+        for other in others
+        if (begins.startswith(start := _begins(other)) or start.startswith(begins))
+        and (ends.endswith(end := _ends(other)) or end.endswith(ends))
+    ]
+
+
+class Order:
+    """The enabled rules in their order, with an index of how their names begin."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._places = {rule.name: place for place, rule in enumerate(rules)}
+        self._by_start: dict[str, list[int]] = {}
+        for place, rule in enumerate(rules):
+            self._by_start.setdefault(_begins(rule), []).append(place)
+        self._starts = sorted(self._by_start)
+
+    def shadows(self, name: str) -> tuple[Rule, ...]:
+        """Return the earlier rules that leave a rule nothing to decide, as `shadows` does."""
+        place = self._places.get(name)
+        if place is None:
+            return ()
+        rule = self._rules[place]
+        begins = _begins(rule)
+        found = [self._by_start.get(begins[:length], ()) for length in range(len(begins))]
+        # All that begin with the same characters, which include the same beginning.
+        first = bisect_left(self._starts, begins)
+        for start in self._starts[first:]:
+            if not start.startswith(begins):
+                break
+            found.append(self._by_start[start])
+        places = sorted(one for some in found for one in some if one < place)
+        return shadows(rule, [self._rules[one] for one in places])
+
+
+def _begins(rule: Rule) -> str:
+    return prefix(rule.text) if rule.pattern is None else rule.pattern.beginning
+
+
+def _ends(rule: Rule) -> str:
+    return "" if rule.pattern is None else rule.pattern.ending
+
+
+@lru_cache(maxsize=4096)  # an edit changes few of them
+def _shadows(rule: Rule, near: tuple[Rule, ...]) -> tuple[Rule, ...]:
     names = examples(rule.pattern) if rule.pattern else [prefix(rule.text) + "x"]
-    sharing = [other for other in earlier if overlap(other, rule)]
     # If an example answers the question, no automaton is needed.
-    if not all(any(other.covers(name) for other in sharing) for name in names):
+    covering = [[other for other in near if other.covers(name)] for name in names]
+    if not all(covering):
         return ()
-    for other in sharing:
-        if all(other.covers(name) for name in names) and covered(rule, [other]):
+    everywhere = set(covering[0]).intersection(*covering[1:]) if covering else set(near)
+    for other in near:
+        if other in everywhere and covered(rule, [other]):
             return (other,)
+    sharing = [other for other in near if overlap(other, rule)]
     if len(sharing) < 2 or not covered(rule, sharing):
         return ()
     needed = sharing
@@ -60,6 +116,7 @@ def shadows(rule: Rule, earlier: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple(needed)
 
 
+@lru_cache(maxsize=4096)
 def overlap(one: Rule, other: Rule) -> bool:
     """Return whether there may be a channel that both rules cover."""
     first, second = _at_most(one), _at_most(other)

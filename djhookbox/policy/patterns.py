@@ -33,12 +33,16 @@ class Pattern:
         regex: An equivalent regular expression without groups, to be matched against whole names.
             It also matches names that are not the canonical spelling of their values.
         parts: The literal texts and the converters between them, in order.
+        beginning: What every name that it matches begins with.
+        ending: What every such name ends with.
 
     """
 
     text: str
     regex: str
     parts: tuple[Any, ...] = field(repr=False, compare=False)
+    beginning: str = field(repr=False, compare=False)
+    ending: str = field(repr=False, compare=False)
     _texts: Callable[[str], Mapping[str, str] | None] = field(repr=False, compare=False)
     _converters: Mapping[str, Any] = field(repr=False, compare=False)
 
@@ -53,6 +57,9 @@ class Pattern:
         A name only matches if it is the canonical spelling of its values: `/rooms/0012/` is not
         `/rooms/12/`, and a policy for one must not cover the other.
         """
+        # Most patterns do not match, and this shows it for most of them.
+        if not name.startswith(self.beginning):
+            return None
         found = self._texts(name)
         if found is None:
             return None
@@ -74,6 +81,29 @@ class Pattern:
         return found[USERNAME] if found else None
 
 
+class _Compiled:
+    """The compiled patterns, valid for as long as the project registers no other converters."""
+
+    LIMIT = 20_000
+
+    def __init__(self) -> None:
+        self._converters: object = None
+        self._patterns: dict[str, Pattern] = {}
+
+    def get(self, text: str) -> Pattern:
+        converters = get_converters()
+        if converters is not self._converters or len(self._patterns) >= self.LIMIT:
+            self._converters, self._patterns = converters, {}
+        patterns = self._patterns
+        known = patterns.get(text)
+        if known is None:
+            known = patterns[text] = _compile(text)
+        return known
+
+
+_compiled = _Compiled()
+
+
 def compile_pattern(text: str) -> Pattern:
     """Compile a channel pattern, which has the syntax of a route of Django's `path()`.
 
@@ -81,6 +111,10 @@ def compile_pattern(text: str) -> Pattern:
         PatternError: The pattern is malformed; the text says where.
 
     """
+    return _compiled.get(text)
+
+
+def _compile(text: str) -> Pattern:
     if not text:
         raise PatternError(_("A pattern cannot be empty."))
     if names.has_forbidden_characters(text):
@@ -123,7 +157,8 @@ def compile_pattern(text: str) -> Pattern:
                 % {"limit": MOST_BY_REGEX + 1}
             )
         regex = f"{_literal(prefix(text))}.*{literal}"  # also fast to match
-    return Pattern(text, regex, (*parts, text[end:]), texts, converters)
+    beginning, ending = (prefix(text), text[end:]) if converters else (text, text)
+    return Pattern(text, regex, (*parts, text[end:]), beginning, ending, texts, converters)
 
 
 def _by_regex(matcher: re.Pattern[str]) -> Callable[[str], Mapping[str, str] | None]:

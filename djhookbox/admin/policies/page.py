@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...decisions.store import cache
 from ...models import Audience, ChannelPolicy, Publishing
 from ...notices import Told, listening
-from ...policy.coverage import shadows
+from ...policy.coverage import Order
 from ...policy.examples import examples
 from ...transactions import writing
 from ..forms import PlainJSONField
@@ -63,11 +63,9 @@ class PolicyList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Find policies that never decide because of earlier ones."""
         super().get_results(request)
-        rules = cache.get(fresh=True)
-        places = {rule.name: index for index, rule in enumerate(rules)}
+        order = Order(cache.get(fresh=True))
         for policy in self.result_list:
-            place = places.get(policy.name) if policy.enabled else None
-            by = () if place is None else shadows(rules[place], rules[:place])
+            by = order.shadows(policy.name) if policy.enabled else ()
             policy.hookbox_shadowed_by = texts.named(by)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
@@ -103,14 +104,14 @@ def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule]
     if policy.pk:
         names = ChannelPolicy.objects.filter(pk=policy.pk).values("name").first() or names
     rest = [rule for rule in rules if rule.name != names["name"]]
-    before = set(
-        ChannelPolicy.objects.enabled()
-        .filter(order__lte=policy.order)
-        .values_list("name", "order", "pk")
-    )
-    mine = (policy.order, policy.pk or float("inf"))
-    first = {name for name, order, pk in before if (order, pk) < mine}
-    return [rule for rule in rest if rule.name in first], [r for r in rest if r.name not in first]
+    earlier = Q(order__lt=policy.order)
+    if policy.pk:
+        earlier |= Q(order=policy.order, pk__lt=policy.pk)
+    else:
+        earlier |= Q(order=policy.order)
+    others = ChannelPolicy.objects.filter(enabled=True).exclude(name=names["name"])
+    count = others.filter(earlier).count()
+    return rest[:count], rest[count:]
 
 
 def _typed(request: HttpRequest) -> ChannelPolicy:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...exceptions import HookboxUnreachable, PatternError
 from ...models import ChannelPolicy
 from ...notices import Told
-from ...policy.coverage import covered, overlap, shadows
+from ...policy.coverage import covered, near, overlap, shadows
 from ...policy.examples import examples
 from ...policy.patterns import compile_pattern
 from ...policy.rules import Audience, Operation, Rule
@@ -180,7 +180,12 @@ def warnings(policy: ChannelPolicy, rules: Iterable[Rule], earlier: Sequence[Rul
             _("This policy never decides, because %(names)s is tried first.") % {"names": named(by)}
         )
         return found
-    hidden = [later for later in rules if (by := shadows(later, [*earlier, rule])) and rule in by]
+    # Only where this rule decides for some channel, so that the others need no comparison.
+    hidden = [
+        later
+        for later in near(rule, rules)
+        if overlap(rule, later) and (by := shadows(later, [*earlier, rule])) and rule in by
+    ]
     if hidden:
         text = ngettext(
             "Because of this policy, %(names)s never decides.",
@@ -224,7 +229,8 @@ def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequenc
         return _("“%(name)s” is disabled: nothing changes for any channel.") % words
     if shadows(rule, earlier):
         return _("“%(name)s” never decides: nothing changes for any channel.") % words
-    after = [other for other in remaining if other not in earlier and overlap(other, rule)]
+    before = set(earlier)
+    after = [o for o in near(rule, remaining) if o not in before and overlap(o, rule)]
     if not after:
         return (
             _(
@@ -234,7 +240,7 @@ def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequenc
             % words
         )
     words["others"] = named(after)
-    if covered(rule, [*earlier, *after]):
+    if covered(rule, [*near(rule, earlier), *after]):
         return _("Access to the channels of “%(name)s” is then decided by %(others)s.") % words
     return (
         _(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,21 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from ...decisions.decide import Decision
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
-from ...policy.steps import Step
+from ...policy.steps import Outcome, Step
 from ...users.accounts import usernames
 from ..forms import TryForm
-from ..pages import PageMixin, badge, link, module_script, pretty_json, route
+from ..pages import PageMixin, badge, grouped, link, module_script, pretty_json, route
 
 #: Names that a completion offers at most.
 OFFERED = 20
+
+#: Policies whose pattern does not match that are shown at most.
+SHOWN = 20
 
 
 _FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
@@ -117,8 +120,8 @@ class PolicyTrials:
             step.name
             for part in (trial.decision, trial.creation)
             if part
-            for step in part.steps
-            if step.kind == "policy"
+            for step in _folded(part.steps)
+            if not isinstance(step, int) and step.kind == "policy"
         }
         rows = ChannelPolicy.objects.filter(name__in=[*named, *trial.disabled])
         keys = dict(rows.values_list("name", "pk"))
@@ -148,9 +151,13 @@ class PolicyTrials:
         return Part(title, verdict, self._steps(decision.steps, keys))
 
     def _steps(self, steps: Iterable[Step], keys: dict[str, int]) -> list[tuple[str, str]]:
-        written = []
-        for step in steps:
-            if step.kind == "policy":
+        written: list[tuple[str, str]] = []
+        for step in _folded(steps):
+            if isinstance(step, int):
+                text = ngettext("%(count)s further policy", "%(count)s further policies", step)
+                said = str(Step("", Outcome.NO_MATCH).said)
+                written.append((text % {"count": grouped(step)}, said))
+            elif step.kind == "policy":
                 who = _("Policy %(name)s") % {"name": step.name}
                 written.append((self._policy(step.name, keys, who), step.said))
             elif step.kind == "handler":
@@ -167,3 +174,20 @@ class PolicyTrials:
         if name not in keys:  # deleted a moment ago
             return text or name
         return link(self._admin.address("change", keys[name]), text or name)
+
+
+def _folded(steps: Iterable[Step]) -> Iterator[Step | int]:
+    """Yield the steps; of many policies whose pattern does not match, the number of the rest."""
+    skipped = 0
+    for step in steps:
+        if step.kind == "policy" and step.outcome is Outcome.NO_MATCH:
+            skipped += 1
+            if skipped <= SHOWN:
+                yield step
+            continue
+        if skipped > SHOWN:
+            yield skipped - SHOWN
+        skipped = 0
+        yield step
+    if skipped > SHOWN:
+        yield skipped - SHOWN
