@@ -274,6 +274,13 @@ class ChannelPolicy(TimeStampedModel):
             # The field treats these as blank and skips its validators: null, "", [].
             if not isinstance(getattr(self, field), dict) and not getattr(self, field):
                 setattr(self, field, {})
+        for field in ("history_size", "history_duration"):
+            value = getattr(self, field)
+            if isinstance(value, int) and value >= 0:  # otherwise, the field reports the problem
+                try:
+                    options.validate_channel_options({field: value})
+                except ValueError as error:
+                    errors[field] = [ValidationError(str(error), code="option")]
         if isinstance(self.polling, dict):
             try:
                 options.validate_polling(self.polling)

@@ -1,130 +1,73 @@
-"""The options of channels and of webhook replies, with their types.
+"""Check the options that handlers and policies give, and explain errors in the user's language.
 
-The names and types are those of Hookbox 0.3.3 and 0.3.4.
+`wire.options` and `wire.replies` define the options, their types and limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
 from . import strict_json
+from .wire import fields as wire_fields
+from .wire import options, records, replies
+from .wire.fields import FieldProblem
 from .wire.hosts import HostRules
+from .wire.options import Fault, OptionError, Polling
 
-#: Returns what is wrong with a value, or "".
-Test: TypeAlias = Callable[[object], str]
-
-
-def _boolean(value: object) -> str:
-    return "" if isinstance(value, bool) else _("must be true or false")
-
-
-def _count(value: object) -> str:
-    # bool is a subclass of int, but never meant as a size.
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return "" if whole and value >= 0 else _("must be a whole number, 0 or more")  # type: ignore[operator]
-
-
-def _text(value: object) -> str:
-    return "" if isinstance(value, str) else _("must be a string")
-
-
-def _list(value: object) -> str:
-    return "" if isinstance(value, list) else _("must be a list")
-
-
-def _object(value: object) -> str:
-    return "" if isinstance(value, dict) else _("must be an object")
-
-
-def _names(value: object) -> str:
-    fits = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-    return "" if fits else _("must be a list of names")
-
-
-def _anything(value: object) -> str:
-    return ""
-
-
-def _polling(value: object) -> str:
-    if not isinstance(value, dict):
-        return _("must be an object")
-    try:
-        validate_polling(value)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-#: Channel options; Hookbox 0.3.3 refuses any other name or type.
-CHANNEL: Mapping[str, Test] = {
-    "reflective": _boolean,
-    "history_size": _count,
-    "history": _list,
-    "moderated": _boolean,
-    "moderated_subscribe": _boolean,
-    "moderated_publish": _boolean,
-    "moderated_unsubscribe": _boolean,
-    "presenceful": _boolean,
-    "anonymous": _boolean,
-    "state": _object,
-    "polling": _polling,
-    "durable": _boolean,
-    "history_duration": _count,
-    "history_publish_only": _boolean,
-    "server_presenceful": _boolean,
-    "server_user_presence": _names,
+#: The replies whose options handlers may set, by operation.
+_REPLIES: Mapping[str, type[object]] = {
+    "connect": replies.ConnectReply,
+    "subscribe": replies.SubscribeReply,
+    "unsubscribe": replies.UnsubscribeReply,
+    "publish": replies.PublishReply,
+    "message": replies.MessageReply,
 }
 
-_AUTO: Mapping[str, Test] = {"auto_subscribe": _names, "auto_unsubscribe": _names}
-
-#: Reply options by operation.
-REPLIES: Mapping[str, Mapping[str, Test]] = {
-    "create": CHANNEL,
-    "connect": {
-        "payload": _anything,
-        "override_payload": _anything,
-        "reflective": _boolean,
-        "moderated_message": _boolean,
-        "per_connection_subscriptions": _boolean,
-        "global_unsubscriptions": _boolean,
-        **_AUTO,
-    },
-    "subscribe": {"initial_data": _anything, **_AUTO},
-    "unsubscribe": _AUTO,
-    "publish": {"override_payload": _anything, "only_to_sender": _boolean, **_AUTO},
-    "message": {"override_payload": _anything, "override_recipient_name": _text, **_AUTO},
-}
+#: The fields of replies that the views set.
+_OURS = frozenset({"name", "identity", "single_use", "publication"})
 
 
-def checked(operation: str, options: Mapping[object, object]) -> dict[str, object]:
+def checked(operation: str, given: Mapping[object, object]) -> dict[str, object]:
     """Return reply options as plain JSON values.
 
     Raises:
         ValueError: An option is unknown, of the wrong type, or not JSON; the text names it.
 
     """
-    tests = REPLIES.get(operation, {})
     try:
         # Encoded and decoded: the result is what the server reads (no lazy texts, no tuples).
         # Inside the list of the answer, so that it is not nested too deeply there.
-        _allowed, plain = strict_json.read(strict_json.write([True, dict(options)]))
+        _allowed, plain = strict_json.read(strict_json.write([True, dict(given)]))
     except (TypeError, ValueError) as error:
         raise ValueError(_("The options are not JSON: %(error)s.") % {"error": error}) from error
-    for name, value in plain.items():
-        test = tests.get(name)
-        if test is None:
-            raise ValueError(_("Unknown option “%(name)s”.") % {"name": name})
-        if problem := test(value):
-            raise ValueError(
-                _("Option “%(name)s” %(problem)s.") % {"name": name, "problem": problem}
-            )
-    if plain.get("durable") and isinstance(plain.get("polling"), dict):
-        validate_durable(plain["polling"])
+    if operation == "create":
+        validate_channel_options(plain)
+    else:
+        _validate_reply(_REPLIES.get(operation, replies.EmptyReply), plain)
     return dict(plain)
+
+
+def validate_channel_options(given: Mapping[str, object]) -> None:
+    """Reject channel options that the server would reject or could not carry out.
+
+    Raises:
+        ValueError: The text names the option.
+
+    """
+    try:
+        for name in ("history_size", "history_duration"):
+            if isinstance(given.get(name), bool):  # which 0.3.3 takes for a number
+                raise OptionError(name, Fault.WHOLE)
+        options.check_channel_options(given)
+    except OptionError as error:
+        raise ValueError(_explain(error)) from error
+    polling = given.get("polling")
+    if isinstance(polling, dict):
+        validate_polling(polling)
 
 
 def validate_durable(polling: Mapping[str, object]) -> None:
@@ -134,18 +77,53 @@ def validate_durable(polling: Mapping[str, object]) -> None:
         ValueError: It polls.
 
     """
-    if polling.get("mode"):
-        raise ValueError(_("A durable channel cannot poll: turn off one of both."))
+    try:
+        options.check_durable({"durable": True, "polling": polling})
+    except OptionError as error:
+        raise ValueError(_explain(error)) from error
 
 
-POLLING_DEFAULTS: Mapping[str, object] = {
-    "mode": "",
-    "interval": 5.0,
-    "url": "",
-    "form": {},
-    "originator": "",
-}
-POLLING_MODES = ("", "simple", "persistent", "once")
+def _validate_reply(kind: type[object], given: Mapping[str, object]) -> None:
+    known = {each.name for each in fields(kind)} - _OURS  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise ValueError(_("Unknown option “%(name)s”.") % {"name": name})
+    problems: list[FieldProblem] = []
+    try:
+        records.read(kind, {**given, "name": "anyone"}, tolerated=problems)
+    except FieldProblem as problem:
+        problems.append(problem)
+    for each in problems:
+        name = each.field.partition("[")[0]
+        texts = {
+            wire_fields.Fault.BOOLEAN: _("must be true or false"),
+            wire_fields.Fault.STRING: _("must be a string"),
+        }
+        is_list = name.startswith("auto_")
+        text = _("must be a list of names") if is_list else texts[each.fault]
+        raise ValueError(_describe(name, text)) from each
+
+
+def _describe(name: str, problem: str) -> str:
+    return _("Option “%(name)s” %(problem)s.") % {"name": name, "problem": problem}
+
+
+def _explain(error: OptionError) -> str:
+    if error.fault is Fault.UNKNOWN:
+        return _("Unknown option “%(name)s”.") % {"name": error.name}
+    if error.fault is Fault.DURABLE:
+        return _("A durable channel cannot poll: turn off one of both.")
+    problems = {
+        Fault.BOOLEAN: _("must be true or false"),
+        Fault.WHOLE: _("must be a whole number, 0 or more"),
+        Fault.NEGATIVE: _("must be a whole number, 0 or more"),
+        Fault.LIMIT: _("must be at most %(limit)d") % {"limit": error.limit},
+        Fault.LIST: _("must be a list"),
+        Fault.HISTORY: _("must be a list of pairs of a type and an object"),
+        Fault.NAMES: _("must be a list of names"),
+        Fault.OBJECT: _("must be an object"),
+    }
+    return _describe(error.name, problems[error.fault])
 
 
 def validate_polling(polling: Mapping[str, object]) -> None:
@@ -155,22 +133,25 @@ def validate_polling(polling: Mapping[str, object]) -> None:
         ValueError: The text names the invalid member.
 
     """
-    for name in polling:
-        if name not in POLLING_DEFAULTS:
-            raise ValueError(_("Polling: unknown option “%(name)s”.") % {"name": name})
-    given = {**POLLING_DEFAULTS, **polling}
-    mode, interval, url, form = given["mode"], given["interval"], given["url"], given["form"]
-    if mode not in POLLING_MODES:
-        raise ValueError(_("Polling: “mode” must be simple, persistent, once, or empty for off."))
-    number = isinstance(interval, int | float) and not isinstance(interval, bool)
-    if not number or not 0.1 <= interval <= 86_400:  # type: ignore[operator]
-        raise ValueError(_("Polling: “interval” must be between 0.1 and 86400 seconds."))
-    if not isinstance(url, str) or not isinstance(given["originator"], str):
-        raise ValueError(_("Polling: “url” and “originator” must be strings."))
-    if not isinstance(form, dict) or not all(isinstance(value, str) for value in form.values()):
-        raise ValueError(_("Polling: “form” must be an object of strings."))
-    if (mode or url) and not _is_web_address(url):
-        raise ValueError(_("Polling: “url” must start with http:// or https://."))
+    try:
+        Polling().changed(polling)
+    except OptionError as error:
+        if error.fault is Fault.UNKNOWN:
+            text = _("Polling: unknown option “%(name)s”.") % {"name": error.member}
+            raise ValueError(text) from error
+        raise ValueError(_polling_problem(error.member, error.fault)) from error
+
+
+def _polling_problem(member: str, fault: Fault) -> str:
+    if fault is Fault.URL:
+        return _("Polling: “url” must start with http:// or https://.")
+    return {
+        "mode": _("Polling: “mode” must be simple, persistent, once, or empty for off."),
+        "interval": _("Polling: “interval” must be between 0.1 and 86400 seconds."),
+        "url": _("Polling: “url” and “originator” must be strings."),
+        "originator": _("Polling: “url” and “originator” must be strings."),
+        "form": _("Polling: “form” must be an object."),
+    }[member]
 
 
 def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -> None:
@@ -189,17 +170,9 @@ def validate_polling_host(polling: Mapping[str, object], hosts: Iterable[str]) -
         )
 
 
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def complete_polling(polling: object) -> dict[str, object]:
     """Return a `polling` option with every member, so that omitted ones are reset.
 
     A value that is not an object turns polling off: it must not break all other policies.
     """
-    return {**POLLING_DEFAULTS, **(polling if isinstance(polling, dict) else {})}
+    return {**Polling().info(), **(polling if isinstance(polling, dict) else {})}

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils.translation import gettext_lazy
 
 import djhookbox
-from djhookbox import handlers
+from djhookbox import handlers, options
 from djhookbox.handlers import HandlerError, ask, whcallback
 from djhookbox.policy.rules import Operation
 
@@ -132,6 +132,38 @@ def test_each_operation_has_its_reply_options() -> None:
     assert published.options == {"override_payload": [1, "/a/"], "only_to_sender": True}
     with pytest.raises(HandlerError, match="name"):  # nobody renames users
         ask(Operation.CONNECT, USER)
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "says"),
+    [
+        (CREATE, {"colour": "red"}, "Unknown option “colour”"),
+        (CREATE, {"history_size": True}, "“history_size” must be a whole number"),
+        (CREATE, {"history_size": -1}, "“history_size” must be a whole number"),
+        (CREATE, {"history_size": 10_001}, "“history_size” must be at most 10000"),
+        (CREATE, {"moderated": 1}, "“moderated” must be true or false"),
+        (CREATE, {"history": {}}, "“history” must be a list"),
+        (CREATE, {"history": ["x"]}, "“history” must be a list of pairs"),
+        (CREATE, {"state": []}, "“state” must be an object"),
+        (CREATE, {"server_user_presence": [1]}, "“server_user_presence” must be a list of names"),
+        (CREATE, {"polling": 1}, "“polling” must be an object"),
+        (CREATE, {"polling": {"mode": "often"}}, "^Polling: “mode” must be"),
+        (Operation.CONNECT, {"identity": "x"}, "Unknown option “identity”"),
+        (Operation.CONNECT, {"single_use": 1}, "Unknown option “single_use”"),
+        (Operation.CONNECT, {"moderated_message": "no"}, "must be true or false"),
+        (Operation.SUBSCRIBE, {"auto_subscribe": "/a/"}, "must be a list of names"),
+        (Operation.SUBSCRIBE, {"auto_subscribe": ["/a/\n"]}, "must be a list of names"),
+        (Operation.PUBLISH, {"only_to_sender": 1}, "must be true or false"),
+        (Operation.PUBLISH, {"publication": 1}, "Unknown option “publication”"),
+        (Operation.MESSAGE, {"override_recipient_name": 1}, "must be a string"),
+        (Operation.DESTROY, {"x": 1}, "Unknown option “x”"),
+    ],
+)
+def test_options_that_no_server_would_take(
+    operation: Operation, given: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        options.checked(operation, given)
 
 
 def test_whether_there_is_anybody_to_ask() -> None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from djhookbox import models, options
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.wire.options import CHANNEL, MAX_HISTORY, MAX_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -111,7 +112,6 @@ def test_polling_of_a_host_that_is_not_listed(settings: Any, hosts: list[str]) -
         ({"url": 1}, "url"),
         ({"originator": None}, "originator"),
         ({"form": []}, "form"),
-        ({"form": {"a": 1}}, "form"),
         ({"mode": "simple"}, "url"),
         ({"mode": "simple", "url": "ftp://example.com"}, "url"),
         ({"url": "file:///etc/passwd"}, "url"),
@@ -123,9 +123,23 @@ def test_polling_that_is_none(polling: dict[str, object], says: str) -> None:
         options.validate_polling(polling)
 
 
+@pytest.mark.parametrize(
+    ("field", "limit"), [("history_size", MAX_HISTORY), ("history_duration", MAX_SECONDS)]
+)
+def test_a_history_that_the_server_would_refuse(field: str, limit: int) -> None:
+    policy(**{field: limit}).full_clean()
+    with pytest.raises(ValidationError, match=f"at most {limit}") as caught:
+        policy(**{field: limit + 1}).full_clean()
+    assert list(caught.value.message_dict) == [field]
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        policy(**{field: -1}).full_clean()
+    with pytest.raises(ValidationError, match="must be an integer"):
+        policy(**{field: "many"}).full_clean()
+
+
 def test_every_option_of_channels_is_a_column() -> None:
     columns = {field.name for field in ChannelPolicy._meta.get_fields()}
-    assert set(options.CHANNEL) - columns == {"history"}
+    assert CHANNEL - columns == {"history"}
 
 
 def test_every_field_is_labelled_and_explained() -> None:

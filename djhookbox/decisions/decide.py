@@ -25,7 +25,7 @@ from ..policy import reserved
 from ..policy.rules import Audience, Operation, Rule, Ruling, UserFacts, Verdict, evaluate
 from ..policy.steps import Outcome, Step
 from ..users.accounts import username
-from ..wire.options import LIVE
+from ..wire.options import INITIAL_ONLY
 from .store import cache
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def standing_options(rules: Sequence[Rule], channel: str) -> dict[str, object]:
                 break
             if rule.create == Audience.HANDLERS:
                 return dict(rule.forced_options())  # the others were chosen by a handler
-            return {name: value for name, value in rule.options.items() if name not in LIVE}
+            return {name: value for name, value in rule.options.items() if name not in INITIAL_ONLY}
     # A deleted policy had opened the channel: the site is asked from then on.
     return {"moderated": True}
 

@@ -19,6 +19,7 @@ from ..exceptions import PatternError
 from ..models import ChannelPolicy
 from ..policy.patterns import Pattern, compile_pattern
 from ..policy.rules import Rule
+from ..wire.options import CHANNEL
 
 logger = logging.getLogger("djhookbox")
 
@@ -28,9 +29,7 @@ _CHANGED = "policies changed"
 #: Seconds for which a process uses its cached rules.
 TTL = 1.0
 
-_OPTIONS = tuple(
-    field.name for field in ChannelPolicy._meta.fields if field.name in options.CHANNEL
-)
+_OPTIONS = tuple(field.name for field in ChannelPolicy._meta.fields if field.name in CHANNEL)
 _COLUMNS = (
     "id",
     "name",

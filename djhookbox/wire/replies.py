@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar, cast
 
 from . import records
 from .fields import ABSENT, Fault, FieldProblem, Name
+from .options import UserOptions
 from .records import spread
 
 R = TypeVar("R")
@@ -96,6 +97,15 @@ class ConnectReply:
     global_unsubscriptions: bool = False
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+
+    def user_options(self) -> UserOptions:
+        """Return the user's options."""
+        return UserOptions(
+            reflective=self.reflective,
+            moderated_message=self.moderated_message,
+            per_connection_subscriptions=self.per_connection_subscriptions,
+            global_unsubscriptions=self.global_unsubscriptions,
+        )
 
 
 @dataclass(frozen=True, slots=True)

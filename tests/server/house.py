@@ -13,8 +13,8 @@ from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.keeping import OVERHEAD, weigh
 from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel, User
-from djhookbox.server.core.options import UserOptions
 from djhookbox.server.core.publishing import compose, show
+from djhookbox.wire.options import UserOptions
 
 NOW = 1_300_000_000.0
 WHEN = "2011-03-13T07:06:40.000Z"

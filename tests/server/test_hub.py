@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from djhookbox.server.core.effects import Emptied, PollingChanged
 from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.options import OptionError
 from djhookbox.server.core.values import changed, same, timestamp
+from djhookbox.wire.options import OptionError
 
 from .house import NOW, WHEN, Client, House, deliver
 

@@ -9,8 +9,8 @@ import pytest
 from djhookbox.server.core.applying import apply
 from djhookbox.server.core.effects import Send
 from djhookbox.server.core.log import LogState, Position, Publication
-from djhookbox.server.core.options import UserOptions
 from djhookbox.server.core.publishing import compose
+from djhookbox.wire.options import UserOptions
 
 from .house import NOW, WHEN, Client, House, deliver
 

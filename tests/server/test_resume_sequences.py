@@ -19,9 +19,9 @@ from djhookbox.server.core.effects import Effect
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.log import Position
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.options import UserOptions
 from djhookbox.server.core.publishing import compose
 from djhookbox.server.engine.memory import MemoryEngine
+from djhookbox.wire.options import UserOptions
 
 from .house import NOW, Client, deliver
 

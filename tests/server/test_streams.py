@@ -20,9 +20,9 @@ from djhookbox.server.core.changes import (
     Unsubscribe,
 )
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.options import OptionError
 from djhookbox.server.core.publishing import compose
 from djhookbox.server.site.webhooks import Refusal
+from djhookbox.wire.options import OptionError
 
 from .engines import FarEngine, MoodyEngine
 from .rig import FakeConnection, Rig, turns

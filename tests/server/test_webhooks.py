@@ -18,7 +18,6 @@ from djhookbox.server.budget import Budget
 from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import User
-from djhookbox.server.core.options import UserOptions
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site import receiving
 from djhookbox.server.site import webhooks as module
@@ -31,6 +30,7 @@ from djhookbox.server.site.webhooks import (
     Webhooks,
 )
 from djhookbox.server.unsent import Unsent
+from djhookbox.wire.options import UserOptions
 from djhookbox.wire.replies import SubscribeReply
 from djhookbox.wire.webhooks import Connect, DestroyChannel, Events, Publish, Subscribe
 

@@ -14,11 +14,11 @@ import aiohttp
 
 from ...wire.events import Published
 from ...wire.hosts import HostRules
+from ...wire.options import OptionError, Polling
 from ...wire.values import dumps, loads
 from ..core.changes import SetOptions
 from ..core.effects import PollingChanged
 from ..core.model import Channel
-from ..core.options import OptionError, Polling
 from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
 from .publications import Publications

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...wire import answers
+from ...wire.options import ChannelOptions, OptionError, UserOptions
 from ..clients.connection import Connection
 from ..core.applying import apply, create, is_moot, note
 from ..core.changes import (
@@ -32,7 +33,6 @@ from ..core.changes import (
 from ..core.effects import Effect
 from ..core.log import Position
 from ..core.model import Channel, User
-from ..core.options import ChannelOptions, OptionError, UserOptions
 from ..core.states import StateTooLarge
 from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime

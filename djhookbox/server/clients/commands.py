@@ -21,7 +21,6 @@ from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
 from ..channels.streams import Streams
 from ..core.log import Position
-from ..core.options import UserOptions
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
 from ..site.webhooks import Refusal, UnusableReply
@@ -111,13 +110,7 @@ class Commands:
             "conn_id": connection.id,
             "version": self._config.version,
         }
-        user_options = UserOptions(
-            reflective=granted.reflective,
-            moderated_message=granted.moderated_message,
-            per_connection_subscriptions=granted.per_connection_subscriptions,
-            global_unsubscriptions=granted.global_unsubscriptions,
-        )
-        self._streams.connect(connection, name, user_options, greeting, since)
+        self._streams.connect(connection, name, granted.user_options(), greeting, since)
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ...wire.fields import ABSENT
+from ...wire.options import ChannelOptions, Polling, UserOptions, check_channel_options
 from . import snapshots
 from .effects import Effect, Emptied, PollingChanged, Send
 from .keeping import Shelf
 from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
-from .options import ChannelOptions, Polling, UserOptions, check_channel_options
 from .states import States
 from .values import timestamp
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...wire.names import RESERVED_PREFIX
+from ...wire.options import ChannelOptions, UserOptions
 from .keeping import OVERHEAD, Shelf, weigh
 from .log import Log
-from .options import ChannelOptions, UserOptions
 from .rates import Rate
 
 #: The kinds of history entries that record subscribers joining and leaving.

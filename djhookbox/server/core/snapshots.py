@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...wire.options import ChannelOptions
 from .log import Position
 from .model import Channel
-from .options import ChannelOptions
 
 
 def snapshot(

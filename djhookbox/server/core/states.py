@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ...wire.options import ChannelOptions
 from .changes import Change, Create, SetOptions, SetState
 from .effects import Broadcast, Effect
 from .keeping import weigh
 from .model import Channel
-from .options import ChannelOptions
 from .values import changed
 
 #: Bytes for each key in addition to the key and its value: its place in the dictionary.

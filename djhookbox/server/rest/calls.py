@@ -11,6 +11,7 @@ from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
+from ...wire.options import check_channel_options, user_options
 from ...wire.replies import SubscribeReply
 from ...wire.values import dumps, loads
 from ..channels.durable import Durable
@@ -21,7 +22,6 @@ from ..clients.commands import parse_payload
 from ..config import ConfigError, changed_config
 from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.model import Channel, User
-from ..core.options import check_channel_options, user_options
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal
@@ -312,9 +312,6 @@ class Calls:
     async def _set_user_options(self, request: rest.SetUserOptions) -> answers.Done:
         user = named_user(self._hub, request.user_name)
         present = {name: getattr(user.options, name) for name in user.options.__slots__}
-        for name in request.given:
-            if name not in present:
-                raise BadCall(f"Invalid keyword argument {name}")
         self._hub.set_user_options(user, user_options({**present, **request.given}))
         return answers.Done()
 

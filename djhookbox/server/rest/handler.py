@@ -14,10 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from ...wire.names import NameProblem
+from ...wire.options import OptionError
 from ...wire.proof import SECRET_HEADER, from_header
 from ...wire.values import dumps
 from ..config import ServerConfig
-from ..core.options import OptionError
 from ..site.webhooks import Refusal
 from .bodies import BadBody, Bodies, Forged, Hold, first_values
 from .calls import Calls, NoChannel

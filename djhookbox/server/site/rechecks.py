@@ -14,12 +14,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ...wire import webhooks
 from ...wire.events import Unsubscribed
-from ...wire.options import LIVE
+from ...wire.options import INITIAL_ONLY, OptionError
 from ...wire.replies import Rechecked
 from ..channels.streams import ChannelGone, EngineFailed, Streams
 from ..core.changes import SetOptions
 from ..core.model import Channel
-from ..core.options import OptionError
 from ..runtime import Runtime
 from .webhooks import Refusal, patience
 
@@ -157,7 +156,7 @@ class Rechecks:
         changed = {
             key: value
             for key, value in options.items()
-            if key not in LIVE and present.get(key) != value
+            if key not in INITIAL_ONLY and present.get(key) != value
         }
         polling = changed.get("polling")
         if isinstance(polling, dict):
