@@ -97,7 +97,7 @@ def test_what_a_handler_may_answer(
         ({"moderated": 1}, "moderated"),
         ({"state": []}, "state"),
         ({"history": {}}, "history"),
-        ({"polling": {"mode": "x"}}, "polling"),
+        ({"polling": {"mode": "x"}}, "Polling"),
         ({"server_user_presence": "alice"}, "server_user_presence"),
         ({"state": {"a": object()}}, "JSON"),
         ({"state": {"a": float("nan")}}, "JSON"),
