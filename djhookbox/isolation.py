@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,11 @@ from .exceptions import HookboxNotRunning
 
 _lock = threading.Lock()
 _asked = 0
+
+#: Answers REST calls in a test: takes the call and its form, returns HTTP status and JSON.
+StandIn = Callable[[str, Mapping[str, str]], tuple[int, str]]
+
+_stand_ins: list[StandIn] = []
 
 #: The answers of a process without connections. Calls that are not listed ask for something that
 #: only a process knows.
@@ -57,6 +62,23 @@ def lifted() -> Iterator[None]:
     finally:
         with _lock:
             _asked -= 1
+
+
+@contextmanager
+def answered_by(stand_in: StandIn) -> Iterator[None]:
+    """Let a server in this process answer all REST calls until the block ends."""
+    with _lock:
+        _stand_ins.append(stand_in)
+    try:
+        yield
+    finally:
+        with _lock:
+            _stand_ins.remove(stand_in)
+
+
+def stand_in() -> StandIn | None:
+    """Return what answers REST calls in this test, or None."""
+    return _stand_ins[-1] if _stand_ins else None
 
 
 def refusal() -> str:

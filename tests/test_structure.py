@@ -64,7 +64,13 @@ NEVER_AT_IMPORT = {
 ONLY = {
     "requests": ("djhookbox.client.http",),
     "aiohttp": ("djhookbox.server",),
-    "djhookbox.server": ("djhookbox.server", "djhookbox.management.commands.runhookbox"),
+    "djhookbox.server": (
+        "djhookbox.server",
+        "djhookbox.management.commands.runhookbox",
+        "djhookbox.testing.clients",
+        "djhookbox.testing.inprocess",
+    ),
+    "djhookbox.testing": ("djhookbox.testing", "djhookbox.pytest_plugin"),
 }
 
 

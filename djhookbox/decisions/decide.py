@@ -46,6 +46,9 @@ NEEDS_VOUCHING = BY_POLICY | {Operation.MESSAGE}
 #: Operations that signal receivers can refuse; all others have happened or must be possible.
 REFUSABLE = NEEDS_VOUCHING | {Operation.CONNECT}
 
+#: Who decided if neither a policy nor a handler did.
+UNDECIDED = "nobody"
+
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import router, transaction
@@ -75,6 +76,11 @@ def load() -> tuple[Rule, ...]:
 _loaded: tuple[list[Any], tuple[Rule, ...]] | None = None
 
 
+def rule_of(policy: ChannelPolicy, groups: Iterable[int] = ()) -> Rule:
+    """Return the rule of a policy, which need not be saved, for these primary keys of groups."""
+    return _rule({name: getattr(policy, name) for name in _COLUMNS}, groups)
+
+
 def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:
     pattern: Pattern | None
     try:
@@ -117,9 +123,28 @@ class Cache:
         self._lock = threading.Lock()
         self._generation = 0
         self._held: tuple[float, tuple[Rule, ...]] | None = None
+        self._instead: tuple[Rule, ...] | None = None
+
+    @contextmanager
+    def replaced(self, rules: Iterable[Rule], *, keep: bool = False) -> Iterator[None]:
+        """Use other rules until the block ends, for tests; blocks may be nested.
+
+        Args:
+            rules: The rules, in order.
+            keep: Whether the rules that apply now follow them.
+
+        """
+        before = self._instead
+        self._instead = (*rules, *(self.get(fresh=True) if keep else ()))
+        try:
+            yield
+        finally:
+            self._instead = before
 
     def get(self, *, fresh: bool = False) -> tuple[Rule, ...]:
         """Return the rules; with `fresh`, always from the database."""
+        if self._instead is not None:
+            return self._instead
         using = router.db_for_read(ChannelPolicy)
         if transactions.is_marked(using, _CHANGED):
             # Only the transaction that has edited a policy sees the edit until it is committed.

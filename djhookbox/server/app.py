@@ -268,11 +268,15 @@ class Server:
     async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            now = self.runtime.clock()
-            self.metrics.sample(now)
-            self._handshakes.unsent.look()
-            self._reporter.tick(now)
-            await self._lifecycle.expire(now)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Do what is due once a second."""
+        now = self.runtime.clock()
+        self.metrics.sample(now)
+        self._handshakes.unsent.look()
+        self._reporter.tick(now)
+        await self._lifecycle.expire(now)
 
     async def _ping_all(self) -> None:
         while True:

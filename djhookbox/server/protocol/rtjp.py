@@ -152,3 +152,8 @@ def parse_line(line: str) -> Frame | BadFrame:
 def encode(name: str, args: Mapping[str, JSON]) -> bytes:
     """Encode a frame to clients: ASCII with escapes, as the original client needs it."""
     return b"%s\r\n" % dumps([next(_ids), name, args]).encode("ascii")
+
+
+def frame(number: int, name: str, args: Mapping[str, JSON]) -> str:
+    """Write a frame as clients do."""
+    return f"{dumps([number, name, args])}{_END}"

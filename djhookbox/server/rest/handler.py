@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -61,24 +61,16 @@ class Rest:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request below /rest/ or /web/."""
         name = request.match_info["call"]
-        call: Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]] | None
-        call = self._calls.by_name.get(name)
-        if call is None:
+        if name not in self._calls.by_name:
             return web.Response(status=404, text="Not Found")
         if request.method == "GET" and not (self._config.rest_get and name in GET_CALLS):
             refusal = answer(False, {"msg": "Use POST", "code": "malformed"}, 405)
             refusal.headers["Allow"] = "POST"
             return refusal
         with self._bodies.holding() as hold:
-            return await self._answer(name, call, request, hold)
+            return await self._answer(name, request, hold)
 
-    async def _answer(
-        self,
-        name: str,
-        call: Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]],
-        request: web.Request,
-        hold: Hold,
-    ) -> web.Response:
+    async def _answer(self, name: str, request: web.Request, hold: Hold) -> web.Response:
         try:
             form = await self._form(request, hold)
         except Forged:
@@ -94,18 +86,30 @@ class Rest:
             if size > self._max_size:
                 text = f"{field} is longer than {self._max_size} bytes"
                 return answer(False, {"msg": text, "code": "limit"}, 413)
+        return answer(*await self.perform(name, form))
+
+    async def perform(
+        self, name: str, form: Mapping[str, str]
+    ) -> tuple[bool, Mapping[str, Any], int]:
+        """Make a call whose secret is correct; return success, the answer and the HTTP status.
+
+        Raises:
+            KeyError: There is no call of this name.
+
+        """
+        call = self._calls.by_name[name]
         try:
-            return answer(True, await call(form))
+            return True, await call(form), 200
         except NoChannel as error:
-            return answer(False, {"msg": str(error), "code": "no_channel"})
+            return False, {"msg": str(error), "code": "no_channel"}, 200
         except (BadCall, NameProblem, OptionError) as error:
-            return answer(False, {"msg": str(error), "code": "malformed"}, 400)
+            return False, {"msg": str(error), "code": "malformed"}, 400
         except Refusal as refusal:
             status = {"unavailable": 502, "malformed": 400, "forbidden": 403}.get(refusal.code, 409)
-            return answer(False, {"msg": refusal.reason, "code": refusal.code}, status)
+            return False, {"msg": refusal.reason, "code": refusal.code}, status
         except Exception:
             logger.exception("A bug: REST call %s", name)
-            return answer(False, {"msg": "Internal error", "code": "error"}, 500)
+            return False, {"msg": "Internal error", "code": "error"}, 500
 
     async def _form(self, request: web.Request, hold: Hold) -> dict[str, str]:
         """Return the fields of a call whose secret is correct.

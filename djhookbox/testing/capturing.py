@@ -1,18 +1,4 @@
-"""Helpers for your site's own tests.
-
-from djhookbox.testing import capture_publications
-
-class CommentTests(TestCase):
-    def test_readers_are_told(self):
-        with capture_publications() as sent:
-            self.client.post("/articles/1/comments/", {"text": "Hello"})
-        self.assertEqual(sent[0].channel, "/articles/1/")
-        self.assertEqual(sent[0].payload, {"text": "Hello"})
-
-In test runs of Django or pytest-django, nothing reaches a Hookbox process, just as no e-mail is
-sent: `publish()` and `disconnect()` return 0, and functions that need a process raise
-`HookboxNotRunning`. A test that needs a process uses `real_process()`.
-"""
+"""Collect what a site publishes."""
 
 from __future__ import annotations
 
@@ -23,8 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from . import client, isolation
-from .exceptions import HookboxError
+from .. import client, publishing, vouching
+from ..decisions.decide import UNDECIDED, Decision
+from ..exceptions import HookboxError
+
+#: What the publish history says about a channel that only a test has opened.
+DECIDED_BY = "test:capture_publications"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +37,24 @@ class CapturedPublication:
 
 @contextmanager
 def capture_publications(
-    *, delivered: int = 1, error: HookboxError | None = None
+    *, delivered: int = 1, error: HookboxError | None = None, open_channels: bool = True
 ) -> Iterator[list[CapturedPublication]]:
     """Collect what `publish()` and `apublish()` send, so that no Hookbox process is needed.
 
-    Everything else is real: the payload must be JSON, a policy or a handler must open the channel,
-    and the publish history is written. `cursor()` returns empty cursors.
+    Everything else is real: the payload must be JSON, handlers are asked, and the publish history
+    is written. `cursor()` returns empty cursors.
 
     Args:
         delivered: How many connections each message is reported to reach.
         error: Raised for each message, to test what your site does without the process:
             `capture_publications(error=HookboxUnreachable("down"))`.
+        open_channels: Whether channels are open that no policy or handler decides about. The
+            policies of your site are rows of its database, which a test database lacks. With
+            False, such a channel is refused, as it would be on the site.
 
     """
     captured: list[CapturedPublication] = []
+    decide, insert = vouching.decided, publishing._insert
 
     def publish(
         channel: str,
@@ -69,6 +63,7 @@ def capture_publications(
         options: Mapping[str, object] | None = None,
         originator: str | None = None,
         recorded: bool = False,
+        **others: object,
     ) -> int | None:
         captured.append(
             CapturedPublication(channel, json.loads(payload), originator or "", options or {})
@@ -77,27 +72,29 @@ def capture_publications(
             raise error
         return delivered
 
+    def inserted(message: Any, decision: Decision, using: str | None) -> None:
+        insert(message, decision, using)  # to a durable channel: in the transaction of the test
+        payload = json.loads(message.text)
+        captured.append(
+            CapturedPublication(message.channel, payload, message.originator, decision.options)
+        )
+        if error is not None:
+            raise error
+
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
+
+    def opened(channel: str, user: Any) -> Decision:
+        decision = decide(channel, user)
+        if decision.allowed or decision.decided_by != UNDECIDED:
+            return decision
+        return Decision(True, decided_by=DECIDED_BY)
 
     # Patched for all threads: a live server in a test has its own.
     with (
         mock.patch.object(client, "publish", publish),
         mock.patch.object(client, "cursor", cursor),
+        mock.patch.object(publishing, "decided", opened if open_channels else decide),
+        mock.patch.object(publishing, "_insert", inserted),
     ):
         yield captured
-
-
-@contextmanager
-def real_process() -> Iterator[None]:
-    """Let a test call the Hookbox process in its settings, which it must have started itself.
-
-    A context manager and a decorator for functions and methods; in `setUpClass()`, use
-    `cls.enterClassContext(real_process())`. Set HOOKBOX_REST_URL or HOOKBOX_PORT to a process that
-    only the tests use. Applies to all threads, such as that of a live server.
-    """
-    with isolation.lifted():
-        yield
-
-
-__all__ = ["CapturedPublication", "capture_publications", "real_process"]
