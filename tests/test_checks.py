@@ -157,6 +157,8 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_MAX_UNSENT", 1),
         ("HOOKBOX_MAX_FRAMES_PER_SECOND", "many"),
         ("HOOKBOX_MAX_CHANNEL_STATE", "8 MB"),
+        ("HOOKBOX_MAX_CHANNELS", 0),
+        ("HOOKBOX_MAX_SUBSCRIPTIONS", "many"),
         ("HOOKBOX_MAX_STATE", 4095),
         ("HOOKBOX_MAX_ANSWER_BYTES", True),
         ("HOOKBOX_MAX_REST_BYTES", -1),

@@ -110,6 +110,8 @@ class TestConfig:
             ("max_payload_size", 5432),
             ("max_name_length", 99),
             ("max_channels_per_connection", 12),
+            ("max_channels", 13),
+            ("max_subscriptions", 14),
             ("max_connections", 34),
             ("max_unconnected", 35),
             ("max_unconnected_per_address", 36),

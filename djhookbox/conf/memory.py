@@ -1,4 +1,4 @@
-"""The settings that bound the memory of the process, in bytes."""
+"""The settings that bound the memory of the process."""
 
 from __future__ import annotations
 
@@ -54,3 +54,13 @@ class MemorySettings(SettingsReader):
     def max_rest_bytes(self) -> int:
         """Bytes of REST calls that are being received or handled."""
         return self._int("HOOKBOX_MAX_REST_BYTES", 64 * _MIB, least=4096)
+
+    @property
+    def max_channels(self) -> int:
+        """Number of live channels."""
+        return self._int("HOOKBOX_MAX_CHANNELS", 100_000)
+
+    @property
+    def max_subscriptions(self) -> int:
+        """Number of subscriptions of all users."""
+        return self._int("HOOKBOX_MAX_SUBSCRIPTIONS", 500_000)

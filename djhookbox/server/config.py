@@ -80,6 +80,8 @@ class ServerConfig:
     max_payload_size: int = 4_194_304
     max_name_length: int = 255
     max_channels_per_connection: int = 256
+    max_channels: int = 100_000
+    max_subscriptions: int = 500_000
     max_connections: int = 50_000
     #: Maximum number of connections without CONNECT, and of sockets without a request.
     max_unconnected: int = 2000
@@ -149,7 +151,8 @@ class ServerConfig:
             raise ConfigError("polling_hosts", f"is wrong: {problem}") from None
         for name in (
             "webhook_timeout", "webhook_concurrency", "max_frame_size", "max_payload_size",
-            "max_name_length", "max_channels_per_connection", "max_connections",
+            "max_name_length", "max_channels_per_connection", "max_channels", "max_subscriptions",
+            "max_connections",
             "max_unconnected", "max_unconnected_per_address", "connect_timeout", "max_unsent",
             "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
             "max_channel_state", "max_state", "max_answer_bytes", "max_rest_bytes",

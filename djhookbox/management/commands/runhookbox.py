@@ -249,7 +249,8 @@ class Command(BaseCommand):
 _SAME = (
     "webhook_headers", "allowed_hosts", "trusted_proxies", "webhook_timeout",
     "webhook_concurrency", "max_frame_size", "max_payload_size", "max_name_length",
-    "max_channels_per_connection", "max_connections", "max_unconnected",
+    "max_channels_per_connection", "max_channels", "max_subscriptions", "max_connections",
+    "max_unconnected",
     "max_unconnected_per_address", "connect_timeout", "max_unsent", "max_unsent_total",
     "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
     "max_answer_bytes", "max_rest_bytes", "max_frames_per_second", "ping_interval",

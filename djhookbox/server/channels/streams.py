@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...wire import answers
-from ...wire.options import ChannelOptions, OptionError, UserOptions
+from ...wire.options import UserOptions
 from ..clients.connection import Connection
 from ..core.applying import apply, create, is_moot, note
 from ..core.changes import (
@@ -25,7 +25,6 @@ from ..core.changes import (
     Create,
     Destroy,
     Publish,
-    SetOptions,
     SetState,
     Subscribe,
     Unsubscribe,
@@ -33,10 +32,10 @@ from ..core.changes import (
 from ..core.effects import Effect
 from ..core.log import Position
 from ..core.model import Channel, User
-from ..core.states import StateTooLarge
 from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
+from .limits import ChannelLimits
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ class Streams:
         self.durable: Durable
         #: Held under the channel's name while a change waits for the engine.
         self._turns = Turns(runtime.tasks)
+        self._limits = ChannelLimits(runtime)
 
     # ---- changes of a live channel ---------------------------------------
 
@@ -119,7 +119,7 @@ class Streams:
         Raises:
             ChannelGone: If the channel went away before the change's turn came.
             OptionError: If the options are invalid.
-            Refusal: If the state would be too large.
+            Refusal: If there is no room for it.
             EngineFailed: If the engine failed; nothing was done.
 
         """
@@ -180,7 +180,7 @@ class Streams:
         """Create a channel, or return the existing one.
 
         Raises:
-            Refusal: If the options are invalid, the state is too large, or the engine failed.
+            Refusal: If the options are invalid, there is no room, or the engine failed.
 
         """
         asked: _Asked | None = None
@@ -188,7 +188,7 @@ class Streams:
         if name not in self._turns.last and not given.get("durable"):
             if (channel := self._hub.channels.get(name)) is not None:
                 return channel
-            self._check_new(name, change)
+            self._limits.check_new(name, change)
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._create(name, change, asked)
@@ -268,16 +268,12 @@ class Streams:
         Raises:
             ChannelGone: If the channel is gone.
             OptionError: If the options are invalid.
-            Refusal: If the state would be too large.
+            Refusal: If there is no room for it.
 
         """
         self._check_alive(channel)
-        if isinstance(change, Publish):
-            return True
-        if isinstance(change, SetOptions):
-            self._hub.check_options(channel.options, change.given)
-        self._check_state(channel.name, channel, change)
-        return not is_moot(self._hub, channel, change)
+        self._limits.check(channel, change)
+        return isinstance(change, Publish) or not is_moot(self._hub, channel, change)
 
     def _check_alive(self, channel: Channel) -> None:
         if self._hub.channels.get(channel.name) is not channel:
@@ -350,7 +346,7 @@ class Streams:
     async def _open(self, name: str, change: Create, asked: _Asked | None) -> Channel:
         if (channel := self._hub.channels.get(name)) is not None:
             return channel
-        self._check_new(name, change)
+        self._limits.check_new(name, change)
         if change.given.get("durable"):
             return await self._open_durable(name, change)
         return self._create(name, change, await self._accepted(name, change, asked))
@@ -369,20 +365,6 @@ class Streams:
         channel, effects = create(self._hub, name, change, accepted)
         self._delivery.perform(effects)
         return channel
-
-    def _check_new(self, name: str, change: Create) -> None:
-        try:
-            self._hub.check_options(ChannelOptions(), change.given)
-        except OptionError as error:
-            raise Refusal(str(error), "malformed") from None
-        self._check_state(name, None, change)
-
-    def _check_state(self, name: str, channel: Channel | None, change: Change) -> None:
-        try:
-            self._hub.states.check(name, channel, change)
-        except StateTooLarge as problem:
-            logger.warning("%s", problem)
-            raise Refusal(str(problem), "limit") from None
 
     # ---- departures ------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Hub:
         self._durable_seconds = durable_seconds
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
+        #: The number of users in all channels.
+        self.subscriptions = 0
         #: Channels with `server_presenceful`, so that a connect need not scan all channels.
         self._watching: set[Channel] = set()
 
@@ -325,6 +327,7 @@ class Hub:
                 effects.append(Send(tuple(channel.audience), "SUBSCRIBE", args))
             subscription = Subscription(user, now, by_code)
             channel.subscribers[user.name] = subscription
+            self.subscriptions += 1
             user.subscriptions[channel.name] = channel
             channel.empty_since = None
             arrives = True
@@ -396,6 +399,7 @@ class Hub:
                 subscription.shared = False  # other pages written for 0.3.3 leave too
             return [Send(leaving, "UNSUBSCRIBE", args)]
         del channel.subscribers[user.name]
+        self.subscriptions -= 1
         user.subscriptions.pop(channel.name, None)
         if channel.options.presenceful and channel.audience:
             effects.append(Send(tuple(channel.audience), "UNSUBSCRIBE", args))
