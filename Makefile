@@ -11,6 +11,7 @@
 #   make genuine   install Hookbox 0.3.3 for the tests that need it (needs Python 2.7)
 #   make lint      run ruff: rules and formatting
 #   make check     check lint, types, migrations, documents, packages, translations, the client
+#   make docs      build the documentation in docs/_build/html
 #   make messages  extract the texts, and compile the translations (needs gettext)
 #   make client    generate files of the browser client (needs Node and npm)
 #   make clean     remove everything that the other targets created
@@ -44,7 +45,7 @@ TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 # Each test module runs in one worker, which starts its processes and browsers once.
 PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test matrix coverage partners bench resume fuzz genuine lint format check types migrations documents package messages messages-check clean client client-check client-size
+.PHONY: demo test matrix coverage partners bench resume fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -90,7 +91,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint types migrations documents package messages-check client-check
+check: lint types migrations documents docs package messages-check client-check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -104,10 +105,13 @@ messages: $(VENV)/.dev
 messages-check: $(VENV)/.dev
 	$(BIN)/python -m tests.messages --check
 
-documents: $(VENV)/.dev
-	for file in README.rst CHANGELOG.rst docs/*.rst $(wildcard bench/*.rst); do \
+documents: $(VENV)/.dev docs
+	for file in README.rst CHANGELOG.rst $(wildcard bench/*.rst); do \
 		$(BIN)/python -m docutils --strict --writer=null $$file || exit 1; \
 	done
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 
 package: $(VENV)/.dev
 	rm -rf build dist
@@ -124,7 +128,7 @@ client-size: node_modules/.installed
 	node js/size.mjs
 
 clean:
-	rm -rf node_modules tests/npm/node_modules $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf node_modules tests/npm/node_modules docs/_build $(VENV) .hookbox27 .tox build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f tests/*.sqlite3* .coverage .coverage.*
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 

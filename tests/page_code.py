@@ -8,14 +8,22 @@ from docutils import core, nodes
 
 from .projects import ROOT
 
-DOCUMENTS = ("README.rst", "docs/client.rst", "docs/coming-from-2011.rst")
+DOCUMENTS = (
+    "README.rst",
+    "docs/client.rst",
+    "docs/coming-from-2011.rst",
+    "docs/howto/cursors.rst",
+    "docs/reference/javascript.rst",
+)
 LANGUAGES = {"html", "html+django", "javascript", "jsx"}
 
 #: A part of each block that is in no other, and the test that runs it.
 RUN_BY = {
     # README.rst
     '<ul id="news">': "tests/test_package.py",
+    # docs/howto/cursors.rst
     "hookbox_script cursor": "tests/test_documentation.py",
+    # docs/reference/javascript.rst
     "for await (const { user, payload } of room)": "tests/browser/test_documented.py",
     "hookbox.message(": "tests/browser/test_documented.py",
     "htmx.trigger(": "tests/browser/test_frameworks.py",

@@ -7,23 +7,36 @@ line is run or listed here with the reason why not.
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib.util
+import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import yaml
+from django.template import Template
 from docutils import core, nodes
 
 from .interop import genuine
+from .needs import need
 from .page_code import RUN_BY, all_page_code
 from .projects import ROOT, Project
 from .stand_ins.client import client
 
-DOCUMENTS = ("README.rst", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.rst")),
-             "bench/README.rst")  # fmt: skip
+DOCUMENTS = (
+    "README.rst",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.rst")),
+    "bench/README.rst",
+)
+
+#: tests/test_tutorial.py follows it.
+TUTORIAL = "docs/tutorial.rst"
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,26 @@ def blocks(document: str) -> Iterator[Block]:
         path.read_text(), source_path=str(path), settings_overrides=settings
     )
     for node in tree.findall(nodes.literal_block):
+        if isinstance(node.parent, nodes.system_message):
+            continue  # a directive of Sphinx
         language = next((name for name in node["classes"] if name != "code"), "")
         yield Block(document, language, node.astext())
 
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
-SHELL = [block for block in BLOCKS if not block.language]
+RUNNABLE = [block for block in PYTHON if block.document != TUTORIAL]
+SHELL = [block for block in BLOCKS if block.language in ("", "console")]
+
+#: How blocks in other languages are checked, or which tests run them.
+CHECKED = {"javascript", "json", "yaml", "ini", "html+django"}
+ELSEWHERE = {
+    "html": "tests/browser runs the examples with the libraries",
+    "jsx": "tests/browser runs the example with React",
+    "nginx": "tests/test_proxy.py runs nginx with it",
+    "apache": "Apache is not installed for the tests",
+    "text": "the configuration of Caddy, which is not installed for the tests",
+}
 
 
 def settings_only(block: Block) -> bool:
@@ -133,10 +159,16 @@ class TenantMainMiddleware:
     pass
 
 
+def shared_task(**options):
+    return lambda function: function
+
+
 printed = []
-for name in ("django_tenants", "django_tenants.middleware", "django_tenants.middleware.main"):
+for name in ("celery", "django_tenants", "django_tenants.middleware",
+             "django_tenants.middleware.main"):
     sys.modules[name] = types.ModuleType(name)
 sys.modules[name].TenantMainMiddleware = TenantMainMiddleware
+sys.modules["celery"].shared_task = shared_task
 
 try:
     work = eval(compile(BLOCK, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
@@ -160,6 +192,9 @@ AFTERWARDS = {
         """,
     "urlpatterns": """
         assert urlpatterns[-1].resolve("hookbox/connect").func
+        """,
+    "def report_progress": """
+        report_progress(7, 50)
         """,
     "class TenantMiddleware": """
         def host(path, **headers):
@@ -207,7 +242,9 @@ def indented_as_one(text: str) -> str:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in PYTHON if not settings_only(block)], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in RUNNABLE if not settings_only(block)], ids=str
+)
 def test_python_runs(project: Project, block: Block) -> None:
     checks = [code for part, code in AFTERWARDS.items() if part in block.text]
     program = f"BLOCK = {block.text!r}\nWEBSOCKET = {project.websocket!r}\n{AROUND}\n"
@@ -226,7 +263,7 @@ def test_python_runs(project: Project, block: Block) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in PYTHON if settings_only(block)], ids=str)
+@pytest.mark.parametrize("block", [block for block in RUNNABLE if settings_only(block)], ids=str)
 def test_settings_are_good(project: Project, block: Block) -> None:
     with_the_others = re.sub(r"^( +)\.\.\.,$", r"\1*INSTALLED_APPS,", block.text, flags=re.M)
     before = "from settings import *\ndel HOOKBOX_CBPORT  # which only tests need\n"
@@ -256,6 +293,14 @@ NO_SHELL = {"browser ────": "a drawing"}
 #: The beginnings of lines that are not run, and why.
 NOT_RUN = {
     "pip install django-hookbox": "tests/test_package.py installs the wheel, from no index",
+    "django-admin startproject": "tests/test_package.py runs it",
+    "cd mysite": "it only changes the folder",
+    "python manage.py startapp comments": "tests/test_tutorial.py creates the files",
+    "python manage.py makemigrations comments": "tests/test_tutorial.py runs it",
+    "python manage.py loaddata policies": "tests/test_tutorial.py runs it",
+    "python manage.py test": "tests/test_tutorial.py runs it",
+    "gunicorn": "it runs until it is ended, and is not installed for the tests",
+    "uvicorn": "it runs until it is ended, and is not installed for the tests",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
     "python manage.py runserver": "it runs until it is ended: `project` has started it",
     "python -m bench.run": "it takes minutes, and the machine for itself",
@@ -277,6 +322,8 @@ def shell_lines() -> list[str]:
         if block.text.startswith(tuple(NO_SHELL)):
             continue
         text = block.text.replace("\\\n", " ")
+        if block.language == "console":
+            text = "\n".join(re.findall(r"^\$ (.+)$", text, re.M))
         found += [" ".join(shlex.split(line, comments=True)) for line in text.splitlines()]
     return [line for line in dict.fromkeys(found) if line]
 
@@ -316,3 +363,31 @@ def test_the_genuine_hookbox_is_installed_as_the_document_says() -> None:
         if re.search("[<=]", word)
     }
     assert pinned == {"hookbox==0.3.3", *genuine.REQUIREMENTS}
+
+
+# ---- other languages ---------------------------------------------------------------------------
+
+
+def test_every_language_is_checked() -> None:
+    languages = {block.language for block in BLOCKS}
+    assert languages <= {"", "console", "python", *CHECKED, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in CHECKED], ids=str)
+def test_the_syntax_is_right(block: Block, tmp_path: Path) -> None:
+    match block.language:
+        case "javascript":
+            need(shutil.which("node"), "Node is not installed")
+            script = tmp_path / "block.mjs"
+            script.write_text(block.text)
+            subprocess.run(["node", "--check", script], check=True, capture_output=True)
+        case "json":
+            json.loads(block.text)
+        case "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict)
+        case "ini":
+            parser = configparser.ConfigParser(strict=False, interpolation=None)
+            parser.read_string(block.text)
+            assert parser.sections()
+        case "html+django":
+            Template("{% load djhookbox static %}" + block.text.replace("…", ""))

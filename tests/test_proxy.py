@@ -1,4 +1,4 @@
-"""The README's nginx configuration works: one origin for the site and its Hookbox process."""
+"""The documented nginx configuration works: one origin for the site and its Hookbox process."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ProxiedSite:
 
 
 def snippet() -> str:
-    """Return the README's nginx configuration."""
-    text = (ROOT / "README.rst").read_text()
+    """Return the documented nginx configuration."""
+    text = (ROOT / "docs/howto/proxies.rst").read_text()
     match = re.search(r"\.\. code-block:: nginx\n\n((?:    .*\n|\n)+)", text)
     assert match
     return textwrap.dedent(match[1])

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from djhookbox.wire import closing
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "djhookbox"
 LONGEST = 450  # lines; usually a module stays under 400
@@ -299,11 +301,30 @@ def test_modules_stay_readable(name: str) -> None:
     assert lines <= LONGEST, f"{name} has {lines} lines; find the part that wants its own module"
 
 
-def test_the_readme_lists_every_setting_and_no_other() -> None:
+def test_the_reference_lists_every_setting_and_no_other() -> None:
     pattern = re.compile(r"HOOKBOX_[A-Z][A-Z_]*[A-Z]")
     readers = sorted((PACKAGE / "conf").glob("*.py"))
     known = set(pattern.findall("".join(file.read_text() for file in readers)))
-    table = (ROOT / "README.rst").read_text().split("\nSettings\n====")[1].split("\n====\n")[0]
+    table = (ROOT / "docs/reference/settings.rst").read_text()
     rows = {name for name in known if f"\n``{name}``  " in table}
     assert rows == known
-    assert set(pattern.findall((ROOT / "README.rst").read_text())) == known
+    documents = [ROOT / "README.rst", *(ROOT / "docs").rglob("*.rst")]
+    named = set(pattern.findall("".join(document.read_text() for document in documents)))
+    assert named - known <= {"HOOKBOX_CLIENT"}
+
+
+def described(document: str, directive: str) -> set[str]:
+    """Return what a reference page describes with this directive."""
+    text = (ROOT / "docs/reference" / document).read_text()
+    return set(re.findall(rf"^\.\. {directive}:: (\S+)$", text, re.M))
+
+
+def test_the_reference_lists_every_check_and_no_other() -> None:
+    sources = "".join(path.read_text() for path in modules().values())
+    assert described("checks.rst", "check") == set(re.findall(r"djhookbox\.[EW]\d{3}", sources))
+
+
+def test_the_reference_lists_every_close_code() -> None:
+    closed = [value for value in vars(closing).values() if isinstance(value, closing.Disconnect)]
+    codes = {str(reason.code) for reason in closed}
+    assert described("errors.rst", "closecode") >= codes

@@ -126,7 +126,7 @@ def _cursors(given: Iterable[object]) -> dict[str, Any]:
 def hookbox_imports() -> SafeString:
     """Render the client's entries for the page's own import map, without braces.
 
-    Browsers such as Firefox accept only one import map per page:
+    Browsers such as Firefox accept only one import map per page::
 
         {% hookbox_script import_map=False %}
         <script type="importmap">
