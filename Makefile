@@ -45,7 +45,7 @@ TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 # Each test module runs in one worker, which starts its processes and browsers once.
 PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test matrix coverage partners bench resume fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
+.PHONY: demo test matrix environments coverage partners bench resume fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -57,6 +57,10 @@ test: $(VENV)/.test partners
 # To run part of the matrix: make matrix ENV=py312-django60,mariadb
 matrix: $(VENV)/.tox
 	@exec $(BIN)/tox run $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
+
+# Install the environments of the matrix without running tests.
+environments: $(VENV)/.tox
+	@exec $(BIN)/tox run --notest $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)")
 
 # Coverage is reported even if a test fails; the exit status is still that of the failure.
 coverage: $(VENV)/.test partners

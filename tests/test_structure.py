@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,9 @@ def within(name: str, prefixes: tuple[str, ...]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def imports(module: str, source: str, *, nested: bool = True) -> Iterator[tuple[int, str]]:
-    """Yield line and absolute name of each import, except those for the type checker."""
+@cache
+def imports(module: str, source: str, *, nested: bool = True) -> tuple[tuple[int, str], ...]:
+    """Return line and absolute name of each import, except those for the type checker."""
     package = module.split(".")[:-1]
 
     def walk(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
@@ -108,7 +110,7 @@ def imports(module: str, source: str, *, nested: bool = True) -> Iterator[tuple[
             elif nested or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(ast.iter_child_nodes(node))
 
-    yield from walk(ast.parse(source).body)
+    return tuple(walk(ast.parse(source).body))
 
 
 def offences(
