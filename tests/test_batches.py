@@ -191,6 +191,12 @@ def test_a_site_can_name_middleware_that_does_nothing(settings: Any) -> None:
 # ---- answers
 
 
+@pytest.fixture(autouse=True)
+def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decide every call at once, however busy the machine is."""
+    monkeypatch.setattr(views._answering, "_clock", lambda: 0.0)
+
+
 @pytest.fixture
 def pages(make_user: Any) -> list[Webhooks]:
     return [Webhooks(make_user(f"user {number}")) for number in range(3)]

@@ -6,6 +6,8 @@ import pytest
 
 from bench.resume.verdict import GAP, Verdict, judge
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("record", "taken", "expected"),

@@ -8,9 +8,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from djhookbox import __version__
 
 from .needs import need
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "djhookbox" / "static" / "djhookbox"

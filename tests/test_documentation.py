@@ -29,6 +29,8 @@ from .page_code import RUN_BY, all_page_code
 from .projects import ROOT, Project
 from .stand_ins.client import client
 
+pytestmark = pytest.mark.once
+
 DOCUMENTS = (
     "README.rst",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.rst")),

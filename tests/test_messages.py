@@ -14,6 +14,7 @@ from .admin.catalogue import pages, populate
 from .needs import need
 
 
+@pytest.mark.once
 def test_they_are_extracted_complete_and_compiled() -> None:
     need(shutil.which("xgettext"), "gettext is not installed")
     assert messages.check() == []
@@ -42,6 +43,7 @@ def test_pages_speak_the_language(
         translation.trans_real._translations.pop(language, None)
 
 
+@pytest.mark.once
 def test_no_text_is_put_together_before_it_is_translated() -> None:
     """`_(f"…")` looks for a text that no catalogue has."""
     wrong = re.compile(r'\b(?:_|gettext|gettext_lazy|ngettext)\(\s*f["\']|_\([^()]*" %')

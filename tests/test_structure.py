@@ -14,6 +14,8 @@ import pytest
 
 from djhookbox.wire import closing
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "djhookbox"
 LONGEST = 450  # lines; usually a module stays under 400

@@ -94,6 +94,7 @@ def post_everywhere(root: Client, populated: Any) -> None:
     assert not ChannelPolicy.objects.filter(pk=populated["channelpolicy"].pk).exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_whatever_it_answers(root: Client, populated: Any, process: FakeHookbox, kind: str) -> None:
     process.answer = ANSWERS[kind]
@@ -102,12 +103,14 @@ def test_whatever_it_answers(root: Client, populated: Any, process: FakeHookbox,
     assert process.requests, "pages have asked"
 
 
+@pytest.mark.once
 def test_while_it_is_stopped(root: Client, populated: Any, process: FakeHookbox) -> None:
     process.stop()
     look_everywhere(root, populated)
     post_everywhere(root, populated)
 
 
+@pytest.mark.once
 def test_while_it_is_slow(
     root: Client, populated: Any, process: FakeHookbox, settings: Any
 ) -> None:
