@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from . import transactions
 from .exceptions import HookboxError, HookboxNotRunning
-from .policy.patterns import reach
+from .policy.patterns import covering_regex
 from .wire.closing import Disconnect
 
 logger = logging.getLogger("djhookbox")
@@ -155,7 +155,7 @@ def recheck(using: str | None, *, patterns: Iterable[str] = (), users: Iterable[
 
     """
     notice = Notice.after_commit(using)
-    notice.patterns.update(reach(pattern) for pattern in patterns)
+    notice.patterns.update(covering_regex(pattern) for pattern in patterns)
     notice.users.update(users)
     if notice.patterns or notice.users:
         notice.book(using)

@@ -26,26 +26,26 @@ class Call(Generic[AnyWebhook]):
     Attributes:
         webhook: The question or report of the server.
         caller: The connection that caused it.
-        ours: Whether the embedded server sent it, and not the genuine Hookbox.
+        embedded: Whether the embedded server sent it, and not the genuine Hookbox.
         node: The boot id of the process that sent it, or "" if unknown.
 
     """
 
     webhook: AnyWebhook
     caller: Caller
-    ours: bool
+    embedded: bool
     node: str = ""
 
 
 def parse(
-    kind: type[AnyWebhook], fields: Mapping[str, str], *, ours: bool, boot: str = ""
+    kind: type[AnyWebhook], fields: Mapping[str, str], *, embedded: bool, boot: str = ""
 ) -> Call[AnyWebhook]:
     """Parse a webhook.
 
     Args:
         kind: The expected webhook.
         fields: Its fields.
-        ours: Whether the embedded server sent it.
+        embedded: Whether the embedded server sent it.
         boot: The header that identifies the process; ignored unless it is a boot id.
 
     Raises:
@@ -58,7 +58,7 @@ def parse(
         webhook, caller = webhooks.read(kind, fields)
     except FieldProblem as problem:
         raise MalformedCall(_explain(problem)) from problem
-    return Call(webhook, caller, ours, boot if nodes.is_boot_id(boot) else "")
+    return Call(webhook, caller, embedded, boot if nodes.is_boot_id(boot) else "")
 
 
 def payload_of(call: Call[webhooks.Publish]) -> object:
@@ -70,7 +70,7 @@ def payload_of(call: Call[webhooks.Publish]) -> object:
     """
     webhook = call.webhook
     # 0.3.4 sends JSON and names the sender.
-    if call.ours or webhook.originator is not None:
+    if call.embedded or webhook.originator is not None:
         return json_of("payload", webhook.payload)
     return payloads.value(webhook.payload)
 
@@ -82,7 +82,7 @@ def publisher_of(call: Call[webhooks.Publish]) -> str:
         MalformedCall: The embedded server did not send it.
 
     """
-    if call.ours and not call.caller.user:
+    if call.embedded and not call.caller.user:
         raise MalformedCall(_explain(FieldProblem("user")))
     return call.caller.user or call.webhook.originator or ""
 

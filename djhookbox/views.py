@@ -120,13 +120,13 @@ def _guarded(request: HttpRequest, kind: type[AnyWebhook], view: WebhookView[Any
     make_read_only(request)
     if request.method != "POST":
         return _answer(Refused(_("Webhooks must be sent by POST."), "malformed"), status=405)
-    ours = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
+    embedded = request.headers.get("X-Hookbox-Version", "").startswith(OUR_SERVER)
     try:
         fields = _fields(request)
         if not _is_genuine(fields.get("secret", "")):
             return _answer(Refused(_("Forbidden.")), status=403)
         boot = request.headers.get(nodes.BOOT_HEADER, "")
-        return view(request, parse(kind, fields, ours=ours, boot=boot))
+        return view(request, parse(kind, fields, embedded=embedded, boot=boot))
     except TooLarge as error:
         logger.warning("Refused the %s webhook: %s", kind.name, error)
         return _answer(Refused(str(error), "limit"), status=413)
@@ -248,7 +248,7 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> Answer:
     decision = decide(Operation.CONNECT, visitor.user, payload=payload)
     writing.write_connection(call, visitor.name, decision)
     more: dict[str, object] = {"name": visitor.name}
-    if call.ours:
+    if call.embedded:
         more["identity"] = visitor.identity
         if visitor.single_use:
             more["single_use"] = settings.token_max_age
@@ -259,7 +259,7 @@ def connect(request: HttpRequest, call: Call[webhooks.Connect]) -> Answer:
 def disconnect(request: HttpRequest, call: Call[webhooks.Disconnect]) -> Answer:
     """Record that a user's last connection has closed."""
     decision = decide(Operation.DISCONNECT, _leaving_user(request, call, call.webhook.user_name))
-    if not call.ours:  # ours reports each connection as an event, with more details
+    if not call.embedded:  # the embedded one reports each connection as an event, with more details
         writing.write_disconnection(call)
     return _answer(_reply(EmptyReply, decision))
 
@@ -272,7 +272,7 @@ def create_channel(request: HttpRequest, call: Call[webhooks.CreateChannel]) -> 
     kinds = SubscriptionLog.Event
     writing.write_subscription(call, channel, name, decision, kinds.CREATE, kinds.CREATE_REFUSED)
     # 0.3.3 refuses channels with unknown options; those set explicitly are sent anyway.
-    left_out = frozenset() if call.ours else LATER - decision.explicit
+    left_out = frozenset() if call.embedded else LATER - decision.explicit
     options = {key: value for key, value in decision.options.items() if key not in left_out}
     return _answer(_reply(CreateReply, replace(decision, options=options)))
 
@@ -338,7 +338,7 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> Answer:
     decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
     publication = writing.write_publication(call, payload, name, decision)
     # For the event with the number of receivers.
-    more = {"publication": publication} if call.ours and publication is not None else {}
+    more = {"publication": publication} if call.embedded and publication is not None else {}
     return _answer(_reply(PublishReply, decision, **more))
 
 

@@ -163,18 +163,18 @@ def make_policy(db: None) -> Callable[..., ChannelPolicy]:
 class Webhooks:
     """Sends webhooks as a Hookbox server does for the connection of one browser."""
 
-    def __init__(self, user: Any = None, *, ours: bool = True) -> None:
+    def __init__(self, user: Any = None, *, embedded: bool = True) -> None:
         self.client = Client()
-        self.headers = {"X-Hookbox-Version": "djhookbox/1.0.0"} if ours else {}
+        self.headers = {"X-Hookbox-Version": "djhookbox/1.0.0"} if embedded else {}
         self.fields: dict[str, str] = {"conn_id": "c1"}
         if user is not None:
             self.client.force_login(user)
             self.fields["user"] = user.get_username()
-            if ours:
+            if embedded:
                 key = self.client.session.session_key
                 assert key
                 self.fields["identity"] = identity.session_identity(key)
-        elif ours:
+        elif embedded:
             self.fields |= {"user": " _visitor", "identity": identity.ANONYMOUS}
 
     def post(self, action: str, /, **fields: str | None) -> HttpResponse:

@@ -280,7 +280,7 @@ logging.basicConfig()  # a handler that has opened standard error before
 from djhookbox.process.prefixing import prefixed
 print("before")
 with prefixed("[x] "):
-    print("one")
+    print("one", flush=True)
     logging.warning("two")
     os.write(2, b"three\\r\\nwithout an end")
 with prefixed(""):

@@ -168,7 +168,7 @@ def test_as_deep_as_it_may_be() -> None:
 )
 def test_which_hookbox_it_was(form: dict[str, str], payload: object) -> None:
     fields = {"action": "publish", "channel_name": "/a/", **form}
-    call = parsing.parse(webhooks.Publish, fields, ours=False)
+    call = parsing.parse(webhooks.Publish, fields, embedded=False)
     assert parsing.payload_of(call) == payload
 
 
@@ -176,6 +176,6 @@ def test_which_hookbox_it_was(form: dict[str, str], payload: object) -> None:
 def test_only_malformed_call_is_raised(form: dict[str, str]) -> None:
     with suppress(parsing.MalformedCall):
         fields = {"action": "publish", "channel_name": "/a/", **form}
-        call = parsing.parse(webhooks.Publish, fields, ours=False)
+        call = parsing.parse(webhooks.Publish, fields, embedded=False)
         parsing.payload_of(call)
         parsing.publisher_of(call)

@@ -64,14 +64,14 @@ class Handler:
 
 
 @pytest.fixture(params=[True, False], ids=["our server", "genuine server"])
-def ours(request: pytest.FixtureRequest) -> bool:
+def embedded(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
 @pytest.fixture
-def of_alice(webhooks: type[Webhooks], alice: Any, ours: bool) -> Webhooks:
+def of_alice(webhooks: type[Webhooks], alice: Any, embedded: bool) -> Webhooks:
     """Webhooks of alice's browser."""
-    return webhooks(alice, ours=ours)
+    return webhooks(alice, embedded=embedded)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_without_a_cookie_the_user_is_anonymous(
     webhooks: type[Webhooks], register: Callable[..., Handler]
 ) -> None:
     handler = register({})
-    nobody = webhooks(ours=False)
+    nobody = webhooks(embedded=False)
     nobody("create_channel", channel_name="/some-channel/")
     assert handler.asked == [("", "/some-channel/")]
 
@@ -254,9 +254,9 @@ def test_connect_answers_with_the_username(of_alice: Webhooks) -> None:
 
 
 def test_anonymous_names_begin_with_space_and_underscore(
-    webhooks: type[Webhooks], ours: bool
+    webhooks: type[Webhooks], embedded: bool
 ) -> None:
-    names = {webhooks(ours=ours)("connect")[1]["name"] for _ in range(2)}
+    names = {webhooks(embedded=embedded)("connect")[1]["name"] for _ in range(2)}
     assert len(names) == 2
     assert all(name.startswith(" _") for name in names)
 
@@ -320,7 +320,7 @@ def given(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> Cal
     seen: dict[str, Any] = {}
 
     def run(self: Any, config: Any, options: Any) -> None:
-        seen["ours"] = config
+        seen["embedded"] = config
 
     def become(self: Any, executable: str, config: Any, arguments: list[str]) -> None:
         seen["genuine"] = (executable, arguments)
@@ -369,7 +369,7 @@ def test_options_and_settings_of_runhookbox(
         settings.HOOKBOX_API_SECURITY_TOKEN = "rest secret"
         settings.HOOKBOX_ADMIN_PASSWORD = "password"
     seen = given(*arguments)
-    config = seen["ours"]
+    config = seen["embedded"]
     assert (config.interface, config.port) == ("0.0.0.0", 9001)
     assert config.webhook_url == "http://localhost:8080/hookbox"
     assert (config.webhook_secret, config.rest_secrets) == ("webhook secret", ("rest secret",))
@@ -473,5 +473,5 @@ def test_functions_may_keep_somebody_from_subscribing(of_alice: Webhooks) -> Non
 def test_anonymous_users_are_handed_over(webhooks: type[Webhooks]) -> None:
     users = []
     whcallback("connect")(lambda op, user: users.append(user))
-    webhooks(ours=False)("connect")
+    webhooks(embedded=False)("connect")
     assert isinstance(users[0], AnonymousUser)

@@ -271,7 +271,7 @@ def test_the_genuine_server_is_not_given_what_it_refuses(
     later = {
         "history_duration", "history_publish_only", "server_presenceful", "server_user_presence",
     }  # fmt: skip
-    genuine = webhooks(ours=False)
+    genuine = webhooks(embedded=False)
     for channel, kept in (("/a/", set()), ("/b/", {"history_duration"}), ("/c/", set())):
         options = genuine("create_channel", channel_name=channel)[1]
         assert "reflective" in options
@@ -391,7 +391,7 @@ def test_unsubscribe(webhooks: type[Webhooks], alice: Any) -> None:
 def test_disconnect_is_logged_for_the_genuine_server(webhooks: type[Webhooks], alice: Any) -> None:
     assert webhooks(alice)("disconnect", name="alice") == (True, {})
     assert not ConnectionLog.objects.exists()
-    assert webhooks(ours=False)("disconnect", name="alice", conn_id=None) == (True, {})
+    assert webhooks(embedded=False)("disconnect", name="alice", conn_id=None) == (True, {})
     row = ConnectionLog.objects.get()
     assert (row.event, row.user_name) == ("disconnect", "alice")
 
@@ -446,7 +446,9 @@ def test_what_the_genuine_server_publishes(
     text: str, value: object, webhooks: type[Webhooks], alice: Any, make_policy: MakePolicy
 ) -> None:
     make_policy("/a/")
-    options = webhooks(alice, ours=False)("publish", channel_name="/a/", payload=text, user=None)
+    options = webhooks(alice, embedded=False)(
+        "publish", channel_name="/a/", payload=text, user=None
+    )
     assert options == (True, {})
     row = Publication.objects.get()
     assert (row.payload, row.user_name) == (value, "alice")
@@ -720,7 +722,7 @@ def test_logs_can_be_switched_off(
     server("connect")
     server("create_channel", channel_name="/a/")
     server("subscribe", channel_name="/a/")
-    webhooks(ours=False)("disconnect", name="alice")
+    webhooks(embedded=False)("disconnect", name="alice")
     server("events", events=json.dumps(EVENTS))
     assert not ConnectionLog.objects.exists()
     assert not SubscriptionLog.objects.exists()

@@ -27,7 +27,7 @@ class JSONWidget(AdminTextareaWidget):
     """A text area for JSON, written from left to right in every language."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
-        ours = {
+        attributes = {
             "rows": 4,
             "class": "vLargeTextField hookbox-json",
             "dir": "ltr",
@@ -36,7 +36,7 @@ class JSONWidget(AdminTextareaWidget):
             "data-json-valid": gettext_lazy("This is JSON, %s bytes."),
             "data-json-invalid": gettext_lazy("This is not JSON."),
         }
-        super().__init__(attrs={**ours, **(attrs or {})})
+        super().__init__(attrs={**attributes, **(attrs or {})})
 
 
 class PlainJSONField(forms.JSONField):
@@ -110,12 +110,16 @@ class ChannelField(forms.CharField):
     """The name of one channel, with completion from live channels if scripts may run."""
 
     def __init__(self, **kwargs: Any) -> None:
-        ours = {"class": "vLargeTextField hookbox-channel", "dir": "ltr", "autocomplete": "off"}
+        attrs = {
+            "class": "vLargeTextField hookbox-channel",
+            "dir": "ltr",
+            "autocomplete": "off",
+        }
         options = {
             "label": gettext_lazy("Channel"),
             "max_length": NAME_LENGTH,
             "strip": False,
-            "widget": AdminTextInputWidget(attrs={**ours, "spellcheck": "false"}),
+            "widget": AdminTextInputWidget(attrs={**attrs, "spellcheck": "false"}),
             "help_text": gettext_lazy(
                 "The exact name of the channel, such as /news/today/; patterns are not accepted."
             ),

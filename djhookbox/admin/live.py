@@ -11,7 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from .. import client
 from ..decisions.store import cache
 from ..exceptions import HookboxError
-from ..policy.patterns import reach
+from ..policy.patterns import covering_regex
 from ..policy.reserved import RULES, is_reserved
 from ..policy.rules import Rule
 
@@ -53,7 +53,7 @@ def decided_by(names: Collection[str]) -> tuple[list[Target], int]:
     chosen = [rule for rule in rules if rule.name in names]
     if not chosen:
         return [], 0
-    found, total = _listed([reach(rule.text) for rule in chosen])
+    found, total = _listed([covering_regex(rule.text) for rule in chosen])
     targets = {target.name: target for target in found if _decider(rules, target.name) in chosen}
     for rule in chosen:
         if rule.pattern and not rule.pattern.parameters and _decider(rules, rule.text) is rule:

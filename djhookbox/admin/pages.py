@@ -90,13 +90,13 @@ class PageMixin(ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Pass the texts for an empty list."""
-        ours = {
+        added = {
             "empty_state": self.empty_state,
             "footnote": self.footnote,
             "may_publish": self.has_publish_permission(request),
             "title": capfirst(self.opts.verbose_name_plural),
         }
-        return super().changelist_view(request, {**ours, **(extra_context or {})})
+        return super().changelist_view(request, {**added, **(extra_context or {})})
 
     def saved(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         """Return the view's response; report a database error instead of failing."""

@@ -103,7 +103,7 @@ class Answering:
             if name not in self._views:
                 raise MalformedCall(f"{name!r} cannot be part of a batch.")
             kind, view = self._views[name]
-            call = parse(kind, each.fields, ours=batch.ours, boot=batch.node)
+            call = parse(kind, each.fields, embedded=batch.embedded, boot=batch.node)
             loaded = sessions.loaded(index)
             if _must_be_alone(call, loaded, seconds):
                 return None

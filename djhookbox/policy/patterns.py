@@ -169,7 +169,7 @@ def _by_regex(matcher: re.Pattern[str]) -> Callable[[str], Mapping[str, str] | N
     return texts
 
 
-def reach(text: str) -> str:
+def covering_regex(text: str) -> str:
     """Return a regular expression for all channels a policy with this pattern may decide for."""
     try:
         return compile_pattern(text).regex

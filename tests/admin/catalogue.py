@@ -154,11 +154,11 @@ def _stock(model: str, *, add: str, valid: dict[str, str]) -> dict[str, Address]
 
 def _log(model: str) -> dict[str, Address]:
     reads = f"view_{model} or change_{model}"
+    exports = f"export_log and view_{model} or export_log and change_{model}"
     return {
         **_stock(model, add="nobody", valid={"note": "Looked at."}),
-        f"{model}/export/": Address(
-            f"export_log and view_{model} or export_log and change_{model}"
-        ),
+        f"{model}/export/": Address(exports),
+        f"{model}/export/lines/": Address(exports),
         f"{model}/trail/": Address(reads, query={"user": "alice"}),
     }
 

@@ -111,14 +111,14 @@ class LogAdmin(TrailMixin, ExportMixin):
                 ) % {"count": grouped(settings.export_limit)}
         except HookboxMisconfigured as error:
             written, footnote = True, str(error)
-        ours: dict[str, Any] = {"footnote": footnote}
+        added: dict[str, Any] = {"footnote": footnote}
         if not written:
-            ours |= {"notice": self.switched_off, "empty_state": self.switched_off}
+            added |= {"notice": self.switched_off, "empty_state": self.switched_off}
         if self.has_export_permission(request):
-            ours["export_url"] = self.address("export")
-            ours["export_lines_url"] = self.address("export_lines")
+            added["export_url"] = self.address("export")
+            added["export_lines_url"] = self.address("export_lines")
         view = super().changelist_view
-        return self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
+        return self.saved(request, lambda: view(request, {**added, **(extra_context or {})}))
 
     def retention(self) -> str:
         """Return how long entries are kept, and when the last ones were deleted."""

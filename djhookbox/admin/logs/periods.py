@@ -54,11 +54,11 @@ class PeriodFilter(admin.ListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         """Yield the common periods."""
-        ours = (FROM, UNTIL, "q", *OF_A_PAGE)
+        known = (FROM, UNTIL, "q", *OF_A_PAGE)
         self.others = [
             (name, value)
             for name, values in changelist.filter_params.items()
-            if name not in ours
+            if name not in known
             for value in values
         ]
         if changelist.query:

@@ -122,11 +122,11 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Offer to publish the message again."""
-        ours = {
+        added = {
             "may_publish": self.has_publish_permission(request),
             "may_publish_again": self.has_publish_again_permission(request),
         }
-        return super().change_view(request, object_id, form_url, {**ours, **(extra_context or {})})
+        return super().change_view(request, object_id, form_url, {**added, **(extra_context or {})})
 
     @property
     def media(self) -> Media:

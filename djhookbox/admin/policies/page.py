@@ -185,9 +185,9 @@ class ChannelPolicyAdmin(PageMixin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Pass the permissions to the list."""
-        ours: dict[str, Any] = {"may_import": self._files.may_import(request)}
+        added: dict[str, Any] = {"may_import": self._files.may_import(request)}
         view = super().changelist_view
-        response = self.saved(request, lambda: view(request, {**ours, **(extra_context or {})}))
+        response = self.saved(request, lambda: view(request, {**added, **(extra_context or {})}))
         context = _context(response)
         if "cl" in context:
             context["cl"].last_row = self.last_row
@@ -271,8 +271,12 @@ class ChannelPolicyAdmin(PageMixin):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "pattern":
             # Without this, right-to-left languages would reorder the parts of a pattern.
-            ours = {"dir": "ltr", "spellcheck": "false", "class": "vLargeTextField hookbox-channel"}
-            field.widget.attrs.update(ours)
+            attrs = {
+                "dir": "ltr",
+                "spellcheck": "false",
+                "class": "vLargeTextField hookbox-channel",
+            }
+            field.widget.attrs.update(attrs)
         if field is not None and "<" in str(field.help_text):
             field.help_text = escape(field.help_text)
         return field
