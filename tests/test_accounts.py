@@ -68,12 +68,13 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 import djhookbox
 from accounts.models import Account
-from djhookbox import client, identity
+from djhookbox import client
 from djhookbox.conf import settings
 from djhookbox.decisions.rechecks import recheck
 from djhookbox.decisions.trials import UnknownUser, user_named
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication
 from djhookbox.testing import capture_publications
+from djhookbox.users import identity
 
 GIVEN, NAME = __GIVEN__, __NAME__
 told = mock.MagicMock()

@@ -15,11 +15,12 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.integration.urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration"]
 DATABASES = {
-    # Nothing else set: the newcomer's SQLite.
+    # By default nothing else is set: the newcomer's SQLite.
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": _OWN.pop("DATABASE"),
         "ATOMIC_REQUESTS": _OWN.pop("ATOMIC_REQUESTS", False),
+        "OPTIONS": _OWN.pop("DATABASE_OPTIONS", {}),
     }
 }
 globals().update(_OWN)
