@@ -119,7 +119,7 @@ for nobody in ("nobody at all", "9" * 40, "-1", "1.5", NAME + "0"):
         raise AssertionError(nobody)
 assert identity.by_name(NAME) == user == user_named(NAME)
 names = [NAME, "nobody at all", "9" * 40]
-assert set(recheck({f"/users/{NAME}/": names})[f"/users/{NAME}/"]["refused"]) == set(names) - {NAME}
+assert set(recheck({f"/users/{NAME}/": names})[f"/users/{NAME}/"].refused) == set(names) - {NAME}
 
 with capture_publications() as sent:
     assert djhookbox.publish("/g/", 1, user=user) == 1
