@@ -10,7 +10,6 @@ from djhookbox.server.core.applying import apply
 from djhookbox.server.core.effects import Send
 from djhookbox.server.core.log import LogState, Position, Publication
 from djhookbox.server.core.publishing import compose
-from djhookbox.wire.options import UserOptions
 
 from .house import NOW, WHEN, Client, House, deliver
 
@@ -183,20 +182,6 @@ def test_who_is_in_already_is_sent_a_snapshot_if_it_says_what_it_has(house: Hous
     assert recovered(snapshot(alice)) == ([1], 0)
     assert bob.took() == []
     assert channel.presence() == ["bob", "alice"]
-
-
-def test_a_connection_joins_with_what_it_has(house: House) -> None:
-    a, b = house.channel("a", history_size=3), house.channel("b", history_size=3)
-    first = house.connect("alice", "first")
-    for channel in (a, b):
-        house.subscribe(first, channel)
-        house.publish(channel, channel.name)
-    again = Client("again")
-    seen = {"a": Position("first", 0), "nowhere": Position("first", 3)}
-    deliver(house.hub.connect(again, "alice", UserOptions(), NOW, {}, seen))
-    (_, (_, in_a), (_, in_b)) = again.took()
-    assert recovered(in_a) == (["a"], 0)
-    assert "recovered" not in in_b
 
 
 def test_a_log_goes_on_in_a_new_channel(house: House) -> None:

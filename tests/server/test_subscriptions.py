@@ -163,18 +163,6 @@ async def test_what_is_no_list_of_channels(rig: Rig, args: dict[str, Any], probl
     assert rig.channels == {}
 
 
-@pytest.mark.parametrize(
-    "since", ["a:1", [], 5, {"a": "no cursor"}, {"a": 5}, {str(n): "e:1" for n in range(257)}]
-)
-async def test_what_connect_cannot_have_seen(rig: Rig, since: Any) -> None:
-    client = rig.client()
-    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since=since)
-    ((name, error),) = client.took()
-    assert (name, error["msg"][:5]) == ("ERROR", "since")
-    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since={"a": None})
-    assert client.names() == ["CONNECTED"]
-
-
 async def test_a_site_that_knows_only_single_webhooks(rig: Rig) -> None:
     rig.site.accepted = frozenset()
     alice = await rig.connect("alice", ack=True)
@@ -335,45 +323,23 @@ async def test_who_comes_back_gets_what_was_missed(rig: Rig) -> None:
     assert (args["missed"], args["offset"]) == (0, 2)
 
 
-async def test_a_connection_that_is_in_by_another_asks_with_connect(rig: Rig) -> None:
+async def test_a_connection_that_is_in_by_another_catches_up_without_a_webhook(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"history_size": 5}
     await rig.subscribe(await rig.connect("alice"), "a")
     seen = await cursor(rig, "a")
     await rig.rest("publish", channel_name="a", payload="1")
     client = rig.client()
-    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since={"a": seen})
+    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"')
     (_, (name, args)) = client.took()
     assert name == "SUBSCRIBE"
-    assert [each["payload"] for each in args["recovered"]] == [1]
-    # And by the frame, without asking the site.
+    assert "recovered" not in args
     rig.site.took()
     await rig.send(client, "SUBSCRIBE", channel_name="a", since=seen)
-    ((name, again),) = client.took()
-    assert again["recovered"] == args["recovered"]
+    ((name, args),) = client.took()
+    assert [each["payload"] for each in args["recovered"]] == [1]
     await rig.send(client, "SUBSCRIBE", channel_name="a")
     assert client.took() == []
     assert rig.site.calls == []
-
-
-async def test_auto_subscribe_at_connect_catches_up(rig: Rig) -> None:
-    rig.site.answers["create_channel"] = {"history_size": 5}
-    await rig.rest("publish", channel_name="a", payload="1", options='{"history_size": 5}')
-    seen = await cursor(rig, "a")
-    await rig.rest("publish", channel_name="a", payload="2")
-    rig.site.answers["connect"] = {"auto_subscribe": ["a"]}
-    client = rig.client()
-    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since={"a": seen})
-    args = client.took()[-1][1]
-    assert [each["payload"] for each in args["recovered"]] == [2]
-
-
-async def test_who_is_in_already_is_caught_up_once(rig: Rig) -> None:
-    rig.site.answers.update(create_channel={"history_size": 5}, connect={"auto_subscribe": ["a"]})
-    await rig.connect("alice")
-    seen = await cursor(rig, "a")
-    client = rig.client()
-    await rig.send(client, "CONNECT", cookie_string="", payload='"alice"', since={"a": seen})
-    assert client.names() == ["CONNECTED", "SUBSCRIBE"]
 
 
 async def test_a_batch_counts_as_many_frames(make_rig: Any) -> None:

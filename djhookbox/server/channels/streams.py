@@ -216,12 +216,11 @@ class Streams:
         name: str,
         options: UserOptions,
         greeting: Mapping[str, Any],
-        since: Mapping[str, Position],
     ) -> None:
         """Attach a connection to a user; the arguments are those of `Hub.connect`."""
         self._delivery.flush()
         self._delivery.perform(
-            self._hub.connect(connection, name, options, self._clock(), greeting, since)
+            self._hub.connect(connection, name, options, self._clock(), greeting)
         )
 
     def detach(self, connection: Connection) -> list[Channel]:

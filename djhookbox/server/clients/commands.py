@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from ...wire import webhooks
@@ -66,7 +65,6 @@ class Commands:
         token: str,
         expect_user: str,
         acks: bool,
-        since: Mapping[str, Position],
     ) -> None:
         """Ask the site to identify a client.
 
@@ -76,7 +74,6 @@ class Commands:
             token: A token that identifies the client when there is no cookie.
             expect_user: The only acceptable user name, unless it is empty.
             acks: Whether frames are acknowledged.
-            since: The client's positions in the channels that it is subscribed to on connecting.
 
         Raises:
             Refusal: If the client may not connect.
@@ -110,7 +107,7 @@ class Commands:
             "conn_id": connection.id,
             "version": self._config.version,
         }
-        self._streams.connect(connection, name, granted.user_options(), greeting, since)
+        self._streams.connect(connection, name, granted.user_options(), greeting)
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
@@ -120,7 +117,7 @@ class Commands:
             if includes(request, **known):
                 connection.close(disconnect)
                 raise ClientGone
-        await self._authorizer.follow_up(connection, granted, since)
+        await self._authorizer.follow_up(connection, granted)
 
     def _spend(self, token: str, connection: Connection, seconds: float | None) -> bool:
         """Mark a token as used, if the site says that it is valid for one connection only."""

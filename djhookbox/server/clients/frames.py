@@ -151,22 +151,7 @@ class Frames:
             token,
             expect_user,
             args.get("ack") is True,
-            self._positions(args.get("since")),
         )
-
-    def _positions(self, given: object) -> dict[str, Position]:
-        if given is None:
-            return {}
-        if not isinstance(given, dict):
-            raise Refusal("since must be an object of channel names and cursors", "malformed")
-        if len(given) > self._most_channels:
-            raise Refusal(f"since has more than {self._most_channels} members", "limit")
-        found = {}
-        for name, cursor in given.items():
-            position = _position(cursor, f"since of {name:.100}")
-            if position is not None:
-                found[name] = position
-        return found
 
     def _refuse(
         self, connection: Connection, frame: Frame | BadFrame, refusal: Refusal, **more: str

@@ -7,7 +7,6 @@ not decide whether a change is allowed: the caller must have done so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from ...wire.fields import ABSENT
@@ -19,8 +18,6 @@ from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
 from .states import States
 from .values import timestamp
-
-_NOTHING: Mapping[str, Position] = MappingProxyType({})
 
 
 class Hub:
@@ -58,7 +55,6 @@ class Hub:
         options: UserOptions,
         now: float,
         greeting: Mapping[str, Any],
-        since: Mapping[str, Position] = _NOTHING,
     ) -> list[Effect]:
         """Attach a connection to a user; it joins the channels that it shares with the user.
 
@@ -68,7 +64,6 @@ class Hub:
             options: The user's options; those of the latest connect apply.
             now: Seconds since the epoch.
             greeting: The arguments of CONNECTED in addition to `name`.
-            since: The client's positions in channels that the user may be subscribed to.
 
         """
         user = self.users.get(name)
@@ -82,8 +77,7 @@ class Hub:
         for channel in user.subscriptions.values():
             if channel.subscribers[name].covers(connection):
                 channel.audience[connection] = None
-                seen = since.get(channel.name)
-                args = snapshots.snapshot(channel, name, now, seen, connection.id)
+                args = snapshots.snapshot(channel, name, now)
                 effects.append(Send((connection,), "SUBSCRIBE", args))
         if arrives:
             effects += self._server_presence(name, True)

@@ -7,8 +7,7 @@ therefore checks again afterwards: a client that has gone gets nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ...wire.closing import ABNORMAL, Disconnect
@@ -20,7 +19,6 @@ from ..channels.lifecycle import Lifecycle
 from ..channels.streams import Streams
 from ..clients.connection import Connection
 from ..core.changes import Subscribe, Unsubscribe
-from ..core.log import Position
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from .webhooks import Refusal, Reply
@@ -28,8 +26,6 @@ from .webhooks import Refusal, Reply
 logger = logging.getLogger("djhookbox.server")
 
 R = TypeVar("R")
-
-_NOTHING: Mapping[str, Position] = MappingProxyType({})
 
 
 class ClientGone(Exception):
@@ -106,7 +102,6 @@ class Authorizer:
         self,
         connection: Connection,
         reply: FollowUp,
-        since: Mapping[str, Position] = _NOTHING,
     ) -> None:
         """Carry out auto_subscribe, then auto_unsubscribe.
 
@@ -121,8 +116,7 @@ class Authorizer:
                         return
                     async with self._lifecycle.using(name, connection) as channel:
                         if not connection.closed:
-                            seen = since.get(name)
-                            await self._follow(subscribe, user, channel, connection, seen)
+                            await self._follow(subscribe, user, channel, connection)
                 except Refusal as refusal:
                     what = "auto_subscribe" if subscribe else "auto_unsubscribe"
                     logger.warning("%s of %r to %r failed: %s", what, user.name, name, refusal)
@@ -133,17 +127,14 @@ class Authorizer:
         user: User,
         channel: Channel,
         connection: Connection,
-        since: Position | None,
     ) -> None:
         inside = user.name in channel.subscribers
-        if connection in channel.audience:
-            since = None  # it caught up when it connected
         if subscribe:
             if not inside:
                 self.check_room(user)
             await self._streams.propose(
                 channel,
-                Subscribe(user, connection, self._clock(), by_code=True, since=since),
+                Subscribe(user, connection, self._clock(), by_code=True),
             )
         else:
             await self._streams.propose(channel, Unsubscribe(user, self._clock()))
