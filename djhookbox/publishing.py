@@ -214,7 +214,7 @@ def _record(
         delivered=delivered,
         decided_by="" if decision is None else decision.decided_by[:255],
         reason="" if decision is None else decision.reason[:255],
-        **payloads.kept(values.loads(message.text)),
+        **payloads.kept(values.loads(message.text), is_copy=True),
     )
     using = router.db_for_write(Publication)
     after_transaction(using, partial(_save, row, using))

@@ -100,3 +100,15 @@ def test_publications_of_before_get_their_preview() -> None:
     for row in Publication.objects.all():
         fields = payloads.kept(row.payload)
         assert (row.preview, row.size) == (fields["preview"], fields["size"])
+
+
+def test_a_copy_is_not_copied_again(settings: Any) -> None:
+    settings.HOOKBOX_REDACT = ["pin"]
+    for payload in ({"pin": 1, "a": ["\x00", {"PIN": 2}]}, {"a": "\x00"}, {"a": [1]}):
+        mine = copy.deepcopy(payload)
+        before = copy.deepcopy(payload)
+        assert payloads.kept(mine, is_copy=True) == payloads.kept(payload)
+        assert payload == before
+    plain = {"a": [1]}
+    assert payloads.kept(plain, is_copy=True)["payload"] is plain
+    assert payloads.kept(plain)["payload"] == plain

@@ -23,8 +23,14 @@ _MAYBE_UNSTORABLE = re.compile("\\\\u0000|[\ud800-\udfff]")
 _encode = DjangoJSONEncoder(ensure_ascii=False).encode
 
 
-def kept(payload: object) -> dict[str, Any]:
-    """Return the fields of a `Publication` derived from its payload and the settings."""
+def kept(payload: object, *, is_copy: bool = False) -> dict[str, Any]:
+    """Return the fields of a `Publication` derived from its payload and the settings.
+
+    Args:
+        payload: The payload.
+        is_copy: Whether it is plain JSON that nobody else uses, so that it may be changed.
+
+    """
     text = compact(payload)
     fields: dict[str, Any] = {"size": len(text.encode("utf-8", "surrogatepass"))}
     if not settings.store_payloads:
@@ -33,13 +39,15 @@ def kept(payload: object) -> dict[str, Any]:
     unstorable = _MAYBE_UNSTORABLE.search(text) is not None
     kind = Publication.Kept.WHOLE
     if names or unstorable:
-        # From the text: it is plain JSON without dates, and the caller's object stays unchanged.
-        payload = json.loads(text)
+        if not is_copy:
+            # From the text: it is plain JSON without dates, and the caller's object stays as it is.
+            payload = json.loads(text)
         if unstorable:
             payload = _cleaned(payload)
         if _mask(payload, names):
             kind = Publication.Kept.MASKED
-        text = compact(payload)
+        if unstorable or kind is Publication.Kept.MASKED:
+            text = compact(payload)
     return fields | {"payload": payload, "preview": beginning(text), "kept": kind}
 
 

@@ -255,7 +255,7 @@ def _publication(row: Outbox, entry: int | None) -> Publication:
         reason=row.reason,
         number=entry,
         delivered=None if entry is None else 0,
-        **payloads.kept(values.loads(row.payload)),
+        **payloads.kept(values.loads(row.payload), is_copy=True),
     )
 
 
