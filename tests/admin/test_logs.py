@@ -540,6 +540,9 @@ def test_no_cell_is_a_formula(root: Client, db: None) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("\ufe661", "'\ufe661"), ("\ufe621", "'\ufe621"), ("\ufe6bx", "'\ufe6bx"),
+        ("\ufe631", "'\ufe631"), ("\u22121", "'\u22121"), ("\xad=1", "'\xad=1"),
+        ("\u2066=1", "'\u2066=1"), ("a\x85=1", "a\x85'=1"), ("a\u2028=1", "a\u2028'=1"),
         ("\uff1d1", "'\uff1d1"), ("\uff0b1", "'\uff0b1"), ("\uff0d1", "'\uff0d1"),
         ("\uff20x", "'\uff20x"),
         (";=1+1", ";'=1+1"), ("a;=1;-2", "a;'=1;'-2"), ('a;"=1"', "a;\"'=1\""), ("a|@x", "a|'@x"),

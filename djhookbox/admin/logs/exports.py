@@ -38,16 +38,17 @@ from .paging import before
 logger = logging.getLogger("djhookbox")
 
 #: Where a spreadsheet may read a formula: at the beginning of a text, and after characters that end
-#: a cell or row if cells are not separated by commas. Some spreadsheets treat full-width signs as
-#: signs and skip invisible characters.
+#: a cell or row if cells are not separated by commas. Some spreadsheets treat other forms of the
+#: signs (full-width, small, the minus of mathematics) as signs and skip invisible characters.
+_SIGN = r"[=+\-@\u2212\ufe62\ufe63\ufe66\ufe6b\uff1d\uff0b\uff0d\uff20]"
+_INVISIBLE = r"[\s\x00-\x1f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 FORMULA = re.compile(
-    r"""(?P<before> ^ | [;|\t\r\n\v\f] "* )
-        (?= [\s\x00-\x1f\u200b-\u200f\u2060\ufeff]* [=+\-@\uff1d\uff0b\uff0d\uff20] )""",
+    rf"""(?P<before> ^ | [;|\t\r\n\v\f\x85\u2028\u2029] "* ) (?= {_INVISIBLE}* {_SIGN} )""",
     re.VERBOSE,
 )
 
 #: The signs of a formula, without which no place needs to be looked for.
-SIGNS = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+SIGNS = re.compile(_SIGN)
 
 #: Rows in memory at once, and where each may have a payload of a megabyte.
 CHUNK, CHUNK_OF_PAYLOADS = 2_000, 100
