@@ -23,6 +23,7 @@ from .channels.delivery import Delivery
 from .channels.durable import Durable
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
+from .channels.presence import ServerPresence
 from .channels.publications import Publications
 from .channels.streams import Streams
 from .clients.addresses import TrustedProxies
@@ -35,7 +36,7 @@ from .clients.registry import Connections
 from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
 from .config import ServerConfig
-from .core.effects import Emptied, PollingChanged
+from .core.effects import Emptied, PollingChanged, PresenceDue
 from .core.hub import Hub
 from .core.keeping import Shelf
 from .core.states import States
@@ -123,6 +124,7 @@ class Server:
             {
                 Emptied: self._lifecycle.emptied,
                 PollingChanged: self._pollers.changed,
+                PresenceDue: ServerPresence(runtime, streams).due,
             }
         )
         # Clients.

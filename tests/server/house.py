@@ -7,8 +7,8 @@ from itertools import chain, count
 from typing import Any
 
 from djhookbox.server.core.applying import apply
-from djhookbox.server.core.changes import Accepted, Change, Publish, SetOptions
-from djhookbox.server.core.effects import Broadcast, Effect, Send
+from djhookbox.server.core.changes import Accepted, Change, Publish, SetOptions, SetState
+from djhookbox.server.core.effects import Broadcast, Effect, PresenceDue, Send
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.keeping import OVERHEAD, weigh
 from djhookbox.server.core.log import LogState, Publication
@@ -84,17 +84,26 @@ class House:
         return Accepted(version)
 
     def apply(self, channel: Channel, change: Change) -> list[Effect]:
-        return deliver(apply(self.hub, channel, change, self.accept(channel, change)))
+        return self.deliver(apply(self.hub, channel, change, self.accept(channel, change)))
+
+    def deliver(self, effects: Iterable[Effect]) -> list[Effect]:
+        """Give frames to whom they are for, and change the states that show users."""
+        effects = deliver(effects)
+        for effect in effects:
+            if isinstance(effect, PresenceDue):
+                there = effect.name in self.hub.users
+                self.apply(effect.channel, SetState({effect.name: there}))
+        return effects
 
     def connect(self, name: str, label: str = "", apart: bool = False, **options: Any) -> Client:
         client = Client(label or name, apart)
-        deliver(self.hub.connect(client, name, UserOptions(**options), NOW, {}))
+        self.deliver(self.hub.connect(client, name, UserOptions(**options), NOW, {}))
         return client
 
     def channel(self, name: str = "room", **options: Any) -> Channel:
         log = LogState(next(self.epochs)) if options.get("history_size") else None
         channel, effects = self.hub.create_channel(name, options, NOW, log)
-        deliver(effects)
+        self.deliver(effects)
         return channel
 
     def subscribe(self, client: Client, channel: Channel, **more: Any) -> list[Effect]:
@@ -125,5 +134,5 @@ class House:
 
     def detach(self, client: Client) -> list[Channel]:
         effects, left = self.hub.detach(client, NOW)
-        deliver(effects)
+        self.deliver(effects)
         return left

@@ -42,4 +42,12 @@ class PollingChanged:
     channel: Channel
 
 
-Effect: TypeAlias = Send | Broadcast | Emptied | PollingChanged
+@dataclass(frozen=True, slots=True)
+class PresenceDue:
+    """The channel's state must be changed to show whether a user is connected."""
+
+    channel: Channel
+    name: str
+
+
+Effect: TypeAlias = Send | Broadcast | Emptied | PollingChanged | PresenceDue

@@ -12,7 +12,7 @@ from typing import Any
 from ...wire.fields import ABSENT
 from ...wire.options import ChannelOptions, Polling, UserOptions, check_channel_options
 from . import snapshots
-from .effects import Effect, Emptied, PollingChanged, Send
+from .effects import Effect, Emptied, PollingChanged, PresenceDue, Send
 from .keeping import Shelf
 from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
@@ -80,7 +80,7 @@ class Hub:
                 args = snapshots.snapshot(channel, name, now)
                 effects.append(Send((connection,), "SUBSCRIBE", args))
         if arrives:
-            effects += self._server_presence(name, True)
+            effects += self._presence_due(name)
         return effects
 
     def detach(self, connection: Connection, now: float) -> tuple[list[Effect], list[Channel]]:
@@ -109,7 +109,7 @@ class Hub:
             # The name may belong to a new user object by now; leave that one alone.
             if self.users.get(user.name) is user:
                 del self.users[user.name]
-            effects += self._server_presence(user.name, False)
+            effects += self._presence_due(user.name)
         return effects, left
 
     def is_here(self, user: User, connection: Connection | None) -> bool:
@@ -176,7 +176,8 @@ class Hub:
             channel.trim(now)
         self.channels[name] = channel
         self._shelf.added(channel)
-        return channel, [effect for effect in effects if isinstance(effect, PollingChanged)]
+        kinds = (PollingChanged, PresenceDue)
+        return channel, [effect for effect in effects if isinstance(effect, kinds)]
 
     def destroy_channel(self, channel: Channel, now: float) -> list[Effect]:
         """Remove a channel and unsubscribe everyone who is still subscribed (0.3.4)."""
@@ -248,8 +249,11 @@ class Hub:
         self._watching.discard(channel)
         if channel.options.server_presenceful:
             self._watching.add(channel)
-            for name in channel.options.server_user_presence:
-                effects += self.states.change(channel, {name: name in self.users})
+            effects += [
+                PresenceDue(channel, name)
+                for name in channel.options.server_user_presence
+                if channel.state.get(name) is not (name in self.users)
+            ]
         return effects
 
     def info(self, channel: Channel, now: float) -> dict[str, Any]:
@@ -425,9 +429,9 @@ class Hub:
         if options.presenceful and not options.anonymous and not options.history_publish_only:
             channel.remember(now, kind, {"user": name, "datetime": timestamp(now)})
 
-    def _server_presence(self, name: str, there: bool) -> list[Effect]:
-        effects: list[Effect] = []
-        for channel in self._watching:
-            if name in channel.options.server_user_presence:
-                effects += self.states.change(channel, {name: there})
-        return effects
+    def _presence_due(self, name: str) -> list[Effect]:
+        return [
+            PresenceDue(channel, name)
+            for channel in self._watching
+            if name in channel.options.server_user_presence
+        ]

@@ -1,0 +1,67 @@
+"""Show in the states of channels who is connected (the option `server_user_presence`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..core.changes import SetState
+from ..core.effects import PresenceDue
+from ..runtime import Runtime
+from ..site.webhooks import Refusal
+from .streams import Applied, ChannelGone, EngineFailed, Streams
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Seconds to wait before proposing a change again to an engine that failed.
+PAUSE = 1.0
+
+
+class ServerPresence:
+    """Propose the changes of states that follow from users who come and go."""
+
+    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+        self._hub = runtime.hub
+        self._tasks = runtime.tasks
+        self._streams = streams
+
+    def due(self, effect: PresenceDue) -> None:
+        """Set the key of a user in a channel's state, until it succeeds."""
+        try:
+            applied = self._begin(effect)
+        except EngineFailed:
+            self._tasks.start(self._finish(effect, None))
+        except Refusal as refusal:
+            _give_up(effect, refusal)
+        else:
+            if not isinstance(applied, Applied):
+                self._tasks.start(self._finish(effect, applied))
+
+    def _begin(self, effect: PresenceDue) -> Applied | asyncio.Future[Applied]:
+        there = effect.name in self._hub.users
+        return self._streams.begin(effect.channel, SetState({effect.name: there}))
+
+    async def _finish(
+        self, effect: PresenceDue, applied: Applied | asyncio.Future[Applied] | None
+    ) -> None:
+        while True:
+            try:
+                if applied is None:
+                    await asyncio.sleep(PAUSE)
+                    applied = self._begin(effect)
+                if not isinstance(applied, Applied):
+                    await applied
+            except EngineFailed:
+                applied = None
+            except Refusal as refusal:
+                _give_up(effect, refusal)
+                return
+            else:
+                return
+
+
+def _give_up(effect: PresenceDue, refusal: Refusal) -> None:
+    if not isinstance(refusal, ChannelGone):
+        logger.warning(
+            "The state of %r does not show %r: %s", effect.channel.name, effect.name, refusal
+        )
