@@ -8,6 +8,8 @@ site and to the process, so that the browser brings its HttpOnly cookie along.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from ..integration.conftest import started
 from ..integration.processes import Pair
 from ..nginx import proxy, require_nginx
 from ..ports import free_port
+from ..projects import ROOT
 from ..stand_ins.waiting import wait_for
 from .pages import OldPage
 
@@ -269,3 +272,39 @@ def test_disconnect(enter: Enter, pair: Pair, channel: str) -> None:
     alice.expect("unsubscribe", user="bob")
     assert pair.hookbox.connections("bob") == 0
     assert pair.hookbox.subscribers(channel) == ["alice"]
+
+
+@pytest.fixture
+def crowd(pair: Pair) -> Iterator[subprocess.Popen[str]]:
+    """So many connections that the process spreads their reconnects when it stops."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.interop.crowd", pair.hookbox.websocket],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("way", ["websocket", "absent"], indirect=True)
+def test_a_restart_that_spreads_reconnects(
+    enter: Enter, pair: Pair, way: Way, channel: str, crowd: subprocess.Popen[str]
+) -> None:
+    """The hint how to spread them is for clients of today; this one sees its connection end."""
+    alice = enter("alice")
+    alice.subscribe(channel)
+    try:
+        pair.hookbox.stop()
+        assert crowd.stdout
+        name, args = json.loads(crowd.stdout.readline())
+        assert (name, args["spread"]) == ("DISCONNECT", 1), "others are told"
+        alice.expect("close")
+        assert [kind for kind, _ in alice.heard() if kind in ("close", "error", "publish")] == []
+    finally:
+        pair.hookbox.run()
+    alice.connect(way.url)  # as its pages do, in `onClose`
+    assert alice.expect("open") == "alice"
+    alice.subscribe(channel)
+    alice.publish(channel, "again")
+    assert alice.expect("publish")["payload"] == "again"
