@@ -37,13 +37,14 @@ const BUNDLES = {
 };
 
 /**
- * Members that only the client's own modules use, and that are neither in its types nor in frames:
+ * Members that only the client's own modules use, and that are neither in its types nor in frames
+ * (nor `renew`, which a copy of another version may call: the page's connections belong to all):
  * in the bundles they have short names, the same in all of them. On objects that pages can reach,
  * the names begin with "$", so that they cannot collide with what a page adds.
  * tests/test_browser_client.py looks whether they are internal.
  */
 export const INTERNAL = `
-  wanted handles position announce enter begin stay over receive renew hold hush
+  wanted handles position announce enter begin stay over receive hold hush
   onStatus onConnected onFrame onDetached onLost onRefused onSessionEnded isIdle
   awaited settle recover nextId sessionChanged succeeded patience
   lasted broke touched early heard waits snapshot forget published

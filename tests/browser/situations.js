@@ -106,7 +106,17 @@ window.situations = (() => {
     equal(told[0].reason.includes(reason), true, told[0].reason);
   }
 
-  return {
+  /** Whatever hangs fails. */
+  const limited = (all) =>
+    Object.fromEntries(
+      Object.entries(all).map(([name, attempt]) => [
+        name,
+        (context) =>
+          Promise.race([attempt(context), sleep(60_000).then(() => Promise.reject(new Error("it hangs")))]),
+      ]),
+    );
+
+  return limited({
     "nobody is called once unsubscribe() or disconnect() has returned": async (context) => {
       for (const end of [(hookbox, room) => room.unsubscribe(), (hookbox) => hookbox.disconnect()]) {
         const Socket = spy(context);
@@ -224,6 +234,47 @@ window.situations = (() => {
       within(calls.at(-1) - calls.at(-2), 100, Infinity, "milliseconds between the last two");
     },
 
+    "copies of the client have one connection": async () => {
+      const text = await (await fetch("/static/djhookbox/hookbox.classic.js")).text();
+      const classic = () => new Function(`${text}; return hookbox;`)();
+      const copies = [
+        await import("djhookbox"),
+        await import("/static/djhookbox/hookbox.js"),
+        classic(),
+        classic(), // a script that is included twice
+      ];
+      const one = { payload: "a connection for all copies" };
+      const [hookbox, ...others] = copies.map(({ connect }) => connect(one));
+      equal(others.map((other) => other === hookbox), [true, true, true], "the same connection");
+      const room = hookbox.subscribe(CHANNEL);
+      equal(others[2].subscribe(CHANNEL) === room, true, "the same subscription");
+      await room.ready;
+      hookbox.disconnect();
+    },
+
+    "options and payloads may be what a framework wraps": async () => {
+      const wrap = (value) =>
+        typeof value === "object" && value
+          ? new Proxy(value, { get: (target, name, self) => wrap(Reflect.get(target, name, self)) })
+          : value;
+      const hookbox = await start(wrap({
+        shared: true,
+        user: "alice",
+        timeout: Infinity,
+        transports: ["websocket", "polling"],
+        heartbeat: { interval: Infinity },
+        payload: { wrapped: true },
+      }));
+      const room = hookbox.subscribe(CHANNEL);
+      const heard = listen(room, "publish");
+      await room.ready;
+      equal(hookbox.transport, "shared", "transport");
+      await room.publish(wrap({ list: [1, { two: 2 }] }));
+      await until(() => heard.length > 0, "the message");
+      equal(heard[0].payload, { list: [1, { two: 2 }] }, "payload");
+      hookbox.disconnect();
+    },
+
     "for await ends with the connection, and throws its refusal": async () => {
       const { SessionEnded } = await import("djhookbox");
       const heard = [];
@@ -247,5 +298,5 @@ window.situations = (() => {
       equal(outcome, "session_expired", "the loop");
       equal(heard, ["to the loop"], "heard");
     },
-  };
+  });
 })();

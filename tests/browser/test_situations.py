@@ -61,7 +61,7 @@ VISIT = """async ([options, signalled]) => {
             `/chat/visited-${number}/`, signalled ? { signal: life.signal } : {},
         );
         await room.ready;
-        room.on("publish", () => room);
+        room.on("publish", () => room, signalled ? { signal: life.signal } : {});
         room.unsubscribe();
         left.push(new WeakRef(room));
     }

@@ -142,6 +142,22 @@ describe("subscribing several times", () => {
   });
 });
 
+test("a listener is called once, in the order in which it came, however often it was added", () => {
+  browser.accept();
+  const room = hookbox.subscribe("/r/");
+  browser.subscribe("/r/");
+  const called = [];
+  const [first, second] = ["first", "second"].map((name) => () => called.push(name));
+  const gone = new AbortController();
+  room.on("publish", first).on("publish", second).on("publish", first).on("publish", first, gone);
+  browser.deliver(publish(1));
+  gone.abort();
+  browser.deliver(publish(2));
+  room.off("publish", first);
+  browser.deliver(publish(3));
+  assert.deepEqual(called, ["first", "second", "first", "second", "second"]);
+});
+
 describe("a channel that was left", () => {
   test("is not kept: whoever subscribes again gets another subscription", () => {
     const room = hookbox.subscribe("/r/");

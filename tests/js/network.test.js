@@ -86,6 +86,22 @@ describe("an outage", () => {
     assert.equal(browser.sockets.length, before + 1);
   });
 
+  test("is not prolonged by a clock that is set back", () => {
+    for (const back of [1, 3_600_000, 86_400_000_000]) {
+      browser = new FakeBrowser();
+      let set = 0;
+      browser.environment.now = () => browser.clock.now - set;
+      const hookbox = start();
+      browser.accept();
+      outage(25_000);
+      set = back;
+      hookbox.disconnect();
+      hookbox.connect();
+      browser.clock.pass(10_001);
+      assert.equal(browser.socket.closedWith, null, String(back));
+    }
+  });
+
   test("does not turn a refusal into a storm either", () => {
     const hookbox = start();
     hookbox.on("refused", () => hookbox.connect());
@@ -143,6 +159,42 @@ describe("a page that is being left", () => {
     first.onclose({ code: 1006, reason: "" }); // as Chromium does
     browser.accept();
     assert.deepEqual([seen, browser.sockets.length, hookbox.connected], [[], 2, true]);
+  });
+});
+
+describe("a page that is loaded in advance", () => {
+  beforeEach(() => {
+    browser.document.prerendering = true;
+  });
+
+  const show = () => {
+    browser.document.prerendering = false;
+    browser.document.dispatchEvent(new Event("prerenderingchange"));
+  };
+
+  test("connects when it is shown", async () => {
+    browser.document.visibilityState = "hidden"; // also after that, in a tab in the background
+    const hookbox = start();
+    const room = hookbox.subscribe("/r/");
+    const published = room.publish(1);
+    hookbox.connect();
+    browser.window.dispatchEvent(new Event("online"));
+    browser.clock.pass(10_000);
+    assert.deepEqual([browser.sockets.length, hookbox.status, room.status], [0, "waiting", "waiting"]);
+    show();
+    browser.accept();
+    browser.subscribe("/r/");
+    browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
+    await published;
+    assert.deepEqual([browser.sockets.length, hookbox.status], [1, "connected"]);
+  });
+
+  test("does not, if it has disconnected before", () => {
+    const hookbox = start();
+    hookbox.disconnect();
+    show();
+    browser.clock.pass(60_000);
+    assert.deepEqual([browser.sockets.length, hookbox.status], [0, "closed"]);
   });
 });
 

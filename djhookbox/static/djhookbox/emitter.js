@@ -5,9 +5,9 @@
  */
 export class Emitter {
   /**
-   * The listeners of each event, with the signals of their registrations (null without a signal).
+   * The registrations for each event. A signal does not refer to them: it can live longer.
    *
-   * @type {Map<string, Map<(detail: any) => void, Set<AbortSignal | null>>>}
+   * @type {Map<string, { listener: (detail: any) => void, signal?: AbortSignal, gone?: boolean }[]>}
    */
   #listeners = new Map();
   /** Increases to stop the event that is being emitted. */
@@ -32,24 +32,13 @@ export class Emitter {
    *   as in `addEventListener()`.
    * @returns {this}
    */
-  on(event, listener, { signal = null } = {}) {
+  on(event, listener, { signal } = {}) {
     if (typeof listener !== "function") {
       throw new TypeError(`The listener for "${event}" must be a function.`);
     }
-    if (signal?.aborted) {
-      return this;
-    }
-    const listeners = entry(this.#listeners, event, Map);
-    const owners = entry(listeners, listener, Set);
-    if (signal && !owners.has(signal)) {
-      signal.addEventListener("abort", () => {
-        owners.delete(signal);
-        if (owners.size === 0 && listeners.get(listener) === owners) {
-          listeners.delete(listener);
-        }
-      });
-    }
-    owners.add(signal);
+    const known = this.#live(event);
+    known.some((one) => one.listener === listener && one.signal === signal) || known.push({ listener, signal });
+    this.#listeners.set(event, known);
     return this;
   }
 
@@ -62,7 +51,7 @@ export class Emitter {
    * @returns {this}
    */
   off(event, listener) {
-    this.#listeners.get(event)?.delete(listener);
+    this.#live(event).forEach((one) => (one.gone ||= one.listener === listener));
     return this;
   }
 
@@ -82,15 +71,20 @@ export class Emitter {
   emit(event, detail) {
     const round = this.#round;
     const observed = this.observer?.(event, detail) ?? false;
-    const listeners = this.#listeners.get(event);
-    const called = [...(listeners?.keys() ?? [])];
-    for (const listener of called) {
+    const called = new Set();
+    for (const one of this.#live(event)) {
       // A listener may have removed others, or ended everything.
-      if (round === this.#round && listeners.has(listener)) {
-        guarded(listener, detail);
+      if (round === this.#round && isLive(one) && !called.has(one.listener)) {
+        called.add(one.listener);
+        guarded(one.listener, detail);
       }
     }
-    return observed || called.length > 0;
+    return observed || called.size > 0;
+  }
+
+  /** Return the registrations for an event that have not ended. */
+  #live(event) {
+    return (this.#listeners.get(event) ?? []).filter(isLive);
   }
 
   /**
@@ -112,13 +106,12 @@ export class Emitter {
   }
 }
 
-/** Return the value of a key; create it if it does not exist. */
-function entry(map, key, Kind) {
-  if (!map.has(key)) {
-    map.set(key, new Kind());
-  }
-  return map.get(key);
-}
+/**
+ * Return whether a registration has not ended.
+ *
+ * @param {{ signal?: AbortSignal, gone?: boolean }} registration
+ */
+const isLive = ({ signal, gone }) => !gone && !signal?.aborted;
 
 /**
  * Call a listener. An error in it is reported like any uncaught error and does not stop the client.

@@ -114,7 +114,9 @@ export class Link {
     if (this.status !== "closed" && this.status !== "waiting") {
       return;
     }
-    const early = this.#page.touched ? 0 : this.#pace.early;
+    // A page that is loaded in advance, and perhaps never shown, waits: its WebSocket would too.
+    const shown = this.#page.touched ? 0 : this.#pace.early;
+    const early = this.#environment.document?.prerendering ? Infinity : shown;
     if (this.status === "closed") {
       this.#page.listen("addEventListener");
       this.#lost &&= this.#pace.waits; // otherwise this is another outage

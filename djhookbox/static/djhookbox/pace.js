@@ -13,8 +13,9 @@ export class Pace {
   #failures = 0;
   /** Milliseconds over which the server wants its clients to spread their reconnects. */
   #spread = 0;
-  /** The time of the next attempt. */
+  /** The time of the next attempt, and the delay until then. */
   #due = 0;
+  #delay = 0;
   /** Until this time, code cannot shorten the delay: half of the longest possible delay. */
   #patientUntil = 0;
 
@@ -42,7 +43,7 @@ export class Pace {
     // The first attempt may be immediate: most outages are short.
     const growing = this.#failures > 0 ? (this.#backoff.bound ?? 2 * delay) : 0;
     const now = this.#environment.now();
-    this.#due = now + delay;
+    this.#due = now + (this.#delay = delay);
     this.#patientUntil = now + (this.#spread + growing) / 2;
     this.#failures += 1;
     this.#spread = 0;
@@ -52,7 +53,8 @@ export class Pace {
   /** @returns {number} Milliseconds that an attempt requested by code has to wait. */
   get early() {
     const now = this.#environment.now();
-    return now < this.#patientUntil ? Math.max(this.#due - now, 0) : 0;
+    // Clocks can be set back.
+    return now < this.#patientUntil ? Math.min(Math.max(this.#due - now, 0), this.#delay) : 0;
   }
 
   /** Whether the next attempt is in the future. */

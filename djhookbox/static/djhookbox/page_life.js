@@ -4,6 +4,7 @@ const EVENTS = /** @type {const} */ ([
   ["window", "pagehide"],
   ["window", "pageshow"],
   ["document", "visibilitychange"],
+  ["document", "prerenderingchange"],
 ]);
 
 /** Tracks the parts of a page's life cycle that affect a connection. */
@@ -46,12 +47,13 @@ export class PageLife {
   /** @param {any} event */
   handleEvent({ type, persisted }) {
     const back = type === "pageshow" && (persisted || this.left);
+    const visible = type === "prerenderingchange" || this.#environment.document?.visibilityState !== "hidden";
     if (type.startsWith("page")) {
       this.left = type === "pagehide";
     }
     if (back) {
       this.#onReturn();
-    } else if (!this.left && this.#environment.document?.visibilityState !== "hidden") {
+    } else if (!this.left && visible) {
       this.#onWake();
     }
   }

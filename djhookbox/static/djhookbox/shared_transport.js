@@ -52,7 +52,8 @@ export class SharedTransport {
     };
     this.#options = options;
     const { user, timeout, heartbeat, transports } = options;
-    this.#introduction = { url, options: { user, timeout, heartbeat, transports } };
+    // A copy, because the proxies of frameworks cannot be sent to other tabs.
+    this.#introduction = { url, options: { user, timeout, heartbeat, transports: transports && [...transports] } };
     this.#environment.window?.addEventListener("pagehide", this.#hide);
     this.#environment.document?.addEventListener("resume", this.#resume);
     // Browsers can refuse locks, for example in a sandboxed frame.

@@ -165,11 +165,7 @@ export class Subscription extends Emitter {
    * @returns {Record<string, any>}
    */
   get state() {
-    const state = Object.create(null);
-    for (const [key, value] of this.#state) {
-      state[key] = value;
-    }
-    return state;
+    return Object.assign(Object.create(null), Object.fromEntries(this.#state));
   }
 
   /** The messages of the history. @returns {Message[]} */

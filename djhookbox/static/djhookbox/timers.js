@@ -52,8 +52,6 @@ export class Timers {
 
   /** Stop all timers. */
   stopAll() {
-    for (const purpose of [...this.#running.keys()]) {
-      this.stop(purpose);
-    }
+    this.#running.forEach((_, purpose) => this.stop(purpose));
   }
 }
