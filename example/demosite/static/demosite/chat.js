@@ -12,6 +12,7 @@ showStatus(hookbox, find("status"));
 // Show the history, on the first subscription and after each interruption.
 room.on("subscribed", () => {
   messages.replaceChildren(...room.messages.map(messageElement));
+  messages.classList.add("loaded");
   messages.scrollTop = messages.scrollHeight;
   complain("");
 });
