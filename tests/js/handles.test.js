@@ -258,6 +258,15 @@ describe("connect(), called again by the same page", () => {
     assert.notEqual(again({ url: "http://other" }), hookbox);
   });
 
+  test("makes another for another user, where no page is loaded in between", () => {
+    const options = { token: () => "a" };
+    const alice = again({ ...options, user: "alice" });
+    alice.disconnect();
+    const bob = again({ ...options, user: "bob" });
+    assert.notEqual(bob, alice);
+    assert.equal(again({ ...options, user: "bob" }), bob);
+  });
+
   test("takes over a newer token and newer cursors", async () => {
     print({ port: 8001, token: "old" });
     assert.equal(again(), hookbox);

@@ -277,6 +277,11 @@ export type ConnectionOptions = {
      */
     token?: string | (() => string | Promise<string>);
     /**
+     * The name of the user, where `{% hookbox_script %}` does not tell it: another
+     * name gets another connection, and tabs with the same name can share one.
+     */
+    user?: string;
+    /**
      * With false, subscriptions belong to all pages of the user
      * that also use false, as in 2011.
      */
