@@ -32,6 +32,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "disconnect": {"disconnected": 0},
     "recheck": {"channels": 0, "subscriptions": 0, "connections": 0},
     "cursor": {"cursor": ""},
+    "list_users": {"names": []},
     "create_channel": {},
     "set_channel_options": {},
     "state_set_key": {},

@@ -161,6 +161,11 @@ def list_connections(user: str = "", limit: int = rest.MAX_LISTED) -> answers.Co
     return _ask(rest.ListConnections(user, limit), answers.ConnectionList)
 
 
+def list_users(channel: str = "") -> tuple[str, ...]:
+    """Return the names of all connected users, or of a channel's subscribers."""
+    return _ask(rest.ListUsers(channel), answers.UserNames).names
+
+
 def cursor(channel: str, *, options: Mapping[str, object]) -> str:
     """Return the cursor of a channel, "" if it has no history; `options` as for `publish`."""
     return _ask(rest.Cursor(channel, options), answers.CursorAnswer).cursor

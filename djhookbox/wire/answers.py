@@ -66,6 +66,13 @@ class ConnectionList:
 
 
 @dataclass(frozen=True, slots=True)
+class UserNames:
+    """The names of connected users, each once, including those of anonymous visitors."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ListedChannel:
     """A live channel, as listed."""
 

@@ -180,6 +180,15 @@ class ListConnections:
     limit: int = MAX_LISTED
 
 
+@dataclass(frozen=True, slots=True)
+class ListUsers:
+    """List the names of all connected users (ours); only a channel's subscribers if it is given."""
+
+    name: ClassVar[str] = "list_users"
+
+    channel_name: str = ""
+
+
 # ---- channels ----------------------------------------------------------------
 
 

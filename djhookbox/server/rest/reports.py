@@ -45,6 +45,7 @@ class Reports:
             rest.GetServerInfo.name: bound(rest.GetServerInfo, self._get_server_info),
             rest.ListChannels.name: bound(rest.ListChannels, self._list_channels),
             rest.ListConnections.name: bound(rest.ListConnections, self._list_connections),
+            rest.ListUsers.name: bound(rest.ListUsers, self._list_users),
         }
 
     async def _get_user_info(self, request: rest.GetUserInfo) -> answers.UserInfo:
@@ -170,6 +171,12 @@ class Reports:
                 for channel in found[: min(MAX_LISTED, request.limit)]
             ),
         )
+
+    async def _list_users(self, request: rest.ListUsers) -> answers.UserNames:
+        if not request.channel_name:
+            return answers.UserNames(tuple(self._hub.users))
+        channel = self._hub.channels.get(request.channel_name)
+        return answers.UserNames(() if channel is None else tuple(channel.subscribers))
 
     async def _list_connections(self, request: rest.ListConnections) -> answers.ConnectionList:
         found = [
