@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..wire import batches
 from ..wire.closing import NORMAL, Disconnect
 from ..wire.values import loads
-from ..wire.webhooks import R, Webhook
 from .app import Server
 from .clients.connection import Connection, Handshake, Packet
 from .config import ServerConfig
 from .metrics import Metrics
 from .protocol import rtjp
-from .site import webhooks
-from .site.webhooks import Reply, Webhooks, reply_to
+from .site.explaining import explain, parse
+from .site.outcomes import BadStatus
+from .site.webhooks import Webhooks
 
 #: Turns of the event loop without a webhook, after which nothing more happens by itself.
 TURNS = 10
@@ -57,20 +58,19 @@ class DirectWebhooks(Webhooks):
         """Close no connections."""
 
     async def _post(
-        self, webhook: Webhook[R], body: bytes, headers: dict[str, str], seconds: float
-    ) -> Reply[R]:
+        self, hook: str, body: bytes, headers: dict[str, str], seconds: float
+    ) -> tuple[object, tuple[str, ...]]:
         self.in_flight += 1
         try:
-            answer = await self._site(webhook.name, body, headers)
+            answer = await self._site(hook, body, headers)
         finally:
             self.in_flight -= 1
         if accepts := answer.headers.get("X-Hookbox-Accepts", ""):
             self.accepted = frozenset(word.strip() for word in accepts.split(","))
         if answer.status != 200:
             location = answer.headers.get("Location", "")
-            said = webhooks._explain(answer.status, location, "", len(body))
-            raise webhooks._BadStatus(answer.status, said)
-        return reply_to(webhook, webhooks._parse(bytearray(answer.body)))
+            raise BadStatus(answer.status, explain(answer.status, location, "", len(body)))
+        return parse(bytearray(answer.body), batches.MAX_DEPTH), ()
 
 
 class MemoryConnection(Connection):

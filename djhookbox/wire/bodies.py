@@ -35,10 +35,17 @@ def as_form(fields: Mapping[str, str]) -> bytes:
 
 def as_json(fields: Mapping[str, str]) -> bytes:
     """Return the fields as a JSON object; a lone surrogate becomes "?"."""
-    return dumps({
-        name: text if text.isascii() else text.encode("utf-8", "replace").decode()
-        for name, text in fields.items()
-    }).encode("ascii")  # fmt: skip
+    return dumps(sendable(fields)).encode("ascii")
+
+
+def sendable(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return fields in which lone surrogates, which no form can contain, have become "?"."""
+    return {name: sendable_text(text) for name, text in fields.items()}
+
+
+def sendable_text(text: str) -> str:
+    """Return a text in which lone surrogates have become "?"."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def json_size(text: str) -> int:

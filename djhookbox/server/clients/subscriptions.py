@@ -20,7 +20,8 @@ from ..core.log import Position
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
-from ..site.webhooks import Refusal, WebhookFailed, patience
+from ..site.queue import patience
+from ..site.webhooks import Refusal, WebhookFailed
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")

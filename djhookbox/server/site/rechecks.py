@@ -20,7 +20,8 @@ from ..channels.streams import ChannelGone, EngineFailed, Streams
 from ..core.changes import SetOptions
 from ..core.model import Channel
 from ..runtime import Runtime
-from .webhooks import Refusal, patience
+from .queue import patience
+from .webhooks import Refusal
 
 logger = logging.getLogger("djhookbox.server")
 

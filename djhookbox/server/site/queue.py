@@ -1,0 +1,142 @@
+"""Webhooks that wait for a slot. They take their form only when they leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...wire import batches, bodies, webhooks
+from ...wire.webhooks import Batched, Caller, Webhook
+from ..clients.connection import Connection
+
+#: Channels in one decision for which the usual timeout is added once more.
+PATIENT_CHANNELS = 64
+
+
+def caller(connection: Connection | None) -> Caller:
+    """Return the webhook fields that describe the connection that caused it."""
+    if connection is None:
+        return webhooks.NOBODY
+    user = connection.user.name if connection.user is not None else ""
+    return Caller(connection.id, user, connection.identity)
+
+
+def patience(channels: int) -> float:
+    """Return the timeout for deciding about this many channels, as a multiple of the usual one."""
+    return 1 + (channels - 1) / PATIENT_CHANNELS
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A webhook that waits for a slot, or for its answer.
+
+    Attributes:
+        webhook: The webhook.
+        connection: The connection that caused it.
+        cookie: Whether to send the connection's cookies.
+        patience: The timeout for the answer, as a multiple of the usual one.
+        quiet: Whether the caller logs a rejected call itself.
+        answered: Receives the reply.
+        alone: Whether it must not be part of a batch.
+        timer: Ends its time in the queue.
+
+    """
+
+    webhook: Webhook[Any]
+    connection: Connection | None
+    cookie: bool
+    patience: float
+    quiet: bool
+    answered: asyncio.Future[Any]
+    alone: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def weight(self) -> int:
+        """How many decisions it asks for."""
+        return max(1, round(1 + (self.patience - 1) * PATIENT_CHANNELS))
+
+    def form(self) -> Batched:
+        """Return it as part of a batch, with what its connection is now."""
+        connection = self.connection
+        cookie = connection.cookie if connection is not None and self.cookie else ""
+        fields = webhooks.write(self.webhook, caller(connection))
+        return Batched(bodies.sendable(fields), bodies.sendable_text(cookie))
+
+
+class Queue:
+    """Calls in the order in which they are made, each for a limited time.
+
+    Args:
+        seconds: Maximum time in the queue.
+        late: Called with a call whose time is up.
+
+    """
+
+    def __init__(self, seconds: float, late: Callable[[Waiting], object]) -> None:
+        self._seconds = seconds
+        self._late = late
+        self._calls: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Waiting) -> None:
+        """Add a call at the end."""
+        loop = asyncio.get_running_loop()
+        call.timer = loop.call_later(self._seconds, self._end, call)
+        self._calls.append(call)
+
+    def put_back(self, calls: list[Waiting]) -> None:
+        """Put calls at the front that must be made alone."""
+        for call in reversed(calls):
+            call.alone = True
+            self._calls.appendleft(call)
+
+    def _end(self, call: Waiting) -> None:
+        if not call.answered.done():
+            self._late(call)
+
+    def take(self, weight: int, *, batched: bool) -> list[tuple[Waiting, Batched]]:
+        """Take the calls that leave together; none if nobody waits for any of them anymore.
+
+        Args:
+            weight: How many decisions they may ask for in total.
+            batched: Whether there may be more than one.
+
+        """
+        taken: list[tuple[Waiting, Batched]] = []
+        room = batches.MAX_BYTES
+        while self._calls:
+            call = self._calls[0]
+            if call.answered.done():  # its time was up, or its client has gone
+                self._leave(call)
+                continue
+            form = call.form()
+            size = len(form.cookie) + sum(len(n) + len(t) + 8 for n, t in form.fields.items())
+            fits = len(taken) < batches.MAX_CALLS and call.weight <= weight and size <= room
+            if taken and (call.alone or not batched or not fits):
+                break
+            self._leave(call)
+            taken.append((call, form))
+            if call.alone or not batched:
+                break
+            weight -= call.weight
+            room -= size
+        return taken
+
+    def _leave(self, call: Waiting) -> None:
+        self._calls.popleft()
+        if call.timer is not None:
+            call.timer.cancel()
+            call.timer = None
+
+    def clear(self) -> list[Waiting]:
+        """Remove and return all calls that somebody waits for."""
+        left = [call for call in self._calls if not call.answered.done()]
+        while self._calls:
+            self._leave(self._calls[0])
+        return left
