@@ -145,6 +145,25 @@ def test_a_file_without_certificates(secure: Secure, settings: Any, tmp_path: Pa
     assert checks.run_checks(tags=["djhookbox"]) == []
 
 
+def test_variables_of_openssl_that_name_nothing_are_ignored(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL does so, too, and distributions set them for files that need not be there."""
+    for name in certificates.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    assert certificates.ca_path() is None
+
+
+def test_a_folder_or_file_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert certificates.unusable(tmp_path) == ""
+    monkeypatch.setattr("os.access", lambda *_: False)  # as for a user other than root
+    assert certificates.unusable(tmp_path) == "the folder cannot be read"
+    assert certificates.unusable(tmp_path / "missing") == "No such file or directory"
+
+
 # ---- the process calls Django
 
 

@@ -504,3 +504,9 @@ def test_batch_middleware_that_is_not_installed(entry, hint, settings):
     assert message.id == "djhookbox.W029"
     assert entry in message.msg
     assert hint in message.hint
+
+
+def test_middleware_that_cannot_be_imported_is_left_to_django(settings):
+    """The site does not start with it, but `check` must be able to say so."""
+    settings.MIDDLEWARE = ["nowhere.Middleware", *settings.MIDDLEWARE]
+    assert checks.run_checks(tags=["djhookbox"]) == []

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings as settings_of_the_site
 from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+
+from djhookbox.users.sessions import make_read_only
 
 pytestmark = pytest.mark.django_db
 
@@ -173,3 +177,26 @@ def test_a_forged_webhook_writes_no_session_either(
     before = list(Session.objects.values())
     assert page.post("connect", secret="wrong").status_code == 403
     assert list(Session.objects.values()) == before
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "save", "create", "delete", "cycle_key", "flush",
+        "asave", "acreate", "adelete", "acycle_key", "aflush",
+    ],
+)  # fmt: skip
+def test_no_method_writes_a_read_only_session(write: str) -> None:
+    """Asynchronous middleware and views call the second five."""
+    session = SessionStore()
+    session["seen"] = "before"
+    session.save()
+    rows = list(Session.objects.values())
+    request = HttpRequest()
+    request.session = SessionStore(session.session_key)
+    make_read_only(request)
+    request.session["seen"] = "afterwards"
+    method = getattr(request.session, write)
+    async_to_sync(method)() if write.startswith("a") else method()
+    assert not request.session.modified
+    assert list(Session.objects.values()) == rows
