@@ -31,8 +31,8 @@ from .processes import SECRET, python
 from .procfs import memory
 
 LIMITS = ServerConfig()
-#: Strangers that are open at the same time: more than the server keeps.
-CROWD = LIMITS.max_unconnected + 500
+#: Strangers that are open at the same time, of which the server keeps only some.
+CROWD = 2 * LIMITS.max_unconnected
 #: Seconds for which more strangers come; in each, everybody's time is over at least once.
 SECONDS = 3 * LIMITS.connect_timeout
 #: Connections of one address, in addition to those that it may have.
