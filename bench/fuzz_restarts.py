@@ -11,25 +11,26 @@ import json
 import random
 from collections import Counter
 from typing import Any
-from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
 
 from djhookbox.server.app import Server
 from djhookbox.server.config import ServerConfig
+from tests.stand_ins.site import Site, fields_of
 
 from .processes import SECRET
 
 #: Seconds of a webhook's timeout here; late answers take twice as long.
 TIMEOUT = 0.2
-ACCEPTS = {"X-Hookbox-Accepts": "events, json, nodes"}
 
 
-class EventStore:
+class EventStore(Site):
     """A site that stores events once, and answers in several ways."""
 
     def __init__(self, rnd: random.Random) -> None:
+        super().__init__({"events", "json", "nodes"})
+        self.answers["create_channel"] = {"moderated": False}
         self._rnd = rnd
         #: Whether it answers immediately and correctly, as at the end.
         self.calm = False
@@ -38,13 +39,11 @@ class EventStore:
         self.reports = 0
         self.again = 0
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a webhook."""
-        body = await request.text()
-        json_body = request.content_type == "application/json"
-        fields = json.loads(body) if json_body else dict(parse_qsl(body))
+        fields = fields_of(await request.read(), request.content_type)
         if fields["action"] != "events":
-            return web.json_response([True, {"moderated": False}], headers=ACCEPTS)
+            return web.json_response(self.answer(fields), headers=self.headers)
         self.reports += 1
         mood = "well" if self.calm else self._rnd.choice(["well", "late", "cut", "busy", "large"])
         if mood == "busy":
@@ -57,7 +56,7 @@ class EventStore:
             await asyncio.sleep(2 * TIMEOUT)
         elif mood == "cut" and request.transport is not None:
             request.transport.abort()
-        return web.json_response([True, {}], headers=ACCEPTS)
+        return web.json_response(self.answer(fields), headers=self.headers)
 
     def _write(self, boot: str, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -74,7 +73,7 @@ async def restarts(seed: int, lives: int) -> tuple[list[str], str]:
     rnd = random.Random(seed)
     store = EventStore(rnd)
     app = web.Application(client_max_size=16 * 1_048_576)
-    app.router.add_post("/{path:.*}", store.answer)
+    app.router.add_post("/{path:.*}", store.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import random
-from urllib.parse import parse_qs
 
 from aiohttp import web
+
+from tests.stand_ins.site import Site, fields_of
 
 #: Webhooks about these are answered correctly.
 BYSTANDERS = ("by1", "by2")
@@ -29,21 +30,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     args = parser.parse_args()
     rnd = random.Random(args.seed)
+    site = Site({"events"})
+    site.answers["connect"] = lambda form: {"name": form["payload"].strip('"') or "somebody"}
+    site.answers["create_channel"] = lambda form: {
+        "moderated": rnd.random() < 0.1,
+        "history_size": rnd.choice([0, 0, 3]),
+        "presenceful": rnd.random() < 0.3,
+    }
 
     async def answer(request: web.Request) -> web.Response:
-        form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
-        options: dict[str, object] = {}
+        form = fields_of(await request.read(), request.content_type)
         name = form.get("payload", "").strip('"')
-        if form["action"] == "connect":
-            options["name"] = name or "somebody"
-        elif form["action"] == "create_channel":
-            options = {"moderated": rnd.random() < 0.1, "history_size": rnd.choice([0, 0, 3])}
-            options["presenceful"] = rnd.random() < 0.3
         concerned = {form.get("channel_name"), form.get("user"), name}
         if rnd.random() < 0.1 and concerned.isdisjoint((CHANNEL, *BYSTANDERS)):
             status = rnd.choice([200, 200, 200, 500, 302, 403])
             return web.Response(status=status, text=rnd.choice(RUBBISH))
-        return web.json_response([True, options], headers={"X-Hookbox-Accepts": "events"})
+        return web.json_response(site.answer(form), headers=site.headers)
 
     app = web.Application(client_max_size=16 * 1_048_576)
     app.router.add_post("/{path:.*}", answer)

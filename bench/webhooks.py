@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 
 from aiohttp import web
 
-HEADERS = {"X-Hookbox-Accepts": "events, recheck, message, prune"}
+from djhookbox.wire import replies
+from djhookbox.wire.replies import ConnectReply
+from djhookbox.wire.values import dumps
+from tests.stand_ins.site import Site, fields_of
+
+SITE = Site({"events", "recheck", "message", "prune"})
+SITE.answers["create_channel"] = {"moderated": False, "history_size": 0, "presenceful": False}
 
 
 async def answer(request: web.Request) -> web.Response:
     """Allow everything; the cookie names the user of a connection."""
-    form = await request.post()
-    options: dict[str, object] = {}
-    if form["action"] == "connect":
+    fields = fields_of(await request.read(), request.content_type)
+    if fields["action"] == "connect":
         session = hashlib.sha256(request.cookies["sessionid"].encode()).hexdigest()
-        options = {"name": request.cookies["user"], "identity": f"session:{session}"}
-    elif form["action"] == "create_channel":
-        options = {"moderated": False, "history_size": 0, "presenceful": False}
+        reply = ConnectReply(request.cookies["user"], identity=f"session:{session}")
+        body = replies.write(reply)
+    else:
+        body = SITE.answer(fields)
     return web.Response(
-        body=json.dumps([True, options]).encode(), content_type="application/json", headers=HEADERS
+        body=dumps(body).encode(), content_type="application/json", headers=SITE.headers
     )
 
 

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from ..stand_ins.process import Answer, FakeHookbox, Request
+from ..stand_ins.site import Site
 from ..stand_ins.waiting import wait_for
 from .processes import Hookbox
 
@@ -21,12 +22,12 @@ def yes(request: Request) -> Answer:
 
     The name is the payload of CONNECT; channels below /open/ are not moderated.
     """
-    options: dict[str, object] = {}
-    if request.call == "connect":
-        options = {"name": json.loads(request.form["payload"]) or "alice"}
-    if request.call == "create_channel":
-        options = {"moderated": not request.form["channel_name"].startswith("/open/")}
-    return Answer(body=json.dumps([True, options]), headers={"X-Hookbox-Accepts": "events"})
+    site = Site({"events"})
+    site.answers["connect"] = lambda fields: {"name": site.name(fields) or "alice"}
+    site.answers["create_channel"] = lambda fields: {
+        "moderated": not fields["channel_name"].startswith("/open/")
+    }
+    return Answer(body=json.dumps(site.answer(request.form)), headers=site.headers)
 
 
 class Held:

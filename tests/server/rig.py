@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from djhookbox.server import app
@@ -14,9 +12,12 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
 from djhookbox.server.site.webhooks import Refusal, Reply, caller, reply_to
-from djhookbox.wire import options, webhooks
+from djhookbox.wire import webhooks
 from djhookbox.wire.closing import NORMAL, Disconnect
+from djhookbox.wire.replies import Refused
 from djhookbox.wire.webhooks import Webhook
+
+from ..stand_ins import site as stand_in
 
 R = TypeVar("R")
 
@@ -26,9 +27,6 @@ TURNS = 60
 #: The webhooks that the site supports in addition to those of 0.3.3.
 ACCEPTED = frozenset({"events", "recheck", "message", "prune", "subscribe_many"})
 
-#: What an answer can be: options of a yes, a refusal, or what makes one of the form.
-Answer = Mapping[str, Any] | Exception | Callable[[Mapping[str, str]], Any]
-
 
 async def turns(count: int = TURNS) -> None:
     """Let the loop go round so often; there is no I/O here that could take longer."""
@@ -36,16 +34,13 @@ async def turns(count: int = TURNS) -> None:
         await asyncio.sleep(0)
 
 
-class Site:
-    """Stands in for `Webhooks`: notes the calls and answers as it was told."""
+class Site(stand_in.Site):
+    """Stands in for `Webhooks`, with a site behind it: notes the calls, and lets them wait."""
 
     def __init__(self, config: ServerConfig) -> None:
+        super().__init__(ACCEPTED)
         self.config = config
-        self.accepted = ACCEPTED
         self.calls: list[tuple[str, dict[str, str]]] = []
-        #: The names of the decisions made, whether alone or together.
-        self.decided: list[str] = []
-        self.answers: dict[str, Answer] = {}
         self.held: dict[str, asyncio.Event] = {}
 
     async def call(
@@ -58,46 +53,20 @@ class Site:
         quiet: bool = False,
         urgent: bool = False,
     ) -> Reply[R]:
-        hook = webhook.name
         form = webhooks.write(webhook, caller(connection))
-        del form["action"]
-        self.calls.append((hook, form))
+        hook = form["action"]
+        self.calls.append((hook, {name: text for name, text in form.items() if name != "action"}))
         held = [self.held[name] for name in _decisions(webhook) if name in self.held]
         for event in held:
             await event.wait()
         if not held:
             await asyncio.sleep(0)
-        if isinstance(webhook, webhooks.SubscribeMany) and hook not in self.answers:
-            return reply_to(webhook, [True, {"channels": self._decide_many(webhook)}])
-        return reply_to(webhook, self._answer(hook, form))
+        return reply_to(webhook, self.answer(form))
 
-    def _answer(self, hook: str, form: Mapping[str, str]) -> list[Any]:
-        self.decided.append(hook)
-        answer = self.answers.get(hook, {})
-        if callable(answer):
-            answer = answer(form)
-        if isinstance(answer, Exception):
-            if type(answer) is Refusal:
-                return [False, {"error": answer.reason, "code": answer.code}]
-            raise answer
-        if hook == "connect" and "name" not in answer:
-            with suppress(ValueError):  # a payload that is no JSON names nobody
-                answer = {"name": json.loads(form["payload"]), **answer}
-        return [True, dict(answer)]
-
-    def _decide_many(self, webhook: webhooks.SubscribeMany) -> dict[str, Any]:
-        """Decide as the single webhooks would."""
-        answers: dict[str, Any] = {}
-        for wanted in webhook.channels:
-            own = {"channel_name": wanted.channel_name, "user": webhook.user}
-            answer = answers[own["channel_name"]] = {}
-            asks = wanted.subscribe
-            if wanted.create:
-                answer["create"] = allowed, given = self._answer("create_channel", own)
-                asks = asks or (allowed and options.asks(given, "subscribe"))
-            if asks:
-                answer["subscribe"] = self._answer("subscribe", own)
-        return answers
+    def refusal(self, error: Exception) -> Refused:
+        if type(error) is Refusal:
+            return Refused(error.reason, error.code)
+        raise error
 
     async def stop(self) -> None:
         """There is no connection pool to close."""

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 import aiohttp
 import pytest
@@ -18,29 +17,27 @@ from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 
 from ..stand_ins.frames import frame, read_frame
+from ..stand_ins.site import Site, fields_of
 
 
-class App:
+class App(Site):
     """A site that says yes: a connection's payload is its name."""
 
     def __init__(self) -> None:
+        super().__init__({"events"})
         self.calls: list[tuple[str, dict[str, str], str | None]] = []
-        self.headers: list[Mapping[str, str]] = []
-        self.options: dict[str, dict[str, Any]] = {}
+        self.received: list[Mapping[str, str]] = []
         self.url = ""
         #: If set, no call is answered before this event.
         self.held: asyncio.Event | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
-        form = {key: values[0] for key, values in parse_qs(await request.text()).items()}
+        form = fields_of(await request.read(), request.content_type)
         self.calls.append((form["action"], form, request.headers.get("Cookie")))
-        self.headers.append(request.headers)
+        self.received.append(request.headers)
         if self.held is not None:
             await self.held.wait()
-        options = dict(self.options.get(form["action"], {}))
-        if form["action"] == "connect":
-            options["name"] = json.loads(form["payload"])
-        return web.json_response([True, options], headers={"X-Hookbox-Accepts": "events"})
+        return web.json_response(self.answer(form), headers=self.headers)
 
 
 @pytest.fixture

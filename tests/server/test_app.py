@@ -95,7 +95,7 @@ async def test_the_site_is_told_which_host_was_asked_for_and_by_whom(
     text = b'[1,"CONNECT",{"cookie_string":"","payload":"\\"alice\\""}]\r\n'
     writer.write(struct.pack("!BB", 0x81, 0x80 | len(text)) + b"\0\0\0\0" + text)
     await asyncio.wait_for(reader.readuntil(b"CONNECTED"), 10)
-    (headers,) = site.headers
+    (headers,) = site.received
     assert headers.get("X-Hookbox-Host") == told
     assert headers["X-Real-IP"] == "1.2.3.4"
     writer.close()
@@ -168,7 +168,7 @@ async def test_boundaries_of_messages_mean_nothing(start: Start) -> None:
 
 
 async def test_ten_thousand_frames_in_one_write(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start(max_frames_per_second=100_000)
     alice, bob = await one.open("alice"), await one.open("bob")
     await send(bob, "SUBSCRIBE", channel_name="room")
@@ -195,7 +195,7 @@ async def test_a_client_that_publishes_and_goes(start: Start) -> None:
 
 
 async def test_clients_that_vanish_do_not_hold_up_the_others(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start()
     stays = await one.open("stays")
     await send(stays, "SUBSCRIBE", channel_name="room")
@@ -214,7 +214,7 @@ async def test_clients_that_vanish_do_not_hold_up_the_others(start: Start, site:
 
 
 async def test_a_subscriber_that_never_reads(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start(max_unsent=100_000)
     reader, stuck = await one.open("reader"), await one.open("stuck")
     for client in (reader, stuck):
@@ -275,7 +275,7 @@ async def test_a_client_that_does_not_answer_a_close_is_dropped(start: Start) ->
 
 
 async def test_stopping_tells_clients_to_come_back_and_reports(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start()
     clients = [await one.open(f"u{number}") for number in range(5)]
     await send(clients[0], "SUBSCRIBE", channel_name="room")

@@ -105,7 +105,7 @@ def names(text: str) -> list[str | None]:
 @pytest.fixture
 async def session(start: Start, site: App) -> Session:
     """Return a session of alice on a server that shows what its channels do."""
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start(allowed_origins=(ORIGIN,))
     session = await Session(one).open(ct="text/plain")
     return await session.connect("alice")
@@ -490,7 +490,7 @@ async def test_a_frame_that_is_too_large_is_an_error_only(session: Session) -> N
 
 
 async def test_who_acknowledges_nothing_is_sent_away(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start(max_unsent=20_000)
     session = await (await Session(one).open()).connect("alice", ack=True)
     await session.send([2, "SUBSCRIBE", {"channel_name": "room"}])
@@ -507,7 +507,7 @@ async def test_who_acknowledges_nothing_is_sent_away(start: Start, site: App) ->
 async def test_a_history_beyond_the_bound_arrives_with_what_is_published_meanwhile(
     start: Start, site: App
 ) -> None:
-    site.options["create_channel"] = {"moderated": False, "history_size": 20}
+    site.answers["create_channel"] = {"moderated": False, "history_size": 20}
     one = await start(max_unsent=20_000)
     for _ in range(10):
         await one.rest("publish", channel_name="room", payload=json.dumps("x" * 5000))

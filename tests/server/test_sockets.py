@@ -108,7 +108,7 @@ async def test_a_websocket_has_to_connect_in_time(start: Start, frame: str | Non
 
 
 async def test_who_was_refused_may_try_again(start: Start, site: App) -> None:
-    site.options["connect"] = {"identity": 5}
+    site.answers["connect"] = {"identity": 5}
     one = await start(connect_timeout=1.0)
     socket = await one.open()
     for payload in ("[]", '"alice"'):  # the first is no name

@@ -67,7 +67,7 @@ def reported(site: App) -> list[dict[str, Any]]:
 async def test_it_ends_although_clients_keep_coming_back(
     start: Start, site: App, clients: int, subscribed: bool
 ) -> None:
-    site.options["create_channel"] = {"moderated": False}
+    site.answers["create_channel"] = {"moderated": False}
     one = await start(grace_period=10.0)
     crowd = Crowd(one, clients, subscribed=subscribed)
     try:
