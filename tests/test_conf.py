@@ -46,6 +46,7 @@ def test_each_setting_has_a_name():
             HookboxSettings.max_history,
             HookboxSettings.durable_seconds,
             HookboxSettings.batch_middleware,
+            HookboxSettings.log_format,
         )
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []

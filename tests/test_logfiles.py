@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+import json
 import logging
 import re
 from io import StringIO
@@ -7,6 +9,7 @@ from io import StringIO
 import pytest
 
 from djhookbox.process.logfiles import ACCESS, UnusableFile, logging_set_up
+from djhookbox.wire import loglines
 
 
 class TestLogging:
@@ -73,3 +76,22 @@ class TestLogging:
         assert option in str(caught.value)
         assert str(tmp_path) in str(caught.value)
         assert logging.getLogger("djhookbox").handlers == before
+
+    def test_json_lines_have_the_facts(self, capsys):
+        with logging_set_up("info", form="json"):
+            loglines.install()
+            logger = logging.getLogger("djhookbox.server")
+            logger.info(
+                "Connection %s of %r closed", "c1", "a\nb", extra={"user": "a", "code": 1001}
+            )
+            try:
+                raise ValueError("odd")
+            except ValueError:
+                logger.exception("A bug")
+        first, second = map(json.loads, capsys.readouterr().err.splitlines())
+        assert first["message"] == r"Connection c1 of 'a\nb' closed"
+        assert (first["level"], first["logger"]) == ("info", "djhookbox.server")
+        assert (first["user"], first["code"]) == ("a", 1001)
+        assert "connection" not in first
+        datetime.datetime.fromisoformat(first["time"])
+        assert "ValueError: odd" in second["exception"]

@@ -26,6 +26,7 @@ from .admission import AdmissionSettings
 from .development import DevelopmentSettings
 from .durable import DurableSettings
 from .memory import MemorySettings
+from .operators import OperatorSettings
 from .reading import UNIX_SCHEME, is_unix, split_unix
 from .webhooks import WebhookSettings
 
@@ -34,7 +35,12 @@ WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared,
 
 
 class HookboxSettings(
-    DevelopmentSettings, AdmissionSettings, MemorySettings, DurableSettings, WebhookSettings
+    DevelopmentSettings,
+    AdmissionSettings,
+    MemorySettings,
+    DurableSettings,
+    WebhookSettings,
+    OperatorSettings,
 ):
     """The settings of django-hookbox, each with its default."""
 
@@ -423,6 +429,7 @@ PROPERTIES: tuple[str, ...] = tuple(
         MemorySettings,
         DurableSettings,
         WebhookSettings,
+        OperatorSettings,
     )
     for name, value in vars(part).items()
     if isinstance(value, property)

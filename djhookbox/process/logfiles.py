@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from django.utils.translation import gettext as _
 
+from ..wire.jsonlog import JSONFormatter
+
 #: The logger of the access log: who connected, and from where.
 ACCESS = "djhookbox.server.access"
 
@@ -32,7 +34,11 @@ class UnusableFile(Exception):
 
 @contextmanager
 def logging_set_up(
-    level: str | None, errors: str | None = None, access: str | None = None
+    level: str | None,
+    errors: str | None = None,
+    access: str | None = None,
+    *,
+    form: str = "text",
 ) -> Iterator[str]:
     """Log to standard error unless the project's LOGGING specifies where to log.
 
@@ -40,6 +46,7 @@ def logging_set_up(
         level: The level; None leaves it to LOGGING.
         errors: A file to which warnings and errors are also written.
         access: A file to which the access log is written, and nowhere else.
+        form: `text`, or `json` for one JSON object per line.
 
     Raises:
         UnusableFile: A file cannot be opened.
@@ -50,7 +57,8 @@ def logging_set_up(
     handlers: list[tuple[logging.Logger, logging.Handler]] = []
 
     def add(to: logging.Logger, handler: logging.Handler, text: str) -> None:
-        handler.setFormatter(logging.Formatter(text))
+        plain = logging.Formatter(text)
+        handler.setFormatter(JSONFormatter() if form == "json" else plain)
         to.addHandler(handler)
         handlers.append((to, handler))
 

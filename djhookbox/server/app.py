@@ -44,6 +44,7 @@ from .engine.base import Engine
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
+from .operators import Operators
 from .repeats import Repeats
 from .reporting import Reporter
 from .rest.calls import Calls
@@ -55,6 +56,7 @@ from .site.events import Events
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
 from .site.webhooks import Webhooks
+from .systemd import Systemd
 from .tasks import Tasks, within
 from .transports import websocket
 from .transports.csp import Csp
@@ -154,6 +156,10 @@ class Server:
             runtime, streams, self._durable, self._lifecycle, self._publications, rechecks, reports
         )
         self._rest = Rest(calls, config)
+        self._operators = Operators(
+            runtime, self._durable, self._handshakes.unsent, engine.name, lambda: calls.secrets
+        )
+        self._systemd = Systemd()
         self._runner: web.AppRunner | None = None
         self._periodic: list[asyncio.Task[None]] = []
 
@@ -167,7 +173,7 @@ class Server:
 
         """
         app = web.Application(middlewares=[gate])
-        app.router.add_get("/health", self._health)
+        self._operators.add_routes(app.router)
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/ws/{rest:.*}", self._websocket)
         self._csp.add_routes(app.router)
@@ -177,6 +183,7 @@ class Server:
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
         listener = _listen(self.config.interface, self.config.port)
         await self.runtime.webhooks.start()
+        await self._operators.start()
         await self._runner.setup()
         await SocketSite(
             self._runner,
@@ -195,6 +202,7 @@ class Server:
             Housekeeping(self.runtime.webhooks).run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
+        self._systemd.ready()
         host, port = listener.getsockname()[:2]
         self.runtime.events.address = _address(port)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -209,6 +217,7 @@ class Server:
         def left(share: float = 1.0) -> float:
             return max(0.1, share * (deadline - time.monotonic()))
 
+        self._systemd.stopping()
         self.runtime.connections.stopping = self._lifecycle.stopping = True
         if self._runner is not None:
             for site in list(self._runner.sites):
@@ -235,11 +244,9 @@ class Server:
         if self._runner is not None:
             await _step("Closing the connections", left(0.8), self._runner.cleanup())
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
+        await _step("Closing the port for metrics", left(), self._operators.stop())
 
     # ---- requests --------------------------------------------------------
-
-    async def _health(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         refusal = self._handshakes.foreign(request)
@@ -259,6 +266,7 @@ class Server:
         return await websocket.serve(request, make, self.config.max_frame_size)
 
     def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
+        self.metrics.closed[disconnect.code] += 1
         if disconnect is TOO_SLOW:
             self.metrics.dropped_slow += 1
         self._unconnected.remove(connection)
@@ -268,8 +276,12 @@ class Server:
     # ---- periodic work ---------------------------------------------------
 
     async def _every_second(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            begin = loop.time()
             await asyncio.sleep(1.0)
+            self.metrics.loop_lag = max(0.0, loop.time() - begin - 1.0)
+            self._systemd.alive(loop.time())
             await self.tick()
 
     async def tick(self) -> None:

@@ -118,6 +118,9 @@ class ServerConfig:
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
     run_dir: str = ""
     version: str = ""
+    #: A port for `/metrics` without a secret; 0 for none. The interface is the one to open it on.
+    metrics_port: int = 0
+    metrics_interface: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         """Check each value.
@@ -128,6 +131,11 @@ class ServerConfig:
         """
         if not 0 <= self.port < 65_536:
             raise ConfigError("port", f"must be between 0 and 65535, not {self.port}")
+        if not 0 <= self.metrics_port < 65_536:
+            problem = f"must be between 0 and 65535, not {self.metrics_port}"
+            raise ConfigError("metrics_port", problem)
+        if self.metrics_port and self.metrics_port == self.port:
+            raise ConfigError("metrics_port", f"must differ from the port, {self.port}")
         if "/" in self.interface or " " in self.interface:
             raise ConfigError("interface", f"must be an address, not {self.interface!r}")
         for name in ("webhook_url", "single_url"):

@@ -44,6 +44,16 @@ class Unsent:
         self._estimate = 0
         self._soon = False
 
+    @property
+    def clients(self) -> int:
+        """The number of clients with unsent bytes at the last check."""
+        return len(self._slow)
+
+    @property
+    def total(self) -> int:
+        """The number of unsent bytes, estimated since the last check."""
+        return self._estimate
+
     def wrote(self, reader: Reader, size: int) -> None:
         """Record a write to a client that has not read everything yet."""
         self._slow[reader] = None

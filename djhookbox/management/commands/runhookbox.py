@@ -195,7 +195,8 @@ class Command(BaseCommand):
             watch.start()
 
         files = options["log_file_errors"], options["log_file_access"]
-        with logging_set_up(options["log_level"], *files) as log, control.holding_lock():
+        form = settings.log_format
+        with logging_set_up(options["log_level"], *files, form=form) as log, control.holding_lock():
             try:
                 app.run(config, on_ready=on_ready)
             except KeyboardInterrupt:
@@ -254,7 +255,7 @@ _SAME = (
     "max_unconnected_per_address", "connect_timeout", "max_unsent", "max_unsent_total",
     "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
     "max_answer_bytes", "max_rest_bytes", "max_frames_per_second", "ping_interval",
-    "grace_period", "durable_seconds", "recovery_seconds",
+    "grace_period", "durable_seconds", "recovery_seconds", "metrics_port", "metrics_interface",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from ..clients.connection import Connection, Packet
@@ -105,14 +106,22 @@ class Delivery:
             data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
             # Presence uses the same frame name; only a channel snapshot has the history.
             snapshot = any("history" in send.args for send in sends)
+            for send in sends:
+                if "recovered" in send.args:
+                    self._metrics.recovered += len(send.args["recovered"])
+                    self._metrics.gaps += send.args.get("missed") != 0
             self._write(sends[0].connections, data, len(sends), snapshot)
 
     def _write(
         self, connections: Iterable[Any], data: bytes, frames: int, snapshot: bool = False
     ) -> None:
+        started = perf_counter()
         packet = Packet(data, websocket.text(data), snapshot)
         count = 0
         for connection in connections:
             connection.write(packet)
             count += 1
-        self._metrics.messages_out += count * frames
+        metrics = self._metrics
+        metrics.messages_out += count * frames
+        metrics.bytes_out += count * len(data)
+        metrics.fanout.add(perf_counter() - started)

@@ -111,11 +111,20 @@ class Durable:
         self._state = _State()
         self._written = self._state
         self._woken = asyncio.Event()
+        #: When the outbox was last found to be empty, in the loop's time.
+        self._emptied: float | None = None
         #: Channels whose streams are needed, and those who wait for them.
         self._wanted: dict[str, asyncio.Future[LogState]] = {}
         self._reloading: set[str] = set()
 
     # ---- what others use -------------------------------------------------
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds since the outbox was last found to be empty; None if the site has none."""
+        if capabilities.OUTBOX not in self._webhooks.accepted or self._emptied is None:
+            return None
+        return asyncio.get_running_loop().time() - self._emptied
 
     def poke(self) -> None:
         """Pull soon: the site has committed something."""
@@ -185,6 +194,8 @@ class Durable:
             self._start_over(pulled)
         self._state = _State(pulled.incarnation, pulled.number, pulled.token)
         now = asyncio.get_running_loop().time()
+        if self._emptied is None or not pulled.more:
+            self._emptied = now
         self._recent.add(pulled.entries, now)
         self._feeds.take(pulled.entries)
         for stream in pulled.streams:

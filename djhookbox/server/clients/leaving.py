@@ -35,6 +35,7 @@ class Leaving:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
+        self._clock = runtime.clock
         self._streams = streams
         self._lifecycle = lifecycle
 
@@ -53,6 +54,11 @@ class Leaving:
         logger.info(
             "Connection %s of %r closed: %d %s",
             connection.id, user.name, disconnect.code, disconnect.reason,
+            extra={
+                "connection": connection.id, "user": user.name, "code": disconnect.code,
+                "reason": disconnect.reason, "transport": connection.transport,
+                "duration_ms": round((self._clock() - connection.since) * 1000),
+            },
         )  # fmt: skip
         for channel in left:
             if self._connections.stopping or not channel.options.asks("unsubscribe"):

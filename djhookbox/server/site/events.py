@@ -85,6 +85,11 @@ class Events:
             self._woken.set()
 
     @property
+    def waiting(self) -> int:
+        """The number of events that the site has not accepted yet."""
+        return len(self._queue)
+
+    @property
     def _largest(self) -> int:
         """Maximum bytes of JSON in JSON for an event."""
         return bodies.largest_body(self._webhooks.config.max_frame_size) - ROOM

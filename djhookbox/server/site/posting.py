@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 import aiohttp
 
@@ -96,12 +95,19 @@ class Posting:
             Exception: Another one of `FAILURES`: there is no usable answer.
 
         """
-        started = time.monotonic()
-        self._metrics.webhooks_total += 1
+        call = self._metrics.begin(hook)
         try:
-            return await self._post(hook, body, headers, seconds)
+            answer = await self._post(hook, body, headers, seconds)
+            value = answer[0]
+            refused = isinstance(value, list) and value[:1] == [False]
+            call.outcome = "refused" if refused else "answered"
+            return answer
+        except BadStatus as error:
+            if error.status in REJECTIONS:
+                call.outcome = "rejected"
+            raise
         finally:
-            self._metrics.webhook_seconds.append(time.monotonic() - started)
+            call.end()
 
     async def _post(
         self, hook: str, body: bytes, headers: dict[str, str], seconds: float

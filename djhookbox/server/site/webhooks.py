@@ -123,6 +123,11 @@ class Webhooks(Posting):
 
     # ---- the queue -------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait for their turn."""
+        return len(self._queue)
+
     @asynccontextmanager
     async def _own_turn(self, hook: str) -> AsyncIterator[None]:
         try:

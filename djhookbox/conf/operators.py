@@ -1,0 +1,37 @@
+"""The settings for those who operate the process."""
+
+from __future__ import annotations
+
+from ..exceptions import HookboxMisconfigured
+from .reading import SettingsReader
+
+LOG_FORMATS = ("text", "json")
+
+
+class OperatorSettings(SettingsReader):
+    """How the process is observed."""
+
+    @property
+    def log_format(self) -> str:
+        """The format of the process's log: `text` or `json`."""
+        value = self._str("HOOKBOX_LOG_FORMAT", "text")
+        if value not in LOG_FORMATS:
+            raise HookboxMisconfigured(
+                f'HOOKBOX_LOG_FORMAT is "{value}"; it must be "text" or "json".'
+            )
+        return value
+
+    @property
+    def metrics_port(self) -> int:
+        """The port for metrics without a secret, or 0."""
+        value = self._int("HOOKBOX_METRICS_PORT", 0, least=0)
+        if value > 65_535:
+            raise HookboxMisconfigured(
+                f"HOOKBOX_METRICS_PORT is {value}; it must be a port, or 0 for none."
+            )
+        return value
+
+    @property
+    def metrics_interface(self) -> str:
+        """The address on which the port for metrics is opened."""
+        return self._host("HOOKBOX_METRICS_INTERFACE", "127.0.0.1")

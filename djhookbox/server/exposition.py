@@ -1,0 +1,160 @@
+"""The metrics in the text format of Prometheus, through the optional prometheus_client."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .runtime import Runtime
+from .unsent import Unsent
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+
+class Missing(RuntimeError):
+    """The package prometheus_client is not installed."""
+
+    def __str__(self) -> str:
+        return "Install prometheus_client: pip install 'django-hookbox[prometheus]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the metrics are read from.
+
+    Attributes:
+        outbox_lag: Seconds since the site's outbox was last found to be empty, if it has one.
+
+    """
+
+    runtime: Runtime
+    outbox_lag: float | None
+    unsent: Unsent
+    engine: str
+
+
+def exposition(facts: Facts) -> tuple[bytes, str]:
+    """Return the metrics and their content type.
+
+    Raises:
+        Missing: If prometheus_client is not installed.
+
+    """
+    try:
+        from prometheus_client import CollectorRegistry, exposition
+    except ImportError:
+        raise Missing from None
+    registry = CollectorRegistry()
+    registry.register(_process())
+    registry.register(_Collector(facts))
+    return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
+
+
+@cache
+def _process() -> Any:
+    from prometheus_client import ProcessCollector
+
+    return ProcessCollector(registry=None)
+
+
+class _Collector:
+    """Read the metrics at each scrape: counting costs the server nothing else."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def describe(self) -> list[Any]:
+        """Return no names: the registry need not look for duplicates."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
+        yield from self._gauges()
+        yield from self._counters()
+        yield from self._histograms()
+
+    def _gauges(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        facts, runtime = self._facts, self._facts.runtime
+        metrics, config = runtime.metrics, runtime.config
+        info = GaugeMetricFamily(
+            "djhookbox_info", "The version and the engine.", labels=["version", "engine"]
+        )
+        info.add_metric([config.version, facts.engine], 1)
+        yield info
+        transports = Counter(one.transport for one in runtime.connections)
+        connections = GaugeMetricFamily(
+            "djhookbox_connections", "Open connections.", labels=["transport"]
+        )
+        for transport in sorted({"websocket", "csp", *transports}):
+            connections.add_metric([transport], transports[transport])
+        yield connections
+        failing = metrics.failing_since
+        for name, text, value in (
+            ("connections_limit", "Connections that are accepted.", config.max_connections),
+            ("users", "Connected users.", len(runtime.hub.users)),
+            ("channels", "Live channels.", len(runtime.hub.channels)),
+            ("events_waiting", "Events that the site has not accepted.", runtime.events.waiting),
+            ("events_limit", "Events that are kept.", config.max_events),
+            ("webhooks_waiting", "Webhooks that wait for their turn.", runtime.webhooks.waiting),
+            ("webhooks_in_flight", "Webhooks in progress.", metrics.webhooks_in_flight),
+            ("slow_clients", "Clients that have not read everything.", facts.unsent.clients),
+            ("unsent_bytes", "Bytes that wait for clients.", facts.unsent.total),
+            ("unsent_bytes_limit", "Bytes that may wait for clients.", config.max_unsent_total),
+            ("event_loop_lag_seconds", "How late the event loop was.", metrics.loop_lag),
+            ("draining", "1 while the process stops.", float(runtime.connections.stopping)),
+            (
+                "site_failing_seconds",
+                "For how long all webhooks have failed.",
+                0.0 if failing is None else time.monotonic() - failing,
+            ),
+            ("outbox_lag_seconds", "Time since the outbox was empty.", facts.outbox_lag),
+            ("start_time_seconds", "When the process started.", metrics.started),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(f"djhookbox_{name}", text, value=value)
+
+    def _counters(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily
+
+        metrics = self._facts.runtime.metrics
+        for name, text, value in (
+            ("messages_received", "Messages from clients and code.", metrics.messages_in),
+            ("messages_sent", "Messages written to clients.", metrics.messages_out),
+            ("sent_bytes", "Bytes written to clients.", metrics.bytes_out),
+            ("connections_opened", "Connections opened.", metrics.connections_total),
+            ("connections_refused", "Connections refused.", metrics.refused_total),
+            ("connections_dropped_slow", "Clients that did not read.", metrics.dropped_slow),
+            ("events_dropped", "Events that the site will not get.", metrics.events_dropped),
+            ("recovered_publications", "Publications sent again.", metrics.recovered),
+            ("recovery_gaps", "Recoveries that missed something.", metrics.gaps),
+        ):
+            yield CounterMetricFamily(f"djhookbox_{name}", text, value=value)
+        closed = CounterMetricFamily(
+            "djhookbox_connections_closed", "Connections that ended.", labels=["code"]
+        )
+        for code, count in sorted(metrics.closed.items()):
+            closed.add_metric([str(code)], count)
+        yield closed
+
+    def _histograms(self) -> Iterator[Metric]:
+        from prometheus_client.core import HistogramMetricFamily
+
+        metrics = self._facts.runtime.metrics
+        webhooks = HistogramMetricFamily(
+            "djhookbox_webhook_seconds", "Duration of webhooks.", labels=["webhook", "outcome"]
+        )
+        for labels, histogram in sorted(metrics.webhook_times.items()):
+            webhooks.add_metric(list(labels), histogram.buckets, histogram.total)
+        yield webhooks
+        fanout = HistogramMetricFamily(
+            "djhookbox_fanout_seconds", "Time to write a message to its receivers."
+        )
+        fanout.add_metric([], metrics.fanout.buckets, metrics.fanout.total)
+        yield fanout
