@@ -52,8 +52,10 @@ class Network(threading.Thread):
             back, forth = await asyncio.open_connection("127.0.0.1", self._server_port)
             self._writers.add(forth)
             await asyncio.gather(self._pass(reader, forth), self._pass(back, writer))
-        except OSError:
-            pass  # the server is down, or the client has gone
+        except (OSError, asyncio.CancelledError):
+            # The server is down, the client has gone, or _reset() ends it. Python 3.10 and 3.11
+            # print a traceback for each callback of a server that is cancelled.
+            pass
         finally:
             self._tasks.discard(task)
             for end in (writer, forth):
