@@ -10,10 +10,7 @@ from .projects import ROOT
 
 DOCUMENTS = (
     "README.rst",
-    "docs/client.rst",
-    "docs/coming-from-2011.rst",
-    "docs/howto/cursors.rst",
-    "docs/reference/javascript.rst",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.rst")),
 )
 LANGUAGES = {"html", "html+django", "javascript", "jsx"}
 
@@ -21,7 +18,10 @@ LANGUAGES = {"html", "html+django", "javascript", "jsx"}
 RUN_BY = {
     # README.rst
     '<ul id="news">': "tests/test_package.py",
-    # docs/howto/cursors.rst
+    # docs/howto
+    "list.textContent": "tests/browser/test_documented.py",
+    "show(user, payload)": "tests/browser/test_documented.py",
+    "in Centrifugo:": "tests/browser/test_documented.py",
     "hookbox_script cursor": "tests/test_documentation.py",
     # docs/reference/javascript.rst
     "for await (const { user, payload } of room)": "tests/browser/test_documented.py",

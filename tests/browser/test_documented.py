@@ -40,7 +40,7 @@ def page(demo: Demo, visit) -> Page:
 
 def run(page: Page, part: str) -> None:
     """Run a block of code; `outcome` becomes "done" or what it throws."""
-    code = re.sub(r'"/rooms/\d/"', json.dumps(CHANNEL), page_code(part))
+    code = re.sub(r'"/(rooms/\d|chat/room7)/"', json.dumps(CHANNEL), page_code(part))
     code = IMPORT.sub(r"const \1 = await import(\2);", code)
     page.evaluate(
         """(code) => {
@@ -85,6 +85,20 @@ def test_waiting_for_a_subscription(page: Page) -> None:
     assert page.evaluate("shown") == [["hello"]]
     page.evaluate("hookbox.unsubscribe('/chat/documented/')")
     page.wait_for_function("outcome === 'done'")
+
+
+def test_the_lines_for_those_who_come_from_elsewhere(page: Page) -> None:
+    for part in ("show(user, payload)", "in Centrifugo:"):
+        run(page, part)
+    publish(page, "hello")
+    page.wait_for_function("shown.length === 2")
+    assert page.evaluate("shown") == [["alice", "hello"], ["hello"]]
+
+
+def test_who_is_there(page: Page) -> None:
+    page.evaluate("window.list = document.createElement('p')")
+    run(page, "list.textContent")
+    page.wait_for_function("list.textContent === 'alice'")
 
 
 def test_a_token_that_is_not_given_any_more(demo: Demo, page: Page) -> None:
