@@ -29,8 +29,9 @@ from .conf import settings
 from .decisions.decide import Decision, User, decide, refused
 from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
-from .models import SubscriptionLog
-from .outbox import pulling
+from .models import Publication, SubscriptionLog
+from .outbox import heads, pulling, retention
+from .outbox.submissions import Submission, submit
 from .parsing import (
     Call,
     MalformedCall,
@@ -335,10 +336,42 @@ def unsubscribe(request: HttpRequest, call: Call[webhooks.Unsubscribe]) -> Answe
 def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> Answer:
     """Decide whether a browser may publish."""
     channel, payload = call.webhook.channel_name, payload_of(call)
+    if call.webhook.key:
+        return _publish_durably(request, call, payload)
     decision, name = _decide(request, call, Operation.PUBLISH, channel, publisher_of(call), payload)
     publication = writing.write_publication(call, payload, name, decision)
     # For the event with the number of receivers.
     more = {"publication": publication} if call.embedded and publication is not None else {}
+    return _answer(_reply(PublishReply, decision, **more))
+
+
+def _publish_durably(
+    request: HttpRequest, call: Call[webhooks.Publish], payload: object
+) -> HttpResponse:
+    """Decide, and store what may be published; the publish history gets its row with its number."""
+    channel = call.webhook.channel_name
+    if call.caller.conn_id:
+        name = publisher_of(call)
+        user = verify(request, call.caller.identity, name)
+    else:  # a REST call, whose caller has proved the secret
+        name = call.webhook.user
+        user = by_name(name)
+    more: dict[str, object] = {}
+    if user is None:
+        decision = _expired()
+    else:
+        name = name or username(user)
+        browser = call.caller.conn_id
+        source = Publication.Source.CLIENT if browser else Publication.Source.REST
+        submission = Submission(channel, payload, name, call.webhook.key, browser, source)
+        try:
+            decision, more = submit(submission, user)
+        except DatabaseError:
+            logger.exception("A publication to %s could not be stored.", channel)
+            return _answer(Refused(_("The database is busy."), "unavailable"), status=503)
+    if not more:
+        publication = writing.write_publication(call, payload, name, decision)
+        more = {} if publication is None else {"publication": publication}
     return _answer(_reply(PublishReply, decision, **more))
 
 
@@ -398,6 +431,7 @@ def prune(request: HttpRequest, call: Call[webhooks.Prune]) -> Answer:
         return _answer(MoreReply())
     try:
         done = pruning.prune(days, seconds=settings.webhook_timeout / 3)
+        retention.forget(heads.database(), days)
     except DatabaseError:
         logger.exception("Could not prune the audit log.")
         return _answer(Refused(_("The database is busy."), "unavailable"), status=503)

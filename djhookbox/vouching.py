@@ -72,11 +72,18 @@ def validate_key(key: object) -> None:
         PayloadError: It is not a string, is too long, or has invalid characters.
 
     """
-    if key == "" or names.find_fault(key, names.KEY_LENGTH) is None:
+    if key == "":
+        return
+    if names.find_fault(key, names.KEY_LENGTH) is None and not str(key).startswith(
+        names.BROWSER_KEY
+    ):
         return
     raise PayloadError(
-        _("The key must be a string of at most %(limit)d characters, without control characters.")
-        % {"limit": names.KEY_LENGTH},
+        _(
+            "The key must be a string of at most %(limit)d characters, without control "
+            "characters, and must not begin with “%(prefix)s”."
+        )
+        % {"limit": names.KEY_LENGTH, "prefix": names.BROWSER_KEY},
         code="malformed",
     )
 

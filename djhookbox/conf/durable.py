@@ -12,8 +12,3 @@ class DurableSettings(SettingsReader):
     def durable_seconds(self) -> float:
         """Seconds for which publications to durable channels are kept for returning clients."""
         return self._seconds("HOOKBOX_DURABLE_SECONDS", 86_400.0)
-
-    @property
-    def recovery_seconds(self) -> float:
-        """Seconds for which publications to other channels are kept for returning clients."""
-        return self._seconds("HOOKBOX_RECOVERY_SECONDS", 60.0)

@@ -26,6 +26,8 @@ class Head:
 
     Attributes:
         now: The database's clock.
+        began: The last number before this incarnation.
+        first_token: The token that belongs to that number now.
         pending: Whether rows wait to be numbered.
 
     """
@@ -35,6 +37,8 @@ class Head:
     incarnation: str
     former: str
     now: datetime.datetime
+    began: int
+    first_token: str
     pending: bool = False
 
 
@@ -52,14 +56,16 @@ def look(using: str) -> Head:
     """Return the head without locking it; one query, unless its row is missing."""
     waiting = Outbox.objects.using(using).filter(failed=False)
     rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
-    fields = ("number", "token", "incarnation", "former", Now(), Exists(waiting))
+    fields = (
+        "number", "token", "incarnation", "former", Now(), "began", "first_token", Exists(waiting),
+    )  # fmt: skip
     row = rows.values_list(*fields).first()
     if row is None:
         with locked(using):
             pass  # which has created it
         row = rows.values_list(*fields).get()
-    number, token, incarnation, former, now, pending = row
-    return Head(number, token, incarnation, former, now, bool(pending))
+    number, token, incarnation, former, now, began, first_token, pending = row
+    return Head(number, token, incarnation, former, now, began, first_token, bool(pending))
 
 
 @contextmanager
@@ -88,22 +94,28 @@ def locked(using: str) -> Iterator[Head]:
 
 def _read(using: str) -> Head:
     row = StreamHead.objects.using(using).get(pk=StreamHead.KEY)
-    return Head(row.number, row.token, row.incarnation, row.former, row.locked)
+    return Head(
+        row.number, row.token, row.incarnation, row.former, row.locked, row.began, row.first_token
+    )
 
 
 def _create(using: str) -> None:
     """Create the head, which was never there or has been deleted: its number is not known."""
-    incarnation = new_token()
+    incarnation, token = new_token(), new_token()
     try:
         with transaction.atomic(using=using):
             StreamHead.objects.using(using).create(
-                pk=StreamHead.KEY, token=new_token(), incarnation=incarnation, locked=Now()
+                pk=StreamHead.KEY,
+                token=token,
+                first_token=token,
+                incarnation=incarnation,
+                locked=Now(),
             )
     except IntegrityError:  # another process has created it at the same time
         StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(locked=Now())
         return
     last = _last_number(using)
-    StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(number=last)
+    StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(number=last, began=last)
     _restart_channels(using, incarnation, last)
 
 
@@ -125,9 +137,13 @@ def renew(using: str, *, unknown: str = "") -> Head:
             return head  # another call was first
         former = [*head.former.split(), head.incarnation, *([unknown] if unknown else [])]
         former = list(dict.fromkeys(former))[-_MOST_FORMER:]
-        incarnation = new_token()
+        incarnation, token = new_token(), new_token()
         StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(
-            incarnation=incarnation, former=" ".join(former), token=new_token()
+            incarnation=incarnation,
+            former=" ".join(former),
+            token=token,
+            began=head.number,
+            first_token=token,
         )
         _restart_channels(using, incarnation, head.number)
         return _read(using)

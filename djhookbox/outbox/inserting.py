@@ -43,6 +43,7 @@ def insert(
     connection_id: str = "",
     opened: Decision | None = None,
     using: str | None = None,
+    pokes: bool = True,
 ) -> Outbox:
     """Insert a publication, which nobody sees before the transaction is committed.
 
@@ -57,6 +58,7 @@ def insert(
         connection_id: The connection of the browser that sent it.
         opened: The decision that opens the channel, if it is another one.
         using: The alias of the database.
+        pokes: Whether to poke the process after the commit.
 
     Raises:
         PayloadError: The message is too large.
@@ -88,7 +90,8 @@ def insert(
         history_duration=_count(opened, "history_duration"),
     )
     row.save(using=alias, force_insert=True)
-    poke_after_commit(alias)
+    if pokes:
+        poke_after_commit(alias)
     return row
 
 

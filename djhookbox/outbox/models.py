@@ -222,6 +222,16 @@ class StreamHead(models.Model):
         max_length=TOKEN_LENGTH,
         help_text=_("Changes when the table is restored from a backup."),
     )
+    began = models.PositiveBigIntegerField(
+        _("began"), default=0, help_text=_("The last number before this incarnation.")
+    )
+    first_token = models.CharField(
+        _("first token"),
+        max_length=TOKEN_LENGTH,
+        blank=True,
+        default="",
+        help_text=_("Belongs to that number in this incarnation."),
+    )
     former = models.TextField(
         _("former incarnations"), blank=True, help_text=_("Separated by spaces, latest last.")
     )

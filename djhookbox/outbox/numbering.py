@@ -6,7 +6,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from django.db import router, transaction
@@ -225,9 +225,7 @@ class _Work:
             StreamHead.objects.using(self._using).filter(pk=StreamHead.KEY).update(
                 number=last.number, token=last.token
             )
-            self.done.head = Head(
-                last.number, last.token, self._head.incarnation, self._head.former, self._head.now
-            )
+            self.done.head = replace(self._head, number=last.number, token=last.token)
 
     # ---- the audit log ---------------------------------------------------
 

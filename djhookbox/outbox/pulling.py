@@ -12,14 +12,15 @@ from ..wire.streams import (
     MOST_STREAMS,
     MOST_TEXT,
     Entry,
+    Key,
     Pulled,
     Stream,
     Wanted,
     before,
 )
-from . import heads
+from . import heads, retention
 from .heads import Head
-from .models import StreamChannel, StreamEntry
+from .models import Outbox, StreamChannel, StreamEntry
 from .numbering import digest, number
 
 _FIELDS = (
@@ -67,6 +68,11 @@ def pull(request: webhooks.Outbox) -> Pulled:
         asked = heads.look(using)
         as_of = asked.number
         streams = _streams(request.streams[:MOST_STREAMS], asked, using)
+    if not more and not pending:
+        retention.sweep_sometimes(using)
+    keys: list[Key] = []
+    for name, wanted in request.keys.items():
+        keys += _outcomes(name, wanted[:MOST_ENTRIES], last if over else request.number, using)
     return Pulled(
         incarnation=head.incarnation,
         number=last,
@@ -76,6 +82,7 @@ def pull(request: webhooks.Outbox) -> Pulled:
         more=more,
         entries=tuple(entries),
         streams=tuple(streams),
+        keys=tuple(keys),
     )
 
 
@@ -85,6 +92,10 @@ def _continues(request: webhooks.Outbox, head: Head, using: str) -> bool:
         return False
     if request.number == head.number:
         return request.token == head.token
+    if request.number == head.began:
+        return request.token == head.first_token  # its row has another one, or is not there
+    if request.number < head.began:
+        return False
     row = StreamEntry.objects.using(using).filter(number=request.number).values_list("token")
     return request.token in [token for (token,) in row]
 
@@ -130,6 +141,16 @@ def _entry(row: StreamEntry, now: datetime.datetime, *, whole: bool) -> Entry:
         at=row.created.timestamp(),
         age=round(max(0.0, (now - row.numbered).total_seconds()), 3),
     )
+
+
+def _outcomes(channel: str, keys: Sequence[str], last: int, using: str) -> list[Key]:
+    """Return what became of publications that a node waits for, except for what it gets now."""
+    entries = StreamEntry.objects.using(using).filter(
+        channel__digest=digest(channel), key__in=keys, number__lte=last
+    )
+    found = [Key(channel, entry.key, entry.epoch, entry.offset, entry.number) for entry in entries]
+    failed = Outbox.objects.using(using).filter(channel=channel, key__in=keys, failed=True)
+    return found + [Key(channel, row.key, error=row.error) for row in failed]
 
 
 # ---- streams -------------------------------------------------------------------------------------

@@ -141,7 +141,9 @@ class Server:
         self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
         authorizer = Authorizer(runtime, streams, self._lifecycle)
         self._subscriptions = Subscriptions(runtime, streams, self._lifecycle, authorizer)
-        commands = Commands(runtime, streams, self._lifecycle, self._publications, authorizer)
+        commands = Commands(
+            runtime, streams, self._lifecycle, self._publications, authorizer, self._durable
+        )
         self._frames = Frames(runtime, commands, self._subscriptions, self._unconnected)
         self._leaving = Leaving(runtime, streams, self._lifecycle)
         self._handshakes = Handshakes(

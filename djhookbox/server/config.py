@@ -113,8 +113,6 @@ class ServerConfig:
     history_linger: float = 300.0
     #: For how long publications to durable channels are kept for returning clients.
     durable_seconds: float = 86_400.0
-    #: The same for other channels.
-    recovery_seconds: float = 60.0
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
     run_dir: str = ""
     version: str = ""
@@ -165,7 +163,7 @@ class ServerConfig:
             "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
             "max_channel_state", "max_state", "max_answer_bytes", "max_rest_bytes",
             "max_frames_per_second", "max_events", "ping_interval", "grace_period",
-            "history_linger", "durable_seconds", "recovery_seconds",
+            "history_linger", "durable_seconds",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")

@@ -15,6 +15,9 @@ TOKEN_LENGTH = 2048
 #: Maximum length of the key of a publication, in characters.
 KEY_LENGTH = 128
 
+#: The keys of browsers are stored with this prefix, which keys of code cannot have.
+BROWSER_KEY = "browser:"
+
 #: Names of channels that begin with this prefix belong to this package.
 RESERVED_PREFIX = "djhookbox:"
 

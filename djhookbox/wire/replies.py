@@ -145,6 +145,8 @@ class PublishReply:
         override_payload: What is published instead.
         only_to_sender: Whether to send it to the sender's connection only (0.3.4).
         publication: The key of the site's row about it (ours).
+        stored: On a durable channel, the key under which the site has stored it (ours).
+        epoch: Its position, if it was stored and numbered earlier (ours).
 
     """
 
@@ -153,6 +155,9 @@ class PublishReply:
     publication: int | None = field(default=None, metadata={"invalid": None})
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+    stored: str = field(default="", metadata={"invalid": ""})
+    epoch: str = field(default="", metadata={"invalid": ""})
+    offset: int = field(default=0, metadata={"invalid": 0})
 
 
 @dataclass(frozen=True, slots=True)

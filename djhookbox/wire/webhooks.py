@@ -19,6 +19,7 @@ from .streams import Wanted as WantedStream
 
 ConnectionId: TypeAlias = Annotated[str, Named(names.CONNECTION_LENGTH)]
 Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]
+Key: TypeAlias = Annotated[str, Named(names.KEY_LENGTH)]
 
 
 R = TypeVar("R")
@@ -175,6 +176,7 @@ class Publish(Webhook[replies.PublishReply]):
             Python 2's string form of the value.
         user: The sender; 0.3.3 does not send it.
         originator: The sender as shown to subscribers, unless the channel is anonymous (0.3.4).
+        key: On a durable channel, identifies the message: it is stored once (ours).
 
     """
 
@@ -185,6 +187,7 @@ class Publish(Webhook[replies.PublishReply]):
     payload: str = field(metadata={"empty": True})
     user: Name = ""
     originator: str | None = field(default=None, metadata={"empty": True})
+    key: Key = ""
 
 
 @dataclass(frozen=True, slots=True)

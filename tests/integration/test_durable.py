@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..stand_ins.client import Client
+from ..stand_ins.client import Client, Refused
 from ..stand_ins.waiting import wait_for
 from .conftest import Enter, MakePair, entering
 from .processes import Pair, Site
@@ -115,3 +115,65 @@ def test_rest_is_refused(pair: Pair, enter: Enter, channel: str, word: str) -> N
     success, answer = pair.hookbox.rest("set_channel_options", channel_name=channel, history="[]")
     assert not success
     assert answer["code"] == "durable"
+
+
+def test_browsers_publish(site: Site, enter: Enter, channel: str, word: str) -> None:
+    reader, page = Reader(channel), enter(f"alice{word}")
+    come(page, reader)
+    sender = enter(f"bob{word}")
+    sender.subscribe(channel)
+    for number in (1, 2):
+        frame = sender.send("PUBLISH", channel_name=channel, payload=str(number), key="k")
+        ack = sender.expect("ACK", id=frame)
+        assert ack["offset"] == 1, "the key is the same"
+    own = sender.expect("PUBLISH")
+    assert (own["payload"], own["user"], own["offset"]) == (1, f"bob{word}", 1)
+    assert own["epoch"] == ack["epoch"]
+    sender.publish(channel, 3)
+    # Another user's key is another key.
+    frame = page.send("PUBLISH", channel_name=channel, payload="4", key="k")
+    assert page.expect("ACK", id=frame)["offset"] == 3
+    read_until(page, reader, 4)
+    assert reader.got == [1, 3, 4]
+    rows = site.rows("Publication", 3, channel=channel, delivered=2)
+    assert [(row["source"], row["status"], row["user_name"]) for row in rows] == [
+        ("client", "sent", f"bob{word}"),
+        ("client", "sent", f"bob{word}"),
+        ("client", "sent", f"alice{word}"),
+    ]
+
+
+def test_what_may_not_be_published_is_not_stored(site: Site, enter: Enter, word: str) -> None:
+    site.do("policy", f"/{word}/", durable=True, subscribe_audience="everyone")
+    page = enter(f"alice{word}")
+    page.subscribe(f"/{word}/")
+    with pytest.raises(Refused):
+        page.publish(f"/{word}/", 1)
+    (row,) = site.rows("Publication", 1, channel=f"/{word}/")
+    assert row["status"] == "refused"
+    assert site.rows("Outbox", 0, channel=f"/{word}/") == []
+
+
+def test_not_to_the_sender(site: Site, enter: Enter, word: str) -> None:
+    """A channel that is not reflective spares its sender, also when it catches up."""
+    channel = f"/{word}/"
+    site.do("policy", channel, durable=True, reflective=False, publish_audience="signed_in")
+    page = enter(f"alice{word}")
+    start = page.subscribe(channel)
+    page.publish(channel, 1)
+    site.do("publish", channel, 2)
+    assert page.expect("PUBLISH")["payload"] == 2
+    page.ask("SUBSCRIBE", channel_name=channel, since=f"{start['epoch']}:0")
+    again = page.expect("SUBSCRIBE", channel_name=channel)
+    assert [each["payload"] for each in again["recovered"]] == [2]
+    assert (again["missed"], again["offset"]) == (0, 2)
+
+
+def test_rest_with_the_webhook(pair: Pair, enter: Enter, channel: str, word: str) -> None:
+    page = enter(f"alice{word}")
+    page.subscribe(channel)
+    pair.site.do("sign_in", f"bob{word}")
+    form = {"channel_name": channel, "payload": "5", "send_hook": "1", "originator": f"bob{word}"}
+    success, answer = pair.hookbox.rest("publish", **form)
+    assert success, answer
+    assert page.expect("PUBLISH")["payload"] == 5

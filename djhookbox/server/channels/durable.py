@@ -22,7 +22,7 @@ from ...wire.streams import MOST_STREAMS, Entry, Pulled, Stream, Wanted
 from ...wire.values import dumps, loads
 from ..core.changes import Reload
 from ..core.keeping import OVERHEAD, weigh
-from ..core.log import LogState, Publication
+from ..core.log import LogState, Position, Publication
 from ..core.model import Channel
 from ..core.publishing import stored
 from ..core.values import timestamp
@@ -40,6 +40,10 @@ IDLE_SECONDS = 3.0
 RETRY_SECONDS = 0.7
 #: Seconds to wait for a stream before the subscriber is told to try again.
 OPEN_SECONDS = 15.0
+#: Seconds to wait until a publication of a browser is numbered and delivered.
+ACK_SECONDS = 10.0
+#: Maximum number of keys to ask for in one call.
+MOST_KEYS = 100
 #: How long pulled publications are kept for channels that are being opened, and how many bytes.
 RECENT_SECONDS = 60.0
 RECENT_BYTES = 16_777_216
@@ -114,8 +118,12 @@ class Durable:
         #: When the outbox was last found to be empty, in the loop's time.
         self._emptied: float | None = None
         #: Channels whose streams are needed, and those who wait for them.
-        self._wanted: dict[str, asyncio.Future[LogState]] = {}
+        self._wanted: dict[Wanted, asyncio.Future[LogState]] = {}
+        #: Bytes of a log beyond which no older publications are loaded.
+        self._most_back = runtime.config.max_channel_history
         self._reloading: set[str] = set()
+        #: Those who wait for publications that the site has stored, by channel and key.
+        self._keys: dict[tuple[str, str], asyncio.Future[Position]] = {}
 
     # ---- what others use -------------------------------------------------
 
@@ -130,24 +138,75 @@ class Durable:
         """Pull soon: the site has committed something."""
         self._woken.set()
 
-    async def load(self, name: str) -> LogState:
-        """Return the stream of a channel as the site has it.
+    async def load(self, name: str, epoch: str = "", before: int = 0) -> LogState:
+        """Return the stream of a channel as the site has it, with the latest publications.
+
+        Args:
+            name: The channel.
+            epoch: With `before`, return those before this offset of the epoch instead.
+            before: The offset.
 
         Raises:
             WebhookFailed: If the site does not answer in time.
 
         """
-        future = self._wanted.get(name)
+        wanted = Wanted(name, epoch, before)
+        future = self._wanted.get(wanted)
         if future is None:
-            future = self._wanted[name] = asyncio.get_running_loop().create_future()
+            future = self._wanted[wanted] = asyncio.get_running_loop().create_future()
         self._woken.set()
         try:
             # Shielded: others may wait for the same.
             return await within(OPEN_SECONDS, asyncio.shield(future))
         except asyncio.TimeoutError:
-            if self._wanted.get(name) is future:
-                del self._wanted[name]
+            if self._wanted.get(wanted) is future:
+                del self._wanted[wanted]
             raise WebhookFailed from None
+
+    async def reach(self, channel: Channel, since: Position | None) -> None:
+        """Load older publications of a durable channel, for a client that was away for long.
+
+        Raises:
+            WebhookFailed: If the site does not answer in time.
+
+        """
+        log = channel.log
+        if since is None or log is None or not channel.options.durable:
+            return
+        while channel.log is log and not log.reaches(since):
+            if log.weight >= self._most_back:
+                return  # the client learns what is missing
+            older = await self.load(channel.name, log.epoch, log.oldest)
+            if older.epoch != log.epoch or not log.extend_back(older.publications):
+                return
+
+    async def stored(self, name: str, key: str) -> Position:
+        """Return the position of a publication that the site has stored, once it is delivered.
+
+        Raises:
+            WebhookFailed: If it is not numbered in time; it is kept, and will be published.
+
+        """
+        future = self._keys.get((name, key))
+        if future is None:
+            future = self._keys[name, key] = asyncio.get_running_loop().create_future()
+        self._woken.set()
+        try:
+            return await within(ACK_SECONDS, asyncio.shield(future))
+        except asyncio.TimeoutError:
+            raise WebhookFailed from None
+        finally:
+            if future.done() or self._keys.get((name, key)) is future:
+                self._keys.pop((name, key), None)
+
+    def _settle(self, name: str, key: str | None, position: Position | Refusal) -> None:
+        """Tell those who wait for a publication where it is, or why it failed."""
+        future = self._keys.pop((name, key), None) if key else None
+        if future is not None and not future.done():
+            if isinstance(position, Refusal):
+                future.set_exception(position)
+            else:
+                future.set_result(position)
 
     def covers(self, stream: LogState) -> bool:
         """Return whether everything after a stream's number is still there to be applied."""
@@ -188,7 +247,7 @@ class Durable:
     async def _pull(self) -> bool:
         """Pull once; return whether there is more."""
         wanted = list(self._wanted)[:MOST_STREAMS]
-        webhook = webhooks.Outbox(*self._state, tuple(Wanted(name) for name in wanted))
+        webhook = webhooks.Outbox(*self._state, tuple(wanted), self._unsettled())
         pulled = (await self._webhooks.call(webhook, urgent=True)).check()
         if pulled.over:
             self._start_over(pulled)
@@ -198,11 +257,24 @@ class Durable:
             self._emptied = now
         self._recent.add(pulled.entries, now)
         self._feeds.take(pulled.entries)
-        for stream in pulled.streams:
-            self._arrived(stream, pulled)
+        # In the order in which they were asked for; the rest is asked for again.
+        for asked, stream in zip(wanted, pulled.streams, strict=False):
+            future = self._wanted.pop(asked, None)
+            if future is not None and not future.done():
+                future.set_result(self._log(stream, pulled))
+        for each in pulled.keys:
+            refusal = Refusal(each.error, "unavailable") if each.error else None
+            self._settle(each.channel, each.key, refusal or Position(each.epoch, each.offset))
         if self._state != self._written:
             await asyncio.to_thread(self._write, self._state)
         return pulled.more
+
+    def _unsettled(self) -> dict[str, tuple[str, ...]]:
+        """Return the keys that are waited for: the site may have stored them before."""
+        keys: dict[str, tuple[str, ...]] = {}
+        for name, key in list(self._keys)[:MOST_KEYS]:
+            keys[name] = (*keys.get(name, ()), key)
+        return keys
 
     def _start_over(self, pulled: Pulled) -> None:
         """Forget what does not continue, and load all live durable channels again."""
@@ -214,11 +286,6 @@ class Durable:
         self._recent.clear(pulled.number)
         for channel in list(self._feeds.channels):
             self._lost(channel)
-
-    def _arrived(self, stream: Stream, pulled: Pulled) -> None:
-        future = self._wanted.pop(stream.channel, None)
-        if future is not None and not future.done():
-            future.set_result(self._log(stream, pulled))
 
     def _log(self, stream: Stream, pulled: Pulled) -> LogState:
         now = self._clock()
@@ -258,6 +325,7 @@ class Durable:
             channel, loads(entry.payload), publication, entry.epoch, entry.at, origin, entry.user
         )
         applied = await self._streams.propose(channel, change)
+        self._settle(channel.name, entry.key, Position(entry.epoch, entry.offset))
         if applied.delivered:
             self._events.add(Delivered(delivered=applied.delivered, number=entry.number))
 

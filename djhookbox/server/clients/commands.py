@@ -5,7 +5,9 @@ Subscribing and unsubscribing are in `subscriptions`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import secrets
 import time
 from typing import Any
 
@@ -14,20 +16,24 @@ from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.events import Delivered, Published
 from ...wire.fields import Fault, FieldProblem, given
 from ...wire.names import NameProblem, check_name
+from ...wire.replies import PublishReply
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
+from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications
 from ..channels.streams import Streams
 from ..core.log import Position
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
-from ..site.webhooks import Refusal, UnusableReply
+from ..site.webhooks import Refusal, Rejected, UnusableReply, WebhookFailed
 from .connection import Connection, State
 from .targets import includes
 
 #: Maximum time to remember a used token, in seconds.
 LONGEST_SPENT = 86_400.0
+#: Seconds until the site is asked again whether a publication is stored.
+ASK_AGAIN_SECONDS = 0.5
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -42,6 +48,7 @@ class Commands:
         lifecycle: Lifecycle,
         publications: Publications,
         authorizer: Authorizer,
+        durable: Durable,
     ) -> None:
         self._config = runtime.config
         self._connections = runtime.connections
@@ -54,6 +61,7 @@ class Commands:
         self._lifecycle = lifecycle
         self._publications = publications
         self._authorizer = authorizer
+        self._durable = durable
         self._spent = SpentTokens(time.monotonic)
 
     # ---- connect ---------------------------------------------------------
@@ -144,13 +152,16 @@ class Commands:
 
     # ---- publish and message ---------------------------------------------
 
-    async def publish(self, connection: Connection, name: str, text: str) -> Position | None:
+    async def publish(
+        self, connection: Connection, name: str, text: str, key: str
+    ) -> dict[str, Any]:
         """Publish to a channel.
 
         Args:
             connection: The sender.
             name: The channel.
             text: The payload as JSON text.
+            key: Identifies the message, if the client sends it again.
 
         Returns:
             Its position in the channel's log, if it has one.
@@ -165,14 +176,21 @@ class Commands:
             publication: int | None = None
             only_to = None
             asked = channel.options.asks("publish")
+            if channel.options.durable:
+                key = key or secrets.token_hex(16)  # to ask again if the reply is lost
             if asked:
                 webhook = webhooks.Publish(
                     channel_name=name,
                     payload=dumps(payload),
                     originator=None if channel.options.anonymous else user.name,
+                    key=key if channel.options.durable else "",
                 )
-                granted = await self._authorizer.ask(webhook, connection, leaving=True)
+                granted = await self._ask_to_publish(webhook, connection)
                 await self._authorizer.follow_up(connection, granted)
+                if granted.stored:
+                    at = Position(granted.epoch, granted.offset) if granted.epoch else None
+                    position = at or await self._durable.stored(name, granted.stored)
+                    return {"epoch": position.epoch, "offset": position.offset}
                 payload = given(granted.override_payload, payload)
                 publication = granted.publication
                 only_to = connection if granted.only_to_sender else None
@@ -193,7 +211,19 @@ class Commands:
                     payload=payload,
                 )
             )
-        return published.position
+        return {} if published.position is None else published.position.place()
+
+    async def _ask_to_publish(
+        self, webhook: webhooks.Publish, connection: Connection
+    ) -> PublishReply:
+        """Ask the site; if the reply is lost and it may have stored the publication, ask again."""
+        try:
+            return await self._authorizer.ask(webhook, connection, leaving=True)
+        except WebhookFailed as failure:
+            if not webhook.key or isinstance(failure, Rejected):
+                raise
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            return await self._authorizer.ask(webhook, connection, leaving=True)
 
     async def message(self, connection: Connection, recipient: str, text: str) -> None:
         """Send a message to another user (0.3.4).

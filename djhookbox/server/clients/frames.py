@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ...wire.names import TOKEN_LENGTH, NameProblem, check_name
+from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
 from ..core.log import Position
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
@@ -97,9 +97,8 @@ class Frames:
                 await self._subscriptions.unsubscribe(connection, name)
             else:
                 text = args.get("payload", "null")
-                position = await commands.publish(connection, name, text)
-                if position is not None:
-                    return position.place()
+                key = _optional_name(args, "key", KEY_LENGTH)
+                return await commands.publish(connection, name, text, key)
         return {}
 
     async def _subscribe_many(self, connection: Connection, frame: Frame) -> None:

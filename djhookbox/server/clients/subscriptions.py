@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -141,6 +142,7 @@ class Subscriptions:
                 await self._decide_together(batch, user, connection)
             else:
                 await self._create_each(batch, user, connection)
+            await self._reach_back(batch)
             await self._complete(batch, user, connection)
             await self._enter_all(batch, user, connection)
         return batch.refused
@@ -233,14 +235,35 @@ class Subscriptions:
                     batch.refused.update({each.channel_name: refusal for each in needed})
                 else:
                     batch.decided = reply.channels
-            for name in sorted(missing - batch.refused.keys()):
-                try:
-                    created = batch.created(name)
-                    # None: code created the channel while this waited for the others.
-                    if created is not None:
-                        await self._lifecycle.create(name, created.options)
-                except Refusal as refusal:
-                    batch.refused[name] = refusal
+            # Together: the streams of durable channels are loaded with one call.
+            names = sorted(missing - batch.refused.keys())
+            await asyncio.gather(*(self._create(batch, name) for name in names))
+
+    async def _create(self, batch: _Batch, name: str) -> None:
+        try:
+            created = batch.created(name)
+            # None: code created the channel while this waited for the others.
+            if created is not None:
+                await self._lifecycle.create(name, created.options)
+        except Refusal as refusal:
+            batch.refused[name] = refusal
+
+    async def _reach_back(self, batch: _Batch) -> None:
+        """Load what the client lacks of durable channels, if the server has no longer all of it."""
+        found = [
+            (name, channel, since)
+            for name, since in batch.wanted.items()
+            if (channel := self._hub.channels.get(name)) is not None and since is not None
+        ]
+        outcomes = await asyncio.gather(
+            *(self._streams.durable.reach(channel, since) for _, channel, since in found),
+            return_exceptions=True,
+        )
+        for (name, _, _), outcome in zip(found, outcomes, strict=True):
+            if isinstance(outcome, Refusal):
+                batch.refused[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
 
     async def _create_each(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Create the channels with a webhook of 0.3.3 for each, for sites that know no other."""

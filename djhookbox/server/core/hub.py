@@ -170,7 +170,7 @@ class Hub:
         channel.keeping = self._durable_seconds
         effects = self.set_options(channel, given, now, log)
         if channel.log is not None and channel.options.lasting and "history" not in given:
-            for publication in channel.log.publications:
+            for publication in log.publications if log is not None else ():
                 data = channel.shown(publication.data)
                 channel.remember(publication.at, "PUBLISH", data, publication.weight)
             channel.trim(now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -131,6 +132,28 @@ class Log:
     def position(self) -> Position:
         """The position of a client that has seen everything."""
         return Position(self.epoch, self.offset)
+
+    @property
+    def oldest(self) -> int:
+        """The offset of the oldest publication that is kept, or would be the next one."""
+        return self.publications[0].offset if self.publications else self.offset + 1
+
+    def reaches(self, position: Position) -> bool:
+        """Return whether everything after a position is there, or cannot be had anyway."""
+        if position.epoch == self.epoch:
+            return position.offset >= self.oldest - 1
+        number = number_of(self.incarnation, position.epoch) if self.incarnation else None
+        if number is None or self.oldest == 1 or (self.renewed and self.began > number):
+            return True
+        return bool(self.publications) and self.publications[0].number <= number
+
+    def extend_back(self, publications: Sequence[Publication]) -> bool:
+        """Add older publications if they end before the oldest one; return whether they do."""
+        if not publications or publications[-1].offset != self.oldest - 1:
+            return False
+        self.publications.extendleft(reversed(publications))
+        self.weight += sum(each.weight for each in publications)
+        return True
 
     def begin(self, epoch: str) -> None:
         """Give the first publication's epoch to a durable channel that had none before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -128,8 +129,12 @@ class Calls:
         if channel is None or request.send_hook:
             async with self._lifecycle.using(name) as channel:
                 if request.send_hook:
-                    webhook = webhooks.Publish(name, dumps(payload), user=user or "")
+                    key = secrets.token_hex(16) if channel.options.durable else ""
+                    webhook = webhooks.Publish(name, dumps(payload), user=user or "", key=key)
                     reply = (await self._webhooks.call(webhook)).check()
+                    if reply.stored:
+                        self._durable.poke()  # and do not wait: the caller may be the site
+                        return Applied(0)
                     payload = given(reply.override_payload, payload)
                     publication = reply.publication
                 published = await self._publications.publish(channel, payload, user)
