@@ -148,7 +148,11 @@ def _outcomes(channel: str, keys: Sequence[str], last: int, using: str) -> list[
     entries = StreamEntry.objects.using(using).filter(
         channel__digest=digest(channel), key__in=keys, number__lte=last
     )
-    found = [Key(channel, entry.key, entry.epoch, entry.offset, entry.number) for entry in entries]
+    found = [
+        Key(channel, entry.key, entry.epoch, entry.offset, entry.number)
+        for entry in entries
+        if entry.key in keys  # some databases compare without case
+    ]
     failed = Outbox.objects.using(using).filter(channel=channel, key__in=keys, failed=True)
     return found + [Key(channel, row.key, error=row.error) for row in failed]
 
