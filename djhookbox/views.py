@@ -345,9 +345,7 @@ def publish(request: HttpRequest, call: Call[webhooks.Publish]) -> Answer:
     return _answer(_reply(PublishReply, decision, **more))
 
 
-def _publish_durably(
-    request: HttpRequest, call: Call[webhooks.Publish], payload: object
-) -> HttpResponse:
+def _publish_durably(request: HttpRequest, call: Call[webhooks.Publish], payload: object) -> Answer:
     """Decide, and store what may be published; the publish history gets its row with its number."""
     channel = call.webhook.channel_name
     if call.caller.conn_id:
