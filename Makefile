@@ -7,6 +7,7 @@
 #   make coverage  run `make test`, and show the lines and branches of djhookbox that no test ran
 #   make bench     run the benchmark
 #   make resume    test whether clients lose messages: network cuts, a killed server (needs Node)
+#   make durable   kill processes while publications are stored: is any lost or doubled?
 #   make fuzz      send a million random and mutated frames and requests to a running server
 #   make genuine   install Hookbox 0.3.3 for the tests that need it (needs Python 2.7)
 #   make lint      run ruff: rules and formatting
@@ -45,7 +46,7 @@ TOX_FLAGS := $(if $(filter true 1,$(CI)),--skip-missing-interpreters=false)
 # Each test module runs in one worker, which starts its processes and browsers once.
 PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test matrix environments coverage partners bench resume fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
+.PHONY: demo test matrix environments coverage partners bench resume durable fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.site
@@ -80,6 +81,10 @@ bench: $(VENV)/.bench
 
 resume: $(VENV)/.dev
 	@exec $(BIN)/python -m bench.resume $(ARGS)
+
+durable: $(VENV)/.test
+	$(BIN)/python -m tests.integration.durable_proof $(ARGS)
+	$(BIN)/python -m tests.integration.durable_proof --database postgresql $(ARGS)
 
 fuzz: $(VENV)/.dev
 	@exec $(BIN)/python -m bench.fuzz $(ARGS)

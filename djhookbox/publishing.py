@@ -81,6 +81,8 @@ def publish(
         source: The source to record in the publish history.
         sender: The user to record in the publish history, if not `user`.
         key: Identifies the message: one with the same key is not published to the channel again.
+            The process remembers keys for five minutes and forgets them when it restarts; on a
+            durable channel, they are kept as long as the messages are.
         using: The alias of the database whose transaction the message belongs to, on a durable
             channel. By default, the one that the database router names for `Outbox`.
 
@@ -190,6 +192,7 @@ def _send(message: _Message, decision: Decision) -> int | None:
         options=decision.options,
         originator=message.originator or None,
         recorded=True,
+        key=message.key,
     )
 
 

@@ -5,8 +5,9 @@ All of it happens after commit (see `notices`). For sessions, see `ended_session
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -19,6 +20,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from .decisions.store import cache
 from .models import ChannelPolicy, PolicyGroup
 from .notices import depart, recheck
+from .outbox import heads
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience
 from .users.accounts import username, usernames
@@ -42,7 +44,9 @@ def remember_pattern(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     """Remember the pattern that an edit replaces: its channels are rechecked as well."""
     policy: ChannelPolicy = kwargs["instance"]
     rows = ChannelPolicy.objects.using(kwargs["using"]).filter(pk=policy.pk)
-    policy._hookbox_patterns = list(rows.values_list("pattern", flat=True))  # type: ignore[attr-defined]
+    before = list(rows.values_list("pattern", "durable", "name"))
+    policy._hookbox_patterns = [pattern for pattern, _durable, _name in before]  # type: ignore[attr-defined]
+    policy._hookbox_durable = [name for _pattern, durable, name in before if durable]  # type: ignore[attr-defined]
 
 
 def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
@@ -50,7 +54,21 @@ def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     policy: ChannelPolicy = kwargs["instance"]
     cache.changed(kwargs["using"])
     patterns = {policy.pattern, *vars(policy).pop("_hookbox_patterns", ())}
+    durable = vars(policy).pop("_hookbox_durable", [policy.name] if policy.durable else [])
+    if kwargs["signal"] is post_delete or not (policy.durable and policy.enabled):
+        _end_streams(durable, kwargs["using"])
     recheck(kwargs["using"], patterns=patterns)
+
+
+def _end_streams(policies: Iterable[str], using: str) -> None:
+    """End the epochs of channels that policies made durable: they may be durable again later."""
+    alias = heads.database()
+    for name in policies:
+        end = partial(heads.end_epochs, alias, f"policy:{name}"[:255])
+        if alias == using:
+            end()
+        else:
+            transaction.on_commit(end, using=using)
 
 
 def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -388,3 +389,17 @@ def test_the_lock_is_short(node: Node) -> None:
     with heads.locked("default"):
         assert connection.vendor == "sqlite" or now() != before
     assert now() == before
+
+
+# ---- by hand
+
+
+def test_new_epochs(node: Node) -> None:
+    djhookbox.publish("/orders/1/", 1)
+    epoch = node.pull().entries[0].epoch
+    call_command("hookbox", "new-epochs")
+    assert node.pull().over
+    djhookbox.publish("/orders/1/", 2)
+    assert node.pull().entries[0].epoch != epoch
+    with pytest.raises(CommandError, match="no database “other”"):
+        call_command("hookbox", "new-epochs", "--database", "other")

@@ -41,6 +41,7 @@ def publish(
     options: Mapping[str, object] | None = None,
     originator: str | None = None,
     recorded: bool = False,
+    key: str = "",
 ) -> int | None:
     """Publish a JSON text and return how many connections it reached.
 
@@ -53,9 +54,10 @@ def publish(
             server sends no webhook.
         originator: The name of the user it is from.
         recorded: Whether the caller records the publication, so that the server reports no event.
+        key: The server publishes a message with the same key once.
 
     """
-    request = rest.Publish(channel, payload, originator, options, recorded)
+    request = rest.Publish(channel, payload, originator, options, recorded, key=key)
     return _ask(request, answers.Published).delivered
 
 

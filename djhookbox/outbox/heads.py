@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Exists
-from django.db.models.functions import Now
+from django.db.models import Exists, Subquery
+from django.db.models.functions import Coalesce, Now
 
 from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
 
@@ -147,6 +147,20 @@ def renew(using: str, *, unknown: str = "") -> Head:
         )
         _restart_channels(using, incarnation, head.number)
         return _read(using)
+
+
+def end_epochs(using: str, opened_by: str) -> None:
+    """End the epochs of the channels that a policy made durable.
+
+    Args:
+        using: The alias of the database.
+        opened_by: The policy, as decisions name it.
+
+    """
+    last = StreamHead.objects.using(using).filter(pk=StreamHead.KEY).values("number")[:1]
+    StreamChannel.objects.using(using).filter(opened_by=opened_by).update(
+        epoch=new_token(), offset=0, began=Coalesce(Subquery(last), 0), renewed=True, opened_by=""
+    )
 
 
 def _restart_channels(using: str, epoch: str, number: int) -> None:

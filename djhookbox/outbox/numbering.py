@@ -197,10 +197,10 @@ class _Work:
                 opened_by=row.opened_by,
             )
             self._channels[key] = channel
-        elif channel.opened_by != row.opened_by:
+        elif channel.opened_by and channel.opened_by != row.opened_by:
             channel.epoch, channel.offset = secrets.token_hex(8), 0
             channel.began, channel.renewed = last, True
-            channel.opened_by = row.opened_by
+        channel.opened_by = row.opened_by  # empty after `heads.end_epochs`
         channel.history_size = row.history_size
         channel.history_duration = row.history_duration
         self._changed[key] = channel

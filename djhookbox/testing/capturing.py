@@ -12,6 +12,7 @@ from unittest import mock
 from .. import client, publishing, vouching
 from ..decisions.decide import UNDECIDED, Decision
 from ..exceptions import HookboxError
+from ..outbox import inserting
 
 #: What the publish history says about a channel that only a test has opened.
 DECIDED_BY = "test:capture_publications"
@@ -44,8 +45,13 @@ def capture_publications(
     Everything else is real: the payload must be JSON, handlers are asked, and the publish history
     is written. `cursor()` returns empty cursors.
 
+    Messages to durable channels are stored as rows that wait, also within the transaction of a
+    `TestCase`. They are collected when they are stored; what was rolled back is removed from the
+    list when the block ends.
+
     Args:
-        delivered: How many connections each message is reported to reach.
+        delivered: How many connections each message is reported to reach, except on durable
+            channels.
         error: Raised for each message, to test what your site does without the process:
             `capture_publications(error=HookboxUnreachable("down"))`.
         open_channels: Whether channels are open that no policy or handler decides about. The
@@ -54,7 +60,8 @@ def capture_publications(
 
     """
     captured: list[CapturedPublication] = []
-    decide, insert = vouching.decided, publishing._insert
+    stored: list[tuple[CapturedPublication, Any]] = []
+    decide, store = vouching.decided, inserting.insert
 
     def publish(
         channel: str,
@@ -72,14 +79,14 @@ def capture_publications(
             raise error
         return delivered
 
-    def inserted(message: Any, decision: Decision, using: str | None) -> None:
-        insert(message, decision, using)  # to a durable channel: in the transaction of the test
-        payload = json.loads(message.text)
+    def insert(decision: Decision, channel: str, text: str, **given: Any) -> Any:
+        row = store(decision, channel, text, **given)  # in the transaction of the test
+        opened = given.get("opened") or decision
         captured.append(
-            CapturedPublication(message.channel, payload, message.originator, decision.options)
+            CapturedPublication(channel, json.loads(text), row.user_name, opened.options)
         )
-        if error is not None:
-            raise error
+        stored.append((captured[-1], row))
+        return row
 
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
@@ -95,6 +102,12 @@ def capture_publications(
         mock.patch.object(client, "publish", publish),
         mock.patch.object(client, "cursor", cursor),
         mock.patch.object(publishing, "decided", opened if open_channels else decide),
-        mock.patch.object(publishing, "_insert", inserted),
+        mock.patch.object(inserting, "insert", insert),
+        mock.patch.object(inserting, "poke", return_value=None),
     ):
         yield captured
+        for publication, row in stored:
+            rows = type(row)._base_manager.using(row._state.db)
+            # SQLite gives the key of a row that was rolled back to the next one.
+            if not rows.filter(pk=row.pk, created=row.created).exists():
+                captured[:] = [each for each in captured if each is not publication]

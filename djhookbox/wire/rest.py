@@ -40,6 +40,7 @@ class Publish:
             the server does not ask the site.
         recorded: Whether the site keeps a row of it, so that no event reports it (ours).
         send_hook: Whether the site's publish webhook decides.
+        key: Identifies the message: the server publishes it once in five minutes (ours).
 
     """
 
@@ -51,6 +52,7 @@ class Publish:
     options: Mapping[str, object] | None = None
     recorded: bool = False
     send_hook: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,3 +301,26 @@ def publish_after_commit(request: HttpRequest, channel: str, payload: Any) -> No
 
     with transaction.atomic():
         transaction.on_commit(first)
+
+
+@doing
+def group_names(request: HttpRequest) -> list[str]:
+    return list(Group.objects.values_list("name", flat=True))
+
+
+@doing
+def stored_payloads(request: HttpRequest) -> list[str]:
+    """Return what the streams hold."""
+    entries = apps.get_model("djhookbox", "StreamEntry").objects.order_by("number")
+    return list(entries.values_list("payload", flat=True))
+
+
+@doing
+def payloads_of(request: HttpRequest, mark: str) -> list[str]:
+    """Return what one transaction of `durable_publisher` has published."""
+    by, _, tx = mark.partition(".")
+    return [
+        text
+        for text in stored_payloads(request)
+        if (found := json.loads(text)).get("by") == by and found["tx"] == int(tx)
+    ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +180,85 @@ def test_rest_with_the_webhook(pair: Pair, enter: Enter, channel: str, word: str
     success, answer = pair.hookbox.rest("publish", **form)
     assert success, answer
     assert page.expect("PUBLISH")["payload"] == 5
+
+
+def test_switched_on_off_and_on_again(site: Site, enter: Enter, word: str) -> None:
+    channel, options = f"/{word}/", {"history_size": 9, "publish_audience": "signed_in"}
+    site.do("policy", channel, **options)
+    reader, page = Reader(channel), enter(f"alice{word}")
+    come(page, reader)
+    site.do("publish", channel, 1)
+    read_until(page, reader, 1)
+    epochs = [page_epoch(reader)]
+    for durable, payload in ((True, 2), (False, 3), (True, 4)):
+        site.do("policy", channel, durable=durable)
+        if durable:
+            args = page.expect("SUBSCRIBE", channel_name=channel)
+            assert (args["recovered"], args["missed"]) == ([], None), "a gap is announced"
+            reader.jump(args)
+        else:
+            wait_for(
+                lambda: not site.do("channel_info", channel)["options"]["durable"],
+                "the policy to reach the channel",
+            )
+        assert (site.do("publish", channel, payload) is None) is durable
+        read_until(page, reader, payload)
+        epochs.append(page_epoch(reader))
+    assert reader.got == [1, 2, 3, 4]
+    assert len(set(epochs)) == 4
+
+
+def page_epoch(reader: Reader) -> str:
+    """Return the epoch that a reader is in."""
+    assert reader.cursor is not None
+    return reader.cursor.partition(":")[0]
+
+
+def test_away_for_longer_than_memory_reaches(make_pair: MakePair) -> None:
+    """Older publications than a node loads on opening come from the site."""
+    pair = make_pair()
+    pair.site.run()
+    pair.hookbox.run()
+    pair.site.do("policy", "/orders/", durable=True)
+    start = pair.site.do("cursor", "/orders/")
+    payloads = list(range(1300))
+    pair.site.do("publish_many", "/orders/", payloads)
+    pair.hookbox.kill()
+    pair.hookbox.run()
+    with ExitStack() as stack:
+        enter = entering(pair, stack)
+        enter("bob").subscribe("/orders/")
+        page = enter("alice")
+        page.ask("SUBSCRIBE", channel_name="/orders/", since=start)
+        args = page.expect("SUBSCRIBE", channel_name="/orders/")
+    assert args["missed"] == 0
+    assert [each["payload"] for each in args["recovered"]] == payloads
+
+
+def test_a_restored_backup_is_announced_once(make_pair: MakePair) -> None:
+    pair = make_pair()
+    pair.site.run()
+    pair.hookbox.run()
+    pair.site.do("policy", "/orders/", durable=True)
+    reader = Reader("/orders/")
+    with ExitStack() as stack:
+        page = entering(pair, stack)("alice")
+        come(page, reader)
+        pair.site.do("publish", "/orders/", 1)
+        read_until(page, reader, 1)
+        backup = pair.folder / "backup.sqlite3"
+        database = Path(json.loads(pair.environment["HOOKBOX_SITE"])["DATABASE"])
+        pair.site.stop()
+        shutil.copy(database, backup)
+        pair.site.run()
+        pair.site.do("publish", "/orders/", 2)
+        read_until(page, reader, 2)
+        pair.site.stop()
+        shutil.copy(backup, database)
+        pair.site.run()
+        args = page.expect("SUBSCRIBE", channel_name="/orders/")
+        assert args["missed"] is None
+        reader.jump(args)
+        pair.site.do("publish", "/orders/", 3)
+        read_until(page, reader, 3)
+    assert reader.got == [1, 2, 3]

@@ -45,6 +45,10 @@ class Reader:
                     self.got.append(each["payload"])
         self._epoch, self._offset = args["epoch"], args["offset"]
 
+    def jump(self, args: dict[str, Any]) -> None:
+        """Go on from a snapshot that announces a gap."""
+        self._epoch, self._offset = args["epoch"], args["offset"]
+
     def read(self, page: Client) -> None:
         """Take in what has come."""
         for args in page.got("PUBLISH"):

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...commandline.base import MISTAKEN, REFUSED, Mistake, Subcommand
 from ...commandline.completion import Completion, candidates
+from ...commandline.epochs import NewEpochs
 from ...commandline.existing import Explain, Prune
 from ...commandline.people import Kick, Who
 from ...commandline.publishing import Publish
@@ -19,7 +20,7 @@ from ...exceptions import HookboxError, HookboxRefused
 
 #: The subcommands, in the order in which `--help` lists them.
 SUBCOMMANDS: tuple[type[Subcommand], ...] = (
-    Quickstart, Publish, Tail, Who, Kick, Explain, Prune, Completion,
+    Quickstart, Publish, Tail, Who, Kick, Explain, Prune, NewEpochs, Completion,
 )  # fmt: skip
 
 #: Called by the scripts that `completion` prints.

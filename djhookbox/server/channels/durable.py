@@ -180,6 +180,10 @@ class Durable:
             if older.epoch != log.epoch or not log.extend_back(older.publications):
                 return
 
+    def adopt(self, channel: Channel) -> None:
+        """Load the stream of a live channel that has become durable."""
+        self._lost(channel)
+
     async def stored(self, name: str, key: str) -> Position:
         """Return the position of a publication that the site has stored, once it is delivered.
 

@@ -121,7 +121,7 @@ class Feeds:
             feed = self._feeds.get(name)
             if feed is None:
                 continue
-            if not self._is_live(feed):
+            if not self._is_live(feed) or not feed.channel.options.durable:
                 self._drop(name)
             elif not feed.is_lost:
                 feed.extend(own)

@@ -237,7 +237,7 @@ class Hub:
                 channel.remember(now, kind, data)
         if channel.options.history_size <= 0 and not channel.options.durable:
             channel.log = None
-        elif channel.log is None and log is not None:
+        elif log is not None and (channel.log is None or channel.log.incarnation):
             channel.log = Log(log)
         channel.trim(now)
         if "polling" in given:

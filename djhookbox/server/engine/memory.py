@@ -144,7 +144,10 @@ class MemoryEngine:
         stream.size = change.given.get("history_size", stream.size)
         stream.duration = change.given.get("history_duration", stream.duration)
         if stream.is_stored:
-            return None
+            if change.given.get("durable", True):
+                return None
+            self._clear(channel, stream)  # which ends the site's epoch
+            stream.is_stored = False
         if not stream.size:
             self._clear(channel, stream)
         elif not stream.epoch:

@@ -16,6 +16,7 @@ from ...wire.options import check_channel_options, user_options
 from ...wire.replies import SubscribeReply
 from ...wire.values import dumps, loads
 from ..channels.durable import Durable
+from ..channels.keys import Keys
 from ..channels.lifecycle import Lifecycle
 from ..channels.publications import Publications, Stored
 from ..channels.streams import Applied, ChannelGone, Streams
@@ -67,6 +68,7 @@ class Calls:
         self._lifecycle = lifecycle
         self._publications = publications
         self._rechecks = rechecks
+        self._keys: Keys[Applied] = Keys(runtime.clock)
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
             "publish": bound(rest.Publish, self._publish),
             "publish_multi": bound(rest.PublishMulti, self._publish_multi),
@@ -98,7 +100,12 @@ class Calls:
             return await self._publish_one(name, request)
 
     async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
-        published = await self._publish_to(name, parse_payload(request.payload), request)
+        payload = parse_payload(request.payload)
+        if not request.key:
+            return (await self._publish_to(name, payload, request)).answer()
+        published = await self._keys.once(
+            name, request.key, lambda: self._publish_to(name, payload, request)
+        )
         return published.answer()
 
     async def _publish_multi(self, request: rest.PublishMulti) -> answers.Published:

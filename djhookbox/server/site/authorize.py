@@ -132,7 +132,6 @@ class Authorizer:
         if subscribe:
             if not inside:
                 self.check_room(user)
-            await self._streams.durable.reach(channel, since)
             await self._streams.propose(
                 channel,
                 Subscribe(user, connection, self._clock(), by_code=True),

@@ -169,6 +169,8 @@ class Rechecks:
         try:
             if changed:
                 await self._streams.propose(channel, SetOptions(changed, now))
+                if changed.get("durable"):
+                    self._streams.durable.adopt(channel)
         except OptionError as error:
             logger.error("The policy's options do not fit %r: %s", channel.name, error)
         except (ChannelGone, EngineFailed) as error:

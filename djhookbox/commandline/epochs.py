@@ -1,0 +1,48 @@
+"""`manage.py hookbox new-epochs`: void all positions after a database was restored."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.utils.translation import gettext as _
+
+from ..guards import database_errors
+from ..outbox import heads
+from .base import DONE, Mistake, Subcommand
+
+
+class NewEpochs(Subcommand):
+    """Starts a new incarnation of the outbox."""
+
+    name = "new-epochs"
+    help = (
+        "Voids all positions in durable channels. Run it after you restored the database from a "
+        "backup: clients that have seen more than the backup holds are then told of a gap."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the database."""
+        parser.add_argument(
+            "--database", default="", help="The alias of the database, if not the router's choice."
+        )
+
+    def run(self, options: Mapping[str, Any]) -> int:
+        """Start a new incarnation and print it."""
+        alias = options["database"] or heads.database()
+        if alias not in connections:
+            raise Mistake(
+                _("There is no database “%(alias)s”; try “%(default)s”.")
+                % {"alias": alias, "default": DEFAULT_DB_ALIAS},
+                code="malformed",
+            )
+        with database_errors():
+            heads.look(alias)  # creates what is missing
+            incarnation = heads.renew(alias).incarnation
+        if options["json"]:
+            self.print_json({"incarnation": incarnation})
+        else:
+            self.say(_("All positions are void; clients will be told of a gap."))
+        return DONE
