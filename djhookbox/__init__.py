@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         unregister_channel_handler,
         whcallback,
     )
+    from .notifying import notify
     from .users.identity import connect_token
 
 #: The module of each public name; "" means that the name is a module itself.
@@ -66,6 +67,7 @@ _HOMES = {
     "create": "api",
     "cursor": "cursors",
     "disconnect": "api",
+    "notify": "notifying",
     "publish": "api",
     "register_channel_handler": "handlers",
     "server_info": "api",
@@ -99,6 +101,7 @@ __all__ = [
     "create",
     "cursor",
     "disconnect",
+    "notify",
     "publish",
     "register_channel_handler",
     "server_info",

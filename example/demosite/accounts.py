@@ -57,6 +57,12 @@ def create_policies() -> None:
             "history_size": 1000,
             "note": "The poll: signed-in users receive each vote.",
         },
+        "Orders": {
+            "pattern": "/orders/",
+            "publish_audience": Audience.NOBODY,
+            "durable": True,
+            "note": "The orders: each message is stored in the transaction that changes an order.",
+        },
     }
     for name, fields in policies.items():
         defaults = {"subscribe_audience": Audience.SIGNED_IN, **fields}

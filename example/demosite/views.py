@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
+from django.db import transaction
 from django.db.models import Case, F, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_POST
 import djhookbox
 
 from .accounts import ACCOUNTS
-from .models import Dish, Task
+from .models import Dish, Order, Task
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ ROOMS = ["lobby", "kitchen", "garden"]
 TOPICS = ["today", "sports", "weather"]
 TASKS_CHANNEL = "/tasks/"
 POLL_CHANNEL = "/poll/lunch/"
+ORDERS_CHANNEL = "/orders/"
 
 
 class Login(LoginView):
@@ -117,6 +119,47 @@ def vote(request: HttpRequest) -> HttpResponse:
         return HttpResponse("Unknown dish.", status=404, content_type="text/plain")
     tell(POLL_CHANNEL, {"dish": name})
     return HttpResponse(status=204)
+
+
+# ---- a durable channel: an order and its message are one transaction ----------------------------
+
+
+@login_required
+def orders(request: HttpRequest) -> HttpResponse:
+    """Show the orders."""
+    cursor = djhookbox.cursor(ORDERS_CHANNEL)  # one query; Hookbox need not be running
+    context = {
+        "orders": Order.objects.all()[:50],
+        "channel": ORDERS_CHANNEL,
+        "cursor": cursor,
+        "failed": "failed" in request.GET,
+    }
+    return render(request, "demosite/orders.html", context)
+
+
+@login_required
+@require_POST
+def place_order(request: HttpRequest) -> HttpResponse:
+    """Place an order, or show that nobody hears of one that is rolled back."""
+    what = request.POST.get("what", "").strip()[:100]
+    fails = "fails" in request.POST
+    with transaction.atomic():
+        if what:
+            Order.objects.create(what=what)  # `djhookbox.notify` publishes it
+        transaction.set_rollback(fails)
+    return redirect(f"{reverse('orders')}{'?failed' if fails else ''}")
+
+
+@login_required
+@require_POST
+def advance_order(request: HttpRequest) -> HttpResponse:
+    """Take an order to its next step."""
+    pk = request.POST.get("order", "")
+    with transaction.atomic():
+        order = Order.objects.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
+        if order is not None:
+            order.advance()
+    return redirect("orders")
 
 
 def tell(channel: str, payload: dict[str, str]) -> None:

@@ -1,0 +1,96 @@
+"""Changes of a model as publications."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.exceptions import FieldDoesNotExist
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+import djhookbox
+from djhookbox.decisions.store import cache
+from djhookbox.models import ChannelPolicy, Outbox
+from djhookbox.notifying import Notifier
+from djhookbox.testing import capture_publications
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def notifier() -> Iterator[Notifier]:
+    ChannelPolicy.objects.create(name="groups", pattern="/groups/<slug:name>/", durable=True)
+    notifier = djhookbox.notify(
+        Group, channel=lambda group: group.name and f"/groups/{group.name}/", fields=["name"]
+    )
+    cache.drop()
+    yield notifier
+    post_save.disconnect(notifier._saved, sender=Group)
+    post_delete.disconnect(notifier._deleted, sender=Group)
+    cache.drop()
+
+
+def events(sent: list[Any]) -> list[tuple[str, str, object]]:
+    return [(one.channel, one.payload["event"], one.payload["fields"]) for one in sent]
+
+
+def test_every_change_is_stored_in_its_transaction(notifier: Notifier) -> None:
+    with capture_publications() as sent:
+        with transaction.atomic():
+            group = Group.objects.create(name="a")
+            assert Outbox.objects.count() == 1
+            group.save()
+        with transaction.atomic():
+            Group.objects.create(name="never")
+            transaction.set_rollback(True)
+        group.save(update_fields=[])
+        pk = group.pk
+        group.delete()
+    assert events(sent) == [
+        ("/groups/a/", event, {"name": "a"}) for event in ("created", "changed", "deleted")
+    ]  # fmt: skip
+    assert sent[0].payload["model"] == "auth.group"
+    assert sent[2].payload["pk"] == pk
+
+
+def test_on_another_channel_it_is_sent_after_the_commit(notifier: Notifier) -> None:
+    ChannelPolicy.objects.update(durable=False)
+    cache.drop()
+    with capture_publications() as sent:
+        with transaction.atomic():
+            Group.objects.create(name="a")
+            assert sent == []
+        with transaction.atomic():
+            Group.objects.create(name="never")
+            transaction.set_rollback(True)
+    assert events(sent) == [("/groups/a/", "created", {"name": "a"})]
+
+
+def test_what_sends_no_signals_is_sent_by_hand(notifier: Notifier) -> None:
+    with capture_publications() as sent:
+        groups = Group.objects.bulk_create([Group(name="a"), Group(name="b")])
+        assert sent == []
+        notifier.send(groups, "created")
+    assert [channel for channel, _, _ in events(sent)] == ["/groups/a/", "/groups/b/"]
+
+
+def test_a_channel_that_nothing_opens_does_not_break_the_save(
+    notifier: Notifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    ChannelPolicy.objects.all().delete()
+    cache.drop()
+    with (
+        capture_publications(open_channels=False),
+        caplog.at_level(logging.ERROR, logger="djhookbox"),
+    ):
+        Group.objects.create(name="a")
+    assert "/groups/a/" in caplog.text
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(FieldDoesNotExist):
+        djhookbox.notify(Group, channel=str, fields=["nam"])
