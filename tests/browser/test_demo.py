@@ -244,3 +244,21 @@ def test_a_hookbox_that_was_left_behind_is_replaced(own_demo):
     assert left not in demo.processes()
     assert demo.end() == 0
     demo.assert_nothing_is_left()
+
+
+def test_an_order_and_its_message_are_one_transaction(demo, visit):
+    orders = f"{demo.site}/orders/"
+    alice, bob = visit(orders, "alice"), visit(orders, "bob")
+
+    def place(page, what, button="Place"):
+        page.get_by_label("Order", exact=True).fill(what)
+        page.get_by_role("button", name=button, exact=True).click()
+
+    place(alice, "Tea")
+    expect(bob.locator("#orders .what")).to_have_text(["Tea"])
+    place(alice, "Never", "Place and fail")
+    expect(alice.get_by_role("alert")).to_contain_text("rolled back")
+    place(alice, "Cake")
+    expect(bob.locator("#orders .what")).to_have_text(["Cake", "Tea"])
+    bob.locator("#orders").get_by_role("button", name="Next step").first.click()
+    expect(alice.locator("#orders .step")).to_have_text(["paid", "placed"])
