@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import html
 import math
 import re
@@ -15,11 +16,13 @@ from django.contrib.admin.models import LogEntry
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.html import escape
 
 from djhookbox import client
 from djhookbox.client import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
+from djhookbox.models import Outbox
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError, ProcessStatus, State
 
@@ -293,8 +296,8 @@ def test_one_call_to_the_process_and_few_queries(viewer: Client, hookbox: Hookbo
         with CaptureQueriesContext(connection) as queries:
             viewer.get(page)
         assert len(hookbox.calls) == 1, "a slow process costs two seconds, not four"
-        # Session, user, the user's permissions and those of the groups.
-        assert len(queries) <= 4, queries.captured_queries
+        # Session, user, the user's permissions and those of the groups; what waits.
+        assert len(queries) <= 5, queries.captured_queries
 
 
 def test_what_the_system_checks_find_is_shown(
@@ -380,3 +383,19 @@ def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
     assert len(messages_of(response)) == 2
     assert "Hookbox has been stopped." in messages_of(response)
     assert not LogEntry.objects.exists()
+
+
+def test_what_waits_in_the_outbox_is_shown(viewer: Client, hookbox: Hookbox) -> None:
+    page = viewer.get(PAGE).content.decode()
+    assert "Waiting in the outbox" not in page
+    row = {"channel": "/a/", "payload": "1", "source": "code", "opened_by": "policy:a"}
+    Outbox.objects.create(**row)
+    Outbox.objects.create(**row, failed=True, error="No policy.")
+    page = viewer.get(PAGE).content.decode()
+    assert "1 (the oldest for 0 s)" in page
+    assert "1 (see the publish history)" in page
+    assert "have been waiting" not in page
+    Outbox.objects.update(created=timezone.now() - datetime.timedelta(seconds=20))
+    page = viewer.get(PAGE).content.decode()
+    assert "1 (the oldest for 20 s)" in page
+    assert "have been waiting" in page

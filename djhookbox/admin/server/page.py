@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.contrib import messages
 from django.core.checks import CheckMessage, registry
+from django.db import DatabaseError
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -23,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ... import client
+from ...outbox.waiting import Waiting, look
 from ...policy.reserved import REPORT_CHANNEL, REPORT_PERMISSION
 from ...process import control
 from ...process.control import ProcessError, ProcessStatus, State
@@ -130,9 +132,11 @@ class ServerAdmin(Details, Departures):
         now = control.status(partial(client.get_server_report, **search))
         may_control = self.has_control_permission(request)
         word, tone = STATES[now.state]
+        waiting = _waiting()
         return {
             "badge": badge(word, tone),
-            "facts": facts(now),
+            "facts": [*facts(now), *_outbox(waiting)],
+            "late": waiting is not None and waiting.is_late,
             "may_disconnect": self.has_disconnect_permission(request),
             "may_start": may_control and now.can_start,
             "may_stop": may_control and now.can_stop,
@@ -244,6 +248,24 @@ class ServerAdmin(Details, Departures):
             return self.leave(request, str(error), messages.ERROR)
         self.enter(request, f"{entry}.")
         return self.leave(request, success % {"pid": now.pid}, messages.SUCCESS)
+
+
+def _waiting() -> Waiting | None:
+    try:
+        return look()
+    except DatabaseError:  # the page is for days like this
+        return None
+
+
+def _outbox(waiting: Waiting | None) -> Iterator[tuple[str, str]]:
+    """Yield what waits in the outbox and what has failed, if anything has."""
+    if waiting is not None and waiting.count:
+        words = {"count": waiting.count, "seconds": waiting.seconds}
+        text = _("%(count)d (the oldest for %(seconds)d s)") % words
+        yield _("Waiting in the outbox"), text
+    if waiting is not None and waiting.failed:
+        text = _("%(count)d (see the publish history)") % {"count": waiting.failed}
+        yield _("Failed in the outbox"), text
 
 
 def _drops(now: ProcessStatus) -> str:
