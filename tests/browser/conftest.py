@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ..needs import need
 from ..ports import free_port
 from ..stand_ins.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+# A busy machine takes its time.
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 # Not for the session: while it lives, Django takes the main thread for an asynchronous one.
@@ -76,12 +79,12 @@ class Demo:
             assert self.process.poll() is None, self.output
             return "Press Ctrl-C to stop everything." in self.output
 
-        wait_for(runs, "the demo to run", 60)
+        wait_for(runs, "the demo to run", 3 * PATIENCE)
 
     def end(self, number: int = signal.SIGINT) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(2 * PATIENCE)
 
     def processes(self) -> list[int]:
         """Find the processes of this demo, whoever started them and however detached."""
@@ -96,7 +99,7 @@ class Demo:
         return found
 
     def assert_nothing_is_left(self) -> None:
-        wait_for(lambda: not self.processes(), "all processes to end", 5)
+        wait_for(lambda: not self.processes(), "all processes to end")
         for port in (self.port, self.hookbox_port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,6 +110,8 @@ class Demo:
         try:
             self.end()
         finally:
+            self.process.kill()
+            self.process.wait()
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
 

@@ -54,10 +54,10 @@ def test_two_people_chat(demo, visit):
     expect(people(alice)).to_have_text(["alice (you)", "bob"])
     expect(people(bob)).to_have_text(["alice", "bob (you)"])
     say(alice, "Hello <b>bob</b> ü")
-    expect(messages(bob)).to_have_text(["Hello <b>bob</b> ü"], timeout=2000)
+    expect(messages(bob)).to_have_text(["Hello <b>bob</b> ü"])
     say(bob, "Hello yourself")
     for page in (alice, bob):
-        expect(messages(page)).to_have_text(["Hello <b>bob</b> ü", "Hello yourself"], timeout=2000)
+        expect(messages(page)).to_have_text(["Hello <b>bob</b> ü", "Hello yourself"])
     alice.reload()
     expect(messages(alice)).to_have_text(["Hello <b>bob</b> ü", "Hello yourself"])
     bob.close()
@@ -143,7 +143,7 @@ def test_pages_come_back_after_stop_and_start_in_the_admin(demo, visit):
     assert demo.process.poll() is None
     admin.get_by_role("button", name="Start").click()
     for page in (alice, bob):
-        expect(page.get_by_role("status")).to_have_text("Connected", timeout=30_000)
+        expect(page.get_by_role("status")).to_have_text("Connected")
     wait_for(lambda: "Hookbox is running again" in demo.output, "the demo to say so")
     for page in (alice, bob):
         expect(people(page)).to_have_count(2)
@@ -158,9 +158,9 @@ def test_whoever_signs_out_is_not_connected_any_more(demo, visit):
     other = bob.context.new_page()
     other.goto(f"{demo.site}/news/today/")
     other.get_by_role("button", name="Sign out").click()
-    expect(people(alice)).to_have_text(["alice (you)"], timeout=5000)
+    expect(people(alice)).to_have_text(["alice (you)"])
     # The page tries once, only as the same user, and then says how it is.
-    expect(bob.get_by_role("status")).to_contain_text("Not connected", timeout=10_000)
+    expect(bob.get_by_role("status")).to_contain_text("Not connected")
     expect(bob.locator("#problem")).to_be_visible()
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from ..stand_ins.waiting import PATIENCE
 from .conftest import Demo
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def admin(demo: Demo, visit: Callable[..., Page]) -> Iterator[Page]:
+def admin(demo: Demo, visit: Callable[..., Page]) -> Page:
     """The administrator, whose clipboard may be read."""
     page = visit(f"{demo.site}/admin/", "admin")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    expect.set_options(timeout=PATIENCE * 1000)
-    yield page
-    expect.set_options(timeout=None)
+    return page
 
 
 def publish(page: Page, demo: Demo, payload: str) -> None:

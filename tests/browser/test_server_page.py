@@ -7,19 +7,11 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ..stand_ins.waiting import PATIENCE, wait_for
+from ..stand_ins.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
 LIVE = re.compile(r"Running\. Live\.")
-
-
-@pytest.fixture(autouse=True)
-def patience():
-    """Let a busy machine take its time."""
-    expect.set_options(timeout=PATIENCE * 1000)
-    yield
-    expect.set_options(timeout=5000)
 
 
 @pytest.fixture
