@@ -116,10 +116,10 @@ def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule]
 
 def _typed(request: HttpRequest) -> ChannelPolicy:
     """Return the policy in a form; invalid fields keep their defaults."""
+    # PostgreSQL refuses to compare texts with NUL, which the form refuses to save.
     typed: dict[str, Any] = {
-        "name": request.GET.get("name", ""),
-        "pattern": request.GET.get("pattern", ""),
-        "permission": request.GET.get("permission", ""),
+        name: request.GET.get(name, "").replace("\0", "")
+        for name in ("name", "pattern", "permission")
     }
     key = request.GET.get("pk", "")
     if key.isascii() and key.isdigit() and len(key) < 19:
