@@ -8,7 +8,7 @@ has to call back while the caller waits for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
@@ -45,7 +45,7 @@ def create(channel: str, options: Mapping[str, object] | None = None) -> None:
 
 
 @synchronous()
-def channel_info(channel: str) -> dict[str, Any]:
+def channel_info(channel: str) -> dict[str, object]:
     """Return a live channel's `name`, `subscribers` and `options`."""
     validate_channel(channel)
     return client.get_channel_info(channel)
@@ -125,7 +125,7 @@ def disconnect(
 
 
 @synchronous()
-def server_info() -> dict[str, Any]:
+def server_info() -> dict[str, object]:
     """Return the process's `version`, `uptime`, `connections`, `channels` and other counts."""
     return records.write(client.get_server_info())
 

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -26,7 +25,7 @@ _stand_ins: list[StandIn] = []
 
 #: The answers of a process without connections. Calls that are not listed ask for something that
 #: only a process knows.
-_ANSWERS: dict[str, dict[str, Any]] = {
+_ANSWERS: dict[str, dict[str, object]] = {
     "publish": {"delivered": 0},
     "poke": {},
     "disconnect": {"disconnected": 0},
@@ -90,7 +89,7 @@ def refusal() -> str:
     )
 
 
-def answer(call: str) -> dict[str, Any]:
+def answer(call: str) -> dict[str, object]:
     """Return the answer to a REST call in place of the process.
 
     Raises:

@@ -23,7 +23,7 @@ _MAYBE_UNSTORABLE = re.compile("\\\\u0000|[\ud800-\udfff]")
 _encode = DjangoJSONEncoder(ensure_ascii=False).encode
 
 
-def kept(payload: object, *, is_copy: bool = False) -> dict[str, Any]:
+def kept(payload: object, *, is_copy: bool = False) -> dict[str, object]:
     """Return the fields of a `Publication` derived from its payload and the settings.
 
     Args:
@@ -32,7 +32,7 @@ def kept(payload: object, *, is_copy: bool = False) -> dict[str, Any]:
 
     """
     text = compact(payload)
-    fields: dict[str, Any] = {"size": len(text.encode("utf-8", "surrogatepass"))}
+    fields: dict[str, object] = {"size": len(text.encode("utf-8", "surrogatepass"))}
     if not settings.store_payloads:
         return fields | {"payload": None, "preview": "", "kept": Publication.Kept.NOTHING}
     names = settings.redact
@@ -51,7 +51,7 @@ def kept(payload: object, *, is_copy: bool = False) -> dict[str, Any]:
     return fields | {"payload": payload, "preview": beginning(text), "kept": kind}
 
 
-def left_out(size: int) -> dict[str, Any]:
+def left_out(size: int) -> dict[str, object]:
     """Return the same fields for a payload of which only the size is known."""
     return {"size": size, "payload": None, "preview": "", "kept": Publication.Kept.NOTHING}
 

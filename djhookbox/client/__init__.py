@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -20,7 +20,7 @@ def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
     return records.read(kind, _send(request), lenient=True)
 
 
-def _send(request: rest.Request) -> dict[str, Any]:
+def _send(request: rest.Request) -> dict[str, object]:
     return rest_call(request.name, **records.to_form(request, to_json))
 
 
@@ -77,7 +77,7 @@ def create_channel(channel: str, options: Mapping[str, object]) -> None:
     _send(rest.CreateChannel(channel, given=given))
 
 
-def get_channel_info(channel: str) -> dict[str, Any]:
+def get_channel_info(channel: str) -> dict[str, object]:
     """Return a channel's name, subscribers and options."""
     return _send(rest.GetChannelInfo(channel))
 

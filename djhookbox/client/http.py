@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, cast
+from typing import cast
 
 import requests
 from django.utils.translation import gettext as _
@@ -121,7 +121,7 @@ def to_json(value: object) -> str:
     return text
 
 
-def rest_call(call: str, seconds: float | None = None, /, **form: str | None) -> dict[str, Any]:
+def rest_call(call: str, seconds: float | None = None, /, **form: str | None) -> dict[str, object]:
     """Make one REST call and return the object of its answer.
 
     Arguments that are None are omitted.
@@ -207,7 +207,7 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
     return _read_answer(call, response)
 
 
-def _read_answer(call: str, response: requests.Response) -> dict[str, Any]:
+def _read_answer(call: str, response: requests.Response) -> dict[str, object]:
     if response.status_code == 413:
         raise PayloadError(
             _(

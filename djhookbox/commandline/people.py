@@ -78,11 +78,12 @@ class Who(Subcommand):
         if as_json:
             self.print_json(info)
             return DONE
-        subscribers = sorted(info.get("subscribers") or ())
+        given = info.get("subscribers")
+        subscribers = sorted(map(str, given)) if isinstance(given, list) else []
         if not subscribers:
             self.say(_("Nobody is subscribed to %(channel)s.") % {"channel": channel})
         for name in subscribers:
-            self.say(str(name))
+            self.say(name)
         return DONE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils.translation import gettext as _
@@ -14,7 +13,7 @@ from ..conf import settings
 LATER_CALLBACK = "message"
 
 
-def extras(options: dict[str, Any]) -> list[str]:
+def extras(options: dict[str, object]) -> list[str]:
     """Return the options that only the genuine server supports."""
     names = {
         "log_file_errors": "-E",
@@ -27,7 +26,7 @@ def extras(options: dict[str, Any]) -> list[str]:
     return flags + [word for flag, value in given for word in (flag, str(value))]
 
 
-def unusable(options: dict[str, Any]) -> Iterator[str]:
+def unusable(options: dict[str, object]) -> Iterator[str]:
     """Yield explanations of options that the embedded server does not support."""
     if options["debug"]:
         yield _(
@@ -40,7 +39,7 @@ def unusable(options: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def withheld(options: dict[str, Any]) -> Iterator[str]:
+def withheld(options: dict[str, object]) -> Iterator[str]:
     """Yield warnings about options and cookies that another program does not get."""
     for name in (
         "allow_origin", "polling_host", "jsonp", "rest_get", "allow_set_config", "log_level",

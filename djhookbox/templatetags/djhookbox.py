@@ -40,7 +40,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
 @register.inclusion_tag("djhookbox/script.html", takes_context=True)
 def hookbox_script(
     context: Context, *cursors: object, anonymous_id: bool = True, import_map: bool = True
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Render the client's configuration and the import map that names it `djhookbox`.
 
     Some browsers accept only one import map per page, before all module scripts, so put the tag
@@ -71,8 +71,8 @@ def hookbox_script(
     }
 
 
-def _config(user: Any, *, anonymous_id: bool) -> dict[str, Any]:
-    config: dict[str, Any] = {}
+def _config(user: Any, *, anonymous_id: bool) -> dict[str, object]:
+    config: dict[str, object] = {}
     if settings.public_url:
         config["url"] = settings.public_url
     else:
@@ -104,7 +104,7 @@ def _hint(request: HttpRequest | None) -> str:
     ) % {"url": request.build_absolute_uri(url) if request is not None else url}
 
 
-def _cursors(given: Iterable[object]) -> dict[str, Any]:
+def _cursors(given: Iterable[object]) -> dict[str, object]:
     from ..cursors import Cursor
 
     found: dict[str, str] = {}
@@ -160,7 +160,7 @@ def _renamed() -> dict[str, str]:
     }
 
 
-def _modules() -> dict[str, Any]:
+def _modules() -> dict[str, object]:
     """Return the URLs of the modules that are loaded later, for pages without an import map."""
     renamed = _renamed()
     found = {name: renamed[name] for name in ("csp_transport", "shared") if name in renamed}

@@ -60,7 +60,7 @@ class Delivery:
             self._send(sends)
         return reached
 
-    def send(self, connection: Connection, name: str, args: dict[str, Any]) -> None:
+    def send(self, connection: Connection, name: str, args: Mapping[str, object]) -> None:
         """Send one frame to one connection, after everything published before it."""
         self._send((Send((connection,), name, args),))
 

@@ -119,14 +119,14 @@ class Pollers:
         answer = loads(await self._fetcher.fetch(polling.url, form))
         if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("the answer is not a list of success and an object")
-        options: dict[str, Any] = dict(answer[1])
+        options: dict[str, object] = dict(answer[1])
         payload = options.pop("payload", None)
         if options:
             await self._set_options(channel, options)
         await self._publish(channel, payload, polling)
         return polling.mode != "once"
 
-    async def _set_options(self, channel: Channel, options: dict[str, Any]) -> None:
+    async def _set_options(self, channel: Channel, options: dict[str, object]) -> None:
         self._changing.add(channel)
         try:
             await self._streams.propose(channel, SetOptions(options, self._clock()))

@@ -65,7 +65,7 @@ class Frames:
             if acks and frame.name != "CONNECT" and not connection.closed:
                 self._delivery.send(connection, "ACK", {"id": frame.id, **answer})
 
-    async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, Any]:
+    async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, object]:
         """Carry out a frame; return the arguments of its ACK."""
         commands, args = self._commands, frame.args
         if frame.name == "PING":

@@ -118,7 +118,7 @@ class Handshakes:
             host=host_name(request.headers.getall("Host", ())),
         )
 
-    def terms(self, handshake: Handshake) -> dict[str, Any]:
+    def terms(self, handshake: Handshake) -> dict[str, object]:
         """Return the constructor arguments shared by connections of all transports."""
         return {
             "handshake": handshake,

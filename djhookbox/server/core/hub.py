@@ -256,9 +256,13 @@ class Hub:
             ]
         return effects
 
-    def info(self, channel: Channel, now: float) -> dict[str, Any]:
+    def info(self, channel: Channel, now: float) -> dict[str, object]:
         """Return the answer to get_channel_info."""
         return snapshots.info(channel, now)
+
+    def options(self, channel: Channel, now: float) -> dict[str, object]:
+        """Return the options of a channel, with its history and state."""
+        return snapshots.options(channel, now)
 
     # ---- subscriptions ---------------------------------------------------
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from ...wire.streams import number_of
 
@@ -41,7 +40,7 @@ class Position:
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}"
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> dict[str, object]:
         """Return the position fields of a publication; the first one includes the epoch."""
         epoch = {"epoch": self.epoch} if self.offset == 1 else {}
         return {"offset": self.offset, **epoch}
@@ -76,7 +75,7 @@ class Publication:
 
     offset: int
     at: float
-    data: dict[str, Any]
+    data: dict[str, object]
     weight: int = field(default=0, compare=False)
     number: int = 0
     origin: str = ""

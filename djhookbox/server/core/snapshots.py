@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...wire.options import ChannelOptions
 from .log import Position
 from .model import Channel
@@ -11,7 +9,7 @@ from .model import Channel
 
 def snapshot(
     channel: Channel, name: str, now: float, since: Position | None = None, reader: str = ""
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the arguments of a subscriber's SUBSCRIBE frame.
 
     Args:
@@ -24,7 +22,7 @@ def snapshot(
     """
     options = channel.options
     channel.trim(now)
-    args: dict[str, Any] = {
+    args: dict[str, object] = {
         "channel_name": channel.name,
         "user": name,
         "history": channel.history_list(now),
@@ -41,7 +39,7 @@ def snapshot(
     return args
 
 
-def recovery(channel: Channel, since: Position, reader: str = "") -> dict[str, Any]:
+def recovery(channel: Channel, since: Position, reader: str = "") -> dict[str, object]:
     """Return the additional snapshot fields for a subscriber that wants to catch up.
 
     Its own publications are left out where they were not sent to it either.
@@ -58,18 +56,22 @@ def recovery(channel: Channel, since: Position, reader: str = "") -> dict[str, A
     return {"recovered": recovered, "missed": missed}
 
 
-def info(channel: Channel, now: float) -> dict[str, Any]:
+def info(channel: Channel, now: float) -> dict[str, object]:
     """Return the answer to get_channel_info."""
-    options = channel.options
     return {
         "name": channel.name,
         "subscribers": list(channel.subscribers),
         "connections": len(channel.audience),
-        "options": {
-            **{name: getattr(options, name) for name in ChannelOptions.__slots__},
-            "polling": options.polling.info(),
-            # Include names: the site knows who publishes on anonymous channels anyway.
-            "history": [[entry.kind, entry.data] for entry in channel.entries(now)],
-            "state": channel.state,
-        },
+        "options": options(channel, now),
+    }
+
+
+def options(channel: Channel, now: float) -> dict[str, object]:
+    """Return the options of a channel, with its history and state."""
+    return {
+        **{name: getattr(channel.options, name) for name in ChannelOptions.__slots__},
+        "polling": channel.options.polling.info(),
+        # Include names: the site knows who publishes on anonymous channels anyway.
+        "history": [[entry.kind, entry.data] for entry in channel.entries(now)],
+        "state": channel.state,
     }

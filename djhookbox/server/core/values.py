@@ -25,7 +25,7 @@ def _to_the_second(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, Any]:
+def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, object]:
     """Return the updates that would change a state."""
     return {
         key: value

@@ -69,7 +69,7 @@ class Calls:
         self._publications = publications
         self._rechecks = rechecks
         self._keys: Keys[Applied] = Keys(runtime.clock)
-        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
+        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             "publish": bound(rest.Publish, self._publish),
             "publish_multi": bound(rest.PublishMulti, self._publish_multi),
             "message": bound(rest.Message, self._message),
@@ -288,7 +288,7 @@ class Calls:
         await self._streams.destroy(channel)
         return answers.Done()
 
-    async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, Any]:
+    async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, object]:
         return self._hub.info(self._channel(request.channel_name), self._clock())
 
     async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...wire import records
 from ...wire.fields import Fault, FieldProblem
@@ -24,7 +24,7 @@ def bound(
     method: Callable[[Request], Awaitable[object]],
     *,
     what: str = "option",
-) -> Callable[[Form], Awaitable[dict[str, Any]]]:
+) -> Callable[[Form], Awaitable[dict[str, object]]]:
     """Wrap a method that takes a record as a call that takes a form and returns a JSON object.
 
     Args:
@@ -35,7 +35,7 @@ def bound(
 
     """
 
-    async def call(form: Form) -> dict[str, Any]:
+    async def call(form: Form) -> dict[str, object]:
         try:
             request = records.from_form(kind, form, SECRET_FIELDS)
         except FieldProblem as problem:

@@ -6,7 +6,6 @@ import heapq
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from typing import Any
 
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED
@@ -40,7 +39,7 @@ class Reports:
         self._metrics = runtime.metrics
         self._clock = runtime.clock
         self._engine_name = engine_name
-        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, Any]]]] = {
+        self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             rest.GetUserInfo.name: bound(rest.GetUserInfo, self._get_user_info),
             rest.GetServerInfo.name: bound(rest.GetServerInfo, self._get_server_info),
             rest.ListChannels.name: bound(rest.ListChannels, self._list_channels),
@@ -62,7 +61,7 @@ class Reports:
             return self._info()
         return self._report(request.channel, request.user)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """Return the counts, the recent rates, and the busiest channels."""
         return records.write(self._report("", ""))
 

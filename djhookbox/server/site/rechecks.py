@@ -153,7 +153,7 @@ class Rechecks:
     async def _change_options(
         self, channel: Channel, options: Mapping[str, object], now: float
     ) -> None:
-        present = self._hub.info(channel, now)["options"]
+        present = self._hub.options(channel, now)
         changed = {
             key: value
             for key, value in options.items()
