@@ -136,7 +136,7 @@ def _permitted(
     """Return the options unless they would weaken an audience.
 
     Raises:
-        HookboxRefused: They turn off moderation that the decision requires.
+        HookboxRefused: They turn off moderation that the decision requires, or change `durable`.
 
     """
     for name in MODERATION:
@@ -146,4 +146,11 @@ def _permitted(
                 % {"option": name, "who": decision.decided_by, "channel": channel},
                 code="refused",
             )
+    durable = bool(decision.options.get("durable"))
+    if bool(options.get("durable", durable)) is not durable:
+        raise HookboxRefused(
+            _("“durable” of “%(channel)s” is decided by %(who)s.")
+            % {"who": decision.decided_by, "channel": channel},
+            code="refused",
+        )
     return options

@@ -84,7 +84,8 @@ def publish(
             The process remembers keys for five minutes and forgets them when it restarts; on a
             durable channel, they are kept as long as the messages are.
         using: The alias of the database whose transaction the message belongs to, on a durable
-            channel. By default, the one that the database router names for `Outbox`.
+            channel. It must be the one that the database router names for writing `Outbox`; naming
+            it makes sure of that.
 
     Raises:
         PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`; on a

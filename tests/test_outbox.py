@@ -403,3 +403,19 @@ def test_new_epochs(node: Node) -> None:
     assert node.pull().entries[0].epoch != epoch
     with pytest.raises(CommandError, match="no database “other”"):
         call_command("hookbox", "new-epochs", "--database", "other")
+
+
+def test_code_cannot_make_a_channel_durable(policy: ChannelPolicy) -> None:
+    ChannelPolicy.objects.create(name="other", pattern="/other/")
+    for channel, durable in (("/orders/1/", False), ("/other/", True)):
+        with pytest.raises(HookboxRefused, match="is decided by policy:"):
+            djhookbox.create(channel, {"durable": durable})
+        with pytest.raises(HookboxRefused, match="is decided by policy:"):
+            djhookbox.set_channel_options(channel, durable=durable)
+
+
+def test_nothing_is_stored_where_nobody_looks() -> None:
+    with pytest.raises(HookboxRefused, match="pulled from the database “default”"):
+        djhookbox.publish("/orders/1/", 1, using="other")
+    djhookbox.publish("/orders/1/", 1, using="default")
+    assert Outbox.objects.count() == 1

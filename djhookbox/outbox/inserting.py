@@ -57,12 +57,13 @@ def insert(
         key: A publication with the same key is stored once.
         connection_id: The connection of the browser that sent it.
         opened: The decision that opens the channel, if it is another one.
-        using: The alias of the database.
+        using: The alias of the database, which must be the one that is pulled from.
         pokes: Whether to poke the process after the commit.
 
     Raises:
         PayloadError: The message is too large.
-        HookboxRefused: Another program than the embedded server runs.
+        HookboxRefused: Another program than the embedded server runs, or nothing is pulled from
+            the database.
 
     """
     check_size(text)
@@ -72,9 +73,18 @@ def insert(
             code="refused",
         )
     opened = decision if opened is None else opened
-    alias = heads.database() if using is None else using
+    alias = heads.database()
     if using is None:
         _warn_of_other_transaction(alias)
+    elif using != alias:
+        raise HookboxRefused(
+            _(
+                "Publications are pulled from the database “%(alias)s”, not from “%(using)s”: see "
+                "db_for_write() of your router."
+            )
+            % {"alias": alias, "using": using},
+            code="refused",
+        )
     row = Outbox(
         channel=channel,
         payload=text,
@@ -128,9 +138,8 @@ def _warn_of_other_transaction(alias: str) -> None:
             _warned.add(pair)
             logger.warning(
                 "publish() was called in a transaction of the database %r, but the outbox is in "
-                "%r: it is published even if the transaction is rolled back. Pass using=%r, and "
-                "migrate djhookbox there. (Shown once.)",
-                connection.alias, alias, connection.alias,
+                "%r: it is published even if the transaction is rolled back. (Shown once.)",
+                connection.alias, alias,
             )  # fmt: skip
 
 

@@ -28,6 +28,13 @@ logger = logging.getLogger("djhookbox")
 
 #: Rows to insert at once.
 _BATCH = 100
+#: Channels up to this number are updated one by one.
+_FEW = 4
+#: The fields of a channel that a publication changes.
+_POSITION = (
+    "epoch", "offset", "began", "renewed", "history_size", "history_duration", "opened_by",
+    "published",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -61,7 +68,7 @@ def number(using: str) -> Numbered:
 
     """
     # Before the lock is taken: nothing may be slow while it is held.
-    rules = cache.get(fresh=True)
+    rules = cache.get()
     with heads.locked(using) as head:
         work = _Work(using, head, rules)
         work.run()
@@ -209,14 +216,7 @@ class _Work:
     def _write(self, pks: list[int]) -> None:
         entries = self.done.entries
         StreamEntry.objects.using(self._using).bulk_create(entries, batch_size=_BATCH)
-        StreamChannel.objects.using(self._using).bulk_update(
-            list(self._changed.values()),
-            [
-                "epoch", "offset", "began", "renewed", "history_size", "history_duration",
-                "opened_by", "published",
-            ],
-            batch_size=50,
-        )  # fmt: skip
+        self._update_channels()
         for start in range(0, len(pks), _BATCH):
             rows = Outbox.objects.using(self._using).filter(pk__in=pks[start : start + _BATCH])
             rows._raw_delete(self._using)  # nothing refers to them
@@ -226,6 +226,16 @@ class _Work:
                 number=last.number, token=last.token
             )
             self.done.head = replace(self._head, number=last.number, token=last.token)
+
+    def _update_channels(self) -> None:
+        channels = list(self._changed.values())
+        rows = StreamChannel.objects.using(self._using)
+        if len(channels) > _FEW:
+            rows.bulk_update(channels, _POSITION, batch_size=50)
+            return
+        for channel in channels:  # a quarter of the time that `bulk_update` takes for one
+            values = {name: getattr(channel, name) for name in _POSITION}
+            rows.filter(pk=channel.pk).update(**values)
 
     # ---- the audit log ---------------------------------------------------
 
