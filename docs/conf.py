@@ -53,7 +53,7 @@ html_show_sphinx = False
 
 
 def setup(app: Sphinx) -> None:
-    """Add the kinds of things that have an anchor of their own."""
+    """Add the kinds of things that have their own anchor."""
     app.add_object_type("setting", "setting", "pair: %s; setting")
     app.add_object_type("check", "check", "pair: %s; system check")
     app.add_object_type("errorcode", "errorcode", "pair: %s; error code")

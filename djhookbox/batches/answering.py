@@ -1,4 +1,4 @@
-"""Answer the calls of a batch, each like a call of its own.
+"""Answer the calls of a batch, each as if it had been made alone.
 
 A batch is not a transaction: whatever one call has changed stays, whatever happens to the others.
 """

@@ -70,7 +70,7 @@ def look(using: str) -> Head:
 
 @contextmanager
 def locked(using: str) -> Iterator[Head]:
-    """Hold the lock in a transaction of its own, and yield the head.
+    """Hold the lock in a separate transaction, and yield the head.
 
     The lock is the first statement, and it writes; everything is read after it, in statements of
     their own. Otherwise two holders could number the same rows.
@@ -125,7 +125,7 @@ def _last_number(using: str) -> int:
 
 
 def renew(using: str, *, unknown: str = "") -> Head:
-    """Start a new incarnation: all epochs change, and clients are told of a gap.
+    """Start a new incarnation: all epochs change, and clients receive a gap.
 
     Args:
         using: The alias of the database.

@@ -38,7 +38,7 @@ logger = logging.getLogger("djhookbox.server")
 IDLE_SECONDS = 3.0
 #: Seconds until the next attempt after a failed one.
 RETRY_SECONDS = 0.7
-#: Seconds to wait for a stream before the subscriber is told to try again.
+#: Seconds to wait for a stream before asking the subscriber to try again.
 OPEN_SECONDS = 15.0
 #: Seconds to wait until a publication of a browser is numbered and delivered.
 ACK_SECONDS = 10.0
@@ -234,7 +234,7 @@ class Durable:
                 try:
                     more = await self._pull()
                 except Exception as error:
-                    # Whatever the site sends, this goes on.
+                    # Whatever the site sends, continue.
                     if not isinstance(error, Refusal):
                         logger.exception("A bug: the outbox could not be pulled")
                     pause = RETRY_SECONDS * (0.7 + 0.6 * random.random())  # noqa: S311 - jitter

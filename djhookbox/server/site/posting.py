@@ -139,7 +139,7 @@ class Posting:
             return value, _script_cookies(response.headers.getall("Set-Cookie", ()))
 
     def failure(self, hook: str, error: Exception, seconds: float, *, quiet: bool) -> Refusal:
-        """Log why a webhook has failed, and return what its caller is told."""
+        """Log why a webhook has failed, and return the text for its caller."""
         if isinstance(error, BadStatus) and error.status in REJECTIONS:
             if not quiet:
                 self.failed(hook, str(error))
