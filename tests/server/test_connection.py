@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.budget import Budget
+from djhookbox.server.budget import Incoming
 from djhookbox.server.clients import connection as module
 from djhookbox.server.clients.connection import (
     BUSY,
@@ -42,14 +42,14 @@ class Handled:
         self.ids.append(frame.id)
 
 
-def make(handled: Handled, rate: int = 1_000_000, budget: Budget | None = None) -> FakeConnection:
+def make(handled: Handled, rate: int = 1_000_000, budget: Incoming | None = None) -> FakeConnection:
     return FakeConnection(
         handshake=Handshake(),
         handle=handled.handle,
         on_end=lambda connection, disconnect: handled.ends.append(disconnect),
         max_frame_size=1000,
         frames_per_second=rate,
-        incoming=budget or Budget(10_000_000),
+        incoming=budget or Incoming(10_000_000),
         all_unsent=Unsent(100_000_000),
     )
 
@@ -88,7 +88,7 @@ async def test_what_waits_is_bounded() -> None:
 async def test_what_waits_is_bounded_in_bytes() -> None:
     handled = Handled()
     handled.gate.clear()
-    budget = Budget(1_000_000)
+    budget = Incoming(1_000_000)
     client = make(handled, budget=budget)
     text = "x" * 900
     sent = "".join(f'[{n},"A",{{"t":"{text}"}}]\r\n' for n in range(50))
@@ -108,7 +108,7 @@ async def test_what_waits_is_bounded_in_bytes() -> None:
 async def test_characters_count_as_the_bytes_that_they_take_up() -> None:
     handled = Handled()
     handled.gate.clear()
-    budget = Budget(1_000_000)
+    budget = Incoming(1_000_000)
     client = make(handled, budget=budget)
     await client.receive('[1,"A",{"t":"' + "😀" * 200 + '"}]\r\n')
     assert budget.used > 800
@@ -120,7 +120,7 @@ async def test_characters_count_as_the_bytes_that_they_take_up() -> None:
 
 
 async def test_all_connections_share_what_may_wait() -> None:
-    budget = Budget(3000)
+    budget = Incoming(3000)
     gate = asyncio.Event()
     refused: list[BadFrame] = []
 
@@ -153,7 +153,7 @@ async def test_all_connections_share_what_may_wait() -> None:
 
 
 async def test_what_cannot_wait_is_refused_with_its_id() -> None:
-    budget = Budget(100)
+    budget = Incoming(100)
     handled = Handled()
     handled.gate.clear()
     client = FakeConnection(
@@ -263,5 +263,5 @@ def test_ids_are_32_hex_digits() -> None:
 def make_without_a_loop() -> Connection:
     return Connection(
         Handshake(), lambda *_: None, lambda *_: None,  # type: ignore[arg-type, return-value]
-        max_frame_size=1, frames_per_second=1, incoming=Budget(1), all_unsent=Unsent(100_000_000),
+        max_frame_size=1, frames_per_second=1, incoming=Incoming(1), all_unsent=Unsent(100_000_000),
     )  # fmt: skip

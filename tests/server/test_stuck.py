@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from djhookbox.server.budget import Budget
+from djhookbox.server.budget import Incoming
 from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket as frames
 from djhookbox.server.transports import websocket
@@ -42,7 +42,7 @@ async def test_the_kernel_does_not_keep_what_nobody_reads(monkeypatch: pytest.Mo
         on_end=lambda connection, end: None,
         max_frame_size=100,
         frames_per_second=10,
-        incoming=Budget(1_000_000),
+        incoming=Incoming(1_000_000),
         all_unsent=Unsent(100_000_000),
     )
     data = b"x" * 50_000

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from djhookbox.server.budget import Budget
+from djhookbox.server.budget import Incoming
 from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import User
@@ -94,7 +94,7 @@ Start = Callable[..., Awaitable[Webhooks]]
 def connection(cookie: str = "", user: str = "", identity: str = "") -> FakeConnection:
     client = FakeConnection(
         handshake=Handshake(cookie, "10.0.0.1"), handle=None, on_end=None,
-        max_frame_size=1, frames_per_second=1, incoming=Budget(1), all_unsent=Unsent(100_000_000),
+        max_frame_size=1, frames_per_second=1, incoming=Incoming(1), all_unsent=Unsent(100_000_000),
     )  # fmt: skip
     client.user = User(user, UserOptions()) if user else None
     client.identity = identity

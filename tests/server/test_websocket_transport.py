@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from djhookbox.server.budget import Budget
+from djhookbox.server.budget import Incoming
 from djhookbox.server.clients.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection
@@ -56,7 +56,7 @@ class Case:
             on_end=on_end,
             max_frame_size=100,
             frames_per_second=10,
-            incoming=Budget(1_000_000),
+            incoming=Incoming(1_000_000),
             all_unsent=Unsent(100_000_000),
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
 from ...wire.events import Delivered, Published
-from ...wire.fields import Fault, FieldProblem, given
+from ...wire.fields import ABSENT, Fault, FieldProblem, given
 from ...wire.names import NameProblem, check_name
 from ...wire.replies import PublishReply
 from ...wire.spent import SpentTokens
@@ -179,9 +179,11 @@ class Commands:
             if channel.options.durable:
                 key = key or secrets.token_hex(16)  # to ask again if the reply is lost
             if asked:
+                # Without the value, which may use twenty times the memory of its text.
+                text, payload = dumps(payload), ABSENT
                 webhook = webhooks.Publish(
                     channel_name=name,
-                    payload=dumps(payload),
+                    payload=text,
                     originator=None if channel.options.anonymous else user.name,
                     key=key if channel.options.durable else "",
                 )
@@ -191,7 +193,9 @@ class Commands:
                     at = Position(granted.epoch, granted.offset) if granted.epoch else None
                     position = at or await self._durable.stored(name, granted.stored)
                     return {"epoch": position.epoch, "offset": position.offset}
-                payload = given(granted.override_payload, payload)
+                payload = granted.override_payload
+                if payload is ABSENT:
+                    payload = loads(text)
                 publication = granted.publication
                 only_to = connection if granted.only_to_sender else None
             published = await self._publications.publish(
@@ -235,15 +239,18 @@ class Commands:
         user = user_of(connection)
         payload = parse_payload(text)
         if user.options.moderated_message:
+            text, payload = dumps(payload), ABSENT  # as in `publish`
             webhook = webhooks.Message(
                 sender=user.name,
                 recipient=recipient,
                 recipient_exists=str(recipient in self._hub.users),
-                payload=dumps(payload),
+                payload=text,
             )
             granted = await self._authorizer.ask(webhook, connection, leaving=True)
             await self._authorizer.follow_up(connection, granted)
-            payload = given(granted.override_payload, payload)
+            payload = granted.override_payload
+            if payload is ABSENT:
+                payload = loads(text)
             if granted.override_recipient_name is not None:
                 recipient = granted.override_recipient_name
         elif recipient not in self._hub.users:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...wire.closing import TOO_SLOW, Disconnect
 from ...wire.events import Disconnected
-from ..budget import Budget
+from ..budget import Incoming
 from ..core.model import User
 from ..protocol.rtjp import BadFrame, Frame, Parser, read, unread
 from ..unsent import Unsent
@@ -135,7 +135,7 @@ class Connection:
         *,
         max_frame_size: int,
         frames_per_second: int,
-        incoming: Budget,
+        incoming: Incoming,
         all_unsent: Unsent,
     ) -> None:
         self.id = secrets.token_hex(16)
@@ -291,7 +291,15 @@ class Connection:
                 await self._throttle()
                 if self.closed:
                     return
-                await self._handle(self, read(line))
+                if size > MIN_WAITING:
+                    await self._budget.begin(size)
+                    try:
+                        if not self.closed:
+                            await self._handle(self, read(line))
+                    finally:
+                        self._budget.end(size)
+                else:
+                    await self._handle(self, read(line))
                 line = ""
                 self._hold(-min(size, self._held))  # a closed connection holds nothing
                 handled += 1

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
-from ..budget import Budget
+from ..budget import Incoming
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
 from ..unsent import Unsent
@@ -55,7 +55,7 @@ class Handshakes:
         self._origins = OriginRules(config.allowed_origins, config.allowed_hosts)
         self._proxies = proxies
         #: Bytes that clients have sent and the server has not handled yet.
-        self.incoming = Budget(config.max_incoming)
+        self.incoming = Incoming(config.max_incoming)
         self.unsent = Unsent(config.max_unsent_total)
 
     def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
