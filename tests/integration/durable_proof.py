@@ -83,7 +83,9 @@ class Page(threading.Thread):
                 wanted.append({"channel_name": channel, **since})
             page.send("SUBSCRIBE", channels=wanted)
             sent_at = None
-            while time.monotonic() < until and not (self.over and self._sending is None):
+            while not (self.over and self._sending is None):
+                if time.monotonic() > until and len(self.positions) == len(CHANNELS):
+                    break
                 if self._proof.sends and self._sending is None and not self.over:
                     self._next += 1
                     self._sending = (self._next, self._chance.choice(CHANNELS))
@@ -178,7 +180,9 @@ class Proof:
             page.session = self.pair.site.do("sign_in", f"user{page.number}")
             page.start()
         # All of them begin before anything is published.
-        wait_for(lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages")
+        wait_for(
+            lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages", 120
+        )
         self.sends = True
         for number in range(len(self.publishers)):
             self._publish(number)
@@ -213,7 +217,7 @@ class Proof:
         for publisher in self.publishers:
             publisher.kill()
         self.sends = False
-        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", 60)
+        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", 120)
 
         def arrived() -> bool:
             if self.pair.site.do("rows", "Outbox", failed=False):
@@ -226,7 +230,7 @@ class Proof:
                 for channel in CHANNELS
             )
 
-        wait_for(arrived, "everything to arrive", 90, 0.5)
+        wait_for(arrived, "everything to arrive", 180, 0.5)
         for page in self.pages:
             page.over = True
         for page in self.pages:
