@@ -419,3 +419,33 @@ def test_nothing_is_stored_where_nobody_looks() -> None:
         djhookbox.publish("/orders/1/", 1, using="other")
     djhookbox.publish("/orders/1/", 1, using="default")
     assert Outbox.objects.count() == 1
+
+
+def test_failed_rows_are_tried_again_or_discarded(
+    node: Node, policy: ChannelPolicy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        status = 0
+        try:
+            call_command("hookbox", "outbox", *arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, capsys.readouterr().out
+
+    for number in range(3):
+        djhookbox.publish("/orders/1/", number)
+    policy.durable = False
+    policy.save()
+    node.pull()
+    status, text = run()
+    assert status == 1
+    assert "3 have failed" in text
+    assert "/orders/1/" in text
+    policy.durable = True
+    policy.save()
+    djhookbox.publish("/orders/1/", 3)
+    first, second, third = Outbox.objects.filter(failed=True).values_list("pk", flat=True)
+    assert "2" in run("--try-again", str(first), str(third))[1]
+    assert "1" in run("--discard", str(second))[1]
+    assert node.payloads() == ["3", "0", "2"], "after what was published in the meantime"
+    assert run("--try-again")[0] == 1, "there is none any more"

@@ -12,6 +12,7 @@ from ...commandline.base import MISTAKEN, REFUSED, Mistake, Subcommand
 from ...commandline.completion import Completion, candidates
 from ...commandline.epochs import NewEpochs
 from ...commandline.existing import Explain, Prune
+from ...commandline.outbox import OutboxCommand
 from ...commandline.people import Kick, Who
 from ...commandline.publishing import Publish
 from ...commandline.starting import Quickstart
@@ -20,7 +21,7 @@ from ...exceptions import HookboxError, HookboxRefused
 
 #: The subcommands, in the order in which `--help` lists them.
 SUBCOMMANDS: tuple[type[Subcommand], ...] = (
-    Quickstart, Publish, Tail, Who, Kick, Explain, Prune, NewEpochs, Completion,
+    Quickstart, Publish, Tail, Who, Kick, Explain, Prune, OutboxCommand, NewEpochs, Completion,
 )  # fmt: skip
 
 #: Called by the scripts that `completion` prints.
