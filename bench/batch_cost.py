@@ -40,8 +40,15 @@ SIZES = (100, 25)
 urlpatterns: list[Any] = []
 
 
-def configure(database: dict[str, Any]) -> None:
-    """Set up a site, its database and three policies."""
+def configure(database: dict[str, Any], *more_middleware: str, **more: Any) -> None:
+    """Set up a site.
+
+    Args:
+        database: The entry of DATABASES.
+        more_middleware: Entries of MIDDLEWARE besides those of `startproject`.
+        more: Other settings.
+
+    """
     settings.configure(
         SECRET_KEY="bench",
         ALLOWED_HOSTS=["127.0.0.1"],
@@ -55,16 +62,21 @@ def configure(database: dict[str, Any]) -> None:
             "django.contrib.messages",
             "djhookbox",
         ],
-        MIDDLEWARE=MIDDLEWARE,
+        MIDDLEWARE=[*MIDDLEWARE, *more_middleware],
         DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
         HOOKBOX_WEBHOOK_SECRET=SECRET,
+        **more,
     )
     django.setup()
+    urlpatterns.append(path("hookbox/", include("djhookbox.urls")))
+
+
+def prepare() -> None:
+    """Create the tables and three policies."""
     from django.core.management import call_command
 
     from djhookbox.models import Audience, ChannelPolicy
 
-    urlpatterns.append(path("hookbox/", include("djhookbox.urls")))
     call_command("migrate", verbosity=0)
     ChannelPolicy.objects.bulk_create(
         ChannelPolicy(
@@ -200,6 +212,7 @@ def main() -> None:
     options = parser.parse_args()
     with database(options.database) as where:
         configure(where)
+        prepare()
         from django.db import connection
 
         names = [f"user{number}" for number in range(USERS)]

@@ -238,12 +238,35 @@ def webhook(scale: Scale) -> list[Figure]:
     return [Figure("webhook", "subscribe ÷ bare Django view", result["ratio"], "x", 1.5, details)]
 
 
+def batch(scale: Scale) -> list[Figure]:
+    """(6) The cost of webhooks in batches in Django."""
+    bounds = {
+        "connect 100": 0.15, "connect 25": 0.22, "subscribe 100": 0.2, "subscribe 25": None,
+    }  # fmt: skip
+    figures = []
+    for database in ("sqlite", "postgres"):
+        note(f"batch: webhooks in batches and alone, {database}")
+        command = [sys.executable, "-m", "bench.batch_cost", "--database", database]
+        command += ["--runs", str(scale.runs)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"bench.batch_cost --database {database} failed")
+        result = json.loads(done.stdout)
+        for name, bound in bounds.items():
+            kind, size = name.split()
+            details = f"{database}; a single one takes {result[f'{kind} alone, µs']} µs of CPU"
+            what = f"{kind} in batches of {size} ÷ alone"
+            figures.append(Figure("batch", what, result[name], "x", bound, details))
+    return figures
+
+
 BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
     "fanout": fanout,
     "burst": burst,
     "memory": memory,
     "stuck": stuck,
     "webhook": webhook,
+    "batch": batch,
 }
 
 

@@ -18,7 +18,9 @@ from .decisions.decide import Decision
 from .exceptions import HookboxRefused, UserNameError
 from .guards import synchronous
 from .publishing import apublish as apublish
+from .publishing import apublish_many as apublish_many
 from .publishing import publish as publish
+from .publishing import publish_many as publish_many
 from .vouching import name_of as name_of
 from .vouching import validate_channel as validate_channel
 from .vouching import vouch as vouch

@@ -47,12 +47,12 @@ def secure(tmp_path: Path, settings: Any) -> Iterator[Secure]:
     authority.cert_pem.write_to_path(str(ca_file))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
-    client.http.forget_sessions()
+    client.http.forget_connections()
     with fake_hookbox(tls=tls) as server:
         server.replies(True, {"version": "1"})
         settings.HOOKBOX_REST_URL = server.url
         yield Secure(server, str(ca_file))
-    client.http.forget_sessions()
+    client.http.forget_connections()
 
 
 def configured() -> ServerConfig:

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.usefixtures("real_process")
 
 @pytest.fixture
 def hookbox(settings):
-    client.http.forget_sessions()
+    client.http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_REST_SECRET = SECRET
         yield fake
-    client.http.forget_sessions()
+    client.http.forget_connections()
 
 
 # ---- what is sent
@@ -368,7 +368,7 @@ def test_threads_do_not_get_each_others_answers(hookbox):
     with ThreadPoolExecutor(8) as pool:
         numbers = list(range(200))
         assert list(pool.map(lambda n: client.publish("/a/", str(n)), numbers)) == numbers
-    assert len(client.http._idle) <= client.http.MAX_IDLE_SESSIONS
+    assert len(client.http._idle) <= client.http.MAX_IDLE_CONNECTIONS
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -27,6 +27,7 @@ from .stand_ins.process import FakeHookbox, fake_hookbox
 #: All functions that block, with what each does to a channel or a user.
 CALLS: dict[str, Callable[[Any], Any]] = {
     "publish": lambda user: djhookbox.publish("/a/", 1, user=user),
+    "publish_many": lambda user: djhookbox.publish_many([("/a/", 1)], user=user),
     "create": lambda user: djhookbox.create("/a/"),
     "channel_info": lambda user: djhookbox.channel_info("/a/"),
     "set_channel_options": lambda user: djhookbox.set_channel_options("/a/", reflective=False),
@@ -40,17 +41,18 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 #: Those that ask the database before they call, and what they do if it fails.
-ASKING = ("publish", "create", "set_channel_options", "subscribe")
+ASKING = ("publish", "publish_many", "create", "set_channel_options", "subscribe")
 
 
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
-    client.http.forget_sessions()
+    client.http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
-        fake.replies(True, {"delivered": 1, "disconnected": 1, "cursor": "c"})
+        outcomes = [{"delivered": 1}]
+        fake.replies(True, {"delivered": 1, "disconnected": 1, "cursor": "c", "outcomes": outcomes})
         yield fake
-    client.http.forget_sessions()
+    client.http.forget_connections()
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def policy(db: None, hookbox: FakeHookbox) -> None:
 
 
 def test_no_function_that_blocks_is_forgotten() -> None:
-    others = {"apublish", "acursor", "connect_token", "whcallback"}
+    others = {"apublish", "apublish_many", "acursor", "connect_token", "whcallback"}
     others |= {"batch_safe", "register_channel_handler", "unregister_channel_handler"}
     functions = {
         name
@@ -84,6 +86,7 @@ async def test_what_blocks_is_refused_before_anything_is_done(
     assert isinstance(caught.value, djhookbox.HookboxError)
     assert isinstance(caught.value, SynchronousOnlyOperation)
     instead = {"publish": "await djhookbox.apublish(…)", "cursor": "await djhookbox.acursor(…)"}
+    instead["publish_many"] = "await djhookbox.apublish_many(…)"
     assert instead.get(name, f"await sync_to_async(djhookbox.{name})(…)") in str(caught.value)
     assert hookbox.requests == []
     assert await Publication.objects.acount() == 0
@@ -140,7 +143,7 @@ def test_in_a_broken_transaction(
             assert CALLS[name]("eve") != "c"
             assert ("Cannot get a cursor for /a/" in caplog.text) == (name == "cursor")
     assert len(hookbox.requests) == (name not in (*ASKING, "cursor"))
-    if name == "publish":
+    if name in ("publish", "publish_many"):
         assert Publication.objects.get().status == "failed"
 
 

@@ -27,12 +27,12 @@ from .stand_ins.process import FakeHookbox
 @pytest.fixture
 def live() -> Iterator[FakeHookbox]:
     """A running process with the same settings, for real visitors."""
-    client.http.forget_sessions()
+    client.http.forget_connections()
     fake = FakeHookbox()  # not `fake_hookbox()`, which asks for it
     fake.replies(True, {"delivered": 5, "disconnected": 5})
     yield fake
     fake.stop()
-    client.http.forget_sessions()
+    client.http.forget_connections()
 
 
 @pytest.fixture

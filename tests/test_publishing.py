@@ -56,14 +56,14 @@ def handler():
 
 @pytest.fixture
 def hookbox(settings, handler):
-    client.http.forget_sessions()
+    client.http.forget_connections()
     cache.drop()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_REST_SECRET = SECRET
         fake.replies(True, {"delivered": 3, "disconnected": 2})
         yield fake
-    client.http.forget_sessions()
+    client.http.forget_connections()
     cache.drop()
 
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
-from ..exceptions import PayloadError
+from .. import isolation
+from ..exceptions import HookboxMisconfigured, PayloadError
 from ..wire import answers, records, rest
 from ..wire.closing import BY_SITE
 from .http import rest_call, to_json
@@ -69,6 +70,24 @@ def poke(timeout: float) -> None:
 
     """
     rest_call(rest.Poke.name, timeout)
+
+
+def publish_many(publications: Sequence[rest.Publishing]) -> tuple[answers.Outcome, ...]:
+    """Publish JSON texts with one call, and return what has become of each.
+
+    Raises:
+        HookboxMisconfigured: The process does not report each.
+
+    """
+    if isolation.is_isolated() and isolation.stand_in() is None:
+        return (answers.Outcome(0),) * len(publications)
+    request = rest.PublishMany(tuple(publications), recorded=True)
+    outcomes = _ask(request, answers.PublishedMany).outcomes
+    if len(outcomes) != len(publications):
+        raise HookboxMisconfigured(
+            _("The Hookbox process is an older version. Restart it: “manage.py runhookbox”.")
+        )
+    return outcomes
 
 
 def create_channel(channel: str, options: Mapping[str, object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,8 @@ from .. import client, publishing, vouching
 from ..decisions.decide import UNDECIDED, Decision
 from ..exceptions import HookboxError
 from ..outbox import inserting
+from ..wire.answers import Outcome
+from ..wire.rest import Publishing
 
 #: What the publish history says about a channel that only a test has opened.
 DECIDED_BY = "test:capture_publications"
@@ -40,7 +42,7 @@ class CapturedPublication:
 def capture_publications(
     *, delivered: int = 1, error: HookboxError | None = None, open_channels: bool = True
 ) -> Iterator[list[CapturedPublication]]:
-    """Collect what `publish()` and `apublish()` send, so that no Hookbox process is needed.
+    """Collect what `publish()` and its relatives send, so that no Hookbox process is needed.
 
     Everything else is real: the payload must be JSON, handlers are asked, and the publish history
     is written. `cursor()` returns empty cursors.
@@ -79,6 +81,14 @@ def capture_publications(
             raise error
         return delivered
 
+    def publish_many(publications: Sequence[Publishing]) -> tuple[Outcome, ...]:
+        return tuple(
+            Outcome(publish(
+                each.channel_name, each.payload, options=each.options, originator=each.originator
+            ))
+            for each in publications
+        )  # fmt: skip
+
     def insert(decision: Decision, channel: str, text: str, **given: Any) -> Any:
         row = store(decision, channel, text, **given)  # in the transaction of the test
         opened = given.get("opened") or decision
@@ -100,6 +110,7 @@ def capture_publications(
     # Patched for all threads: a live server in a test has its own.
     with (
         mock.patch.object(client, "publish", publish),
+        mock.patch.object(client, "publish_many", publish_many),
         mock.patch.object(client, "cursor", cursor),
         mock.patch.object(publishing, "decided", opened if open_channels else decide),
         mock.patch.object(inserting, "insert", insert),

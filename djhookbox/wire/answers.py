@@ -23,6 +23,29 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of one of many publications.
+
+    Attributes:
+        delivered: The number of connections that it reached, if it was published.
+        msg: Why it was not published; empty if it was.
+        code: A short code for that.
+
+    """
+
+    delivered: int | None = None
+    msg: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMany:
+    """What has become of each of many publications, in order."""
+
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CursorAnswer:
     """A position as `epoch:offset`, or "" if the channel has no stream."""
 

@@ -56,6 +56,32 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class Publishing:
+    """A publication of `PublishMany`; the attributes are those of `Publish`."""
+
+    channel_name: str
+    payload: str = "null"
+    originator: str | None = None
+    options: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishMany:
+    """Publish different messages to channels, in order; each succeeds or fails by itself (ours).
+
+    Attributes:
+        publications: The messages.
+        recorded: Whether the site keeps rows of them, so that no event reports them.
+
+    """
+
+    name: ClassVar[str] = "publish_many"
+
+    publications: tuple[Publishing, ...]
+    recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PublishMulti:
     """Publish to several channels; channels that do not exist are skipped.
 

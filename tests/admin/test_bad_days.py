@@ -68,12 +68,12 @@ ANSWERS: dict[str, Callable[[Request], Answer]] = {
 def process(monkeypatch: pytest.MonkeyPatch, settings: Any, hookbox: Hookbox) -> Iterator[Any]:
     """A process that is called for real, and answers as a test wants it to."""
     monkeypatch.setattr(rest, "rest_call", REST_CALL)
-    rest.http.forget_sessions()
+    rest.http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_PROCESS_CONTROL = False
         yield fake
-    rest.http.forget_sessions()
+    rest.http.forget_connections()
 
 
 def look_everywhere(root: Client, populated: Any) -> None:

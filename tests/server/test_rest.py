@@ -381,6 +381,37 @@ async def test_publish_multi_skips_unknown_channels(rig: Rig) -> None:
         await rig.rest("publish_multi", channel_names=",")
 
 
+async def test_publish_many(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    for name in ("a", "b"):
+        await rig.subscribe(alice, name)
+    alice.took()
+    publications = [
+        {"channel_name": "a", "payload": "1", "originator": "eve"},
+        {"channel_name": "b", "payload": '{"x": "ü"}'},
+        {"channel_name": "new", "payload": "1", "options": {}},
+        {"channel_name": "a", "payload": "{"},
+        {"channel_name": "a\n", "payload": "1"},
+        {"channel_name": "c", "payload": "1", "options": {"durable": True}},
+        {"channel_name": "a", "payload": "2"},
+    ]
+    answer = await rig.rest("publish_many", publications=json.dumps(publications), recorded="1")
+    await turns()
+    outcomes = answer["outcomes"]
+    delivered = [outcome.get("delivered") for outcome in outcomes]
+    assert delivered == [1, 1, 0, None, None, None, 1]
+    assert [bool(outcome["msg"]) for outcome in outcomes] == [each is None for each in delivered]
+    assert [outcome["code"] for outcome in outcomes[3:5]] == ["malformed"] * 2
+    took = [(args["channel_name"], args["payload"], args.get("user")) for _, args in alice.took()]
+    # In order on each channel; what one turn publishes to a channel leaves together.
+    assert [each for each in took if each[0] == "a"] == [("a", 1, "eve"), ("a", 2, None)]
+    assert [each for each in took if each[0] == "b"] == [("b", {"x": "ü"}, None)]
+    for wrong in ("", "1", "[1]", '[{"payload": "1"}]'):
+        with pytest.raises(BadCall):
+            await rig.rest("publish_many", publications=wrong)
+    assert await rig.rest("publish_many", publications="[]") == {"outcomes": []}
+
+
 async def test_messages(rig: Rig) -> None:
     alice = await rig.connect("alice")
     form = {"sender_name": "the site", "recipient_name": "alice", "payload": "[1]"}

@@ -27,17 +27,11 @@ from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
 from ..site.webhooks import Refusal
+from .failures import FAILURES, NoChannel, failure
 from .forms import BadCall, Form, bound, compiled, missing, not_json
 from .reports import Reports, named_user
 
 logger = logging.getLogger("djhookbox.server.rest")
-
-
-class NoChannel(LookupError):
-    """The channel does not exist."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Channel {name} doesn't exist")
 
 
 class Calls:
@@ -71,6 +65,7 @@ class Calls:
         self._keys: Keys[Applied] = Keys(runtime.clock)
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             "publish": bound(rest.Publish, self._publish),
+            "publish_many": bound(rest.PublishMany, self._publish_many),
             "publish_multi": bound(rest.PublishMulti, self._publish_multi),
             "message": bound(rest.Message, self._message),
             "poke": bound(rest.Poke, self._poke),
@@ -107,6 +102,20 @@ class Calls:
             name, request.key, lambda: self._publish_to(name, payload, request)
         )
         return published.answer()
+
+    async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
+        outcomes = [await self._outcome(each, request) for each in request.publications]
+        return answers.PublishedMany(tuple(outcomes))
+
+    async def _outcome(self, each: rest.Publishing, request: rest.PublishMany) -> answers.Outcome:
+        one = rest.Publish(
+            each.channel_name, each.payload, each.originator, each.options, request.recorded
+        )
+        try:
+            return answers.Outcome((await self._publish(one)).delivered)
+        except FAILURES as error:
+            told = failure(error)
+            return answers.Outcome(None, told.msg, told.code)
 
     async def _publish_multi(self, request: rest.PublishMulti) -> answers.Published:
         names = [name for name in request.channel_names.split(",") if name]

@@ -13,15 +13,12 @@ from typing import Any
 
 from aiohttp import web
 
-from ...wire.names import NameProblem
-from ...wire.options import OptionError
 from ...wire.proof import SECRET_HEADER, from_header
 from ...wire.values import dumps
 from ..config import ServerConfig
-from ..site.webhooks import Refusal
 from .bodies import BadBody, Bodies, Forged, Hold, first_values
-from .calls import Calls, NoChannel
-from .forms import BadCall
+from .calls import Calls
+from .failures import FAILURES, failure
 
 #: Calls that programs written for 0.3.3 may make by GET, with the secret in the query: all calls
 #: of 0.3.3 except set_config, which could redirect the webhooks with all visitors' cookies.
@@ -100,13 +97,9 @@ class Rest:
         call = self._calls.by_name[name]
         try:
             return True, await call(form), 200
-        except NoChannel as error:
-            return False, {"msg": str(error), "code": "no_channel"}, 200
-        except (BadCall, NameProblem, OptionError) as error:
-            return False, {"msg": str(error), "code": "malformed"}, 400
-        except Refusal as refusal:
-            status = {"unavailable": 502, "malformed": 400, "forbidden": 403}.get(refusal.code, 409)
-            return False, {"msg": refusal.reason, "code": refusal.code}, status
+        except FAILURES as error:
+            told = failure(error)
+            return False, {"msg": told.msg, "code": told.code}, told.status
         except Exception:
             logger.exception("A bug: REST call %s", name)
             return False, {"msg": "Internal error", "code": "error"}, 500
