@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from typing import Any
 
 import pytest
@@ -160,7 +161,8 @@ def test_numbers_and_offsets(node: Node) -> None:
     assert (again.entries, again.more, again.over) == ((), False, False)
 
 
-def test_an_idle_look_is_one_query(node: Node) -> None:
+def test_an_idle_look_is_one_query(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_next_sweep", math.inf)  # none is due
     djhookbox.publish("/orders/1/", 1)
     node.pull()
     with CaptureQueriesContext(connection) as queries:
