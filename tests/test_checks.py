@@ -162,6 +162,7 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_MAX_STATE", 4095),
         ("HOOKBOX_MAX_ANSWER_BYTES", True),
         ("HOOKBOX_MAX_REST_BYTES", -1),
+        ("HOOKBOX_MAX_COOKIE_BYTES", "1 MB"),
         ("HOOKBOX_PING_INTERVAL", 0),
         ("HOOKBOX_LOG_FORMAT", "xml"),
         ("HOOKBOX_LOG_FORMAT", True),

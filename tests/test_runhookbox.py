@@ -129,6 +129,7 @@ class TestConfig:
             ("max_state", 9012),
             ("max_answer_bytes", 9123),
             ("max_rest_bytes", 9234),
+            ("max_cookie_bytes", 9345),
             ("max_frames_per_second", 78),
             ("ping_interval", 9.5),
             ("grace_period", 4.5),

@@ -56,6 +56,11 @@ class MemorySettings(SettingsReader):
         return self._int("HOOKBOX_MAX_REST_BYTES", 64 * _MIB, least=4096)
 
     @property
+    def max_cookie_bytes(self) -> int:
+        """Bytes of cookies of all connections."""
+        return self._int("HOOKBOX_MAX_COOKIE_BYTES", 128 * _MIB, least=4096)
+
+    @property
     def max_channels(self) -> int:
         """Number of live channels."""
         return self._int("HOOKBOX_MAX_CHANNELS", 100_000)

@@ -272,6 +272,7 @@ class Server:
         if disconnect is TOO_SLOW:
             self.metrics.dropped_slow += 1
         self._unconnected.remove(connection)
+        self._frames.cookies.forget(connection)
         self._leaving.ended(connection, disconnect)
         self._csp.ended(connection)
 

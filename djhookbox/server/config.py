@@ -103,6 +103,8 @@ class ServerConfig:
     #: Bytes of webhook answers, and of REST calls, that are being received or handled.
     max_answer_bytes: int = 67_108_864
     max_rest_bytes: int = 67_108_864
+    #: Bytes of cookies of all connections.
+    max_cookie_bytes: int = 134_217_728
     max_frames_per_second: int = 1000
     #: Events to keep while Django does not accept them; the oldest are dropped and counted.
     max_events: int = 10_000
@@ -162,8 +164,8 @@ class ServerConfig:
             "max_unconnected", "max_unconnected_per_address", "connect_timeout", "max_unsent",
             "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
             "max_channel_state", "max_state", "max_answer_bytes", "max_rest_bytes",
-            "max_frames_per_second", "max_events", "ping_interval", "grace_period",
-            "history_linger", "durable_seconds",
+            "max_cookie_bytes", "max_frames_per_second", "max_events", "ping_interval",
+            "grace_period", "history_linger", "durable_seconds",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")

@@ -254,7 +254,8 @@ _SAME = (
     "max_unconnected",
     "max_unconnected_per_address", "connect_timeout", "max_unsent", "max_unsent_total",
     "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
-    "max_answer_bytes", "max_rest_bytes", "max_frames_per_second", "ping_interval",
+    "max_answer_bytes", "max_rest_bytes", "max_cookie_bytes",
+    "max_frames_per_second", "ping_interval",
     "grace_period", "durable_seconds", "metrics_port", "metrics_interface",
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from ..site.authorize import ClientGone
 from ..site.webhooks import Refusal
 from .commands import Commands, parse_payload
 from .connection import Connection
+from .cookies import KeptCookies
 from .origins import CookieProblem, merge_cookies
 from .subscriptions import Subscriptions
 from .unconnected import Unconnected
@@ -41,6 +42,7 @@ class Frames:
         self._unconnected = unconnected
         self._limit = runtime.config.max_name_length
         self._most_channels = runtime.config.max_channels_per_connection
+        self.cookies = KeptCookies(runtime.config.max_cookie_bytes)
 
     async def handle(self, connection: Connection, frame: Frame | BadFrame) -> None:
         """Carry out a frame and answer it."""
@@ -139,9 +141,11 @@ class Frames:
         token = _optional_name(args, "token", TOKEN_LENGTH)
         expect_user = _optional_name(args, "expect_user", self._limit)
         try:
-            connection.cookie = merge_cookies(connection.handshake.cookie, args["cookie_string"])
+            cookie = merge_cookies(connection.handshake.cookie, args["cookie_string"])
         except CookieProblem as problem:
             raise Refusal(str(problem), "malformed") from None
+        self.cookies.keep(connection, cookie)
+        connection.cookie = cookie
         connection.apart = args.get("per_connection_subscriptions") is True
         await self._commands.connect(
             connection,
