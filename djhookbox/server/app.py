@@ -45,6 +45,7 @@ from .engine.memory import MemoryEngine
 from .http_log import HttpLog
 from .metrics import Metrics
 from .operators import Operators
+from .problems import Problems
 from .repeats import Repeats
 from .reporting import Reporter
 from .rest.calls import Calls
@@ -151,7 +152,8 @@ class Server:
         )
         self._csp = Csp(config, self._handshakes)
         # The site.
-        reports = Reports(runtime, engine.name)
+        self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
+        reports = Reports(runtime, engine.name, self._problems)
         self._reporter = Reporter(runtime, streams, reports.report)
         rechecks = Rechecks(runtime, streams)
         calls = Calls(
@@ -292,6 +294,7 @@ class Server:
         now = self.runtime.clock()
         self.metrics.sample(now)
         self._handshakes.unsent.look()
+        self._problems.look(now)
         self._reporter.tick(now)
         await self._lifecycle.expire(now)
 

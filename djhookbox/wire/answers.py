@@ -180,6 +180,24 @@ class LatestConnections:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem of the server; a newer server may report others.
+
+    Attributes:
+        name: Which one, see `server/problems.py`.
+        value: How large it is: a number, or seconds.
+        limit: What the value is compared with, if it has a limit.
+        since: Since when, in seconds since the epoch.
+
+    """
+
+    name: str
+    value: float
+    limit: float | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerInfo:
     """The server's report about itself; the last three fields are set only in a full report.
 
@@ -204,6 +222,7 @@ class ServerInfo:
     messages_out_per_second: float | None = None
     webhooks: WebhookFigures | None = None
     events_dropped: int | None = None
+    problems: tuple[Problem, ...] = ()
     rates: Rates | None = None
     channel_list: BusyChannels | None = None
     connection_list: LatestConnections | None = None

@@ -8,6 +8,7 @@ import math
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,19 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from djhookbox import client
+from djhookbox._version import __version__
+from djhookbox.admin.server.problems import KINDS
 from djhookbox.client import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.models import Outbox
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError, ProcessStatus, State
+from djhookbox.server.problems import NAMES
+from djhookbox.wire.answers import Problem, ServerInfo
+from djhookbox.wire.records import read, write
 
 from ..stand_ins.process import Answer, Request, fake_hookbox
-from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
+from .stand_in import APP, NASTY, REPORT, Hookbox, messages_of, person, signed_in
 
 PAGE = f"{APP}server/"
 
@@ -399,3 +405,50 @@ def test_what_waits_in_the_outbox_is_shown(viewer: Client, hookbox: Hookbox) -> 
     page = viewer.get(PAGE).content.decode()
     assert "1 (the oldest for 20 s)" in page
     assert "have been waiting" in page
+
+
+# ---- problems --------------------------------------------------------------------------------
+
+
+def report_with(hookbox: Hookbox, *problems: Problem) -> None:
+    info = replace(
+        read(ServerInfo, REPORT), version=__version__, pid=4121, uptime=10.0, engine="memory",
+        connections=5, users=4, channels=3, problems=problems,
+    )  # fmt: skip
+    hookbox.answers["get_server_info"] = write(info)
+
+
+def test_nothing_is_fine_beside_failed_webhooks(root: Client, hookbox: Hookbox) -> None:
+    assert "attention" not in root.get(f"{APP}server/").content.decode()
+    since = timezone.now().timestamp()
+    report_with(
+        hookbox, Problem("webhooks_failed", 804, 9000, since),
+        Problem("too_slow", 3, None, since - 3 * 86_400), Problem("from the future", 1),
+        Problem("unsent", 120_000_000, 134_217_728), Problem("webhooks_slow", 1.25),
+    )  # fmt: skip
+    for page in ("", "live/"):
+        text = root.get(f"{APP}server/{page}").content.decode()
+        assert "Everything is fine." not in text
+        assert "4 problems need attention." in text
+        assert "804 of 9000 webhooks failed in the last ten minutes." in text
+        assert "5% of the webhooks take longer than 1.2 s." in text
+        assert "114.4\xa0MB of 128.0\xa0MB wait for clients" in text
+        assert text.count('<span class="quiet">since') == 2
+        assert "from the future" not in text
+        assert "connectionlog/?event__exact=disconnect" in text
+
+
+def test_rows_are_linked_for_those_who_may_see_them(db: None, hookbox: Hookbox) -> None:
+    report_with(hookbox, Problem("too_slow", 3))
+    reader = signed_in(person("reader", "view_server"))
+    text = reader.get(f"{APP}server/").content.decode()
+    assert "1 problem needs attention." in text
+    assert "connectionlog/?event" not in text
+
+
+def test_each_problem_of_the_server_has_words(root: Client, hookbox: Hookbox) -> None:
+    assert set(KINDS) == set(NAMES)
+    report_with(hookbox, *(Problem(name, 7, 70, 1.3e9) for name in KINDS))
+    text = root.get(f"{APP}server/").content.decode()
+    assert text.count("hookbox-badge hookbox-warning") >= 12
+    assert "%(" not in text

@@ -17,7 +17,7 @@ from django.http import (
     HttpResponseNotModified,
     HttpResponseRedirect,
 )
-from django.urls import URLPattern, path
+from django.urls import NoReverseMatch, URLPattern, path
 from django.utils import formats, timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -30,6 +30,7 @@ from ...process import control
 from ...process.control import ProcessError, ProcessStatus, State
 from ..pages import badge, module_script
 from .details import Details
+from .problems import Shown, problems_of
 from .removals import Departures
 from .report import etag, facts, read_report, transports
 
@@ -133,10 +134,22 @@ class ServerAdmin(Details, Departures):
         may_control = self.has_control_permission(request)
         word, tone = STATES[now.state]
         waiting = _waiting()
+        message, problems = now.message, problems_of(now.info)
+        late = waiting is not None and waiting.is_late
+        count = len(problems) + late
+        if count and now.state == State.RUNNING:
+            tone = "warning"
+            attention = ngettext(
+                "%(count)d problem needs attention.", "%(count)d problems need attention.", count
+            ) % {"count": count}  # fmt: skip
+            calm = message == _("Everything is fine.")
+            message = attention if calm else f"{message} {attention}"
         return {
             "badge": badge(word, tone),
+            "message": message,
+            "problems": [(one, self._log_address(request, one)) for one in problems],
             "facts": [*facts(now), *_outbox(waiting)],
-            "late": waiting is not None and waiting.is_late,
+            "late": late,
             "may_disconnect": self.has_disconnect_permission(request),
             "may_start": may_control and now.can_start,
             "may_stop": may_control and now.can_stop,
@@ -146,6 +159,15 @@ class ServerAdmin(Details, Departures):
             "search": search,
             "status": now,
         }
+
+    def _log_address(self, request: HttpRequest, problem: Shown) -> str:
+        """Return the URL of the rows that show a problem, if the user may see them."""
+        if not problem.log or not request.user.has_perm(f"djhookbox.view_{problem.log}"):
+            return ""
+        try:
+            return self.address("changelist", model=problem.log, **dict(problem.query))
+        except NoReverseMatch:
+            return ""  # this admin site does not have that log
 
     def _live_settings(self, request: HttpRequest) -> dict[str, Any]:
         """Return the settings of the page's script."""

@@ -12,6 +12,7 @@ from ...wire.rest import MAX_LISTED
 from ..core.hub import Hub
 from ..core.model import User
 from ..metrics import STEP
+from ..problems import Problems
 from ..runtime import Runtime
 from .forms import BadCall, Form, bound, compiled
 
@@ -32,7 +33,8 @@ def named_user(hub: Hub, name: str) -> User:
 class Reports:
     """Answer the read-only calls."""
 
-    def __init__(self, runtime: Runtime, engine_name: str) -> None:
+    def __init__(self, runtime: Runtime, engine_name: str, problems: Problems) -> None:
+        self._problems = problems
         self._hub = runtime.hub
         self._connections = runtime.connections
         self._webhooks = runtime.webhooks
@@ -105,6 +107,7 @@ class Reports:
                 p95_ms=None if p95 is None else round(p95 * 1000, 1),
             ),
             events_dropped=metrics.events_dropped,
+            problems=self._problems.found,
         )
 
     def _busiest(self, part: str, now: float) -> answers.BusyChannels:
