@@ -279,7 +279,7 @@ def visitor(alias: str, rows: int) -> Callable[[str, str], float]:
     Turn.alias = alias
     call_command("migrate", database=alias, verbosity=0)
     fill(alias, rows)
-    count = POLICIES[ALIASES[alias]]
+    count = min(POLICIES[ALIASES[alias]], rows)
     write_policies(alias, count)
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("root"))

@@ -116,7 +116,7 @@ def _shadows(rule: Rule, near: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(needed)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)  # a rule that begins with a parameter meets all others
 def overlap(one: Rule, other: Rule) -> bool:
     """Return whether there may be a channel that both rules cover."""
     first, second = _at_most(one), _at_most(other)
