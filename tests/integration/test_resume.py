@@ -132,7 +132,9 @@ def test_another_tab_is_there_already(site: Site, enter: Enter, channel: str, wo
     first.subscribe(channel)
     cursor = site.do("cursor", channel)
     site.do("publish", channel, 1)
-    second = enter(f"alice{word}", since={channel: cursor})
+    second = enter(f"alice{word}")
+    assert "recovered" not in second.expect("SUBSCRIBE", channel_name=channel)
+    second.ask("SUBSCRIBE", channels=[{"channel_name": channel, "since": cursor}])
     args = second.expect("SUBSCRIBE", channel_name=channel)
     assert [each["payload"] for each in args["recovered"]] == [1]
 
