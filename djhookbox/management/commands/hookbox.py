@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...commandline.base import MISTAKEN, REFUSED, Mistake, Subcommand
 from ...commandline.completion import Completion, candidates
+from ...commandline.diagnosing import Doctor
 from ...commandline.epochs import NewEpochs
 from ...commandline.existing import Explain, Prune
 from ...commandline.outbox import OutboxCommand
@@ -21,7 +22,8 @@ from ...exceptions import HookboxError, HookboxRefused
 
 #: The subcommands, in the order in which `--help` lists them.
 SUBCOMMANDS: tuple[type[Subcommand], ...] = (
-    Quickstart, Publish, Tail, Who, Kick, Explain, Prune, OutboxCommand, NewEpochs, Completion,
+    Quickstart, Doctor, Publish, Tail, Who, Kick, Explain, Prune, OutboxCommand, NewEpochs,
+    Completion,
 )  # fmt: skip
 
 #: Called by the scripts that `completion` prints.

@@ -1,0 +1,99 @@
+"""Checks between Django and the process: REST calls in one direction, webhooks in the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+
+from .. import client
+from ..conf import settings
+from ..exceptions import HookboxError
+from ..process import control, reachability
+from .base import Check, Finding, Patient, error, ok, warning
+
+#: The share of HOOKBOX_TIMEOUT that a call may take before it is worth a warning.
+SLOW = 0.25
+
+
+class Process(Check):
+    """Asks the process for its state: whether it runs, its version, and its REST secret."""
+
+    name, title = "process", "Process"
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield the state, and how long the answer took."""
+        started = time.monotonic()
+        status = control.status()
+        seconds = time.monotonic() - started
+        if status.state is control.State.VERSION_DIFFERS:
+            yield warning(status.message, _("Restart the process after each upgrade."))
+            return
+        if status.state is not control.State.RUNNING:
+            advice = _("Start it with “manage.py runhookbox”, or in the admin.")
+            if status.state is control.State.SECRET_REFUSED:
+                advice = _("Give both the same settings, and restart the process.")
+            elif status.state is control.State.NOT_HOOKBOX:
+                advice = _("Correct HOOKBOX_REST_URL, or HOOKBOX_INTERFACE and HOOKBOX_PORT.")
+            yield error(status.message, advice)
+            return
+        engine = status.engine or "?"
+        yield ok(
+            _("Running at %(address)s: version %(version)s, engine %(engine)s")
+            % {"address": status.address, "version": status.version or "?", "engine": engine}
+        )
+        if seconds > SLOW * settings.timeout:
+            yield warning(
+                _("A call to the process took %(ms)d ms.") % {"ms": 1000 * seconds},
+                _(
+                    "publish() waits at most HOOKBOX_TIMEOUT seconds. Is the machine busy, or a "
+                    "proxy in between?"
+                ),
+            )
+
+
+class Webhook(Check):
+    """Sends a webhook as the process would, and reads what the process says about its own."""
+
+    name, title = "webhook", "Webhooks"
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield why webhooks fail."""
+        url = settings.webhook_url
+        watch = reachability.WebhookWatch(
+            url,
+            lambda sentence: None,
+            secret=settings.webhook_secrets[0],
+            headers=settings.webhook_headers,
+            timeout=settings.webhook_timeout,
+        )
+        if problem := watch.problem():
+            yield error(
+                problem,
+                _(
+                    "The process asks the site at this address about everything, so nobody can "
+                    "connect until it answers."
+                ),
+            )
+            return
+        yield ok(_("%(url)s answers webhooks.") % {"url": url})
+        try:
+            info = client.get_server_info()
+        except HookboxError:
+            return  # the check of the process tells
+        figures = info.webhooks
+        if figures is None:
+            return
+        if figures.url and figures.url.rstrip("/") != url and "unix" not in url:
+            yield warning(
+                _("The process sends its webhooks to %(theirs)s, not to %(ours)s.")
+                % {"theirs": figures.url, "ours": url},
+                _("Restart the process with the settings of this site."),
+            )
+        if figures.failed and figures.total:
+            yield warning(
+                _("%(failed)d of %(total)d webhooks of this process have failed.")
+                % {"failed": figures.failed, "total": figures.total},
+                _("The log of the process says why each of them failed."),
+            )

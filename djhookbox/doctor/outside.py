@@ -1,0 +1,420 @@
+"""Checks of the public address, as a browser sees it."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPException
+from urllib.parse import urlencode, urlsplit
+
+from django.utils.translation import gettext as _
+
+from ..conf import settings
+from .base import Check, Finding, Patient, error, ok, warning
+from .wires import Answer, NoAnswer, WebSocket, connection, explain, frame, frames, request
+
+#: Days before the end of a certificate from which it is worth a warning.
+EXPIRING = 14
+#: Seconds by which two clocks may differ.
+CLOCK = 30.0
+#: Seconds after which what was sent into a stream must have arrived.
+STREAMED = 2.0
+#: An origin that no site allows.
+FOREIGN = "https://doctor.invalid"
+#: What the process answers if it refuses an origin, and if a request is no handshake.
+REFUSED_ORIGIN, NO_HANDSHAKE = "This origin may not connect", "This address is for WebSocket"
+
+
+def nginx(lines: str) -> str:
+    """Return advice for the most common proxy."""
+    return _("With nginx: %(lines)s For other proxies, see “Behind a proxy” in the docs.") % {
+        "lines": lines
+    }
+
+
+class Dns(Check):
+    """Looks up the host of the public address."""
+
+    name, title = "dns", "DNS"
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield the addresses."""
+        parts = urlsplit(patient.public)
+        host = parts.hostname or ""
+        try:
+            found = socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)
+        except OSError as problem:
+            yield error(
+                _("The host name %(host)s cannot be resolved: %(problem)s")
+                % {"host": host, "problem": explain(problem)},
+                _("Correct HOOKBOX_PUBLIC_URL, or add a DNS record."),
+            )
+            return
+        addresses = sorted({str(entry[4][0]) for entry in found})
+        yield ok(f"{host}: {', '.join(addresses)}")
+
+
+class Tls(Check):
+    """Verifies the certificate, and that pages and the process agree on TLS."""
+
+    name, title, needs = "tls", "TLS", ("dns",)
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield whether browsers accept the certificate."""
+        if patient.public.startswith("http:"):
+            if patient.origin.startswith("https:"):
+                yield error(
+                    _("The pages are https, but %(url)s is not: browsers refuse that.")
+                    % {"url": patient.public},
+                    _("Set HOOKBOX_PUBLIC_URL to an https address."),
+                )
+            else:
+                yield ok(_("Not used."))
+            return
+        with closing(connection(patient.public, patient.timeout)) as https:
+            try:
+                https.connect()
+                sock = https.sock
+                certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+            except ssl.SSLError as problem:
+                yield error(
+                    _("Browsers do not accept the certificate of %(url)s: %(problem)s")
+                    % {
+                        "url": patient.public,
+                        "problem": getattr(problem, "verify_message", problem),
+                    },
+                    _(
+                        "Renew it, or serve the whole chain. For a CA of your own, "
+                        "set HOOKBOX_CA_FILE."
+                    ),
+                )
+                return
+            except OSError as problem:
+                yield error(
+                    _("%(url)s cannot be reached: %(problem)s")
+                    % {"url": patient.public, "problem": explain(problem)},
+                    _("Is the proxy running, and does the firewall let browsers through?"),
+                )
+                return
+        until = ssl.cert_time_to_seconds(str((certificate or {}).get("notAfter")))
+        days = int((until - time.time()) / 86_400)
+        if days < EXPIRING:
+            yield warning(
+                _("The certificate expires in %(days)d days.") % {"days": days},
+                _("Check why it has not been renewed yet."),
+            )
+        else:
+            yield ok(_("The certificate is valid for %(days)d more days.") % {"days": days})
+
+
+def _reason(problem: ssl.SSLError) -> str:
+    return str(getattr(problem, "verify_message", "") or explain(problem))
+
+
+class Upgrade(Check):
+    """Opens a WebSocket as a page of the site does, and connects through it."""
+
+    name, title, needs = "websocket", "WebSocket", ("dns", "tls")
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield why WebSockets do not get through."""
+        url = f"{patient.public}/ws"
+        try:
+            opened = WebSocket.open(url, patient.origin, patient.timeout)
+        except NoAnswer as problem:
+            yield error(
+                _("%(url)s does not answer: %(problem)s") % {"url": url, "problem": problem},
+                _("Is the proxy running, and does the firewall let browsers through?"),
+            )
+            return
+        if isinstance(opened, Answer):
+            yield _no_upgrade(url, patient, opened)
+            return
+        yield ok(_("%(url)s accepts WebSockets of %(origin)s.") % {
+            "url": url, "origin": patient.origin or "-",
+        })  # fmt: skip
+        try:
+            yield from self._connect(opened, patient)
+        finally:
+            opened.close()
+
+    def _connect(self, socket_: WebSocket, patient: Patient) -> Iterator[Finding]:
+        """Send CONNECT, which goes through the process to Django and back."""
+        seconds = patient.timeout + settings.webhook_timeout
+        try:
+            socket_.send(frame(1, "CONNECT", {"cookie_string": "", "ack": True}))
+            opcode = 0
+            while opcode != 1:
+                opcode, data = socket_.receive(seconds)
+            name, args = frames(data.decode())[0]
+        except (NoAnswer, ValueError, IndexError) as problem:
+            yield error(
+                _("The WebSocket opens, but nothing comes through it: %(problem)s")
+                % {"problem": problem},
+                _("A program between browser and process holds WebSocket messages back."),
+            )
+            return
+        if name == "ERROR" and args.get("code") == "unavailable":
+            yield error(
+                _("The process could not ask the site: %(reason)s") % {"reason": args.get("msg")},
+                _("See the check “webhook”, and the log of the process."),
+            )
+        elif name == "ERROR":
+            yield ok(_("Visitors without an account are refused: %(reason)s") % {
+                "reason": args.get("msg"),
+            })  # fmt: skip
+        else:
+            yield ok(_("A visitor can connect."))
+
+
+def _no_upgrade(url: str, patient: Patient, answer: Answer) -> Finding:
+    """Explain an answer that is not a WebSocket."""
+    known = {"url": url, "status": answer.status, "origin": patient.origin}
+    if answer.status == 403 and REFUSED_ORIGIN in answer.text:
+        return error(
+            _("The process refuses pages of %(origin)s.") % known,
+            _(
+                "Add the origin to HOOKBOX_ALLOWED_ORIGINS, or its host to "
+                "ALLOWED_HOSTS, and restart."
+            ),
+        )
+    if answer.status in (400, 426) and NO_HANDSHAKE in answer.text:
+        return error(
+            _("The proxy does not pass the WebSocket handshake on to the process."),
+            nginx(
+                "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+                'proxy_set_header Connection "upgrade";'
+            ),
+        )
+    if answer.status in (301, 302, 307, 308):
+        return error(
+            _("%(url)s redirects to %(location)s; browsers do not follow that.")
+            % {**known, "location": answer.headers.get("location", "?")},
+            _("Set HOOKBOX_PUBLIC_URL to the final address, such as the https one."),
+        )
+    if answer.status in (502, 503, 504):
+        return error(
+            _("The proxy does not reach the process (%(status)d).") % known,
+            _(
+                "Compare the address in the proxy's configuration with "
+                "HOOKBOX_INTERFACE and HOOKBOX_PORT."
+            ),
+        )
+    if answer.status == 404:
+        return error(
+            _("There is nothing at %(url)s (404): the request went to the site or to another path.")
+            % known,
+            _(
+                "Forward this path to /ws of the process, without the "
+                "prefix; see HOOKBOX_PUBLIC_URL."
+            ),
+        )
+    return error(
+        _("%(url)s answers with status %(status)d instead of opening a WebSocket.") % known,
+        _("Look for this request in the log of the proxy."),
+    )
+
+
+class Origins(Check):
+    """Makes sure that pages of other sites are refused."""
+
+    name, title, needs = "origin", "Origin", ("websocket",)
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield whether a foreign page may connect."""
+        try:
+            opened = WebSocket.open(f"{patient.public}/ws", FOREIGN, patient.timeout)
+        except NoAnswer as problem:
+            yield warning(_("Not checked: %(problem)s") % {"problem": problem}, _("Try again."))
+            return
+        if isinstance(opened, Answer):
+            yield ok(_("Pages of other sites are refused."))
+            return
+        opened.close()
+        yield error(
+            _("A page of %(origin)s may connect.") % {"origin": FOREIGN},
+            _(
+                "The proxy removes or replaces the header Origin, or "
+                "HOOKBOX_ALLOWED_ORIGINS is too wide."
+            ),
+        )
+
+
+class Fallback(Check):
+    """Uses plain HTTP, as browsers do without WebSockets, and times a stream."""
+
+    name, title, needs = "fallback", "HTTP fallback", ("dns", "tls")
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield whether the fallback works and whether it is buffered."""
+        url = f"{patient.public}/csp"
+        headers = {"Origin": patient.origin, "Content-Type": "text/plain"}
+        # The variables of a stream; they apply to the whole session.
+        variables = {"ct": "text/plain", "bs": "\n", "du": "30", "is": "1", "i": "15"}
+        try:
+            answer = request(
+                "POST",
+                f"{url}/handshake?{urlencode(variables)}",
+                patient.timeout,
+                headers=headers,
+                body="{}",
+            )
+            session = json.loads(answer.text.strip()[1:-1])["session"]
+        except (NoAnswer, ValueError, KeyError, TypeError) as problem:
+            reason = problem if isinstance(problem, NoAnswer) else f"HTTP {answer.status}"
+            yield error(
+                _("%(url)s does not work: %(problem)s. Browsers without WebSockets cannot connect.")
+                % {"url": url, "problem": reason},
+                _(
+                    "Forward this path to /csp of the process, without the "
+                    "prefix and with POST allowed."
+                ),
+            )
+            return
+        try:
+            seconds = self._stream(url, session, patient, headers)
+        except (NoAnswer, OSError, HTTPException, ValueError) as problem:
+            yield warning(
+                _("The stream of %(url)s breaks: %(problem)s") % {"url": url, "problem": problem},
+                _("Browsers use long polling instead, which is slower."),
+            )
+            return
+        if seconds is None:
+            yield warning(
+                _(
+                    "The answers of %(url)s are buffered: a message did not "
+                    "arrive within %(seconds)g s."
+                )
+                % {"url": url, "seconds": STREAMED},
+                nginx("proxy_buffering off;"),
+            )
+        else:
+            yield ok(_("Streaming works: a message arrived after %(ms)d ms.") % {
+                "ms": 1000 * seconds,
+            })  # fmt: skip
+
+    @staticmethod
+    def _stream(url: str, session: str, patient: Patient, headers: dict[str, str]) -> float | None:
+        """Return after how many seconds a message arrived in a stream; None if it did not."""
+        query = urlencode({"s": session, "a": 0})
+        path = urlsplit(url).path
+        with closing(connection(url, STREAMED + patient.timeout)) as stream:
+            stream.request("POST", f"{path}/comet?{query}", "", headers)
+            stream.sock.settimeout(STREAMED)
+            started = time.monotonic()
+            body = json.dumps([[1, 0, frame(1, "CONNECT", {"cookie_string": ""})]])
+            request("POST", f"{url}/send?s={session}", patient.timeout, headers=headers, body=body)
+            try:
+                response = stream.getresponse()
+                # Up to the message, not only a first byte that proxies may let through.
+                while b"[[" not in (line := response.readline()):
+                    if not line:
+                        raise NoAnswer("it ended")
+            except TimeoutError:
+                return None
+            return time.monotonic() - started
+
+
+class Internal(Check):
+    """Makes sure that the proxy keeps internal addresses inside."""
+
+    name, title, needs = "internal", "Internal addresses", ("dns", "tls")
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield what is reachable from outside but should not be."""
+        if not patient.proxied:
+            yield ok(_("There is no proxy."))
+            return
+        found = []
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for url, mark in (
+            (f"{patient.public}/rest/get_server_info", "Invalid secret"),
+            (f"{patient.origin}{settings.webhook_path}/events", ""),
+        ):
+            try:
+                answer = request("POST", url, patient.timeout, headers=form, body="secret=")
+            except NoAnswer:
+                continue
+            if (mark and mark in answer.text) or "x-hookbox-accepts" in answer.headers:
+                found.append(url)
+        for url in found:
+            yield warning(
+                _("%(url)s can be reached from outside; only its secret protects it.")
+                % {"url": url},
+                _("Forward only /ws and /csp to the process, and refuse the path of the webhooks."),
+            )
+        if not found:
+            yield ok(_("REST calls and webhooks cannot be reached from outside."))
+
+
+class Clock(Check):
+    """Compares the clock of the public server with this machine's."""
+
+    name, title, needs = "clock", "Clock", ("dns", "tls")
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield by how much they differ."""
+        try:
+            answer = request("GET", f"{patient.public}/csp/", patient.timeout)
+            there = email.utils.parsedate_to_datetime(answer.headers["date"])
+        except (NoAnswer, KeyError, ValueError, TypeError):
+            yield ok(_("The server does not tell its time."))
+            return
+        seconds = abs((there - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+        if seconds > CLOCK:
+            yield warning(
+                _("The clocks of this machine and of %(url)s differ by %(seconds)d s.")
+                % {"url": patient.public, "seconds": seconds},
+                _("Synchronize them (NTP): tokens and sessions depend on the time."),
+            )
+        else:
+            yield ok(_("The clocks agree."))
+
+
+class Timeouts(Check):
+    """Keeps a WebSocket open without sending anything until the process has pinged."""
+
+    name, title, needs = "timeouts", "Proxy timeouts", ("websocket",)
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield whether the proxy closes silent connections too early."""
+        interval = settings.ping_interval
+        if not patient.slow:
+            yield ok(_("Not measured. With --slow, this takes %(seconds)g s.") % {
+                "seconds": interval + 2,
+            })  # fmt: skip
+            return
+        opened = WebSocket.open(f"{patient.public}/ws", patient.origin, patient.timeout)
+        if isinstance(opened, Answer):
+            yield error(_("The WebSocket did not open again."), _("Run the doctor again."))
+            return
+        started = time.monotonic()
+        try:
+            # Otherwise the process would end it for not connecting.
+            opened.send(frame(1, "CONNECT", {"cookie_string": ""}))
+            while True:
+                left = started + interval + 2 - time.monotonic()
+                opcode, _data = opened.receive(max(0.1, left))
+                if opcode == 9:  # a ping
+                    yield ok(_("A connection stays open until the process pings."))
+                    return
+                if opcode == 8:
+                    raise NoAnswer("closed")
+        except NoAnswer as problem:
+            seconds = time.monotonic() - started
+            if seconds >= interval + 1.5:
+                yield ok(_("A connection stays open for %(seconds)d s.") % {"seconds": seconds})
+                return
+            yield error(
+                _("A silent WebSocket was closed after %(seconds).1f s: %(problem)s")
+                % {"seconds": seconds, "problem": problem},
+                nginx(f"proxy_read_timeout {3 * interval:.0f}s;"),
+            )
+        finally:
+            opened.close()

@@ -1,0 +1,446 @@
+"""The doctor: each mistake is planted, and has to be found."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import trustme
+from django.core.management import call_command
+from django.db import OperationalError
+
+from djhookbox.doctor import inside, outside, site, wires
+from djhookbox.doctor.base import Check, Finding, Level, Patient
+from djhookbox.doctor.examination import CHECKS, NAMES, examine
+from djhookbox.process import control
+from djhookbox.wire.answers import ServerInfo, WebhookFigures
+
+from . import nginx, proxies
+from .needs import need
+from .ports import free_port
+from .projects import Project
+from .stand_ins.process import fake_hookbox
+
+URLS = """
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [path("admin/", admin.site.urls), path("hookbox/", include("djhookbox.urls"))]
+"""
+#: Seconds between the pings of the process under test.
+PING = 3
+
+
+def run(check: Check, patient: Patient) -> list[Finding]:
+    found = list(check.run(patient))
+    assert found, f"{check.name} says nothing"
+    assert all(each.advice for each in found if each.level is not Level.OK)
+    return found
+
+
+def worst(findings: list[Finding]) -> Finding:
+    order = list(Level)
+    return max(findings, key=lambda each: order.index(each.level))
+
+
+# ---- with real proxies ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(tmp_path_factory.mktemp("patient"))
+    project.write_site(["djhookbox"], urls=URLS, settings=f"HOOKBOX_PING_INTERVAL = {PING}\n")
+    try:
+        project.manage("migrate", "-v0")
+        project.run()
+        yield project
+    finally:
+        project.stop()
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings: Any) -> None:
+    settings.HOOKBOX_PING_INTERVAL = PING
+
+
+Proxy = Callable[..., AbstractContextManager[str]]
+
+NGINX = r"""
+location ~ ^/realtime/(ws|csp/\w+)$ {
+    proxy_pass http://127.0.0.1:8001/$1$is_args$args;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection "upgrade";
+    proxy_set_header Host $host;
+    proxy_read_timeout 75s;
+}
+location /hookbox/ { return 404; }
+"""
+APACHE = """
+<Location "/realtime/ws">
+    ProxyPass "http://127.0.0.1:8001/ws" upgrade=websocket timeout=75
+</Location>
+<Location "/realtime/csp/">
+    ProxyPass "http://127.0.0.1:8001/csp/" flushpackets=on
+</Location>
+<Location "/hookbox/">
+    Require all denied
+</Location>
+"""
+CADDY = """
+@realtime path /realtime/ws /realtime/csp/*
+handle @realtime {
+    uri strip_prefix /realtime
+    reverse_proxy 127.0.0.1:8001
+}
+handle /hookbox/* {
+    respond 404
+}
+"""
+
+KINDS: dict[str, tuple[Proxy, str, str | None]] = {
+    "nginx": (nginx.proxy, NGINX, nginx.NGINX),
+    "apache": (proxies.apache, APACHE, proxies.APACHE),
+    "caddy": (proxies.caddy, CADDY, proxies.CADDY),
+}
+
+
+def diagnosed(
+    project: Project, folder: Path, kind: str, change: Callable[[str], str] = lambda text: text
+) -> dict[str, list[Finding]]:
+    """Return what the outer checks find behind a proxy whose configuration was changed."""
+    proxy, snippet, program = KINDS[kind]
+    need(program, f"{kind} is not installed")
+    changed = change(snippet)
+    lines = changed.replace(":8001", f":{project.hookbox_port}")
+    with proxy(folder, port=free_port(), site=project.origin, snippet=lines) as origin:
+        patient = Patient(f"{origin}/realtime", origin, proxied=True, slow=True)
+        names = [check.name for check in CHECKS if type(check).__module__ == outside.__name__]
+        return {check.name: found for check, found in examine(patient, names)}
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documented_configurations_are_fine(
+    project: Project, tmp_path: Path, kind: str
+) -> None:
+    found = diagnosed(project, tmp_path, kind)
+    assert [each for many in found.values() for each in many if each.level is not Level.OK] == []
+    assert len(found) == 8
+
+
+def without(line: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert line in text
+        return text.replace(line, "")
+
+    return change
+
+
+def instead(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+PLANTED = {
+    "nginx without upgrade": (
+        "nginx", without("proxy_set_header Upgrade $http_upgrade;"), "websocket", "handshake",
+    ),
+    "nginx with another port": (
+        "nginx", instead("127.0.0.1:8001", "127.0.0.1:9"), "websocket", "does not reach",
+    ),
+    "nginx forwards nothing": ("nginx", lambda text: "", "websocket", "404"),
+    "nginx without the fallback": (
+        "nginx", instead(r"(ws|csp/\w+)", "(ws)"), "fallback", "Browsers without WebSockets",
+    ),
+    "nginx buffers": (
+        "nginx",
+        instead(
+            "proxy_read_timeout 75s;",
+            "proxy_ignore_headers X-Accel-Buffering; proxy_buffer_size 64k; proxy_buffers 8 64k;",
+        ),
+        "fallback", "buffered",
+    ),
+    "nginx closes early": (
+        "nginx", instead("75s", "1s"), "timeouts", "closed after",
+    ),
+    "nginx removes the origin": (
+        "nginx", instead("Host $host;", 'Host $host; proxy_set_header Origin "";'),
+        "origin", "may connect",
+    ),
+    "nginx replaces the origin": (
+        "nginx",
+        instead("Host $host;", 'Host $host; proxy_set_header Origin "https://a.example";'),
+        "websocket", "refuses pages of",
+    ),
+    "nginx forwards REST calls": (
+        "nginx", instead(r"(ws|csp/\w+)", r"(ws|csp/\w+|rest/\w+)"), "internal", "/rest/",
+    ),
+    "nginx forwards webhooks": (
+        "nginx", without("location /hookbox/ { return 404; }"), "internal", "/hookbox/events",
+    ),
+    "nginx redirects": (
+        "nginx", lambda text: "location /realtime/ { return 301 https://a.example$request_uri; }",
+        "websocket", "redirects",
+    ),
+    "Apache without upgrade": ("apache", without("upgrade=websocket"), "websocket", "handshake"),
+    "Apache without the fallback": (
+        "apache", instead("/realtime/csp/", "/realtime/other/"), "fallback", "does not work",
+    ),
+    "Apache forwards everything": (
+        "apache",
+        instead(
+            '<Location "/hookbox/">',
+            '<Location "/realtime/rest/">\nProxyPass "http://127.0.0.1:8001/rest/"\n</Location>\n'
+            '<Location "/hookbox/">',
+        ),
+        "internal", "/rest/",
+    ),
+    "Caddy keeps the prefix": (
+        "caddy", without("uri strip_prefix /realtime"), "websocket", "404",
+    ),
+    "Caddy with another port": (
+        "caddy", instead("127.0.0.1:8001", "127.0.0.1:9"), "websocket", "does not reach",
+    ),
+    "Caddy removes the origin": (
+        "caddy",
+        instead("127.0.0.1:8001", "127.0.0.1:8001 {\n header_up -Origin\n }"),
+        "origin", "may connect",
+    ),
+    "Caddy without the fallback": (
+        "caddy", without("/realtime/csp/*"), "fallback", "does not work",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_found(project: Project, tmp_path: Path, mistake: str) -> None:
+    kind, change, name, text = PLANTED[mistake]
+    found = diagnosed(project, tmp_path, kind, change)
+    finding = worst(found[name])
+    assert finding.level is not Level.OK, found
+    assert text in finding.text
+    assert finding.advice
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_command_reports(project: Project) -> None:
+    text = project.manage("hookbox", "doctor")
+    assert "A visitor can connect." in text
+    assert "Streaming works" in text
+    report = json.loads(project.manage("hookbox", "doctor", "--json", "--only", "process"))
+    assert [(line["check"], line["level"]) for line in report] == [("process", "ok")]
+
+
+# ---- without a proxy -----------------------------------------------------------------------------
+
+
+def patient(url: str, origin: str = "", **more: Any) -> Patient:
+    return Patient(url, origin or url, proxied=True, timeout=2.0, **more)
+
+
+def test_what_is_examined_follows_from_the_settings(settings: Any) -> None:
+    assert Patient.from_settings() == Patient(
+        "http://127.0.0.1:8001", "http://127.0.0.1:8000", proxied=False
+    )
+    settings.HOOKBOX_PUBLIC_URL = "wss://example.com/realtime/"
+    found = Patient.from_settings(slow=True)
+    assert (found.public, found.origin) == ("https://example.com/realtime", "https://example.com")
+    assert found.proxied
+    other = Patient.from_settings("https://rt.example.com", "https://www.example.com/")
+    assert (other.public, other.origin) == ("https://rt.example.com", "https://www.example.com")
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    problem = socket.gaierror(-2, "Name or service not known")
+    with mock.patch("socket.getaddrinfo", side_effect=problem):
+        assert worst(run(outside.Dns(), patient("https://a.invalid"))).level is Level.ERROR
+
+
+def test_https_pages_need_tls() -> None:
+    found = worst(run(outside.Tls(), patient("http://a.example", "https://a.example")))
+    assert (found.level, "refuse that" in found.text) == (Level.ERROR, True)
+    assert worst(run(outside.Tls(), patient("http://a.example"))).level is Level.OK
+
+
+@pytest.fixture
+def authority(settings: Any, tmp_path: Path) -> trustme.CA:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    settings.HOOKBOX_CA_FILE = tmp_path / "ca.pem"
+    return authority
+
+
+def tls_server(certificate: trustme.LeafCert) -> Iterator[int]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                accepted, _address = listener.accept()
+                with context.wrap_socket(accepted, server_side=True) as connection:
+                    connection.recv(1)
+            except OSError:
+                pass  # the client refuses the certificate
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+    thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "level", "text"),
+    [
+        ("localhost", 90, Level.OK, "89 more days"),
+        ("localhost", 5, Level.WARNING, "expires in 4 days"),
+        ("other.example", 90, Level.ERROR, "do not accept the certificate"),
+    ],
+)
+def test_certificates(authority: trustme.CA, name: str, days: int, level: Level, text: str) -> None:
+    import datetime
+
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+    for port in tls_server(authority.issue_cert(name, not_after=until)):
+        found = worst(run(outside.Tls(), patient(f"https://localhost:{port}")))
+        assert (found.level, text in found.text) == (level, True), found
+
+
+def test_nothing_listens() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert "does not answer" in worst(run(outside.Upgrade(), patient(url))).text
+    assert worst(run(outside.Fallback(), patient(url))).level is Level.ERROR
+    assert worst(run(outside.Origins(), patient(url))).level is Level.WARNING
+
+
+def test_checks_that_depend_on_a_failed_one_are_left_out() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    names = ["dns", "websocket", "origin", "timeouts"]
+    found = {check.name: each for check, each in examine(patient(url), names)}
+    assert list(found) == ["dns", "websocket"]
+    assert len(set(NAMES)) == len(CHECKS)
+
+
+def test_clocks(settings: Any) -> None:
+    def at(date: str) -> Any:
+        answer = wires.Answer(404, {"date": date} if date else {}, "")
+        return mock.patch.object(outside, "request", return_value=answer)
+
+    with at("Thu, 26 Nov 2020 22:00:00 GMT"):
+        assert "differ by" in worst(run(outside.Clock(), patient("http://a"))).text
+    with at(""):
+        assert worst(run(outside.Clock(), patient("http://a"))).level is Level.OK
+
+
+# ---- inside --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        (control.State.RUNNING, Level.OK),
+        (control.State.VERSION_DIFFERS, Level.WARNING),
+        (control.State.STOPPED, Level.ERROR),
+        (control.State.SECRET_REFUSED, Level.ERROR),
+        (control.State.NOT_HOOKBOX, Level.ERROR),
+        (control.State.UNREACHABLE, Level.ERROR),
+    ],
+)
+def test_the_state_of_the_process(state: control.State, level: Level) -> None:
+    status = control.ProcessStatus(state=state, message="So it is.")
+    with mock.patch.object(control, "status", return_value=status):
+        assert worst(run(inside.Process(), patient("http://a"))).level is level
+
+
+@pytest.mark.usefixtures("real_process")
+def test_webhooks(settings: Any) -> None:
+    settings.HOOKBOX_WEBHOOK_URL = f"http://127.0.0.1:{free_port()}/hookbox"
+    found = worst(run(inside.Webhook(), patient("http://a")))
+    assert (found.level, "does not answer" in found.text) == (Level.ERROR, True)
+    with fake_hookbox() as fake:
+        fake.replies(True, {})
+        settings.HOOKBOX_WEBHOOK_URL = f"{fake.url}/hookbox"
+        info = ServerInfo(webhooks=WebhookFigures("http://elsewhere/hookbox", 10, 3))
+        with mock.patch("djhookbox.client.get_server_info", return_value=info):
+            texts = [each.text for each in run(inside.Webhook(), patient("http://a"))]
+        assert "answers webhooks" in texts[0]
+        assert "http://elsewhere/hookbox" in texts[1]
+        assert "3 of 10 webhooks" in texts[2]
+        fake.replies(False, {"error": "Forbidden."}, status=403)
+        assert "secret" in worst(run(inside.Webhook(), patient("http://a"))).text
+
+
+# ---- the site ------------------------------------------------------------------------------------
+
+
+def test_settings(settings: Any) -> None:
+    assert run(site.Settings(), patient("http://a"))[0].level is Level.OK
+    settings.HOOKBOX_PORTS = 1
+    settings.HOOKBOX_TIMEOUT = -1
+    found = run(site.Settings(), patient("http://a"))
+    assert {each.level for each in found} == {Level.ERROR, Level.WARNING}
+    assert run(site.Versions(), patient("http://a"))[0].text.startswith("django-hookbox ")
+
+
+@pytest.mark.django_db
+def test_database() -> None:
+    assert "all migrations have been run" in run(site.Database(), patient("http://a"))[0].text
+    plan = [(mock.Mock(__str__=lambda self: "djhookbox.0009_new"), False)]
+    executor = "djhookbox.doctor.site.MigrationExecutor"
+    with mock.patch(f"{executor}.migration_plan", return_value=plan):
+        assert "0009_new" in worst(run(site.Database(), patient("http://a"))).text
+    with mock.patch(executor, side_effect=OperationalError("no server")):
+        assert "no server" in worst(run(site.Database(), patient("http://a"))).text
+
+
+def test_open_files(settings: Any) -> None:
+    limit = site._limit_of(None)
+    assert limit is None or limit > 0
+    with mock.patch.object(site, "_limit_of", return_value=1024):
+        assert "1024 open files" in worst(run(site.Limits(), patient("http://a"))).text
+    with mock.patch.object(site, "_limit_of", return_value=65_536):
+        assert worst(run(site.Limits(), patient("http://a"))).level is Level.OK
+    with mock.patch.object(site, "_limit_of", return_value=None):
+        assert worst(run(site.Limits(), patient("http://a"))).level is Level.OK
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "status"),
+    [
+        (Level.OK, [], 0),
+        (Level.WARNING, [], 0),
+        (Level.WARNING, ["--strict"], 1),
+        (Level.ERROR, [], 1),
+    ],
+)
+def test_the_exit_status(level: Level, options: list[str], status: int) -> None:
+    found = [(site.Versions(), [Finding(level, "So it is.", "Change it.")])]
+    out = io.StringIO()
+    ended = 0
+    with mock.patch("djhookbox.commandline.diagnosing.examine", return_value=found):
+        try:
+            call_command("hookbox", "doctor", *options, stdout=out, no_color=True)
+        except SystemExit as error:
+            ended = int(error.code or 0)
+    assert ended == status
+    assert f"{level.value:8} Versions: So it is.\n         → Change it." in out.getvalue()
