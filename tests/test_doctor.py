@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -166,14 +167,6 @@ PLANTED = {
     "nginx without the fallback": (
         "nginx", instead(r"(ws|csp/\w+)", "(ws)"), "fallback", "Browsers without WebSockets",
     ),
-    "nginx buffers": (
-        "nginx",
-        instead(
-            "proxy_read_timeout 75s;",
-            "proxy_ignore_headers X-Accel-Buffering; proxy_buffer_size 64k; proxy_buffers 8 64k;",
-        ),
-        "fallback", "buffered",
-    ),
     "nginx closes early": (
         "nginx", instead("75s", "1s"), "timeouts", "closed after",
     ),
@@ -328,6 +321,46 @@ def test_nothing_listens() -> None:
     assert "does not answer" in worst(run(outside.Upgrade(), patient(url))).text
     assert worst(run(outside.Fallback(), patient(url))).level is Level.ERROR
     assert worst(run(outside.Origins(), patient(url))).level is Level.WARNING
+
+
+class Buffering(BaseHTTPRequestHandler):
+    """A proxy that holds the beginning of a stream back."""
+
+    release = threading.Event()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b'("OK")'
+        if "handshake" in self.path:
+            body = b'({"session": "abc"})'
+        elif "comet" in self.path:
+            self.release.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_stream_that_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "STREAMED", 0.3)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Buffering)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        found = worst(run(outside.Fallback(), patient(f"http://127.0.0.1:{server.server_port}")))
+        assert (found.level, "buffered" in found.text) == (Level.WARNING, True), found
+        assert "proxy_buffering off" in found.advice
+        # Released, it turns out not to be a stream at all.
+        Buffering.release.set()
+        found = worst(run(outside.Fallback(), patient(f"http://127.0.0.1:{server.server_port}")))
+        assert (found.level, "breaks" in found.text) == (Level.WARNING, True), found
+    finally:
+        Buffering.release.set()
+        server.shutdown()
+        server.server_close()
 
 
 def test_checks_that_depend_on_a_failed_one_are_left_out() -> None:
