@@ -20,7 +20,7 @@ class ConnectionLogAdmin(LogAdmin):
     """Connections: who connected, was refused or disconnected, when, from where and why."""
 
     list_display = (
-        "when", "event_badge", "user_link", "transport_label", "ip_link", "lasted", "why",
+        "when", "event_badge", "user_link", "why", "transport_label", "ip_link", "lasted",
         "connection_link",
     )  # fmt: skip
     list_filter = ("event", "transport", PeriodFilter)
@@ -82,7 +82,7 @@ class SubscriptionLogAdmin(LogAdmin):
     """Subscriptions: who may read what, and who decided it."""
 
     list_display = (
-        "when", "event_badge", "channel_link", "user_link", "decision", "connection_link",
+        "when", "event_badge", "user_link", "channel_link", "decision", "connection_link",
     )  # fmt: skip
     list_filter = ("event", PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
