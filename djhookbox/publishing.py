@@ -13,14 +13,14 @@ from asgiref.sync import sync_to_async
 from django.db import Error, router, transaction
 from django.utils import timezone
 
-from . import client
+from . import client, debugging
 from .audit import payloads
 from .audit.fitting import save_fitting
 from .audit.writing import fit
 from .client.http import to_json
 from .conf import settings
 from .decisions.decide import Decision
-from .exceptions import HookboxError, HookboxRefused
+from .exceptions import HookboxDatabaseError, HookboxError, HookboxRefused, PayloadError
 from .guards import HeldConnections, database_errors, recovering, synchronous
 from .models import Publication
 from .outbox import inserting
@@ -64,6 +64,7 @@ def publish(
     sender: User | None = None,
     key: str = "",
     using: str | None = None,
+    fail_silently: bool = False,
 ) -> int | None:
     """Send a message to a channel and return how many connections it reached.
 
@@ -89,6 +90,9 @@ def publish(
         using: The alias of the database whose transaction the message belongs to, on a durable
             channel. It must be the one that the database router names for writing `Outbox`; naming
             it makes sure of that.
+        fail_silently: Whether to return None, with a warning in the log, if the process cannot be
+            reached or refuses; the publish history records the failure. What is wrong with the
+            call itself is raised all the same, and so is a failure of the database.
 
     Raises:
         PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`; on a
@@ -111,8 +115,12 @@ def publish(
         delivered = _send(message, decision)
     except HookboxError as error:
         _record(message, decision, error=error)
+        if fail_silently and _is_forgivable(error):
+            _warn_of_failure(channel, error)
+            return None
         raise
     _record(message, decision, delivered=delivered)
+    debugging.tell_unheard(channel, delivered)
     return delivered
 
 
@@ -125,6 +133,7 @@ async def apublish(
     sender: User | None = None,
     key: str = "",
     using: str | None = None,
+    fail_silently: bool = False,
 ) -> int | None:
     """Publish like `publish`, without blocking the event loop.
 
@@ -142,8 +151,12 @@ async def apublish(
         delivered = await asyncio.to_thread(_send, message, decision)
     except HookboxError as error:
         await record(message, decision, error=error)
+        if fail_silently and _is_forgivable(error):
+            _warn_of_failure(channel, error)
+            return None
         raise
     await record(message, decision, delivered=delivered)
+    debugging.tell_unheard(channel, delivered)
     return delivered
 
 
@@ -288,6 +301,15 @@ def _recorded_all(
     if failed is not None:
         raise failed
     return delivered
+
+
+def _is_forgivable(error: HookboxError) -> bool:
+    """Return whether an error is about the process, not about the call or the database."""
+    return not isinstance(error, PayloadError | HookboxDatabaseError)
+
+
+def _warn_of_failure(channel: str, error: HookboxError) -> None:
+    logger.warning("A message to %s was not sent: %s", channel, error)
 
 
 @recovering

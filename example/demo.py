@@ -51,7 +51,8 @@ def main() -> int:
             signal.signal(number, lambda *_: ending.set())
         check_port(options.port, "--port")
         prepare(options)
-        run(options.port)
+        with only_demo(options.hookbox_port):
+            run(options.port)
     except DemoError as error:
         print(f"The demo cannot run: {error}", file=sys.stderr)
         return 1
@@ -65,13 +66,16 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for option, variable, default, what in (
         ("--port", "DEMO_PORT", 8000, "the site"),
-        ("--hookbox-port", "DEMO_HOOKBOX_PORT", 8001, "the Hookbox process"),
+        ("--hookbox-port", "DEMO_HOOKBOX_PORT", None, "the Hookbox process"),
     ):
+        shown = "the one after --port" if default is None else default
         parser.add_argument(
             option, type=port, default=os.environ.get(variable) or default,
-            help=f"port of {what} (environment: {variable}; default: {default})",
+            help=f"port of {what} (environment: {variable}; default: {shown})",
         )  # fmt: skip
     options = parser.parse_args()
+    if options.hookbox_port is None:  # so that two demos differ in both
+        options.hookbox_port = options.port + 1 if options.port < 65_535 else options.port - 1
     if options.port == options.hookbox_port:
         parser.error("--port and --hookbox-port must differ.")
     return options
@@ -166,6 +170,35 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 # ---- running -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def only_demo(hookbox_port: int) -> Iterator[None]:
+    """Hold a lock, so that this demo does not restart the process of another one.
+
+    Raises:
+        DemoError: Another demo is running with this port.
+
+    """
+    from demosite.settings import HOOKBOX_RUN_DIR
+
+    from djhookbox.process.lockfile import LockFile, ensure_run_dir
+
+    try:
+        ensure_run_dir(HOOKBOX_RUN_DIR)
+        lock = LockFile(HOOKBOX_RUN_DIR / "demo.lock")
+        held = lock.acquire()
+    except OSError as error:
+        raise DemoError(f"its folder cannot be used: {error}.") from error
+    if not held:
+        raise DemoError(
+            f"another demo is running with port {hookbox_port} for its Hookbox process. Choose "
+            f'another one: make demo ARGS="--port {hookbox_port + 9}".'
+        )
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def run(site_port: int) -> None:

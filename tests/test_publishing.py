@@ -5,6 +5,7 @@ import datetime
 import json
 import socket
 import threading
+from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -495,3 +496,32 @@ class TestUsers:
     def test_server_info(self, hookbox):
         hookbox.replies(True, {"version": "1.0.0"})
         assert djhookbox.server_info() == {"version": "1.0.0"}
+
+
+# ---- fail_silently
+
+
+@pytest.mark.django_db
+def test_a_failure_can_be_silent_and_is_recorded(handler, caplog):
+    with mock.patch("djhookbox.client.publish", side_effect=HookboxUnreachable("It is down.")):
+        assert djhookbox.publish("/open/a/", 1, fail_silently=True) is None
+        with pytest.raises(HookboxUnreachable):
+            djhookbox.publish("/open/a/", 1)
+    assert [row.status for row in Publication.objects.all()] == ["failed", "failed"]
+    assert "A message to /open/a/ was not sent: It is down." in caplog.text
+    assert djhookbox.publish("/closed/", 1, fail_silently=True) is None
+    assert Publication.objects.filter(status="refused", channel="/closed/").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_apublish_can_fail_silently(handler):
+    with mock.patch("djhookbox.client.publish", side_effect=HookboxUnreachable("It is down.")):
+        assert await djhookbox.apublish("/open/a/", 1, fail_silently=True) is None
+
+
+@pytest.mark.django_db
+def test_mistakes_are_never_silent(handler):
+    with pytest.raises(PayloadError):
+        djhookbox.publish("/open/a/", object(), fail_silently=True)
+    with pytest.raises(ChannelNameError):
+        djhookbox.publish("", 1, fail_silently=True)

@@ -18,7 +18,7 @@ from django.dispatch import Signal
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
-from .. import handlers, signals
+from .. import debugging, handlers, signals
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..policy import reserved
@@ -112,6 +112,10 @@ def decide(
     steps: list[Step] | None = [] if explain else None
     question = _Question(operation, user, channel, payload, trusted, who or Facts(user), steps)
     decision = question.answer(rules, send_signals=send_signals)
+    if send_signals and not decision.allowed:  # for a browser, rather than a trial or code
+        debugging.tell_refusal(
+            operation.value, question.who.username, channel, decision.reason, decision.decided_by
+        )
     if steps is None:
         return decision
     if not steps or steps[-1].who != decision.decided_by:  # it may have its step already

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlencode, urlsplit
 
 from django.utils.translation import gettext as _
@@ -307,17 +307,22 @@ class Fallback(Check):
         with closing(connection(url, STREAMED + patient.timeout)) as stream:
             stream.request("POST", f"{path}/comet?{query}", "", headers)
             stream.sock.settimeout(STREAMED)
-            started = time.monotonic()
-            body = json.dumps([[1, 0, frame(1, "CONNECT", {"cookie_string": ""})]])
-            request("POST", f"{url}/send?s={session}", patient.timeout, headers=headers, body=body)
-            try:
-                response = stream.getresponse()
-                # Up to the message, not only a first byte that proxies may let through.
-                while b"[[" not in (line := response.readline()):
-                    if not line:
-                        raise NoAnswer("it ended")
-            except TimeoutError:
-                return None
+            response: HTTPResponse | None = None
+            # Two messages: the first one could be a complete answer of its own.
+            for number, name, args in ((1, "CONNECT", {"cookie_string": ""}), (2, "PING", {})):
+                started = time.monotonic()
+                body = json.dumps([[number, 0, frame(number, name, args)]])
+                request(
+                    "POST", f"{url}/send?s={session}", patient.timeout, headers=headers, body=body
+                )
+                try:
+                    response = response or stream.getresponse()
+                    # Up to the message, not only a first byte that proxies may let through.
+                    while b"[[" not in (line := response.readline()):
+                        if not line:
+                            raise NoAnswer("it ended")
+                except TimeoutError:
+                    return None
             return time.monotonic() - started
 
 

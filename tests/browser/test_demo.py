@@ -262,3 +262,16 @@ def test_an_order_and_its_message_are_one_transaction(demo, visit):
     expect(bob.locator("#orders .what")).to_have_text(["Cake", "Tea"])
     bob.locator("#orders").get_by_role("button", name="Next step").first.click()
     expect(alice.locator("#orders .step")).to_have_text(["paid", "placed"])
+
+
+def test_a_second_demo_leaves_the_first_alone(own_demo, tmp_path):
+    first = own_demo()
+    first.wait_until_it_runs()
+    second = Demo(tmp_path / "second")
+    second.folder, second.hookbox_port = first.folder, first.hookbox_port
+    second.start()
+    assert second.process.wait(60) == 1
+    assert f"another demo is running with port {first.hookbox_port}" in second.output
+    assert first.process.poll() is None
+    with socket.create_connection(("127.0.0.1", first.hookbox_port), 5):
+        pass  # its process still listens
