@@ -228,7 +228,6 @@ class Durable:
         self._state = self._written = await asyncio.to_thread(self._read)
         self._recent.clear(self._state.number)
         while True:
-            pause = IDLE_SECONDS
             self._woken.clear()
             if capabilities.OUTBOX in self._webhooks.accepted:
                 try:
@@ -237,12 +236,13 @@ class Durable:
                     # Whatever the site sends, continue.
                     if not isinstance(error, Refusal):
                         logger.exception("A bug: the outbox could not be pulled")
-                    pause = RETRY_SECONDS * (0.7 + 0.6 * random.random())  # noqa: S311 - jitter
-                else:
-                    if more or self._wanted:
-                        await self._feeds.room()
-                        continue
-            timer = asyncio.get_running_loop().call_later(pause, self._woken.set)
+                    # Also if somebody waits: a site that is down is not called more often for it.
+                    await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
+                    continue
+                if more or self._wanted:
+                    await self._feeds.room()
+                    continue
+            timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._woken.set)
             try:
                 await self._woken.wait()
             finally:
