@@ -23,9 +23,10 @@ export function place(text, message) {
 /** @param {HTMLTextAreaElement} area */
 function check(area) {
   const status = document.createElement("div");
-  status.className = "hookbox-json-status";
+  status.className = "hookbox-json-status help";
   status.setAttribute("role", "status");
-  area.after(status);
+  // Next to the label, the admin has a container as high as the textarea.
+  (area.closest(".flex-container") ?? area).after(status);
   const { jsonValid, jsonInvalid } = area.dataset;
   let timer = 0;
 
