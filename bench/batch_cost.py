@@ -40,15 +40,8 @@ SIZES = (100, 25)
 urlpatterns: list[Any] = []
 
 
-def configure(database: dict[str, Any], *more_middleware: str, **more: Any) -> None:
-    """Set up a site.
-
-    Args:
-        database: The entry of DATABASES.
-        more_middleware: Entries of MIDDLEWARE besides those of `startproject`.
-        more: Other settings.
-
-    """
+def configure(database: dict[str, Any]) -> None:
+    """Set up a site with an entry of DATABASES."""
     settings.configure(
         SECRET_KEY="bench",
         ALLOWED_HOSTS=["127.0.0.1"],
@@ -62,10 +55,9 @@ def configure(database: dict[str, Any], *more_middleware: str, **more: Any) -> N
             "django.contrib.messages",
             "djhookbox",
         ],
-        MIDDLEWARE=[*MIDDLEWARE, *more_middleware],
+        MIDDLEWARE=MIDDLEWARE,
         DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
         HOOKBOX_WEBHOOK_SECRET=SECRET,
-        **more,
     )
     django.setup()
     urlpatterns.append(path("hookbox/", include("djhookbox.urls")))
