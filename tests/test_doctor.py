@@ -416,6 +416,12 @@ def test_webhooks(settings: Any) -> None:
         assert "answers webhooks" in texts[0]
         assert "http://elsewhere/hookbox" in texts[1]
         assert "3 of 10 webhooks" in texts[2]
+        # Without a setting, the process has been told by runserver.
+        del settings.HOOKBOX_WEBHOOK_URL
+        told = ServerInfo(webhooks=WebhookFigures(f"{fake.url}/hookbox", 10, 0))
+        with mock.patch("djhookbox.client.get_server_info", return_value=told):
+            assert worst(run(inside.Webhook(), patient("http://a"))).level is Level.OK
+        settings.HOOKBOX_WEBHOOK_URL = f"{fake.url}/hookbox"
         fake.replies(False, {"error": "Forbidden."}, status=403)
         assert "secret" in worst(run(inside.Webhook(), patient("http://a"))).text
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from django.conf import settings as django_settings
 from django.utils.translation import gettext as _
 
 from .. import client
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..process import control, reachability
+from ..wire.answers import WebhookFigures
 from .base import Check, Finding, Patient, error, ok, warning
 
 #: The share of HOOKBOX_TIMEOUT that a call may take before it is worth a warning.
@@ -60,7 +62,10 @@ class Webhook(Check):
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield why webhooks fail."""
+        figures = _figures()
         url = settings.webhook_url
+        if figures is not None and figures.url and not _is_set():
+            url = figures.url.rstrip("/")  # `runserver` has told the process where it listens
         watch = reachability.WebhookWatch(
             url,
             lambda sentence: None,
@@ -78,11 +83,6 @@ class Webhook(Check):
             )
             return
         yield ok(_("%(url)s answers webhooks.") % {"url": url})
-        try:
-            info = client.get_server_info()
-        except HookboxError:
-            return  # the check of the process tells
-        figures = info.webhooks
         if figures is None:
             return
         if figures.url and figures.url.rstrip("/") != url and "unix" not in url:
@@ -97,3 +97,17 @@ class Webhook(Check):
                 % {"failed": figures.failed, "total": figures.total},
                 _("The log of the process says why each of them failed."),
             )
+
+
+def _figures() -> WebhookFigures | None:
+    """Return what the process says about its webhooks, or None."""
+    try:
+        return client.get_server_info().webhooks
+    except HookboxError:
+        return None  # the check of the process tells
+
+
+def _is_set() -> bool:
+    """Return whether the settings name the address of the webhooks."""
+    names = ("HOOKBOX_WEBHOOK_URL", "HOOKBOX_CBHOST", "HOOKBOX_CBPORT")
+    return any(getattr(django_settings, name, None) is not None for name in names)
