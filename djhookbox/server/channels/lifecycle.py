@@ -83,6 +83,10 @@ class Lifecycle:
     @asynccontextmanager
     async def missing(self, names: Iterable[str]) -> AsyncIterator[frozenset[str]]:
         """Yield the names of channels that do not exist; only the caller may create them."""
+        names = tuple(names)
+        if all(name in self._hub.channels and self._locks.is_free(name) for name in names):
+            yield frozenset()
+            return
         async with AsyncExitStack() as held:
             found = []
             # Everyone takes locks in the same order, so that two callers that want the same

@@ -13,17 +13,33 @@ class KeyedLocks:
     def __init__(self) -> None:
         self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
+    def is_free(self, key: Hashable) -> bool:
+        """Return whether nobody holds the lock of a key or waits for it."""
+        return key not in self._locks
+
     @asynccontextmanager
-    async def hold(self, key: Hashable) -> AsyncIterator[None]:
-        """Hold the lock of a key."""
-        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
-        self._locks[key] = (lock, users + 1)
+    async def hold(self, *keys: Hashable) -> AsyncIterator[None]:
+        """Hold the locks of keys, which are taken in this order."""
+        held: list[tuple[Hashable, asyncio.Lock]] = []
         try:
-            async with lock:
-                yield
+            for key in keys:
+                lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+                self._locks[key] = (lock, users + 1)
+                try:
+                    await lock.acquire()
+                except BaseException:
+                    self._leave(key)
+                    raise
+                held.append((key, lock))
+            yield
         finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            for key, lock in reversed(held):
+                lock.release()
+                self._leave(key)
+
+    def _leave(self, key: Hashable) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = (lock, users - 1)

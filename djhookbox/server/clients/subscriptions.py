@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from ...wire import capabilities, webhooks
@@ -131,20 +131,19 @@ class Subscriptions:
 
         """
         user = user_of(connection)
-        async with AsyncExitStack() as turns:
-            # Take user locks before channel locks, each in a fixed order, to avoid deadlock.
-            for name in sorted(wanted):
-                await turns.enter_async_context(self._turns.hold((user.name, name)))
-            turns.enter_context(self._lifecycle.pinned(wanted))
-            self._authorizer.still_here(connection)
-            batch = _Batch(wanted)
-            if capabilities.SUBSCRIBE_MANY in self._webhooks.accepted:
-                await self._decide_together(batch, user, connection)
-            else:
-                await self._create_each(batch, user, connection)
-            await self._reach_back(batch)
-            await self._complete(batch, user, connection)
-            await self._enter_all(batch, user, connection)
+        # Take user locks before channel locks, each in a fixed order, to avoid deadlock.
+        turns = self._turns.hold(*((user.name, name) for name in sorted(wanted)))
+        async with turns:
+            with self._lifecycle.pinned(wanted):
+                self._authorizer.still_here(connection)
+                batch = _Batch(wanted)
+                if capabilities.SUBSCRIBE_MANY in self._webhooks.accepted:
+                    await self._decide_together(batch, user, connection)
+                else:
+                    await self._create_each(batch, user, connection)
+                await self._reach_back(batch)
+                await self._complete(batch, user, connection)
+                await self._enter_all(batch, user, connection)
         return batch.refused
 
     async def unsubscribe(self, connection: Connection, name: str) -> None:
