@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import requests
@@ -65,6 +66,14 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def pytest_plugin() -> list[str]:
+    """Return the options to load this package's plugin, which pytest does itself if installed."""
+    installed = any(
+        point.value == "djhookbox.pytest_plugin" for point in entry_points(group="pytest11")
+    )
+    return [] if installed else ["-p", "djhookbox.pytest_plugin"]
 
 
 class Project:

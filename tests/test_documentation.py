@@ -271,6 +271,8 @@ def test_settings_are_good(project: Project, block: Block) -> None:
     before = "from settings import *\ndel HOOKBOX_CBPORT  # which only tests need\n"
     if "INSTALLED_APPS" in block.text:
         before += "INSTALLED_APPS.remove('djhookbox')\n"
+    if "//example.com" in block.text:
+        before += "ALLOWED_HOSTS = ['example.com', 'localhost', '127.0.0.1']\n"
     project.write("documented.py", before + with_the_others)
     project.manage("check", "--settings", "documented", "--fail-level", "WARNING")
 

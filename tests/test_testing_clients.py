@@ -27,7 +27,7 @@ from djhookbox.testing import (
     override_policies,
 )
 
-from .projects import Project
+from .projects import Project, pytest_plugin
 
 
 class ChatTests(HookboxTestMixin, TestCase):
@@ -279,13 +279,13 @@ def test_a_site_runs_its_tests(tmp_path: Path, runner: str) -> None:
     command: list[str]
     if runner == "pytest":
         project.write("pages/tests.py", PYTEST)
-        command = ["-m", "pytest", "-q", "-p", "djhookbox.pytest_plugin", "-p", "no:cacheprovider",
+        command = ["-m", "pytest", "-q", *pytest_plugin(), "-p", "no:cacheprovider",
                    "pages/tests.py"]  # fmt: skip
     else:
         source = Path(__file__).read_text()
         body = source[source.index("class ChatTests") : source.index("@pytest.fixture")]
         head = source[: source.index("class ChatTests")].replace(
-            "from .projects import Project", ""
+            "from .projects import Project, pytest_plugin", ""
         )
         project.write("pages/tests.py", head + body)
         command = ["manage.py", "test", "pages", "-v0"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .projects import Project
+from .projects import Project, pytest_plugin
 from .test_documentation import PYTHON
 
 URLS = """
@@ -28,8 +28,7 @@ def test_they_run(tmp_path: Path) -> None:
     for number, block in enumerate(BLOCKS):
         project.write(f"pages/test_{number}.py", block.text)
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "djhookbox.pytest_plugin",
-         "-p", "no:cacheprovider", "pages"],
+        [sys.executable, "-m", "pytest", "-q", *pytest_plugin(), "-p", "no:cacheprovider", "pages"],
         cwd=tmp_path, env=project.environment(DJANGO_SETTINGS_MODULE="settings"),
         capture_output=True, text=True, timeout=180,
     )  # fmt: skip
