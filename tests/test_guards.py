@@ -63,7 +63,7 @@ def policy(db: None, hookbox: FakeHookbox) -> None:
 
 def test_no_function_that_blocks_is_forgotten() -> None:
     others = {"apublish", "apublish_many", "acursor", "connect_token", "whcallback"}
-    others |= {"batch_safe", "register_channel_handler", "unregister_channel_handler"}
+    others |= {"batch_safe", "notify", "register_channel_handler", "unregister_channel_handler"}
     functions = {
         name
         for name in djhookbox.__all__
