@@ -132,7 +132,7 @@ async def test_metrics_are_those_of_what_happened(start: Start) -> None:
 
 
 async def test_recoveries_and_gaps_are_counted(start: Start, site: App) -> None:
-    site.options["create_channel"] = {"history_size": 2}
+    site.answers["create_channel"] = {"history_size": 2}
     one = await start()
     client = await one.open("alice")
     await send(client, "SUBSCRIBE", channel_name="room")
