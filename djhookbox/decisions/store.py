@@ -48,14 +48,13 @@ def load() -> tuple[Rule, ...]:
 
     As long as the rows are the same, so are the rules, without converting them again.
     """
-    global _loaded
     # One row per group of a policy: cheaper than a second query in every webhook that finds the
     # cache empty.
     found = ChannelPolicy.objects.enabled().values(*_COLUMNS, "groups")
     compiler = found.query.get_compiler(using=found.db)
     # As the driver returns them; converting them takes most of the time.
     raw = [tuple(row) for rows in compiler.execute_sql(MULTI) for row in rows]
-    known = _loaded
+    known = _loaded.get(found.db)
     if known is not None and known[0] == raw:
         return known[1]
     names = found.query.values_select
@@ -68,12 +67,12 @@ def load() -> tuple[Rule, ...]:
         if row["groups"] is not None:
             groups[row["id"]].add(row["groups"])
     rules = tuple(_rule(row, groups[pk]) for pk, row in rows.items())
-    _loaded = (raw, rules)
+    _loaded[found.db] = (raw, rules)
     return rules
 
 
-#: The rows that were loaded last, and their rules.
-_loaded: tuple[list[Any], tuple[Rule, ...]] | None = None
+#: The rows that were loaded last from each database, and their rules.
+_loaded: dict[str, tuple[list[Any], tuple[Rule, ...]]] = {}
 
 
 def rule_of(policy: ChannelPolicy, groups: Iterable[int] = ()) -> Rule:
