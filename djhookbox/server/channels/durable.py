@@ -8,6 +8,7 @@ what was pulled above that number is then applied to it, so that nothing falls i
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - asyncio imports it late: no file may be left then
 import logging
 import os
 import random
