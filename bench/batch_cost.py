@@ -40,8 +40,8 @@ SIZES = (100, 25)
 urlpatterns: list[Any] = []
 
 
-def configure(database: dict[str, Any]) -> None:
-    """Set up a site with an entry of DATABASES."""
+def configure(database: dict[str, Any], *middleware: str) -> None:
+    """Set up a site with an entry of DATABASES and further entries of MIDDLEWARE."""
     settings.configure(
         SECRET_KEY="bench",
         ALLOWED_HOSTS=["127.0.0.1"],
@@ -55,7 +55,7 @@ def configure(database: dict[str, Any]) -> None:
             "django.contrib.messages",
             "djhookbox",
         ],
-        MIDDLEWARE=MIDDLEWARE,
+        MIDDLEWARE=[*MIDDLEWARE, *middleware],
         DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
         HOOKBOX_WEBHOOK_SECRET=SECRET,
     )

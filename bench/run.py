@@ -260,6 +260,34 @@ def batch(scale: Scale) -> list[Figure]:
     return figures
 
 
+def storm(scale: Scale) -> list[Figure]:
+    """(7) All clients come back after a restart of the process."""
+    note("storm: 1,000 clients come back, with batches and without")
+    command = [sys.executable, "-m", "bench.storm", "--runs", str(scale.runs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise BenchError("bench.storm failed")
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+
+    def value(name: str, *, batched: bool) -> float:
+        return median(result[name] for result in results if result["batched"] is batched)
+
+    bounds = {
+        "site's CPU per client, with SQLite": ("site", "ms", 2.5),
+        "server's CPU per client": ("server", "ms", 1.2),
+        "an ordinary page meanwhile, p99": ("page p99", "s", 0.5),
+        "an ordinary page meanwhile, slowest": ("page max", "s", 1.0),
+        "everybody is back after": ("seconds", "s", None),
+    }
+    return [
+        Figure(
+            "storm", what, value(name, batched=True), unit, bound,
+            f"without batches {value(name, batched=False):.2f} {unit}",
+        )
+        for what, (name, unit, bound) in bounds.items()
+    ]  # fmt: skip
+
+
 BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
     "fanout": fanout,
     "burst": burst,
@@ -267,6 +295,7 @@ BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
     "stuck": stuck,
     "webhook": webhook,
     "batch": batch,
+    "storm": storm,
 }
 
 

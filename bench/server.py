@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("--rest-secret", required=True)
     parser.add_argument("--log-level", default="WARNING")
     parser.add_argument("--connect-timeout", type=float, default=10.0)
+    parser.add_argument("--webhook-secret", default="")
+    parser.add_argument("--accepts", default="", help="what the site accepts, separated by commas")
+    parser.add_argument("--per-address", type=int, default=100)
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
     logging.basicConfig(level=options.log_level)
@@ -27,6 +30,9 @@ def main() -> None:
             port=options.port,
             connect_timeout=options.connect_timeout,
             webhook_url=options.webhook_url,
+            webhook_secret=options.webhook_secret,
+            webhook_accepts=frozenset(filter(None, options.accepts.split(","))),
+            max_unconnected_per_address=options.per_address,
             rest_secrets=(options.rest_secret,),
             allowed_origins=(ORIGIN,),
         )
