@@ -414,7 +414,7 @@ describe("subscribing", () => {
       browser.deliver(["ERROR", { id: browser.idOf("SUBSCRIBE"), msg: "No policy", code: "refused" }]);
     }
     const [text] = warned.mock.calls[0].arguments;
-    assert.match(text, /^hookbox: No policy \(refused, see https:.*#error-codes\)$/);
+    assert.match(text, /^hookbox: No policy \(refused, see https:.*#errorcode-refused\)$/);
     assert.equal(warned.mock.callCount(), 1);
     assert.deepEqual(
       debugged.mock.calls.map((call) => call.arguments.filter((one) => typeof one === "string").join(" ")),

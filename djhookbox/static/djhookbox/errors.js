@@ -1,5 +1,5 @@
-/** The section of the README that explains the codes. */
-const HELP = "https://pypi.org/project/django-hookbox/#error-codes";
+/** The page of the documentation that explains the codes; each has an anchor. */
+const HELP = "https://django-hookbox.readthedocs.io/page/reference/errors.html#errorcode-";
 
 /** Codes of temporary failures, after which a request can be retried. */
 export const PASSING = new Set(["unavailable", "limit", "error"]);
@@ -18,7 +18,7 @@ export class HookboxError extends Error {
     this.name = "HookboxError";
     this.code = code;
     /** The address of the explanation of the code. */
-    this.help = HELP;
+    this.help = HELP + code;
   }
 }
 
