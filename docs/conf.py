@@ -18,8 +18,10 @@ from djhookbox import __version__  # noqa: E402
 settings.configure(
     SECRET_KEY="only for building the documentation",  # noqa: S106
     INSTALLED_APPS=[
+        "django.contrib.admin",
         "django.contrib.auth",
         "django.contrib.contenttypes",
+        "django.contrib.messages",
         "django.contrib.sessions",
         "djhookbox",
     ],

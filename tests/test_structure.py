@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import djhookbox
+import djhookbox.exceptions
+import djhookbox.testing
 from djhookbox.wire import closing
 
 pytestmark = pytest.mark.once
@@ -332,3 +335,12 @@ def test_the_reference_lists_every_close_code() -> None:
     closed = [value for value in vars(closing).values() if isinstance(value, closing.Disconnect)]
     codes = {str(reason.code) for reason in closed}
     assert described("errors.rst", "closecode") >= codes
+
+
+def test_the_reference_describes_every_public_name() -> None:
+    text = (ROOT / "docs/reference/python.rst").read_text()
+    described = set(re.findall(r"^\.\. auto\w+:: (?:djhookbox\.)?(\w+)$", text, re.M))
+    # `automodule` describes the signals and exceptions.
+    modules_of = {"__version__", "signals", *vars(djhookbox.exceptions)}
+    public = {*djhookbox.__all__, *djhookbox.testing.__all__}
+    assert public - modules_of <= described

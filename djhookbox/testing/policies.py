@@ -20,7 +20,7 @@ _OPEN = {
 def override_policies(
     *policies: str | Mapping[str, Any] | ChannelPolicy, keep: bool = False
 ) -> Iterator[None]:
-    """Use other policies until the block ends; also a decorator for functions and methods.
+    """Use other policies until the block ends; also a decorator for functions and methods::
 
         with override_policies(
             "/news/",                                                       # open to everyone
