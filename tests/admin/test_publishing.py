@@ -193,6 +193,7 @@ def test_more_than_so_many_are_asked_for(
     html = question.content.decode()
     assert "Publish to 10 connections?" in html
     assert "/front/: 10" in html
+    assert "&quot;Hel&#x27;lo &lt;b&gt;&quot;</pre>" in html, "what would be published"
     assert 'enctype="multipart/form-data"' in html
     hidden = dict(question.context["hidden"])
     assert hidden == data | {"confirmed": "1"}
@@ -202,6 +203,20 @@ def test_more_than_so_many_are_asked_for(
     hookbox.live = {"/front/": 9}
     publisher.post(PUBLISH, {"channel": "/front/", "payload": "9"})
     assert len(hookbox.published) == 2
+
+
+def test_the_question_shows_the_beginning_of_a_long_message(
+    publisher: Client, rows: Any, hookbox: Hookbox, settings: Any
+) -> None:
+    settings.HOOKBOX_CONFIRM_RECIPIENTS = 9
+    hookbox.live = {"/front/": 10}
+    payload = json.dumps({"text": "x" * 100_000})
+    question = publisher.post(PUBLISH, {"channel": "/front/", "payload": payload})
+    shown = question.context["quoted"]
+    assert shown.startswith('{\n  "text": "xxx')
+    assert shown.endswith("x…")
+    assert len(shown) < 2100
+    assert dict(question.context["hidden"])["payload"] == payload, "the whole message is sent"
 
 
 def test_the_second_press_sends_nothing(publisher: Client, rows: Any, hookbox: Hookbox) -> None:

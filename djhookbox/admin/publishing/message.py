@@ -23,12 +23,15 @@ from ...policy.rules import Audience
 from .. import live
 from ..forms import PayloadForm, PublishForm
 from ..live import Target
-from ..pages import PageMixin, module_script
+from ..pages import PageMixin, module_script, pretty_json
 
 logger = logging.getLogger("djhookbox")
 
 #: Seconds for which a submitted form is remembered, so that submitting it twice sends it once.
 REMEMBERED = 600
+
+#: Characters of a message that the confirmation shows at most.
+QUOTED = 2000
 
 #: Errors that are reported individually.
 TOLD = 10
@@ -62,7 +65,7 @@ class MessageMixin(PageMixin):
         if valid and posted is not None and "check" not in posted:
             reached = sum(target.connections or 0 for target in targets)
             if reached > settings.confirm_recipients and "confirmed" not in posted:
-                return self._question(request, targets, reached, original)
+                return self._question(request, form, targets, reached, original)
             answer = self._publish(request, form, names, original)
             if answer is not None:
                 return answer
@@ -129,6 +132,7 @@ class MessageMixin(PageMixin):
     def _question(
         self,
         request: HttpRequest,
+        form: PayloadForm,
         targets: Sequence[Target],
         reached: int,
         original: Publication | None,
@@ -149,6 +153,7 @@ class MessageMixin(PageMixin):
             sentences=[_("A published message cannot be recalled.")],
             items=[f"{target.name}: {target.connections}" for target in targets[:10]],
             more=max(0, len(targets) - 10),
+            quoted=_beginning(pretty_json(form.cleaned_data["payload"])),
             hidden=[
                 *(("channel", target.name) for target in targets),
                 ("payload", request.POST.get("payload", "")),
@@ -262,6 +267,10 @@ class MessageMixin(PageMixin):
         if len(names) == 1:
             return self.address("changelist", channel=names[0])
         return self.address("changelist")
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
 
 
 def reached_text(channel: str, reached: int | None) -> str:
