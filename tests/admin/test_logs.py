@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlencode
@@ -19,10 +20,12 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from djhookbox.admin.logs.codes import MEANINGS
 from djhookbox.admin.logs.exports import BOM, cell
 from djhookbox.admin.pages import pretty_json
 from djhookbox.audit import pruning
 from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
+from djhookbox.wire import closing
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
@@ -299,6 +302,52 @@ def test_a_trail_is_in_order_and_says_what_happened(root: Client, db: None) -> N
     page = root.get(f"{APP}connectionlog/trail/?user=alice").content.decode()
     for fact in ("10.0.0.1", "1001", "00:01:15", "&quot;secret words&quot;", "/front/"):
         assert fact in page, fact
+
+
+# ---- close codes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "shown"),
+    [
+        (4500, "Disconnected by the site", "4500: Disconnected by the site"),
+        (4500, "Rude", "4500: Disconnected by the site (Rude)"),
+        (1006, "", "1006: The connection was lost"),
+        (4000, "session expired", "4000: The session changed"),
+        (4600, "Come back tomorrow", "4600 (Come back tomorrow)"),
+        (4600, "", "4600"),
+        (None, "No.", "No."),
+    ],
+)
+def test_close_codes_have_words(
+    root: Client, db: None, code: int | None, reason: str, shown: str
+) -> None:
+    row = ConnectionLog.objects.create(
+        event="disconnect", user_name="alice", code=code, reason=reason
+    )
+    page = root.get(f"{APP}connectionlog/").content.decode()
+    assert f'<td class="field-why">{shown}</td>' in page
+    form = root.get(f"{APP}connectionlog/{row.pk}/change/").content.decode()
+    assert code is None or shown.partition(" (")[0] in form
+    trail = root.get(f"{APP}connectionlog/trail/?user=alice").content.decode()
+    assert shown in trail
+
+
+def test_close_codes_have_german_words(root: Client, db: None, settings: Any) -> None:
+    settings.LANGUAGE_CODE = "de"
+    ConnectionLog.objects.create(
+        event="disconnect", code=4001, reason="The connection does not read fast enough"
+    )
+    page = root.get(f"{APP}connectionlog/").content.decode()
+    assert "4001: Der Client las nicht schnell genug<" in page
+
+
+def test_each_documented_close_code_has_words() -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/errors.rst").read_text()
+    documented = {int(code) for code in re.findall(r"closecode:: (\d+)", text)}
+    ends = [value for value in vars(closing).values() if isinstance(value, closing.Disconnect)]
+    assert len(documented) > 5
+    assert documented | {end.code for end in ends} <= set(MEANINGS)
 
 
 def test_a_trail_shows_what_its_reader_may_see(db: None) -> None:

@@ -12,6 +12,7 @@ from ...conf import settings
 from ...models import ConnectionLog, SubscriptionLog
 from ...policy.rules import Operation
 from ..pages import span
+from . import codes
 from .base import SEARCH_HELP, LogAdmin
 from .periods import PeriodFilter
 
@@ -35,7 +36,7 @@ class ConnectionLogAdmin(LogAdmin):
         "Connections are not recorded: set HOOKBOX_LOG_CONNECTIONS to True or remove it."
     )
     fieldsets = (
-        (gettext_lazy("What"), {"fields": ("when", "event_badge", "code", "lasted")}),
+        (gettext_lazy("What"), {"fields": ("when", "event_badge", "code_in_words", "lasted")}),
         (gettext_lazy("Who"), {"fields": ("user_link", "connection_link", "decision", "reason")}),
         (
             gettext_lazy("Where"),
@@ -67,9 +68,17 @@ class ConnectionLogAdmin(LogAdmin):
 
     @admin.display(description=gettext_lazy("reason"))
     def why(self, entry: ConnectionLog) -> str:
-        """The close code and reason, or the reason of a refusal."""
-        parts = (entry.code, entry.reason or entry.decided_by)
-        return " ".join(str(part) for part in parts if part)
+        """The close code in words and the reason, or the reason of a refusal."""
+        said = entry.reason or entry.decided_by
+        if not entry.code:
+            return said
+        code = codes.in_words(entry.code)
+        return code if not said or codes.is_said_by(entry.code, said) else f"{code} ({said})"
+
+    @admin.display(description=gettext_lazy("close code"))
+    def code_in_words(self, entry: ConnectionLog) -> str:
+        """The close code and its meaning."""
+        return codes.in_words(entry.code) if entry.code else self.get_empty_value_display()
 
     def gist(self, entry: Any) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
