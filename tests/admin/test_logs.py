@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -20,6 +20,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from djhookbox.admin.logs import periods
 from djhookbox.admin.logs.codes import MEANINGS
 from djhookbox.admin.logs.exports import BOM, cell
 from djhookbox.admin.pages import pretty_json
@@ -242,7 +243,8 @@ def test_days_are_chosen(root: Client, db: None, model: str, settings: Any) -> N
     assert len(found(root, model, "?from=2026-01-11")) == 0
     page = root.get(f"{APP}{model}/?from=2026-01-10&q=x").content.decode()
     assert 'name="from" value="2026-01-10"' in page
-    assert '<input type="hidden" name="q" value="x">' in page, "the search is kept"
+    form = page.partition('class="hookbox-period"')[2].partition("</form>")[0]
+    assert re.findall('name="q"[^>]*', form) == ['name="q" value="x"'], "the search is kept"
     for odd in ("yesterday", "2026-13-01", "9999-12-31"):
         response = root.get(f"{APP}{model}/?until={odd}")
         assert response.status_code == 302, odd
@@ -302,6 +304,52 @@ def test_a_trail_is_in_order_and_says_what_happened(root: Client, db: None) -> N
     page = root.get(f"{APP}connectionlog/trail/?user=alice").content.decode()
     for fact in ("10.0.0.1", "1001", "00:01:15", "&quot;secret words&quot;", "/front/"):
         assert fact in page, fact
+
+
+@pytest.mark.parametrize(
+    ("language", "week"), [("en", "2026-01-04"), ("de", "2026-01-05")], ids=["sunday", "monday"]
+)
+def test_common_periods(
+    root: Client, db: None, settings: Any, monkeypatch: Any, language: str, week: str
+) -> None:
+    settings.LANGUAGE_CODE = language
+    monkeypatch.setattr(periods, "today", lambda: datetime.date(2026, 1, 8))  # a Thursday
+    expected = [
+        {},
+        {"from": "2026-01-08"},
+        {"from": "2026-01-07", "until": "2026-01-07"},
+        {"from": week},
+        {"from": "2026-01-01"},
+        {"from": "2025-12-09"},
+    ]
+    for number, chosen in enumerate(expected):
+        page = root.get(f"{APP}connectionlog/", {"user_name": "a", "q": "b", **chosen})
+        lists = page.context["cl"].filter_specs
+        (spec,) = [one for one in lists if isinstance(one, periods.PeriodFilter)]
+        choices = list(spec.choices(page.context["cl"]))
+        assert [one["selected"] for one in choices].index(True) == number
+        assert sum(one["selected"] for one in choices) == 1
+        queries = [dict(parse_qsl(one["query_string"].lstrip("?"))) for one in choices]
+        assert queries == [{"user_name": "a", "q": "b", **one} for one in expected]
+
+
+def test_a_week_that_begins_today_is_called_today(root: Client, db: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(periods, "today", lambda: datetime.date(2026, 1, 4))
+    page = root.get(f"{APP}connectionlog/?from=2026-01-04").content.decode()
+    chosen = page.partition('class="hookbox-period"')[0].rpartition("<details")[2]
+    assert re.findall(r'class="selected"><a[^>]*>([^<]*)<', chosen) == ["Today"]
+
+
+@pytest.mark.parametrize("model", LOGS)
+def test_facts_are_viewed_not_changed(root: Client, rows: Any, model: str) -> None:
+    name = str(rows[model]._meta.verbose_name)
+    page = root.get(f"{APP}{model}/{rows[model].pk}/change/")
+    assert page.context["title"] == f"View {name}"
+    index = root.get("/admin/djhookbox/").content.decode()
+    row = re.search(rf'<tr class="model-{model}.*?</tr>', index, re.DOTALL)
+    assert row is not None
+    assert "View</a>" in row[0]
+    assert "Change</a>" not in row[0]
 
 
 # ---- close codes -----------------------------------------------------------------------------

@@ -187,6 +187,22 @@ class LogAdmin(TrailMixin, ExportMixin):
         """Save only the note: other fields may have changed in the meantime, such as a count."""
         obj.save(update_fields=["note"])
 
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Let the index say "View": nobody changes facts."""
+        return {**super().get_model_perms(request), "change": False}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Call the page what it is: all but the note is only viewed."""
+        title = _("View %(entry)s") % {"entry": self.opts.verbose_name}
+        added = {"title": title, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, added)
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Report a database error when saving the note."""
         view = super().changeform_view

@@ -13,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -63,17 +63,16 @@ class PeriodFilter(admin.ListFilter):
         ]
         if changelist.query:
             self.others.append(("q", changelist.query))
-        for display, days in (
-            (_("Any date"), None),
-            (_("Today"), 0),
-            (_("Past 7 days"), 7),
-            (_("Past 30 days"), 30),
-        ):
-            first = "" if days is None else str(today() - datetime.timedelta(days=days))
+        chosen: tuple[str, str] | None = (self.first, self.last)
+        for display, first, last in _periods(today()):
+            selected = chosen == (first, last)
+            if selected:
+                chosen = None  # on the first day of a week, it is also today
+            wanted = {name: day for name, day in ((FROM, first), (UNTIL, last)) if day}
             yield {
-                "selected": self.first == first and not self.last,
+                "selected": selected,
                 "query_string": changelist.get_query_string(
-                    {FROM: first} if first else {}, [UNTIL, *OF_A_PAGE, *([] if first else [FROM])]
+                    wanted, [name for name in (FROM, UNTIL, *OF_A_PAGE) if name not in wanted]
                 ),
                 "display": display,
             }
@@ -90,6 +89,22 @@ class PeriodFilter(admin.ListFilter):
         if self.last:
             queryset = queryset.filter(created__lt=_midnight(self.last, days=1))
         return queryset
+
+
+def _periods(now: datetime.date) -> Iterator[tuple[str, str, str]]:
+    """Yield the common periods: what they are called, their first day and their last, or ""."""
+
+    def ago(days: int) -> str:
+        return str(now - datetime.timedelta(days=days))
+
+    yield _("Any date"), "", ""
+    yield _("Today"), ago(0), ""
+    yield _("Yesterday"), ago(1), ago(1)
+    # Python counts from Monday, formats from Sunday.
+    begins = int(formats.get_format("FIRST_DAY_OF_WEEK"))
+    yield _("This week"), ago((now.weekday() + 1 - begins) % 7), ""
+    yield _("Past 7 days"), ago(7), ""
+    yield _("Past 30 days"), ago(30), ""
 
 
 def _midnight(text: str, days: int = 0) -> datetime.datetime:
