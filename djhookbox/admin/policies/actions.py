@@ -29,8 +29,17 @@ def enable(
     with listening() as told:
         switched = _switch(model_admin, request, queryset, enabled=True)
     count = len(switched)
-    text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
-    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    if count:
+        text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
+        model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    rest = queryset.count() - count
+    if rest:
+        text = ngettext(
+            "%(count)d policy was already enabled.",
+            "%(count)d policies were already enabled.",
+            rest,
+        )
+        model_admin.message_user(request, text % {"count": rest}, messages.INFO)
     for policy in switched:
         model_admin.warn(request, policy)
     if switched:
@@ -44,8 +53,17 @@ def disable(
     """Disable policies."""
     with listening() as told:
         count = len(_switch(model_admin, request, queryset, enabled=False))
-    text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
-    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    if count:
+        text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
+        model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    rest = queryset.count() - count
+    if rest:
+        text = ngettext(
+            "%(count)d policy was already disabled.",
+            "%(count)d policies were already disabled.",
+            rest,
+        )
+        model_admin.message_user(request, text % {"count": rest}, messages.INFO)
     if count:
         model_admin.say_who_follows(request, told)
 

@@ -294,7 +294,11 @@ class ChannelPolicyAdmin(PageMixin):
             if self.has_publish_permission(request):
                 url = self.address("changelist", model="publishing", policy=policy.pk)
                 context["publish_url"] = url
-        return super().render_change_form(request, context, *args, **kwargs)
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if kwargs.get("add"):
+            # Django focuses the first control of a new object's form: the name, not "Save".
+            _context(response)["save_on_top"] = False
+        return response
 
     @admin.display(description=gettext_lazy("matches"))
     def examples(self, policy: ChannelPolicy) -> SafeString:
