@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         PayloadError,
         UserNameError,
     )
+    from .fragments import publish_template
     from .handlers import (
         batch_safe,
         register_channel_handler,
@@ -73,6 +74,7 @@ _HOMES = {
     "notify": "notifying",
     "publish": "api",
     "publish_many": "api",
+    "publish_template": "fragments",
     "register_channel_handler": "handlers",
     "server_info": "api",
     "set_channel_options": "api",
@@ -109,6 +111,7 @@ __all__ = [
     "notify",
     "publish",
     "publish_many",
+    "publish_template",
     "register_channel_handler",
     "server_info",
     "set_channel_options",

@@ -23,10 +23,11 @@ RUN_BY = {
     "show(user, payload)": "tests/browser/test_documented.py",
     "in Centrifugo:": "tests/browser/test_documented.py",
     "hookbox_script cursor": "tests/test_documentation.py",
+    "tasks_list.html": "tests/browser/test_frameworks.py",
+    'swap="beforeend"': "tests/browser/test_frameworks.py",
     # docs/reference/javascript.rst
     "for await (const { user, payload } of room)": "tests/browser/test_documented.py",
     "hookbox.message(": "tests/browser/test_documented.py",
-    "htmx.trigger(": "tests/browser/test_frameworks.py",
     'Alpine.data("poll"': "tests/browser/test_frameworks.py",
     'from "ws"': "tests/browser/test_documented.py",
     # docs/client.rst

@@ -227,6 +227,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.write("pages/__init__.py", "")
     (template,) = {block.text for block in BLOCKS if "hookbox_script cursor" in block.text}
     project.write("pages/templates/room.html", "{% load djhookbox %}\n" + template)
+    project.write("pages/templates/message.html", "<li>{{ text }}</li>")
     try:
         project.manage("migrate", "-v0")
         project.create_users("alice")

@@ -9,7 +9,7 @@ from django.dispatch import Signal
 import djhookbox
 
 NAMES = {
-    "notify", "publish", "apublish", "publish_many", "apublish_many",
+    "notify", "publish", "apublish", "publish_many", "apublish_many", "publish_template",
     "create", "channel_info", "set_channel_options", "state_set",
     "state_delete", "subscribe", "unsubscribe", "disconnect", "server_info",
     "register_channel_handler", "unregister_channel_handler", "whcallback", "connect_token",

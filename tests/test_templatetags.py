@@ -11,11 +11,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.staticfiles.management.commands.collectstatic import Command
 from django.core.management import call_command
-from django.template import Context, Template
+from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory
 from django.test.utils import override_settings
 from django.utils.functional import SimpleLazyObject
 
+from djhookbox.exceptions import ChannelNameError
 from djhookbox.templatetags.djhookbox import SCRIPTS
 from djhookbox.users.identity import read_anonymous_id
 
@@ -176,3 +177,40 @@ def test_a_page_without_an_import_map_learns_where_renamed_scripts_are(monkeypat
         "csp_transport": "/static/djhookbox/csp_transport.min.123456789abc.js",
         "shared": "/static/djhookbox/shared.min.123456789abc.js",
     }
+
+
+def refreshing(arguments, **context):
+    template = Template("{% load djhookbox %}{% hookbox_refresh " + arguments + " %}")
+    return template.render(Context(context))
+
+
+def test_an_element_that_is_kept_up_to_date():
+    assert refreshing('"/tasks/"') == (
+        '<script type="module" src="/static/djhookbox/refresh.js"></script>'
+        '<hookbox-refresh channel="/tasks/" spread="0.5" hidden></hookbox-refresh>'
+    )
+    assert refreshing('channel "#a" swap="beforeend" spread=3', channel='/"<b>/') == (
+        '<script type="module" src="/static/djhookbox/refresh.js"></script>'
+        '<hookbox-refresh channel="/&quot;&lt;b&gt;/" target="#a" swap="beforeend" spread="3" '
+        "hidden></hookbox-refresh>"
+    )
+    assert '.js" nonce="n0nce"></script>' in refreshing('"/a/"', csp_nonce="n0nce")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ('"/a/" swap="delete"', "swap is 'delete'; it must be one of innerHTML"),
+        ('"/a/" spread=many', "spread is 'many'; it must be a number of seconds"),
+        ('"/a/" spread=less', "spread is -1;"),
+        ('"/a/" spread=infinite', "spread is inf;"),
+    ],
+)
+def test_an_element_with_wrong_arguments(arguments, complaint):
+    with pytest.raises(TemplateSyntaxError, match=complaint):
+        refreshing(arguments, many="many", less=-1, infinite=float("inf"))
+
+
+def test_an_element_without_a_channel():
+    with pytest.raises(ChannelNameError):
+        refreshing("missing")

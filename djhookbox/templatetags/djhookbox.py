@@ -14,6 +14,7 @@ and `connect-src` must contain the address of the Hookbox process.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urljoin
@@ -23,6 +24,7 @@ from django.http import HttpRequest
 from django.template import Context, TemplateSyntaxError
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
@@ -32,6 +34,9 @@ register = template.Library()
 
 #: The scripts of the client: the one that pages import, and those it may load.
 SCRIPTS = ("hookbox", "legacy", "csp_transport", "shared")
+
+#: How htmx can insert a fragment.
+SWAPS = ("innerHTML", "outerHTML", "beforebegin", "afterbegin", "beforeend", "afterend")
 
 #: Characters to escape in a script element, as in Django's json_script.
 _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&"}
@@ -134,6 +139,54 @@ def hookbox_imports() -> SafeString:
         </script>
     """
     return _json(_imports(), braces=False)
+
+
+@register.simple_tag(takes_context=True)
+def hookbox_refresh(
+    context: Context, channel: str, target: str = "", *, swap: str = "", spread: object = 0.5
+) -> SafeString:
+    """Render an element that keeps another one up to date, with htmx.
+
+    When the channel says that something has changed, the target gets the event
+    `hookbox:refresh`, at which htmx fetches it again::
+
+        {% hookbox_refresh "/tasks/" %}
+        <ul hx-get="{% url 'tasks' %}" hx-trigger="hookbox:refresh">…</ul>
+
+    Put the tag outside of the target, after `{% hookbox_script %}`. If the static files storage
+    renames files, the module that the tag loads finds the client through the import map.
+
+    Args:
+        context: The template's context.
+        channel: The channel's name.
+        target: A CSS selector of the element to keep up to date; by default, the element after the
+            tag.
+        swap: How to insert fragments from `djhookbox.publish_template()` into the target:
+            `innerHTML`, `outerHTML`, `beforebegin`, `afterbegin`, `beforeend` or `afterend`. By
+            default, the target is fetched again instead. It is also fetched after a gap, and for
+            messages that are not from the site's own code.
+        spread: Over how many seconds pages spread their requests, at random.
+
+    """
+    from ..vouching import validate_channel
+
+    validate_channel(channel)
+    if swap and swap not in SWAPS:
+        raise TemplateSyntaxError(
+            f"hookbox_refresh: swap is {swap!r}; it must be one of {', '.join(SWAPS)}"
+        )
+    if not isinstance(spread, int | float) or not 0 <= spread < math.inf:
+        raise TemplateSyntaxError(
+            f"hookbox_refresh: spread is {spread!r}; it must be a number of seconds, 0 or more"
+        )
+    attributes = {"channel": channel, "target": target, "swap": swap, "spread": str(spread)}
+    nonce = _nonce(context)
+    return format_html(
+        '<script type="module" src="{}"{}></script><hookbox-refresh{} hidden></hookbox-refresh>',
+        static("djhookbox/refresh.js"),
+        format_html(' nonce="{}"', nonce) if nonce else "",
+        format_html_join("", ' {}="{}"', [each for each in attributes.items() if each[1]]),
+    )
 
 
 def _imports() -> dict[str, str]:

@@ -53,21 +53,31 @@ class Demo:
         self.site = f"http://127.0.0.1:{self.port}"
         self._output = folder / "output"
 
-    def start(self, *arguments: str) -> None:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        others = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("DEMO_", "DJANGO_", "HOOKBOX_"))
         }
-        environment |= {
+        return others | {
             "DEMO_DIR": str(self.folder),
             "DEMO_PORT": str(self.port),
             "DEMO_HOOKBOX_PORT": str(self.hookbox_port),
         }
+
+    def manage(self, *arguments: str) -> None:
+        """Run a command of the example site."""
+        subprocess.run(
+            [sys.executable, str(ROOT / "example" / "manage.py"), *arguments],
+            env=self.environment, check=True, timeout=2 * PATIENCE,
+        )  # fmt: skip
+
+    def start(self, *arguments: str) -> None:
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "example" / "demo.py"), *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment,
             )  # fmt: skip
 
     @property

@@ -9,6 +9,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from django.template import Context, Engine
+
 from ..page_code import page_code
 from .conftest import ROOT, Demo
 
@@ -203,14 +205,32 @@ def add_alpine(site: Site) -> None:
     )
 
 
-def add_tasks(site: Site) -> str:
-    """Add the README's page with htmx; return its address."""
+def add_refreshed(site: Site, part: str, path: str, items: str) -> str:
+    """Add a page of docs/howto/htmx.rst, with a link to one that has no channel.
+
+    Args:
+        site: The site.
+        part: A part of the example.
+        path: The folder of the page and of the list that it fetches again.
+        items: The list's items.
+
+    Returns:
+        The page's address.
+
+    """
+    engine = Engine(
+        loaders=[("django.template.loaders.locmem.Loader", {"tasks_list.html": "<li>Old</li>"})],
+        libraries={"djhookbox": "djhookbox.templatetags.djhookbox"},
+    )
+    template = engine.from_string("{% load djhookbox %}" + example(part))
+    html = template.render(Context()).replace("/static/djhookbox/", "/djhookbox/")
     scripts = '<script src="/npm/htmx.org/dist/htmx.js"></script>'
-    code = f"{IMPORT}\n{example('htmx.trigger(')}"
-    listed = '<ul id="tasks" hx-get="/tasks/list/" hx-trigger="changed"></ul>'
-    site.add("/tasks/", f'{listed}<script type="module">{code}</script>', scripts)
-    site.pages["/tasks/list/"] = "<li>Buy milk</li>"
-    return f"{site.address}/tasks/"
+    scripts += f'<script type="module">{IMPORT}</script>'
+    links = '<nav hx-boost="true"><a href="{0}page/">page</a> <a href="{0}else/">else</a></nav>'
+    site.add(f"{path}page/", links.format(path) + html, scripts)
+    site.add(f"{path}else/", links.format(path) + "<h1>else</h1>", scripts)
+    site.pages[f"{path}list/"] = items
+    return f"{site.address}{path}page/"
 
 
 def add_poll(site: Site) -> str:

@@ -33,6 +33,7 @@ def documented(part: str) -> str:
 
 PAGES = {
     "named": TAG + "{% hookbox_script %}" + NAMED,
+    "refreshed": TAG + "{% hookbox_script %}{% hookbox_refresh '/a/' %}<p></p>" + NAMED,
     "head and body": "{% load djhookbox %}"
     + documented("<head>{% hookbox_script %}</head>").replace("…", NAMED),
     "by path": TAG

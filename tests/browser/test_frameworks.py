@@ -22,7 +22,7 @@ from .framework_pages import (
     add_component,
     add_exchanged,
     add_poll,
-    add_tasks,
+    add_refreshed,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -156,10 +156,81 @@ def test_alpine(page: Page, site: Site) -> None:
     expect_one_connection(page)
 
 
-def test_a_list_that_htmx_fetches_again(page: Page, site: Site) -> None:
-    page.goto(add_tasks(site))
+def test_a_list_that_htmx_fetches_again(demo: Demo, page: Page, site: Site) -> None:
+    page.goto(add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Once subscribed</li>"))
+    listed = page.locator("#tasks li")
+    expect(listed).to_have_text(["Once subscribed"])
+    site.pages["/tasks/list/"] = "<li>Published</li>"
     say(page, "anything")
-    expect(page.locator("#tasks li")).to_have_text(["Buy milk"])
+    expect(listed).to_have_text(["Published"])
+    # What was missed during an interruption: offline lets open sockets live on.
+    page.context.set_offline(True)
+    page.evaluate("dispatchEvent(new Event('offline'))")
+    site.pages["/tasks/list/"] = "<li>Missed</li>"
+    demo.manage("shell", "-c", f"import djhookbox; djhookbox.publish({CHANNEL!r}, {{}})")
+    page.context.set_offline(False)
+    expect(listed).to_have_text(["Missed"])
+    site.pages["/tasks/list/"] = "<li>After a gap</li>"
+    page.evaluate("(channel) => connect().getSubscription(channel).emit('gap', {})", CHANNEL)
+    expect(listed).to_have_text(["After a gap"])
+
+
+def test_many_messages_are_one_request_and_a_hidden_page_makes_none(page: Page, site: Site) -> None:
+    page.goto(add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Now</li>"))
+    expect(page.locator("#tasks li")).to_have_text(["Now"])
+    page.evaluate(
+        """() => {
+            window.heard = 0;
+            document.getElementById("tasks").addEventListener("hookbox:refresh", () => heard++);
+            Object.defineProperty(document, "hidden", { get: () => window.away });
+            window.away = true;
+            document.querySelector("hookbox-refresh").setAttribute("spread", "0");
+            window.got = 0;
+        }"""
+    )
+    page.evaluate("(channel) => connect().subscribe(channel).on('publish', () => got++)", CHANNEL)
+    for number in range(5):
+        say(page, f"message {number}")
+    page.wait_for_function("got === 5")
+    # Timers of no duration that started before this one have fired.
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 50))")
+    assert page.evaluate("heard") == 0
+    page.evaluate("away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_function("heard === 1")
+
+
+def test_a_list_on_a_page_that_htmx_replaces(page: Page, site: Site) -> None:
+    page.goto(add_refreshed(site, "tasks_list.html", "/tasks/", "<li>First</li>"))
+    expect(page.locator("#tasks li")).to_have_text(["First"])
+    page.evaluate("window.stays = true")
+    page.get_by_role("link", name="else").click()
+    expect(page.locator("h1")).to_have_text("else")
+    page.wait_for_function(LEFT)
+    site.pages["/tasks/list/"] = "<li>Second</li>"
+    page.get_by_role("link", name="page").click()
+    expect(page.locator("#tasks li")).to_have_text(["Second"])
+    assert page.evaluate("window.stays"), "the document was never loaded anew"
+    expect_one_connection(page)
+
+
+def test_fragments_of_the_site_are_inserted_but_not_those_of_browsers(
+    demo: Demo, page: Page, site: Site
+) -> None:
+    address = add_refreshed(site, 'swap="beforeend"', "/rooms/1/", "<li>Fetched</li>")
+    page.goto(address)
+    listed = page.locator("ul li")
+    expect(listed).to_have_text(["Fetched"])
+    code = (
+        "import djhookbox; djhookbox.publish_template("
+        f"{CHANNEL!r}, 'demosite/tasks_list.html', {{'tasks': [{{'pk': 1, 'text': '<b>'}}]}})"
+    )
+    demo.manage("shell", "-c", code)
+    expect(listed).to_have_text(["Fetched", "<b>"])
+    assert page.evaluate("document.querySelector('button').hasAttribute('hx-post')")
+    site.pages["/rooms/1/list/"] = "<li>Fetched again</li>"
+    page.wait_for_function(INSIDE)
+    page.evaluate("(channel) => connect().publish(channel, { html: '<li>Forged</li>' })", CHANNEL)
+    expect(listed).to_have_text(["Fetched again"])
 
 
 def test_a_poll_that_alpine_counts(page: Page, site: Site) -> None:

@@ -61,3 +61,22 @@ def test_one_script_until_it_connects_and_the_rest_when_it_is_needed(browser, si
         assert re.search(rf"/{re.escape(name)}\.[0-9a-f]{{12}}\.js$", script)
         assert all(re.search(r"\.[0-9a-f]{12}\.js$", url) for url in later), later
     assert [text for text in complaints if "ERR_CONNECTION_REFUSED" not in text] == []
+
+
+def test_the_module_of_a_tag_uses_the_client_of_the_page(browser, site, storage):
+    context = browser.new_context()
+    try:
+        tab = context.new_page()
+        scripts, complaints = [], []
+        tab.on("response", lambda response: scripts.append((response.url, response.status)))
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"{site}/pages/refreshed/")
+        expect(tab.locator("hookbox-refresh:defined")).to_have_count(1)
+        expect(tab).to_have_title("waiting", timeout=20_000)
+    finally:
+        context.close()
+    assert [text for text in complaints if "ERR_CONNECTION_REFUSED" not in text] == []
+    clients = {url for url, _ in scripts if "/hookbox.min." in url}
+    assert len(clients) == 1
+    assert all(status == 200 for url, status in scripts if "/assets/" in url)
