@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.outbox.models import Outbox
 
 from .stand_in import APP
 
@@ -32,6 +33,10 @@ def populate() -> dict[str, Any]:
     )
     ConnectionLog.objects.create(event="refused", user_name=" _visitor", ip="10.0.0.4", **refusal)
     SubscriptionLog.objects.create(event="subscribe", channel="/news/today/", **who)
+    Outbox.objects.create(
+        channel="/front/", payload="1", source="code", opened_by="policy:Front", failed=True,
+        error="No.",
+    )  # fmt: skip
     failed = {"status": "failed", "error": "It was down."}
     return {
         "channelpolicy": policy,
@@ -60,6 +65,9 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
     "disconnect user": ("server/disconnect/", {"user": "alice"}),
     "disconnect one": ("server/disconnect/", {"user": "alice", "connection": CONNECTION}),
     "unsubscribe": ("server/unsubscribe/", {"user": "alice", "channel": "/front/"}),
+    "outbox": ("server/outbox/", {}),
+    "outbox: try again": ("server/outbox/try-again/", {"all": "1"}),
+    "outbox: discard": ("server/outbox/discard/", {"all": "1"}),
     "policies": ("channelpolicy/", {}),
     "policies: filtered": ("channelpolicy/", {"enabled__exact": "1"}),
     "policies: no match": ("channelpolicy/", {"q": "nobody"}),
@@ -99,7 +107,16 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 #: Without rows.
-EMPTY = ("server", "policies", "try", "publish", "publications", "connections", "subscriptions")
+EMPTY = (
+    "server",
+    "outbox",
+    "policies",
+    "try",
+    "publish",
+    "publications",
+    "connections",
+    "subscriptions",
+)
 
 
 def pages(rows: dict[str, Any], root: str = APP) -> dict[str, str]:
@@ -164,6 +181,12 @@ def _log(model: str) -> dict[str, Address]:
 
 
 _SEES_SERVER = "view_server or control_server or disconnect_user"
+
+
+def _and_sees_server(right: str) -> str:
+    return " or ".join(f"{right} and {one}" for one in _SEES_SERVER.split(" or "))
+
+
 _AGAIN = "publish_message and view_payload and"
 _WHO = {"user": "alice", "channel": "/front/"}
 _READS = "view_channelpolicy or change_channelpolicy"
@@ -183,6 +206,13 @@ ADDRESSES: dict[str, Address] = {
     "server/restart/": Address("control_server", posted=302),
     "server/disconnect/": Address("disconnect_user", posted=302, query={"user": "alice"}),
     "server/unsubscribe/": Address("disconnect_user", posted=302, query=_WHO),
+    "server/outbox/": Address(_SEES_SERVER, posted=405),
+    "server/outbox/try-again/": Address(
+        _and_sees_server("publish_message"), query={"all": "1"}, posted=302
+    ),
+    "server/outbox/discard/": Address(
+        _and_sees_server("delete_publication"), query={"all": "1"}, posted=302
+    ),
     **_stock("channelpolicy", add="add_channelpolicy", valid=_POLICY),
     "channelpolicy/try/": Address(_READS, posted=405, query={"channel": "/front/"}),
     "channelpolicy/try/users/": Address(

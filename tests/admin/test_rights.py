@@ -27,6 +27,8 @@ TOGETHER = (
     "publish_message view_payload view_publication",
     "publish_message view_payload change_publication",
     "publish_message view_payload",
+    "publish_message view_server",
+    "delete_publication disconnect_user",
     "add_channelpolicy change_channelpolicy",
     "auth.view_user view_channelpolicy",
     "auth.view_user",

@@ -28,8 +28,9 @@ from ...outbox.waiting import Waiting, look
 from ...policy.reserved import REPORT_CHANNEL, REPORT_PERMISSION
 from ...process import control
 from ...process.control import ProcessError, ProcessStatus, State
-from ..pages import badge, module_script
+from ..pages import badge, grouped, module_script
 from .details import Details
+from .outbox import OutboxPages
 from .problems import Shown, problems_of
 from .removals import Departures
 from .report import etag, facts, read_report, transports
@@ -53,7 +54,7 @@ FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGU
 SEARCH_LENGTH = 255
 
 
-class ServerAdmin(Details, Departures):
+class ServerAdmin(Details, Departures, OutboxPages):
     """A page in place of a list, since there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -70,6 +71,9 @@ class ServerAdmin(Details, Departures):
             "user": ("user/", self.user_view),
             "disconnect": ("disconnect/", self.disconnect_view),
             "unsubscribe": ("unsubscribe/", self.unsubscribe_view),
+            "outbox": ("outbox/", self.outbox_view),
+            "try_again": ("outbox/try-again/", self.try_again_view),
+            "discard": ("outbox/discard/", self.discard_view),
         }
         return [
             path(route, view(page), name=f"{prefix}_{name}")
@@ -136,7 +140,8 @@ class ServerAdmin(Details, Departures):
         waiting = _waiting()
         message, problems = now.message, problems_of(now.info)
         late = waiting is not None and waiting.is_late
-        count = len(problems) + late
+        failed = 0 if waiting is None else waiting.failed
+        count = len(problems) + late + bool(failed)
         if count and now.state == State.RUNNING:
             tone = "warning"
             attention = ngettext(
@@ -149,6 +154,8 @@ class ServerAdmin(Details, Departures):
             "message": message,
             "problems": [(one, self._log_address(request, one)) for one in problems],
             "facts": [*facts(now), *_outbox(waiting)],
+            "failed": failed,
+            "outbox_url": self.address("outbox") if failed else "",
             "late": late,
             "may_disconnect": self.has_disconnect_permission(request),
             "may_start": may_control and now.can_start,
@@ -286,8 +293,7 @@ def _outbox(waiting: Waiting | None) -> Iterator[tuple[str, str]]:
         text = _("%(count)d (the oldest for %(seconds)d s)") % words
         yield _("Waiting in the outbox"), text
     if waiting is not None and waiting.failed:
-        text = _("%(count)d (see the publish history)") % {"count": waiting.failed}
-        yield _("Failed in the outbox"), text
+        yield _("Failed in the outbox"), grouped(waiting.failed)
 
 
 def _drops(now: ProcessStatus) -> str:
