@@ -23,6 +23,7 @@ from .audit import pruning, writing
 from .audit.fitting import UNAVAILABLE
 from .audit.nodes import Sender, close_what_is_open, time_to_close
 from .audit.reported import record
+from .batches import confirming
 from .batches.answering import Answer, Answering
 from .batches.rule import accepted
 from .conf import settings
@@ -96,7 +97,9 @@ def webhook(kind: type[AnyWebhook]) -> Callable[[WebhookView[AnyWebhook]], View]
         @csrf_exempt
         @login_not_required
         @transaction.non_atomic_requests
-        @sensitive_post_parameters("secret", "token", "payload", "identity", "events", "calls")
+        @sensitive_post_parameters(
+            "secret", "token", "payload", "identity", "events", "calls", "connections"
+        )
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
             reply = _guarded(request, kind, view)
@@ -408,6 +411,17 @@ def batch(request: HttpRequest, call: Call[webhooks.Batch]) -> Answer:
 def recheck(request: HttpRequest, call: Call[webhooks.Recheck]) -> Answer:
     """Return which subscriptions an edit has ended, and which options it has changed."""
     return _answer(RecheckReply(recheck_channels(call.webhook.channels)))
+
+
+@webhook(webhooks.Confirm)
+def confirm(request: HttpRequest, call: Call[webhooks.Confirm]) -> Answer:
+    """Return which connections must end, as their sessions or accounts have ended."""
+    seconds = settings.webhook_timeout / 3
+    try:
+        return _answer(confirming.confirm(request, call.webhook.connections, seconds))
+    except DatabaseError as error:
+        logger.warning("Identities could not be confirmed now: %s", error)
+        return _answer(Refused(_("The database is busy."), "unavailable"), status=503)
 
 
 @webhook(webhooks.Outbox)

@@ -59,6 +59,15 @@ def test_logs_are_kept_for_a_while_or_for_ever(settings):
         assert conf.log_days == 0
 
 
+def test_identities_are_confirmed_now_and_then_or_never(settings):
+    assert conf.revalidate_seconds == 600
+    settings.HOOKBOX_REVALIDATE_SECONDS = 30
+    assert conf.revalidate_seconds == 30
+    for never in (0, None):
+        settings.HOOKBOX_REVALIDATE_SECONDS = never
+        assert conf.revalidate_seconds == 0
+
+
 def test_fields_to_mask_are_known_in_any_case(settings):
     assert conf.redact == frozenset()
     settings.HOOKBOX_REDACT = ["Password", "PIN"]

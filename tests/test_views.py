@@ -34,7 +34,7 @@ MakePolicy = Callable[..., ChannelPolicy]
 ACTIONS = (
     "connect", "disconnect", "create_channel", "destroy_channel", "subscribe", "unsubscribe",
     "publish", "message", "events", "recheck", "prune",
-    "subscribe_many", "outbox", "batch",
+    "subscribe_many", "outbox", "batch", "confirm",
 )  # fmt: skip
 
 #: A well-formed call of each.
@@ -53,6 +53,7 @@ FORMS: dict[str, dict[str, str]] = {
     "outbox": {},
     "subscribe_many": {"channels": "[]", "user": "alice"},
     "batch": {"calls": "[]"},
+    "confirm": {"connections": "[]"},
 }
 
 
@@ -105,7 +106,8 @@ class TestEveryWebhook:
         assert response.status_code == 200
         accepts = response.headers["X-Hookbox-Accepts"]
         assert accepts == (
-            "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox, batch"
+            "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox, batch, "
+            "confirm"
         )
         assert response.headers["Content-Type"] == "application/json"
 

@@ -73,7 +73,9 @@ def site_problems() -> tuple[str, ...]:
 
 def accepted() -> tuple[str, ...]:
     """Return what this site accepts; see `wire.capabilities`."""
-    return capabilities.ALL + ((capabilities.BATCH,) if accepts_batches() else ())
+    batch = (capabilities.BATCH,) if accepts_batches() else ()
+    confirm = (capabilities.CONFIRM,) if accepts_confirming() else ()
+    return capabilities.ALL + batch + confirm
 
 
 def accepts_batches() -> bool:
@@ -91,7 +93,20 @@ def _accepts_batches(*read_settings: object) -> bool:
     return not site_problems()
 
 
-def _site_problems() -> Iterator[str]:
+def accepts_confirming() -> bool:
+    """Return whether this site can confirm identities without a request for each.
+
+    Unlike decisions in batches, this works with any session store, and it saves no session.
+    """
+    return _accepts_confirming(tuple(django_settings.MIDDLEWARE), settings.batch_middleware)
+
+
+@lru_cache(maxsize=8)
+def _accepts_confirming(*read_settings: object) -> bool:
+    return not any(_middleware_problems())
+
+
+def _middleware_problems() -> Iterator[str]:
     found = set()
     for path in django_settings.MIDDLEWARE:
         middleware = import_string(path)
@@ -105,6 +120,10 @@ def _site_problems() -> Iterator[str]:
     for name in (SESSIONS, AUTHENTICATION):
         if name not in found:
             yield f"{name} is not in MIDDLEWARE."
+
+
+def _site_problems() -> Iterator[str]:
+    yield from _middleware_problems()
     store = import_module(django_settings.SESSION_ENGINE).SessionStore
     if store.__module__ not in STORES or store.__qualname__ != "SessionStore":
         yield (
@@ -141,15 +160,20 @@ def why_alone(
     """
     if seconds >= batches.LONGEST_SECONDS:
         return Alone.TIME
-    if backend is not None and (
-        getattr(type(backend), "get_user", None) is not ModelBackend.get_user
-    ):
+    if has_own_users(backend):
         return Alone.BACKEND
     if by_fallback:
         return Alone.FALLBACK
     if not all(getattr(each, "batch_safe", False) for each in code):
         return Alone.CODE
     return None
+
+
+def has_own_users(backend: object | None) -> bool:
+    """Return whether a session's authentication backend loads users in its own way."""
+    if backend is None:
+        return False
+    return getattr(type(backend), "get_user", None) is not ModelBackend.get_user
 
 
 _OPERATIONS = {

@@ -44,12 +44,14 @@ class Loaded:
         request: What a view would get if the call had been made alone.
         backend: The authentication backend of the session, if it has one.
         by_fallback: Whether the session's hash fits only a fallback of SECRET_KEY.
+        gone: Whether the session's account is inactive or deleted.
 
     """
 
     request: HttpRequest
     backend: object | None
     by_fallback: bool
+    gone: bool = False
 
 
 class Sessions:
@@ -65,6 +67,10 @@ class Sessions:
         self._requests = [_request(request, header) for header in cookies]
         _load_sessions(self._requests)
         self._users = _Users(each.session for each in self._requests)
+
+    def request(self, index: int) -> HttpRequest:
+        """Return the request of a call, with its session, but without a user."""
+        return self._requests[index]
 
     def loaded(self, index: int) -> Loaded:
         """Return the request of a call.
@@ -83,7 +89,9 @@ def _load_sessions(requests: Sequence[HttpRequest]) -> None:
     for each in requests:
         each.session = store(each.COOKIES.get(name))
         make_read_only(each)
-    keys = {each.session.session_key for each in requests if each.session.session_key}
+    given = (each.session.session_key for each in requests)
+    # PostgreSQL fails on "\0", which a quoted cookie can contain, and with it all other calls.
+    keys = {key for key in given if key and key.isascii() and key.isprintable()}
     read = _READERS.get(store.__module__)
     if read is not None:
         data = read(store, keys)
@@ -192,7 +200,7 @@ class _Users:
             or not isinstance(backend, ModelBackend)
             or not backend.user_can_authenticate(user)
         ):
-            return Loaded(request, backend, by_fallback=False)
+            return Loaded(request, backend, by_fallback=False, gone=True)
         fits = _fit(user, session)
         if fits is None:
             session.flush()

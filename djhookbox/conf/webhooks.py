@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
 
 
@@ -24,3 +25,16 @@ class WebhookSettings(SettingsReader):
         return self._names(
             "HOOKBOX_BATCH_MIDDLEWARE", (), "entries of MIDDLEWARE such as 'app.middleware.Timing'"
         )
+
+    @property
+    def revalidate_seconds(self) -> float:
+        """Seconds within which each connection's session and account are confirmed; 0 for never."""
+        name = "HOOKBOX_REVALIDATE_SECONDS"
+        kinds, words = (int, float, type(None)), "a number of seconds, or None for never"
+        value = float(self._typed(name, 600.0, kinds, words) or 0)
+        if value != 0 and not 10 <= value < 86_400 * 365:
+            raise HookboxMisconfigured(
+                f"{name} must be at least 10 seconds and less than a year, or 0 for never, "
+                f"not {value:g}."
+            )
+        return value

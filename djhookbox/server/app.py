@@ -53,6 +53,7 @@ from .rest.handler import Rest
 from .rest.reports import Reports
 from .runtime import Runtime
 from .site.authorize import Authorizer
+from .site.confirming import Confirming
 from .site.events import Events
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
@@ -204,6 +205,7 @@ class Server:
             self._ping_all(),
             self._durable.run(),
             Housekeeping(self.runtime.webhooks).run(),
+            Confirming(self.runtime).run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()

@@ -156,6 +156,47 @@ def _holds(user: User, credential: str) -> bool:
     return any(constant_time_compare(credential, known) for known in hashes)
 
 
+class Tokens:
+    """The accounts of identities that `token_identity` has made, loaded with one query.
+
+    Args:
+        identities: Identities of any kind.
+
+    """
+
+    def __init__(self, identities: Iterable[str]) -> None:
+        model = get_user_model()
+        self._field: Any = model._meta.pk
+        found = (self._key(each)[0] for each in identities if self.is_one(each))
+        keys = {key for key in found if key is not None}
+        users = model._default_manager.filter(pk__in=keys) if keys else ()
+        self._users: dict[Any, Any] = {user.pk: user for user in users}
+
+    @staticmethod
+    def is_one(identity: str) -> bool:
+        """Return whether an identity is that of a token."""
+        return identity.startswith("token:")
+
+    def account(self, identity: str) -> tuple[Any | None, bool]:
+        """Return a token's account, or None, and whether its password is unchanged."""
+        key, credential = self._key(identity)
+        user = self._users.get(key)
+        return user, user is not None and _holds(user, credential)
+
+    def _key(self, identity: str) -> tuple[Any, str]:
+        pk, credential = _parts(identity)
+        try:
+            return self._field.to_python(pk), credential
+        except ValidationError:
+            return None, credential
+
+
+def _parts(identity: str) -> tuple[str, str]:
+    """Return the key of the account, and the credential, in a token's identity."""
+    pk, _separator, credential = identity.removeprefix("token:").rpartition(":")
+    return pk, credential
+
+
 # ---- connecting --------------------------------------------------------------
 
 
@@ -249,8 +290,8 @@ def verify(request: HttpRequest, identity: str, name: str) -> User | None:
     """
     if identity == ANONYMOUS:
         return _nobody()
-    if identity.startswith("token:"):
-        pk, _separator, credential = identity.removeprefix("token:").rpartition(":")
+    if Tokens.is_one(identity):
+        pk, credential = _parts(identity)
         account: User | None = _account(pk, credential)
         return account if account is not None and username(account) == name else None
     user: User = _request_user(request)

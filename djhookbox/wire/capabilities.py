@@ -23,5 +23,8 @@ NODES = "nodes"
 #: Decisions may be asked for in batches. Sites announce this only if their middleware allows it.
 BATCH = webhooks.Batch.name
 
+#: Identities may be confirmed. Sites announce this only if their middleware allows it.
+CONFIRM = webhooks.Confirm.name
+
 #: The features that the views of this package support on every site, in the order of the header.
 ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX)

@@ -196,6 +196,23 @@ class MoreReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmReply:
+    """The connections that must end (ours).
+
+    Attributes:
+        answered: How many of the connections were looked at, from the first; the others must be
+            asked about again.
+        expired: The ids of those whose session has ended or whose password was changed.
+        gone: The ids of those whose account is inactive or deleted.
+
+    """
+
+    answered: int
+    expired: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class EmptyReply:
     """The reply to webhooks that need no more than a yes."""
 

@@ -291,13 +291,50 @@ class Batch(Webhook[replies.BatchReply]):
     calls: tuple[Batched, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A connection whose identity is to be confirmed.
+
+    Attributes:
+        conn_id: Its id.
+        user: The name of its user.
+        identity: The connect reply's identifier of its session or token.
+        cookie: The Cookie header of its webhooks.
+
+    """
+
+    conn_id: ConnectionId
+    user: Name
+    identity: Name
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(Webhook[replies.ConfirmReply]):
+    """Ask which connections' sessions or accounts have ended (ours).
+
+    Attributes:
+        connections: At most `MOST_CONFIRMED`.
+
+    """
+
+    name: ClassVar[str] = "confirm"
+    reply: ClassVar[type[object]] = replies.ConfirmReply
+
+    connections: tuple[Identified, ...]
+
+
+#: Maximum number of connections to confirm in one call; some databases accept only 999 parameters
+#: in a query.
+MOST_CONFIRMED = 900
+
 #: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
 HOOKBOX: tuple[type[Webhook[Any]], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
 #: All webhooks.
 ALL: tuple[type[Webhook[Any]], ...] = (
-    *HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox, Batch,
+    *HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox, Batch, Confirm,
 )  # fmt: skip
 #: Webhooks that may be part of a batch: those that decide.
 BATCHABLE: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, SubscribeMany)

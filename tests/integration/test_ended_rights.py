@@ -200,3 +200,23 @@ def test_logout_with_other_session_engines(
         pair.site.do("sign_in", people.name("carol"), session=other)
         assert elsewhere.closed(SOON)[0] == 4000
         bob.sync()
+
+
+def test_what_sends_no_signal_ends_when_identities_are_confirmed(
+    make_pair: MakePair, word: str
+) -> None:
+    pair = make_pair(HOOKBOX_REVALIDATE_SECONDS=10)
+    pair.site.run()
+    pair.hookbox.run()
+    with ExitStack() as stack:
+        people = People(pair, stack, word)
+        alice, session = people.enter("alice")
+        bob, _ = people.enter("bob")
+        carol, _ = people.enter("carol")
+        visitor = people.open()
+        pair.site.do("expire_session", session)
+        pair.site.do("update_users", people.name("bob"), is_active=False)
+        assert alice.closed(30.0)[0] == 4000
+        assert bob.closed(30.0)[0] == 4501
+        carol.sync()
+        visitor.sync()

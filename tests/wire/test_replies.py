@@ -13,6 +13,7 @@ from djhookbox.wire import replies, values, webhooks
 from djhookbox.wire.fields import ABSENT, Fault, FieldProblem
 from djhookbox.wire.replies import (
     BatchReply,
+    ConfirmReply,
     ConnectReply,
     CreateReply,
     Decided,
@@ -47,6 +48,7 @@ EXAMPLES: list[Any] = [
     PublishReply(),
     MessageReply({"a": 1}, "bob", (), ("/a/",)),
     BatchReply(([200, [True, {}]], None)),
+    ConfirmReply(3, ("c1", "c2"), ("c3",)),
     MoreReply(True),
     EmptyReply(),
     RecheckReply({"/a/": Rechecked({"moderated": True}, {"alice": "not you"}), "/b/": Rechecked()}),

@@ -31,6 +31,7 @@ EXAMPLES: list[Any] = [
     webhooks.Prune(),
     webhooks.Outbox("i1", 7, "t", (WantedStream("/a/", "e", 9),), {"/a/": ("k",)}),
     webhooks.Batch((webhooks.Batched({"action": "prune", "conn_id": "c1"}, "sessionid=x"),)),
+    webhooks.Confirm((webhooks.Identified("c1", "alice", "session:1", "sessionid=x"),)),
 ]
 
 
@@ -110,7 +111,7 @@ def test_an_empty_payload_is_one() -> None:
 
 def test_what_came_later_is_sent_to_sites_that_know_it_only() -> None:
     later = {webhook.name for webhook in webhooks.ALL} - {w.name for w in webhooks.HOOKBOX}
-    assert later | {"message"} < {*capabilities.ALL, capabilities.BATCH}
+    assert later | {"message"} < {*capabilities.ALL, capabilities.BATCH, capabilities.CONFIRM}
 
 
 @pytest.mark.parametrize("kind", webhooks.ALL, ids=lambda kind: kind.name)
