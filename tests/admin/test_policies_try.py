@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
@@ -56,6 +56,74 @@ def test_a_refusal_is_explained(viewer: Client, rows: Any, django_assert_num_que
     assert "Handlers really run" in html
     assert 'value="alice"' in html
     assert 'value="/front/"' in html
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    user = person("alice", staff=False)
+    user.groups.add(Group.objects.create(name="readers <b>"))
+    return user
+
+
+def seen_by(*permissions: str, channel: str = "/front/", user: str = "alice") -> str:
+    reader = signed_in(person("reader", "view_channelpolicy"))
+    for codename in permissions:
+        User.objects.get(username="reader").user_permissions.add(
+            Permission.objects.get(codename=codename)
+        )
+    return asked(reader, user=user, channel=channel, operation="subscribe").content.decode()
+
+
+def test_the_groups_that_are_needed_are_named(rows: Any, alice: User) -> None:
+    policy = ChannelPolicy.objects.get(name="Front")
+    policy.subscribe_audience = "groups"
+    policy.save()
+    policy.groups.set([Group.objects.create(name=name) for name in ("editors", "chiefs")])
+    html = seen_by("view_user")
+    assert "It requires one of the groups chiefs or editors." in html
+    assert "alice is only in the group readers &lt;b&gt;." in html
+    alice.groups.clear()
+    client = signed_in(User.objects.get(username="reader"))
+    assert (
+        "alice is not in any group."
+        in asked(client, user="alice", channel="/front/").content.decode()
+    )
+    html = asked(client, channel="/front/").content.decode()
+    assert "chiefs or editors" in html
+    assert "in any group" not in html, "an anonymous visitor"
+
+
+def test_the_groups_of_a_user_are_shown_to_those_who_may_see_users(rows: Any, alice: User) -> None:
+    policy = ChannelPolicy.objects.get(name="Front")
+    policy.subscribe_audience = "groups"
+    policy.save()
+    policy.groups.add(Group.objects.create(name="editors"))
+    html = seen_by()
+    assert "It requires the group editors." in html
+    assert "readers" not in html
+
+
+def test_the_permission_that_is_needed_is_named(rows: Any, alice: User) -> None:
+    ChannelPolicy.objects.filter(name="Front").update(
+        create_audience="permission", subscribe_audience="everyone", permission="auth.add_user"
+    )
+    html = seen_by()
+    text = "It requires the permission auth.add_user. alice does not have it."
+    assert html.count(text) == 1, "for creating the channel only"
+
+
+def test_what_admits_nobody_is_said(rows: Any, alice: User) -> None:
+    ChannelPolicy.objects.filter(name="Front").update(subscribe_audience="groups")
+    assert "The policy names no group, so it admits nobody." in seen_by()
+
+
+def test_inactive_accounts_need_something_else(rows: Any, alice: User) -> None:
+    ChannelPolicy.objects.filter(name="Front").update(
+        subscribe_audience="permission", permission="auth.add_user"
+    )
+    alice.is_active = False
+    alice.save()
+    assert "It requires" not in seen_by()
 
 
 def test_a_yes_shows_the_options(viewer: Client, rows: Any) -> None:

@@ -14,13 +14,15 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...decisions.decide import Decision
+from ...decisions.decide import Decision, User
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
+from ...policy.rules import Operation
 from ...policy.steps import Outcome, Step
 from ...users.accounts import usernames
 from ..forms import TryForm
 from ..pages import PageMixin, badge, grouped, link, module_script, pretty_json, route
+from .needs import needs
 
 #: Names that a completion offers at most.
 OFFERED = 20
@@ -42,6 +44,8 @@ class Part:
     title: str
     verdict: str
     steps: list[tuple[str, str]]
+    #: The groups or the permission that are required, if a policy refused for lack of them.
+    required: str
 
 
 class PolicyTrials:
@@ -93,7 +97,7 @@ class PolicyTrials:
             adminform=AdminForm(form, _FIELDSETS, {}),  # type: ignore[arg-type]
             media=self._admin.media + form.media + module_script("admin_completion", "admin_json"),
             trial=trial,
-            **(self._answer(trial) if trial else {}),
+            **(self._answer(request, trial, form.cleaned_data["account"]) if trial else {}),
         )
 
     def users_view(self, request: HttpRequest) -> HttpResponse:
@@ -115,7 +119,7 @@ class PolicyTrials:
         opts = get_user_model()._meta
         return request.user.has_perm(f"{opts.app_label}.view_{opts.model_name}")
 
-    def _answer(self, trial: Trial) -> dict[str, object]:
+    def _answer(self, request: HttpRequest, trial: Trial, account: User) -> dict[str, object]:
         named = {
             step.name
             for part in (trial.decision, trial.creation)
@@ -124,18 +128,25 @@ class PolicyTrials:
             if not isinstance(step, int) and step.kind == "policy"
         }
         rows = ChannelPolicy.objects.filter(name__in=[*named, *trial.disabled])
-        keys = dict(rows.values_list("name", "pk"))
+        policies = {policy.name: policy for policy in rows}
+        keys = {name: policy.pk for name, policy in policies.items()}
         if trial.allowed:
             verdict = badge(_("Allowed"), "good")
         elif trial.decision.allowed:
             verdict = badge(_("Allowed in part"), "warning")
         else:
             verdict = badge(_("Refused"), "bad")
-        parts = [self._part(str(trial.operation.label), trial.decision, keys)]
+        sees = self._may_see_users(request)
+
+        def part(title: str, decision: Decision, operation: Operation) -> Part:
+            said = _("allowed") if decision.allowed else _("refused")
+            required = needs(decision, operation, account, policies, may_see_groups=sees)
+            return Part(title, said, self._steps(decision.steps, keys), required)
+
+        parts = [part(str(trial.operation.label), trial.decision, trial.operation)]
         if trial.creation is not None:
-            parts.append(
-                self._part(_("create the channel if it does not exist"), trial.creation, keys)
-            )
+            title = _("create the channel if it does not exist")
+            parts.append(part(title, trial.creation, Operation.CREATE))
         return {
             "who": trial.user or _("an anonymous visitor"),
             "verdict": verdict,
@@ -145,10 +156,6 @@ class PolicyTrials:
             ],
             "disabled": [self._policy(name, keys) for name in trial.disabled],
         }
-
-    def _part(self, title: str, decision: Decision, keys: dict[str, int]) -> Part:
-        verdict = _("allowed") if decision.allowed else _("refused")
-        return Part(title, verdict, self._steps(decision.steps, keys))
 
     def _steps(self, steps: Iterable[Step], keys: dict[str, int]) -> list[tuple[str, str]]:
         written: list[tuple[str, str]] = []
