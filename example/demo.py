@@ -23,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
-PACKAGES = ("django", "aiohttp", "requests", "model_utils", "djhookbox")
+PACKAGES = ("django", "aiohttp", "urllib3", "model_utils", "djhookbox")
 #: Seconds in which Django must start to answer, and in which it must stop.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0

@@ -149,6 +149,8 @@ class Project:
                 [self.python, "-u", "manage.py", *arguments],
                 cwd=self.folder, env=self.environment(),
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                # Whoever started the tests may ignore it, as shells do in the background.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
         self._processes.append((arguments[0], process, log))
 

@@ -103,13 +103,17 @@ def test_every_call_survives_its_form(kind: type[Any]) -> None:
     }  # fmt: skip
     if kind is rest.Recheck:
         given["patterns"] = ("x",)  # type: ignore[assignment]
+    if kind is rest.PublishMany:
+        given["publications"] = (rest.Publishing("x", "1"),)  # type: ignore[assignment]
     request = kind(**given)
     assert records.from_form(kind, records.to_form(request)) == request
 
 
 @pytest.mark.parametrize("kind", records_of(answers), ids=lambda kind: kind.__name__)
 def test_every_answer_can_be_read_and_written(kind: type[Any]) -> None:
-    needed = {"name": "x", "conn_id": "x", "id": "x", "user": "u", "total": 1, "listed": []}
+    needed = {
+        "name": "x", "conn_id": "x", "id": "x", "user": "u", "total": 1, "listed": [], "value": 1.5,
+    }  # fmt: skip
     record = records.read(kind, needed, lenient=True)
     assert records.read(kind, records.write(record)) == record
 

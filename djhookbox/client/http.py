@@ -210,6 +210,17 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
         response = _post(url, body, timeout)
     except exceptions.SSLError as error:
         raise HookboxMisconfigured(certificates.explain(settings.rest_url, error)) from error
+    # Before the timeouts: in some versions of urllib3, NewConnectionError is one of them.
+    except (exceptions.NewConnectionError, exceptions.ProtocolError) as error:
+        kind = HookboxNotRunning if certificates.is_refused(error) else HookboxUnreachable
+        raise kind(
+            _(
+                "The Hookbox process at %(url)s cannot be reached. "
+                "Is it running? Start it with “manage.py runhookbox”."
+            )
+            % {"url": settings.rest_url},
+            code="unavailable",
+        ) from error
     except exceptions.TimeoutError as error:
         text = _(
             "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
@@ -223,16 +234,6 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
             )
         raise HookboxUnreachable(
             text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
-        ) from error
-    except (exceptions.NewConnectionError, exceptions.ProtocolError) as error:
-        kind = HookboxNotRunning if certificates.is_refused(error) else HookboxUnreachable
-        raise kind(
-            _(
-                "The Hookbox process at %(url)s cannot be reached. "
-                "Is it running? Start it with “manage.py runhookbox”."
-            )
-            % {"url": settings.rest_url},
-            code="unavailable",
         ) from error
     except (exceptions.HTTPError, ValueError, OSError) as error:
         raise HookboxMisconfigured(

@@ -54,7 +54,7 @@ def new_token() -> str:
 
 def look(using: str) -> Head:
     """Return the head without locking it; one query, unless its row is missing."""
-    waiting = Outbox.objects.using(using).filter(failed=False)
+    waiting = Outbox.objects.using(using).waiting()
     rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
     fields = (
         "number", "token", "incarnation", "former", Now(), "began", "first_token", Exists(waiting),

@@ -19,6 +19,17 @@ from ..wire.streams import EPOCH_LENGTH
 TOKEN_LENGTH = 16
 
 
+class OutboxQuerySet(models.QuerySet["Outbox"]):
+    """Rows of the outbox."""
+
+    def waiting(self) -> OutboxQuerySet:
+        """Return the rows that can be numbered.
+
+        Django writes `failed=False` as `NOT failed` for SQLite, which does not use the index.
+        """
+        return self.filter(failed__in=[False])
+
+
 class Outbox(models.Model):
     """A publication to a durable channel that waits to be numbered, or could not be."""
 
@@ -78,6 +89,8 @@ class Outbox(models.Model):
         _("failed"), default=False, help_text=_("It could not be published; see the error.")
     )
     error = models.TextField(_("error"), blank=True, help_text=_("Why it was not published."))
+
+    objects = OutboxQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

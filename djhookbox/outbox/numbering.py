@@ -106,11 +106,7 @@ class _Work:
         self._record()
 
     def _rows(self) -> list[Outbox]:
-        found = list(
-            Outbox.objects.using(self._using)
-            .filter(failed=False)
-            .order_by("pk")[: MOST_ENTRIES + 1]
-        )
+        found = list(Outbox.objects.using(self._using).waiting().order_by("pk")[: MOST_ENTRIES + 1])
         size, count = 0, 0
         for row in found[:MOST_ENTRIES]:
             size += len(row.payload)

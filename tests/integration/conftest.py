@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..stand_ins.client import Client, client
-from ..stand_ins.process import FakeHookbox, fake_hookbox
+from ..stand_ins.process import FakeHookbox, scripted
 from .processes import Hookbox, Pair, Process, Site
 from .scripted import ORIGIN, Lonely, yes
 
@@ -156,7 +156,7 @@ def make_pair(migrated: Path, tmp_path: Path) -> Iterator[MakePair]:
 def scripted_site(folder: Path, database: Path, **settings: Any) -> Iterator[Lonely]:
     """Run a Hookbox process whose site is a script."""
     pair = Pair(folder, database, settings)
-    with fake_hookbox(pair.site.port) as script:
+    with scripted(pair.site.port) as script:
         script.answer = yes
         try:
             pair.hookbox.run()

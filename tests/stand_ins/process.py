@@ -136,16 +136,22 @@ class FakeHookbox:
 
 
 @contextmanager
+def scripted(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeHookbox]:
+    """Run one for other processes; this test run stays isolated."""
+    fake = FakeHookbox(port, tls)
+    try:
+        yield fake
+    finally:
+        fake.stop()
+
+
+@contextmanager
 def fake_hookbox(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeHookbox]:
     """Run one, and let Django call it."""
     from djhookbox.testing import real_process
 
-    fake = FakeHookbox(port, tls)
-    try:
-        with real_process():
-            yield fake
-    finally:
-        fake.stop()
+    with scripted(port, tls) as fake, real_process():
+        yield fake
 
 
 def in_manner(manner: str, version: str) -> Callable[[Request], Answer]:
