@@ -1,6 +1,6 @@
 """Make REST calls over HTTP.
 
-This uses urllib3, on which `requests` is built: a call through a session of `requests` takes four
+This uses urllib3, on which `requests` is built: a call through a session of `requests` takes three
 times as long, most of it for features that these calls do not need.
 
 Connections are kept alive and pooled. A call is never sent twice: a publication must not be
