@@ -19,6 +19,7 @@ import trustme
 from django.core.management import call_command
 from django.db import OperationalError
 
+from djhookbox.batches.rule import AUTHENTICATION, SESSIONS
 from djhookbox.doctor import inside, outside, site, wires
 from djhookbox.doctor.base import Check, Finding, Level, Patient
 from djhookbox.doctor.examination import CHECKS, NAMES, examine
@@ -447,6 +448,21 @@ def test_database() -> None:
         assert "0009_new" in worst(run(site.Database(), patient("http://a"))).text
     with mock.patch(executor, side_effect=OperationalError("no server")):
         assert "no server" in worst(run(site.Database(), patient("http://a"))).text
+
+
+def unknown(get_response: Any) -> Any:
+    """Be middleware of the project."""
+    return get_response
+
+
+def test_batches(settings: Any) -> None:
+    settings.MIDDLEWARE = [SESSIONS, AUTHENTICATION]
+    assert [each.level for each in run(site.Batches(), patient("http://a"))] == [Level.OK]
+    settings.MIDDLEWARE = [SESSIONS, AUTHENTICATION, "tests.test_doctor.unknown"]
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    found = run(site.Batches(), patient("http://a"))
+    assert [each.level for each in found] == [Level.WARNING] * 2
+    assert "HOOKBOX_BATCH_MIDDLEWARE" in found[0].text
 
 
 def test_open_files(settings: Any) -> None:

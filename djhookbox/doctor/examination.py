@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     site.Versions(),
     site.Settings(),
     site.Database(),
+    site.Batches(),
     inside.Process(),
     inside.Webhook(),
     site.Limits(),

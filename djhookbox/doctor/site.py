@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
 
 from .._version import __version__
+from ..batches.rule import site_problems
 from ..conf import settings
 from ..models import ChannelPolicy
 from ..process import control
@@ -94,6 +95,26 @@ class Database(Check):
             _("%(vendor)s; all migrations have been run; enabled policies: %(count)d")
             % {"vendor": connection.display_name, "count": count}
         )
+
+
+class Batches(Check):
+    """Looks for what keeps the site from answering many webhooks in one request."""
+
+    name, title = "batches", "Batches"
+
+    def run(self, patient: Patient) -> Iterator[Finding]:
+        """Yield each reason."""
+        problems = site_problems()
+        for problem in problems:
+            yield warning(
+                problem,
+                _(
+                    "Without batches, connecting costs the site several times as much, and "
+                    "sessions and accounts may not be confirmed regularly."
+                ),
+            )
+        if not problems:
+            yield ok(_("Webhooks can be sent in batches."))
 
 
 class Limits(Check):
