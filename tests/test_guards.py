@@ -25,9 +25,12 @@ from .projects import ROOT, Project
 from .stand_ins.process import FakeHookbox, fake_hookbox
 
 #: All functions that block, with what each does to a channel or a user.
+TEMPLATE = "djhookbox/script.html"  # any
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "publish": lambda user: djhookbox.publish("/a/", 1, user=user),
     "publish_many": lambda user: djhookbox.publish_many([("/a/", 1)], user=user),
+    "publish_template": lambda user: djhookbox.publish_template("/a/", TEMPLATE, {"config": {}}),
     "create": lambda user: djhookbox.create("/a/"),
     "channel_info": lambda user: djhookbox.channel_info("/a/"),
     "set_channel_options": lambda user: djhookbox.set_channel_options("/a/", reflective=False),
@@ -41,7 +44,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 #: Those that ask the database before they call, and what they do if it fails.
-ASKING = ("publish", "publish_many", "create", "set_channel_options", "subscribe")
+ASKING = (
+    "publish",
+    "publish_many",
+    "publish_template",
+    "create",
+    "set_channel_options",
+    "subscribe",
+)
 
 
 @pytest.fixture
