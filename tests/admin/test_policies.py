@@ -254,6 +254,15 @@ def test_those_that_were_enabled_already_are_counted_apart(root: Client, rows: A
         assert [text for text in told if "abled." in text and "polic" in text] == said
 
 
+def test_a_list_that_is_filtered_by_what_changes_is_counted_right(root: Client, rows: Any) -> None:
+    everything = [policy.pk for policy in ChannelPolicy.objects.all()]
+    data = {"action": "disable", "_selected_action": everything}
+    told = messages_of(root.post(f"{LIST}?enabled__exact=1", data, follow=True))
+    assert [text for text in told if "abled." in text and "polic" in text] == [
+        "2 policies disabled."
+    ]
+
+
 def test_a_new_policy_begins_with_its_name(root: Client, rows: Any) -> None:
     """Django focuses the first control that is shown."""
     controls = r'<(?:input|select|textarea|button)\b(?![^>]*type="hidden")[^>]*name="([^"]*)"'

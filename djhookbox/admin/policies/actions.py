@@ -27,19 +27,14 @@ def enable(
 ) -> None:
     """Enable policies."""
     with listening() as told:
-        switched = _switch(model_admin, request, queryset, enabled=True)
+        switched, rest = _switch(model_admin, request, queryset, enabled=True)
     count = len(switched)
-    if count:
-        text = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
-        model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
-    rest = queryset.count() - count
-    if rest:
-        text = ngettext(
-            "%(count)d policy was already enabled.",
-            "%(count)d policies were already enabled.",
-            rest,
-        )
-        model_admin.message_user(request, text % {"count": rest}, messages.INFO)
+    done = ngettext("%(count)d policy enabled.", "%(count)d policies enabled.", count)
+    already = ngettext(
+        "%(count)d policy was already enabled.", "%(count)d policies were already enabled.", rest
+    )
+    _tell(model_admin, request, messages.SUCCESS, done, count)
+    _tell(model_admin, request, messages.INFO, already, rest)
     for policy in switched:
         model_admin.warn(request, policy)
     if switched:
@@ -52,20 +47,24 @@ def disable(
 ) -> None:
     """Disable policies."""
     with listening() as told:
-        count = len(_switch(model_admin, request, queryset, enabled=False))
-    if count:
-        text = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
-        model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
-    rest = queryset.count() - count
-    if rest:
-        text = ngettext(
-            "%(count)d policy was already disabled.",
-            "%(count)d policies were already disabled.",
-            rest,
-        )
-        model_admin.message_user(request, text % {"count": rest}, messages.INFO)
-    if count:
+        switched, rest = _switch(model_admin, request, queryset, enabled=False)
+    count = len(switched)
+    done = ngettext("%(count)d policy disabled.", "%(count)d policies disabled.", count)
+    already = ngettext(
+        "%(count)d policy was already disabled.", "%(count)d policies were already disabled.", rest
+    )
+    _tell(model_admin, request, messages.SUCCESS, done, count)
+    _tell(model_admin, request, messages.INFO, already, rest)
+    if switched:
         model_admin.say_who_follows(request, told)
+
+
+def _tell(
+    model_admin: ChannelPolicyAdmin, request: HttpRequest, level: int, text: str, count: int
+) -> None:
+    """Show a message about a number of policies, unless it is 0."""
+    if count:
+        model_admin.message_user(request, text % {"count": count}, level)
 
 
 def _switch(
@@ -74,15 +73,18 @@ def _switch(
     queryset: QuerySet[ChannelPolicy],
     *,
     enabled: bool,
-) -> list[ChannelPolicy]:
+) -> tuple[list[ChannelPolicy], int]:
+    """Return the policies that were switched, and the number of those that need not be."""
     label = capfirst(str(ChannelPolicy._meta.get_field("enabled").verbose_name))
     with writing(ChannelPolicy):
+        # Now: afterwards, a list that is filtered by `enabled` no longer contains them.
+        rest = queryset.filter(enabled=enabled).count()
         switched = list(queryset.filter(enabled=not enabled))
         for policy in switched:
             policy.enabled = enabled
             policy.save()  # one by one: the model's signals notify live channels
             model_admin.log_change(request, policy, [{"changed": {"fields": [label]}}])
-    return switched
+    return switched, rest
 
 
 @admin.action(permissions=["add"], description=gettext_lazy("Duplicate"))
