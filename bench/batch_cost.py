@@ -20,8 +20,6 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import django
-from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest
 from django.urls import include, path
@@ -31,7 +29,7 @@ from djhookbox.wire.webhooks import Batched, Caller, Wanted
 
 from . import postgres
 from .procfs import cpu_time
-from .webhook_cost import MIDDLEWARE, SECRET
+from .webhook_cost import SECRET, set_up
 
 USERS = 100
 SIZES = (100, 25)
@@ -42,24 +40,7 @@ urlpatterns: list[Any] = []
 
 def configure(database: dict[str, Any], *middleware: str) -> None:
     """Set up a site with an entry of DATABASES and further entries of MIDDLEWARE."""
-    settings.configure(
-        SECRET_KEY="bench",
-        ALLOWED_HOSTS=["127.0.0.1"],
-        ROOT_URLCONF=__name__,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "django.contrib.sessions",
-            "django.contrib.messages",
-            "djhookbox",
-        ],
-        MIDDLEWARE=[*MIDDLEWARE, *middleware],
-        DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
-        HOOKBOX_WEBHOOK_SECRET=SECRET,
-    )
-    django.setup()
+    set_up(__name__, database, *middleware)
     urlpatterns.append(path("hookbox/", include("djhookbox.urls")))
 
 

@@ -275,8 +275,8 @@ def storm(scale: Scale) -> list[Figure]:
     bounds = {
         "site's CPU per client, with SQLite": ("site", "ms", 2.5),
         "server's CPU per client": ("server", "ms", 1.2),
-        "an ordinary page meanwhile, p99": ("page p99", "s", 0.5),
-        "an ordinary page meanwhile, slowest": ("page max", "s", 1.0),
+        "an ordinary page during that, p99": ("page p99", "s", 0.5),
+        "an ordinary page during that, slowest": ("page max", "s", 1.0),
         "everybody is back after": ("seconds", "s", None),
     }
     return [

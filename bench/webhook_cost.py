@@ -58,12 +58,12 @@ def bare(request: HttpRequest) -> JsonResponse:
 urlpatterns: list[Any] = []
 
 
-def configure(folder: str) -> None:
-    """Set up a site, its database, a user and twenty policies of which the last matches."""
+def set_up(urlconf: str, database: dict[str, Any], *middleware: str) -> None:
+    """Configure Django with a URLconf, an entry of DATABASES and further MIDDLEWARE."""
     settings.configure(
         SECRET_KEY="bench",
         ALLOWED_HOSTS=["127.0.0.1"],
-        ROOT_URLCONF=__name__,
+        ROOT_URLCONF=urlconf,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
         INSTALLED_APPS=[
@@ -73,18 +73,18 @@ def configure(folder: str) -> None:
             "django.contrib.messages",
             "djhookbox",
         ],
-        MIDDLEWARE=MIDDLEWARE,
+        MIDDLEWARE=[*MIDDLEWARE, *middleware],
         # Reopening the database for each request would make the bare view more expensive.
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": f"{folder}/bench.sqlite3",
-                "CONN_MAX_AGE": None,
-            }
-        },
+        DATABASES={"default": {**database, "CONN_MAX_AGE": None}},
         HOOKBOX_WEBHOOK_SECRET=SECRET,
     )
     django.setup()
+
+
+def configure(folder: str) -> None:
+    """Set up a site, its database, a user and twenty policies of which the last matches."""
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/bench.sqlite3"}
+    set_up(__name__, database)
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
