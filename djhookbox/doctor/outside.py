@@ -27,7 +27,7 @@ CLOCK = 30.0
 STREAMED = 2.0
 #: An origin that no site allows.
 FOREIGN = "https://doctor.invalid"
-#: What the process answers if it refuses an origin, and if a request is no handshake.
+#: What the process answers if it refuses an origin, and to a request that is not a handshake.
 REFUSED_ORIGIN, NO_HANDSHAKE = "This origin may not connect", "This address is for WebSocket"
 
 

@@ -1,4 +1,4 @@
-"""Speak HTTP and WebSocket as a browser does, as far as the checks need it."""
+"""Speak HTTP and WebSocket as a browser does: the parts that the checks need."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def _head(sock: socket.socket) -> tuple[Answer, bytes]:
 
 
 def _body(sock: socket.socket, headers: Mapping[str, str], known: int) -> bytes:
-    """Return the rest of a body, as far as it comes in time."""
+    """Return the rest of a body, or the part that arrives in time."""
     length = headers.get("content-length", "")
     left = min(int(length) if length.isdigit() else 0, MOST) - known
     data = b""

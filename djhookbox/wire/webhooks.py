@@ -293,7 +293,7 @@ class Batch(Webhook[replies.BatchReply]):
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A connection whose identity is to be confirmed.
+    """A connection whose identity the site should confirm.
 
     Attributes:
         conn_id: Its id.

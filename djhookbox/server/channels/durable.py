@@ -286,7 +286,7 @@ class Durable:
         if self._state.incarnation and self._state.incarnation != pulled.incarnation:
             logger.warning(
                 "The site's outbox was restored or started again: all positions in durable "
-                "channels are void, and clients are told of a gap"
+                "channels are void, and clients receive a gap"
             )
         self._recent.clear(pulled.number)
         for channel in list(self._feeds.channels):

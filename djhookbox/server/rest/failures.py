@@ -25,7 +25,7 @@ FAILURES = (NoChannel, BadCall, NameProblem, OptionError, Refusal)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What the caller is told: a text, a short code, and the HTTP status."""
+    """An answer to a failed call: a text, a short code, and the HTTP status."""
 
     msg: str
     code: str
@@ -33,7 +33,7 @@ class Failure:
 
 
 def failure(error: NoChannel | BadCall | NameProblem | OptionError | Refusal) -> Failure:
-    """Return what a caller is told about an exception."""
+    """Return the answer for an exception."""
     if isinstance(error, NoChannel):
         return Failure(str(error), "no_channel", 200)
     if isinstance(error, Refusal):
