@@ -45,6 +45,7 @@ NEVER = {
     "djhookbox.client": ("djhookbox.models", "djhookbox.server"),
     "djhookbox.process": ("django.db", "djhookbox.models", "djhookbox.server"),
     "djhookbox.admin": ("djhookbox.server",),
+    "djhookbox.benchmark": ("django.db", "djhookbox.models", "djhookbox.server"),
     "djhookbox.templatetags": ("djhookbox.models",),
     "djhookbox.testing": ("tests",),
     "djhookbox.wire": ("django", "asyncio", "time", "gettext", *HTTP_CLIENTS),

@@ -415,7 +415,7 @@ def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) 
         OSError: If the server cannot listen on the address.
 
     """
-    loop = _new_loop()
+    loop = new_loop()
     try:
         loop.run_until_complete(_main(config, on_ready))
     finally:
@@ -423,7 +423,8 @@ def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) 
         loop.close()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop: uvloop's, if that is installed."""
     try:
         import uvloop
     except ImportError:

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...commandline.base import MISTAKEN, REFUSED, Mistake, Subcommand
+from ...commandline.benchmarking import Bench
 from ...commandline.completion import Completion, candidates
 from ...commandline.diagnosing import Doctor
 from ...commandline.epochs import NewEpochs
@@ -23,7 +24,7 @@ from ...exceptions import HookboxError, HookboxRefused
 #: The subcommands, in the order in which `--help` lists them.
 SUBCOMMANDS: tuple[type[Subcommand], ...] = (
     Quickstart, Doctor, Publish, Tail, Who, Kick, Explain, Prune, OutboxCommand, NewEpochs,
-    Completion,
+    Bench, Completion,
 )  # fmt: skip
 
 #: Called by the scripts that `completion` prints.

@@ -1,0 +1,1 @@
+"""Measure what this machine carries, with a temporary server: `manage.py hookbox bench`."""
