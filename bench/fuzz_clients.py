@@ -130,30 +130,30 @@ class Http:
 
     def __init__(self, port: int, look: Look) -> None:
         self._port, self._look = port, look
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._proposals: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @staticmethod
     @asynccontextmanager
     async def open(port: int, look: Look) -> AsyncIterator[Http]:
         http = Http(port, look)
-        http._streams = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
+        http._proposals = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
         try:
             yield http
         finally:
             http.drop()
 
     def drop(self) -> None:
-        if self._streams is not None:
-            self._streams[1].transport.abort()
-            self._streams = None
+        if self._proposals is not None:
+            self._proposals[1].transport.abort()
+            self._proposals = None
 
     def start(self, method: str, target: str, body: bytes) -> None:
         """Send a request."""
         head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: {ORIGIN}\r\n"
         if method == "POST":
             head += f"Content-Length: {len(body)}\r\n"
-        assert self._streams is not None
-        self._streams[1].write(head.encode() + b"\r\n" + body)
+        assert self._proposals is not None
+        self._proposals[1].write(head.encode() + b"\r\n" + body)
 
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
         """Send a request and return the status and the text of its answer.
@@ -162,12 +162,12 @@ class Http:
             Gone: There is none.
 
         """
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        if self._proposals is None:
+            self._proposals = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
         try:
             async with asyncio.timeout(90):
                 self.start(method, target, body)
-                status, text, keep = await self._answer(self._streams[0])
+                status, text, keep = await self._answer(self._proposals[0])
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.drop()
             raise Gone(f"{method} {target[:200]}: {error!r}") from None

@@ -23,7 +23,7 @@ logger = logging.getLogger("djhookbox")
 _MANY_USERS = 1000
 
 #: Users or identities whose connections one call closes: half a megabyte.
-_MANY_DEPARTURES = 5000
+_MANY_DISCONNECTS = 5000
 
 _PLURALS = {"user": "users", "identity": "identities"}
 
@@ -74,7 +74,7 @@ class Notice:
         self.patterns: set[str] = set()
         self.users: set[str] = set()
         #: By kind (`user` or `identity`) and value: close code and reason.
-        self.departures: dict[tuple[str, str], tuple[int, str]] = {}
+        self.disconnects: dict[tuple[str, str], tuple[int, str]] = {}
 
     @classmethod
     def after_commit(cls, using: str | None) -> Notice:
@@ -90,7 +90,7 @@ class Notice:
         from . import client
 
         try:
-            self._send_away()
+            self._disconnect()
             if self.patterns:
                 answer = client.recheck(sorted(self.patterns))
                 _heard(Told(answer.channels or 0, answer.connections))
@@ -106,25 +106,25 @@ class Notice:
             logger.warning("Could not notify Hookbox of a change: %s", error)
             _heard(Told(error=error))
 
-    def _send_away(self) -> None:
+    def _disconnect(self) -> None:
         """Close the connections of removed users and identities, many with one call."""
         from . import client
 
         ends: dict[tuple[int, str], dict[str, list[str]]] = {}
-        for (kind, value), end in self.departures.items():
+        for (kind, value), end in self.disconnects.items():
             ends.setdefault(end, {"user": [], "identity": []})[kind].append(value)
         for (code, reason), values in ends.items():
             for kind, all_of_kind in values.items():
-                for start in range(0, len(all_of_kind), _MANY_DEPARTURES):
-                    chunk = all_of_kind[start : start + _MANY_DEPARTURES]
+                for start in range(0, len(all_of_kind), _MANY_DISCONNECTS):
+                    chunk = all_of_kind[start : start + _MANY_DISCONNECTS]
                     if len(chunk) == 1:
                         client.disconnect(**{kind: chunk[0]}, code=code, reason=reason)
                     else:
                         client.disconnect_all(**{_PLURALS[kind]: chunk}, code=code, reason=reason)
 
 
-def depart(
-    using: str | None, kind: str, values: Iterable[str], disconnect: Disconnect, reason: str
+def disconnect(
+    using: str | None, kind: str, values: Iterable[str], close: Disconnect, reason: str
 ) -> None:
     """Close the connections of users or identities after the current transaction is committed.
 
@@ -132,16 +132,16 @@ def depart(
         using: The database of the transaction.
         kind: `user` or `identity`.
         values: Names of users, or identities.
-        disconnect: The close code.
+        close: The close code.
         reason: The reason sent to the pages.
 
     """
-    code = disconnect.code
+    code = close.code
     notice = Notice.after_commit(using)
     for value in values:
-        if notice.departures.get((kind, value), (0, ""))[0] < code:  # deleted wins
-            notice.departures[kind, value] = (code, reason)
-    if notice.departures:
+        if notice.disconnects.get((kind, value), (0, ""))[0] < code:  # deleted wins
+            notice.disconnects[kind, value] = (code, reason)
+    if notice.disconnects:
         notice.book(using)
 
 

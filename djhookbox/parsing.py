@@ -15,12 +15,12 @@ from .wire.fields import Fault, FieldProblem
 from .wire.webhooks import AnyWebhook, Caller
 
 
-class MalformedCall(ValueError):
+class MalformedWebhook(ValueError):
     """A webhook that no Hookbox server would send; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[AnyWebhook]):
+class Received(Generic[AnyWebhook]):
     """A webhook that has arrived.
 
     Attributes:
@@ -39,7 +39,7 @@ class Call(Generic[AnyWebhook]):
 
 def parse(
     kind: type[AnyWebhook], fields: Mapping[str, str], *, embedded: bool, boot: str = ""
-) -> Call[AnyWebhook]:
+) -> Received[AnyWebhook]:
     """Parse a webhook.
 
     Args:
@@ -49,84 +49,84 @@ def parse(
         boot: The header that identifies the process; ignored unless it is a boot id.
 
     Raises:
-        MalformedCall: A field is missing or invalid.
+        MalformedWebhook: A field is missing or invalid.
 
     """
     if fields.get("action") != kind.name:
-        raise MalformedCall(_("This URL expects the action “%(name)s”.") % {"name": kind.name})
+        raise MalformedWebhook(_("This URL expects the action “%(name)s”.") % {"name": kind.name})
     try:
         webhook, caller = webhooks.read(kind, fields)
     except FieldProblem as problem:
-        raise MalformedCall(_explain(problem)) from problem
-    return Call(webhook, caller, embedded, boot if nodes.is_boot_id(boot) else "")
+        raise MalformedWebhook(_explain(problem)) from problem
+    return Received(webhook, caller, embedded, boot if nodes.is_boot_id(boot) else "")
 
 
-def payload_of(call: Call[webhooks.Publish]) -> object:
+def payload_of(received: Received[webhooks.Publish]) -> object:
     """Return the message to publish.
 
     Raises:
-        MalformedCall: It must be JSON but is not.
+        MalformedWebhook: It must be JSON but is not.
 
     """
-    webhook = call.webhook
+    webhook = received.webhook
     # 0.3.4 sends JSON and names the sender.
-    if call.embedded or webhook.originator is not None:
+    if received.embedded or webhook.originator is not None:
         return json_of("payload", webhook.payload)
     return payloads.value(webhook.payload)
 
 
-def publisher_of(call: Call[webhooks.Publish]) -> str:
+def publisher_of(received: Received[webhooks.Publish]) -> str:
     """Return the name of the publisher, which 0.3.3 does not send: only the cookie identifies it.
 
     Raises:
-        MalformedCall: The embedded server did not send it.
+        MalformedWebhook: The embedded server did not send it.
 
     """
-    if call.embedded and not call.caller.user:
-        raise MalformedCall(_explain(FieldProblem("user")))
-    return call.caller.user or call.webhook.originator or ""
+    if received.embedded and not received.caller.user:
+        raise MalformedWebhook(_explain(FieldProblem("user")))
+    return received.caller.user or received.webhook.originator or ""
 
 
 def json_of(field: str, text: str) -> values.JSON:
     """Return the value of a field that contains JSON.
 
     Raises:
-        MalformedCall: It is not JSON.
+        MalformedWebhook: It is not JSON.
 
     """
     try:
         # Our lists contain payloads, which may themselves have the maximum depth of a payload.
         return values.loads(text, max_depth=values.MAX_DOCUMENT_DEPTH)
     except ValueError as error:
-        raise MalformedCall(_explain(FieldProblem(field, Fault.JSON))) from error
+        raise MalformedWebhook(_explain(FieldProblem(field, Fault.JSON))) from error
 
 
-def events_of(call: Call[webhooks.Events]) -> list[object]:
+def events_of(received: Received[webhooks.Events]) -> list[object]:
     """Return the events of a report, which are not parsed yet.
 
     Raises:
-        MalformedCall: They are not a list.
+        MalformedWebhook: They are not a list.
 
     """
-    events = json_of("events", call.webhook.events)
+    events = json_of("events", received.webhook.events)
     if not isinstance(events, list):
-        raise MalformedCall(_explain(FieldProblem("events", Fault.LIST)))
+        raise MalformedWebhook(_explain(FieldProblem("events", Fault.LIST)))
     return events
 
 
-def wanted_of(call: Call[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]:
+def wanted_of(received: Received[webhooks.SubscribeMany]) -> tuple[webhooks.Wanted, ...]:
     """Return the channels of a call.
 
     Raises:
-        MalformedCall: A channel occurs twice.
+        MalformedWebhook: A channel occurs twice.
 
     """
     names = set()
-    for each in call.webhook.channels:
+    for each in received.webhook.channels:
         if each.channel_name in names:
-            raise MalformedCall(_("“%(name)s” appears twice.") % {"name": each.channel_name})
+            raise MalformedWebhook(_("“%(name)s” appears twice.") % {"name": each.channel_name})
         names.add(each.channel_name)
-    return call.webhook.channels
+    return received.webhook.channels
 
 
 def ip_address(text: str) -> str | None:

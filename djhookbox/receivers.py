@@ -19,7 +19,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from .decisions.store import cache
 from .models import ChannelPolicy, PolicyGroup
-from .notices import depart, recheck
+from .notices import disconnect, recheck
 from .outbox import heads
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience
@@ -142,9 +142,9 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
     user._hookbox_before = None
     changed, name = before.changed(user), before.username
     if "is_active" in changed and not user.is_active:
-        depart(using, "user", [name], ACCOUNT_GONE, "account deactivated")
+        disconnect(using, "user", [name], ACCOUNT_GONE, "account deactivated")
     elif changed & {"password", _USER.USERNAME_FIELD}:
-        depart(using, "user", [name], SESSION_EXPIRED, "password or name changed")
+        disconnect(using, "user", [name], SESSION_EXPIRED, "password or name changed")
     elif changed & {"is_staff", "is_superuser"}:
         recheck(using, users=[name])
 
@@ -152,7 +152,7 @@ def user_changed(sender: type[models.Model], **kwargs: Any) -> None:
 def user_deleted(sender: type[models.Model], **kwargs: Any) -> None:
     """Close the connections of a deleted account."""
     name = username(kwargs["instance"])
-    depart(kwargs["using"], "user", [name], ACCOUNT_GONE, "account deleted")
+    disconnect(kwargs["using"], "user", [name], ACCOUNT_GONE, "account deleted")
 
 
 def memberships_changed(sender: type[models.Model], **kwargs: Any) -> None:

@@ -165,7 +165,7 @@ def prepare(options: argparse.Namespace) -> None:
         accounts.create_dishes()
     except (OSError, Error) as error:
         raise DemoError(f"its folder or database cannot be used: {error}.") from error
-    if not control.status().ours:  # run() replaces the process of an earlier demo
+    if not control.status().identified:  # run() replaces the process of an earlier demo
         check_port(options.hookbox_port, "--hookbox-port")
 
 
@@ -220,7 +220,7 @@ def run(site_port: int) -> None:
             raise DemoError(f"{error}\n{log}".strip()) from error
         finally:
             # This includes a process that was started in the admin: the lock file identifies it.
-            if control.status().ours:
+            if control.status().identified:
                 control.stop()
 
 
@@ -337,7 +337,7 @@ def watch(server: subprocess.Popen[bytes], site: str) -> None:
     running = True
     while True:
         go_on(server, 1.0)
-        if control.status().ours != running:
+        if control.status().identified != running:
             running = not running
             if running:
                 print("Hookbox is running again.", flush=True)

@@ -194,7 +194,7 @@ def test_a_site_can_name_middleware_that_does_nothing(settings: Any) -> None:
 @pytest.fixture(autouse=True)
 def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decide every call at once, however busy the machine is."""
-    monkeypatch.setattr(views._answering, "_clock", lambda: 0.0)
+    monkeypatch.setattr(views._batches, "_clock", lambda: 0.0)
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ def test_a_slow_site_leaves_the_rest_undecided(
 ) -> None:
     make_policy("/a/")
     now = iter(range(0, 10**6, 200))
-    monkeypatch.setattr(views._answering, "_clock", lambda: next(now) / 1000)
+    monkeypatch.setattr(views._batches, "_clock", lambda: next(now) / 1000)
     answers = post(*(made(page, "subscribe", channel_name="/a/") for page in pages))
     # The second call begins after 200 ms, the third after 400 ms.
     assert [answer and answer[1] for answer in answers] == [[True, {}], [True, {}], None]
@@ -317,7 +317,7 @@ def test_the_first_call_is_decided_however_slow_the_site_is(
     pages: list[Webhooks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 10**6, 1000))
-    monkeypatch.setattr(views._answering, "_clock", lambda: next(now))
+    monkeypatch.setattr(views._batches, "_clock", lambda: next(now))
     answers = post(*(made(page, "connect") for page in pages))
     assert [answer is not None for answer in answers] == [True, False, False]
 

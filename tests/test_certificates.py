@@ -191,11 +191,11 @@ async def test_webhooks_over_https(secure: Secure, caplog: pytest.LogCaptureFixt
         await webhooks.start()
         try:
             if ca_file:
-                reply = await webhooks.call(Events("[]"))
+                reply = await webhooks.send(Events("[]"))
                 assert reply.allowed
             else:
                 with pytest.raises(WebhookFailed):
-                    await webhooks.call(Events("[]"))
+                    await webhooks.send(Events("[]"))
                 assert "its certificate was rejected: unable to get local issuer" in caplog.text
                 assert "HOOKBOX_CA_FILE" in caplog.text
         finally:

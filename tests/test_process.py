@@ -87,7 +87,7 @@ def test_it_starts_describes_and_stops(run_dir: Path, stand_in: Any, settings: A
     assert (now.connections, now.users, now.channels) == (3, 2, 1)
     assert (now.uptime, now.engine, now.version) == (1.5, "memory", control.__version__)
     assert now.address == f"http://127.0.0.1:{settings.HOOKBOX_PORT}"
-    assert now.ours
+    assert now.identified
     assert now.can_stop
     assert not now.can_start
     assert now.pid is not None

@@ -331,7 +331,7 @@ def test_many_deleted_sessions_cost_one_call(
     rows = [Session(session_key=key, session_data=data, expire_date=ends) for key in keys]
     expired = timezone.now() - timedelta(days=1)
     for size in (100, 10):
-        monkeypatch.setattr(notices, "_MANY_DEPARTURES", size)
+        monkeypatch.setattr(notices, "_MANY_DISCONNECTS", size)
         Session.objects.bulk_create(rows)
         Session.objects.create(session_key="old", session_data=data, expire_date=expired)
         with transaction.atomic():

@@ -137,7 +137,7 @@ CHANGES = re.compile(
     r"|\b(channel|subscription|user)\.\w+(\.\w+)? [-+|]?= "
 )
 #: Where that may stand, besides the core itself.
-CHANGED_BY = "server/channels/streams.py"
+CHANGED_BY = "server/channels/proposals.py"
 
 
 def test_channels_change_in_one_place_only() -> None:

@@ -158,7 +158,7 @@ async def test_webhooks_arrive(unix_socket: str, settings: Any) -> None:
     await webhooks.start()
     try:
         for _again in range(2):
-            assert (await webhooks.call(Events("[]"))).allowed
+            assert (await webhooks.send(Events("[]"))).allowed
         assert "events" in webhooks.accepted
     finally:
         await webhooks.stop()
@@ -173,7 +173,7 @@ async def test_a_socket_that_is_not_there(
     await webhooks.start()
     try:
         with pytest.raises(WebhookFailed):
-            await webhooks.call(Events("[]"))
+            await webhooks.send(Events("[]"))
     finally:
         await webhooks.stop()
     assert f"{url}/events" in caplog.text

@@ -16,7 +16,7 @@ from django.utils import timezone
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..models import ConnectionLog, Publication, SubscriptionLog
-from ..parsing import Call, ip_address
+from ..parsing import Received, ip_address
 from ..policy.rules import Operation
 from ..wire import names, webhooks
 from ..wire.webhooks import AnyWebhook
@@ -121,60 +121,65 @@ def write_all(model: type[Row], rows: Sequence[Row]) -> None:
                 write(row)
 
 
-def write_connection(call: Call[webhooks.Connect], name: str, decision: Decision) -> None:
+def write_connection(received: Received[webhooks.Connect], name: str, decision: Decision) -> None:
     """Record that a user connected or was refused."""
     if not settings.log_connections:
         return
-    known = call.webhook.transport
+    known = received.webhook.transport
     transport = known if known in ConnectionLog.Transport.values else ""
     event = ConnectionLog.Event
     _write_later(
         ConnectionLog(
             event=event.CONNECT if decision.allowed else event.REFUSED,
             user_name=fit(name),
-            connection_id=call.caller.conn_id,
+            connection_id=received.caller.conn_id,
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
             transport=transport,
-            ip=ip_address(call.webhook.remote_addr),
-            user_agent=fit(call.webhook.user_agent),
-            origin=fit(call.webhook.origin),
-            node=call.node,
+            ip=ip_address(received.webhook.remote_addr),
+            user_agent=fit(received.webhook.user_agent),
+            origin=fit(received.webhook.origin),
+            node=received.node,
         )
     )
 
 
-def write_disconnection(call: Call[webhooks.Disconnect]) -> None:
+def write_disconnection(received: Received[webhooks.Disconnect]) -> None:
     """Record that a user's last connection closed; used for the genuine server only."""
     if not settings.log_connections:
         return
     _write_later(
         ConnectionLog(
             event=ConnectionLog.Event.DISCONNECT,
-            user_name=call.webhook.user_name,
-            connection_id=call.caller.conn_id,
+            user_name=received.webhook.user_name,
+            connection_id=received.caller.conn_id,
         )
     )
 
 
 def write_subscription(
-    call: Call[AnyWebhook], channel: str, name: str, decision: Decision, allowed: str, refused: str
+    received: Received[AnyWebhook],
+    channel: str,
+    name: str,
+    decision: Decision,
+    allowed: str,
+    refused: str,
 ) -> None:
     """Record the outcome for a channel or a subscription."""
     if settings.log_subscriptions:
         event = allowed if decision.allowed else refused
-        _write_later(_subscription(call, channel, name, decision, event))
+        _write_later(_subscription(received, channel, name, decision, event))
 
 
 def write_subscriptions(
-    call: Call[webhooks.SubscribeMany],
+    received: Received[webhooks.SubscribeMany],
     name: str,
     decided: Iterable[tuple[str, Operation, Decision]],
 ) -> None:
     """Record the outcome for many channels and subscriptions with one query.
 
     Args:
-        call: The webhook.
+        received: The webhook.
         name: The user's name.
         decided: Channel, operation (create or subscribe) and decision.
 
@@ -189,7 +194,7 @@ def write_subscriptions(
         (Operation.SUBSCRIBE, False): kinds.REFUSED,
     }
     rows = [
-        _subscription(call, channel, name, decision, events[operation, decision.allowed])
+        _subscription(received, channel, name, decision, events[operation, decision.allowed])
         for channel, operation, decision in decided
     ]
     waiting = _waiting.get()
@@ -203,32 +208,32 @@ def write_subscriptions(
 
 
 def _subscription(
-    call: Call[AnyWebhook], channel: str, name: str, decision: Decision, event: str
+    received: Received[AnyWebhook], channel: str, name: str, decision: Decision, event: str
 ) -> SubscriptionLog:
     return SubscriptionLog(
         event=event,
         channel=channel,
         user_name=fit(name),
-        connection_id=call.caller.conn_id,
+        connection_id=received.caller.conn_id,
         decided_by=fit(decision.decided_by),
         reason=fit(decision.reason),
-        node=call.node,
+        node=received.node,
     )
 
 
 def write_publication(
-    call: Call[webhooks.Publish], payload: object, name: str, decision: Decision
+    received: Received[webhooks.Publish], payload: object, name: str, decision: Decision
 ) -> int | None:
     """Record a browser's publication; return its primary key."""
     status = Publication.Status.SENT if decision.allowed else Publication.Status.REFUSED
     row = write(
         Publication(
-            channel=call.webhook.channel_name,
+            channel=received.webhook.channel_name,
             source=Publication.Source.CLIENT,
             status=status,
             error="" if decision.allowed else decision.reason,
             user_name=fit(name),
-            connection_id=call.caller.conn_id,
+            connection_id=received.caller.conn_id,
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
             **payloads.kept(decision.options.get("override_payload", payload)),

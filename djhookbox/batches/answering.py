@@ -19,7 +19,7 @@ from django.utils import translation
 from django.views.decorators.debug import sensitive_variables
 
 from ..audit import writing
-from ..parsing import Call, MalformedCall, parse
+from ..parsing import MalformedWebhook, Received, parse
 from ..wire import batches, webhooks
 from .rule import Alone, accepts_batches, code_for, why_alone
 from .sessions import Loaded, Sessions
@@ -39,7 +39,7 @@ class Answer:
 
 
 #: Answers a webhook.
-View = Callable[[HttpRequest, Call[Any]], Answer]
+View = Callable[[HttpRequest, Received[Any]], Answer]
 
 
 class Answering:
@@ -55,7 +55,7 @@ class Answering:
     def __init__(
         self,
         views: Mapping[str, tuple[type[webhooks.Webhook[Any]], View]],
-        malformed: Callable[[MalformedCall, str], Answer],
+        malformed: Callable[[MalformedWebhook, str], Answer],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._views = views
@@ -63,7 +63,7 @@ class Answering:
         self._clock = clock
 
     @sensitive_variables()
-    def answer(self, request: HttpRequest, batch: Call[webhooks.Batch]) -> str:
+    def answer(self, request: HttpRequest, batch: Received[webhooks.Batch]) -> str:
         """Return the answer to a batch as JSON text."""
         calls = batch.webhook.calls
         if not accepts_batches():  # the settings may have changed since the server was told
@@ -91,7 +91,7 @@ class Answering:
     @sensitive_variables()
     def _one(
         self,
-        batch: Call[webhooks.Batch],
+        batch: Received[webhooks.Batch],
         each: webhooks.Batched,
         sessions: Sessions,
         index: int,
@@ -101,22 +101,24 @@ class Answering:
         name = each.fields.get("action", "")
         try:
             if name not in self._views:
-                raise MalformedCall(f"{name!r} cannot be part of a batch.")
+                raise MalformedWebhook(f"{name!r} cannot be part of a batch.")
             kind, view = self._views[name]
-            call = parse(kind, each.fields, embedded=batch.embedded, boot=batch.node)
+            received = parse(kind, each.fields, embedded=batch.embedded, boot=batch.node)
             loaded = sessions.loaded(index)
-            if _must_be_alone(call, loaded, seconds):
+            if _must_be_alone(received, loaded, seconds):
                 return None
             with _language(loaded.request):
-                return view(loaded.request, call)
-        except MalformedCall as error:
+                return view(loaded.request, received)
+        except MalformedWebhook as error:
             return self._malformed(error, name)
 
 
-def _must_be_alone(call: Call[Any], loaded: Loaded, seconds: float) -> bool:
-    why = why_alone(seconds, loaded.backend, by_fallback=loaded.by_fallback, code=code_for(call))
+def _must_be_alone(received: Received[Any], loaded: Loaded, seconds: float) -> bool:
+    why = why_alone(
+        seconds, loaded.backend, by_fallback=loaded.by_fallback, code=code_for(received)
+    )
     if why is not None and why is not Alone.TIME:
-        logger.debug("A %s webhook must be made alone: %s.", call.webhook.name, why.value)
+        logger.debug("A %s webhook must be made alone: %s.", received.webhook.name, why.value)
     return why is not None
 
 

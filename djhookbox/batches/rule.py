@@ -22,7 +22,7 @@ from .. import handlers, signals
 from ..conf import settings
 from ..decisions.decide import BY_POLICY
 from ..decisions.store import cache
-from ..parsing import Call
+from ..parsing import Received
 from ..policy import reserved
 from ..policy.rules import Audience, Operation
 from ..wire import batches, capabilities, webhooks
@@ -189,9 +189,9 @@ _OPERATIONS = {
 }
 
 
-def code_for(call: Call[AnyWebhook]) -> Iterator[object]:
+def code_for(received: Received[AnyWebhook]) -> Iterator[object]:
     """Yield the handlers and receivers that a call may cause to be called."""
-    for operation in _OPERATIONS[call.webhook.name]:
+    for operation in _OPERATIONS[received.webhook.name]:
         signal = signals.signals.get(operation)
         if signal is not None:
             yield from _receivers(signal)
@@ -199,7 +199,7 @@ def code_for(call: Call[AnyWebhook]) -> Iterator[object]:
         if operation in BY_POLICY:
             asked.add(Operation.CREATE)  # decides for handlers that only know that
         functions = [code for each in asked for code in handlers.functions_for(each)]
-        if functions and (operation not in BY_POLICY or _asks_handlers(call, operation)):
+        if functions and (operation not in BY_POLICY or _asks_handlers(received, operation)):
             yield from functions
 
 
@@ -211,9 +211,9 @@ def _receivers(signal: Signal) -> Iterator[object]:
             yield function
 
 
-def _asks_handlers(call: Call[AnyWebhook], operation: Operation) -> bool:
+def _asks_handlers(received: Received[AnyWebhook], operation: Operation) -> bool:
     """Return whether any channel of a call is left to the handlers by the policies."""
-    webhook: object = call.webhook
+    webhook: object = received.webhook
     if isinstance(webhook, webhooks.SubscribeMany):
         channels = [each.channel_name for each in webhook.channels]
     else:

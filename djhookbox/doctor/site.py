@@ -125,7 +125,7 @@ class Limits(Check):
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether the limit suffices."""
         status = control.status()
-        pid = status.pid if status.ours else None
+        pid = status.pid if status.identified else None
         limit = _limit_of(pid)
         wanted = settings.max_connections
         if limit is None:

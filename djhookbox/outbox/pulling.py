@@ -14,7 +14,7 @@ from ..wire.streams import (
     Entry,
     Key,
     Pulled,
-    Stream,
+    StreamPart,
     Wanted,
     before,
 )
@@ -160,7 +160,7 @@ def _outcomes(channel: str, keys: Sequence[str], last: int, using: str) -> list[
 # ---- streams -------------------------------------------------------------------------------------
 
 
-def _streams(wanted: Sequence[Wanted], head: Head, using: str) -> list[Stream]:
+def _streams(wanted: Sequence[Wanted], head: Head, using: str) -> list[StreamPart]:
     found = StreamChannel.objects.using(using).filter(
         digest__in=[digest(each.channel) for each in wanted]
     )
@@ -171,14 +171,14 @@ def _streams(wanted: Sequence[Wanted], head: Head, using: str) -> list[Stream]:
         row = rows.get(digest(each.channel))
         if row is None:
             nothing = before(head.incarnation, head.number)
-            streams.append(Stream(each.channel, nothing, began=head.number))
+            streams.append(StreamPart(each.channel, nothing, began=head.number))
             continue
         if streams and room <= 0:
             break  # the node asks for the rest again
         entries = _latest(row, each, head, max(room, MOST_TEXT // 4), using)
         room -= sum(len(entry.payload) for entry in entries)
         streams.append(
-            Stream(
+            StreamPart(
                 channel=each.channel,
                 epoch=row.epoch,
                 offset=row.offset,

@@ -187,7 +187,7 @@ class Autostart(threading.Thread):
                 % {"address": now.address}
             )
             return None
-        if now.ours:
+        if now.identified:
             self._say(now.message)
             return None
         if spawning.is_address_taken():

@@ -66,10 +66,10 @@ class ProcessStatus:
     message: str
     #: The address at which it is called.
     address: str = ""
-    #: Its pid on this machine if it is known to be ours; otherwise the pid that the server reports.
+    #: Its pid on this machine if it is identified; otherwise the pid that the server reports.
     pid: int | None = None
-    #: Whether it is known to be ours, so that it can be signalled.
-    ours: bool = False
+    #: Whether it is identified by the lock that it holds, so that it can be signalled.
+    identified: bool = False
     #: Whether HOOKBOX_PROCESS_CONTROL lets the site start and stop it.
     control: bool = True
     version: str = ""
@@ -90,12 +90,12 @@ class ProcessStatus:
     def can_start(self) -> bool:
         """Whether start() may succeed."""
         silent = self.state in (State.STOPPED, State.UNREACHABLE)
-        return self.control and silent and not self.ours
+        return self.control and silent and not self.identified
 
     @property
     def can_stop(self) -> bool:
         """Whether stop() may signal it."""
-        return self.control and self.ours
+        return self.control and self.identified
 
 
 # ---- describing ------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
         lock = _lock()
         holder = lock.holder()
         if holder is not None:
-            known |= {"pid": holder.pid, "ours": True}
+            known |= {"pid": holder.pid, "identified": True}
         try:
             info = (ask or client.get_server_info)()
         except HookboxUnreachable as error:
@@ -177,7 +177,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
         known["pid"] = info.pid
     elif info.pid not in (None, holder.pid) and not settings.executable:
         # Another process has taken the address: the one that answers is not the one we started.
-        known |= {"pid": info.pid, "ours": False}
+        known |= {"pid": info.pid, "identified": False}
     state, message = State.RUNNING, _("Everything is fine.")
     if version and version != __version__:
         state = State.VERSION_DIFFERS
@@ -185,8 +185,8 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
             "The process runs version %(running)s, but the site runs version %(site)s. "
             "Restart the process."
         ) % {"running": version, "site": __version__}
-    elif known["control"] and not known.get("ours"):
-        message = _not_ours(info.pid)
+    elif known["control"] and not known.get("identified"):
+        message = _not_identified(info.pid)
     return ProcessStatus(
         state=state, message=message, version=version,
         uptime=info.uptime,
@@ -234,7 +234,7 @@ def stop() -> ProcessStatus:
     """Stop the process: SIGTERM, the grace period, SIGKILL.
 
     Raises:
-        ProcessError: It is not running, or it is not known to be ours.
+        ProcessError: It is not running, or it is not identified.
 
     """
     with _operation() as waited:
@@ -324,7 +324,7 @@ def _stop(waited: bool) -> None:
         if _lock().is_held():
             raise ProcessError(_("Cannot verify which process is the server. Stop it manually."))
         if (now := status()).state in ANSWERING:
-            raise ProcessError(_not_ours(now.pid))
+            raise ProcessError(_not_identified(now.pid))
         if waited:
             return  # another request stopped it while this one was waiting
         raise ProcessError(_("Hookbox is not running."))
@@ -405,7 +405,7 @@ def _is_local() -> bool:
     return parts.hostname in hosts and parts.port == settings.port
 
 
-def _not_ours(pid: int | None) -> str:
+def _not_identified(pid: int | None) -> str:
     """Explain how to stop a process that answers but does not hold our lock."""
     if pid is None or not _is_local() or not started_at(pid):
         return _("It was not started from here. Stop it where it was started.")

@@ -24,8 +24,8 @@ from .channels.durable import Durable
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.presence import ServerPresence
+from .channels.proposals import Proposals
 from .channels.publications import Publications
-from .channels.streams import Streams
 from .clients.addresses import TrustedProxies
 from .clients.commands import Commands
 from .clients.connection import Connection
@@ -105,7 +105,7 @@ class Server:
         )
         webhooks = webhooks or Webhooks(config, self.metrics)
         engine = engine or MemoryEngine(
-            max_log_bytes=config.max_channel_history, max_bytes=config.max_history
+            max_stream_bytes=config.max_channel_history, max_bytes=config.max_history
         )
         self.runtime = runtime = Runtime(
             config=config,
@@ -119,16 +119,16 @@ class Server:
             events=Events(webhooks, self.metrics, config.max_events),
         )
         # Channels.
-        self._streams = streams = Streams(runtime, engine)
-        self._durable = streams.durable = Durable(runtime, streams)
-        self._publications = Publications(runtime, engine, streams)
-        self._lifecycle = Lifecycle(runtime, streams, self._publications)
-        self._pollers = Pollers(runtime, streams, self._publications)
+        self._proposals = proposals = Proposals(runtime, engine)
+        self._durable = proposals.durable = Durable(runtime, proposals)
+        self._publications = Publications(runtime, engine, proposals)
+        self._lifecycle = Lifecycle(runtime, proposals, self._publications)
+        self._pollers = Pollers(runtime, proposals, self._publications)
         runtime.delivery.hand_over(
             {
                 Emptied: self._lifecycle.emptied,
                 PollingChanged: self._pollers.changed,
-                PresenceDue: ServerPresence(runtime, streams).due,
+                PresenceDue: ServerPresence(runtime, proposals).due,
             }
         )
         # Clients.
@@ -141,13 +141,13 @@ class Server:
         )
         #: Sockets waiting for a request, and connections waiting for CONNECT.
         self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
-        authorizer = Authorizer(runtime, streams, self._lifecycle)
-        self._subscriptions = Subscriptions(runtime, streams, self._lifecycle, authorizer)
+        authorizer = Authorizer(runtime, proposals, self._lifecycle)
+        self._subscriptions = Subscriptions(runtime, proposals, self._lifecycle, authorizer)
         commands = Commands(
-            runtime, streams, self._lifecycle, self._publications, authorizer, self._durable
+            runtime, proposals, self._lifecycle, self._publications, authorizer, self._durable
         )
         self._frames = Frames(runtime, commands, self._subscriptions, self._unconnected)
-        self._leaving = Leaving(runtime, streams, self._lifecycle)
+        self._leaving = Leaving(runtime, proposals, self._lifecycle)
         self._handshakes = Handshakes(
             runtime, self._unconnected, proxies, self._frames.handle, self._ended
         )
@@ -155,10 +155,16 @@ class Server:
         # The site.
         self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
         reports = Reports(runtime, engine.name, self._problems)
-        self._reporter = Reporter(runtime, streams, reports.report)
-        rechecks = Rechecks(runtime, streams)
+        self._reporter = Reporter(runtime, proposals, reports.report)
+        rechecks = Rechecks(runtime, proposals)
         calls = Calls(
-            runtime, streams, self._durable, self._lifecycle, self._publications, rechecks, reports
+            runtime,
+            proposals,
+            self._durable,
+            self._lifecycle,
+            self._publications,
+            rechecks,
+            reports,
         )
         self._rest = Rest(calls, config)
         self._operators = Operators(

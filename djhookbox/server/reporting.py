@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..wire.names import RESERVED_PREFIX
-from .channels.streams import Streams
-from .core.publishing import compose
+from .channels.proposals import Proposals
+from .core.announcing import compose
 from .runtime import Runtime
 
 #: The channel of the reports.
@@ -28,10 +28,10 @@ class Reporter:
     """Publish reports while the channel has subscribers."""
 
     def __init__(
-        self, runtime: Runtime, streams: Streams, report: Callable[[], Mapping[str, Any]]
+        self, runtime: Runtime, proposals: Proposals, report: Callable[[], Mapping[str, Any]]
     ) -> None:
         self._hub = runtime.hub
-        self._streams = streams
+        self._proposals = proposals
         self._webhooks = runtime.webhooks
         self._report = report
         self._due = 0.0
@@ -48,4 +48,4 @@ class Reporter:
         if self._readers <= before and 0.5 < self._due - now <= INTERVAL:
             return
         self._due = now + INTERVAL
-        self._streams.submit(channel, compose(channel, self._report(), None, now))
+        self._proposals.submit(channel, compose(channel, self._report(), None, now))

@@ -20,14 +20,14 @@ from django.db import models, router
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ..notices import depart
+from ..notices import disconnect
 from ..wire.closing import SESSION_EXPIRED
 from .identity import session_identity
 
 
 def _end(using: str | None, keys: Iterable[str]) -> None:
     identities = map(session_identity, keys)
-    depart(using, "identity", identities, SESSION_EXPIRED, "session ended")
+    disconnect(using, "identity", identities, SESSION_EXPIRED, "session ended")
 
 
 # ---- sessions in the database --------------------------------------------------

@@ -62,7 +62,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamPart:
     """A channel's position and its latest publications, as of a number.
 
     Attributes:
@@ -133,5 +133,5 @@ class Pulled:
     over: bool = False
     more: bool = False
     entries: tuple[Entry, ...] = ()
-    streams: tuple[Stream, ...] = ()
+    streams: tuple[StreamPart, ...] = ()
     keys: tuple[Key, ...] = ()

@@ -48,7 +48,7 @@ RIGHTS = (
 @pytest.fixture(autouse=True)
 def _pretended_process(monkeypatch: pytest.MonkeyPatch, hookbox: Hookbox) -> None:
     """Nothing is started or stopped; it could be."""
-    now = control.ProcessStatus(state=control.State.RUNNING, message="", pid=7, ours=True)
+    now = control.ProcessStatus(state=control.State.RUNNING, message="", pid=7, identified=True)
     for name in ("status", "start", "stop", "restart"):
         monkeypatch.setattr(control, name, lambda *args: now)
     hookbox.answers["list_connections"] = {"total": 1, "connections": []}

@@ -78,7 +78,7 @@ def test_each_state_has_a_word_and_a_next_step(
 
 
 def test_switches_show_where_they_work(operator: Client, viewer: Client, pretend: Any) -> None:
-    pretend(state=State.RUNNING, ours=True)
+    pretend(state=State.RUNNING, identified=True)
     page = operator.get(PAGE).content.decode()
     assert f"{PAGE}stop/" in page
     assert f"{PAGE}restart/" in page
@@ -108,7 +108,7 @@ def test_without_process_control_there_are_no_switches(
 def test_a_switch_acts_by_post_and_leaves_a_line(
     operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    pretend(state=State.RUNNING, ours=True, pid=77)
+    pretend(state=State.RUNNING, identified=True, pid=77)
     pressed: list[str] = []
 
     def operate() -> ProcessStatus:
@@ -140,7 +140,7 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
 def test_the_question_names_the_effect(
     operator: Client, pretend: Any, connections: int | None, words: str
 ) -> None:
-    pretend(state=State.RUNNING, ours=True, connections=connections)
+    pretend(state=State.RUNNING, identified=True, connections=connections)
     for name in ("stop", "restart"):
         assert words in operator.get(f"{PAGE}{name}/").content.decode()
 
@@ -155,7 +155,7 @@ def test_a_question_about_what_is_not_ours_leads_back(operator: Client, pretend:
 def test_a_failure_is_a_sentence_and_the_log_is_shown(
     operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch, viewer: Client, tmp_path: Path
 ) -> None:
-    pretend(state=State.UNREACHABLE, ours=True)
+    pretend(state=State.UNREACHABLE, identified=True)
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     (folder / "hookbox.log").write_text("first\nImportError: not in a module <named> x\n")
@@ -381,7 +381,7 @@ def refuse_writing(execute: Any, sql: str, params: Any, many: bool, context: Any
 def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
     operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend(state=State.RUNNING, ours=True, pid=77)
+    pretend(state=State.RUNNING, identified=True, pid=77)
     monkeypatch.setattr(control, "stop", lambda: control.status())
     with connection.execute_wrapper(refuse_writing):
         response = operator.post(f"{PAGE}stop/", follow=True)

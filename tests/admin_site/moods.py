@@ -70,7 +70,7 @@ def install() -> None:
 
 
 def _described(status: Callable[..., ProcessStatus]) -> Callable[..., ProcessStatus]:
-    """Let the process be ours, and start for ever, where the mood says so."""
+    """Let the process be this site's, and start for ever, where the mood says so."""
 
     def described(*args: Any) -> ProcessStatus:
         now = status(*args)
@@ -78,7 +78,7 @@ def _described(status: Callable[..., ProcessStatus]) -> Callable[..., ProcessSta
         states = {"starting": State.STARTING, "unreachable": State.UNREACHABLE}
         if mood in ("other", "stopped"):
             return now
-        return dataclasses.replace(now, ours=True, state=states.get(mood, now.state))
+        return dataclasses.replace(now, identified=True, state=states.get(mood, now.state))
 
     return described
 

@@ -270,7 +270,7 @@ def control(request: HttpRequest, action: str) -> dict[str, Any]:
         status = getattr(process_control, action)()
     except process_control.ProcessError as error:
         return {"error": str(error)}
-    return {"state": status.state.value, "pid": status.pid, "ours": status.ours}
+    return {"state": status.state.value, "pid": status.pid, "identified": status.identified}
 
 
 # ---- durable channels --------------------------------------------------------

@@ -48,7 +48,7 @@ def test_two_people_press_start_at_once(own: Pair, enter: Enter) -> None:
     assert first["state"] == second["state"] == "running"
     assert first["pid"] == second["pid"]
     alice = enter("alice")
-    assert own.site.do("control", "status")["ours"]
+    assert own.site.do("control", "status")["identified"]
     with ThreadPoolExecutor(2) as people:
         results = list(people.map(lambda _: own.site.do("control", "stop"), range(2)))
     assert [result.get("state") for result in results] == ["stopped", "stopped"]

@@ -31,7 +31,7 @@ async def remind(url: str, times: int) -> list[float]:
     try:
         housekeeping = Housekeeping(webhooks)
         pauses = [await housekeeping.remind()]
-        await webhooks.call(Events("[]"))  # whose answer says what the site knows
+        await webhooks.send(Events("[]"))  # whose answer says what the site knows
         return pauses + [await housekeeping.remind() for _number in range(times)]
     finally:
         await webhooks.stop()

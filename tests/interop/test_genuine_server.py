@@ -214,7 +214,7 @@ def test_the_admin_starts_describes_and_stops_it(make_pair: MakePair) -> None:
     assert site.do("control", "status")["state"] == "stopped"
     begun = site.do("control", "start")
     assert begun["state"] == "running", begun
-    assert begun["ours"] is True
+    assert begun["identified"] is True
     assert str(genuine.HOOKBOX) in Path(f"/proc/{begun['pid']}/cmdline").read_text()
     assert site.do("control", "start")["pid"] == begun["pid"]
     with genuine_client(pair.hookbox.websocket) as page:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from djhookbox.server.core.changes import Accepted, Change
-from djhookbox.server.core.log import Position
+from djhookbox.server.core.stream import Position
 from djhookbox.server.engine.base import EngineError
 from djhookbox.server.engine.memory import MemoryEngine
 
@@ -24,8 +24,8 @@ class FarEngine(MemoryEngine):
     name = "far"
     down = False
 
-    def __init__(self, max_logs: int = 100, max_publications: int = 1000) -> None:
-        super().__init__(max_logs, max_publications)
+    def __init__(self, max_streams: int = 100, max_publications: int = 1000) -> None:
+        super().__init__(max_streams, max_publications)
         self.gate = asyncio.Event()
         self.gate.set()
         self.known: list[tuple[str, Change]] = []

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
+from djhookbox.server.core.announcing import compose, show
 from djhookbox.server.core.applying import apply
 from djhookbox.server.core.changes import Accepted, Change, Publish, SetOptions, SetState
 from djhookbox.server.core.effects import Broadcast, Effect, PresenceDue, Send
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.keeping import OVERHEAD, weigh
-from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel, User
-from djhookbox.server.core.publishing import compose, show
+from djhookbox.server.core.stream import Publication, StreamState
 from djhookbox.wire.options import UserOptions
 
 NOW = 1_300_000_000.0
@@ -73,14 +73,14 @@ class House:
 
     def accept(self, channel: Channel | None, change: Change) -> Accepted:
         """Answer as an engine does."""
-        log = channel.log if channel else None
+        stream = channel.stream if channel else None
         version = channel.version + 1 if channel else 1
-        if isinstance(change, Publish) and log is not None:
+        if isinstance(change, Publish) and stream is not None:
             weight = OVERHEAD + weigh(change.data["payload"])
-            number = log.offset + 1
+            number = stream.offset + 1
             return Accepted(version, Publication(number, change.at, change.data, weight))
-        if isinstance(change, SetOptions) and log is None and change.given.get("history_size"):
-            return Accepted(version, None, LogState(next(self.epochs)))
+        if isinstance(change, SetOptions) and stream is None and change.given.get("history_size"):
+            return Accepted(version, None, StreamState(next(self.epochs)))
         return Accepted(version)
 
     def apply(self, channel: Channel, change: Change) -> list[Effect]:
@@ -101,8 +101,8 @@ class House:
         return client
 
     def channel(self, name: str = "room", **options: Any) -> Channel:
-        log = LogState(next(self.epochs)) if options.get("history_size") else None
-        channel, effects = self.hub.create_channel(name, options, NOW, log)
+        stream = StreamState(next(self.epochs)) if options.get("history_size") else None
+        channel, effects = self.hub.create_channel(name, options, NOW, stream)
         self.deliver(effects)
         return channel
 

@@ -43,7 +43,7 @@ class Site(stand_in.Site):
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.held: dict[str, asyncio.Event] = {}
 
-    async def call(
+    async def send(
         self,
         webhook: Webhook[R],
         connection: Any = None,
@@ -202,5 +202,5 @@ class Rig:
         assert not self.lifecycle._pins
         assert not self.lifecycle._locks._locks
         assert not self.server._subscriptions._turns._locks
-        assert not self.server._streams._turns.last
+        assert not self.server._proposals._turns.last
         assert not self.connections._connecting

@@ -129,7 +129,7 @@ async def outcome(call: Awaitable[Any]) -> str:
 
 
 def creations(webhooks: Webhooks, *names: str) -> list[asyncio.Task[str]]:
-    return [asyncio.create_task(outcome(webhooks.call(CreateChannel(name)))) for name in names]
+    return [asyncio.create_task(outcome(webhooks.send(CreateChannel(name)))) for name in names]
 
 
 async def busy(site: Site, webhooks: Webhooks, slots: int = 0) -> list[asyncio.Task[str]]:
@@ -160,7 +160,7 @@ async def test_calls_take_their_form_when_they_leave(site: Site, start: Start) -
     first = await busy(site, webhooks)
     client = connection("sid=old; x=\udcff", "alice", "session:old")
     tasks = [
-        asyncio.create_task(outcome(webhooks.call(CreateChannel(name), each)))
+        asyncio.create_task(outcome(webhooks.send(CreateChannel(name), each)))
         for name, each in (("a", client), ("b", None))
     ]
     await asyncio.sleep(0)
@@ -194,7 +194,7 @@ async def test_a_batch_is_bounded_in_bytes(site: Site, start: Start) -> None:
     first = await busy(site, webhooks)
     sizes = [100_000, 100_000, 100_000, 300_000, 10]
     tasks = [
-        asyncio.create_task(outcome(webhooks.call(Publish(f"{size}", '"' + "x" * size + '"'))))
+        asyncio.create_task(outcome(webhooks.send(Publish(f"{size}", '"' + "x" * size + '"'))))
         for size in sizes
     ]
     site.go.set()
@@ -210,7 +210,7 @@ async def test_a_decision_about_many_channels_counts_as_many(site: Site, start: 
     first = await busy(site, webhooks)
     many = SubscribeMany(tuple(Wanted(f"{number}") for number in range(15)), "alice")
     tasks = [
-        asyncio.create_task(outcome(webhooks.call(many, patience=1 + 14 / 64))) for _ in range(2)
+        asyncio.create_task(outcome(webhooks.send(many, patience=1 + 14 / 64))) for _ in range(2)
     ] + creations(webhooks, *"abc")
     site.go.set()
     await asyncio.gather(*tasks, *first)
@@ -374,7 +374,7 @@ async def test_stopping_ends_everything(site: Site, start: Start) -> None:
 async def test_events_have_their_own_slot(site: Site, start: Start) -> None:
     webhooks = await start(webhook_concurrency=1)
     first = await busy(site, webhooks, 1)
-    report = asyncio.create_task(outcome(webhooks.call(Events("[]"))))
+    report = asyncio.create_task(outcome(webhooks.send(Events("[]"))))
     await until(lambda: [action for action, _ in site.requests] == ["events"])
     site.go.set()
     assert await asyncio.gather(report, *first) == ["granted"] * 2
@@ -395,7 +395,7 @@ async def test_waiting_calls_have_no_tasks(site: Site, start: Start) -> None:
 async def test_a_lone_call_is_not_a_batch(site: Site, start: Start, webhook: Any) -> None:
     webhooks = await start()
     first = await busy(site, webhooks)
-    task = asyncio.create_task(outcome(webhooks.call(webhook)))
+    task = asyncio.create_task(outcome(webhooks.send(webhook)))
     site.go.set()
     assert await task == "granted"
     await asyncio.gather(*first)

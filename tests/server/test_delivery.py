@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
-from djhookbox.server.core.publishing import announce, compose
+from djhookbox.server.core.announcing import announce, compose
 
 from .rig import FakeConnection, Rig, turns
 

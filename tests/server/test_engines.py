@@ -16,7 +16,7 @@ from djhookbox.server.core.changes import (
     SetOptions,
     SetState,
 )
-from djhookbox.server.core.log import LogState, Position
+from djhookbox.server.core.stream import Position, StreamState
 from djhookbox.server.engine.base import Engine, EngineError, NotOpen
 from djhookbox.server.engine.memory import MemoryEngine
 
@@ -33,7 +33,7 @@ def make_engine(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 async def engine(make_engine: Callable[..., Engine]) -> Engine:
-    return make_engine(max_logs=3, max_publications=6)
+    return make_engine(max_streams=3, max_publications=6)
 
 
 async def propose(engine: Engine, channel: str, change: Change) -> Accepted:
@@ -58,7 +58,7 @@ class Writer:
         self.version = accepted.version
         return accepted
 
-    async def stream(self, now: float = 0) -> LogState:
+    async def stream(self, now: float = 0) -> StreamState:
         """Open the channel, as a server does whose predecessor had it open, and look."""
         stream = (await self.propose(Create(self.given, now))).stream
         assert stream is not None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djhookbox.server.core.effects import Emptied, PollingChanged
-from djhookbox.server.core.log import LogState, Publication
 from djhookbox.server.core.model import Channel
+from djhookbox.server.core.stream import Publication, StreamState
 from djhookbox.server.core.values import changed, same, timestamp
 from djhookbox.wire.options import OptionError
 
@@ -375,7 +375,7 @@ def test_history_keeps_the_newest(house: House) -> None:
     house.set_options(channel, {"history_size": 1})
     assert kinds(channel) == [["PUBLISH", 4]]
     house.set_options(channel, {"history_size": 0})
-    assert channel.log is None
+    assert channel.stream is None
     assert kinds(channel) == []
     house.publish(channel, 6)
     assert kinds(channel) == []
@@ -392,7 +392,7 @@ def test_history_is_forgotten_with_time(house: House) -> None:
 
 
 def test_what_outlived_a_channel_comes_back_trimmed(house: House) -> None:
-    past = LogState("e", 3, tuple(
+    past = StreamState("e", 3, tuple(
         Publication(number, NOW - age, {"payload": number})
         for number, age in ((1, 100), (2, 20), (3, 1))
     ))  # fmt: skip

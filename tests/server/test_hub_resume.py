@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from djhookbox.server.core.announcing import compose
 from djhookbox.server.core.applying import apply
 from djhookbox.server.core.effects import Send
-from djhookbox.server.core.log import LogState, Position, Publication
-from djhookbox.server.core.publishing import compose
+from djhookbox.server.core.stream import Position, Publication, StreamState
 
 from .house import NOW, WHEN, Client, House, deliver
 
@@ -56,8 +56,8 @@ def test_the_sender_alone_gets_no_number(house: House) -> None:
     house.show(channel, 1, alice)
     assert "offset" not in alice.took()[-1][1]
     house.publish(channel, 2)
-    assert channel.log is not None
-    assert channel.log.offset == 1
+    assert channel.stream is not None
+    assert channel.stream.offset == 1
 
 
 def test_a_subscriber_catches_up(house: House) -> None:
@@ -154,9 +154,9 @@ def test_what_is_kept_while_the_channel_becomes_anonymous_names_nobody(house: Ho
 
 def test_a_channel_that_comes_back_as_anonymous_names_nobody(house: House) -> None:
     data = {"payload": 1, "datetime": WHEN, "user": "bob"}
-    log = LogState("epoch", 1, (Publication(1, NOW, data),))
+    stream = StreamState("epoch", 1, (Publication(1, NOW, data),))
     options = {"history_size": 3, "history_duration": 9, "anonymous": True}
-    channel, _ = house.hub.create_channel("room", options, NOW, log)
+    channel, _ = house.hub.create_channel("room", options, NOW, stream)
     assert channel.history_list(NOW) == [["PUBLISH", {"payload": 1, "datetime": WHEN}]]
 
 
@@ -185,7 +185,7 @@ def test_who_is_in_already_is_sent_a_snapshot_if_it_says_what_it_has(house: Hous
 
 
 def test_a_log_goes_on_in_a_new_channel(house: House) -> None:
-    state = LogState("old", 4, (Publication(4, NOW, {"payload": "four"}),))
+    state = StreamState("old", 4, (Publication(4, NOW, {"payload": "four"}),))
     channel, _ = house.hub.create_channel("room", {"history_size": 3}, NOW, state)
     # Without a duration Hookbox's own list begins anew, as it did in 2010.
     assert channel.history_list(NOW) == []
@@ -195,7 +195,7 @@ def test_a_log_goes_on_in_a_new_channel(house: House) -> None:
     house.publish(channel, "five")
     assert alice.took()[-1][1]["offset"] == 5
     plain, _ = house.hub.create_channel("plain", {}, NOW, state)
-    assert plain.log is None
+    assert plain.stream is None
 
 
 def test_history_switched_off_and_on_begins_another_epoch(house: House) -> None:
@@ -213,16 +213,16 @@ def test_history_switched_off_and_on_begins_another_epoch(house: House) -> None:
     house.subscribe(alice, channel, since=since(1))
     assert recovered(snapshot(alice)) == ([3], None)
     assert house.set_options(channel, {"history_size": 2}) == []
-    assert channel.log is not None
-    assert channel.log.epoch == "second"
+    assert channel.stream is not None
+    assert channel.stream.epoch == "second"
 
 
 def test_a_composed_publication_has_not_happened(house: House) -> None:
     alice = house.connect("alice")
     channel = house.channel(history_size=3)
     composed = compose(channel, "later", "bob", NOW)
-    assert channel.log is not None
-    assert channel.log.offset == 0
+    assert channel.stream is not None
+    assert channel.stream.offset == 0
     house.subscribe(alice, channel, since=since(0))
     assert recovered(snapshot(alice)) == ([], 0)
     house.apply(channel, composed)
@@ -242,5 +242,5 @@ def test_a_number_that_was_left_out_is_announced_as_missed(house: House) -> None
     alice = house.connect("alice")
     house.subscribe(alice, channel, since=since(1))
     assert recovered(snapshot(alice)) == ([5], 3)
-    assert channel.log is not None
-    assert channel.log.weight == later.weight
+    assert channel.stream is not None
+    assert channel.stream.weight == later.weight

@@ -51,8 +51,8 @@ def test_one_channel_is_bounded(house: House) -> None:
         assert channel.weight <= 100_000
     assert 5 < len(channel.history) < 20
     assert channel.history[-1].data["payload"][0] == 99, "the newest stay"
-    assert channel.log is not None
-    numbers = [each.offset for each in channel.log.publications]
+    assert channel.stream is not None
+    numbers = [each.offset for each in channel.stream.publications]
     assert numbers == list(range(101 - len(numbers), 101)), "without holes"
 
 
@@ -78,10 +78,10 @@ def test_all_channels_are_bounded_together(house: House) -> None:
 
 
 def weight_of(channel: Channel) -> int:
-    log = channel.log
-    assert log is not None
-    assert log.weight == sum(each.weight for each in log.publications)
-    return log.weight + sum(entry.weight for entry in channel.history)
+    stream = channel.stream
+    assert stream is not None
+    assert stream.weight == sum(each.weight for each in stream.publications)
+    return stream.weight + sum(entry.weight for entry in channel.history)
 
 
 def test_weights_are_right_whatever_happens(house: House) -> None:
@@ -105,7 +105,7 @@ def test_weights_are_right_whatever_happens(house: House) -> None:
 
 
 async def test_the_engine_is_bounded_too() -> None:
-    engine = MemoryEngine(max_log_bytes=10_000, max_bytes=30_000)
+    engine = MemoryEngine(max_stream_bytes=10_000, max_bytes=30_000)
     options = Create({"history_size": 100}, NOW)
     for name in "abcdefgh":
         engine.propose(name, options)
@@ -114,8 +114,8 @@ async def test_the_engine_is_bounded_too() -> None:
             engine.propose(name, Publish({"payload": "x" * 1000}, NOW))
             assert engine._weight <= 30_000
     kept: dict[str, Any] = {name: engine.propose(name, options).stream for name in "abcdefgh"}
-    assert sum(len(log.publications) for log in kept.values()) > 10
-    assert all(len(log.publications) <= 5 for log in kept.values())
+    assert sum(len(stream.publications) for stream in kept.values()) > 10
+    assert all(len(stream.publications) <= 5 for stream in kept.values())
     assert kept["h"].publications[-1].offset == 29
     for name in "abcdefgh":
         engine.propose(name, Destroy(NOW))

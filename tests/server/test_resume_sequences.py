@@ -13,13 +13,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from djhookbox.server.core.announcing import compose
 from djhookbox.server.core.applying import apply, create
 from djhookbox.server.core.changes import Change, Create, Destroy, SetOptions, Subscribe
 from djhookbox.server.core.effects import Effect
 from djhookbox.server.core.hub import Hub
-from djhookbox.server.core.log import Position
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.publishing import compose
+from djhookbox.server.core.stream import Position
 from djhookbox.server.engine.memory import MemoryEngine
 from djhookbox.wire.options import UserOptions
 
@@ -117,7 +117,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.hub = Hub()
-        self.engine = MemoryEngine(max_logs=2, max_publications=5)
+        self.engine = MemoryEngine(max_streams=2, max_publications=5)
 
     def perform(self, effects: list[Effect]) -> None:
         deliver(effects)
@@ -176,10 +176,10 @@ class AnySequence(RuleBasedStateMachine):
                 # The ACK says which it was.
                 assert origin.settled == self.sent - 1
                 origin.settled = self.sent
-                if channel.log is not None:
-                    if channel.log.offset == 1:
-                        origin.epoch = channel.log.epoch
-                    origin.position = channel.log.offset
+                if channel.stream is not None:
+                    if channel.stream.offset == 1:
+                        origin.epoch = channel.stream.epoch
+                    origin.position = channel.stream.offset
 
     @rule(
         size=st.sampled_from([0, 2, 4]),
@@ -220,9 +220,9 @@ class AnySequence(RuleBasedStateMachine):
         for page in self.pages:
             if page.subscribed:
                 assert page.settled == self.sent
-                log = self.hub.channels["room"].log
-                if log is not None and page.epoch == log.epoch:
-                    assert page.position == log.offset
+                stream = self.hub.channels["room"].stream
+                if stream is not None and page.epoch == stream.epoch:
+                    assert page.position == stream.offset
 
 
 TestAnySequence = AnySequence.TestCase

@@ -358,9 +358,9 @@ async def test_the_sender_learns_its_place(rig: Rig) -> None:
     await rig.send(alice, "SUBSCRIBE", channel_name="a")
     await rig.subscribe(bob, "a")
     alice.took()
-    log = rig.channels["a"].log
-    assert log is not None
-    for answer in ({"offset": 1, "epoch": log.epoch}, {"offset": 2}):
+    stream = rig.channels["a"].stream
+    assert stream is not None
+    for answer in ({"offset": 1, "epoch": stream.epoch}, {"offset": 2}):
         await rig.send(alice, "PUBLISH", channel_name="a", payload="2")
         assert alice.took() == [("ACK", {"id": 7, **answer})]
     assert [args["offset"] for _, args in bob.took()] == [1, 2]
@@ -442,7 +442,7 @@ async def test_a_page_that_leaves_may_come_back_while_another_is_there(rig: Rig)
     await rig.send(one, "UNSUBSCRIBE", channel_name="room")
     await rig.send(two, "PUBLISH", channel_name="room", payload="1")
     one.took()
-    epoch = rig.channels["room"].log.epoch  # type: ignore[union-attr]
+    epoch = rig.channels["room"].stream.epoch  # type: ignore[union-attr]
     await rig.send(one, "SUBSCRIBE", channel_name="room", since=f"{epoch}:0")
     args = next(args for name, args in one.took() if name == "SUBSCRIBE")
     assert [each["payload"] for each in args["recovered"]] == [1]

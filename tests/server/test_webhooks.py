@@ -104,7 +104,7 @@ def connection(cookie: str = "", user: str = "", identity: str = "") -> FakeConn
 async def test_what_is_sent(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_secret="hush", webhook_headers={"X-Extra": "1"})
     client = connection("sid=1; ü=2", "älice", "session:x")
-    reply = await webhooks.call(Subscribe("/räume/", "älice"), client)
+    reply = await webhooks.send(Subscribe("/räume/", "älice"), client)
     assert reply == Reply(SubscribeReply())
     ((request, form),) = site.requests
     assert request.path == "/hookbox/subscribe"
@@ -134,11 +134,11 @@ async def test_what_is_large_is_json_if_the_site_takes_it(site: App, start: Star
     payload = json.dumps("😀" * 1000)
     for accepted in ("", "events", "events, json"):
         accepts = {"X-Hookbox-Accepts": accepted}
-        await webhooks.call(Publish("", payload))
-    await webhooks.call(Publish("", payload, "ü\ud800"))
-    await webhooks.call(Events("[]"))
-    await webhooks.call(Publish("", "1"))
-    await webhooks.call(Publish("é" * 1000, "1"))  # long as a form only
+        await webhooks.send(Publish("", payload))
+    await webhooks.send(Publish("", payload, "ü\ud800"))
+    await webhooks.send(Events("[]"))
+    await webhooks.send(Publish("", "1"))
+    await webhooks.send(Publish("é" * 1000, "1"))  # long as a form only
     kinds = ["form"] * 3 + ["json", "json", "form", "json"]
     assert ["json" if "json" in kind else "form" for kind, _ in bodies] == kinds
     assert json.loads(bodies[3][1]) == {
@@ -149,7 +149,7 @@ async def test_what_is_large_is_json_if_the_site_takes_it(site: App, start: Star
 
 async def test_what_the_site_accepts_may_be_known_from_the_start(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_accepts=frozenset({"events", "json"}))
-    await webhooks.call(Events("[]"))
+    await webhooks.send(Events("[]"))
     ((request, _form),) = site.requests
     assert request.content_type == "application/json"
 
@@ -181,19 +181,19 @@ async def test_the_advice_fits_the_answer(
     site.answer = lambda request: web.Response(status=status, headers=headers, text=text)
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call(Publish("", "x" * size))
+        await webhooks.send(Publish("", "x" * size))
     assert advice in caplog.text
     assert isinstance(caught.value, Rejected) is (status in (400, 413))
     assert caught.value.code == ("limit" if status == 413 else "unavailable")
     caplog.clear()
     with pytest.raises(WebhookFailed):
-        await webhooks.call(Publish("", "x" * size), quiet=True)
+        await webhooks.send(Publish("", "x" * size), quiet=True)
     assert bool(caplog.text) is (status == 403)
 
 
 async def test_without_a_connection(site: App, start: Start) -> None:
     webhooks = await start(site.url, webhook_paths={"destroy_channel": "gone?x=1"})
-    await webhooks.call(DestroyChannel("room"))
+    await webhooks.send(DestroyChannel("room"))
     ((request, form),) = site.requests
     assert (request.path, request.query_string) == ("/hookbox/gone", "x=1")
     assert form == {"action": ["destroy_channel"], "channel_name": ["room"]}
@@ -203,14 +203,14 @@ async def test_without_a_connection(site: App, start: Start) -> None:
 
 async def test_a_single_url_for_all(site: App, start: Start) -> None:
     webhooks = await start("http://unused/", single_url=f"{site.url}/all?key=1")
-    await webhooks.call(Connect())
+    await webhooks.send(Connect())
     assert site.requests[0][0].path_qs == "/hookbox/all?key=1"
 
 
 async def test_lone_surrogates_do_not_raise(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     client = connection(user="alice", identity="\ud800")
-    await webhooks.call(Connect(user_agent="\udcff"), client)
+    await webhooks.send(Connect(user_agent="\udcff"), client)
     assert site.requests[0][1]["user_agent"] == ["?"]
 
 
@@ -223,7 +223,7 @@ async def test_success_is_a_truth_value(
     site: App, start: Start, answer: Any, allowed: bool
 ) -> None:
     site.answer = answer
-    reply = await (await start(site.url)).call(DestroyChannel("room"))
+    reply = await (await start(site.url)).send(DestroyChannel("room"))
     assert reply.allowed is allowed
 
 
@@ -242,7 +242,7 @@ async def test_refusals(
     site: App, start: Start, options: dict[str, Any], reason: str, code: str
 ) -> None:
     site.answer = [False, options]
-    reply = await (await start(site.url)).call(Connect())
+    reply = await (await start(site.url)).send(Connect())
     with pytest.raises(Refusal) as caught:
         reply.check()
     assert (caught.value.reason, caught.value.code) == (reason, code)
@@ -274,7 +274,7 @@ async def test_what_is_no_answer_grants_nothing_and_is_not_passed_on(
     site.answer = lambda request: answer()
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call(Connect())
+        await webhooks.send(Connect())
     assert (caught.value.reason, caught.value.code) == (UNAVAILABLE, "unavailable")
     assert "Webhook connect to" in caplog.text
     assert webhooks._metrics.webhooks_failed == 1
@@ -297,7 +297,7 @@ async def test_json_of_a_wrong_shape_is_called_what_it_is(
     site.answer = lambda request: web.Response(text=answer)
     webhooks = await start(site.url)
     with pytest.raises(WebhookFailed) as caught:
-        await webhooks.call(Connect())
+        await webhooks.send(Connect())
     assert (caught.value.reason, caught.value.code) == (reason, "unavailable")
 
 
@@ -307,7 +307,7 @@ async def test_nobody_listens(start: Start) -> None:
         port = unused.getsockname()[1]
         webhooks = await start(f"http://127.0.0.1:{port}")
         with pytest.raises(WebhookFailed):
-            await webhooks.call(Connect())
+            await webhooks.send(Connect())
 
 
 async def test_silence_ends(site: App, start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -318,7 +318,7 @@ async def test_silence_ends(site: App, start: Start, caplog: pytest.LogCaptureFi
     site.answer = lambda request: never()
     webhooks = await start(site.url, webhook_timeout=0.1)
     with pytest.raises(WebhookFailed):
-        await webhooks.call(Connect())
+        await webhooks.send(Connect())
     assert "no answer within 0.1 s" in caplog.text
 
 
@@ -336,7 +336,7 @@ async def test_only_so_many_at_once(site: App, start: Start) -> None:
 
     site.answer = lambda request: slow()
     webhooks = await start(site.url, webhook_concurrency=3)
-    calls = [asyncio.create_task(webhooks.call(Connect())) for _ in range(10)]
+    calls = [asyncio.create_task(webhooks.send(Connect())) for _ in range(10)]
     await until(lambda: now == 3)
     go.set()
     await asyncio.gather(*calls)
@@ -356,35 +356,35 @@ async def test_waiting_for_a_turn_ends_too(
 
     site.answer = lambda request: slow()
     webhooks = await start(site.url, webhook_concurrency=1)
-    first = asyncio.create_task(webhooks.call(DestroyChannel("a")))
+    first = asyncio.create_task(webhooks.send(DestroyChannel("a")))
     await until(lambda: site.requests)
     with pytest.raises(WebhookFailed):
-        await webhooks.call(DestroyChannel("b"))
+        await webhooks.send(DestroyChannel("b"))
     go.set()
     assert (await first).allowed
-    assert (await webhooks.call(DestroyChannel("b"))).allowed
+    assert (await webhooks.send(DestroyChannel("b"))).allowed
 
 
 async def test_connections_are_kept_except_for_runserver(site: App, start: Start) -> None:
     webhooks = await start(site.url)
     for _ in range(3):
-        await webhooks.call(Connect())
+        await webhooks.send(Connect())
     assert len(site.peers) == 1
     site.answer = lambda request: web.json_response(
         [True, {}], headers={"Server": "WSGIServer/0.2 CPython/3.11"}
     )
     for _ in range(3):
-        await webhooks.call(Connect())
+        await webhooks.send(Connect())
     assert len(site.peers) == 3
 
 
 async def test_what_the_site_says_it_knows(site: App, start: Start) -> None:
     webhooks = await start(site.url)
-    await webhooks.call(Connect())
+    await webhooks.send(Connect())
     assert webhooks.accepted == frozenset()
     headers = {"X-Hookbox-Accepts": "events, recheck,message"}
     site.answer = lambda request: web.json_response([False, {}], headers=headers)
-    await webhooks.call(Connect())
+    await webhooks.send(Connect())
     assert webhooks.accepted == {"events", "recheck", "message"}
 
 
@@ -396,11 +396,11 @@ async def test_cookies_that_scripts_may_see(site: App, start: Start) -> None:
         return response
 
     site.answer = answer
-    reply = await (await start(site.url)).call(Connect())
+    reply = await (await start(site.url)).send(Connect())
     assert reply.cookies == ("a=1; Path=/", "b=httponly")
     site.answer = [True, {}]
     webhooks = await start(site.url)
-    await webhooks.call(Connect())
+    await webhooks.send(Connect())
     assert "Cookie" not in site.requests[-1][0].headers  # nothing is kept for the next client
 
 
@@ -426,13 +426,13 @@ async def test_all_answers_together_are_bounded(
 
     site.answer = slowly
     webhooks = await start(site.url, max_answer_bytes=200_000)
-    calls = [asyncio.create_task(webhooks.call(Connect())) for _ in range(8)]
+    calls = [asyncio.create_task(webhooks.send(Connect())) for _ in range(8)]
     await until(lambda: began == 8)
     await until(lambda: sum(call.done() for call in calls) >= 4)
     assert webhooks._answers._budget.used <= 300_000
     # Small answers, as nearly all are, arrive nevertheless.
     site.answer = [True, {"name": "alice"}]
-    assert (await webhooks.call(Connect())).allowed
+    assert (await webhooks.send(Connect())).allowed
     go_on.set()
     results = await asyncio.gather(*calls, return_exceptions=True)
     failed = [result for result in results if isinstance(result, WebhookFailed)]
@@ -440,4 +440,4 @@ async def test_all_answers_together_are_bounded(
     assert "HOOKBOX_MAX_ANSWER_BYTES" in caplog.text
     assert webhooks._answers._budget.used == 0
     site.answer = [True, {"name": "alice", "x": "x" * 150_000}]
-    assert (await webhooks.call(Connect())).allowed
+    assert (await webhooks.send(Connect())).allowed

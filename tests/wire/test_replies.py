@@ -30,7 +30,7 @@ from djhookbox.wire.replies import (
     Unusable,
     WrongShape,
 )
-from djhookbox.wire.streams import Entry, Key, Pulled, Stream
+from djhookbox.wire.streams import Entry, Key, Pulled, StreamPart
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
 
@@ -60,7 +60,7 @@ EXAMPLES: list[Any] = [
     Pulled(
         "i1", 7, "t", 6, False, True,
         (Entry(7, 2, "[1]", "/a/", "e1", "alice", "c1", "k", 1.5, 0.25),),
-        (Stream("/a/", "e1", 2, 3, True, (Entry(6, 1, "1"),)), Stream("/b/", "i1-6")),
+        (StreamPart("/a/", "e1", 2, 3, True, (Entry(6, 1, "1"),)), StreamPart("/b/", "i1-6")),
         (Key("/a/", "k", "e1", 2, 7), Key("/b/", "l", error="too late")),
     ),
     Refused("no", "limit"),

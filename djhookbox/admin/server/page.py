@@ -32,7 +32,7 @@ from ..pages import badge, grouped, module_script
 from .details import Details
 from .outbox import OutboxPages
 from .problems import Shown, problems_of
-from .removals import Departures
+from .removals import Removals
 from .report import etag, facts, read_report, transports
 
 #: Word and tone of each state.
@@ -54,7 +54,7 @@ FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGU
 SEARCH_LENGTH = 255
 
 
-class ServerAdmin(Details, Departures, OutboxPages):
+class ServerAdmin(Details, Removals, OutboxPages):
     """A page in place of a list, since there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -314,7 +314,7 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
     """Return what to do next, depending on whether the user may do it here."""
     if now.state == State.RUNNING:
         return ""
-    if now.state in (State.STOPPED, State.UNREACHABLE) and not now.ours:
+    if now.state in (State.STOPPED, State.UNREACHABLE) and not now.identified:
         if may_control and now.can_start:
             return _("Start it here, or run the command below.")
         if not now.control:

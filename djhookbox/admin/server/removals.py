@@ -42,7 +42,7 @@ class ReasonForm(forms.Form):
         return reason
 
 
-class Departures(ServerBase):
+class Removals(ServerBase):
     """The two ways to remove a user."""
 
     def disconnect_view(self, request: HttpRequest) -> HttpResponse:
@@ -122,7 +122,7 @@ class Departures(ServerBase):
         if request.method not in ("GET", "HEAD", "POST"):
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
         return self.page(
-            request, "server_departure.html", title, sentences=sentences, button=button,
+            request, "server_removal.html", title, sentences=sentences, button=button,
             danger=True, cancel=self.address("changelist"), form=form,
             adminform=AdminForm(form, [(None, {"fields": ["reason"]})], {}),  # type: ignore[arg-type]
         )  # fmt: skip

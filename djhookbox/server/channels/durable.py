@@ -19,19 +19,19 @@ from typing import NamedTuple
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Delivered
-from ...wire.streams import MOST_STREAMS, Entry, Pulled, Stream, Wanted
+from ...wire.streams import MOST_STREAMS, Entry, Pulled, StreamPart, Wanted
 from ...wire.values import dumps, loads
+from ..core.announcing import stored
 from ..core.changes import Reload
 from ..core.keeping import OVERHEAD, weigh
-from ..core.log import LogState, Position, Publication
 from ..core.model import Channel
-from ..core.publishing import stored
+from ..core.stream import Position, Publication, StreamState
 from ..core.values import timestamp
 from ..runtime import Runtime
 from ..site.webhooks import Refusal, WebhookFailed
 from ..tasks import within
 from .feeds import Feeds
-from .streams import Streams
+from .proposals import Proposals
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -101,14 +101,14 @@ class Recent:
 class Durable:
     """Pull from the site, and keep the live durable channels up to date."""
 
-    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals) -> None:
         self._hub = runtime.hub
         self._webhooks = runtime.webhooks
         self._connections = runtime.connections
         self._events = runtime.events
         self._clock = runtime.clock
         self._tasks = runtime.tasks
-        self._streams = streams
+        self._proposals = proposals
         self._feeds = Feeds(runtime, self._publish, self._lost)
         self._recent = Recent()
         folder = runtime.config.run_dir
@@ -119,8 +119,8 @@ class Durable:
         #: When the outbox was last found to be empty, in the loop's time.
         self._emptied: float | None = None
         #: Channels whose streams are needed, and those who wait for them.
-        self._wanted: dict[Wanted, asyncio.Future[LogState]] = {}
-        #: Bytes of a log beyond which no older publications are loaded.
+        self._wanted: dict[Wanted, asyncio.Future[StreamState]] = {}
+        #: Bytes of a stream beyond which no older publications are loaded.
         self._most_back = runtime.config.max_channel_history
         self._reloading: set[str] = set()
         #: Those who wait for publications that the site has stored, by channel and key.
@@ -139,7 +139,7 @@ class Durable:
         """Pull soon: the site has committed something."""
         self._woken.set()
 
-    async def load(self, name: str, epoch: str = "", before: int = 0) -> LogState:
+    async def load(self, name: str, epoch: str = "", before: int = 0) -> StreamState:
         """Return the stream of a channel as the site has it, with the latest publications.
 
         Args:
@@ -164,21 +164,21 @@ class Durable:
                 del self._wanted[wanted]
             raise WebhookFailed from None
 
-    async def reach(self, channel: Channel, since: Position | None) -> None:
+    async def load_back(self, channel: Channel, since: Position | None) -> None:
         """Load older publications of a durable channel, for a client that was away for long.
 
         Raises:
             WebhookFailed: If the site does not answer in time.
 
         """
-        log = channel.log
-        if since is None or log is None or not channel.options.durable:
+        stream = channel.stream
+        if since is None or stream is None or not channel.options.durable:
             return
-        while channel.log is log and not log.reaches(since):
-            if log.weight >= self._most_back:
+        while channel.stream is stream and not stream.is_complete_after(since):
+            if stream.weight >= self._most_back:
                 return  # the client learns what is missing
-            older = await self.load(channel.name, log.epoch, log.oldest)
-            if older.epoch != log.epoch or not log.extend_back(older.publications):
+            older = await self.load(channel.name, stream.epoch, stream.oldest)
+            if older.epoch != stream.epoch or not stream.extend_back(older.publications):
                 return
 
     def adopt(self, channel: Channel) -> None:
@@ -213,11 +213,11 @@ class Durable:
             else:
                 future.set_result(position)
 
-    def covers(self, stream: LogState) -> bool:
+    def covers(self, stream: StreamState) -> bool:
         """Return whether everything after a stream's number is still there to be applied."""
         return stream.as_of >= self._recent.floor
 
-    def opened(self, channel: Channel, stream: LogState) -> None:
+    def opened(self, channel: Channel, stream: StreamState) -> None:
         """Apply to a new or reloaded channel what was pulled since its stream was read."""
         feed = self._feeds.start(channel, stream)
         feed.extend(self._recent.of(channel.name, stream.as_of))
@@ -253,7 +253,7 @@ class Durable:
         """Pull once; return whether there is more."""
         wanted = list(self._wanted)[:MOST_STREAMS]
         webhook = webhooks.Outbox(*self._state, tuple(wanted), self._unsettled())
-        pulled = (await self._webhooks.call(webhook, urgent=True)).check()
+        pulled = (await self._webhooks.send(webhook, urgent=True)).check()
         if pulled.over:
             self._start_over(pulled)
         self._state = _State(pulled.incarnation, pulled.number, pulled.token)
@@ -266,7 +266,7 @@ class Durable:
         for asked, stream in zip(wanted, pulled.streams, strict=False):
             future = self._wanted.pop(asked, None)
             if future is not None and not future.done():
-                future.set_result(self._log(stream, pulled))
+                future.set_result(self._state_of(stream, pulled))
         for each in pulled.keys:
             refusal = Refusal(each.error, "unavailable") if each.error else None
             self._settle(each.channel, each.key, refusal or Position(each.epoch, each.offset))
@@ -292,10 +292,10 @@ class Durable:
         for channel in list(self._feeds.channels):
             self._lost(channel)
 
-    def _log(self, stream: Stream, pulled: Pulled) -> LogState:
+    def _state_of(self, part: StreamPart, pulled: Pulled) -> StreamState:
         now = self._clock()
         publications = []
-        for entry in stream.entries:
+        for entry in part.entries:
             payload = loads(entry.payload)
             data = {"payload": payload, "datetime": timestamp(entry.at), "user": entry.user}
             weight = OVERHEAD + weigh(payload)
@@ -304,13 +304,13 @@ class Durable:
                     entry.offset, now - entry.age, data, weight, entry.number, entry.conn_id or ""
                 )
             )
-        return LogState(
-            stream.epoch,
-            stream.offset,
+        return StreamState(
+            part.epoch,
+            part.offset,
             tuple(publications),
             pulled.incarnation,
-            stream.began,
-            stream.renewed,
+            part.began,
+            part.renewed,
             pulled.as_of,
         )
 
@@ -329,7 +329,7 @@ class Durable:
         change = stored(
             channel, loads(entry.payload), publication, entry.epoch, entry.at, origin, entry.user
         )
-        applied = await self._streams.propose(channel, change)
+        applied = await self._proposals.propose(channel, change)
         self._settle(channel.name, entry.key, Position(entry.epoch, entry.offset))
         if applied.delivered:
             self._events.add(Delivered(delivered=applied.delivered, number=entry.number))
@@ -348,7 +348,7 @@ class Durable:
                     stream = await self.load(channel.name)
                     if not self.covers(stream):
                         continue
-                    await self._streams.propose(channel, Reload(stream, self._clock()))
+                    await self._proposals.propose(channel, Reload(stream, self._clock()))
                 except Refusal as refusal:
                     logger.warning("%r could not be loaded again: %s", channel.name, refusal)
                     await asyncio.sleep(RETRY_SECONDS)

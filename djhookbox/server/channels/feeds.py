@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ...wire.streams import Entry, number_of
 from ..clients.connection import Connection
-from ..core.log import LogState
 from ..core.model import Channel
+from ..core.stream import StreamState
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 
@@ -34,7 +34,7 @@ class Feed:
 
     __slots__ = ("as_of", "channel", "epoch", "feeds", "is_lost", "offset", "task", "waiting")
 
-    def __init__(self, feeds: Feeds, channel: Channel, stream: LogState) -> None:
+    def __init__(self, feeds: Feeds, channel: Channel, stream: StreamState) -> None:
         self.feeds = feeds
         self.channel = channel
         self.as_of = stream.as_of
@@ -100,7 +100,7 @@ class Feeds:
         """The live channels that have a feed."""
         return [feed.channel for feed in self._feeds.values() if self._is_live(feed)]
 
-    def start(self, channel: Channel, stream: LogState) -> Feed:
+    def start(self, channel: Channel, stream: StreamState) -> Feed:
         """Begin, or begin again, to feed a channel whose stream was loaded."""
         self._drop(channel.name)
         feed = self._feeds[channel.name] = Feed(self, channel, stream)
@@ -164,8 +164,8 @@ class Feeds:
                 if not self._is_live(feed):
                     self._clear(feed)
                     return
-                log = feed.channel.log
-                next_one = feed.follows(entry, log.incarnation if log is not None else "")
+                stream = feed.channel.stream
+                next_one = feed.follows(entry, stream.incarnation if stream is not None else "")
                 if next_one is None:
                     continue
                 if next_one:

@@ -20,8 +20,8 @@ from ..core.model import Channel
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .locks import KeyedLocks
+from .proposals import EngineFailed, Proposals
 from .publications import Publications
-from .streams import EngineFailed, Streams
 
 #: Seconds to keep a channel that never had subscribers, so that it neither lives forever (D23)
 #: nor is created again for each publication.
@@ -31,12 +31,12 @@ IDLE_SECONDS = 60.0
 class Lifecycle:
     """Create and destroy channels."""
 
-    def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, publications: Publications) -> None:
         self._hub = runtime.hub
         self._webhooks = runtime.webhooks
         self._tasks = runtime.tasks
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
         self._publications = publications
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class Lifecycle:
             async with self._locks.hold(name):
                 channel = self._hub.channels.get(name)
                 if channel is None:
-                    reply = await self._webhooks.call(webhooks.CreateChannel(name), connection)
+                    reply = await self._webhooks.send(webhooks.CreateChannel(name), connection)
                     channel = await self.create(name, reply.check().options)
             yield channel
 
@@ -115,7 +115,7 @@ class Lifecycle:
             Refusal: If the options are invalid.
 
         """
-        return await self._streams.open(name, options)
+        return await self._proposals.open(name, options)
 
     async def expire(self, now: float) -> None:
         """Destroy channels that have been unused for a while, and drop expired history."""
@@ -160,7 +160,7 @@ class Lifecycle:
                 self._due.add(name)
                 return
             try:
-                reply = await self._webhooks.call(webhooks.DestroyChannel(name))
+                reply = await self._webhooks.send(webhooks.DestroyChannel(name))
                 allowed = reply.allowed
             except Refusal:
                 allowed = False
@@ -168,6 +168,6 @@ class Lifecycle:
             # has pinned the name and gets a new channel.
             if allowed:
                 with suppress(EngineFailed):  # logged; retried later
-                    await self._streams.destroy(channel, only_empty=True)
+                    await self._proposals.destroy(channel, only_empty=True)
             if not channel.subscribers:
                 self._hub.keep(channel, self._clock())

@@ -21,8 +21,8 @@ from ..core.effects import PollingChanged
 from ..core.model import Channel
 from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
+from .proposals import ChannelGone, EngineFailed, Proposals
 from .publications import Publications
-from .streams import ChannelGone, EngineFailed, Streams
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -41,11 +41,11 @@ def pause_after(failures: int, interval: float) -> float:
 class Pollers:
     """Start and stop the pollers of channels."""
 
-    def __init__(self, runtime: Runtime, streams: Streams, publications: Publications) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, publications: Publications) -> None:
         self._hub = runtime.hub
         self._events = runtime.events
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
         self._publications = publications
         self._owner = runtime.tasks
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
@@ -129,7 +129,7 @@ class Pollers:
     async def _set_options(self, channel: Channel, options: dict[str, object]) -> None:
         self._changing.add(channel)
         try:
-            await self._streams.propose(channel, SetOptions(options, self._clock()))
+            await self._proposals.propose(channel, SetOptions(options, self._clock()))
         except OptionError as error:
             logger.warning("The options polled for %r are wrong: %s", channel.name, error)
         except ChannelGone:

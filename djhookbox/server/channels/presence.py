@@ -9,7 +9,7 @@ from ..core.changes import SetState
 from ..core.effects import PresenceDue
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
-from .streams import Applied, ChannelGone, EngineFailed, Streams
+from .proposals import Applied, ChannelGone, EngineFailed, Proposals
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -20,10 +20,10 @@ PAUSE = 1.0
 class ServerPresence:
     """Propose the changes of states that follow from users who come and go."""
 
-    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals) -> None:
         self._hub = runtime.hub
         self._tasks = runtime.tasks
-        self._streams = streams
+        self._proposals = proposals
 
     def due(self, effect: PresenceDue) -> None:
         """Set the key of a user in a channel's state, until it succeeds."""
@@ -39,7 +39,7 @@ class ServerPresence:
 
     def _begin(self, effect: PresenceDue) -> Applied | asyncio.Future[Applied]:
         there = effect.name in self._hub.users
-        return self._streams.begin(effect.channel, SetState({effect.name: there}))
+        return self._proposals.begin(effect.channel, SetState({effect.name: there}))
 
     async def _finish(
         self, effect: PresenceDue, applied: Applied | asyncio.Future[Applied] | None

@@ -9,12 +9,12 @@ import logging
 from typing import Any
 
 from ..clients.connection import Connection
+from ..core.announcing import compose, show
 from ..core.model import Channel
-from ..core.publishing import compose, show
 from ..engine.base import Engine, EngineError
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
-from .streams import Applied, ChannelGone, EngineFailed, Streams
+from .proposals import Applied, ChannelGone, EngineFailed, Proposals
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -36,12 +36,12 @@ class Stored(Refusal):
 class Publications:
     """Publish to channels, and report the positions that clients can catch up from."""
 
-    def __init__(self, runtime: Runtime, engine: Engine, streams: Streams) -> None:
+    def __init__(self, runtime: Runtime, engine: Engine, proposals: Proposals) -> None:
         self._hub = runtime.hub
         self._delivery = runtime.delivery
         self._clock = runtime.clock
         self._engine = engine
-        self._streams = streams
+        self._proposals = proposals
         self._expired = 0.0
 
     async def publish(
@@ -72,7 +72,7 @@ class Publications:
         if only_to is None:
             if channel.options.durable:
                 raise Stored(channel.name)
-            applied = self._streams.begin(channel, change)
+            applied = self._proposals.begin(channel, change)
             return applied if isinstance(applied, Applied) else await applied
         if self._hub.channels.get(channel.name) is not channel:
             raise ChannelGone
@@ -103,7 +103,7 @@ class Publications:
         """
         channel = self._hub.channels.get(name)
         if channel is not None:
-            return "" if channel.log is None else str(channel.log.position)
+            return "" if channel.stream is None else str(channel.stream.position)
         try:
             position = await self._engine.position(name, self._clock()) if history else None
         except EngineError as error:

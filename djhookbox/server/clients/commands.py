@@ -21,9 +21,9 @@ from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
+from ..channels.proposals import Proposals
 from ..channels.publications import Publications
-from ..channels.streams import Streams
-from ..core.log import Position
+from ..core.stream import Position
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
 from ..site.webhooks import Refusal, Rejected, UnusableReply, WebhookFailed
@@ -44,7 +44,7 @@ class Commands:
     def __init__(
         self,
         runtime: Runtime,
-        streams: Streams,
+        proposals: Proposals,
         lifecycle: Lifecycle,
         publications: Publications,
         authorizer: Authorizer,
@@ -57,7 +57,7 @@ class Commands:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
         self._lifecycle = lifecycle
         self._publications = publications
         self._authorizer = authorizer
@@ -100,7 +100,7 @@ class Commands:
             origin=handshake.origin,
         )
         with self._connections.connecting(connection) as disconnects:
-            reply = await self._webhooks.call(webhook, connection)
+            reply = await self._webhooks.send(webhook, connection)
         name = ""
         try:
             granted = reply.check()
@@ -115,7 +115,7 @@ class Commands:
             "conn_id": connection.id,
             "version": self._config.version,
         }
-        self._streams.connect(connection, name, granted.user_options(), greeting)
+        self._proposals.connect(connection, name, granted.user_options(), greeting)
         logger.info("Connection %s is %r", connection.id, name)
         if not self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
@@ -164,7 +164,7 @@ class Commands:
             key: Identifies the message, if the client sends it again.
 
         Returns:
-            Its position in the channel's log, if it has one.
+            Its position in the channel's stream, if it has one.
 
         Raises:
             Refusal: If the payload is not JSON, or the site refuses.

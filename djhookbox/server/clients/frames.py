@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
-from ..core.log import Position
+from ..core.stream import Position
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
 from ..site.authorize import ClientGone

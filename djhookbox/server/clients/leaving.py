@@ -16,7 +16,7 @@ from ...wire.closing import Disconnect
 from ...wire.events import Unsubscribed
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
-from ..channels.streams import Streams
+from ..channels.proposals import Proposals
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
@@ -30,13 +30,13 @@ R = TypeVar("R")
 class Leaving:
     """Clean up after connections."""
 
-    def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, lifecycle: Lifecycle) -> None:
         self._connections = runtime.connections
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
         self._lifecycle = lifecycle
 
     def ended(self, connection: Connection, disconnect: Disconnect) -> None:
@@ -49,7 +49,7 @@ class Leaving:
         told = [] if self._connections.stopping else list(user.subscriptions.values())
         for channel in told:
             self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
-        left = self._streams.detach(connection)
+        left = self._proposals.detach(connection)
         self._events.add(connection.ended(user.name, disconnect))
         logger.info(
             "Connection %s of %r closed: %d %s",
@@ -91,7 +91,7 @@ class Leaving:
         # The webhook logs a failure, and the user is gone regardless. An auto_subscribe in the
         # answer cannot be carried out for a user who is gone (D37).
         with suppress(Refusal):
-            return (await self._webhooks.call(webhook, connection)).check()
+            return (await self._webhooks.send(webhook, connection)).check()
         return None
 
     def _report(

@@ -14,11 +14,11 @@ from ...wire.replies import CreateReply, Decided, Refused, SubscribeReply, Unusa
 from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
-from ..channels.streams import ChannelGone, Streams
+from ..channels.proposals import ChannelGone, Proposals
 from ..core.changes import Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
-from ..core.log import Position
 from ..core.model import Channel, User
+from ..core.stream import Position
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
 from ..site.queue import patience
@@ -105,10 +105,10 @@ class Subscriptions:
     """
 
     def __init__(
-        self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle, authorizer: Authorizer
+        self, runtime: Runtime, proposals: Proposals, lifecycle: Lifecycle, authorizer: Authorizer
     ) -> None:
         self._hub = runtime.hub
-        self._streams = streams
+        self._proposals = proposals
         self._webhooks = runtime.webhooks
         self._clock = runtime.clock
         self._lifecycle = lifecycle
@@ -171,7 +171,7 @@ class Subscriptions:
                 self._authorizer.still_here(connection)
             with suppress(ChannelGone):  # which means that the user has left it
                 change = Unsubscribe(user, self._clock(), connection=connection)
-                await self._streams.propose(channel, change)
+                await self._proposals.propose(channel, change)
         if leaves and not asked:
             self._authorizer.report(Unsubscribed, channel, user, connection, "client")
 
@@ -255,7 +255,7 @@ class Subscriptions:
             if (channel := self._hub.channels.get(name)) is not None and since is not None
         ]
         outcomes = await asyncio.gather(
-            *(self._streams.durable.reach(channel, since) for _, channel, since in found),
+            *(self._proposals.durable.load_back(channel, since) for _, channel, since in found),
             return_exceptions=True,
         )
         for (name, _, _), outcome in zip(found, outcomes, strict=True):
@@ -273,7 +273,7 @@ class Subscriptions:
                     try:
                         with batch.asking():
                             webhook = webhooks.CreateChannel(name)
-                            reply = await self._webhooks.call(webhook, connection)
+                            reply = await self._webhooks.send(webhook, connection)
                             await self._lifecycle.create(name, reply.check().options)
                     except Refusal as refusal:
                         batch.refused[name] = refusal
@@ -329,7 +329,7 @@ class Subscriptions:
 
             return sorted(effects, key=is_own)
 
-        refusals = await self._streams.propose_all(proposals, own_last)
+        refusals = await self._proposals.propose_all(proposals, own_last)
         for (channel, _), refusal in zip(proposals, refusals, strict=True):
             if refusal is not None:
                 batch.refused[channel.name] = refusal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import publishing
+from . import announcing
 from .changes import (
     Accepted,
     Change,
@@ -57,7 +57,7 @@ def apply(hub: Hub, channel: Channel, change: Change, accepted: Accepted) -> lis
     """
     channel.version = accepted.version
     if isinstance(change, Publish):
-        return publishing.announce(channel, change, accepted.publication)
+        return announcing.announce(channel, change, accepted.publication)
     if isinstance(change, SetState):
         return hub.states.change(channel, change.updates, change.deletes)
     if isinstance(change, Subscribe):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...wire.fields import ABSENT
-from .log import LogState, Position, Publication
 from .model import Connection, User
+from .stream import Position, Publication, StreamState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Create:
 
     given: Mapping[str, Any]
     at: float
-    stream: LogState | None = None
+    stream: StreamState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Reload:
 
     """
 
-    stream: LogState
+    stream: StreamState
     at: float
 
 
@@ -154,4 +154,4 @@ class Accepted(NamedTuple):
 
     version: int
     publication: Publication | None = None
-    stream: LogState | None = None
+    stream: StreamState | None = None

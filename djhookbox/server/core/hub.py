@@ -14,9 +14,9 @@ from ...wire.options import ChannelOptions, Polling, UserOptions, check_channel_
 from . import snapshots
 from .effects import Effect, Emptied, PollingChanged, PresenceDue, Send
 from .keeping import Shelf
-from .log import Log, LogState, Position
 from .model import Channel, Connection, Subscription, User
 from .states import States
+from .stream import Position, Stream, StreamState
 from .values import timestamp
 
 
@@ -26,7 +26,7 @@ class Hub:
     Args:
         shelf: Limits the memory that histories use.
         states: Limits the memory that states use.
-        durable_seconds: How long the logs of durable channels keep publications.
+        durable_seconds: How long the streams of durable channels keep publications.
 
     """
 
@@ -148,7 +148,7 @@ class Hub:
     # ---- channels --------------------------------------------------------
 
     def create_channel(
-        self, name: str, given: Mapping[str, Any], now: float, log: LogState | None = None
+        self, name: str, given: Mapping[str, Any], now: float, stream: StreamState | None = None
     ) -> tuple[Channel, list[Effect]]:
         """Create a channel.
 
@@ -156,9 +156,9 @@ class Hub:
             name: Its name; it must not exist.
             given: Options, as in a create_channel reply.
             now: Seconds since the epoch.
-            log: Its log, if the channel has a history: a new one, or the one kept from a former
-                channel of this name. Its publications are also added to the history list, if
-                that has a duration and the options do not set the list.
+            stream: Its stream, if the channel has a history: a new one, or the one kept from a
+                former channel of this name. Its publications are also added to the history list,
+                if that has a duration and the options do not set the list.
 
         Raises:
             OptionError: For invalid options; nothing has changed then.
@@ -168,9 +168,9 @@ class Hub:
             raise ValueError(f"the channel {name!r} exists")
         channel = Channel(name, ChannelOptions(), now, self._shelf)
         channel.keeping = self._durable_seconds
-        effects = self.set_options(channel, given, now, log)
-        if channel.log is not None and channel.options.lasting and "history" not in given:
-            for publication in log.publications if log is not None else ():
+        effects = self.set_options(channel, given, now, stream)
+        if channel.stream is not None and channel.options.lasting and "history" not in given:
+            for publication in stream.publications if stream is not None else ():
                 data = channel.shown(publication.data)
                 channel.remember(publication.at, "PUBLISH", data, publication.weight)
             channel.trim(now)
@@ -212,7 +212,7 @@ class Hub:
         channel: Channel,
         given: Mapping[str, Any],
         now: float,
-        log: LogState | None = None,
+        stream: StreamState | None = None,
     ) -> list[Effect]:
         """Change options, all of them or none (D13).
 
@@ -220,7 +220,7 @@ class Hub:
             channel: The channel.
             given: The options that change.
             now: Seconds since the epoch.
-            log: The new log, if the channel has a history from then on and had none before.
+            stream: The new stream, if the channel has a history from then on and had none before.
 
         Raises:
             OptionError: For invalid options; nothing has changed then.
@@ -236,9 +236,9 @@ class Hub:
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
         if channel.options.history_size <= 0 and not channel.options.durable:
-            channel.log = None
-        elif log is not None and (channel.log is None or channel.log.incarnation):
-            channel.log = Log(log)
+            channel.stream = None
+        elif stream is not None and (channel.stream is None or channel.stream.incarnation):
+            channel.stream = Stream(stream)
         channel.trim(now)
         if "polling" in given:
             channel.options.polling = polling

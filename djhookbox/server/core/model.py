@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from ...wire.names import RESERVED_PREFIX
 from ...wire.options import ChannelOptions, UserOptions
 from .keeping import OVERHEAD, Shelf, weigh
-from .log import Log
 from .rates import Rate
+from .stream import Stream
 
 #: The kinds of history entries that record subscribers joining and leaving.
 PRESENCE = ("SUBSCRIBE", "UNSUBSCRIBE")
@@ -90,17 +90,17 @@ class Channel:
         created: When it was created.
         empty_since: When it lost its last subscriber or was created; None while it has any.
         published: The rate of publications to it.
-        log: Its numbered publications; None if it has no history.
+        stream: Its numbered publications; None if it has no history.
         state_weight: Bytes of memory that its state uses.
         options_weight: The same for options whose length is not limited.
         version: The version that the engine gave to its last change.
-        keeping: On a durable channel, for how many seconds publications are kept in the log.
+        keeping: On a durable channel, for how many seconds publications are kept in the stream.
 
     """
 
     __slots__ = (
         "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "keeping",
-        "log", "name", "options", "options_weight", "published", "state", "state_weight",
+        "name", "options", "options_weight", "published", "state", "state_weight", "stream",
         "subscribers", "version",
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ class Channel:
         self.subscribers: dict[str, Subscription] = {}
         self.audience: dict[Connection, None] = {}
         self.history: deque[HistoryEntry] = deque()
-        self.log: Log | None = None
+        self.stream: Stream | None = None
         self.state: dict[str, Any] = {}
         self.state_weight = self.options_weight = 0
         self.created = now
@@ -158,8 +158,8 @@ class Channel:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that its history and its log use."""
-        return self._history_weight + (0 if self.log is None else self.log.weight)
+        """Bytes of memory that its history and its stream use."""
+        return self._history_weight + (0 if self.stream is None else self.stream.weight)
 
     @property
     def held(self) -> int:
@@ -180,7 +180,7 @@ class Channel:
             weight = weight or OVERHEAD + weigh(data)
             self.history.append(HistoryEntry(now, kind, data, weight))
             self._history_weight += weight
-        elif self.log is None:
+        elif self.stream is None:
             return
         self.trim(now)
         self._shelf.added(self)
@@ -188,8 +188,8 @@ class Channel:
     def drop_oldest(self) -> bool:
         """Drop the oldest entry or publication; return whether there was one."""
         found = False
-        if self.log is not None and self.log.publications:
-            self.log.drop_oldest()
+        if self.stream is not None and self.stream.publications:
+            self.stream.drop_oldest()
             found = True
         if self.history:
             self._pop()
@@ -197,7 +197,7 @@ class Channel:
         return found
 
     def forget(self) -> None:
-        """Drop the whole history, but keep the log."""
+        """Drop the whole history, but keep the stream."""
         while self.history:
             self._pop()
 
@@ -206,11 +206,11 @@ class Channel:
 
     def trim(self, now: float) -> None:
         """Drop entries that are too many or too old."""
-        if self.log is not None:
+        if self.stream is not None:
             if self.options.durable:
-                self.log.expire(now, self.keeping)
+                self.stream.expire(now, self.keeping)
             else:
-                self.log.trim(now, self.options.history_size, self.options.history_duration)
+                self.stream.trim(now, self.options.history_size, self.options.history_duration)
         while len(self.history) > self.options.history_size:
             self._pop()
         if self.options.history_duration:

@@ -1,18 +1,18 @@
-"""Replace the log of a durable channel by what the site has."""
+"""Replace the stream of a durable channel by what the site has."""
 
 from __future__ import annotations
 
 from . import snapshots
 from .effects import Effect, Send
-from .log import Log, LogState, Position
 from .model import Channel
+from .stream import Position, Stream, StreamState
 
-#: A position in no log.
+#: A position in no stream.
 _NOWHERE = Position("-", 0)
 
 
-def reload(channel: Channel, stream: LogState, now: float) -> list[Effect]:
-    """Replace a channel's log; its subscribers receive what they lack, or learn of a gap.
+def reload(channel: Channel, stream: StreamState, now: float) -> list[Effect]:
+    """Replace a channel's stream; its subscribers receive what they lack, or learn of a gap.
 
     Args:
         channel: The channel.
@@ -20,9 +20,9 @@ def reload(channel: Channel, stream: LogState, now: float) -> list[Effect]:
         now: Seconds since the epoch.
 
     """
-    seen = channel.log.position if channel.log is not None else _NOWHERE
-    channel.log = Log(stream)
-    for publication in channel.log.after(seen)[0]:
+    seen = channel.stream.position if channel.stream is not None else _NOWHERE
+    channel.stream = Stream(stream)
+    for publication in channel.stream.after(seen)[0]:
         data = channel.shown(publication.data)
         channel.remember(publication.at, "PUBLISH", data, publication.weight)
     effects: list[Effect] = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...wire.options import ChannelOptions
-from .log import Position
 from .model import Channel
+from .stream import Position
 
 
 def snapshot(
@@ -32,8 +32,8 @@ def snapshot(
     }
     if options.history_duration:
         args["history_duration"] = options.history_duration
-    if channel.log is not None:
-        args |= {"epoch": channel.log.epoch, "offset": channel.log.offset}
+    if channel.stream is not None:
+        args |= {"epoch": channel.stream.epoch, "offset": channel.stream.offset}
     if since is not None:
         args |= recovery(channel, since, reader)
     return args
@@ -44,9 +44,9 @@ def recovery(channel: Channel, since: Position, reader: str = "") -> dict[str, o
 
     Its own publications are left out where they were not sent to it either.
     """
-    if channel.log is None:
+    if channel.stream is None:
         return {"recovered": [], "missed": None}
-    publications, missed = channel.log.after(since)
+    publications, missed = channel.stream.after(since)
     own = "" if channel.options.reflective else reader
     recovered = [
         {**channel.shown(each.data), "offset": each.offset}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from ..core.changes import Accepted, Change
-from ..core.log import Position
+from ..core.stream import Position
 
 
 class EngineError(Exception):
@@ -29,7 +29,7 @@ class Engine(Protocol):
     history, its publications form a stream, numbered 1, 2, 3… within an epoch: a number that a
     client has seen is never given to another publication of the epoch.
 
-    The core also has the log of a live channel. The engine stores what outlives the channel and,
+    The core also has the stream of a live channel. The engine stores what outlives the channel and,
     if it is persistent, the process. If a stream cannot be restored as it was, it starts again
     under another epoch, from which clients learn that they may have missed publications.
 

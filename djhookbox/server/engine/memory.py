@@ -7,12 +7,12 @@ from itertools import count
 
 from ..core.changes import Accepted, Change, Create, Destroy, Publish, Reload, SetOptions
 from ..core.keeping import OVERHEAD, weigh
-from ..core.log import LogState, Position, Publication, new_epoch
+from ..core.stream import Position, Publication, StreamState, new_epoch
 from .base import EngineError, NotOpen
 
 #: Maximum number of streams of closed channels whose epoch and offset are kept; the least
 #: recently used are dropped first.
-MAX_LOGS = 100_000
+MAX_STREAMS = 100_000
 #: Maximum number of publications in total; the least recently written streams lose theirs first.
 MAX_PUBLICATIONS = 250_000
 
@@ -46,9 +46,9 @@ class MemoryEngine:
     It answers immediately, without waiting.
 
     Args:
-        max_logs: Maximum number of streams of closed channels whose epoch and offset are kept.
+        max_streams: Maximum number of streams of closed channels whose epoch and offset are kept.
         max_publications: Maximum number of publications in total.
-        max_log_bytes: Maximum bytes of memory for the publications of one stream.
+        max_stream_bytes: Maximum bytes of memory for the publications of one stream.
         max_bytes: Maximum bytes of memory for those of all streams.
 
     """
@@ -57,10 +57,10 @@ class MemoryEngine:
 
     def __init__(
         self,
-        max_logs: int = MAX_LOGS,
+        max_streams: int = MAX_STREAMS,
         max_publications: int = MAX_PUBLICATIONS,
         *,
-        max_log_bytes: int = 8_388_608,
+        max_stream_bytes: int = 8_388_608,
         max_bytes: int = 67_108_864,
     ) -> None:
         self._open: dict[str, _Stream] = {}
@@ -69,9 +69,9 @@ class MemoryEngine:
         self._filled: dict[str, _Stream] = {}
         self._versions = count(1)  # shared by all channels: it only has to grow
         self._count = 0
-        self._max_logs = max_logs
+        self._max_streams = max_streams
         self._max_publications = max_publications
-        self._max_log_bytes = max_log_bytes
+        self._max_stream_bytes = max_stream_bytes
         self._max_bytes = max_bytes
         self._weight = 0
 
@@ -135,12 +135,12 @@ class MemoryEngine:
             if not stream.epoch:
                 stream.begin()
             # Return all of it, even beyond the limits of these options, which the core applies.
-            state = LogState(stream.epoch, stream.offset, tuple(stream.publications))
+            state = StreamState(stream.epoch, stream.offset, tuple(stream.publications))
             return Accepted(next(self._versions), None, state)
         self._clear(channel, stream)
         return Accepted(next(self._versions))
 
-    def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> LogState | None:
+    def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> StreamState | None:
         stream.size = change.given.get("history_size", stream.size)
         stream.duration = change.given.get("history_duration", stream.duration)
         if stream.is_stored:
@@ -152,7 +152,7 @@ class MemoryEngine:
             self._clear(channel, stream)
         elif not stream.epoch:
             stream.begin()
-            return LogState(stream.epoch)
+            return StreamState(stream.epoch)
         else:
             self._trim(channel, stream, change.at)
         return None
@@ -195,7 +195,7 @@ class MemoryEngine:
     def _close(self, channel: str, stream: _Stream) -> None:
         """Keep the stream of a closed channel, as the last one to be dropped."""
         self._closed[channel] = stream
-        if len(self._closed) > self._max_logs:
+        if len(self._closed) > self._max_streams:
             oldest = next(iter(self._closed))
             self._clear(oldest, self._closed.pop(oldest))
 
@@ -220,7 +220,7 @@ class MemoryEngine:
             expired = (
                 publications[0].at < now - stream.duration if stream.duration else not lingering
             )
-            too_much = len(publications) > stream.size or stream.weight > self._max_log_bytes
+            too_much = len(publications) > stream.size or stream.weight > self._max_stream_bytes
             if not (expired or too_much):
                 break
             self._pop(channel, stream)

@@ -18,8 +18,8 @@ from ...wire.values import dumps, loads
 from ..channels.durable import Durable
 from ..channels.keys import Keys
 from ..channels.lifecycle import Lifecycle
+from ..channels.proposals import Applied, ChannelGone, Proposals
 from ..channels.publications import Publications, Stored
-from ..channels.streams import Applied, ChannelGone, Streams
 from ..clients.commands import parse_payload
 from ..config import ConfigError, changed_config
 from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
@@ -40,7 +40,7 @@ class Calls:
     def __init__(
         self,
         runtime: Runtime,
-        streams: Streams,
+        proposals: Proposals,
         durable: Durable,
         lifecycle: Lifecycle,
         publications: Publications,
@@ -56,7 +56,7 @@ class Calls:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._metrics = runtime.metrics
-        self._streams = streams
+        self._proposals = proposals
         self._durable = durable
         self._tasks = runtime.tasks
         self._lifecycle = lifecycle
@@ -147,7 +147,7 @@ class Calls:
                 if request.send_hook:
                     key = secrets.token_hex(16) if channel.options.durable else ""
                     webhook = webhooks.Publish(name, dumps(payload), user=user or "", key=key)
-                    reply = (await self._webhooks.call(webhook)).check()
+                    reply = (await self._webhooks.send(webhook)).check()
                     if reply.stored:
                         self._durable.poke()  # and do not wait: the caller may be the site
                         return Applied(0)
@@ -183,7 +183,7 @@ class Calls:
                 recipient_exists=str(recipient in self._hub.users),
                 payload=dumps(payload),
             )
-            reply = (await self._webhooks.call(webhook)).check()
+            reply = (await self._webhooks.send(webhook)).check()
             payload = given(reply.override_payload, payload)
             if reply.override_recipient_name is not None:
                 recipient = reply.override_recipient_name
@@ -211,7 +211,7 @@ class Calls:
         async with self._lifecycle.using(name) as channel:
             reply = SubscribeReply()
             if request.send_hook:
-                reply = (await self._webhooks.call(webhooks.Subscribe(name, user.name))).check()
+                reply = (await self._webhooks.send(webhooks.Subscribe(name, user.name))).check()
             await self._subscribe_by_code(user, channel, reply.initial_data)
         return answers.Done()
 
@@ -229,7 +229,7 @@ class Calls:
             raise Refusal(f"User {user.name} doesn't exist")
         arrives = user.name not in channel.subscribers
         change = Subscribe(user, None, self._clock(), initial_data=initial, by_code=True)
-        await self._streams.propose(channel, change)
+        await self._proposals.propose(channel, change)
         if not self._hub.is_here(user, None):
             raise Refusal(f"User {user.name} doesn't exist")
         if arrives:
@@ -243,10 +243,10 @@ class Calls:
         user = named_user(self._hub, request.user_name)
         if user.name in channel.subscribers:
             if request.send_hook:
-                (await self._webhooks.call(webhooks.Unsubscribe(name, user.name))).check()
+                (await self._webhooks.send(webhooks.Unsubscribe(name, user.name))).check()
             with suppress(ChannelGone):
                 change = Unsubscribe(user, self._clock(), request.reason)
-                await self._streams.propose(channel, change)
+                await self._proposals.propose(channel, change)
             self._events.add(events.Unsubscribed(channel.name, user.name, by="rest"))
         return answers.Done()
 
@@ -274,7 +274,7 @@ class Calls:
             raise Refusal(f"Channel {name} exists already")
         options = {**(request.options or {}), **request.given}
         if request.send_hook:
-            reply = await self._webhooks.call(webhooks.CreateChannel(name))
+            reply = await self._webhooks.send(webhooks.CreateChannel(name))
             options = {**reply.check().options, **options}
         if options.get("durable"):
             check_channel_options(options)
@@ -292,9 +292,9 @@ class Calls:
     async def _destroy_channel(self, request: rest.DestroyChannel) -> answers.Done:
         channel = self._channel(request.channel_name)
         if request.send_hook:
-            reply = await self._webhooks.call(webhooks.DestroyChannel(channel.name))
+            reply = await self._webhooks.send(webhooks.DestroyChannel(channel.name))
             reply.check()
-        await self._streams.destroy(channel)
+        await self._proposals.destroy(channel)
         return answers.Done()
 
     async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, object]:
@@ -306,7 +306,7 @@ class Calls:
             raise Refusal("durable cannot be changed: the site decides it", "forbidden")
         if channel.options.durable and "history" in request.given:
             raise Stored(channel.name)
-        await self._streams.propose(channel, SetOptions(request.given, self._clock()))
+        await self._proposals.propose(channel, SetOptions(request.given, self._clock()))
         return answers.Done()
 
     async def _state_set_key(self, request: rest.StateSetKey) -> answers.Done:
@@ -318,14 +318,14 @@ class Calls:
             value = loads(request.val)
         except ValueError:
             raise not_json("val") from None
-        await self._streams.propose(channel, SetState({request.key: value}))
+        await self._proposals.propose(channel, SetState({request.key: value}))
         return answers.Done()
 
     async def _state_delete_key(self, request: rest.StateDeleteKey) -> answers.Done:
         channel = self._channel(request.channel_name)
         if not request.key:
             raise missing("key")
-        await self._streams.propose(channel, SetState({}, (request.key,)))
+        await self._proposals.propose(channel, SetState({}, (request.key,)))
         return answers.Done()
 
     # ---- users and configuration -----------------------------------------

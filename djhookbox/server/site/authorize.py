@@ -16,7 +16,7 @@ from ...wire.names import RESERVED_PREFIX, NameProblem, check_name
 from ...wire.replies import FollowUp
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
-from ..channels.streams import Streams
+from ..channels.proposals import Proposals
 from ..clients.connection import Connection
 from ..core.changes import Subscribe, Unsubscribe
 from ..core.model import Channel, User
@@ -47,13 +47,13 @@ def user_of(connection: Connection) -> User:
 class Authorizer:
     """Ask the site on behalf of clients."""
 
-    def __init__(self, runtime: Runtime, streams: Streams, lifecycle: Lifecycle) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, lifecycle: Lifecycle) -> None:
         self._config = runtime.config
         self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
         self._lifecycle = lifecycle
 
     async def ask(
@@ -78,7 +78,7 @@ class Authorizer:
             ClientGone: If the client left in the meantime.
 
         """
-        reply = await self._webhooks.call(webhook, connection, patience=patience)
+        reply = await self._webhooks.send(webhook, connection, patience=patience)
         if not (leaving and reply.allowed and connection.closed):
             self.still_here(connection, reply)
         return reply.check()
@@ -132,12 +132,12 @@ class Authorizer:
         if subscribe:
             if not inside:
                 self.check_room(user)
-            await self._streams.propose(
+            await self._proposals.propose(
                 channel,
                 Subscribe(user, connection, self._clock(), by_code=True),
             )
         else:
-            await self._streams.propose(channel, Unsubscribe(user, self._clock()))
+            await self._proposals.propose(channel, Unsubscribe(user, self._clock()))
         if inside is not (user.name in channel.subscribers):
             event = Unsubscribed if inside else Subscribed
             self.report(event, channel, user, connection, "auto")

@@ -72,7 +72,7 @@ class Confirming:
             asked = {connection.id: connection.identity for connection, _form in taken}
             webhook = webhooks.Confirm(tuple(form for _connection, form in taken))
             try:
-                reply = (await self._webhooks.call(webhook, urgent=True)).check()
+                reply = (await self._webhooks.send(webhook, urgent=True)).check()
             except Rejected as refusal:  # the next ones may be acceptable
                 logger.error("%d connections were not confirmed: %s", len(taken), refusal.problem)
             except Refusal as refusal:

@@ -189,7 +189,7 @@ class Events:
 
     async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
         report = f"[{','.join(event.text for event in batch)}]"
-        reply = await self._webhooks.call(webhooks.Events(report, self.address), quiet=quiet)
+        reply = await self._webhooks.send(webhooks.Events(report, self.address), quiet=quiet)
         more = reply.check().more
         now = asyncio.get_running_loop().time()
         self._due_at = now if more else now + nodes.BEAT

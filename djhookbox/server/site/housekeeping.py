@@ -37,7 +37,7 @@ class Housekeeping:
         if capabilities.PRUNE not in self._webhooks.accepted:
             return FIRST  # nobody has connected yet, or the site is another application
         try:
-            reply = await self._webhooks.call(webhooks.Prune())
+            reply = await self._webhooks.send(webhooks.Prune())
             done = reply.check()
         except Refusal as refusal:
             logger.warning("The logs were not pruned: %s", refusal.reason)

@@ -95,19 +95,19 @@ class Posting:
             Exception: Another one of `FAILURES`: there is no usable answer.
 
         """
-        call = self._metrics.begin(hook)
+        timing = self._metrics.begin(hook)
         try:
             answer = await self._post(hook, body, headers, seconds)
             value = answer[0]
             refused = isinstance(value, list) and value[:1] == [False]
-            call.outcome = "refused" if refused else "answered"
+            timing.outcome = "refused" if refused else "answered"
             return answer
         except BadStatus as error:
             if error.status in REJECTIONS:
-                call.outcome = "rejected"
+                timing.outcome = "rejected"
             raise
         finally:
-            call.end()
+            timing.end()
 
     async def _post(
         self, hook: str, body: bytes, headers: dict[str, str], seconds: float

@@ -79,26 +79,26 @@ class Queue:
     def __init__(self, seconds: float, late: Callable[[Waiting], object]) -> None:
         self._seconds = seconds
         self._late = late
-        self._calls: deque[Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._waiting)
 
-    def add(self, call: Waiting) -> None:
+    def add(self, waiting: Waiting) -> None:
         """Add a call at the end."""
         loop = asyncio.get_running_loop()
-        call.timer = loop.call_later(self._seconds, self._end, call)
-        self._calls.append(call)
+        waiting.timer = loop.call_later(self._seconds, self._end, waiting)
+        self._waiting.append(waiting)
 
-    def put_back(self, calls: list[Waiting]) -> None:
+    def put_back(self, group: list[Waiting]) -> None:
         """Put calls at the front that must be made alone."""
-        for call in reversed(calls):
-            call.alone = True
-            self._calls.appendleft(call)
+        for waiting in reversed(group):
+            waiting.alone = True
+            self._waiting.appendleft(waiting)
 
-    def _end(self, call: Waiting) -> None:
-        if not call.answered.done():
-            self._late(call)
+    def _end(self, waiting: Waiting) -> None:
+        if not waiting.answered.done():
+            self._late(waiting)
 
     def take(self, weight: int, *, batched: bool) -> list[tuple[Waiting, Batched]]:
         """Take the calls that leave together; none if nobody waits for any of them anymore.
@@ -110,33 +110,33 @@ class Queue:
         """
         taken: list[tuple[Waiting, Batched]] = []
         room = batches.MAX_BYTES
-        while self._calls:
-            call = self._calls[0]
-            if call.answered.done():  # its time was up, or its client has gone
-                self._leave(call)
+        while self._waiting:
+            waiting = self._waiting[0]
+            if waiting.answered.done():  # its time was up, or its client has gone
+                self._leave(waiting)
                 continue
-            form = call.form()
+            form = waiting.form()
             size = len(form.cookie) + sum(len(n) + len(t) + 8 for n, t in form.fields.items())
-            fits = len(taken) < batches.MAX_CALLS and call.weight <= weight and size <= room
-            if taken and (call.alone or not batched or not fits):
+            fits = len(taken) < batches.MAX_CALLS and waiting.weight <= weight and size <= room
+            if taken and (waiting.alone or not batched or not fits):
                 break
-            self._leave(call)
-            taken.append((call, form))
-            if call.alone or not batched:
+            self._leave(waiting)
+            taken.append((waiting, form))
+            if waiting.alone or not batched:
                 break
-            weight -= call.weight
+            weight -= waiting.weight
             room -= size
         return taken
 
-    def _leave(self, call: Waiting) -> None:
-        self._calls.popleft()
-        if call.timer is not None:
-            call.timer.cancel()
-            call.timer = None
+    def _leave(self, waiting: Waiting) -> None:
+        self._waiting.popleft()
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+            waiting.timer = None
 
     def clear(self) -> list[Waiting]:
         """Remove and return all calls that somebody waits for."""
-        left = [call for call in self._calls if not call.answered.done()]
-        while self._calls:
-            self._leave(self._calls[0])
+        left = [waiting for waiting in self._waiting if not waiting.answered.done()]
+        while self._waiting:
+            self._leave(self._waiting[0])
         return left

@@ -16,7 +16,7 @@ from ...wire import webhooks
 from ...wire.events import Unsubscribed
 from ...wire.options import INITIAL_ONLY, OptionError
 from ...wire.replies import Rechecked
-from ..channels.streams import ChannelGone, EngineFailed, Streams
+from ..channels.proposals import ChannelGone, EngineFailed, Proposals
 from ..core.changes import SetOptions
 from ..core.model import Channel
 from ..runtime import Runtime
@@ -36,13 +36,13 @@ SETTLED_SECONDS = 1.5
 class Rechecks:
     """Recheck subscriptions."""
 
-    def __init__(self, runtime: Runtime, streams: Streams) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals) -> None:
         self._hub = runtime.hub
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
         self._clock = runtime.clock
-        self._streams = streams
+        self._proposals = proposals
 
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
@@ -119,7 +119,7 @@ class Rechecks:
         wanted = {name: tuple(names) for name, names in batch.items()}
         for pause in (*pauses, None):
             try:
-                reply = await self._webhooks.call(webhooks.Recheck(wanted))
+                reply = await self._webhooks.send(webhooks.Recheck(wanted))
                 channels = reply.check().channels
             except Refusal as refusal:
                 if pause is None:
@@ -145,7 +145,7 @@ class Rechecks:
                 subscription = channel.subscribers.get(user_name)
                 if subscription is None or subscription.by_code:
                     continue
-                self._streams.withdraw(channel, subscription.user, str(reason))
+                self._proposals.withdraw(channel, subscription.user, str(reason))
                 self._events.add(Unsubscribed(name, user_name, by="policy", reason=str(reason)))
             if rechecked.options and self._hub.channels.get(name) is channel:
                 await self._change_options(channel, rechecked.options, now)
@@ -168,9 +168,9 @@ class Rechecks:
                 pass  # set_options below reports the error
         try:
             if changed:
-                await self._streams.propose(channel, SetOptions(changed, now))
+                await self._proposals.propose(channel, SetOptions(changed, now))
                 if changed.get("durable"):
-                    self._streams.durable.adopt(channel)
+                    self._proposals.durable.adopt(channel)
         except OptionError as error:
             logger.error("The policy's options do not fit %r: %s", channel.name, error)
         except (ChannelGone, EngineFailed) as error:

@@ -76,7 +76,7 @@ class Webhooks(Posting):
         self._fail_all(self._queue.clear(), WebhookFailed())
         await super().stop()
 
-    async def call(
+    async def send(
         self,
         webhook: Webhook[R],
         connection: Connection | None = None,
@@ -116,8 +116,8 @@ class Webhooks(Posting):
                 self._pump()
         answered = asyncio.get_running_loop().create_future()
         alone = self._wants_alone(webhook.name)
-        call = Waiting(webhook, connection, cookie, patience, quiet, answered, alone)
-        self._queue.add(call)
+        waiting = Waiting(webhook, connection, cookie, patience, quiet, answered, alone)
+        self._queue.add(waiting)
         reply: Reply[R] = await answered
         return reply
 
@@ -142,9 +142,9 @@ class Webhooks(Posting):
         finally:
             self._turn.release()
 
-    def _late(self, call: Waiting) -> None:
-        self.failed(call.webhook.name, "waited too long for its turn")
-        call.answered.set_exception(WebhookFailed())
+    def _late(self, waiting: Waiting) -> None:
+        self.failed(waiting.webhook.name, "waited too long for its turn")
+        waiting.answered.set_exception(WebhookFailed())
 
     @property
     def _batches(self) -> bool:
@@ -174,82 +174,86 @@ class Webhooks(Posting):
             else:
                 await self._send_batch(taken)
         except BaseException:  # we are stopped, or there is a bug
-            self._fail_all([call for call, _form in taken], WebhookFailed())
+            self._fail_all([waiting for waiting, _form in taken], WebhookFailed())
             raise
         finally:
             self._slots.give()
             self._pump()
 
-    async def _send_one(self, call: Waiting) -> None:
+    async def _send_one(self, waiting: Waiting) -> None:
         try:
             reply = await self._single(
-                call.webhook, call.connection, call.cookie, call.patience, quiet=call.quiet
+                waiting.webhook,
+                waiting.connection,
+                waiting.cookie,
+                waiting.patience,
+                quiet=waiting.quiet,
             )
         except Refusal as refusal:
-            if not call.answered.done():
-                call.answered.set_exception(refusal)
+            if not waiting.answered.done():
+                waiting.answered.set_exception(refusal)
         else:
-            if not call.answered.done():
-                call.answered.set_result(reply)
+            if not waiting.answered.done():
+                waiting.answered.set_result(reply)
 
     async def _send_batch(self, taken: list[tuple[Waiting, Batched]]) -> None:
-        batch = webhooks.Batch(tuple(form for _call, form in taken))
+        batch = webhooks.Batch(tuple(form for _waiting, form in taken))
         body = bodies.as_json(webhooks.write(batch, secret=self.config.webhook_secret))
-        calls = [call for call, _form in taken]
-        patience = max(call.patience for call in calls)
-        weight = sum(call.weight for call in calls)
+        group = [waiting for waiting, _form in taken]
+        patience = max(each.patience for each in group)
+        weight = sum(each.weight for each in group)
         headers = self.headers(bodies.JSON_TYPE)
         seconds = self.config.webhook_timeout * patience
         try:
             value, _cookies = await self._timed(batch.name, body, headers, seconds, weight)
-            answers = batches.read(reply_to(batch, value).check(), len(calls))
+            answers = batches.read(reply_to(batch, value).check(), len(group))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-            self._fail_all(calls, self.failure(batch.name, error, seconds, quiet=False))
+            self._fail_all(group, self.failure(batch.name, error, seconds, quiet=False))
         except (BadStatus, Refusal, ValueError) as error:
             if isinstance(error, BadStatus) and error.status >= 500:
-                self._fail_all(calls, self.failure(batch.name, error, seconds, quiet=False))
+                self._fail_all(group, self.failure(batch.name, error, seconds, quiet=False))
                 return
             # Something between us and the views does not like batches: a proxy, another version.
             self.failed(batch.name, f"{error}; its calls are made alone")
             self._batches_from = asyncio.get_running_loop().time() + WITHOUT_BATCHES_SECONDS
-            self._queue.put_back(calls)
+            self._queue.put_back(group)
         else:
-            self._pass_on(calls, answers)
+            self._pass_on(group, answers)
 
-    def _fail_all(self, calls: Sequence[Waiting], failure: Refusal) -> None:
-        for call in calls:
-            if not call.answered.done():  # one object each: raising it changes its traceback
-                call.answered.set_exception(WebhookFailed(failure.reason))
+    def _fail_all(self, group: Sequence[Waiting], failure: Refusal) -> None:
+        for waiting in group:
+            if not waiting.answered.done():  # one object each: raising it changes its traceback
+                waiting.answered.set_exception(WebhookFailed(failure.reason))
 
     def _pass_on(
-        self, calls: Sequence[Waiting], answers: Sequence[batches.Answered | None]
+        self, group: Sequence[Waiting], answers: Sequence[batches.Answered | None]
     ) -> None:
         """Pass on the answers of a batch; make alone what the site wants alone."""
-        alone = [call for call, answer in zip(calls, answers, strict=True) if answer is None]
-        self._queue.put_back([call for call in alone if not call.answered.done()])
-        answered = {call.webhook.name for call in calls} - {call.webhook.name for call in alone}
-        for hook in {call.webhook.name for call in alone}:
-            asked = [call for call in calls if call.webhook.name == hook]
-            if len(asked) > 1 and all(call in alone for call in asked):
+        alone = [waiting for waiting, answer in zip(group, answers, strict=True) if answer is None]
+        self._queue.put_back([each for each in alone if not each.answered.done()])
+        answered = {each.webhook.name for each in group} - {each.webhook.name for each in alone}
+        for hook in {each.webhook.name for each in alone}:
+            asked = [each for each in group if each.webhook.name == hook]
+            if len(asked) > 1 and all(waiting in alone for waiting in asked):
                 # None of them can be batched, probably because of a handler or receiver.
                 until = asyncio.get_running_loop().time() + ALONE_SECONDS
                 self._alone_until[hook] = until
         for hook in answered:
             self._alone_until.pop(hook, None)
-        for call, answer in zip(calls, answers, strict=True):
-            if answer is not None and not call.answered.done():
-                self._answer(call, answer)
+        for waiting, answer in zip(group, answers, strict=True):
+            if answer is not None and not waiting.answered.done():
+                self._answer(waiting, answer)
 
-    def _answer(self, call: Waiting, answer: batches.Answered) -> None:
-        hook = call.webhook.name
+    def _answer(self, waiting: Waiting, answer: batches.Answered) -> None:
+        hook = waiting.webhook.name
         try:
             if answer.status != 200:
                 said_so = said(answer.body)
                 problem = explain(answer.status, "", said_so, size=0)
                 raise BadStatus(answer.status, problem)
-            call.answered.set_result(reply_to(call.webhook, answer.body))
+            waiting.answered.set_result(reply_to(waiting.webhook, answer.body))
         except ValueError as error:
-            call.answered.set_exception(self.failure(hook, error, 0, quiet=call.quiet))
+            waiting.answered.set_exception(self.failure(hook, error, 0, quiet=waiting.quiet))
 
     # ---- one call --------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Csp:
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the transport."""
         for method in ("GET", "POST", "OPTIONS"):
-            router.add_route(method, "/csp/{call:.*}", self.handle)
+            router.add_route(method, "/csp/{endpoint:.*}", self.handle)
             router.add_route(method, "/csp", self.handle)
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class Csp:
             return refusal
         if request.method == "OPTIONS":
             return web.Response(status=204, headers={**_cors(request), **_PREFLIGHT})
-        name = request.match_info.get("call", "")
+        name = request.match_info.get("endpoint", "")
         if name != "handshake" and name not in self._calls:
             return web.Response(status=404, headers=_headers(request))
         query = _first_values(request)
@@ -137,12 +137,12 @@ class Csp:
         session.heard()
         return _reply(request, session.variables, {"session": session.key})
 
-    def _find(self, request: web.Request, query: Mapping[str, str], call: str) -> CspConnection:
+    def _find(self, request: web.Request, query: Mapping[str, str], endpoint: str) -> CspConnection:
         """Return the session of a request, and apply the parameters common to all requests."""
         session = self._sessions.get(query.get("s", ""))
         if session is None:
             raise Problem(404, "Session not found")
-        if request.method == "GET" and call in CHANGING and not session.jsonp:
+        if request.method == "GET" and endpoint in CHANGING and not session.jsonp:
             raise Problem(405, "Use POST")
         session.variables.update(query)
         # Browsers add the header when they reconnect for more server-sent events.

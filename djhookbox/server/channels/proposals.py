@@ -30,8 +30,8 @@ from ..core.changes import (
     Unsubscribe,
 )
 from ..core.effects import Effect
-from ..core.log import Position
 from ..core.model import Channel, User
+from ..core.stream import Position
 from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
@@ -59,7 +59,7 @@ class Applied(NamedTuple):
 
     Attributes:
         delivered: The number of connections a broadcast was sent to.
-        position: The position of a publication in the channel's log, if it is numbered.
+        position: The position of a publication in the channel's stream, if it is numbered.
 
     """
 
@@ -88,7 +88,7 @@ class ChannelGone(Refusal):
         super().__init__("The channel was destroyed in the meantime")
 
 
-class Streams:
+class Proposals:
     """Propose changes of channels, apply them, and perform their effects."""
 
     def __init__(self, runtime: Runtime, engine: Engine) -> None:
@@ -280,9 +280,9 @@ class Streams:
 
     def _apply(self, channel: Channel, change: Change, accepted: Accepted) -> Applied:
         delivered = self._delivery.perform(self._effects(channel, change, accepted))
-        if accepted.publication is None or channel.log is None:
+        if accepted.publication is None or channel.stream is None:
             return Applied(delivered)
-        return Applied(delivered, channel.log.position)
+        return Applied(delivered, channel.stream.position)
 
     def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
         if not isinstance(change, _UNSEEN):

@@ -1,7 +1,7 @@
-"""The log of a channel's publications, from which clients catch up with missed ones.
+"""The stream of a channel's publications, from which clients catch up with missed ones.
 
 It is separate from Hookbox's history list, which also records subscribers joining and leaving.
-Publications are numbered 1, 2, 3… within an epoch: a number is meaningful only in its own log.
+Publications are numbered 1, 2, 3… within an epoch: a number is meaningful only in its own stream.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _CURSOR = re.compile(r"([0-9A-Za-z_-]{1,32}):([0-9]{1,15})", re.ASCII)
 
 
 def new_epoch() -> str:
-    """Return an epoch that no log has used before."""
+    """Return an epoch that no stream has used before."""
     return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position in a log; its text form is the protocol's cursor.
+    """A position in a stream; its text form is the protocol's cursor.
 
     Attributes:
-        epoch: The log's epoch.
+        epoch: The stream's epoch.
         offset: The number of the last publication seen, or 0 for none.
 
     """
@@ -61,7 +61,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A publication in a log.
+    """A publication in a stream.
 
     Attributes:
         offset: Its number; the first of an epoch is 1.
@@ -82,8 +82,8 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class LogState:
-    """A log as it is kept after its channel is destroyed.
+class StreamState:
+    """A stream as it is kept after its channel is destroyed.
 
     Attributes:
         epoch: The epoch of its numbers.
@@ -105,8 +105,8 @@ class LogState:
     as_of: int = 0
 
 
-class Log:
-    """The log of a live channel.
+class Stream:
+    """The stream of a live channel.
 
     Attributes:
         publications: Those that are kept, oldest first, without gaps up to the newest.
@@ -118,7 +118,7 @@ class Log:
         "began", "epoch", "incarnation", "offset", "publications", "renewed", "weight",
     )  # fmt: skip
 
-    def __init__(self, state: LogState) -> None:
+    def __init__(self, state: StreamState) -> None:
         self.incarnation = state.incarnation
         self.began = state.began
         self.renewed = state.renewed
@@ -137,7 +137,7 @@ class Log:
         """The offset of the oldest publication that is kept, or would be the next one."""
         return self.publications[0].offset if self.publications else self.offset + 1
 
-    def reaches(self, position: Position) -> bool:
+    def is_complete_after(self, position: Position) -> bool:
         """Return whether everything after a position is there, or cannot be had anyway."""
         if position.epoch == self.epoch:
             return position.offset >= self.oldest - 1

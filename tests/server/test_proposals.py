@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.channels import streams as streams_module
-from djhookbox.server.channels.streams import ChannelGone, EngineFailed, Streams
+from djhookbox.server.channels import proposals as proposals_module
+from djhookbox.server.channels.proposals import ChannelGone, EngineFailed, Proposals
+from djhookbox.server.core.announcing import compose
 from djhookbox.server.core.changes import (
     Destroy,
     Publish,
@@ -20,7 +21,6 @@ from djhookbox.server.core.changes import (
     Unsubscribe,
 )
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.publishing import compose
 from djhookbox.server.site.webhooks import Refusal
 from djhookbox.wire.options import OptionError
 
@@ -35,15 +35,15 @@ class Slow:
         self.rig, self.engine, self.alice = rig, engine, alice
 
     @property
-    def streams(self) -> Streams:
-        return self.rig.server._streams
+    def proposals(self) -> Proposals:
+        return self.rig.server._proposals
 
     @property
     def channel(self) -> Channel:
         return self.rig.channels["room"]
 
     def start(self, change: Any) -> asyncio.Task[Any]:
-        return asyncio.ensure_future(self.streams.propose(self.channel, change))
+        return asyncio.ensure_future(self.proposals.propose(self.channel, change))
 
     def publish(self, payload: Any) -> asyncio.Task[Any]:
         return self.start(compose(self.channel, payload, "alice", time.time()))
@@ -109,7 +109,7 @@ async def test_channels_do_not_wait_for_one_another(slow: Slow) -> None:
     work = [slow.publish(number) for number in range(3)]
     other = slow.rig.channels["other"]
     change = compose(other, "x", "alice", time.time())
-    both = asyncio.ensure_future(slow.streams.propose(other, change))
+    both = asyncio.ensure_future(slow.proposals.propose(other, change))
     await turns()
     assert slow.told()[-1] == "Publish"
     assert any(name == "other" for name, each in slow.engine.known if each is change)
@@ -135,9 +135,9 @@ async def test_what_waits_behind_the_end_of_a_channel_is_refused(slow: Slow) -> 
     slow.engine.gate.clear()
     channel = slow.channel
     work = [slow.publish(number) for number in range(2)]
-    end = asyncio.ensure_future(slow.streams.destroy(channel))
+    end = asyncio.ensure_future(slow.proposals.destroy(channel))
     late = [slow.publish(2), slow.start(SetState({"k": 1})), slow.start(SetOptions({}, 0))]
-    again = asyncio.ensure_future(slow.streams.open("room", {"history_size": 3}))
+    again = asyncio.ensure_future(slow.proposals.open("room", {"history_size": 3}))
     slow.engine.gate.set()
     await asyncio.gather(end, again, *work)
     assert [type(each) for each in await asyncio.gather(*late, return_exceptions=True)] == [
@@ -145,7 +145,7 @@ async def test_what_waits_behind_the_end_of_a_channel_is_refused(slow: Slow) -> 
     ] * 3
     assert slow.alice.names() == ["PUBLISH", "PUBLISH", "UNSUBSCRIBE"]
     assert slow.channel is again.result() is not channel
-    assert (slow.channel.log and slow.channel.log.offset) == 2
+    assert (slow.channel.stream and slow.channel.stream.offset) == 2
 
 
 async def test_a_change_that_comes_back_after_the_channel_has_gone(slow: Slow) -> None:
@@ -160,8 +160,8 @@ async def test_a_change_that_comes_back_after_the_channel_has_gone(slow: Slow) -
     results = await asyncio.gather(*work, return_exceptions=True)
     assert [type(each) for each in results[len(seen) :]] == [ChannelGone] * (3 - len(seen))
     assert slow.alice.names() == []
-    assert channel.log is not None
-    assert channel.log.offset == len(seen)
+    assert channel.stream is not None
+    assert channel.stream.offset == len(seen)
 
 
 async def test_one_that_the_engine_no_longer_has_is_gone(slow: Slow) -> None:
@@ -191,7 +191,7 @@ async def test_who_left_meanwhile_is_not_subscribed(slow: Slow) -> None:
 async def test_a_leave_is_repeated_until_the_engine_knows(
     slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams_module, "LEAVE_PAUSE", 0.001)
+    monkeypatch.setattr(proposals_module, "LEAVE_PAUSE", 0.001)
     bob = await slow.rig.connect("bob")
     await slow.rig.subscribe(bob)
     slow.engine.down = True
@@ -210,7 +210,7 @@ async def test_who_loses_the_right_waits_for_no_engine(slow: Slow) -> None:
     slow.engine.gate.clear()
     user = slow.alice.user
     assert user is not None
-    slow.streams.withdraw(slow.channel, user, "policy")
+    slow.proposals.withdraw(slow.channel, user, "policy")
     assert [(name, args["reason"]) for name, args in slow.alice.took()] == [
         ("UNSUBSCRIBE", "policy")
     ]
@@ -224,11 +224,11 @@ async def test_many_are_entered_in_one_step(slow: Slow) -> None:
     user = slow.alice.user
     assert user is not None
     slow.engine.gate.clear()
-    before = asyncio.ensure_future(slow.streams.propose(channels[1], SetState({"k": 1})))
-    end = asyncio.ensure_future(slow.streams.destroy(channels[2]))
+    before = asyncio.ensure_future(slow.proposals.propose(channels[1], SetState({"k": 1})))
+    end = asyncio.ensure_future(slow.proposals.destroy(channels[2]))
     await turns(1)
     entering = asyncio.ensure_future(
-        slow.streams.propose_all(
+        slow.proposals.propose_all(
             [(channel, Subscribe(user, slow.alice, 0)) for channel in channels], list
         )
     )
@@ -250,7 +250,7 @@ async def test_wrong_options_never_reach_the_engine(slow: Slow, given: dict[str,
     with pytest.raises(OptionError):
         await slow.start(SetOptions(given, 0))
     with pytest.raises(Refusal):
-        await slow.streams.open("new", given)
+        await slow.proposals.open("new", given)
     assert slow.told() == before
 
 
@@ -307,9 +307,9 @@ async def test_a_channel_that_somebody_enters_does_not_end(slow: Slow) -> None:
     channel = slow.rig.channels["empty"]
     user = slow.alice.user
     assert user is not None
-    enter = asyncio.ensure_future(slow.streams.propose(channel, Subscribe(user, slow.alice, 0)))
+    enter = asyncio.ensure_future(slow.proposals.propose(channel, Subscribe(user, slow.alice, 0)))
     await turns(1)
-    await slow.streams.destroy(channel, only_empty=True)
+    await slow.proposals.destroy(channel, only_empty=True)
     await enter
     assert slow.rig.channels["empty"] is channel
     assert not any(isinstance(change, Destroy) for _, change in slow.engine.known)
@@ -320,14 +320,14 @@ async def test_an_engine_in_memory_changes_within_the_call(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"history_size": 3, "moderated": False}
     alice = await rig.connect("alice")
     await rig.subscribe(alice)
-    channel, streams = rig.channels["room"], rig.server._streams
+    channel, proposals = rig.channels["room"], rig.server._proposals
     version = channel.version
     for number in range(3):
-        work = streams.propose(channel, compose(channel, number, None, 0))
+        work = proposals.propose(channel, compose(channel, number, None, 0))
         with pytest.raises(StopIteration) as end:
             work.send(None)
         assert end.value.value.position.offset == number + 1
-    streams.submit(channel, SetState({"k": 1}))
+    proposals.submit(channel, SetState({"k": 1}))
     assert channel.version == version + 4
     assert alice.names() == []
     await turns(2)
@@ -340,6 +340,6 @@ async def test_a_failure_that_nobody_waits_for_is_logged(
     slow.engine.down = True
     with caplog.at_level(logging.WARNING):
         for number in range(2):
-            slow.streams.submit(slow.channel, SetState({"k": number}))
+            slow.proposals.submit(slow.channel, SetState({"k": number}))
         await turns()
     assert "'room' was not changed" in caplog.text

@@ -8,8 +8,8 @@ from typing import Any
 from .changes import Publish
 from .effects import Broadcast, Effect, Send
 from .keeping import OVERHEAD, weigh
-from .log import Publication
 from .model import Channel, Connection
+from .stream import Publication
 from .values import timestamp
 
 
@@ -67,18 +67,18 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
     Args:
         channel: The channel.
         change: The composed publication.
-        publication: The same publication with its number, if the channel has a log.
+        publication: The same publication with its number, if the channel has a stream.
 
     """
     # The channel may have become anonymous while the engine handled the change.
     args = {"channel_name": channel.name, **channel.shown(change.data)}
     channel.published.add(change.at)
-    if publication is not None and channel.log is not None:
-        if change.epoch and not channel.log.offset:
-            channel.log.begin(change.epoch)
-        channel.log.add(publication)
+    if publication is not None and channel.stream is not None:
+        if change.epoch and not channel.stream.offset:
+            channel.stream.begin(change.epoch)
+        channel.stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
-        args |= channel.log.position.place()
+        args |= channel.stream.position.place()
     exclude = None if channel.options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude)]
 
