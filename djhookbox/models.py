@@ -14,6 +14,7 @@ from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
 from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
+from .measurements.models import Measurement
 from .outbox.models import Outbox, StreamChannel, StreamEntry, StreamHead
 from .policy import patterns, reserved
 from .policy.rules import Audience as Audience
@@ -28,6 +29,7 @@ __all__ = [
     "ChannelPolicy",
     "ConnectionLog",
     "Log",
+    "Measurement",
     "Node",
     "Outbox",
     "Pruning",

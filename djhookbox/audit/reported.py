@@ -11,7 +11,9 @@ from django.db import router, transaction
 from django.db.models import Case, F, IntegerField, Value, When
 
 from ..conf import settings
-from ..models import ConnectionLog, Node, Publication, SubscriptionLog
+from ..measurements.recording import moment as check_time
+from ..measurements.recording import record as record_measured
+from ..models import ConnectionLog, Measurement, Node, Publication, SubscriptionLog
 from ..parsing import ip_address
 from ..wire import events
 from ..wire.events import Event
@@ -22,7 +24,7 @@ from .writing import fit, moment, write_all
 logger = logging.getLogger("djhookbox.webhook")
 
 #: The models that events are recorded as.
-MODELS = (ConnectionLog, SubscriptionLog, Publication)
+MODELS = (ConnectionLog, SubscriptionLog, Publication, Measurement)
 
 #: The largest numbers that every database can store in a count and a key.
 _LARGEST_COUNT, _LARGEST_KEY = 2**31 - 1, 2**63 - 1
@@ -54,7 +56,7 @@ def record(reported: Sequence[object], sender: Sender | None = None) -> None:
                     continue
                 numbers.append(number)
             batch.add(event, sender)
-        batch.write()
+        batch.write(sender)
         if sender is not None and (len(numbers) > 1 or not reported):
             written(sender, max(numbers), stopped=batch.stopped)
 
@@ -79,6 +81,7 @@ class Batch:
         self._connections: list[ConnectionLog] = []
         self._subscriptions: list[SubscriptionLog] = []
         self._publications: list[Publication] = []
+        self._measured: list[events.Measured] = []
         self._delivered: dict[int, int] = {}
         self._delivered_by_number: dict[int, int] = {}
 
@@ -108,11 +111,17 @@ class Batch:
                 self._delivered[publication] = count
             else:
                 raise ValueError("neither publication nor number")
+        elif isinstance(event, events.Measured):
+            check_time(event.begin)
+            self._measured.append(event)
         else:
             self.stopped = True
 
-    def write(self) -> None:
+    def write(self, sender: Sender | None) -> None:
         """Write the rows."""
+        if sender is not None:
+            for measured in self._measured:
+                record_measured(sender.address, measured)
         if settings.log_connections:
             write_all(ConnectionLog, self._connections)
         if settings.log_subscriptions:

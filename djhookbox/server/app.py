@@ -43,6 +43,7 @@ from .core.states import States
 from .engine.base import Engine
 from .engine.memory import MemoryEngine
 from .http_log import HttpLog
+from .measuring import Measuring
 from .metrics import Metrics
 from .operators import Operators
 from .problems import Problems
@@ -154,6 +155,7 @@ class Server:
         self._csp = Csp(config, self._handshakes)
         # The site.
         self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
+        self._measuring = Measuring(runtime)
         reports = Reports(runtime, engine.name, self._problems)
         self._reporter = Reporter(runtime, proposals, reports.report)
         rechecks = Rechecks(runtime, proposals)
@@ -251,6 +253,7 @@ class Server:
         await self.runtime.tasks.finish(min(1.0, left(0.3)))
         # A connect that the site allowed in the meantime needs a disconnect, which is reported too.
         await _step("The last webhooks", left(0.3), self.runtime.connections.all_answered())
+        self._measuring.report(self.runtime.clock())
         self.runtime.events.stopped()
         await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
         if self._runner is not None:
@@ -303,6 +306,7 @@ class Server:
         self.metrics.sample(now)
         self._handshakes.unsent.look()
         self._problems.look(now)
+        self._measuring.look(now)
         self._reporter.tick(now)
         await self._lifecycle.expire(now)
 

@@ -142,6 +142,12 @@ class _Collector:
         for code, count in sorted(metrics.closed.items()):
             closed.add_metric([str(code)], count)
         yield closed
+        refusals = CounterMetricFamily(
+            "djhookbox_refusals", "What the site refused.", labels=["webhook"]
+        )
+        for name, count in sorted(metrics.refusals.items()):
+            refusals.add_metric([name], count)
+        yield refusals
 
     def _histograms(self) -> Iterator[Metric]:
         from prometheus_client.core import HistogramMetricFamily

@@ -40,6 +40,11 @@ class Histogram:
         self.total += value
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """How many values each bucket has."""
+        return tuple(self._counts)
+
+    @property
     def buckets(self) -> list[tuple[str, int]]:
         """The bounds as Prometheus writes them, each with the number of values up to it."""
         bounds = [*map(str, self._bounds), "+Inf"]
@@ -53,6 +58,7 @@ class Metrics:
         webhook_times: Histograms by webhook and outcome: `answered`, `refused`, `rejected` (the
             site does not accept the call) or `failed`.
         closed: Connections that ended, by close code.
+        refusals: What the site refused, by webhook, in batches too.
         failing_since: When the first of the latest webhooks failed, if none has succeeded since;
             in the time of `time.monotonic`.
         loop_lag: By how much the event loop was late at its last and its latest checks.
@@ -76,6 +82,7 @@ class Metrics:
         self.bytes_out = 0
         self.fanout = Histogram(FANOUT_BUCKETS)
         self.closed: Counter[int] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.recovered = 0
         self.gaps = 0
         self.loop_lag = 0.0

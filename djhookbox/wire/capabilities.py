@@ -5,7 +5,7 @@ The server must not send other applications anything they do not understand.
 
 from __future__ import annotations
 
-from . import webhooks
+from . import events, webhooks
 
 #: Webhooks that were added after 0.3.3.
 EVENTS, RECHECK, MESSAGE, PRUNE, SUBSCRIBE_MANY, OUTBOX = (
@@ -20,6 +20,9 @@ JSON = "json"
 #: minute.
 NODES = "nodes"
 
+#: Events may contain what the process has counted in each minute.
+MEASURED = events.Measured.kind
+
 #: Decisions may be asked for in batches. Sites announce this only if their middleware allows it.
 BATCH = webhooks.Batch.name
 
@@ -27,4 +30,4 @@ BATCH = webhooks.Batch.name
 CONFIRM = webhooks.Confirm.name
 
 #: The features that the views of this package support on every site, in the order of the header.
-ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX)
+ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX, MEASURED)

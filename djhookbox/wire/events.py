@@ -10,7 +10,7 @@ publication, and a frozen one takes a microsecond longer (of eight for the whole
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import ClassVar, TypeAlias
 
@@ -118,6 +118,47 @@ class Delivered:
     number: int | None = None
 
 
+#: Upper bounds in seconds of the histograms of webhooks; one more bucket has all longer ones.
+WEBHOOK_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the process has counted in a minute.
+
+    Attributes:
+        begin: When the minute began, in seconds since the epoch.
+        seconds: How much of it was measured.
+        connections: The highest number, like the next two.
+        opened: Connections that were opened.
+        refused: Connections that the process refused without a webhook, or closed at once.
+        closed: Connections that ended, by close code.
+        refusals: What the site refused, by webhook.
+        webhooks: Histograms by webhook and outcome: how many took up to each of `WEBHOOK_BOUNDS`
+            and longer than the one before.
+
+    """
+
+    kind: ClassVar[str] = "measured"
+
+    begin: float
+    seconds: float
+    connections: int = 0
+    users: int = 0
+    channels: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_out: int = 0
+    opened: int = 0
+    refused: int = 0
+    too_slow: int = 0
+    gaps: int = 0
+    events_lost: int = 0
+    closed: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    webhooks: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Stopped:
     """The process is stopping."""
@@ -125,11 +166,13 @@ class Stopped:
     kind: ClassVar[str] = "stopped"
 
 
-Event: TypeAlias = Disconnected | Subscribed | Unsubscribed | Published | Delivered | Stopped
+Event: TypeAlias = (
+    Disconnected | Subscribed | Unsubscribed | Published | Delivered | Measured | Stopped
+)
 
 #: All event types.
 ALL: tuple[type[Event], ...] = (
-    Disconnected, Subscribed, Unsubscribed, Published, Delivered, Stopped,
+    Disconnected, Subscribed, Unsubscribed, Published, Delivered, Measured, Stopped,
 )  # fmt: skip
 
 _KINDS: Mapping[object, type[Event]] = {kind.kind: kind for kind in ALL}

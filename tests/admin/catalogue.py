@@ -7,11 +7,21 @@ or the other, so that a page that is added is seen by all of them.
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from django.utils import timezone
+
+from djhookbox.measurements.recording import KEPT, moment
+from djhookbox.models import (
+    ChannelPolicy,
+    ConnectionLog,
+    Measurement,
+    Publication,
+    SubscriptionLog,
+)
 from djhookbox.outbox.models import Outbox
 
 from .stand_in import APP
@@ -37,6 +47,7 @@ def populate() -> dict[str, Any]:
         channel="/front/", payload="1", source="code", opened_by="policy:Front", failed=True,
         error="No.",
     )  # fmt: skip
+    measure()
     failed = {"status": "failed", "error": "It was down."}
     return {
         "channelpolicy": policy,
@@ -54,12 +65,46 @@ def populate() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure() -> None:
+    """Create what a process has counted in a month; it was not running for some time."""
+    now = timezone.now()
+    for step, kept in KEPT.items():
+        rows = []
+        for index in range(int(min(kept, datetime.timedelta(days=30)).total_seconds()) // step):
+            begin = now.timestamp() - now.timestamp() % step - step * (index + 1)
+            if 20 < index < 24:
+                continue
+            wave = 1 + math.sin(begin / 20_000)
+            late = index % 7 == 0
+            rows.append(
+                Measurement(
+                    node="host:8001", step=step, covered=step, begin=moment(begin),
+                    connections=int(200 * wave) + index % 5, users=int(150 * wave), channels=40,
+                    messages_in=int(step * 8 * wave), messages_out=int(step * 90 * wave),
+                    closed={"1001": int(step * wave / 10), "4006": int(late)},
+                    refusals={"subscribe": index % 3, "connect": int(late)},
+                    webhooks={
+                        "connect": {"answered": [5, 9, 9, 4, 2, 1, 0, 0, 0, 0, 0, 0]},
+                        "subscribe": {
+                            "answered": [2, 9, 3, 0, 0, int(9 * wave), 0, 0, 0, 0, 0, 0],
+                            "failed": [0] * 11 + [int(late)],
+                        },
+                    },
+                )
+            )  # fmt: skip
+        Measurement.objects.bulk_create(rows)
+
+
 #: What people look at, by name. `{…}` is the key of a row, as `populate` names it.
 PAGES: dict[str, tuple[str, dict[str, object]]] = {
     "server": ("server/", {}),
     "server: search": ("server/", {"channel": "a", "user": "b"}),
     "server: restart": ("server/restart/", {}),
     "server: stop": ("server/stop/", {}),
+    "charts": ("server/charts/", {}),
+    "charts: day": ("server/charts/", {"period": "day", "table": "durations"}),
+    "charts: week": ("server/charts/", {"period": "week", "webhook": "subscribe"}),
+    "charts: month": ("server/charts/", {"period": "month", "table": "closed"}),
     "channel": ("server/channel/", {"name": "/front/"}),
     "user": ("server/user/", {"name": "alice"}),
     "disconnect user": ("server/disconnect/", {"user": "alice"}),
@@ -109,6 +154,7 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
 #: Without rows.
 EMPTY = (
     "server",
+    "charts",
     "outbox",
     "policies",
     "try",
@@ -199,6 +245,7 @@ _POLICY = {
 ADDRESSES: dict[str, Address] = {
     "server/": Address(_SEES_SERVER),
     "server/live/": Address(_SEES_SERVER),
+    "server/charts/": Address(_SEES_SERVER),
     "server/channel/": Address(_SEES_SERVER, query={"name": "/front/"}),
     "server/user/": Address(_SEES_SERVER, query={"name": "alice"}),
     "server/start/": Address("control_server", 302, posted=302),

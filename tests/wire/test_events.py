@@ -23,8 +23,12 @@ EXAMPLES: list[Any] = [
     events.Published("/a/", payload_size=3_000_000),
     events.Published("/a/", payload=False),
     events.Delivered(7, 0),
+    events.Measured(
+        60.0, 59.5, 3, 2, 1, 10, 20, 300, 4, 0, 0, 1, 0, {"1000": 2}, {"subscribe": 1},
+        {"connect": {"answered": (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)}},
+    ),
     events.Stopped(),
-]
+]  # fmt: skip
 
 
 def test_there_is_an_example_of_each() -> None:

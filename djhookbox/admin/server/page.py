@@ -28,6 +28,7 @@ from ...outbox.waiting import Waiting, look
 from ...policy.reserved import REPORT_CHANNEL, REPORT_PERMISSION
 from ...process import control
 from ...process.control import ProcessError, ProcessStatus, State
+from ..charts.page import ChartPages
 from ..pages import badge, grouped, module_script
 from .details import Details
 from .outbox import OutboxPages
@@ -54,7 +55,7 @@ FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGU
 SEARCH_LENGTH = 255
 
 
-class ServerAdmin(Details, Removals, OutboxPages):
+class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
     """A page in place of a list, since there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -71,6 +72,7 @@ class ServerAdmin(Details, Removals, OutboxPages):
             "user": ("user/", self.user_view),
             "disconnect": ("disconnect/", self.disconnect_view),
             "unsubscribe": ("unsubscribe/", self.unsubscribe_view),
+            "charts": ("charts/", self.charts_view),
             "outbox": ("outbox/", self.outbox_view),
             "try_again": ("outbox/try-again/", self.try_again_view),
             "discard": ("outbox/discard/", self.discard_view),
@@ -151,6 +153,8 @@ class ServerAdmin(Details, Removals, OutboxPages):
             message = attention if calm else f"{message} {attention}"
         return {
             "badge": badge(word, tone),
+            "charts": self.overview_charts(),
+            "charts_url": self.address("charts"),
             "message": message,
             "problems": [(one, self._log_address(request, one)) for one in problems],
             "facts": [*facts(now), *_outbox(waiting)],

@@ -135,3 +135,14 @@ def reply_to(webhook: Webhook[R], value: object, cookies: tuple[str, ...] = ()) 
     if isinstance(answer, Refused):
         return Reply(Refusal(answer.reason, answer.code), cookies)
     return Reply(cast("R", answer), cookies)
+
+
+def refusals_in(reply: Reply[R]) -> int:
+    """Return how many things the site has refused."""
+    answer: object = reply.answer
+    if isinstance(answer, replies.SubscribeManyReply):
+        decided = answer.channels.values()
+        return sum(isinstance(one.create, Refused) for one in decided) + sum(
+            isinstance(one.subscribe, Refused) for one in decided
+        )
+    return int(isinstance(answer, Refusal) and not isinstance(answer, UnusableReply))

@@ -30,6 +30,7 @@ from .outcomes import (
     Reply,
     UnusableReply,
     WebhookFailed,
+    refusals_in,
     reply_to,
 )
 from .posting import FAILURES, Posting
@@ -251,7 +252,7 @@ class Webhooks(Posting):
                 said_so = said(answer.body)
                 problem = explain(answer.status, "", said_so, size=0)
                 raise BadStatus(answer.status, problem)
-            waiting.answered.set_result(reply_to(waiting.webhook, answer.body))
+            waiting.answered.set_result(self._reply(waiting.webhook, answer.body))
         except ValueError as error:
             waiting.answered.set_exception(self.failure(hook, error, 0, quiet=waiting.quiet))
 
@@ -281,9 +282,16 @@ class Webhooks(Posting):
         try:
             post = self._timed if isinstance(webhook, webhooks.BATCHABLE) else self.post
             value, cookies = await post(webhook.name, body, headers, seconds)
-            return reply_to(webhook, value, cookies)
+            return self._reply(webhook, value, cookies)
         except FAILURES as error:
             raise self.failure(webhook.name, error, seconds, quiet=quiet) from None
+
+    def _reply(self, webhook: Webhook[R], value: object, cookies: tuple[str, ...] = ()) -> Reply[R]:
+        """Return the reply that a JSON value contains, and count what it refuses."""
+        reply = reply_to(webhook, value, cookies)
+        if refused := refusals_in(reply):
+            self._metrics.refusals[webhook.name] += refused
+        return reply
 
     def _body(self, webhook: Webhook[Any], fields: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body and its type: a form, or JSON if it is large and the site accepts it."""

@@ -1,0 +1,1 @@
+"""Charts over time: inline SVG without scripts and styles, with a table for each."""

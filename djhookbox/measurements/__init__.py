@@ -1,0 +1,1 @@
+"""What the processes have counted, for the charts of the admin."""
