@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--webhook-secret", default="")
     parser.add_argument("--accepts", default="", help="what the site accepts, separated by commas")
     parser.add_argument("--per-address", type=int, default=100)
+    parser.add_argument("--recovery", type=float, default=60.0, help="seconds; 0 for none")
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
     logging.basicConfig(level=options.log_level)
@@ -33,6 +34,7 @@ def main() -> None:
             webhook_secret=options.webhook_secret,
             webhook_accepts=frozenset(filter(None, options.accepts.split(","))),
             max_unconnected_per_address=options.per_address,
+            recovery_seconds=options.recovery,
             rest_secrets=(options.rest_secret,),
             allowed_origins=(ORIGIN,),
         )

@@ -40,8 +40,8 @@ _silent_until = 0.0
 class Cursor(str):
     """A position in a channel's stream; empty if it is not known.
 
-    Opaque, and valid for as long as the channel's history lasts. A page with an empty cursor
-    starts when it is subscribed.
+    Opaque, and valid for as long as messages are kept for clients that return. A page with an empty
+    cursor starts when it is subscribed.
 
     Attributes:
         channel: The channel's name.
@@ -65,8 +65,9 @@ def cursor(channel: str, *, using: str | None = None) -> Cursor:
     database in a transaction that keeps seeing what its first query saw. Publish after commit:
     messages published before the database shows their data are missed.
 
-    The cursor is empty if the channel has no history. It is also empty, with a logged warning, if
-    nothing opens the channel or if the process or the database fails; the page still works.
+    The cursor is empty, with a logged warning, if nothing opens the channel or if the process or
+    the database fails; the page still works. Without `HOOKBOX_RECOVERY_SECONDS`, it is also empty
+    if the channel has no history.
 
     Raises:
         ChannelNameError: The channel's name is invalid.

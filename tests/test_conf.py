@@ -68,6 +68,19 @@ def test_identities_are_confirmed_now_and_then_or_never(settings):
         assert conf.revalidate_seconds == 0
 
 
+def test_recovery_is_on_unless_it_is_switched_off(settings):
+    assert conf.recovery_seconds == 60
+    settings.HOOKBOX_RECOVERY_SECONDS = 5
+    assert conf.recovery_seconds == 5
+    for never in (0, None):
+        settings.HOOKBOX_RECOVERY_SECONDS = never
+        assert conf.recovery_seconds == 0
+    for wrong in (-1, 86_401, "60", True):
+        settings.HOOKBOX_RECOVERY_SECONDS = wrong
+        with pytest.raises(HookboxMisconfigured, match="HOOKBOX_RECOVERY_SECONDS must be"):
+            _ = conf.recovery_seconds
+
+
 def test_fields_to_mask_are_known_in_any_case(settings):
     assert conf.redact == frozenset()
     settings.HOOKBOX_REDACT = ["Password", "PIN"]

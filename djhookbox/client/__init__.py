@@ -188,7 +188,7 @@ def list_users(channel: str = "") -> tuple[str, ...]:
 
 
 def cursor(channel: str, *, options: Mapping[str, object]) -> str:
-    """Return the cursor of a channel, "" if it has no history; `options` as for `publish`."""
+    """Return the cursor of a channel, "" if it has none; `options` as for `publish`."""
     return _ask(rest.Cursor(channel, options), answers.CursorAnswer).cursor
 
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
 
 
 class DurableSettings(SettingsReader):
     """How long a client may be away without missing anything."""
+
+    @property
+    def recovery_seconds(self) -> float:
+        """Seconds for which publications to other channels are kept for them; 0 for not at all."""
+        name = "HOOKBOX_RECOVERY_SECONDS"
+        kinds, words = (int, float, type(None)), "a number of seconds, or 0 for no recovery"
+        value = float(self._typed(name, 60.0, kinds, words) or 0)
+        if not 0 <= value <= 86_400:
+            raise HookboxMisconfigured(
+                f"{name} must be between 0 and 86400 seconds, not {value:g}; for longer, make "
+                "channels durable."
+            )
+        return value
 
     @property
     def durable_seconds(self) -> float:

@@ -103,10 +103,13 @@ class Server:
             shelf=Shelf(config.max_channel_history, config.max_history),
             states=States(config.max_channel_state, config.max_state),
             durable_seconds=config.durable_seconds,
+            recovery_seconds=config.recovery_seconds,
         )
         webhooks = webhooks or Webhooks(config, self.metrics)
         engine = engine or MemoryEngine(
-            max_stream_bytes=config.max_channel_history, max_bytes=config.max_history
+            max_stream_bytes=config.max_channel_history,
+            max_bytes=config.max_history,
+            recovery=config.recovery_seconds,
         )
         self.runtime = runtime = Runtime(
             config=config,

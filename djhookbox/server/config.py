@@ -115,6 +115,8 @@ class ServerConfig:
     history_linger: float = 300.0
     #: For how long publications to durable channels are kept for returning clients.
     durable_seconds: float = 86_400.0
+    #: The same for other channels, whether or not they have a history; 0 for not at all.
+    recovery_seconds: float = 60.0
     #: Within this time, each connection's session and account are confirmed; 0 for never.
     revalidate_seconds: float = 600.0
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
@@ -171,9 +173,9 @@ class ServerConfig:
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
-        if not self.revalidate_seconds >= 0:
-            negative = f"must be 0 or greater, not {self.revalidate_seconds}"
-            raise ConfigError("revalidate_seconds", negative)
+        for name in ("revalidate_seconds", "recovery_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(name, f"must be 0 or greater, not {getattr(self, name)}")
 
     def shown(self, url: str) -> str:
         """Return the URL of a webhook for display, with the Unix socket if there is one."""

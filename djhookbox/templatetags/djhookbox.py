@@ -116,7 +116,7 @@ def _cursors(given: Iterable[object]) -> dict[str, object]:
     for each in given:
         for cursor in each if isinstance(each, list | tuple) else [each]:
             if not cursor:
-                continue  # the channel has no history, or the process is down
+                continue  # the process is down
             if not isinstance(cursor, Cursor):
                 raise TemplateSyntaxError(
                     "hookbox_script expects cursors returned by djhookbox.cursor(), not "

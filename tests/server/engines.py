@@ -24,8 +24,10 @@ class FarEngine(MemoryEngine):
     name = "far"
     down = False
 
-    def __init__(self, max_streams: int = 100, max_publications: int = 1000) -> None:
-        super().__init__(max_streams, max_publications)
+    def __init__(
+        self, max_streams: int = 100, max_publications: int = 1000, *, recovery: float = 0
+    ) -> None:
+        super().__init__(max_streams, max_publications, recovery=recovery)
         self.gate = asyncio.Event()
         self.gate.set()
         self.known: list[tuple[str, Change]] = []
@@ -50,13 +52,13 @@ class FarEngine(MemoryEngine):
         await self.gate.wait()
         return accepted
 
-    async def position(self, channel: str, now: float) -> Position | None:
+    async def position(self, channel: str, now: float, history: bool = True) -> Position | None:
         await self._arrive()
-        return await super().position(channel, now)
+        return await super().position(channel, now, history)
 
-    async def forget(self, channel: str) -> None:
+    async def forget(self, channel: str, now: float) -> bool:
         await self._arrive()
-        await super().forget(channel)
+        return await super().forget(channel, now)
 
     async def expire(self, now: float) -> None:
         await self._arrive()

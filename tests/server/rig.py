@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from djhookbox.server import app
@@ -129,11 +131,16 @@ class FakeConnection(Connection):
 class Rig:
     """A server without a network."""
 
-    def __init__(self, engine: Engine | None = None, **config: Any) -> None:
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        clock: Callable[[], float] = time.time,
+        **config: Any,
+    ) -> None:
         settings = ServerConfig(version="test", rest_secrets=("s",), **config)
         self.site = Site(settings)
         webhooks: Any = self.site
-        self.server = app.Server(settings, webhooks=webhooks, engine=engine)
+        self.server = app.Server(settings, webhooks=webhooks, engine=engine, clock=clock)
         runtime = self.server.runtime
         self.hub, self.events, self.connections = runtime.hub, runtime.events, runtime.connections
         self.lifecycle = self.server._lifecycle

@@ -81,8 +81,8 @@ class Writer:
             assert publication.data is data
             assert publication.weight > 0
 
-    async def close(self, now: float, linger: float = 300) -> None:
-        await self.propose(Destroy(now, linger))
+    async def close(self, now: float, linger: float = 300, left: float = 0) -> None:
+        await self.propose(Destroy(now, linger, left=left))
 
     async def kept(self, now: float) -> list[int]:
         """Return the offsets of what is kept."""
@@ -208,11 +208,11 @@ async def test_a_channel_without_history_leaves_nothing_of_a_former_one(engine: 
 async def test_a_stream_is_forgotten_but_not_under_an_open_channel(engine: Engine) -> None:
     writer = await Writer(engine, "a").open()
     await writer.write(1)
-    await engine.forget("a")
+    await engine.forget("a", 1)
     assert await writer.kept(2) == [1]
     await writer.close(2)
-    await engine.forget("a")
-    await engine.forget("nothing")
+    assert await engine.forget("a", 2)
+    assert await engine.forget("nothing", 2)
     stream = await writer.stream(3)
     assert stream.epoch != writer.epoch
     assert (stream.offset, stream.publications) == (0, ())
@@ -244,6 +244,98 @@ async def test_publications_are_bounded_in_all(engine: Engine) -> None:
     await two.close(5)
     await one.close(5)
     assert await one.kept(5) == [2, 3, 4, 5]
+
+
+# ---- recovery, whether or not there is a history -------------------------------------------------
+
+
+@pytest.fixture
+def recovering(make_engine: Callable[..., Engine]) -> Engine:
+    return make_engine(max_streams=2, max_publications=6, recovery=60)
+
+
+async def test_publications_are_kept_for_the_recovery_time(recovering: Engine) -> None:
+    writer = await Writer(recovering, "a", size=0).open(1)
+    await writer.write(1, 30)
+    assert await writer.kept(61) == [1, 2]
+    await recovering.expire(62)
+    assert await writer.kept(62) == [2]
+    await recovering.expire(100)
+    assert await writer.kept(100) == []
+    assert await recovering.position("a", 100) == Position(writer.epoch, 2)
+
+
+async def test_a_history_and_the_recovery_time_each_keep_theirs(recovering: Engine) -> None:
+    writer = await Writer(recovering, "a", size=1, duration=10).open(1)
+    await writer.write(1, 2, 3)
+    assert await writer.kept(4) == [1, 2, 3]
+    assert await writer.kept(62) == [2, 3]
+    lasting = await Writer(recovering, "b", size=1).open(1)
+    await lasting.write(1, 2)
+    assert await lasting.kept(200) == [2]
+
+
+async def test_clients_can_return_to_a_closed_channel_for_the_recovery_time(
+    recovering: Engine,
+) -> None:
+    writer = await Writer(recovering, "a", size=0).open(1)
+    await writer.write(15)
+    await writer.close(20, left=10)
+    assert not await recovering.forget("a", 69), "it must be opened and published to"
+    assert await writer.kept(69) == [1]
+    await writer.write(69)
+    await writer.close(69)  # nobody was there
+    assert await recovering.forget("a", 71)
+    stream = await writer.stream(72)
+    assert (stream.epoch != writer.epoch, stream.offset) == (True, 0)
+
+
+@pytest.mark.parametrize("expires", [True, False])
+async def test_nothing_is_left_of_a_channel_after_the_recovery_time(
+    recovering: Engine, expires: bool
+) -> None:
+    writer = await Writer(recovering, "a", size=0).open(1)
+    await writer.write(5)
+    await writer.close(6, left=5)
+    if expires:
+        await recovering.expire(65)
+    else:
+        assert await recovering.forget("a", 65)
+    epoch = (await writer.stream(65)).epoch
+    assert epoch != writer.epoch
+    await writer.close(70)  # without a subscriber
+    assert (await writer.stream(71)).epoch not in (epoch, writer.epoch)
+
+
+async def test_a_cursor_is_kept_for_the_recovery_time(recovering: Engine) -> None:
+    brief = await recovering.position("a", 1, history=False)
+    lasting = await recovering.position("b", 1)
+    assert not await recovering.forget("a", 60)
+    await recovering.expire(62)
+    assert await recovering.position("a", 62, history=False) != brief
+    assert await recovering.position("b", 62) == lasting
+
+
+async def test_channels_without_a_history_do_not_displace_others(recovering: Engine) -> None:
+    one, two = await Writer(recovering, "a").open(1), await Writer(recovering, "b", size=0).open(1)
+    await one.write(1, 2, 3)
+    await two.write(*range(4, 20))
+    assert await one.kept(20) == [1, 2, 3]
+    assert await two.kept(20) == [14, 15, 16]
+    await one.close(20)
+    for name in "cdef":
+        await (await Writer(recovering, name, size=0).open(20)).close(20, left=20)
+    assert await one.kept(20) == [1, 2, 3]
+
+
+async def test_a_history_switched_off_and_on_changes_nothing(recovering: Engine) -> None:
+    writer = await Writer(recovering, "a").open()
+    await writer.write(1)
+    assert (await writer.propose(SetOptions({"history_size": 0}, 2))).stream is None
+    await writer.write(2)
+    writer.given["history_size"] = 5
+    assert (await writer.propose(SetOptions(writer.given, 3))).stream is None
+    assert await writer.kept(5) == [1, 2]
 
 
 async def test_what_fails_has_not_happened() -> None:

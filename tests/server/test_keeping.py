@@ -119,5 +119,5 @@ async def test_the_engine_is_bounded_too() -> None:
     assert kept["h"].publications[-1].offset == 29
     for name in "abcdefgh":
         engine.propose(name, Destroy(NOW))
-        await engine.forget(name)
+        await engine.forget(name, NOW)
     assert (engine._weight, engine._count) == (0, 0)

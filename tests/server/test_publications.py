@@ -24,7 +24,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def rig(make_rig: Any, engine: MemoryEngine) -> Rig:
-    rig: Rig = make_rig(engine=engine)
+    rig: Rig = make_rig(engine=engine, recovery_seconds=0)
     rig.site.answers["create_channel"] = {"history_size": 5, "moderated": False}
     return rig
 
@@ -148,7 +148,7 @@ async def test_many_at_once_are_numbered_in_the_order_they_are_seen(rig: Rig) ->
 
 
 async def test_options_change_while_the_engine_takes_its_time(make_rig: Any) -> None:
-    rig = make_rig(engine=FarEngine())
+    rig = make_rig(engine=FarEngine(), recovery_seconds=0)
     rig.site.answers["create_channel"] = {"history_size": 5, "moderated": False}
     seen = await cursor(rig)
     await rig.send(await rig.connect("bob"), "SUBSCRIBE", channel_name="room")
@@ -204,7 +204,7 @@ async def test_a_log_is_not_written_to_by_a_channel_that_is_gone(rig: Rig) -> No
 
 async def test_an_engine_that_is_down(make_rig: Any) -> None:
     engine = FarEngine()
-    rig = make_rig(engine=engine)
+    rig = make_rig(engine=engine, recovery_seconds=0)
     rig.site.answers["create_channel"] = {"history_size": 5}
     alice = await rig.connect("alice", ack=True)
     await rig.send(alice, "SUBSCRIBE", channel_name="room")

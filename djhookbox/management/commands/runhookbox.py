@@ -256,7 +256,8 @@ _SAME = (
     "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
     "max_answer_bytes", "max_rest_bytes", "max_cookie_bytes",
     "max_frames_per_second", "ping_interval",
-    "grace_period", "durable_seconds", "revalidate_seconds", "metrics_port", "metrics_interface",
+    "grace_period", "durable_seconds", "recovery_seconds", "revalidate_seconds", "metrics_port",
+    "metrics_interface",
 )  # fmt: skip
 
 

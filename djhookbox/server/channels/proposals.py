@@ -205,8 +205,10 @@ class Proposals:
             EngineFailed: If the engine failed; the channel stays live.
 
         """
+        now = self._clock()
+        left = now if channel.subscribers else channel.left
         with suppress(ChannelGone):
-            await self.propose(channel, Destroy(self._clock(), self._linger, only_empty))
+            await self.propose(channel, Destroy(now, self._linger, only_empty, left))
 
     # ---- users -----------------------------------------------------------
 

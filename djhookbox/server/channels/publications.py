@@ -42,6 +42,7 @@ class Publications:
         self._clock = runtime.clock
         self._engine = engine
         self._proposals = proposals
+        self._recovery = runtime.config.recovery_seconds
         self._expired = 0.0
 
     async def publish(
@@ -78,20 +79,23 @@ class Publications:
             raise ChannelGone
         return Applied(self._delivery.perform(show(channel, change, only_to)))
 
-    async def skip(self, name: str) -> None:
-        """Record a publication to a channel that is not live and has no history.
+    async def skip(self, name: str) -> bool:
+        """Skip a publication to a channel that is not live and has no history, if nobody misses it.
+
+        Returns:
+            Whether it is skipped. Otherwise clients may return to the channel, and must receive it.
 
         Raises:
             EngineFailed: If the engine could not record it.
 
         """
         try:
-            await self._engine.forget(name)
+            return await self._engine.forget(name, self._clock())
         except EngineError as error:
             raise self._failed(name, error) from None
 
     async def cursor(self, name: str, history: bool) -> str:
-        """Return a channel's cursor, or "" without a history; this does not create the channel.
+        """Return a channel's cursor, or "" if it has none; this does not create the channel.
 
         Args:
             name: The channel.
@@ -105,7 +109,9 @@ class Publications:
         if channel is not None:
             return "" if channel.stream is None else str(channel.stream.position)
         try:
-            position = await self._engine.position(name, self._clock()) if history else None
+            position = None
+            if history or self._recovery:
+                position = await self._engine.position(name, self._clock(), history)
         except EngineError as error:
             raise self._failed(name, error) from None
         return "" if position is None else str(position)
@@ -114,6 +120,8 @@ class Publications:
         """Drop expired publications at regular intervals."""
         if abs(now - self._expired) >= EXPIRE_SECONDS:
             self._expired = now
+            for channel in self._hub.channels.values():
+                channel.expire(now)
             try:
                 await self._engine.expire(now)
             except EngineError as error:  # must not end the periodic work

@@ -40,12 +40,14 @@ class Destroy:
     Attributes:
         linger: Seconds to keep publications that have no duration of their own.
         only_empty: Destroy the channel only if it has no subscribers.
+        left: When its last subscriber left; 0 if it had none.
 
     """
 
     at: float
     linger: float = 0.0
     only_empty: bool = False
+    left: float = 0.0
 
 
 class Publish(NamedTuple):

@@ -27,6 +27,8 @@ class Hub:
         shelf: Limits the memory that histories use.
         states: Limits the memory that states use.
         durable_seconds: How long the streams of durable channels keep publications.
+        recovery_seconds: How long those of other channels keep them in any case; with 0, only
+            channels with a history have a stream.
 
     """
 
@@ -35,10 +37,12 @@ class Hub:
         shelf: Shelf | None = None,
         states: States | None = None,
         durable_seconds: float = 86_400.0,
+        recovery_seconds: float = 0.0,
     ) -> None:
         self._shelf = shelf or Shelf()
         self.states = states or States()
         self._durable_seconds = durable_seconds
+        self._recovery_seconds = recovery_seconds
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
         #: The number of users in all channels.
@@ -168,6 +172,7 @@ class Hub:
             raise ValueError(f"the channel {name!r} exists")
         channel = Channel(name, ChannelOptions(), now, self._shelf)
         channel.keeping = self._durable_seconds
+        channel.recovery = self._recovery_seconds
         effects = self.set_options(channel, given, now, stream)
         if channel.stream is not None and channel.options.lasting and "history" not in given:
             for publication in stream.publications if stream is not None else ():
@@ -235,7 +240,8 @@ class Hub:
             channel.forget()
             for kind, data in given["history"]:
                 channel.remember(now, kind, data)
-        if channel.options.history_size <= 0 and not channel.options.durable:
+        has_stream = channel.options.history_size > 0 or channel.options.durable or channel.recovery
+        if not has_stream:
             channel.stream = None
         elif stream is not None and (channel.stream is None or channel.stream.incarnation):
             channel.stream = Stream(stream)
@@ -408,7 +414,7 @@ class Hub:
         effects.append(Send(leaving, "UNSUBSCRIBE", {**args, "reason": reason} if reason else args))
         self._remember_presence(channel, "UNSUBSCRIBE", user.name, now)
         if not channel.subscribers:
-            channel.empty_since = now
+            channel.empty_since = channel.left = now
             effects.append(Emptied(channel))
         return effects
 

@@ -38,6 +38,10 @@ class Kept(Protocol):
     def weight(self) -> int:
         """Bytes of memory that the entries use."""
 
+    @property
+    def spare(self) -> bool:
+        """Whether its oldest entry is kept only for clients that return."""
+
     def drop_oldest(self) -> bool:
         """Drop the oldest entry; return whether there was one."""
 
@@ -45,8 +49,9 @@ class Kept(Protocol):
 class Shelf:
     """Limit the memory of many holders, individually and in total.
 
-    When the total is too large, the holder whose last addition is the oldest loses entries
-    first: a channel that nobody publishes to must not deprive active channels of their history.
+    When the total is too large, entries that belong to no history are dropped first. Among equals,
+    the holder whose last addition is the oldest loses entries first: a channel that nobody
+    publishes to must not deprive active channels of their history.
 
     Args:
         most_each: Maximum bytes for one holder.
@@ -59,6 +64,8 @@ class Shelf:
         self._most = most
         #: The weight of each holder, in order of the last addition.
         self._weights: dict[Kept, int] = {}
+        #: Those that have spare entries, in the same order.
+        self._spare: dict[Kept, None] = {}
         self.total = 0
 
     def added(self, kept: Kept) -> None:
@@ -66,10 +73,15 @@ class Shelf:
         self.forget(kept)
         while kept.weight > self._most_each and kept.drop_oldest():
             pass
-        self._weights[kept] = kept.weight
-        self.total += kept.weight
+        weight = self._weights[kept] = kept.weight
+        self.total += weight
+        if kept.spare:
+            self._spare[kept] = None
         while self.total > self._most:
-            oldest = next(iter(self._weights))
+            oldest = next(iter(self._spare or self._weights))
+            if not oldest.spare and oldest in self._spare:
+                del self._spare[oldest]
+                continue
             before = oldest.weight
             if oldest.drop_oldest():
                 self._weights[oldest] -= before - oldest.weight
@@ -86,3 +98,4 @@ class Shelf:
     def forget(self, kept: Kept) -> None:
         """Remove a holder that has no entries left."""
         self.total -= self._weights.pop(kept, 0)
+        self._spare.pop(kept, None)

@@ -90,18 +90,20 @@ class Channel:
         created: When it was created.
         empty_since: When it lost its last subscriber or was created; None while it has any.
         published: The rate of publications to it.
-        stream: Its numbered publications; None if it has no history.
+        log: Its numbered publications; None if they are not numbered.
         state_weight: Bytes of memory that its state uses.
         options_weight: The same for options whose length is not limited.
         version: The version that the engine gave to its last change.
-        keeping: On a durable channel, for how many seconds publications are kept in the stream.
+        keeping: On a durable channel, for how many seconds publications are kept in the log.
+        recovery: The same on other channels, in addition to those that belong to the history.
+        left: When its last subscriber left; 0 if it never had any.
 
     """
 
     __slots__ = (
         "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "keeping",
-        "name", "options", "options_weight", "published", "state", "state_weight", "stream",
-        "subscribers", "version",
+        "left", "name", "options", "options_weight", "published", "recovery", "state",
+        "state_weight", "stream", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(
@@ -121,7 +123,7 @@ class Channel:
         self.empty_since: float | None = now
         self.published = Rate()
         self.version = 0
-        self.keeping = 0.0
+        self.keeping = self.recovery = self.left = 0.0
 
     @property
     def reserved(self) -> bool:
@@ -185,11 +187,19 @@ class Channel:
         self.trim(now)
         self._shelf.added(self)
 
+    @property
+    def spare(self) -> bool:
+        """Whether its oldest publication is kept only for clients that return."""
+        return self.stream is not None and len(self.stream.publications) > self.options.history_size
+
     def drop_oldest(self) -> bool:
         """Drop the oldest entry or publication; return whether there was one."""
         found = False
         if self.stream is not None and self.stream.publications:
+            spare = self.spare
             self.stream.drop_oldest()
+            if spare:
+                return True
             found = True
         if self.history:
             self._pop()
@@ -204,13 +214,21 @@ class Channel:
     def _pop(self) -> None:
         self._history_weight -= self.history.popleft().weight
 
+    def expire(self, now: float) -> None:
+        """Drop what is too old, if its stream begins with a publication that may be."""
+        stream = self.stream
+        oldest = now - self.recovery
+        if stream is not None and stream.publications and stream.publications[0].at < oldest:
+            self.trim(now)
+
     def trim(self, now: float) -> None:
         """Drop entries that are too many or too old."""
         if self.stream is not None:
             if self.options.durable:
                 self.stream.expire(now, self.keeping)
             else:
-                self.stream.trim(now, self.options.history_size, self.options.history_duration)
+                options = self.options
+                self.stream.trim(now, options.history_size, options.history_duration, self.recovery)
         while len(self.history) > self.options.history_size:
             self._pop()
         if self.options.history_duration:

@@ -171,13 +171,17 @@ class Stream:
         """Drop the oldest publication; there must be one."""
         self.weight -= self.publications.popleft().weight
 
-    def trim(self, now: float, size: int, duration: float) -> None:
-        """Drop publications that are too many or too old; 0 seconds means forever."""
-        while len(self.publications) > size:
+    def trim(self, now: float, size: int, duration: float, recovery: float = 0) -> None:
+        """Drop publications that are too many or too old; 0 seconds means forever.
+
+        Those of the last `recovery` seconds are kept for clients that return.
+        """
+        publications = self.publications
+        while publications and not (recovery and publications[0].at >= now - recovery):
+            expired = duration and publications[0].at < now - duration
+            if len(publications) <= size and not expired:
+                return
             self.drop_oldest()
-        if duration:
-            while self.publications and self.publications[0].at < now - duration:
-                self.drop_oldest()
 
     def expire(self, now: float, seconds: float) -> None:
         """Drop publications that are older than this many seconds."""

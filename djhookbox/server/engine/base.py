@@ -25,9 +25,11 @@ class Engine(Protocol):
     """Put the changes of each channel into one order, and keep its publications.
 
     Every change of a channel is proposed here first, and applied to the core once it has been
-    accepted; nobody sees any of it before. A channel is open from Create to Destroy. If it has a
-    history, its publications form a stream, numbered 1, 2, 3… within an epoch: a number that a
-    client has seen is never given to another publication of the epoch.
+    accepted; nobody sees any of it before. A channel is open from Create to Destroy. Its
+    publications form a stream, numbered 1, 2, 3… within an epoch: a number that a client has seen
+    is never given to another publication of the epoch. The stream keeps what belongs to the history
+    and what is younger than the recovery time of the engine; with a recovery time of 0, a channel
+    without a history has no stream.
 
     The core also has the stream of a live channel. The engine stores what outlives the channel and,
     if it is persistent, the process. If a stream cannot be restored as it was, it starts again
@@ -41,11 +43,12 @@ class Engine(Protocol):
     def propose(self, channel: str, change: Change) -> Accepted | Awaitable[Accepted]:
         """Accept a change.
 
-        Create opens the channel and returns its stream, if it has a history; an open channel
+        Create opens the channel and returns its stream, if it has one; an open channel
         continues (its process may have died). Options set how many publications a stream keeps,
-        and for how long; without a history there is no stream, and kept publications are dropped.
-        Destroy closes the channel: it sets how long to keep publications that have no duration
-        of their own.
+        and for how long, beyond the recovery time; if there is no stream any more, kept
+        publications are dropped. Destroy closes the channel: it sets how long to keep publications
+        of a history without a duration. Streams without a history are kept for the recovery time
+        after the last subscriber left, and nothing is left of them then.
 
         Args:
             channel: The channel.
@@ -61,16 +64,30 @@ class Engine(Protocol):
         """
         ...
 
-    async def position(self, channel: str, now: float) -> Position | None:
-        """Return the position of a channel's stream.
+    async def position(self, channel: str, now: float, history: bool = True) -> Position | None:
+        """Return the position of a channel's stream; None for an open channel without one.
 
-        The stream of a channel that is not open is created if necessary. Return None for an open
-        channel without a history.
+        The stream of a channel that is not open is created if necessary, and kept for the recovery
+        time at least.
+
+        Args:
+            channel: The channel.
+            now: The time in seconds since the epoch.
+            history: Whether the channel would have a history; its position is kept for longer.
+
         """
         ...
 
-    async def forget(self, channel: str) -> None:
-        """Drop the stream of a channel that is not open and has missed a publication."""
+    async def forget(self, channel: str, now: float) -> bool:
+        """Drop the stream of a channel that is not open and would miss a publication.
+
+        Within the recovery time after the last subscriber left, or after its position was asked
+        for, it is kept.
+
+        Returns:
+            Whether the channel has no stream now; otherwise it must be opened and published to.
+
+        """
         ...
 
     async def expire(self, now: float) -> None:

@@ -18,10 +18,11 @@ MAX_PUBLICATIONS = 250_000
 
 
 class _Stream:
-    """The publications of a channel; a stream without an epoch has no history."""
+    """The publications of a channel; without an epoch, it has none."""
 
     __slots__ = (
-        "duration", "epoch", "is_stored", "offset", "publications", "size", "until", "weight",
+        "awaited", "duration", "epoch", "is_stored", "offset", "publications", "size", "until",
+        "weight",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class _Stream:
         self.is_stored = False
         #: When publications without a duration expire; None while the channel is open.
         self.until: float | None = None
+        #: How long clients may return to it, once its channel is closed.
+        self.awaited = 0.0
 
     def begin(self) -> None:
         self.epoch, self.offset = new_epoch(), 0
@@ -50,6 +53,7 @@ class MemoryEngine:
         max_publications: Maximum number of publications in total.
         max_stream_bytes: Maximum bytes of memory for the publications of one stream.
         max_bytes: Maximum bytes of memory for those of all streams.
+        recovery: Seconds for which publications are kept whether or not there is a history.
 
     """
 
@@ -62,17 +66,23 @@ class MemoryEngine:
         *,
         max_stream_bytes: int = 8_388_608,
         max_bytes: int = 67_108_864,
+        recovery: float = 0.0,
     ) -> None:
         self._open: dict[str, _Stream] = {}
         # Ordered by last use, and by last write.
         self._closed: dict[str, _Stream] = {}
         self._filled: dict[str, _Stream] = {}
+        # Closed streams without a history, in the order in which they end; and filled streams that
+        # may have more than their history needs, by last write.
+        self._brief: dict[str, _Stream] = {}
+        self._spare: dict[str, _Stream] = {}
         self._versions = count(1)  # shared by all channels: it only has to grow
         self._count = 0
         self._max_streams = max_streams
         self._max_publications = max_publications
         self._max_stream_bytes = max_stream_bytes
         self._max_bytes = max_bytes
+        self._recovery = recovery
         self._weight = 0
 
     def propose(self, channel: str, change: Change) -> Accepted:
@@ -98,29 +108,42 @@ class MemoryEngine:
             self._destroy(channel, stream, change)
         return Accepted(next(self._versions), None, state)
 
-    async def position(self, channel: str, now: float) -> Position | None:
+    async def position(self, channel: str, now: float, history: bool = True) -> Position | None:
         """Return the position of a channel's stream, which is created if necessary."""
         if (stream := self._open.get(channel)) is None:
-            if (stream := self._closed.pop(channel, None)) is None:
+            brief = channel in self._brief or (channel not in self._closed and not history)
+            if (stream := self._take(channel)) is None:
                 stream = _Stream()
                 stream.begin()
-            self._close(channel, stream)
+            stream.awaited = max(stream.awaited, now + self._recovery)
+            self._close(channel, stream, brief and not history)
         return Position(stream.epoch, stream.offset) if stream.epoch else None
 
-    async def forget(self, channel: str) -> None:
-        """Drop the stream of a channel that is not open and has missed a publication."""
-        if (stream := self._closed.pop(channel, None)) is not None:
-            self._clear(channel, stream)
+    async def forget(self, channel: str, now: float) -> bool:
+        """Drop the stream of a closed channel, unless clients may return; return whether."""
+        if (stream := self._take(channel)) is None:
+            return True
+        if now < stream.awaited:
+            self._brief[channel] = stream
+            return False
+        self._clear(channel, stream)
+        return True
 
     async def expire(self, now: float) -> None:
         """Drop expired publications; keep epochs and offsets while there is room."""
+        while self._brief:
+            channel, stream = next(iter(self._brief.items()))
+            if now < stream.awaited:
+                break
+            del self._brief[channel]
+            self._clear(channel, stream)
         for channel, stream in list(self._filled.items()):
             self._trim(channel, stream, now)
 
     # ---- changes ---------------------------------------------------------
 
     def _create(self, channel: str, change: Create) -> Accepted:
-        stream = self._closed.pop(channel, None) or self._open.get(channel) or _Stream()
+        stream = self._take(channel) or self._open.get(channel) or _Stream()
         self._trim(channel, stream, change.at)
         self._open[channel] = stream
         stream.until = None
@@ -131,7 +154,7 @@ class MemoryEngine:
             stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
             stream.is_stored = True
             return Accepted(next(self._versions), None, change.stream)
-        if stream.size:
+        if stream.size or self._recovery:
             if not stream.epoch:
                 stream.begin()
             # Return all of it, even beyond the limits of these options, which the core applies.
@@ -148,7 +171,7 @@ class MemoryEngine:
                 return None
             self._clear(channel, stream)  # which ends the site's epoch
             stream.is_stored = False
-        if not stream.size:
+        if not (stream.size or self._recovery):
             self._clear(channel, stream)
         elif not stream.epoch:
             stream.begin()
@@ -177,27 +200,43 @@ class MemoryEngine:
         self._filled.pop(channel, None)
         self._filled[channel] = stream
         self._trim(channel, stream, change.at)
+        if len(stream.publications) > stream.size:
+            self._spare.pop(channel, None)
+            self._spare[channel] = stream
         while self._filled and (
             self._count > self._max_publications or self._weight > self._max_bytes
         ):
-            oldest = next(iter(self._filled))
-            self._pop(oldest, self._filled[oldest])
+            oldest, first = next(iter((self._spare or self._filled).items()))
+            if oldest in self._spare and len(first.publications) <= first.size:
+                del self._spare[oldest]
+            else:
+                self._pop(oldest, first)
         return publication
 
     def _destroy(self, channel: str, stream: _Stream, change: Destroy) -> None:
         del self._open[channel]
         if stream.epoch and not stream.is_stored:
             stream.until = change.at + change.linger
-            self._close(channel, stream)
+            if change.left:
+                stream.awaited = max(stream.awaited, change.left + self._recovery)
+            if stream.size or change.at < stream.awaited:
+                self._close(channel, stream, brief=not stream.size)
+            else:
+                self._clear(channel, stream)
 
     # ---- parts -----------------------------------------------------------
 
-    def _close(self, channel: str, stream: _Stream) -> None:
+    def _take(self, channel: str) -> _Stream | None:
+        """Remove and return the stream of a closed channel."""
+        return self._closed.pop(channel, None) or self._brief.pop(channel, None)
+
+    def _close(self, channel: str, stream: _Stream, brief: bool) -> None:
         """Keep the stream of a closed channel, as the last one to be dropped."""
-        self._closed[channel] = stream
-        if len(self._closed) > self._max_streams:
-            oldest = next(iter(self._closed))
-            self._clear(oldest, self._closed.pop(oldest))
+        streams = self._brief if brief else self._closed
+        streams[channel] = stream
+        if len(streams) > self._max_streams:
+            oldest = next(iter(streams))
+            self._clear(oldest, streams.pop(oldest))
 
     def _clear(self, channel: str, stream: _Stream) -> None:
         """Remove a stream completely, including its epoch."""
@@ -212,15 +251,20 @@ class MemoryEngine:
         stream.weight -= weight
         if not stream.publications:
             del self._filled[channel]
+            self._spare.pop(channel, None)
 
     def _trim(self, channel: str, stream: _Stream, now: float) -> None:
         lingering = stream.until is None or now < stream.until
+        recent = now
+        if self._recovery and (lingering or now < stream.awaited):
+            recent = now - self._recovery
         publications = stream.publications
         while publications:
-            expired = (
-                publications[0].at < now - stream.duration if stream.duration else not lingering
-            )
-            too_much = len(publications) > stream.size or stream.weight > self._max_stream_bytes
-            if not (expired or too_much):
-                break
+            at = publications[0].at
+            if stream.weight <= self._max_stream_bytes:
+                expired = at < now - stream.duration if stream.duration else not lingering
+                if not expired and len(publications) <= stream.size:
+                    break
+                if self._recovery and at >= recent:
+                    break
             self._pop(channel, stream)

@@ -137,9 +137,9 @@ class Calls:
         if channel is None and options is not None and options.get("durable"):
             raise Stored(name)
         if channel is None and options is not None:
-            # The site has decided. Without subscribers, only a history justifies a channel.
-            if not options.get("history_size"):
-                await self._publications.skip(name)
+            # The site has decided. Without subscribers, only a history justifies a channel, or
+            # somebody who may return to it.
+            if not options.get("history_size") and await self._publications.skip(name):
                 return Applied(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or request.send_hook:
