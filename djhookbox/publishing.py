@@ -298,6 +298,7 @@ def _recorded_all(
         else:
             delivered.append(outcome)
             _record(message, decision, delivered=outcome)
+            debugging.tell_unheard(message.channel, outcome)
     if failed is not None:
         raise failed
     return delivered

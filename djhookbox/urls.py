@@ -1,12 +1,13 @@
 """The routes of the webhooks, to be included where `HOOKBOX_WEBHOOK_URL` points.
 
-And that of the quick start's page, for the developer.
+And two for the developer: the quick start's page, and what pages ask if they cannot connect.
 """
 
 from __future__ import annotations
 
 from django.urls import re_path
 
+from .diagnosis import diagnosis
 from .quickstart import page
 from .views import VIEWS
 
@@ -14,5 +15,8 @@ from .views import VIEWS
 urlpatterns = [
     re_path(rf"^{name}/?$", view, name=f"hookbox_{name}") for name, view in VIEWS.items()
 ]
-# Answers 404 unless DEBUG is on.
-urlpatterns.append(re_path("^quickstart/$", page, name="hookbox_quickstart"))
+# These answer 404 unless DEBUG is on.
+urlpatterns += [
+    re_path("^quickstart/$", page, name="hookbox_quickstart"),
+    re_path("^diagnosis/$", diagnosis, name="hookbox_diagnosis"),
+]

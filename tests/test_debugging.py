@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 import djhookbox
+from djhookbox.audit.reported import record
 from djhookbox.decisions.decide import decide
 from djhookbox.decisions.trials import attempt
 from djhookbox.policy.rules import Operation
@@ -63,6 +64,45 @@ def test_a_message_that_nobody_receives(caplog: Any) -> None:
     with capture_publications(delivered=1):
         djhookbox.publish("/a/", 1)
     assert caplog.text == ""
+
+
+@pytest.mark.usefixtures("debug")
+def test_many_messages_that_nobody_receives(caplog: Any) -> None:
+    with capture_publications(delivered=0):
+        djhookbox.publish_many([("/a/", 1), ("/b/", 2)])
+    for channel in ("/a/", "/b/"):
+        assert f"A message to {channel} reached nobody" in caplog.text
+
+
+@pytest.mark.usefixtures("debug")
+def test_a_browser_that_reaches_nobody(alice: Any, caplog: Any) -> None:
+    """Whether or not the site is asked about the message."""
+    policy = {"subscribe_audience": "everyone", "create_audience": "everyone"}
+    open_, asked = (
+        {"pattern": "/open/", "name": "open", "publish_audience": "everyone", **policy},
+        {"pattern": "/asked/", "name": "asked", "publish_audience": "signed_in", **policy},
+    )
+    with in_process() as hookbox, override_policies(open_, asked):
+        page = hookbox.connect(alice)
+        for channel in ("/open/", "/asked/"):
+            page.publish(channel, "Hello")
+        hookbox.settle()
+        for channel in ("/open/", "/asked/"):
+            assert f"A message to {channel} reached nobody" in caplog.text
+        caplog.clear()
+        hookbox.connect().subscribe("/open/")
+        page.publish("/open/", "Hello")
+        hookbox.settle()
+    assert "reached nobody" not in caplog.text
+
+
+@pytest.mark.usefixtures("debug")
+def test_an_empty_poll_is_not_a_message(caplog: Any) -> None:
+    event = {"event": "publish", "channel_name": "/a/", "payload": "1", "delivered": 0}
+    record([{**event, "source": "poll"}])
+    assert caplog.text == ""
+    record([{**event, "source": "client"}])
+    assert "A message to /a/ reached nobody" in caplog.text
 
 
 def test_production_is_quiet(settings: Any, caplog: Any) -> None:

@@ -100,6 +100,12 @@ class TestConfig:
         assert config.webhook_paths == {}
         assert config.webhook_headers == {}
         assert config.version
+        assert not config.tell_delivered
+
+    def test_only_with_debug_are_browsers_told_who_is_reached(self, server, settings):
+        settings.DEBUG = True
+        call()
+        assert server[0].tell_delivered
 
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -75,13 +75,19 @@ def test_no_name_where_it_would_be_shared_or_is_of_no_use():
 
 
 def test_only_a_site_with_debug_tells_where_refusals_are_put_right(settings):
-    assert "hint" not in config_of(render())
+    assert config_of(render()).keys().isdisjoint({"hint", "diagnosis"})
+    assert "debugging.js" not in render()
     settings.DEBUG = True
+    assert config_of(render())["diagnosis"] == "/hookbox/diagnosis/"
+    script = '<script src="/static/djhookbox/debugging.js" nonce="n0nce" defer></script>'
+    assert script in render(csp_nonce="n0nce", arguments="import_map=False")
     assert "http://testserver/admin/djhookbox/channelpolicy/" in config_of(render())["hint"]
     html = Template("{% load djhookbox %}{% hookbox_script %}").render(Context())
     assert "/admin/djhookbox/channelpolicy/" in config_of(html)["hint"]
     settings.ROOT_URLCONF = "tests.test_reachability"  # no admin there
     assert "hookbox_explain" in config_of(render())["hint"]
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    assert "diagnosis" not in config_of(render())
 
 
 def test_the_address_follows_the_settings():

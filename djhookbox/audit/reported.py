@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from django.db import router, transaction
 from django.db.models import Case, F, IntegerField, Value, When
 
+from .. import debugging
 from ..conf import settings
 from ..measurements.recording import moment as check_time
 from ..measurements.recording import record as record_measured
@@ -100,7 +101,10 @@ class Batch:
         elif isinstance(event, events.Subscribed | events.Unsubscribed):
             self._subscriptions.append(_subscription(event, at, node))
         elif isinstance(event, events.Published):
-            self._publications.append(_publication(event, at))
+            row = _publication(event, at)
+            self._publications.append(row)
+            if row.source != Publication.Source.POLL:
+                debugging.tell_unheard(row.channel, row.delivered)
         elif isinstance(event, events.Delivered):
             count = _bounded("delivered", event.delivered)
             if event.number is not None:
@@ -129,6 +133,7 @@ class Batch:
         write_all(Publication, self._publications)
         if self._delivered:
             _count(self._delivered)
+            _tell_unheard([pk for pk, count in self._delivered.items() if not count])
         if self._delivered_by_number:
             _add(self._delivered_by_number)
 
@@ -142,6 +147,13 @@ def _count(delivered: Mapping[int, int]) -> None:
     Publication.objects.filter(pk__in=list(delivered)).update(
         delivered=Case(*cases, output_field=IntegerField())
     )
+
+
+def _tell_unheard(unheard: Sequence[int]) -> None:
+    """While DEBUG is on, name the channels of publications that reached nobody."""
+    if unheard and settings.debug:
+        for row in Publication.objects.filter(pk__in=unheard).only("channel"):
+            debugging.tell_unheard(row.channel, 0)
 
 
 def _add(delivered: Mapping[int, int]) -> None:

@@ -128,9 +128,15 @@ class Upgrade(Check):
         try:
             opened = WebSocket.open(url, patient.origin, patient.timeout)
         except NoAnswer as problem:
+            advice = _("Is the proxy running, and does the firewall let browsers through?")
+            if not patient.proxied:
+                advice = _(
+                    "The process listens on %(interface)s. For pages at other addresses, set "
+                    "HOOKBOX_INTERFACE."
+                ) % {"interface": settings.interface}
             yield error(
                 _("%(url)s does not answer: %(problem)s") % {"url": url, "problem": problem},
-                _("Is the proxy running, and does the firewall let browsers through?"),
+                advice,
             )
             return
         if isinstance(opened, Answer):

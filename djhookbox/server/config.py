@@ -119,6 +119,8 @@ class ServerConfig:
     recovery_seconds: float = 60.0
     #: Within this time, each connection's session and account are confirmed; 0 for never.
     revalidate_seconds: float = 600.0
+    #: Whether publishing clients are told how many connections their message reached.
+    tell_delivered: bool = False
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
     run_dir: str = ""
     version: str = ""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
@@ -66,13 +67,19 @@ def hookbox_script(
     """
     request = context.get("request")
     config = _config(getattr(request, "user", None), anonymous_id=anonymous_id)
+    debugging = ""
     if settings.debug:
         config["hint"] = _hint(request)
+        debugging = static("djhookbox/debugging.js")
+        with suppress(NoReverseMatch):  # the URLconf does not include ours
+            config["diagnosis"] = reverse("hookbox_diagnosis")
     return {
         "config": config | _modules() | _cursors(cursors),
         "import_map": _json({"imports": _imports()}) if import_map else "",
         "advice": _advice() if import_map else "",
-        "nonce": _nonce(context) if import_map else "",
+        # Not a module: some browsers would ignore an import map of the page's own after it.
+        "debugging": debugging,
+        "nonce": _nonce(context) if import_map or debugging else "",
     }
 
 

@@ -257,3 +257,18 @@ async def test_memory_begins_another_epoch_after_a_crash(make_rig: Any) -> None:
     after.site.answers["create_channel"] = {"history_size": 5, "moderated": False}
     await publish(after, 2)
     assert await catch_up(after, seen) == ([2], None)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_clients_are_told_how_many_they_reach_if_so_configured(
+    make_rig: Any, asked: bool
+) -> None:
+    for told in (False, True):
+        rig: Rig = make_rig(tell_delivered=told)
+        rig.site.answers["create_channel"] = {"moderated": False, "moderated_publish": asked}
+        alice, bob = await rig.connect("alice", ack=True), await rig.connect("bob")
+        await rig.send(bob, "SUBSCRIBE", channel_name="room")
+        for channel, reached in (("room", 1), ("other", 0)):
+            await rig.send(alice, "PUBLISH", channel_name=channel, payload="1")
+            (answer,) = [args for name, args in alice.took() if name == "ACK"]
+            assert answer.get("delivered") == (reached if told else None)

@@ -298,6 +298,7 @@ def server_config(options: dict[str, Any]) -> ServerConfig:
         # What an application accepts is only known for this site.
         webhook_accepts=frozenset() if _foreign(options) else frozenset(accepted()),
         run_dir=str(settings.run_dir),
+        tell_delivered=settings.debug,
         **{name: getattr(settings, name) for name in _SAME},
         version=__version__,
     )

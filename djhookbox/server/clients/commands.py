@@ -164,7 +164,8 @@ class Commands:
             key: Identifies the message, if the client sends it again.
 
         Returns:
-            Its position in the channel's stream, if it has one.
+            Its position in the channel's stream, if it has one, and how many connections it has
+            reached, if the configuration says so.
 
         Raises:
             Refusal: If the payload is not JSON, or the site refuses.
@@ -215,7 +216,8 @@ class Commands:
                     payload=payload,
                 )
             )
-        return {} if published.position is None else published.position.place()
+        told = {"delivered": delivered} if self._config.tell_delivered else {}
+        return told if published.position is None else {**published.position.place(), **told}
 
     async def _ask_to_publish(
         self, webhook: webhooks.Publish, connection: Connection

@@ -70,7 +70,7 @@ export class PendingRequests {
             reject(error);
           } else {
             taken?.(args);
-            resolve();
+            resolve(/** @type {any} */ (args)); // read by debugging.js only
           }
           return true;
         },
