@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections, router
 
-from ..models import ConnectionLog, Node, Publication, SubscriptionLog
+from ..exceptions import PatternError
+from ..models import ChannelPolicy, ConnectionLog, Node, Publication, SubscriptionLog
+from ..policy.patterns import compile_pattern
 from .registering import site_check
 
 _WRITTEN = (ConnectionLog, SubscriptionLog, Publication, Node)
@@ -31,3 +33,31 @@ def check_sqlite_transactions() -> Iterator[CheckMessage]:
             "requests then wait for each other.",
             id="djhookbox.W028",
         )
+
+
+@register(Tags.database)
+def check_saved_patterns(
+    databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """W030: a saved policy has a pattern that cannot be used, so its channels are refused."""
+    return [message for alias in databases or () for message in _unusable(alias)]
+
+
+def _unusable(alias: str) -> Iterator[CheckMessage]:
+    connection = connections[alias]
+    if not router.allow_migrate_model(alias, ChannelPolicy):
+        return
+    with connection.cursor() as cursor:
+        if ChannelPolicy._meta.db_table not in connection.introspection.table_names(cursor):
+            return  # to be migrated
+    rows = ChannelPolicy.objects.using(alias).order_by("name")
+    for name, pattern in rows.values_list("name", "pattern"):
+        try:
+            compile_pattern(pattern)
+        except PatternError as error:
+            yield Warning(
+                f"The policy {name!r} refuses every channel that its pattern {pattern!r} might "
+                f"match, because the pattern cannot be used: {error}",
+                hint="Edit the policy in the admin, or the converter in your code.",
+                id="djhookbox.W030",
+            )

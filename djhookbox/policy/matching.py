@@ -2,9 +2,9 @@
 
 A regular expression with several parts of variable length tries every way to divide a name among
 them: four `<path:…>` took 0.36 s for one name, five took minutes. A converter's expression is
-nearly always a sequence of characters and classes, each with a number of repetitions. Such a
-sequence can be matched backwards with a set of positions for each part, and then be read forwards
-as Python does: each part as long as possible.
+nearly always a sequence of characters and classes, each with a number of repetitions; others are
+left to `expressions`. Such a sequence can be matched backwards with a set of positions for each
+part, and then be read forwards as Python does: each part as long as possible.
 """
 
 from __future__ import annotations
@@ -16,20 +16,10 @@ from collections.abc import Sequence as Parts
 from dataclasses import dataclass
 from functools import lru_cache
 
-#: Exceeds the length of every name.
-_ANY = 1 << 30
+from .expressions import ONE, TIMES, times
 
-#: A character, a class or an escape, with its repetitions; nothing else is parsed.
-_ATOM = re.compile(
-    r"""
-    (?P<class>
-        \[ \^? \]? (?: \\. | [^\]\\\[] )* \] | \\[dDwWsS] | \. | \\[^\w] | [^\\\[\](){}|^$*+?.]
-    )
-    (?P<times> [+*?] | \{ \d{1,4} (?: ,(?:\d{1,4})? )? \} )?
-    (?P<lazy> [?+] )?
-    """,
-    re.VERBOSE | re.ASCII,
-)
+#: One character with its repetitions; nothing else is parsed here.
+_ATOM = re.compile(f"(?P<class>{ONE}){TIMES}", re.VERBOSE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +31,6 @@ class Part:
     most: int = 1
     text: str = ""
 
-    @property
-    def varies(self) -> bool:
-        """Whether the part has a variable length."""
-        return self.least != self.most
-
 
 @lru_cache(maxsize=256)
 def parts_of(regex: str) -> tuple[Part, ...] | None:
@@ -54,35 +39,23 @@ def parts_of(regex: str) -> tuple[Part, ...] | None:
     end = 0
     while end < len(regex):
         found = _ATOM.match(regex, end)
-        if found is None or found["lazy"]:
+        if found is None or found["manner"]:
             return None
         end = found.end()
-        parts.append(Part(found["class"], *_times(found["times"])))
+        count = (1, 1) if found["times"] is None else times(found["times"])
+        parts.append(Part(found["class"], *count))
     return tuple(parts)
-
-
-def _times(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 1, 1
-    if text in "+*?":
-        return {"+": (1, _ANY), "*": (0, _ANY), "?": (0, 1)}[text]
-    least, comma, most = text[1:-1].partition(",")
-    if not comma:
-        return int(least), int(least)
-    return int(least), int(most) if most else _ANY
 
 
 class Sequence:
     """Collects the parts of a pattern.
 
     Attributes:
-        varying: Parts with a variable length.
         is_simple: Whether all of it can be matched by a `Matcher`.
 
     """
 
     def __init__(self) -> None:
-        self.varying = 0
         self.is_simple = True
         self._parts: list[Part] = []
         self._groups: dict[str, tuple[int, int]] = {}
@@ -97,12 +70,10 @@ class Sequence:
         parts = parts_of(regex)
         if parts is None:
             self.is_simple = False
-            self.varying += 1
             return
         first = len(self._parts)
         self._parts.extend(parts)
         self._groups[name] = first, len(self._parts)
-        self.varying += sum(part.varies for part in parts)
 
     def matcher(self) -> Matcher:
         """Return a matcher for the sequence."""

@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _
 
 from ..exceptions import PatternError
 from ..wire import names
+from .expressions import ANY, Program, TooComplicated, tree_of, work
 from .matching import Sequence
 
 #: The parameter that names a user.
 USERNAME = "username"
 
-#: The maximum number of variable-length parts in a regular expression: each further part multiplies
-#: the time to match a name by the length of the name.
+#: The exponent up to which `re` is used: its time is proportional to this power of a name's length.
 MOST_BY_REGEX = 2
 
 _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
@@ -143,22 +143,45 @@ def _compile(text: str) -> Pattern:
         # Only a project's own converter can cause this.
         message = _("The pattern's converters do not form a valid regular expression: %(error)s.")
         raise PatternError(message % {"error": error}) from error
+    trees = [tree_of(converter.regex) for converter in converters.values()]
     texts = _by_regex(matcher)
-    if sequence.varying > MOST_BY_REGEX:
+    if sum(ANY if tree is None else work(tree) for tree in trees) > MOST_BY_REGEX:
         if sequence.is_simple:
             texts = sequence.matcher().match
-        elif sequence.varying > MOST_BY_REGEX + 1:
-            raise PatternError(
-                _(
-                    "The pattern has too many parts of variable length: at most %(limit)d are "
-                    "allowed, because the regular expression of one of its converters is not a "
-                    "plain sequence."
-                )
-                % {"limit": MOST_BY_REGEX + 1}
-            )
+        else:
+            texts = _program([*parts, text[end:]], converters)
         regex = f"{_literal(prefix(text))}.*{literal}"  # also fast to match
     beginning, ending = (prefix(text), text[end:]) if converters else (text, text)
     return Pattern(text, regex, (*parts, text[end:]), beginning, ending, texts, converters)
+
+
+def _program(
+    parts: list[Any], converters: Mapping[str, Any]
+) -> Callable[[str], Mapping[str, str] | None]:
+    """Return a matcher for what is not a plain sequence.
+
+    Raises:
+        PatternError: If the time to match a name would not be bounded.
+
+    """
+    program, parameters = Program(), iter(converters)
+    for part in parts:
+        if isinstance(part, str):
+            program.literal(part)
+            continue
+        name, tree = next(parameters), tree_of(part.regex)
+        try:
+            if tree is None:
+                raise TooComplicated
+            program.converter(name, tree)
+        except TooComplicated:
+            message = _(
+                "“<%(name)s>”: the regular expression of its converter, %(regex)s, could take "
+                "hours to match a name. Write it without repetitions inside repetitions, or "
+                "without look-around, references, anchors and comments."
+            )
+            raise PatternError(message % {"name": name, "regex": part.regex}) from None
+    return program.match
 
 
 def _by_regex(matcher: re.Pattern[str]) -> Callable[[str], Mapping[str, str] | None]:
