@@ -1,6 +1,7 @@
 """Compare durable channels with others: `python -m tests.integration.durable_speed`.
 
 Prints medians of one run, in milliseconds: of `publish()` itself, and from its commit to a client.
+The site is gunicorn with threads and persistent database connections.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ def measure(page: Client, channel: str, count: int) -> tuple[float, float]:
 
 def run(folder: Path, database: dict[str, Any], count: int) -> dict[str, Any]:
     """Start a site and a process, and measure."""
-    pair = Pair(folder, folder / "site.sqlite3", {"DATABASES": {"default": database}})
+    default = {**database, "CONN_MAX_AGE": 60}
+    pair = Pair(folder, folder / "site.sqlite3", {"DATABASES": {"default": default}})
     try:
         assert pair.manage("migrate", "-v0").returncode == 0
-        pair.site.run()
+        pair.site.run("gunicorn")
         pair.hookbox.run()
         for channel, durable in KINDS.items():
             pair.site.do("policy", channel, durable=durable, subscribe_audience="everyone")

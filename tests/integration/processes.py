@@ -155,7 +155,14 @@ class Site(Process):
 
     def run(self, workers: str = "many") -> None:
         """Start it and wait until it answers."""
-        self.start("-m", "tests.integration.serve", str(self.port), workers)
+        if workers == "gunicorn":  # which keeps connections and threads, as real sites do
+            self.start(
+                "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()",
+                "-b", f"127.0.0.1:{self.port}", "-w", "1", "-k", "gthread", "--threads", "4",
+                "--keep-alive", "5", "--no-control-socket",
+            )  # fmt: skip
+        else:
+            self.start("-m", "tests.integration.serve", str(self.port), workers)
         self.until(lambda: listens(self.port), "Django to listen")
 
     def do(self, name: str, /, *args: Any, session: str = "", **kwargs: Any) -> Any:

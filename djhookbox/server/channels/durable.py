@@ -29,7 +29,7 @@ from ..core.stream import Position, Publication, StreamState
 from ..core.values import timestamp
 from ..runtime import Runtime
 from ..site.webhooks import Refusal, WebhookFailed
-from ..tasks import within
+from .expected import Results
 from .feeds import Feeds
 from .proposals import Proposals
 
@@ -119,12 +119,12 @@ class Durable:
         #: When the outbox was last found to be empty, in the loop's time.
         self._emptied: float | None = None
         #: Channels whose streams are needed, and those who wait for them.
-        self._wanted: dict[Wanted, asyncio.Future[StreamState]] = {}
+        self._wanted: Results[Wanted, StreamState] = Results()
         #: Bytes of a stream beyond which no older publications are loaded.
         self._most_back = runtime.config.max_channel_history
         self._reloading: set[str] = set()
         #: Those who wait for publications that the site has stored, by channel and key.
-        self._keys: dict[tuple[str, str], asyncio.Future[Position]] = {}
+        self._keys: Results[tuple[str, str], Position] = Results()
 
     # ---- what others use -------------------------------------------------
 
@@ -151,17 +151,10 @@ class Durable:
             WebhookFailed: If the site does not answer in time.
 
         """
-        wanted = Wanted(name, epoch, before)
-        future = self._wanted.get(wanted)
-        if future is None:
-            future = self._wanted[wanted] = asyncio.get_running_loop().create_future()
         self._woken.set()
         try:
-            # Shielded: others may wait for the same.
-            return await within(OPEN_SECONDS, asyncio.shield(future))
+            return await self._wanted.wait(Wanted(name, epoch, before), OPEN_SECONDS)
         except asyncio.TimeoutError:
-            if self._wanted.get(wanted) is future:
-                del self._wanted[wanted]
             raise WebhookFailed from None
 
     async def load_back(self, channel: Channel, since: Position | None) -> None:
@@ -192,26 +185,11 @@ class Durable:
             WebhookFailed: If it is not numbered in time; it is kept, and will be published.
 
         """
-        future = self._keys.get((name, key))
-        if future is None:
-            future = self._keys[name, key] = asyncio.get_running_loop().create_future()
         self._woken.set()
         try:
-            return await within(ACK_SECONDS, asyncio.shield(future))
+            return await self._keys.wait((name, key), ACK_SECONDS)
         except asyncio.TimeoutError:
             raise WebhookFailed from None
-        finally:
-            if future.done() or self._keys.get((name, key)) is future:
-                self._keys.pop((name, key), None)
-
-    def _settle(self, name: str, key: str | None, position: Position | Refusal) -> None:
-        """Tell those who wait for a publication where it is, or why it failed."""
-        future = self._keys.pop((name, key), None) if key else None
-        if future is not None and not future.done():
-            if isinstance(position, Refusal):
-                future.set_exception(position)
-            else:
-                future.set_result(position)
 
     def covers(self, stream: StreamState) -> bool:
         """Return whether everything after a stream's number is still there to be applied."""
@@ -240,7 +218,7 @@ class Durable:
                     # Also if somebody waits: a site that is down is not called more often for it.
                     await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
                     continue
-                if more or self._wanted:
+                if more or len(self._wanted):
                     await self._feeds.room()
                     continue
             timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._woken.set)
@@ -251,7 +229,7 @@ class Durable:
 
     async def _pull(self) -> bool:
         """Pull once; return whether there is more."""
-        wanted = list(self._wanted)[:MOST_STREAMS]
+        wanted = self._wanted.keys(MOST_STREAMS)
         webhook = webhooks.Outbox(*self._state, tuple(wanted), self._unsettled())
         pulled = (await self._webhooks.send(webhook, urgent=True)).check()
         if pulled.over:
@@ -264,12 +242,11 @@ class Durable:
         self._feeds.take(pulled.entries)
         # In the order in which they were asked for; the rest is asked for again.
         for asked, stream in zip(wanted, pulled.streams, strict=False):
-            future = self._wanted.pop(asked, None)
-            if future is not None and not future.done():
-                future.set_result(self._state_of(stream, pulled))
+            self._wanted.settle(asked, self._state_of(stream, pulled))
         for each in pulled.keys:
             refusal = Refusal(each.error, "unavailable") if each.error else None
-            self._settle(each.channel, each.key, refusal or Position(each.epoch, each.offset))
+            position = Position(each.epoch, each.offset)
+            self._keys.settle((each.channel, each.key), refusal or position)
         if self._state != self._written:
             await asyncio.to_thread(self._write, self._state)
         return pulled.more
@@ -277,7 +254,7 @@ class Durable:
     def _unsettled(self) -> dict[str, tuple[str, ...]]:
         """Return the keys that are waited for: the site may have stored them before."""
         keys: dict[str, tuple[str, ...]] = {}
-        for name, key in list(self._keys)[:MOST_KEYS]:
+        for name, key in self._keys.keys(MOST_KEYS):
             keys[name] = (*keys.get(name, ()), key)
         return keys
 
@@ -330,7 +307,8 @@ class Durable:
             channel, loads(entry.payload), publication, entry.epoch, entry.at, origin, entry.user
         )
         applied = await self._proposals.propose(channel, change)
-        self._settle(channel.name, entry.key, Position(entry.epoch, entry.offset))
+        if entry.key:
+            self._keys.settle((channel.name, entry.key), Position(entry.epoch, entry.offset))
         if applied.delivered:
             self._events.add(Delivered(delivered=applied.delivered, number=entry.number))
 
