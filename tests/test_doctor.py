@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from djhookbox.batches.rule import AUTHENTICATION, SESSIONS
-from djhookbox.doctor import inside, outside, site, wires
+from djhookbox.doctor import cookies, echo, fallbacks, inside, outside, site, wires
 from djhookbox.doctor.base import Check, Finding, Level, Patient
 from djhookbox.doctor.examination import CHECKS, NAMES, examine
 from djhookbox.process import control
@@ -31,6 +32,7 @@ from .needs import need
 from .ports import free_port
 from .projects import Project
 from .stand_ins.process import fake_hookbox
+from .test_documentation import blocks
 
 URLS = """
 from django.contrib import admin
@@ -72,42 +74,28 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.fixture(autouse=True)
 def _settings(settings: Any) -> None:
     settings.HOOKBOX_PING_INTERVAL = PING
+    settings.SECRET_KEY = "x" * 50  # that of the project
 
 
 Proxy = Callable[..., AbstractContextManager[str]]
 
-NGINX = r"""
-location ~ ^/realtime/(ws|csp/\w+)$ {
-    proxy_pass http://127.0.0.1:8001/$1$is_args$args;
-    proxy_http_version 1.1;
-    proxy_set_header Upgrade $http_upgrade;
-    proxy_set_header Connection "upgrade";
-    proxy_set_header Host $host;
-    proxy_read_timeout 75s;
-}
-location /hookbox/ { return 404; }
-"""
-APACHE = """
-<Location "/realtime/ws">
-    ProxyPass "http://127.0.0.1:8001/ws" upgrade=websocket timeout=75
-</Location>
-<Location "/realtime/csp/">
-    ProxyPass "http://127.0.0.1:8001/csp/" flushpackets=on
-</Location>
-<Location "/hookbox/">
-    Require all denied
-</Location>
-"""
-CADDY = """
-@realtime path /realtime/ws /realtime/csp/*
-handle @realtime {
-    uri strip_prefix /realtime
-    reverse_proxy 127.0.0.1:8001
-}
-handle /hookbox/* {
-    respond 404
-}
-"""
+
+def documented(language: str) -> str:
+    """Return the configuration of a proxy that docs/howto/proxies.rst shows."""
+    (found,) = [
+        block.text for block in blocks("docs/howto/proxies.rst") if block.language == language
+    ]
+    return found
+
+
+NGINX = documented("nginx")
+# The doctor asks from the machine itself, which the document allows.
+APACHE = documented("apache").replace("Require local", "Require all denied")
+# Without what is around it, and the site, which `proxies.caddy` adds.
+CADDY = re.sub(
+    r"handle \{\s+reverse_proxy 127\.0\.0\.1:8000\s+\}", "",
+    documented("text").removeprefix("example.com {").removesuffix("}"),
+)  # fmt: skip
 
 KINDS: dict[str, tuple[Proxy, str, str | None]] = {
     "nginx": (nginx.proxy, NGINX, nginx.NGINX),
@@ -126,7 +114,8 @@ def diagnosed(
     lines = changed.replace(":8001", f":{project.hookbox_port}")
     with proxy(folder, port=free_port(), site=project.origin, snippet=lines) as origin:
         patient = Patient(f"{origin}/realtime", origin, proxied=True, slow=True)
-        names = [check.name for check in CHECKS if type(check).__module__ == outside.__name__]
+        outer = {module.__name__ for module in (outside, cookies, fallbacks)}
+        names = [check.name for check in CHECKS if type(check).__module__ in outer]
         return {check.name: found for check, found in examine(patient, names)}
 
 
@@ -138,7 +127,7 @@ def test_the_documented_configurations_are_fine(
 ) -> None:
     found = diagnosed(project, tmp_path, kind)
     assert [each for many in found.values() for each in many if each.level is not Level.OK] == []
-    assert len(found) == 8
+    assert len(found) == 10
 
 
 def without(line: str) -> Callable[[str], str]:
@@ -171,6 +160,14 @@ PLANTED = {
     "nginx closes early": (
         "nginx", instead("75s", "1s"), "timeouts", "closed after",
     ),
+    "nginx removes the cookies": (
+        "nginx", instead("Host $host;", 'Host $host; proxy_set_header Cookie "";'),
+        "cookie", "does not reach the site",
+    ),
+    "nginx refuses POST": (
+        "nginx", instead("proxy_http_version", "limit_except GET { deny all; } proxy_http_version"),
+        "fallback", "HTTP 403",
+    ),
     "nginx removes the origin": (
         "nginx", instead("Host $host;", 'Host $host; proxy_set_header Origin "";'),
         "origin", "may connect",
@@ -184,13 +181,31 @@ PLANTED = {
         "nginx", instead(r"(ws|csp/\w+)", r"(ws|csp/\w+|rest/\w+)"), "internal", "/rest/",
     ),
     "nginx forwards webhooks": (
-        "nginx", without("location /hookbox/ { return 404; }"), "internal", "/hookbox/events",
+        "nginx", instead("location /hookbox/", "location /other/"), "internal", "/hookbox/events",
     ),
     "nginx redirects": (
         "nginx", lambda text: "location /realtime/ { return 301 https://a.example$request_uri; }",
         "websocket", "redirects",
     ),
     "Apache without upgrade": ("apache", without("upgrade=websocket"), "websocket", "handshake"),
+    "Apache removes the cookies": (
+        "apache", lambda text: f"{text}\nRequestHeader unset Cookie", "cookie", "does not reach",
+    ),
+    "Apache closes early": (
+        "apache", lambda text: "Timeout 1\n" + text.replace("timeout=75", "timeout=1"),
+        "timeouts", "closed after",
+    ),
+    "Apache replaces the origin": (
+        "apache", lambda text: f'{text}\nRequestHeader set Origin "https://a.example"',
+        "websocket", "refuses pages of",
+    ),
+    "Apache with another port": (
+        "apache", instead("127.0.0.1:8001/ws", "127.0.0.1:9/ws"), "websocket", "does not reach",
+    ),
+    "Apache forwards webhooks": (
+        "apache", instead("Require all denied", "Require all granted"),
+        "internal", "/hookbox/events",
+    ),
     "Apache without the fallback": (
         "apache", instead("/realtime/csp/", "/realtime/other/"), "fallback", "does not work",
     ),
@@ -214,8 +229,25 @@ PLANTED = {
         instead("127.0.0.1:8001", "127.0.0.1:8001 {\n header_up -Origin\n }"),
         "origin", "may connect",
     ),
+    "Caddy removes the cookies": (
+        "caddy",
+        instead("127.0.0.1:8001", "127.0.0.1:8001 {\n header_up -Cookie\n }"),
+        "cookie", "does not reach the site",
+    ),
+    "Caddy buffers streams": (
+        "caddy",
+        instead("127.0.0.1:8001", f"127.0.0.1:8001 {{\n {proxies.CADDY_BUFFERS}\n }}"),
+        "fallback", "are buffered",
+    ),
+    "Caddy forwards webhooks": (
+        "caddy", instead("/hookbox/*", "/elsewhere/*"), "internal", "/hookbox/events",
+    ),
+    "Caddy forwards REST calls": (
+        "caddy", instead("/realtime/csp/*", "/realtime/csp/* /realtime/rest/*"),
+        "internal", "/rest/",
+    ),
     "Caddy without the fallback": (
-        "caddy", without("/realtime/csp/*"), "fallback", "does not work",
+        "caddy", without(" /realtime/csp/*"), "fallback", "does not work",
     ),
 }  # fmt: skip
 
@@ -281,8 +313,10 @@ def authority(settings: Any, tmp_path: Path) -> trustme.CA:
     return authority
 
 
-def tls_server(certificate: trustme.LeafCert) -> Iterator[int]:
+def tls_server(certificate: trustme.LeafCert, protocols: Sequence[str] = ()) -> Iterator[int]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     certificate.configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -320,7 +354,7 @@ def test_certificates(authority: trustme.CA, name: str, days: int, level: Level,
 def test_nothing_listens() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert "does not answer" in worst(run(outside.Upgrade(), patient(url))).text
-    assert worst(run(outside.Fallback(), patient(url))).level is Level.ERROR
+    assert worst(run(fallbacks.Fallback(), patient(url))).level is Level.ERROR
     assert worst(run(outside.Origins(), patient(url))).level is Level.WARNING
 
 
@@ -328,12 +362,16 @@ class Buffering(BaseHTTPRequestHandler):
     """A proxy that holds the beginning of a stream back."""
 
     release = threading.Event()
+    polled = b"([[1,0,'']])"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = b'("OK")'
         if "handshake" in self.path:
-            body = b'({"session": "abc"})'
+            session = b"stream" if "is=1" in self.path else b"poll"
+            body = b'({"session": "%b"})' % session
+        elif "comet" in self.path and "s=poll" in self.path:
+            body = self.polled
         elif "comet" in self.path:
             self.release.wait(30)
         self.send_response(200)
@@ -345,23 +383,38 @@ class Buffering(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_stream_that_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "STREAMED", 0.3)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Buffering)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run an HTTP server and yield its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        found = worst(run(outside.Fallback(), patient(f"http://127.0.0.1:{server.server_port}")))
-        assert (found.level, "buffered" in found.text) == (Level.WARNING, True), found
-        assert "proxy_buffering off" in found.advice
-        # Released, it turns out not to be a stream at all.
-        Buffering.release.set()
-        found = worst(run(outside.Fallback(), patient(f"http://127.0.0.1:{server.server_port}")))
-        assert (found.level, "breaks" in found.text) == (Level.WARNING, True), found
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         Buffering.release.set()
         server.shutdown()
         server.server_close()
+
+
+def test_a_stream_that_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallbacks, "STREAMED", 0.3)
+    monkeypatch.setattr(Buffering, "release", threading.Event())
+    with answering(Buffering) as url:
+        found = run(fallbacks.Fallback(), patient(url))
+        assert found[0].level is Level.OK
+        assert (found[1].level, "buffered" in found[1].text) == (Level.WARNING, True), found
+        assert "proxy_buffering off" in found[1].advice
+        # Released, it turns out not to be a stream at all.
+        Buffering.release.set()
+        found = run(fallbacks.Fallback(), patient(url))
+        assert (found[1].level, "breaks" in found[1].text) == (Level.WARNING, True), found
+
+
+def test_an_empty_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Buffering, "polled", b'("OK")')
+    with answering(Buffering) as url:
+        (found,) = run(fallbacks.Fallback(), patient(url))
+        assert (found.level, "the poll was empty" in found.text) == (Level.ERROR, True)
 
 
 def test_checks_that_depend_on_a_failed_one_are_left_out() -> None:
@@ -383,6 +436,114 @@ def test_clocks(settings: Any) -> None:
         assert worst(run(outside.Clock(), patient("http://a"))).level is Level.OK
 
 
+# ---- cookies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cookie", "origin", "public", "text"),
+    [
+        ({}, "https://a.example", "https://a.example/realtime", ""),
+        ({}, "http://localhost:8000", "http://localhost:8001", ""),
+        ({"secure": True}, "http://localhost:8000", "http://localhost:8001", ""),
+        ({"domain": "a.example"}, "https://www.a.example", "https://rt.a.example", ""),
+        ({"same_site": "Lax"}, "https://www.a.example", "https://www.a.example/x", ""),
+        ({}, "https://www.a.example", "https://rt.a.example", "another host, rt.a.example"),
+        ({"domain": "b.example"}, "https://a.example", "https://a.example", "is for b.example"),
+        ({"path": "/shop"}, "https://a.example", "https://a.example/realtime", "the path /shop"),
+        ({"path": "/shop"}, "https://a.example", "https://a.example/shop/realtime", ""),
+        ({"path": "/sho"}, "https://a.example", "https://a.example/shop", "the path /sho,"),
+        ({"secure": True}, "http://a.example", "http://a.example/realtime", "is secure"),
+        (
+            {"same_site": "Lax", "domain": "example"}, "https://a.example", "http://a.example/x",
+            "SameSite=Lax",
+        ),
+        ({"same_site": "None"}, "https://a.example", "https://a.example", "requires Secure"),
+        ({"name": "__Host-s"}, "https://a.example", "https://a.example", "name requires Secure"),
+    ],
+)  # fmt: skip
+def test_where_browsers_send_the_cookie(
+    cookie: dict[str, Any], origin: str, public: str, text: str
+) -> None:
+    given = cookies.Cookie(**{"name": "sessionid", **cookie})
+    found = list(cookies.reasons(given, patient(public, origin)))
+    assert [text in each.text for each in found] == ([True] if text else [])
+    assert all(each.level is Level.ERROR and each.advice for each in found)
+
+
+def test_the_cookie_is_the_one_that_the_pages_set(settings: Any) -> None:
+    settings.LOGIN_URL = "/login/"
+    lines = "csrftoken=a; Path=/\nsessionid=b; Path=/shop; Domain=.a.example; Secure; SameSite=Lax"
+    answers = {"http://a/login/": wires.Answer(200, {"set-cookie": lines}, "")}
+
+    def request(method: str, url: str, timeout: float) -> wires.Answer:
+        return answers.get(url, wires.Answer(200, {}, ""))
+
+    with mock.patch.object(cookies, "request", request):
+        found = cookies.as_received(patient("http://a"))
+        assert found == cookies.Cookie("sessionid", "/shop", "a.example", True, "Lax")
+        answers.clear()
+        assert cookies.as_received(patient("http://a")) is None
+    with mock.patch.object(cookies, "request", side_effect=wires.NoAnswer("no")):
+        assert cookies.as_received(patient("http://a")) is None
+    settings.SESSION_COOKIE_DOMAIN = ".A.example"
+    assert cookies.Cookie.from_settings().domain == "a.example"
+
+
+def test_only_the_doctor_learns_the_names_of_cookies() -> None:
+    given = {"b": "secret", "a": "secret"}
+    assert echo.answer(echo.question(), given) == {echo.KEY: ["a", "b"]}
+    for payload in (None, "x", {}, {echo.KEY: 1}, {echo.KEY: "forged"}, [echo.KEY]):
+        assert echo.answer(payload, given) is None
+    with mock.patch("django.core.signing.time.time", return_value=1):
+        old = echo.question()
+    assert echo.answer(old, given) is None
+
+
+# ---- HTTP --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("protocols", "level", "text"),
+    [
+        (["h2", "http/1.1"], Level.OK, "HTTP/2"),
+        (["http/1.1"], Level.WARNING, "does not offer HTTP/2"),
+    ],
+)
+def test_the_version_of_http(
+    authority: trustme.CA, protocols: list[str], level: Level, text: str
+) -> None:
+    for port in tls_server(authority.issue_cert("localhost"), protocols):
+        (found,) = run(fallbacks.HttpVersion(), patient(f"https://localhost:{port}"))
+        assert (found.level, text in found.text) == (level, True), found
+
+
+def test_an_old_version_of_http() -> None:
+    class Old(Buffering):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    for protocol, level in (("HTTP/1.0", Level.ERROR), ("HTTP/1.1", Level.OK)):
+        Old.protocol_version = protocol
+        with answering(Old) as url:
+            (found,) = run(fallbacks.HttpVersion(), patient(url))
+            assert (found.level, protocol in found.text) == (level, True), found
+    nowhere = patient(f"http://127.0.0.1:{free_port()}")
+    assert run(fallbacks.HttpVersion(), nowhere)[0].level is Level.WARNING
+
+
+def test_an_address_at_which_nothing_listens() -> None:
+    entries = [(0, 0, 0, "", (address, 443)) for address in ("192.0.2.1", "2001:db8::1")]
+    refused = ConnectionRefusedError(111, "Connection refused")
+    with (
+        mock.patch("socket.getaddrinfo", return_value=entries),
+        mock.patch("socket.create_connection", side_effect=[mock.Mock(), refused]),
+    ):
+        found = run(outside.Dns(), patient("https://a.example"))
+    assert [each.level for each in found] == [Level.OK, Level.WARNING]
+    assert "Nothing answers at 2001:db8::1, port 443: Connection refused" in found[1].text
+
+
 # ---- inside --------------------------------------------------------------------------------------
 
 
@@ -401,6 +562,15 @@ def test_the_state_of_the_process(state: control.State, level: Level) -> None:
     status = control.ProcessStatus(state=state, message="So it is.")
     with mock.patch.object(control, "status", return_value=status):
         assert worst(run(inside.Process(), patient("http://a"))).level is level
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"), [("memory", "one process"), ("other", "other"), ("", "?")]
+)
+def test_the_engine(engine: str, text: str) -> None:
+    status = control.ProcessStatus(state=control.State.RUNNING, message="", engine=engine)
+    with mock.patch.object(control, "status", return_value=status):
+        assert text in run(inside.Engine(), patient("http://a"))[0].text
 
 
 @pytest.mark.usefixtures("real_process")

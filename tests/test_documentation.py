@@ -78,8 +78,8 @@ ELSEWHERE = {
     "html": "tests/browser runs the examples with the libraries",
     "jsx": "tests/browser runs the example with React",
     "nginx": "tests/test_proxy.py runs nginx with it",
-    "apache": "Apache is not installed for the tests",
-    "text": "the configuration of Caddy, which is not installed for the tests",
+    "apache": "tests/test_doctor.py runs Apache with it",
+    "text": "tests/test_doctor.py runs Caddy with it",
 }
 
 
@@ -306,6 +306,7 @@ NOT_RUN = {
     "python manage.py test": "tests/test_tutorial.py runs it",
     "gunicorn": "it runs until it is ended, and is not installed for the tests",
     "uvicorn": "it runs until it is ended, and is not installed for the tests",
+    "docker compose": "Docker is not installed here; tests/test_docker.py checks the files",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
     "python manage.py runserver": "it runs until it is ended: `project` has started it",
     "python -m bench.run": "it takes minutes, and the machine for itself",

@@ -16,7 +16,7 @@ from ..conf import settings
 from .registering import explicit, site_check
 
 #: Hosts that browsers consider secure without https.
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _public() -> SplitResult | None:
@@ -98,7 +98,7 @@ def check_cookie_security() -> Iterator[CheckMessage]:
                 "HOOKBOX_PUBLIC_URL to it, such as 'https://example.com/realtime'.",
                 id="djhookbox.W027",
             )
-    elif not _is_secure(public) and public.hostname not in _LOOPBACK:
+    elif not _is_secure(public) and public.hostname not in LOOPBACK:
         yield Warning(
             "SESSION_COOKIE_SECURE is on, so browsers do not send the session cookie to "
             f"{settings.public_url}; every visitor is anonymous.",
@@ -138,7 +138,7 @@ def check_cookie_same_site() -> Iterator[CheckMessage]:
         return
     for origin in explicit("HOOKBOX_ALLOWED_ORIGINS") or ():
         page = urlsplit(origin.replace("://*.", "://"))
-        if _is_same_site(page, public):
+        if is_same_site(page, public):
             continue
         yield Warning(
             f"HOOKBOX_ALLOWED_ORIGINS contains {origin!r}, which is a different site from "
@@ -150,7 +150,7 @@ def check_cookie_same_site() -> Iterator[CheckMessage]:
         )
 
 
-def _is_same_site(page: SplitResult, public: SplitResult) -> bool:
+def is_same_site(page: SplitResult, public: SplitResult) -> bool:
     """Return whether two addresses may be of the same site; public suffixes are not known here."""
     if (page.scheme == "https") != _is_secure(public):
         return False

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from django.utils.translation import gettext as _
 
 from ..exceptions import HookboxError
-from . import inside, outside, site
+from . import fallbacks, inside, outside, site
 from .base import Check, Finding, Level, Patient, error
+from .cookies import Cookies
 from .wires import NoAnswer
 
 #: All checks, from the inside to the outside.
@@ -18,13 +19,16 @@ CHECKS: tuple[Check, ...] = (
     site.Database(),
     site.Batches(),
     inside.Process(),
+    inside.Engine(),
     inside.Webhook(),
     site.Limits(),
     outside.Dns(),
     outside.Tls(),
     outside.Upgrade(),
     outside.Origins(),
-    outside.Fallback(),
+    Cookies(),
+    fallbacks.Fallback(),
+    fallbacks.HttpVersion(),
     outside.Timeouts(),
     outside.Internal(),
     outside.Clock(),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import email.utils
-import json
+import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from http.client import HTTPException, HTTPResponse
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
@@ -23,8 +22,6 @@ from .wires import Answer, NoAnswer, WebSocket, connection, explain, frame, fram
 EXPIRING = 14
 #: Seconds by which two clocks may differ.
 CLOCK = 30.0
-#: Seconds after which what was sent into a stream must have arrived.
-STREAMED = 2.0
 #: An origin that no site allows.
 FOREIGN = "https://doctor.invalid"
 #: What the process answers if it refuses an origin, and to a request that is not a handshake.
@@ -58,6 +55,30 @@ class Dns(Check):
             return
         addresses = sorted({str(entry[4][0]) for entry in found})
         yield ok(f"{host}: {', '.join(addresses)}")
+        if len(addresses) > 1 and not any(map(_is_loopback, addresses)):
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            yield from self._silent(addresses, port, patient.timeout)
+
+    @staticmethod
+    def _silent(addresses: list[str], port: int, timeout: float) -> Iterator[Finding]:
+        """Yield the addresses where nothing listens, such as that of a forgotten AAAA record."""
+        for address in addresses:
+            try:
+                socket.create_connection((address, port), timeout).close()
+            except OSError as problem:
+                yield warning(
+                    _("Nothing answers at %(address)s, port %(port)d: %(problem)s")
+                    % {"address": address, "port": port, "problem": explain(problem)},
+                    _(
+                        "Browsers that try this address first connect late or not at all. Let the "
+                        "proxy listen there, or remove the DNS record. If only this machine "
+                        "cannot reach it, ignore this."
+                    ),
+                )
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 class Tls(Check):
@@ -111,10 +132,6 @@ class Tls(Check):
             )
         else:
             yield ok(_("The certificate is valid for %(days)d more days.") % {"days": days})
-
-
-def _reason(problem: ssl.SSLError) -> str:
-    return str(getattr(problem, "verify_message", "") or explain(problem))
 
 
 class Upgrade(Check):
@@ -250,86 +267,6 @@ class Origins(Check):
                 "HOOKBOX_ALLOWED_ORIGINS is too wide."
             ),
         )
-
-
-class Fallback(Check):
-    """Uses plain HTTP, as browsers do without WebSockets, and times a stream."""
-
-    name, title, needs = "fallback", "HTTP fallback", ("dns", "tls")
-
-    def run(self, patient: Patient) -> Iterator[Finding]:
-        """Yield whether the fallback works and whether it is buffered."""
-        url = f"{patient.public}/csp"
-        headers = {"Origin": patient.origin, "Content-Type": "text/plain"}
-        # The variables of a stream; they apply to the whole session.
-        variables = {"ct": "text/plain", "bs": "\n", "du": "30", "is": "1", "i": "15"}
-        try:
-            answer = request(
-                "POST",
-                f"{url}/handshake?{urlencode(variables)}",
-                patient.timeout,
-                headers=headers,
-                body="{}",
-            )
-            session = json.loads(answer.text.strip()[1:-1])["session"]
-        except (NoAnswer, ValueError, KeyError, TypeError) as problem:
-            reason = problem if isinstance(problem, NoAnswer) else f"HTTP {answer.status}"
-            yield error(
-                _("%(url)s does not work: %(problem)s. Browsers without WebSockets cannot connect.")
-                % {"url": url, "problem": reason},
-                _(
-                    "Forward this path to /csp of the process, without the "
-                    "prefix and with POST allowed."
-                ),
-            )
-            return
-        try:
-            seconds = self._stream(url, session, patient, headers)
-        except (NoAnswer, OSError, HTTPException, ValueError) as problem:
-            yield warning(
-                _("The stream of %(url)s breaks: %(problem)s") % {"url": url, "problem": problem},
-                _("Browsers use long polling instead, which is slower."),
-            )
-            return
-        if seconds is None:
-            yield warning(
-                _(
-                    "The answers of %(url)s are buffered: a message did not "
-                    "arrive within %(seconds)g s."
-                )
-                % {"url": url, "seconds": STREAMED},
-                nginx("proxy_buffering off;"),
-            )
-        else:
-            yield ok(_("Streaming works: a message arrived after %(ms)d ms.") % {
-                "ms": 1000 * seconds,
-            })  # fmt: skip
-
-    @staticmethod
-    def _stream(url: str, session: str, patient: Patient, headers: dict[str, str]) -> float | None:
-        """Return after how many seconds a message arrived in a stream; None if it did not."""
-        query = urlencode({"s": session, "a": 0})
-        path = urlsplit(url).path
-        with closing(connection(url, STREAMED + patient.timeout)) as stream:
-            stream.request("POST", f"{path}/comet?{query}", "", headers)
-            stream.sock.settimeout(STREAMED)
-            response: HTTPResponse | None = None
-            # Two messages: the first one could be a complete answer of its own.
-            for number, name, args in ((1, "CONNECT", {"cookie_string": ""}), (2, "PING", {})):
-                started = time.monotonic()
-                body = json.dumps([[number, 0, frame(number, name, args)]])
-                request(
-                    "POST", f"{url}/send?s={session}", patient.timeout, headers=headers, body=body
-                )
-                try:
-                    response = response or stream.getresponse()
-                    # Up to the message, not only a first byte that proxies may let through.
-                    while b"[[" not in (line := response.readline()):
-                        if not line:
-                            raise NoAnswer("it ended")
-                except TimeoutError:
-                    return None
-            return time.monotonic() - started
 
 
 class Internal(Check):

@@ -38,12 +38,12 @@ class Answer:
     text: str
 
 
-def connection(url: str, timeout: float) -> HTTPConnection:
+def connection(url: str, timeout: float, context: ssl.SSLContext | None = None) -> HTTPConnection:
     """Return a connection to the host of a URL that is not open yet."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https":
-        return HTTPSConnection(host, parts.port, timeout=timeout, context=tls())
+        return HTTPSConnection(host, parts.port, timeout=timeout, context=context or tls())
     return HTTPConnection(host, parts.port, timeout=timeout)
 
 
@@ -80,7 +80,11 @@ def request(
 
 
 def _answer(response: HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
+    headers: dict[str, str] = {}
+    for name, value in response.getheaders():
+        # Only Set-Cookie may be repeated and must not be joined by commas.
+        before = headers.get(name.lower())
+        headers[name.lower()] = value if before is None else f"{before}\n{value}"
     return Answer(response.status, headers, response.read(MOST).decode(errors="replace"))
 
 
@@ -99,13 +103,16 @@ class WebSocket:
         self._buffer = rest
 
     @classmethod
-    def open(cls, url: str, origin: str, timeout: float) -> WebSocket | Answer:
+    def open(
+        cls, url: str, origin: str, timeout: float, more: Mapping[str, str] | None = None
+    ) -> WebSocket | Answer:
         """Shake hands; return the answer if it is not a WebSocket.
 
         Args:
             url: The address as http or https.
             origin: The origin of the page.
             timeout: Seconds to wait.
+            more: Further headers.
 
         Raises:
             NoAnswer: There is no answer.
@@ -121,6 +128,7 @@ class WebSocket:
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": key,
             **({"Origin": origin} if origin else {}),
+            **(more or {}),
         }
         try:
             http.request("GET", parts.path or "/", headers=headers)
