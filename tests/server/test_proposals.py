@@ -229,7 +229,8 @@ async def test_many_are_entered_in_one_step(slow: Slow) -> None:
     await turns(1)
     entering = asyncio.ensure_future(
         slow.proposals.propose_all(
-            [(channel, Subscribe(user, slow.alice, 0)) for channel in channels], list
+            [(channel, Subscribe(user, slow.alice, 0)) for channel in channels],
+            last=lambda effect: False,
         )
     )
     await turns()

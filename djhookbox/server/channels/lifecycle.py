@@ -9,8 +9,14 @@ calls take no lock and do not wait.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Any
 
 from ...wire import webhooks
@@ -45,10 +51,9 @@ class Lifecycle:
         #: Channels that became empty while pinned; releasing the last pin destroys them.
         self._due: set[str] = set()
 
-    @asynccontextmanager
-    async def using(
+    def using(
         self, name: str, connection: Connection | None = None
-    ) -> AsyncIterator[Channel]:
+    ) -> AbstractAsyncContextManager[Channel]:
         """Provide a channel for an operation, creating it if it does not exist.
 
         Args:
@@ -59,32 +64,26 @@ class Lifecycle:
             Refusal: If the site does not allow the channel to be created.
 
         """
-        with self.pinned((name,)):
-            # The lock is free unless the channel is currently being created or destroyed.
-            async with self._locks.hold(name):
-                channel = self._hub.channels.get(name)
-                if channel is None:
-                    reply = await self._webhooks.send(webhooks.CreateChannel(name), connection)
-                    channel = await self.create(name, reply.check().options)
-            yield channel
+        return _Using(self, name, connection)
 
-    @contextmanager
-    def pinned(self, names: Iterable[str]) -> Iterator[None]:
+    def pinned(self, names: Iterable[str]) -> AbstractContextManager[None]:
         """Keep channels from being destroyed, both existing ones and ones created later."""
-        names = tuple(names)
-        self._pins.update(names)
-        try:
-            yield
-        finally:
-            for name in names:
-                if self._unpinned(name):
-                    self._tasks.start(self._destroy(self._hub.channels[name]))
+        return _Pinned(self, names)
+
+    def unpin(self, name: str) -> None:
+        """Release a pin; the last release begins the destruction of a channel that is due."""
+        if self._unpinned(name):
+            self._tasks.start(self._destroy(self._hub.channels[name]))
+
+    def exist(self, names: Iterable[str]) -> bool:
+        """Return whether channels exist, and nobody is creating or destroying any of them."""
+        return all(name in self._hub.channels and self._locks.is_free(name) for name in names)
 
     @asynccontextmanager
     async def missing(self, names: Iterable[str]) -> AsyncIterator[frozenset[str]]:
         """Yield the names of channels that do not exist; only the caller may create them."""
         names = tuple(names)
-        if all(name in self._hub.channels and self._locks.is_free(name) for name in names):
+        if self.exist(names):
             yield frozenset()
             return
         async with AsyncExitStack() as held:
@@ -99,14 +98,25 @@ class Lifecycle:
                         found.append(name)
             yield frozenset(found)
 
-    def pin(self, channel: Channel) -> None:
-        """Keep a channel from being destroyed until `release`."""
-        self._pins[channel.name] += 1
+    def pin(self, name: str) -> None:
+        """Keep a channel from being destroyed until `unpin` or `release`."""
+        self._pins[name] += 1
 
     async def release(self, channel: Channel) -> None:
         """Release a pin; the last release waits for the destruction of a channel that is due."""
         if self._unpinned(channel.name):
             await self._destroy(channel)
+
+    async def found(self, name: str, connection: Connection | None) -> Channel:
+        """Return a channel, which is created if it does not exist; see `using`."""
+        if self.exist((name,)):
+            return self._hub.channels[name]
+        async with self._locks.hold(name):  # it may be being created or destroyed
+            channel = self._hub.channels.get(name)
+            if channel is None:
+                reply = await self._webhooks.send(webhooks.CreateChannel(name), connection)
+                channel = await self.create(name, reply.check().options)
+            return channel
 
     async def create(self, name: str, options: Mapping[str, Any]) -> Channel:
         """Create a channel with decided options, or return the existing one.
@@ -171,3 +181,46 @@ class Lifecycle:
                     await self._proposals.destroy(channel, only_empty=True)
             if not channel.subscribers:
                 self._hub.keep(channel, self._clock())
+
+
+# Classes, as every command needs one, and generators cost twice as much.
+
+
+class _Using(AbstractAsyncContextManager[Channel]):
+    """Pins a channel and provides it."""
+
+    __slots__ = ("_connection", "_lifecycle", "_name")
+
+    def __init__(self, lifecycle: Lifecycle, name: str, connection: Connection | None) -> None:
+        self._lifecycle = lifecycle
+        self._name = name
+        self._connection = connection
+
+    async def __aenter__(self) -> Channel:
+        self._lifecycle.pin(self._name)
+        try:
+            return await self._lifecycle.found(self._name, self._connection)
+        except BaseException:
+            self._lifecycle.unpin(self._name)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lifecycle.unpin(self._name)
+
+
+class _Pinned(AbstractContextManager[None]):
+    """Pins channels."""
+
+    __slots__ = ("_lifecycle", "_names")
+
+    def __init__(self, lifecycle: Lifecycle, names: Iterable[str]) -> None:
+        self._lifecycle = lifecycle
+        self._names = tuple(names)
+
+    def __enter__(self) -> None:
+        for name in self._names:
+            self._lifecycle.pin(name)
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._names:
+            self._lifecycle.unpin(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -151,13 +151,13 @@ class Proposals:
     async def propose_all(
         self,
         proposals: Sequence[tuple[Channel, Change]],
-        arrange: Callable[[list[Effect]], Iterable[Effect]],
+        last: Callable[[Effect], bool],
     ) -> list[Refusal | None]:
         """Change different channels in one step.
 
         Args:
             proposals: The channels and their changes, none of which changes options.
-            arrange: Sorts all effects into the order in which they are performed.
+            last: Returns whether an effect is performed after the others.
 
         Returns:
             For each channel whose change was not made, the reason.
@@ -165,14 +165,12 @@ class Proposals:
         """
         names = frozenset(channel.name for channel, _ in proposals)
         if any(name in self._turns.last for name in names):
-            return await self._turns.take(
-                names, lambda: self._carry_out_all(proposals, None, arrange)
-            )
+            return await self._turns.take(names, lambda: self._carry_out_all(proposals, None, last))
         asked = [self._ask_safely(channel, change) for channel, change in proposals]
         known = [answer for answer in asked if isinstance(answer, _KNOWN)]
         if len(known) == len(asked):
-            return self._apply_all(proposals, known, arrange)
-        return await self._turns.take(names, lambda: self._carry_out_all(proposals, asked, arrange))
+            return self._apply_all(proposals, known, last)
+        return await self._turns.take(names, lambda: self._carry_out_all(proposals, asked, last))
 
     # ---- creation and destruction ----------------------------------------
 
@@ -307,7 +305,7 @@ class Proposals:
         self,
         proposals: Sequence[tuple[Channel, Change]],
         asked: Sequence[_Asked | Refusal | None] | None,
-        arrange: Callable[[list[Effect]], Iterable[Effect]],
+        last: Callable[[Effect], bool],
     ) -> list[Refusal | None]:
         if asked is None:
             asked = [self._ask_safely(channel, change) for channel, change in proposals]
@@ -320,13 +318,13 @@ class Proposals:
                 known.append(await self._accepted(channel.name, change, answer))
             except Refusal as refusal:
                 known.append(refusal)
-        return self._apply_all(proposals, known, arrange)
+        return self._apply_all(proposals, known, last)
 
     def _apply_all(
         self,
         proposals: Sequence[tuple[Channel, Change]],
         known: Sequence[Accepted | Refusal | None],
-        arrange: Callable[[list[Effect]], Iterable[Effect]],
+        last: Callable[[Effect], bool],
     ) -> list[Refusal | None]:
         refusals: list[Refusal | None] = []
         effects: list[Effect] = []
@@ -339,7 +337,7 @@ class Proposals:
                 except ChannelGone as gone:
                     refusal = gone
             refusals.append(refusal)
-        self._delivery.perform(arrange(effects))
+        self._delivery.perform(sorted(effects, key=last))
         return refusals
 
     # ---- new channels ----------------------------------------------------

@@ -48,7 +48,7 @@ class Leaving:
             return
         told = [] if self._connections.stopping else list(user.subscriptions.values())
         for channel in told:
-            self._lifecycle.pin(channel)  # destroy_channel comes after unsubscribe
+            self._lifecycle.pin(channel.name)  # destroy_channel comes after unsubscribe
         left = self._proposals.detach(connection)
         self._events.add(connection.ended(user.name, disconnect))
         logger.info(

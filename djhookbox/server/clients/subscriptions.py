@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from ...wire import capabilities, webhooks
@@ -31,6 +32,8 @@ R = TypeVar("R")
 
 #: Codes of refusals that every further webhook of the connection would get too.
 HOPELESS = frozenset({"unavailable", "session_expired"})
+#: The reply about a subscription that needs no decision.
+_UNASKED = SubscribeReply()
 
 
 class _Batch:
@@ -50,8 +53,7 @@ class _Batch:
         self.decided: Mapping[str, Decided] = {}
         self._hopeless: Refusal | None = None
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    async def ask(self, ask: Callable[[], Awaitable[R]]) -> R:
         """Make a webhook, unless an earlier one failed in a way that this one would too.
 
         Raises:
@@ -61,7 +63,7 @@ class _Batch:
         if self._hopeless is not None:
             raise self._hopeless
         try:
-            yield
+            return await ask()
         except Refusal as refusal:
             if refusal.code in HOPELESS:
                 self._hopeless = refusal
@@ -137,11 +139,14 @@ class Subscriptions:
             with self._lifecycle.pinned(wanted):
                 self._authorizer.still_here(connection)
                 batch = _Batch(wanted)
-                if capabilities.SUBSCRIBE_MANY in self._webhooks.accepted:
+                if capabilities.SUBSCRIBE_MANY not in self._webhooks.accepted:
+                    await self._create_each(batch, user, connection)
+                elif self._lifecycle.exist(wanted):
                     await self._decide_together(batch, user, connection)
                 else:
-                    await self._create_each(batch, user, connection)
-                await self._reach_back(batch)
+                    async with self._lifecycle.missing(wanted) as missing:
+                        await self._decide_together(batch, user, connection, missing)
+                await self._load_back(batch)
                 await self._complete(batch, user, connection)
                 await self._enter_all(batch, user, connection)
         return batch.refused
@@ -213,27 +218,33 @@ class Subscriptions:
                 else:
                     new += 1
 
-    async def _decide_together(self, batch: _Batch, user: User, connection: Connection) -> None:
-        """Ask the site once, and create the channels that it allows."""
-        async with self._lifecycle.missing(batch.wanted) as missing:
-            self._check_room(batch, user)
-            needed = [
-                needed
-                for name in batch.remaining()
-                if (needed := self._needed(user, name, connection)) is not None
-            ]
-            # A single decision to subscribe has its own webhook.
-            if len(needed) > 1 or any(each.create for each in needed):
-                webhook = webhooks.SubscribeMany(tuple(needed), user.name)
-                try:
-                    with batch.asking():
-                        reply = await self._authorizer.ask(
-                            webhook, connection, patience=patience(len(needed))
-                        )
-                except Refusal as refusal:
-                    batch.refused.update({each.channel_name: refusal for each in needed})
-                else:
-                    batch.decided = reply.channels
+    async def _decide_together(
+        self,
+        batch: _Batch,
+        user: User,
+        connection: Connection,
+        missing: frozenset[str] = frozenset(),
+    ) -> None:
+        """Ask the site once, and create the missing channels if it allows them."""
+        self._check_room(batch, user)
+        needed = [
+            needed
+            for name in batch.remaining()
+            if (needed := self._needed(user, name, connection)) is not None
+        ]
+        # A single decision to subscribe has its own webhook.
+        if len(needed) > 1 or any(each.create for each in needed):
+            many = webhooks.SubscribeMany(tuple(needed), user.name)
+            longer = patience(len(needed))
+            try:
+                reply = await batch.ask(
+                    partial(self._authorizer.ask, many, connection, patience=longer)
+                )
+            except Refusal as refusal:
+                batch.refused.update({each.channel_name: refusal for each in needed})
+            else:
+                batch.decided = reply.channels
+        if missing:
             # Together: the streams of durable channels are loaded with one call.
             names = sorted(missing - batch.refused.keys())
             await asyncio.gather(*(self._create(batch, name) for name in names))
@@ -247,13 +258,15 @@ class Subscriptions:
         except Refusal as refusal:
             batch.refused[name] = refusal
 
-    async def _reach_back(self, batch: _Batch) -> None:
+    async def _load_back(self, batch: _Batch) -> None:
         """Load what the client lacks of durable channels, if the server has no longer all of it."""
         found = [
             (name, channel, since)
             for name, since in batch.wanted.items()
-            if (channel := self._hub.channels.get(name)) is not None and since is not None
+            if since is not None and (channel := self._hub.channels.get(name)) is not None
         ]
+        if not found:
+            return
         outcomes = await asyncio.gather(
             *(self._proposals.durable.load_back(channel, since) for _, channel, since in found),
             return_exceptions=True,
@@ -271,13 +284,14 @@ class Subscriptions:
             async with self._lifecycle.missing((name,)) as missing:
                 if missing:
                     try:
-                        with batch.asking():
-                            webhook = webhooks.CreateChannel(name)
-                            reply = await self._webhooks.send(webhook, connection)
-                            await self._lifecycle.create(name, reply.check().options)
+                        await batch.ask(partial(self._create_alone, name, connection))
                     except Refusal as refusal:
                         batch.refused[name] = refusal
             self._authorizer.still_here(connection)
+
+    async def _create_alone(self, name: str, connection: Connection) -> None:
+        reply = await self._webhooks.send(webhooks.CreateChannel(name), connection)
+        await self._lifecycle.create(name, reply.check().options)
 
     async def _complete(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Ask for the remaining decisions to subscribe, and carry out what the site grants."""
@@ -288,8 +302,7 @@ class Subscriptions:
                     reply = batch.subscribed(name)
                     if reply is None:
                         webhook = webhooks.Subscribe(name, user.name)
-                        with batch.asking():
-                            reply = await self._authorizer.ask(webhook, connection)
+                        reply = await batch.ask(partial(self._authorizer.ask, webhook, connection))
                     await self._authorizer.follow_up(connection, reply)
                 except Refusal as refusal:
                     batch.refused[name] = refusal
@@ -320,16 +333,13 @@ class Subscriptions:
             if reply is None and user.name not in channel.subscribers:
                 unasked.append(channel)
             proposals.append(
-                (channel, self._change(connection, reply or SubscribeReply(), batch.wanted[name]))
+                (channel, self._change(connection, reply or _UNASKED, batch.wanted[name]))
             )
 
-        def own_last(effects: list[Effect]) -> list[Effect]:
-            def is_own(effect: Effect) -> bool:
-                return isinstance(effect, Send) and effect.connections == (connection,)
+        def is_own(effect: Effect) -> bool:
+            return isinstance(effect, Send) and effect.connections == (connection,)
 
-            return sorted(effects, key=is_own)
-
-        refusals = await self._proposals.propose_all(proposals, own_last)
+        refusals = await self._proposals.propose_all(proposals, last=is_own)
         for (channel, _), refusal in zip(proposals, refusals, strict=True):
             if refusal is not None:
                 batch.refused[channel.name] = refusal
