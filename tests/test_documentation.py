@@ -119,6 +119,7 @@ from djhookbox.models import ChannelPolicy
 
 for pattern in ("/news/<slug:topic>/", "/rooms/<int:room>/"):
     ChannelPolicy.objects.create(name=pattern, pattern=pattern, history_size=10)
+ChannelPolicy.objects.create(name="Orders", pattern="/orders/", durable=True)
 """
 
 #: What a site has, of which the documents speak as if it were there.
@@ -194,6 +195,14 @@ AFTERWARDS = {
         """,
     "urlpatterns": """
         assert urlpatterns[-1].resolve("hookbox/connect").func
+        """,
+    "def hookbox_token": """
+        post = RequestFactory(SERVER_NAME="localhost").post("/")
+        post.user = user
+        assert hookbox_token(post).content.count(b":") == 2
+        """,
+    "class Orders": """
+        assert djhookbox.publish("/orders/", {}) is None
         """,
     "def report_progress": """
         report_progress(7, 50)

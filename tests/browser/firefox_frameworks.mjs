@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import puppeteer from "puppeteer-core";
 
-const { executablePath, site, channel, components, exchanged } = JSON.parse(process.argv[2]);
+const { executablePath, site, channel, components, exchanged, refreshed } = JSON.parse(process.argv[2]);
 
 const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
 try {
@@ -72,6 +72,17 @@ try {
     await leave("");
     console.log(address);
   }
+  // {% hookbox_refresh %}: htmx fetches the list once it is subscribed, and at each message.
+  await page.goto(refreshed);
+  const shown = () => document.querySelector("#tasks li")?.textContent === "Fetched";
+  await page.waitForFunction(shown);
+  const fetched = () => performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/list/")).length;
+  const before = await page.evaluate(fetched);
+  await page.evaluate(() => (document.querySelector("#tasks").innerHTML = ""));
+  await page.evaluate((name) => connect().publish(name, 1), channel);
+  await page.waitForFunction(shown);
+  assert.equal(await page.evaluate(fetched), before + 1);
+  console.log(refreshed);
 } finally {
   await browser.close();
 }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class Site:
         self.port = demo.hookbox_port
         self.pages: dict[str, str] = {}
         self.scripts: dict[str, bytes] = {}
+        #: What the site does not answer at the moment, and how often it was asked for it.
+        self.failing: Counter[str] = Counter()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,6 +59,10 @@ class Site:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.partition("?")[0]
         kind = "text/javascript"
+        if path in self.failing:
+            self.failing[path] += 1
+            request.send_error(503)
+            return
         if path in self.pages:
             body, kind = self.pages[path].encode(), "text/html; charset=utf-8"
         elif path in self.scripts:

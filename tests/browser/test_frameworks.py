@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ..needs import need
+from ..stand_ins.waiting import wait_for
 from .conftest import ROOT, Demo
 from .framework_pages import (
     CHANNEL,
@@ -175,6 +176,19 @@ def test_a_list_that_htmx_fetches_again(demo: Demo, page: Page, site: Site) -> N
     expect(listed).to_have_text(["After a gap"])
 
 
+def test_a_request_that_fails_is_repeated(page: Page, site: Site) -> None:
+    path = "/tasks/list/"
+    page.goto(add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Before</li>"))
+    listed = page.locator("#tasks li")
+    expect(listed).to_have_text(["Before"])
+    site.pages[path] = "<li>After</li>"
+    site.failing[path] = 0
+    say(page, "anything")
+    wait_for(lambda: page.wait_for_timeout(50) or site.failing[path] >= 2, "a repetition")
+    del site.failing[path]
+    expect(listed).to_have_text(["After"])
+
+
 def test_many_messages_are_one_request_and_a_hidden_page_makes_none(page: Page, site: Site) -> None:
     page.goto(add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Now</li>"))
     expect(page.locator("#tasks li")).to_have_text(["Now"])
@@ -249,9 +263,10 @@ def test_all_of_them_in_firefox(demo: Demo, site: Site) -> None:
         for name, (_, parts, remove) in COMPONENTS.items()
     }
     exchanged = [f"{site.address}/{name}/" for name in EXCHANGING]
+    refreshed = add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Fetched</li>")
     plan = {
         "executablePath": firefox, "site": demo.site, "channel": CHANNEL,
-        "components": components, "exchanged": exchanged,
+        "components": components, "exchanged": exchanged, "refreshed": refreshed,
     }  # fmt: skip
     script = Path(__file__).with_name("firefox_frameworks.mjs")
     result = subprocess.run(
@@ -259,4 +274,4 @@ def test_all_of_them_in_firefox(demo: Demo, site: Site) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr[-4000:]
-    assert result.stdout.splitlines() == [*components, *exchanged]
+    assert result.stdout.splitlines() == [*components, *exchanged, refreshed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from djhookbox.server.metrics import FANOUT_BUCKETS, Histogram, Metrics
 from djhookbox.server.systemd import Systemd
 
 from ..ports import free_port
+from ..projects import ROOT
 from ..stand_ins.waiting import until
 from .running import App, Running, Start, read, send
 
@@ -150,6 +152,16 @@ async def test_recoveries_and_gaps_are_counted(start: Start, site: App) -> None:
     found = await samples(one)
     assert found["djhookbox_recovered_publications_total", ""] >= 2
     assert found["djhookbox_recovery_gaps_total", ""] == 1
+
+
+async def test_the_reference_lists_every_metric(start: Start) -> None:
+    one = await start()
+    _status, text = await get(one, "/metrics", headers=BEARER)
+    # What has not happened yet has no samples, but its name.
+    names = {name for name, _kind in re.findall(r"^# TYPE (djhookbox_\w+) (\w+)$", text, re.M)}
+    document = (ROOT / "docs/reference/metrics.rst").read_text()
+    rows = set(re.findall(r"^``(djhookbox_\w+)``", document, re.M))
+    assert rows - {"djhookbox_outbox_lag_seconds"} == names - {"djhookbox_outbox_lag_seconds"}
 
 
 @pytest.mark.parametrize(

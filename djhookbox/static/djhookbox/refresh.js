@@ -14,6 +14,10 @@ import { connect } from "./hookbox.min.js";
 
 const DEFAULT_SPREAD = 0.5;
 
+/** Seconds before the first repetition of a request that failed, and the most before the others. */
+const RETRY = 2;
+const LONGEST_RETRY = 60;
+
 class HookboxRefresh extends HTMLElement {
   #gone = new AbortController();
   #timer;
@@ -21,6 +25,8 @@ class HookboxRefresh extends HTMLElement {
   #due = false;
   /** The request that htmx is making for the target. */
   #request;
+  /** How many requests have failed since one succeeded. */
+  #failed = 0;
 
   /** The element to keep up to date. It may be another one after each request. */
   get target() {
@@ -40,6 +46,7 @@ class HookboxRefresh extends HTMLElement {
     document.addEventListener("htmx:afterRequest", ({ detail }) => {
       if (detail.xhr === this.#request) {
         this.#request = undefined;
+        this.#answered(detail.xhr.status);
       }
     }, { signal });
     const channel = connect().subscribe(this.getAttribute("channel"), { signal });
@@ -64,6 +71,7 @@ class HookboxRefresh extends HTMLElement {
     clearTimeout(this.#timer);
     this.#due = false;
     this.#request = undefined;
+    this.#failed = 0;
   }
 
   #published({ payload, user }) {
@@ -81,12 +89,28 @@ class HookboxRefresh extends HTMLElement {
     }
   }
 
-  /** Make one request for all messages of a moment; pages do not make theirs at the same time. */
-  #refresh() {
+  /** Repeat a request that the site did not answer; a refusal, such as 403, would be the same. */
+  #answered(status) {
+    if (status === 0 || status >= 500) {
+      const pause = Math.min(RETRY * 2 ** this.#failed, LONGEST_RETRY);
+      this.#failed += 1;
+      this.#refresh(pause);
+    } else {
+      this.#failed = 0;
+    }
+  }
+
+  /**
+   * Make one request for all messages of a moment; pages do not make theirs at the same time.
+   *
+   * @param {number} [pause] Seconds to wait in addition, at least half of them.
+   */
+  #refresh(pause = 0) {
     if (!this.#due) {
       this.#due = true;
       const spread = Number(this.getAttribute("spread") ?? DEFAULT_SPREAD);
-      this.#timer = setTimeout(() => this.#fetch(), Math.random() * spread * 1000);
+      const seconds = pause / 2 + Math.random() * (spread + pause / 2);
+      this.#timer = setTimeout(() => this.#fetch(), seconds * 1000);
     }
   }
 
