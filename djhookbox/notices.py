@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from . import transactions
+from . import commits
 from .exceptions import HookboxError, HookboxNotRunning
 from .policy.patterns import covering_regex
 from .wire.closing import Disconnect
@@ -79,11 +79,11 @@ class Notice:
     @classmethod
     def after_commit(cls, using: str | None) -> Notice:
         """Return the notice of the current transaction or savepoint."""
-        return transactions.waiting(using, cls) or cls()
+        return commits.waiting(using, cls) or cls()
 
     def book(self, using: str | None) -> None:
         """Notify the server after commit, or at once if no transaction is open."""
-        transactions.after_commit_once(using, self)
+        commits.after_commit_once(using, self)
 
     def __call__(self) -> None:
         """Notify the server."""

@@ -5,26 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from asgiref.sync import sync_to_async
-from django.db import Error, router, transaction
-from django.utils import timezone
 
 from . import client, debugging
-from .audit import payloads
-from .audit.fitting import save_fitting
 from .audit.writing import fit
 from .client.http import to_json
 from .conf import settings
 from .decisions.decide import Decision
 from .exceptions import HookboxDatabaseError, HookboxError, HookboxRefused, PayloadError
-from .guards import HeldConnections, database_errors, recovering, synchronous
+from .guards import database_errors, recovering, synchronous
 from .models import Publication
 from .outbox import inserting
-from .transactions import after_transaction
+from .recording import Message, is_reported, record
 from .vouching import (
     decided,
     name_of,
@@ -33,25 +27,16 @@ from .vouching import (
     validate_key,
     warn_of_rounding,
 )
-from .wire import values
-from .wire.rest import Publishing
+from .wire.answers import Published
+from .wire.rest import Origin, Publishing
 
 if TYPE_CHECKING:
     from .vouching import User
 
 logger = logging.getLogger("djhookbox")
 
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A publication before it is sent."""
-
-    channel: str
-    text: str
-    originator: str
-    sender: str
-    source: str
-    key: str
+#: The answer of the process to a message, or why it was not sent.
+_Outcome: TypeAlias = HookboxError | Published
 
 
 @synchronous(instead="apublish")
@@ -75,8 +60,9 @@ def publish(
     transaction: if that is rolled back, nobody sees it; once it is committed, every subscriber
     receives it once and in order.
 
-    Every other attempt is recorded in the publish history, even if the transaction around it is
-    rolled back: inside a transaction, the row is written after the transaction has ended.
+    The publish history has every attempt, even if the transaction around it is rolled back: the
+    process reports within a second what it has sent, and what failed in a transaction is written
+    after its end, by another thread.
 
     Args:
         channel: The channel's name.
@@ -112,16 +98,16 @@ def publish(
         if _is_durable(decision):
             _insert(message, decision, using)
             return None
-        delivered = _send(message, decision)
+        sent = _send(message, decision)
     except HookboxError as error:
-        _record(message, decision, error=error)
+        record(message, decision, error=error)
         if fail_silently and _is_forgivable(error):
             _warn_of_failure(channel, error)
             return None
         raise
-    _record(message, decision, delivered=delivered)
-    debugging.tell_unheard(channel, delivered)
-    return delivered
+    _record_sent(message, decision, sent)
+    debugging.tell_unheard(channel, sent.delivered)
+    return sent.delivered
 
 
 async def apublish(
@@ -141,23 +127,23 @@ async def apublish(
     code puts it.
     """
     message = await sync_to_async(_message)(channel, payload, user, source, sender, key)
-    record = sync_to_async(_record)
     decision = None
     try:
         decision = await sync_to_async(decided)(channel, user)
         if _is_durable(decision):
             await sync_to_async(_insert)(message, decision, using)
             return None
-        delivered = await asyncio.to_thread(_send, message, decision)
+        sent = await asyncio.to_thread(_send, message, decision)
     except HookboxError as error:
-        await record(message, decision, error=error)
+        await sync_to_async(record)(message, decision, error=error)
         if fail_silently and _is_forgivable(error):
             _warn_of_failure(channel, error)
             return None
         raise
-    await record(message, decision, delivered=delivered)
-    debugging.tell_unheard(channel, delivered)
-    return delivered
+    if not sent.reported:
+        await sync_to_async(_record_sent)(message, decision, sent)
+    debugging.tell_unheard(channel, sent.delivered)
+    return sent.delivered
 
 
 @synchronous(instead="apublish_many")
@@ -212,13 +198,13 @@ def _messages(
     user: User | None,
     source: str,
     sender: User | None,
-) -> list[_Message]:
+) -> list[Message]:
     return [
         _message(channel, payload, user, source, sender, "") for channel, payload in publications
     ]
 
 
-def _decisions(messages: Sequence[_Message], user: User | None) -> list[Decision]:
+def _decisions(messages: Sequence[Message], user: User | None) -> list[Decision]:
     """Return the decision for each message; if one is refused, record that none was sent."""
     of_channel: dict[str, Decision] = {}
     try:
@@ -229,16 +215,14 @@ def _decisions(messages: Sequence[_Message], user: User | None) -> list[Decision
             require(decision)
     except HookboxError as error:
         for message in messages:
-            _record(message, of_channel.get(message.channel), error=error)
+            record(message, of_channel.get(message.channel), error=error)
         raise
     return [of_channel[message.channel] for message in messages]
 
 
-def _send_all(
-    messages: Sequence[_Message], decisions: Sequence[Decision]
-) -> list[HookboxError | int | None]:
-    """Send the messages that are not durable; return for each its receivers or its error."""
-    outcomes: list[HookboxError | int | None] = [None] * len(messages)
+def _send_all(messages: Sequence[Message], decisions: Sequence[Decision]) -> list[_Outcome]:
+    """Send the messages that are not durable; return the answer to each, or its error."""
+    outcomes: list[_Outcome] = [Published()] * len(messages)
     numbers = [number for number, each in enumerate(decisions) if not _is_durable(each)]
     chosen = [(messages[number], decisions[number]) for number in numbers]
     if settings.executable:  # another program does not know this call
@@ -250,35 +234,38 @@ def _send_all(
     return outcomes
 
 
-def _outcome(message: _Message, decision: Decision) -> HookboxError | int | None:
+def _outcome(message: Message, decision: Decision) -> _Outcome:
     try:
         return _send(message, decision)
     except HookboxError as error:
         return error
 
 
-def _send_together(
-    chosen: Sequence[tuple[_Message, Decision]],
-) -> list[HookboxError | int | None]:
+def _send_together(chosen: Sequence[tuple[Message, Decision]]) -> list[_Outcome]:
     if not chosen:
         return []
     try:
         outcomes = client.publish_many([
-            Publishing(message.channel, message.text, message.originator or None, decision.options)
+            Publishing(
+                message.channel, message.text, message.originator or None, decision.options,
+                _origin(message, decision),
+            )
             for message, decision in chosen
         ])  # fmt: skip
     except HookboxError as error:
         return [error] * len(chosen)
     return [
-        HookboxRefused(each.msg, code=each.code) if each.msg else each.delivered
+        HookboxRefused(each.msg, code=each.code)
+        if each.msg
+        else Published(each.delivered, reported=each.reported)
         for each in outcomes
     ]
 
 
 def _recorded_all(
-    messages: Sequence[_Message],
+    messages: Sequence[Message],
     decisions: Sequence[Decision],
-    outcomes: Sequence[HookboxError | int | None],
+    outcomes: Sequence[_Outcome],
 ) -> list[int | None]:
     """Record what has become of the messages, store durable ones, and return the receivers.
 
@@ -291,14 +278,14 @@ def _recorded_all(
     for message, decision, outcome in zip(messages, decisions, outcomes, strict=True):
         if isinstance(outcome, HookboxError):
             failed = failed or outcome
-            _record(message, decision, error=outcome)
+            record(message, decision, error=outcome)
         elif _is_durable(decision):
             _insert(message, decision, None)
             delivered.append(None)
         else:
-            delivered.append(outcome)
-            _record(message, decision, delivered=outcome)
-            debugging.tell_unheard(message.channel, outcome)
+            delivered.append(outcome.delivered)
+            _record_sent(message, decision, outcome)
+            debugging.tell_unheard(message.channel, outcome.delivered)
     if failed is not None:
         raise failed
     return delivered
@@ -321,12 +308,12 @@ def _message(
     source: str,
     sender: User | None,
     key: str,
-) -> _Message:
+) -> Message:
     validate_channel(channel)
     validate_key(key)
     text = to_json(payload)
     warn_of_rounding(channel, text)
-    return _Message(
+    return Message(
         channel=channel,
         text=text,
         originator=name_of(user),
@@ -340,7 +327,7 @@ def _is_durable(decision: Decision) -> bool:
     return decision.allowed and bool(decision.options.get("durable"))
 
 
-def _insert(message: _Message, decision: Decision, using: str | None) -> None:
+def _insert(message: Message, decision: Decision, using: str | None) -> None:
     with database_errors():
         inserting.insert(
             decision,
@@ -354,64 +341,27 @@ def _insert(message: _Message, decision: Decision, using: str | None) -> None:
         )
 
 
-def _send(message: _Message, decision: Decision) -> int | None:
+def _send(message: Message, decision: Decision) -> Published:
     require(decision)
     return client.publish(
         message.channel,
         message.text,
         options=decision.options,
         originator=message.originator or None,
-        recorded=True,
+        origin=_origin(message, decision),
         key=message.key,
     )
 
 
-def _record(
-    message: _Message,
-    decision: Decision | None,
-    *,
-    delivered: int | None = None,
-    error: HookboxError | None = None,
-) -> None:
-    status = Publication.Status.SENT
-    if error is not None:
-        refused = isinstance(error, HookboxRefused)
-        status = Publication.Status.REFUSED if refused else Publication.Status.FAILED
-    row = Publication(
-        created=timezone.now(),
-        channel=message.channel,
-        user_name=fit(message.sender),
-        source=message.source,
-        status=status,
-        error="" if error is None else str(error),
-        delivered=delivered,
-        decided_by="" if decision is None else decision.decided_by[:255],
-        reason="" if decision is None else decision.reason[:255],
-        **payloads.kept(values.loads(message.text), is_copy=True),
+def _origin(message: Message, decision: Decision) -> Origin | None:
+    """Return what the process reports about a message, or None if it is recorded here."""
+    if not is_reported(message):
+        return None
+    return Origin(
+        message.source, fit(message.sender), fit(decision.decided_by), fit(decision.reason)
     )
-    using = router.db_for_write(Publication)
-    after_transaction(using, partial(_save, row, using))
 
 
-def _save(row: Publication, using: str) -> None:
-    inserted = False
-    held = HeldConnections()
-
-    def insert() -> None:
-        nonlocal inserted
-        # A savepoint, in case the caller's block continues (see `after_transaction`).
-        with transaction.atomic(using=using):
-            row.save(using=using, force_insert=True)
-            inserted = True
-
-    try:
-        try:
-            save_fitting(row, insert)
-        except Error:
-            # If the connection was cut during the commit, the row may exist.
-            if inserted or not held.were_cut():
-                raise
-            insert()
-    except (Error, ValueError):
-        # A message cannot be recalled; after an exception, callers would send it again.
-        logger.exception("Could not record a publication to %s.", row.channel)
+def _record_sent(message: Message, decision: Decision, sent: Published) -> None:
+    if not sent.reported:
+        record(message, decision, delivered=sent.delivered)

@@ -17,6 +17,7 @@ from djhookbox.exceptions import (
     PayloadError,
 )
 from djhookbox.wire.proof import SECRET_HEADER, from_header
+from djhookbox.wire.rest import Origin
 
 from .ports import free_port
 from .stand_ins.process import Answer, FakeHookbox, fake_hookbox
@@ -45,11 +46,15 @@ def hookbox(settings):
         (
             lambda: client.publish("/a/", '{"x": 1}'),
             "publish",
-            {"channel_name": "/a/", "payload": '{"x": 1}'},
+            {"channel_name": "/a/", "payload": '{"x": 1}', "recorded": "1"},
         ),
         (
             lambda: client.publish(
-                "/ä/", "1", options={"history_size": 2}, originator="eve", recorded=True
+                "/ä/",
+                "1",
+                options={"history_size": 2},
+                originator="eve",
+                origin=Origin("code", "mallory"),
             ),
             "publish",
             {
@@ -58,6 +63,7 @@ def hookbox(settings):
                 "options": '{"history_size":2}',
                 "originator": "eve",
                 "recorded": "1",
+                "origin": '{"source":"code","user":"mallory","decided_by":"","reason":""}',
             },
         ),
         (
@@ -144,14 +150,14 @@ def test_each_call_sends_its_form(hookbox, make, call, form):
 
 def test_answers_are_returned(hookbox):
     hookbox.replies(True, {"delivered": 3, "disconnected": 2, "name": "/a/"})
-    assert client.publish("/a/", "1") == 3
+    assert client.publish("/a/", "1").delivered == 3
     assert client.disconnect(user="bob") == 2
     assert client.get_channel_info("/a/")["name"] == "/a/"
 
 
 def test_a_server_that_does_not_count_is_believed(hookbox):
     hookbox.replies(True, {})
-    assert client.publish("/a/", "1") is None
+    assert client.publish("/a/", "1").delivered is None
 
 
 def test_the_first_of_several_secrets_is_sent(hookbox, settings):
@@ -358,7 +364,7 @@ def test_a_connection_with_an_unread_answer_is_not_used_again(hookbox, settings)
     release.set()
     settings.HOOKBOX_TIMEOUT = 5.0
     hookbox.replies(True, {"delivered": 1})
-    assert client.publish("/a/", "2") == 1
+    assert client.publish("/a/", "2").delivered == 1
 
 
 def test_threads_do_not_get_each_others_answers(hookbox):
@@ -367,7 +373,8 @@ def test_threads_do_not_get_each_others_answers(hookbox):
     )
     with ThreadPoolExecutor(8) as pool:
         numbers = list(range(200))
-        assert list(pool.map(lambda n: client.publish("/a/", str(n)), numbers)) == numbers
+        answers = pool.map(lambda n: client.publish("/a/", str(n)), numbers)
+        assert [answer.delivered for answer in answers] == numbers
     assert len(client.http._idle) <= client.http.MAX_IDLE_CONNECTIONS
 
 

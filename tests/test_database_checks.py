@@ -14,8 +14,8 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, router, transaction
 from django.db.models.signals import pre_save
 
+from djhookbox.commits import writing
 from djhookbox.models import ChannelPolicy, Node
-from djhookbox.transactions import writing
 
 Other = Callable[..., str]
 

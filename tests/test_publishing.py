@@ -14,10 +14,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connections, transaction
 from django.http import HttpResponse
 from django.test import Client, TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 import djhookbox
 from djhookbox import api, client
+from djhookbox.audit import outside
 from djhookbox.decisions.store import cache
 from djhookbox.exceptions import (
     ChannelNameError,
@@ -94,6 +96,7 @@ class TestPublish:
         assert request.path == "/rest/publish"
         options = json.loads(request.form.pop("options"))
         assert options["history_size"] == 7
+        assert json.loads(request.form.pop("origin"))["source"] == "code"
         assert request.form == {
             "secret": SECRET,
             "channel_name": "/open/ä/",
@@ -260,6 +263,23 @@ class TestPublishRefused:
     def test_the_longest_name(self, hookbox):
         assert djhookbox.publish("/open/".ljust(255, "x"), 1) == 3
 
+    def test_what_the_process_reports_costs_no_insert(self, hookbox):
+        hookbox.replies(True, {"delivered": 3, "reported": True})
+        with CaptureQueriesContext(connections["default"]) as queries:
+            assert djhookbox.publish("/open/a/", 1, user="eve", sender="mallory") == 3
+        assert not [query for query in queries if query["sql"].startswith("INSERT")]
+        form = hookbox.requests[-1].form
+        assert (form["recorded"], form["originator"]) == ("1", "eve")
+        origin = json.loads(form["origin"])
+        assert (origin["source"], origin["user"]) == ("code", "mallory")
+        assert origin["decided_by"].startswith("handler:")
+
+    def test_what_a_process_does_not_report_has_a_row(self, hookbox, settings):
+        djhookbox.publish("/open/a/", "x" * 70_000)  # too much for a report
+        djhookbox.publish("/open/a/", 1, source=Publication.Source.ADMIN)
+        assert all("origin" not in request.form for request in hookbox.requests)
+        assert Publication.objects.count() == 2
+
     def test_what_was_sent_is_not_said_to_have_failed(self, hookbox, monkeypatch, caplog):
         def broken(*args, **kwargs):
             raise DatabaseError("disk full")
@@ -289,6 +309,7 @@ urlpatterns = [path("view/", view)]
 
 
 def statuses():
+    assert outside.finish(10)
     return list(Publication.objects.order_by("pk").values_list("status", flat=True))
 
 
@@ -341,7 +362,7 @@ class TransactionsInTestCase(TestCase):
     def test_atomic_requests_failed(self):
         response = Client(raise_request_exception=False).get("/view/")
         assert response.status_code == 500
-        assert statuses() == ["failed"]
+        assert statuses() == [], "nothing but the test's own connection sees its transaction"
         assert not User.objects.exists()
 
     def test_atomic_requests_caught(self):

@@ -219,6 +219,8 @@ def _publication(event: events.Published, at: datetime.datetime) -> Publication:
         connection_id=fit(event.conn_id, 64),
         source=event.source,
         status=Publication.Status.SENT,
+        decided_by=fit(event.decided_by or ""),
+        reason=fit(event.reason or ""),
         delivered=None if event.delivered is None else _bounded("delivered", event.delivered),
         **payload,
     )

@@ -41,12 +41,10 @@ def publish(
     *,
     options: Mapping[str, object] | None = None,
     originator: str | None = None,
-    recorded: bool = False,
+    origin: rest.Origin | None = None,
     key: str = "",
-) -> int | None:
-    """Publish a JSON text and return how many connections it reached.
-
-    None means that the number is unknown: the genuine 0.3.3 does not count.
+) -> answers.Published:
+    """Publish a JSON text and return the answer; the genuine 0.3.3 does not count receivers.
 
     Args:
         channel: The channel's name.
@@ -54,12 +52,15 @@ def publish(
         options: The options decided for the channel, in case this call creates it. With them the
             server sends no webhook.
         originator: The name of the user it is from.
-        recorded: Whether the caller records the publication, so that the server reports no event.
+        origin: What the server reports about it. Without it, or if the answer does not say that it
+            will be reported, the caller records the publication.
         key: The server publishes a message with the same key once.
 
     """
-    request = rest.Publish(channel, payload, originator, options, recorded, key=key)
-    return _ask(request, answers.Published).delivered
+    request = rest.Publish(
+        channel, payload, originator, options, recorded=True, key=key, origin=origin
+    )
+    return _ask(request, answers.Published)
 
 
 def poke(timeout: float) -> None:

@@ -17,8 +17,8 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from .. import strict_json
+from ..commits import writing
 from ..models import ChannelPolicy
-from ..transactions import writing
 from ..wire import values
 from . import written
 

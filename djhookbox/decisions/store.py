@@ -15,7 +15,7 @@ from typing import Any
 from django.db import router, transaction
 from django.db.models.sql.constants import MULTI
 
-from .. import options, transactions
+from .. import commits, options
 from ..exceptions import PatternError
 from ..models import ChannelPolicy
 from ..policy.patterns import Pattern, compile_pattern
@@ -145,7 +145,7 @@ class Cache:
         if self._instead is not None:
             return self._instead
         using = router.db_for_read(ChannelPolicy)
-        if transactions.is_marked(using, _CHANGED):
+        if commits.is_marked(using, _CHANGED):
             # Only the transaction that has edited a policy sees the edit until it is committed.
             return self._load()
         inside = transaction.get_connection(using).in_atomic_block
@@ -167,10 +167,10 @@ class Cache:
 
     def changed(self, using: str | None) -> None:
         """Register an edit, and drop the cached rules when it is committed."""
-        transactions.mark(using, _CHANGED)
+        commits.mark(using, _CHANGED)
 
         def committed() -> None:
-            transactions.unmark(using, _CHANGED)
+            commits.unmark(using, _CHANGED)
             self.drop()
 
         transaction.on_commit(committed, using=using)

@@ -13,7 +13,7 @@ from .. import client, publishing, vouching
 from ..decisions.decide import UNDECIDED, Decision
 from ..exceptions import HookboxError
 from ..outbox import inserting
-from ..wire.answers import Outcome
+from ..wire.answers import Outcome, Published
 from ..wire.rest import Publishing
 
 #: What the publish history says about a channel that only a test has opened.
@@ -71,21 +71,20 @@ def capture_publications(
         *,
         options: Mapping[str, object] | None = None,
         originator: str | None = None,
-        recorded: bool = False,
         **others: object,
-    ) -> int | None:
+    ) -> Published:
         captured.append(
             CapturedPublication(channel, json.loads(payload), originator or "", options or {})
         )
         if error is not None:
             raise error
-        return delivered
+        return Published(delivered)
 
     def publish_many(publications: Sequence[Publishing]) -> tuple[Outcome, ...]:
         return tuple(
             Outcome(publish(
                 each.channel_name, each.payload, options=each.options, originator=each.originator
-            ))
+            ).delivered)
             for each in publications
         )  # fmt: skip
 

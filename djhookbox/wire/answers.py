@@ -15,11 +15,16 @@ class Published:
     """The number of connections a publication reached, and its position in the channel's stream.
 
     The genuine 0.3.3 reports neither.
+
+    Attributes:
+        reported: Whether an event will report it, so that the caller need not record it.
+
     """
 
     delivered: int | None = None
     epoch: str | None = None
     offset: int | None = None
+    reported: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,14 @@ class Outcome:
         delivered: The number of connections that it reached, if it was published.
         msg: Why it was not published; empty if it was.
         code: A short code for that.
+        reported: Whether an event will report it, so that the caller need not record it.
 
     """
 
     delivered: int | None = None
     msg: str = ""
     code: str = ""
+    reported: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

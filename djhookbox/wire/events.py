@@ -82,10 +82,12 @@ class Published:
     """A publication that the site has no row of.
 
     Attributes:
-        source: Its source: `client`, `rest` or `poll`.
+        source: Its source: `client`, `code`, `rest` or `poll`.
         delivered: The number of connections it was sent to.
         payload: The message.
         payload_size: The length of its JSON, if it was too large to be reported.
+        decided_by: The policy or handler that decided, if it is from code.
+        reason: Why.
 
     """
 
@@ -98,6 +100,8 @@ class Published:
     delivered: int | None = None
     payload: object = None
     payload_size: int | None = None
+    decided_by: str | None = None
+    reason: str | None = None
 
 
 @dataclass(slots=True)

@@ -30,6 +30,24 @@ class Request(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What an event reports about a publication from code (ours).
+
+    Attributes:
+        source: Its source: `code`.
+        user: The name recorded in the publish history.
+        decided_by: The policy or handler that decided.
+        reason: Why.
+
+    """
+
+    source: str = ""
+    user: str = ""
+    decided_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Publish to a channel.
 
@@ -38,9 +56,11 @@ class Publish:
         originator: The name of the sending user.
         options: The decided options of the channel, in case it does not exist (ours); with them
             the server does not ask the site.
-        recorded: Whether the site keeps a row of it, so that no event reports it (ours).
+        recorded: Whether the site keeps a row of it, so that no event reports it, unless there is
+            an `origin` (ours).
         send_hook: Whether the site's publish webhook decides.
         key: Identifies the message: the server publishes it once in five minutes (ours).
+        origin: What an event reports about it, as in `Origin` (ours).
 
     """
 
@@ -53,6 +73,7 @@ class Publish:
     recorded: bool = False
     send_hook: bool = False
     key: str = ""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +84,7 @@ class Publishing:
     payload: str = "null"
     originator: str | None = None
     options: Mapping[str, object] | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +93,8 @@ class PublishMany:
 
     Attributes:
         publications: The messages.
-        recorded: Whether the site keeps rows of them, so that no event reports them.
+        recorded: Whether the site keeps rows of them, so that no event reports those without an
+            `origin`.
 
     """
 

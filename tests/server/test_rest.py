@@ -706,3 +706,30 @@ async def test_the_largest_call_fits_whatever_the_settings_say(
         await rig.lifecycle.create("room", {})
         form = {"channel_name": "room", "payload": json.dumps("\n" * 140_000)}
         assert (await post(http, "publish", **form))[:2] == (200, True)
+
+
+async def test_what_code_publishes_is_reported_with_its_origin(rig: Rig) -> None:
+    await rig.subscribe(await rig.connect("alice"), "room")
+    origin = {"source": "code", "user": "eve", "decided_by": "policy:rooms", "reason": "open"}
+    form = {"payload": "[1]", "options": "{}", "recorded": "1", "origin": json.dumps(origin)}
+    for name, delivered in (("room", 1), ("nobody", 0)):
+        answer = await rig.rest("publish", channel_name=name, originator="shown", **form)
+        assert (answer["delivered"], answer["reported"]) == (delivered, True)
+    many = [{"channel_name": "room", "payload": "2", "origin": origin}, {"channel_name": "room"}]
+    answer = await rig.rest("publish_many", publications=json.dumps(many), recorded="1")
+    assert [each.get("reported") for each in answer["outcomes"]] == [True, None]
+    published = [event for event in rig.reported() if event["event"] == "publish"]
+    assert [(each["channel_name"], each["delivered"]) for each in published] == [
+        ("room", 1), ("nobody", 0), ("room", 1),
+    ]  # fmt: skip
+    for event in published:
+        assert {name: event[name] for name in origin} == origin
+
+
+async def test_a_site_that_takes_no_events_records_what_it_publishes(rig: Rig) -> None:
+    rig.site.accepted = frozenset()
+    answer = await rig.rest(
+        "publish", channel_name="room", options="{}", recorded="1", origin='{"source":"code"}'
+    )
+    assert answer == {"delivered": 0}
+    assert rig.reported() == []

@@ -13,9 +13,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ...commits import writing
 from ...models import ChannelPolicy
 from ...notices import listening
-from ...transactions import writing
 
 if TYPE_CHECKING:
     from .page import ChannelPolicyAdmin

@@ -18,11 +18,11 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ...commits import writing
 from ...decisions import files
 from ...decisions.files import Change, PolicyFileError
 from ...models import ChannelPolicy
 from ...notices import Told, listening
-from ...transactions import writing
 from ..forms import ImportForm
 from ..pages import PageMixin, pretty_json, route
 from ..times import today

@@ -15,9 +15,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from ...commits import writing
 from ...models import ChannelPolicy
 from ...notices import Told, listening
-from ...transactions import writing
 from ..pages import PageMixin, route
 
 logger = logging.getLogger("djhookbox")

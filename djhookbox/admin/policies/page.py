@@ -22,12 +22,12 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ...commits import writing
 from ...decisions.store import cache
 from ...models import Audience, ChannelPolicy, Publishing
 from ...notices import Told, listening
 from ...policy.coverage import Order
 from ...policy.examples import examples
-from ...transactions import writing
 from ..forms import PlainJSONField
 from ..pages import PageMixin, badge, module_script
 from . import texts as texts

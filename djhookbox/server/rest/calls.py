@@ -6,9 +6,10 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from ...wire import answers, events, rest, webhooks
+from ...wire import answers, capabilities, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
@@ -97,11 +98,20 @@ class Calls:
     async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
         payload = parse_payload(request.payload)
         if not request.key:
-            return (await self._publish_to(name, payload, request)).answer()
+            return self._answer(await self._publish_to(name, payload, request), request)
         published = await self._keys.once(
             name, request.key, lambda: self._publish_to(name, payload, request)
         )
-        return published.answer()
+        return self._answer(published, request)
+
+    def _answer(self, published: Applied, request: rest.Publish) -> answers.Published:
+        answer = published.answer()
+        return replace(answer, reported=True) if self._reports(request) else answer
+
+    def _reports(self, request: rest.Publish | rest.PublishMulti) -> bool:
+        """Return whether an event reports a publication from code, which the site wants."""
+        wanted = isinstance(request, rest.Publish) and request.origin is not None
+        return wanted and capabilities.EVENTS in self._webhooks.accepted
 
     async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
         outcomes = [await self._outcome(each, request) for each in request.publications]
@@ -109,10 +119,12 @@ class Calls:
 
     async def _outcome(self, each: rest.Publishing, request: rest.PublishMany) -> answers.Outcome:
         one = rest.Publish(
-            each.channel_name, each.payload, each.originator, each.options, request.recorded
-        )
+            each.channel_name, each.payload, each.originator, each.options, request.recorded,
+            origin=each.origin,
+        )  # fmt: skip
         try:
-            return answers.Outcome((await self._publish(one)).delivered)
+            published = await self._publish(one)
+            return answers.Outcome(published.delivered, reported=published.reported)
         except FAILURES as error:
             told = failure(error)
             return answers.Outcome(None, told.msg, told.code)
@@ -140,6 +152,7 @@ class Calls:
             # The site has decided. Without subscribers, only a history justifies a channel, or
             # somebody who may return to it.
             if not options.get("history_size") and await self._publications.skip(name):
+                self._report(name, payload, request, 0)
                 return Applied(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or request.send_hook:
@@ -160,9 +173,26 @@ class Calls:
         delivered = published.delivered
         if publication is not None:
             self._events.add(events.Delivered(publication, delivered))
-        elif not request.recorded:
-            self._events.add(events.Published(name, user or "", "", "rest", delivered, payload))
+        else:
+            self._report(name, payload, request, delivered)
         return published
+
+    def _report(
+        self,
+        name: str,
+        payload: object,
+        request: rest.Publish | rest.PublishMulti,
+        delivered: int,
+    ) -> None:
+        if isinstance(request, rest.Publish) and request.origin and self._reports(request):
+            by = request.origin
+            self._events.add(events.Published(
+                name, by.user, "", by.source, delivered, payload,
+                decided_by=by.decided_by or None, reason=by.reason or None,
+            ))  # fmt: skip
+        elif not request.recorded:
+            user = request.originator or ""
+            self._events.add(events.Published(name, user, "", "rest", delivered, payload))
 
     async def _poke(self, request: rest.Poke) -> answers.Done:
         self._durable.poke()
