@@ -1,7 +1,7 @@
 """The baseline: a bare aiohttp server that writes one prebuilt frame to every connection.
 
-It has no users, channels, limits or backpressure: this is the cost of aiohttp and the event loop
-alone. `POST /publish` sends its body to all WebSocket connections.
+It has no users, limits or backpressure: this is the cost of aiohttp and the event loop alone.
+`POST /publish?id=1` sends its body to all WebSocket connections that were opened with `?id=1`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import socket
 import struct
+from collections import defaultdict
 
 from aiohttp import web
 
@@ -18,7 +19,7 @@ try:
 except ImportError:
     import asyncio as loops  # type: ignore[no-redef]
 
-connections: set[asyncio.WriteTransport] = set()
+connections: defaultdict[str, set[asyncio.WriteTransport]] = defaultdict(set)
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -38,19 +39,20 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     transport = request.transport
     if transport is None:
         return response
-    connections.add(transport)
+    audience = connections[request.query["id"]]
+    audience.add(transport)
     try:
         async for _ in response:
             pass
     finally:
-        connections.discard(transport)
+        audience.discard(transport)
     return response
 
 
 async def publish(request: web.Request) -> web.Response:
-    """Frame the body once, and write it to each connection's transport."""
+    """Frame the body once, and write it to the transport of each connection with this id."""
     frame = text_frame(await request.read())
-    for transport in connections:
+    for transport in connections[request.query["id"]]:
         transport.write(frame)
     return web.Response(text="ok")
 

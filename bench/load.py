@@ -21,8 +21,9 @@ from typing import Any
 
 from tests.stand_ins.upgrade import masked, upgrade
 
+from .processes import ALL_KINDS
 from .procfs import accepted, cpu_time, memory, still_open
-from .publishers import CHANNEL, DIGITS, EPOCH, LoadError, Publication, Publisher
+from .publishers import DIGITS, EPOCH, LoadError, Publication, Publisher, channel_name
 
 ORIGIN = "http://bench.example"
 #: The end of each publication. The bracket prevents the length in a WebSocket header, which may
@@ -50,6 +51,7 @@ class Load:
         self.kind, self.port, self.pid, self.secret = kind, port, pid, secret
         self.received = 0
         self.latencies: list[int] = []
+        self._channels = 1
         self._epoll = select.epoll()
         # Publishers have their own set, which is checked between slices of the subscribers, so
         # that a publisher never waits until thousands of subscribers have been read.
@@ -59,6 +61,7 @@ class Load:
         self._sockets: dict[int, socket.socket] = {}
         self._stuck: dict[int, socket.socket] = {}
         self._pending: dict[int, bytes] = {}  # connecting: what came so far
+        self._numbers: dict[int, int] = {}  # connecting: which one it is
         self._tails: dict[int, bytes] = {}  # sampled: the unfinished frame
         self._carry: dict[int, bytes] = {}  # ended within END: the last bytes
         self._opened = 0
@@ -67,13 +70,20 @@ class Load:
 
     # ---- connecting
 
-    def connect(self, count: int, stuck: int = 0) -> dict[str, Any]:
-        """Open subscribers, the last of which stop reading as soon as they are subscribed."""
+    def connect(
+        self, count: int, stuck: int = 0, channels: int = 1, wave: int = 100
+    ) -> dict[str, Any]:
+        """Open subscribers, the last of which stop reading as soon as they are subscribed.
+
+        They are distributed over the channels in turn. Measure the server's CPU.
+        """
+        self._channels = channels
+        server = cpu_time(self.pid)
         first_stuck = self._opened + count
         last = first_stuck + stuck
         while self._opened < last or self._pending:
             # In waves, because the backlog of the listener and the webhooks in flight are bounded.
-            while self._opened < last and len(self._pending) < 100:
+            while self._opened < last and len(self._pending) < wave:
                 self._open(
                     self._opened,
                     stuck=self._opened >= first_stuck,
@@ -83,7 +93,17 @@ class Load:
                 self._opened += 1
             if not self._turn(30.0):
                 raise LoadError(f"{len(self._pending)} connections got no answer in 30 s")
-        return {"connections": len(self._sockets) + len(self._stuck)}
+        connections = len(self._sockets) + len(self._stuck)
+        return {
+            "connections": connections,
+            "received": count + stuck,
+            "cpu": cpu_time(self.pid) - server,
+        }
+
+    @property
+    def _audience(self) -> int:
+        """The number of subscribers of each channel."""
+        return len(self._sockets) // self._channels
 
     def _open(self, number: int, *, stuck: bool, sampled: bool) -> None:
         sock = socket.socket()
@@ -98,10 +118,12 @@ class Load:
                     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) bench",
                     "Cookie": cookie(number),
                 },
+                f"/ws?id={number % self._channels}",
             )
         )
         fd = sock.fileno()
         self._pending[fd] = b""
+        self._numbers[fd] = number
         (self._stuck if stuck else self._sockets)[fd] = sock
         if sampled and not stuck:
             self._tails[fd] = b""
@@ -118,15 +140,16 @@ class Load:
         if upgraded and b"\r\n\r\n" not in before:
             if not now.startswith(b"HTTP/1.1 101"):
                 raise LoadError(f"the handshake was answered {now[:200]!r}")
-            if self.kind == "hookbox":
+            if self.kind in ("hookbox", "bare"):
+                name = channel_name(self._numbers[fd] % self._channels)
                 sock.send(
                     masked('[1,"CONNECT",{"cookie_string":""}]\r\n')
-                    + masked(f'[2,"SUBSCRIBE",{{"channel_name":"{CHANNEL}"}}]\r\n')
+                    + masked(f'[2,"SUBSCRIBE",{{"channel_name":"{name}"}}]\r\n')
                 )
         if b'"ERROR"' in now:
             raise LoadError(f"subscribing was answered {now[-300:]!r}")
-        if upgraded and (self.kind != "hookbox" or b'"SUBSCRIBE"' in now):
-            del self._pending[fd]
+        if upgraded and (self.kind not in ("hookbox", "bare") or b'"SUBSCRIBE"' in now):
+            del self._pending[fd], self._numbers[fd]
             if fd in self._stuck:
                 self._epoll.unregister(fd)
 
@@ -209,7 +232,7 @@ class Load:
         for count in publications():
             published = count
         # Until everything has arrived, or the missing deliveries must be lost.
-        expected = published * len(self._sockets)
+        expected = published * self._audience
         complete = self._await(lambda: self.received >= expected)
         wall = time.monotonic() - wall - (0 if complete else PATIENCE)
         own, server = time.process_time() - own, cpu_time(self.pid) - server
@@ -229,9 +252,11 @@ class Load:
     def fanout(self, messages: int, size: int, seconds: float) -> dict[str, Any]:
         """Publish messages one by one, each after all subscribers have received the previous one.
 
-        Publish at least one message, and none after this many seconds.
+        The channels take turns. Publish at least one message, and none after this many seconds.
         """
-        publication = Publication(self.kind, self.secret, size)
+        publications = [
+            Publication(self.kind, self.secret, size, channel) for channel in range(self._channels)
+        ]
 
         def one_in_flight() -> Iterator[int]:
             (publisher,) = self._publish_on(1)
@@ -239,8 +264,8 @@ class Load:
             for number in range(1, messages + 1):
                 if number > 1 and time.monotonic() > end:
                     return
-                publisher.send(publication.request())
-                expected = number * len(self._sockets)
+                publisher.send(publications[number % self._channels].request())
+                expected = number * self._audience
                 if not self._await(lambda: not publisher.busy and self.received >= expected):  # noqa: B023
                     raise LoadError(f"{expected - self.received} deliveries did not come")
                 yield number
@@ -345,7 +370,7 @@ class Load:
 def main() -> None:
     """Generate load until stdin ends."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=["hookbox", "baseline", "channels"], required=True)
+    parser.add_argument("--kind", choices=ALL_KINDS, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("--secret", default="")

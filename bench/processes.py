@@ -10,15 +10,20 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from tests.ports import free_port
 
+from . import nchan
+from .webhooks import ACCEPTED
+
 SECRET = "bench-rest-secret"
-#: What is measured, in the order of the table's columns.
+#: What is measured, in the order of the table's columns. `bare` only accepts connections.
 KINDS = ("hookbox", "baseline", "channels")
+ALL_KINDS = (*KINDS, "nchan", "bare")
 
 
 class BenchError(Exception):
@@ -38,14 +43,17 @@ def own_cpu(index: int) -> set[int]:
     return {cpus[0]} if index == 0 else set(cpus[1:])
 
 
+def python(*arguments: str, **options: Any) -> contextlib.AbstractContextManager[Any]:
+    """Run `python -m …`; see `program`."""
+    return program([sys.executable, "-m", *arguments], **options)
+
+
 @contextlib.contextmanager
-def python(
-    *arguments: str, cpu: int, port: int = 0, **options: Any
+def program(
+    command: list[str], *, cpu: int, port: int = 0, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m …` on its processor while the block runs; wait until its port answers."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], text=True, start_new_session=True, **options
-    )
+    """Run a program on its processor while the block runs; wait until its port answers."""
+    process = subprocess.Popen(command, text=True, start_new_session=True, **options)
     try:
         os.sched_setaffinity(process.pid, own_cpu(cpu))
         deadline = time.monotonic() + 30
@@ -53,7 +61,7 @@ def python(
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             if process.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"{arguments[0]} did not start")
+                raise BenchError(f"{' '.join(command[:3])} did not start")
             time.sleep(0.05)
         yield process
     finally:
@@ -113,16 +121,22 @@ def target(kind: str) -> Iterator[Target]:
             command = [
                 "bench.server", "--port", str(port), "--rest-secret", SECRET,
                 "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
+                "--accepts", ",".join(ACCEPTED), "--per-address", "100000",
             ]  # fmt: skip
-        elif kind == "baseline":
-            command = ["bench.baseline", "--port", str(port)]
+        elif kind in ("baseline", "bare"):
+            command = [f"bench.{kind}", "--port", str(port)]
+        elif kind == "nchan":
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nchan"))
+            command = nchan.command(port, folder)
         else:
             command = [
                 "daphne", "-v", "0", "-p", str(port), "--websocket_connect_timeout", "60",
                 "--application-close-timeout", "120",
                 "bench.channels_app:application",
             ]  # fmt: skip
-        server = stack.enter_context(python(*command, cpu=0, port=port))
+        if kind != "nchan":
+            command = [sys.executable, "-m", *command]
+        server = stack.enter_context(program(command, cpu=0, port=port))
         load = stack.enter_context(
             python(
                 "bench.load", "--kind", kind, "--port", str(port), "--pid", str(server.pid),

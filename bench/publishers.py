@@ -7,12 +7,16 @@ import socket
 import time
 from urllib.parse import quote
 
-CHANNEL = "/bench/"
 #: The site's decision for the channel, sent with the request so that no webhook is needed.
 OPTIONS = '{"moderated": false}'
 #: Sent times are counted from here, so that all have the same number of digits.
 EPOCH = 10**18
 DIGITS = 19
+
+
+def channel_name(number: int) -> str:
+    """Return the name of a channel; all names have the same length."""
+    return f"/bench/{number:05d}/"
 
 
 class LoadError(Exception):
@@ -22,21 +26,22 @@ class LoadError(Exception):
 class Publication:
     """The request of a publication; only the time it is sent differs."""
 
-    def __init__(self, kind: str, secret: str, size: int) -> None:
+    def __init__(self, kind: str, secret: str, size: int, channel: int = 0) -> None:
+        name = channel_name(channel)
         head, tail = '{"t": ', ', "x": "'
         tail += "x" * (size - len(head) - DIGITS - len(tail) - 2) + '"}'
         if kind == "hookbox":
             path = "/rest/publish"
             head = (
-                f"secret={quote(secret)}&channel_name={quote(CHANNEL, safe='')}&recorded=1"
+                f"secret={quote(secret)}&channel_name={quote(name, safe='')}&recorded=1"
                 f"&options={quote(OPTIONS)}&payload={quote(head)}"
             )
             tail = quote(tail)
             media_type = "application/x-www-form-urlencoded"
         else:
-            # The frame that our server would build, so that all three send the same bytes.
-            path = "/publish"
-            head = f'[1, "PUBLISH", {{"channel_name": "{CHANNEL}", "payload": {head}'
+            # The frame that our server would build, so that all send the same bytes.
+            path = f"/publish?id={channel}"
+            head = f'[1, "PUBLISH", {{"channel_name": "{name}", "payload": {head}'
             tail += ', "datetime": "2026-01-01T00:00:00.000Z", "user": null}]\r\n'
             media_type = "text/plain"
         length = len(head) + DIGITS + len(tail)
@@ -79,7 +84,7 @@ class Publisher:
         match = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         if match is None or len(body) < int(match[1]):
             return False
-        if b" 200 " not in head[:16] or (self._kind == "hookbox" and not body.startswith(b"[true")):
+        if b" 20" not in head[:12] or (self._kind == "hookbox" and not body.startswith(b"[true")):
             raise LoadError(f"publish was answered {head[:60]!r} {body[:200]!r}")
         self._buffer = b""
         self.busy = False

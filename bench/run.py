@@ -11,128 +11,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import median
-from typing import Any
 
-from .processes import KINDS, BenchError, Target, channels_installed, target
+from . import nchan
+from .processes import KINDS, BenchError, channels_installed, target
+from .races import PAYLOAD, Figure, Scale, against_nchan, compared, costs, note, race, ratio
+from .small import connect, small
 
-#: Bytes of a publication's payload.
-PAYLOAD = 128
 KIB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One row of the table. `bound` limits `value`; without it, the row is only informative."""
-
-    bench: str
-    what: str
-    value: float
-    unit: str
-    bound: float | None
-    details: str
-
-    @property
-    def over(self) -> bool:
-        """Whether the bound is exceeded."""
-        return self.bound is not None and self.value > self.bound
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The size of a run."""
-
-    runs: int
-    kinds: tuple[str, ...]
-    deliveries: int
-    seconds: float
-
-
-def note(text: str) -> None:
-    """Report progress to the user."""
-    print(text, file=sys.stderr, flush=True)
-
-
-Results = dict[str, list[dict[str, Any]]]
-
-
-def race(
-    scale: Scale, count: int, command: str, warm_up: dict[str, Any], **arguments: Any
-) -> Results:
-    """Measure new servers with this many subscribers, each once per round.
-
-    The order alternates between rounds. Channels has at most two rounds: it has no bound and takes
-    longer than all others together. If it fails, the others do not.
-    """
-    targets: dict[str, Target] = {}
-    results: Results = {}
-
-    def measure(kind: str, **more: Any) -> None:
-        try:
-            if kind not in targets:
-                targets[kind] = stack.enter_context(target(kind))
-                targets[kind]("connect", count=count)
-            result = targets[kind](command, **{**arguments, **more})
-            if not result["received"]:
-                raise BenchError(f"{kind}: {command}: nothing was delivered")
-            result["cost"] = result["cpu"] / result["received"]
-            results.setdefault(kind, []).append(result)
-        except BenchError as error:
-            if kind != "channels":
-                raise
-            note(f"not compared: {error}")
-            kinds.remove(kind)
-
-    with ExitStack() as stack:
-        kinds = list(scale.kinds)
-        for kind in list(kinds):
-            measure(kind, **warm_up)
-        results.clear()
-        for number in range(scale.runs):
-            for kind in kinds[:] if number % 2 == 0 else kinds[::-1]:
-                if kind != "channels" or number < 2:
-                    measure(kind)
-    return results
-
-
-def ratio(results: Results, key: str, kind: str = "hookbox") -> float:
-    """Return the median over the rounds of one kind's figure divided by the baseline's."""
-    pairs = zip(results[kind], results["baseline"], strict=False)
-    return float(median(one[key] / base[key] for one, base in pairs))
-
-
-def middle(results: Results, kind: str, key: str) -> float:
-    """Return the median over the rounds of one kind's figure."""
-    return float(median(result[key] for result in results[kind]))
-
-
-def costs(results: Results) -> str:
-    """Describe CPU per delivery, latency and what was lost, for each kind."""
-    parts = []
-    for kind in results:
-        part = (
-            f"{kind} {middle(results, kind, 'cost') * 1e6:.2f} µs"
-            f", p99 {middle(results, kind, 'p99') * 1e3:.1f} ms"
-        )
-        lost = 1 - sum(r["received"] for r in results[kind]) / sum(
-            r["expected"] for r in results[kind]
-        )
-        if lost > 0:
-            part += f", {lost:.0%} lost"
-        if middle(results, kind, "load") > 0.9:
-            part += ", load generator busy"
-        parts.append(part)
-    return "; ".join(parts)
-
-
-def compared(bench: str, what: str, results: Results) -> list[Figure]:
-    """Return the row that says what Django Channels costs, if it was measured."""
-    if "channels" not in results:
-        return []
-    value = ratio(results, "cost", "channels")
-    return [Figure(bench, f"{what}: Channels ÷ baseline", value, "x", None, "for comparison")]
 
 
 def fanout(scale: Scale) -> list[Figure]:
@@ -167,6 +54,7 @@ def burst(scale: Scale) -> list[Figure]:
         Figure("burst", "CPU per delivery", ratio(results, "cost"), "x", 0.6, costs(results)),
         Figure("burst", "p99 latency", ratio(results, "p99"), "x", 1.0, f"published {rates}"),
         *compared("burst", "CPU per delivery", results),
+        *against_nchan("burst", "CPU per delivery", results, 0.35),
     ]
 
 
@@ -289,6 +177,8 @@ def storm(scale: Scale) -> list[Figure]:
 
 
 BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
+    "small": small,
+    "connect": connect,
     "fanout": fanout,
     "burst": burst,
     "memory": memory,
@@ -330,6 +220,10 @@ def main() -> int:
     elif not channels_installed():
         note("Django Channels is not measured: pip install 'django-hookbox[bench]' for that.")
         kinds = KINDS[:2]
+    if nchan.installed():
+        kinds = (*kinds, "nchan")
+    else:
+        note("nchan is not measured: apt install nginx libnginx-mod-nchan for that.")
     if options.quick:
         scale = Scale(1, kinds, 50_000, 0.5)
     else:

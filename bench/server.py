@@ -33,6 +33,7 @@ def main() -> None:
             webhook_url=options.webhook_url,
             webhook_secret=options.webhook_secret,
             webhook_accepts=frozenset(filter(None, options.accepts.split(","))),
+            max_unconnected=max(2000, options.per_address),
             max_unconnected_per_address=options.per_address,
             recovery_seconds=options.recovery,
             rest_secrets=(options.rest_secret,),

@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
-from djhookbox.wire import replies
+from djhookbox.wire import batches, replies, webhooks
 from djhookbox.wire.replies import ConnectReply
 from djhookbox.wire.values import dumps
+from djhookbox.wire.webhooks import Batch
 from tests.stand_ins.site import Site, fields_of
 
-SITE = Site({"events", "recheck", "message", "prune"})
+ACCEPTED = ("batch", "events", "json", "message", "prune", "recheck", "subscribe_many")
+SITE = Site(ACCEPTED)
 SITE.answers["create_channel"] = {"moderated": False, "history_size": 0, "presenceful": False}
 
 
 async def answer(request: web.Request) -> web.Response:
-    """Allow everything; the cookie names the user of a connection."""
+    """Answer a webhook, or a batch of webhooks."""
     fields = fields_of(await request.read(), request.content_type)
-    if fields["action"] == "connect":
-        session = hashlib.sha256(request.cookies["sessionid"].encode()).hexdigest()
-        reply = ConnectReply(request.cookies["user"], identity=f"session:{session}")
-        body = replies.write(reply)
+    if fields["action"] == Batch.name:
+        batch, _ = webhooks.read(Batch, fields)
+        text = batches.write(
+            [
+                batches.write_one(200, dumps(decide({**each.fields}, each.cookie)))
+                for each in batch.calls
+            ]
+        )
     else:
-        body = SITE.answer(fields)
-    return web.Response(
-        body=dumps(body).encode(), content_type="application/json", headers=SITE.headers
-    )
+        text = dumps(decide(fields, request.headers.get("Cookie", "")))
+    return web.Response(body=text.encode(), content_type="application/json", headers=SITE.headers)
+
+
+def decide(fields: Mapping[str, str], cookie: str) -> list[Any]:
+    """Allow everything; the cookie names the user of a connection."""
+    if fields["action"] != "connect":
+        return SITE.answer(fields)
+    cookies = dict(part.split("=", 1) for part in cookie.split("; "))
+    session = hashlib.sha256(cookies["sessionid"].encode()).hexdigest()
+    return replies.write(ConnectReply(cookies["user"], identity=f"session:{session}"))
 
 
 async def health(request: web.Request) -> web.Response:

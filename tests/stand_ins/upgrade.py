@@ -9,7 +9,7 @@ from collections.abc import Mapping
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
-def upgrade(origin: str, headers: Mapping[str, str] | None = None) -> bytes:
+def upgrade(origin: str, headers: Mapping[str, str] | None = None, path: str = "/ws") -> bytes:
     """Return the request of a page of `origin` that opens a WebSocket."""
     lines = {
         "Host": "127.0.0.1",
@@ -21,7 +21,7 @@ def upgrade(origin: str, headers: Mapping[str, str] | None = None) -> bytes:
         **(headers or {}),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"GET /ws HTTP/1.1\r\n{head}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
 
 
 def masked(text: str) -> bytes:
