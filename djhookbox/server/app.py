@@ -281,7 +281,7 @@ class Server:
             self._handshakes.enter(connection)
             return connection
 
-        return await websocket.serve(request, make, self.config.max_frame_size)
+        return await websocket.serve(request, make)
 
     def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
         self.metrics.closed[disconnect.code] += 1

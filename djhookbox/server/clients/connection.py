@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -244,39 +244,78 @@ class Connection:
     # ---- reading ---------------------------------------------------------
 
     async def receive(self, text: str) -> None:
-        """Accept received text; return when the transport may continue to read."""
+        """Accept received text; return when the transport may continue to read.
+
+        The first frame has been begun by then: pages often publish just before they close.
+        """
         idle = self._busy is None
-        for line in self._parser.lines(text):
+        unfinished = self.accept(text)
+        if unfinished is not None:
+            await unfinished
+        if idle and self._busy is not None:
+            await asyncio.sleep(0)
+
+    def accept(self, text: str) -> asyncio.Task[None] | None:
+        """Accept received text; return a task if the transport must not read until it is done.
+
+        Frames are handled in later turns of the event loop.
+        """
+        lines = self._parser.lines(text)
+        for line in lines:
             if self.closed:
-                return
-            size = 0
-            if isinstance(line, str):
-                # Python stores a text with one, two or four bytes per character.
-                size = len(line) if line.isascii() else 4 * len(line)
-                if _PING in line[:_PING_WITHIN]:
-                    frame = read(line)
-                    if isinstance(frame, Frame) and frame.name == "PING":
-                        # Answer immediately: an earlier frame may be waiting for the site, and
-                        # the client is about to consider the connection dead.
-                        await self._throttle()
-                        await self._handle(self, frame)
-                        continue
-                if self._budget.full and self._held + size > MIN_WAITING:
-                    await self._throttle()
-                    await self._handle(self, unread(line, BUSY, "unavailable"))
-                    continue
-            if self._waiting is None:
-                self._waiting = deque()
-            self._waiting.append((line, size))
-            self._hold(size)
-            if self._busy is None:
-                self._busy = asyncio.get_running_loop().create_task(self._work())
-            if len(self._waiting) >= MAX_WAITING or self._held > self._most:
+                return None
+            urgent = self._urgent(line)
+            if urgent is None:
+                self._put(line)
+            if urgent is not None or self._is_full:
+                work = self._accept_slowly(urgent, lines)
+                return asyncio.get_running_loop().create_task(work)
+        return None
+
+    async def _accept_slowly(
+        self, urgent: Frame | BadFrame | None, lines: Iterator[str | BadFrame]
+    ) -> None:
+        """Handle what cannot wait, wait for room, and accept the remaining lines."""
+        while not self.closed:
+            if urgent is not None:
+                await self._throttle()
+                await self._handle(self, urgent)
+            elif self._is_full:
                 self._room = asyncio.Event()
                 await self._room.wait()
-        if idle and self._busy is not None:
-            # Handle the first frame: pages often publish just before they close.
-            await asyncio.sleep(0)
+            line = next(lines, None)
+            if line is None or self.closed:
+                return
+            urgent = self._urgent(line)
+            if urgent is None:
+                self._put(line)
+
+    def _urgent(self, line: str | BadFrame) -> Frame | BadFrame | None:
+        """Return a line as a frame if it must be handled before all that wait."""
+        if isinstance(line, str):
+            if _PING in line[:_PING_WITHIN]:
+                frame = read(line)
+                if isinstance(frame, Frame) and frame.name == "PING":
+                    # An earlier frame may be waiting for the site, and the client is about to
+                    # consider the connection dead.
+                    return frame
+            if self._budget.full and self._held + _memory(line) > MIN_WAITING:
+                return unread(line, BUSY, "unavailable")
+        return None
+
+    def _put(self, line: str | BadFrame) -> None:
+        """Let a line wait for its turn."""
+        if self._waiting is None:
+            self._waiting = deque()
+        size = _memory(line)
+        self._waiting.append((line, size))
+        self._hold(size)
+        if self._busy is None:
+            self._busy = asyncio.get_running_loop().create_task(self._work())
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting or ()) >= MAX_WAITING or self._held > self._most
 
     @property
     def paused(self) -> bool:
@@ -341,3 +380,10 @@ class Connection:
         self._quota_at = now
         if self._quota < 0:
             await asyncio.sleep(-self._quota / self._rate)
+
+
+def _memory(line: str | BadFrame) -> int:
+    """Return the bytes that a line uses: Python stores its characters in one, two or four."""
+    if isinstance(line, str):
+        return len(line) if line.isascii() else 4 * len(line)
+    return 0

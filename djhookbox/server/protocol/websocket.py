@@ -1,12 +1,16 @@
 """WebSocket frames from the server (RFC 6455, section 5.2), built once and shared.
 
-aiohttp speaks WebSocket with each client. Only frames that go to many clients unchanged are built
-here, so that all subscribers share the bytes of a publication.
+All subscribers share the bytes of a publication. `incoming` reads the frames of clients.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import struct
+
+#: Appended to a client's key, to prove that the handshake was understood (section 1.3).
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A  # FIN bit and opcode
 
@@ -38,3 +42,9 @@ def pong(data: bytes) -> bytes:
 
 #: A ping without data; any frame from the peer counts as the answer.
 PING = _frame(_PING, b"")
+
+
+def accept_key(key: str) -> str:
+    """Return the answer to the key of a handshake (section 4.2.2)."""
+    digest = hashlib.sha1(f"{key}{_GUID}".encode(), usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode()

@@ -1,19 +1,27 @@
-"""The WebSocket transport: aiohttp implements the protocol, and this module carries RTJP."""
+"""The WebSocket transport: RTJP in messages, for sockets whose handshake is over.
+
+Handshakes are answered by the front, or by `serve` if aiohttp has read them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import web
 
 from ...wire.closing import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 from ...wire.loglines import printable
 from ..clients.connection import Connection, Packet
-from ..protocol import rtjp, websocket
+from ..protocol import incoming, rtjp, websocket
+from ..protocol.incoming import Message, Reader, Violation
+from ..protocol.websocket import accept_key
+
+logger = logging.getLogger("djhookbox.server")
 
 #: Timeout in seconds for a client's answer to a close frame.
 CLOSE_SECONDS = 1.0
@@ -21,8 +29,8 @@ CLOSE_SECONDS = 1.0
 MIN_MESSAGE_SIZE = 1_048_576
 
 
-class WebSocketConnection(Connection):
-    """A client on a WebSocket.
+class WebSocketConnection(Connection, asyncio.Protocol):
+    """A client on a WebSocket: the protocol of its socket once the handshake is over.
 
     Args:
         transport: The socket's transport; prebuilt frames are written to it directly.
@@ -31,7 +39,9 @@ class WebSocketConnection(Connection):
 
     """
 
-    __slots__ = ("_heard", "_limit", "_shut", "_transport")
+    __slots__ = (
+        "_heard", "_is_read", "_limit", "_reader", "_reading_paused", "_shut", "_transport",
+    )  # fmt: skip
 
     transport = "websocket"
 
@@ -39,7 +49,11 @@ class WebSocketConnection(Connection):
         super().__init__(**kwargs)
         self._transport = transport
         self._limit = max_unsent
+        self._reader = Reader(max(MIN_MESSAGE_SIZE, 2 * kwargs["max_frame_size"]))
+        #: Whether nothing is written any more, whether reading waits, and whether it is over.
         self._shut = False
+        self._reading_paused = False
+        self._is_read = False
         self._heard = True
 
     def write(self, packet: Packet) -> None:
@@ -106,40 +120,84 @@ class WebSocketConnection(Connection):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    async def serve(self, response: web.WebSocketResponse) -> None:
-        """Read until the client has gone; then the connection is closed."""
-        while True:
-            message = await response.receive()
-            self._heard = True
-            if message.type is WSMsgType.TEXT:
-                await self.receive(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await self._receive_binary(message.data)
-            elif message.type is WSMsgType.PING:
-                self._control(websocket.pong(message.data))
-            elif message.type is not WSMsgType.PONG:
-                break
-        self._finish(message)
+    # ---- from the client -------------------------------------------------
 
-    async def _receive_binary(self, data: bytes) -> None:
-        # Message boundaries have no meaning, but a correct client never splits a character across
-        # messages. Anything but UTF-8 becomes a line that is not JSON, and gets an ERROR (D07).
-        await self.receive(data.decode("utf-8", "replace"))
+    def data_received(self, data: bytes) -> None:
+        """Read frames; the transport delivers none while reading is paused."""
+        self._heard = True
+        self._reader.feed(data)
+        if not self._reading_paused:
+            self._read()
 
-    def _finish(self, message: WSMessage) -> None:
-        if message.type is WSMsgType.CLOSE:
-            code = message.data or 1000
-            self.lost(Disconnect(code, printable(str(message.extra or ""))))
-            self._control(websocket.close(NORMAL.code if code == 1005 else code))
-            self._shut = True
-            self._transport.close()
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
-        elif message.type is WSMsgType.ERROR:
-            self.lost(Disconnect(1002, printable(str(message.data), 120)))
-            self._shut = True
-        else:
-            self.lost(ABNORMAL)
-            self._shut = True
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Notice that the socket is gone."""
+        self._is_read = True
+        self._after_the_first_frame(self._gone)
+
+    def _read(self) -> None:
+        while not self._is_read:
+            try:
+                message = self._reader.take()
+                if message is None:
+                    return
+                unfinished = self._received(message)
+            except Violation as violation:
+                self._fail(violation)
+                return
+            if unfinished is not None:
+                self._reading_paused = True
+                self._transport.pause_reading()
+                unfinished.add_done_callback(self._read_on)
+                return
+
+    def _read_on(self, unfinished: asyncio.Task[None]) -> None:
+        self._reading_paused = False
+        if not unfinished.cancelled() and (error := unfinished.exception()) is not None:
+            logger.error("A bug: connection %s", self.id, exc_info=error)
+        self._read()
+        if not self._reading_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _received(self, message: Message) -> asyncio.Task[None] | None:
+        """Handle a message; return a task if nothing may be read until it is done."""
+        kind = message.kind
+        if kind == incoming.TEXT:
+            return self.accept(message.text)
+        if kind == incoming.BINARY:
+            # Message boundaries have no meaning, but a correct client never splits a character
+            # across messages. Anything but UTF-8 becomes a line that is not JSON, and gets an
+            # ERROR (D07).
+            return self.accept(message.data.decode("utf-8", "replace"))
+        if kind == incoming.PING:
+            self._control(websocket.pong(message.data))
+        elif kind == incoming.CLOSE:
+            code, reason = incoming.close_code(message.data)
+            self._is_read = True
+            self._after_the_first_frame(self._left_by_client, code, reason)
+        return None
+
+    def _after_the_first_frame(self, action: Callable[..., None], *arguments: object) -> None:
+        # Pages often publish just before they close: the frame is begun in its turn first.
+        asyncio.get_running_loop().call_soon(action, *arguments)
+
+    def _left_by_client(self, code: int, reason: str) -> None:
+        self.lost(Disconnect(1000 if code == incoming.NO_CODE else code, printable(reason)))
+        self._bid_farewell(NORMAL.code if code == incoming.NO_CODE else code)
+
+    def _fail(self, violation: Violation) -> None:
+        self._is_read = True
+        self.lost(Disconnect(violation.code, printable(violation.reason, 120)))
+        self._bid_farewell(violation.code)
+
+    def _bid_farewell(self, code: int) -> None:
+        self._control(websocket.close(code))
+        self._shut = True
+        self._transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+
+    def _gone(self) -> None:
+        self.lost(ABNORMAL)
+        self._shut = True
 
 
 def upgrade_problem(request: web.Request) -> web.Response | None:
@@ -153,27 +211,54 @@ def upgrade_problem(request: web.Request) -> web.Response | None:
 
 
 async def serve(
-    request: web.Request,
-    make: Callable[[asyncio.Transport], WebSocketConnection],
-    max_frame_size: int,
+    request: web.Request, make: Callable[[asyncio.Transport], WebSocketConnection]
 ) -> web.StreamResponse:
-    """Answer an admitted handshake, and serve the connection until it ends."""
+    """Answer an admitted handshake that aiohttp has read; serve the connection until it ends."""
     problem = upgrade_problem(request)
     if problem is not None:
         return problem
-    response = web.WebSocketResponse(
-        autoclose=False,
-        autoping=False,
-        compress=False,  # compressed frames could not be shared by all receivers
-        max_msg_size=max(MIN_MESSAGE_SIZE, 2 * max_frame_size),
+    handshake = web.WebSocketResponse()
+    if not handshake.can_prepare(request):
+        await handshake.prepare(request)  # raises the error response
+    response = web.StreamResponse(status=101)
+    response.headers.update(
+        {
+            "Upgrade": "websocket",
+            "Connection": "upgrade",
+            "Sec-WebSocket-Accept": accept_key(request.headers["Sec-WebSocket-Key"]),
+        }
     )
     await response.prepare(request)
     transport = request.transport
     if transport is None:
         return response
     connection = make(transport)
-    try:
-        await connection.serve(response)
-    finally:
-        connection.lost(ABNORMAL)
+    forwarding = _Forwarding(connection)
+    request.protocol.set_parser(forwarding)
+    request.protocol.keep_alive(False)
+    await forwarding.ended
     return response
+
+
+class _Forwarding:
+    """Passes bytes on from aiohttp, as its WebSocketReader does.
+
+    Attributes:
+        ended: Set once aiohttp's connection is lost.
+
+    """
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self._connection = connection
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Accept bytes; the end is never known from these."""
+        self._connection.data_received(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Notice that the socket is gone."""
+        self._connection.connection_lost(None)
+        if not self.ended.done():
+            self.ended.set_result(None)
