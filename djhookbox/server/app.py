@@ -1,9 +1,8 @@
-"""Assemble the server: listeners, periodic work, signals and graceful shutdown."""
+"""Assemble the server: its parts, periodic work, signals and graceful shutdown."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import logging
 import os
@@ -14,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-
-from aiohttp import web
 
 from ..wire import loglines
 from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
@@ -42,10 +39,10 @@ from .core.keeping import Shelf
 from .core.states import States
 from .engine.base import Engine
 from .engine.memory import MemoryEngine
-from .http_log import HttpLog
 from .measuring import Measuring
 from .metrics import Metrics
 from .operators import Operators
+from .port import Port
 from .problems import Problems
 from .repeats import Repeats
 from .reporting import Reporter
@@ -61,16 +58,11 @@ from .site.rechecks import Rechecks
 from .site.webhooks import Webhooks
 from .systemd import Systemd
 from .tasks import Tasks, within
-from .transports import websocket
 from .transports.csp import Csp
-from .transports.sockets import Socket, SocketSite, gate
 from .transports.websocket import WebSocketConnection
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Size of the kernel's send buffer for each client, in addition to `max_unsent`. Without this cap,
-#: Linux may hold up to 4 MiB more for a client that does not read. The kernel doubles the value.
-SEND_BUFFER = 65_536
 #: Connections to ping before yielding to other tasks.
 PING_TURN = 200
 #: Share of the grace period that the shutdown steps may use; the process must exit within it.
@@ -176,7 +168,10 @@ class Server:
             runtime, self._durable, self._handshakes.unsent, engine.name, lambda: calls.secrets
         )
         self._systemd = Systemd()
-        self._runner: web.AppRunner | None = None
+        self._port = Port(
+            config, self._handshakes, self._sockets, self._rest,
+            (self._operators.add_routes, self._csp.add_routes),
+        )  # fmt: skip
         self._periodic: list[asyncio.Task[None]] = []
 
     # ---- start and stop --------------------------------------------------
@@ -188,28 +183,10 @@ class Server:
             OSError: If the server cannot listen on the address.
 
         """
-        app = web.Application(middlewares=[gate])
-        self._operators.add_routes(app.router)
-        app.router.add_get("/ws", self._websocket)
-        app.router.add_get("/ws/{rest:.*}", self._websocket)
-        self._csp.add_routes(app.router)
-        for prefix in ("rest", "web"):
-            app.router.add_route("GET", f"/{prefix}/{{call:.*}}", self._rest.handle)
-            app.router.add_route("POST", f"/{prefix}/{{call:.*}}", self._rest.handle)
-        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
-        listener = _listen(self.config.interface, self.config.port)
+        host, port = self._port.bind()
         await self.runtime.webhooks.start()
         await self._operators.start()
-        await self._runner.setup()
-        await SocketSite(
-            self._runner,
-            listener,
-            self._sockets,
-            logger=HttpLog(logger, {}),
-            access_log=None,
-            keepalive_timeout=75,
-            auto_decompress=False,  # see `gate`
-        ).start()
+        await self._port.start()
         for work in (
             self.runtime.events.run(),
             self._every_second(),
@@ -220,7 +197,6 @@ class Server:
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()
-        host, port = listener.getsockname()[:2]
         self.runtime.events.address = _address(port)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -236,9 +212,7 @@ class Server:
 
         self._systemd.stopping()
         self.runtime.connections.stopping = self._lifecycle.stopping = True
-        if self._runner is not None:
-            for site in list(self._runner.sites):
-                await _step("Closing the port", min(1.0, left(0.1)), site.stop())
+        await _step("Closing the port", min(1.0, left(0.1)), self._port.stop())
         await _step("Stopping the pollers", min(1.0, left(0.1)), self._pollers.stop())
         self.runtime.delivery.flush()
         connections = list(self.runtime.connections)
@@ -259,29 +233,9 @@ class Server:
         self._measuring.report(self.runtime.clock())
         self.runtime.events.stopped()
         await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
-        if self._runner is not None:
-            await _step("Closing the connections", left(0.8), self._runner.cleanup())
+        await _step("Closing the connections", left(0.8), self._port.close())
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
         await _step("Closing the port for metrics", left(), self._operators.stop())
-
-    # ---- requests --------------------------------------------------------
-
-    async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._handshakes.foreign(request)
-        if refusal is None:
-            refusal = self._handshakes.full()
-        if refusal is not None:
-            return refusal
-        terms = self._handshakes.terms(self._handshakes.handshake(request))
-        if isinstance(request.protocol, Socket):
-            request.protocol.unhurried = True
-
-        def make(transport: asyncio.Transport) -> WebSocketConnection:
-            connection = WebSocketConnection(transport, self.config.max_unsent, **terms)
-            self._handshakes.enter(connection)
-            return connection
-
-        return await websocket.serve(request, make)
 
     def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
         self.metrics.closed[disconnect.code] += 1
@@ -308,6 +262,7 @@ class Server:
         now = self.runtime.clock()
         self.metrics.sample(now)
         self._handshakes.unsent.look()
+        self._port.look()
         self._problems.look(now)
         self._measuring.look(now)
         self._reporter.tick(now)
@@ -321,23 +276,6 @@ class Server:
                     connection.close(NO_PONG)
                 if index % PING_TURN == 0:
                     await asyncio.sleep(0)
-
-
-def _listen(interface: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # inherited
-        listener.bind((interface.strip("[]"), port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(error.errno, f"port {port} of {interface or '*'} is taken") from None
-        raise
-    return listener
 
 
 def _address(port: int) -> str:

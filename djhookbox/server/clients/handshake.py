@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
 from ..budget import Incoming
@@ -23,6 +24,18 @@ from .unconnected import Unconnected
 logger = logging.getLogger("djhookbox.server")
 # A separate logger, so that it can have its own file, as in 0.3.3 (`--log-file-access`).
 access = logging.getLogger("djhookbox.server.access")
+
+
+class Asking(Protocol):
+    """The part of a request that a handshake consists of."""
+
+    @property
+    def headers(self) -> CIMultiDict[str] | CIMultiDictProxy[str]:
+        """The headers."""
+
+    @property
+    def remote(self) -> str | None:
+        """The address of the TCP peer."""
 
 
 class Handshakes:
@@ -57,6 +70,14 @@ class Handshakes:
         #: Bytes that clients have sent and the server has not handled yet.
         self.incoming = Incoming(config.max_incoming)
         self.unsent = Unsent(config.max_unsent_total)
+
+    def welcomed(self, request: Asking) -> Handshake | None:
+        """Return what an admitted request says, or None if `foreign` or `full` refuse it."""
+        admission = self._origins.admit(request.headers)
+        full = len(self._connections) >= self._config.max_connections
+        if not admission.admitted or full or self._connections.stopping:
+            return None
+        return self._handshake(request, cookies=admission.cookies)
 
     def foreign(self, request: web.Request, *, script: bool = False) -> web.Response | None:
         """Return an error response if a request must be refused, else None.
@@ -108,6 +129,9 @@ class Handshakes:
 
         """
         cookies = cookies and self._origins.admit(request.headers).cookies
+        return self._handshake(request, cookies=cookies)
+
+    def _handshake(self, request: Asking, *, cookies: bool) -> Handshake:
         return Handshake(
             cookie=_header(request, "Cookie") if cookies else "",
             remote_addr=self._proxies.client(
@@ -141,7 +165,7 @@ class Handshakes:
         access.info("Connection %s from %s", connection.id, address)
 
 
-def _header(request: web.Request, name: str) -> str:
+def _header(request: Asking, name: str) -> str:
     """Return a header as valid text: aiohttp decodes bytes that are not UTF-8 to surrogates."""
     value = request.headers.get(name, "")
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -93,6 +93,17 @@ class Unconnected:
         self._guests[guest] = _Guest(network, drop, timer)
         self._by_network.setdefault(network, {})[guest] = None
 
+    def keep(self, guest: Hashable) -> None:
+        """Let a client stay without a deadline, as the last one that has to make room."""
+        found = self._guests.pop(guest, None)
+        if found is not None:
+            if found.timer is not None:
+                found.timer.cancel()
+                found.timer = None
+            self._guests[guest] = found
+            same = self._by_network[found.network]
+            same[guest] = same.pop(guest)
+
     def remove(self, guest: Hashable) -> bool:
         """Remove a client that has connected or gone; return whether it was present."""
         found = self._guests.pop(guest, None)

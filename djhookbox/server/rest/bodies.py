@@ -118,12 +118,12 @@ class Bodies:
 
         """
         if proved:
-            return _fields(await self._receive(request, hold, BODY_SECONDS, proved=True))
+            return fields(await self._receive(request, hold, BODY_SECONDS, proved=True))
         if self._unproved >= MAX_UNPROVED:
             raise BadBody("Too many calls at once that hold no secret yet", "unavailable", 503)
         self._unproved += 1
         try:
-            return _fields(await self._receive(request, hold, UNPROVED_SECONDS, proved=False))
+            return fields(await self._receive(request, hold, UNPROVED_SECONDS, proved=False))
         finally:
             self._unproved -= 1
 
@@ -181,8 +181,13 @@ class Bodies:
         return False
 
 
-def _fields(body: bytearray) -> dict[str, str]:
-    """Return the first non-empty value of each field."""
+def fields(body: bytes | bytearray) -> dict[str, str]:
+    """Return the first non-empty value of each field.
+
+    Raises:
+        BadBody: If it is not a form.
+
+    """
     try:
         pairs = parse_qsl(body.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from ...wire.proof import SECRET_HEADER, from_header
 from ...wire.values import dumps
 from ..config import ServerConfig
-from .bodies import BadBody, Bodies, Forged, Hold, first_values
+from .bodies import BadBody, Bodies, Forged, Hold, fields, first_values
 from .calls import Calls
 from .failures import FAILURES, failure
+from .forms import Form
 
 #: Calls that programs written for 0.3.3 may make by GET, with the secret in the query: all calls
 #: of 0.3.3 except set_config, which could redirect the webhooks with all visitors' cookies.
@@ -28,6 +29,9 @@ GET_CALLS = frozenset({
 })  # fmt: skip
 
 logger = logging.getLogger("djhookbox.server.rest")
+
+#: Whether a call was successful, its answer and the HTTP status.
+Outcome: TypeAlias = tuple[bool, Mapping[str, Any], int]
 
 
 def answer(success: bool, value: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -65,29 +69,47 @@ class Rest:
             refusal.headers["Allow"] = "POST"
             return refusal
         with self._bodies.holding() as hold:
-            return await self._answer(name, request, hold)
+            return answer(*await self._answer(name, lambda: self._form(request, hold)))
 
-    async def _answer(self, name: str, request: web.Request, hold: Hold) -> web.Response:
+    def has_call(self, name: str) -> bool:
+        """Return whether there is a call of this name."""
+        return name in self._calls.by_name
+
+    async def answer(self, name: str, secret: str | None, body: bytes) -> tuple[int, bytes]:
+        """Answer a POST whose form has arrived completely; return the status and the JSON.
+
+        Args:
+            name: An existing call.
+            secret: The header with the secret, if there is one.
+            body: The form, which is not long.
+
+        """
+        with self._bodies.holding() as hold:
+            success, value, status = await self._answer(
+                name, lambda: self._complete_form(secret, body, hold)
+            )
+        return status, dumps([success, value]).encode()
+
+    async def _answer(self, name: str, read: Callable[[], Awaitable[Form]]) -> Outcome:
+        """Make a call with the form that is read; return its outcome."""
         try:
-            form = await self._form(request, hold)
+            form = await read()
         except Forged:
             if not self._calls.secrets:
                 logger.warning("A REST call was refused: no REST secret is configured")
-            return answer(False, {"msg": "Invalid secret", "code": "secret"})
+            return False, {"msg": "Invalid secret", "code": "secret"}, 200
         except BadBody as problem:
-            return answer(False, {"msg": str(problem), "code": problem.code}, problem.status)
+            return False, {"msg": str(problem), "code": problem.code}, problem.status
         for field, value in form.items():
             size = len(value)
             if 4 * size > self._max_size:  # a character takes at most four bytes
                 size = len(value.encode("utf-8", "replace"))
             if size > self._max_size:
                 text = f"{field} is longer than {self._max_size} bytes"
-                return answer(False, {"msg": text, "code": "limit"}, 413)
-        return answer(*await self.perform(name, form))
+                return False, {"msg": text, "code": "limit"}, 413
+        return await self.perform(name, form)
 
-    async def perform(
-        self, name: str, form: Mapping[str, str]
-    ) -> tuple[bool, Mapping[str, Any], int]:
+    async def perform(self, name: str, form: Form) -> Outcome:
         """Make a call whose secret is correct; return success, the answer and the HTTP status.
 
         Raises:
@@ -104,7 +126,7 @@ class Rest:
             logger.exception("A bug: REST call %s", name)
             return False, {"msg": "Internal error", "code": "error"}, 500
 
-    async def _form(self, request: web.Request, hold: Hold) -> dict[str, str]:
+    async def _form(self, request: web.Request, hold: Hold) -> Form:
         """Return the fields of a call whose secret is correct.
 
         Raises:
@@ -119,10 +141,23 @@ class Rest:
             form = first_values(request.query.items())
         else:
             form = await self._bodies.read(request, hold, proved=header is not None)
-        given = form.get("secret") or form.get("security_token") or ""
-        if header is None and not self._is_genuine(given):
-            raise Forged
+        if header is None:
+            self._check_secret(form)
         return form
+
+    async def _complete_form(self, header: str | None, body: bytes, hold: Hold) -> Form:
+        """Do the same as `_form` for a POST that has arrived completely."""
+        if header is not None and not self._is_genuine(from_header(header)):
+            raise Forged
+        form = fields(body)
+        if header is None:
+            self._check_secret(form)
+        hold.take(len(body))
+        return form
+
+    def _check_secret(self, form: Form) -> None:
+        if not self._is_genuine(form.get("secret") or form.get("security_token") or ""):
+            raise Forged
 
     def _is_genuine(self, given: str) -> bool:
         """Compare a secret with all accepted ones, in a time that does not reveal a match."""

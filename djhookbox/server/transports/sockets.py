@@ -18,6 +18,8 @@ from .accepting import Acceptor
 
 #: Timeout in seconds for a client that has stopped reading its answer.
 ANSWER_SECONDS = 30.0
+#: Seconds that a socket may be idle between requests.
+IDLE_SECONDS = 75.0
 
 
 class Socket(web.RequestHandler):
@@ -106,35 +108,27 @@ class SocketSite(web.SockSite):
     Args:
         runner: The runner, already set up.
         listener: A bound socket.
-        waiting: All sockets that wait for a request.
-        kwargs: See aiohttp's `RequestHandler`.
+        make: Creates the protocol of a socket.
 
     """
 
     def __init__(
-        self, runner: web.AppRunner, listener: socket.socket, waiting: Unconnected, **kwargs: Any
+        self,
+        runner: web.AppRunner,
+        listener: socket.socket,
+        make: Callable[[], asyncio.Protocol],
     ) -> None:
         super().__init__(runner, listener, backlog=1024)
-        self._waiting = waiting
-        self._kwargs = kwargs
-        self._acceptor: Acceptor | None = None
+        self._acceptor = Acceptor(self._sock, make)
 
     async def start(self) -> None:
         """Start accepting."""
         await web.BaseSite.start(self)
-        loop = asyncio.get_running_loop()
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("the runner has not been set up")
-        self._acceptor = Acceptor(
-            self._sock, lambda: Socket(server, self._waiting, loop=loop, **self._kwargs)
-        )
         self._acceptor.start()
 
     async def stop(self) -> None:
         """Stop accepting; sockets that have been accepted stay open."""
-        if self._acceptor is not None:
-            await self._acceptor.stop()
+        await self._acceptor.stop()
         await super().stop()
 
 

@@ -234,7 +234,7 @@ async def serve(
         return response
     connection = make(transport)
     forwarding = _Forwarding(connection)
-    request.protocol.set_parser(forwarding)
+    request.protocol.set_parser(forwarding)  # type: ignore[arg-type] # only these two methods
     request.protocol.keep_alive(False)
     await forwarding.ended
     return response
