@@ -52,7 +52,7 @@ NEVER = {
     "djhookbox.server.protocol": ("asyncio", "djhookbox.server.core", *HTTP_CLIENTS),
     "djhookbox.server.core": ("asyncio", "time", "djhookbox.server.protocol", *HTTP_CLIENTS),
     "djhookbox.server.engine": ("djhookbox.server.transports",),
-    "djhookbox.server.transports": ("djhookbox.server.engine",),
+    "djhookbox.server.transports": ("djhookbox.server.engine", "djhookbox.server.front"),
     "djhookbox.server.rest": ("djhookbox.server.transports",),
     "djhookbox.server.channels": ("djhookbox.server.transports", "djhookbox.server.rest"),
     "djhookbox.server.site": ("djhookbox.server.transports", "djhookbox.server.rest"),
