@@ -29,7 +29,7 @@ _ANSWERS: dict[str, dict[str, object]] = {
     "publish": {"delivered": 0},
     "poke": {},
     "disconnect": {"disconnected": 0},
-    "recheck": {"channels": 0, "subscriptions": 0, "connections": 0},
+    "revoke": {"disconnected": 0, "channels": 0, "connections": 0},
     "cursor": {"cursor": ""},
     "list_users": {"names": []},
     "create_channel": {},

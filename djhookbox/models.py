@@ -20,6 +20,8 @@ from .policy import patterns, reserved
 from .policy.rules import Audience as Audience
 from .querysets import ChannelPolicyQuerySet, WithoutRows
 from .relations import allow_apart
+from .revocations.models import Revocation, RevocationHead
+from .revocations.storing import with_change
 from .wire import names
 from .wire.names import MAX_LENGTH as NAME_LENGTH
 
@@ -35,6 +37,8 @@ __all__ = [
     "Pruning",
     "Publication",
     "Publishing",
+    "Revocation",
+    "RevocationHead",
     "Server",
     "StreamChannel",
     "StreamEntry",
@@ -241,6 +245,11 @@ class ChannelPolicy(TimeStampedModel):
     def natural_key(self) -> tuple[str]:
         """Return the natural key for fixtures."""
         return (self.name,)
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row, and in the same transaction what it revokes: see `receivers`."""
+        with with_change(kwargs.get("using") or router.db_for_write(type(self), instance=self)):
+            super().save_base(*args, **kwargs)
 
     def clean(self) -> None:
         """Reject policies whose fields contradict each other.

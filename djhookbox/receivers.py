@@ -1,13 +1,14 @@
 """React to database changes: drop caches, end rights, notify the server.
 
-All of it happens after commit (see `notices`). For sessions, see `ended_sessions`.
+What ends is stored in the transaction of the change, and takes effect after its commit (see
+`notices`). For sessions, see `ended_sessions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from django.apps import apps
@@ -23,6 +24,7 @@ from .notices import disconnect, recheck
 from .outbox import heads
 from .policy.reserved import REPORT_CHANNEL
 from .policy.rules import Audience
+from .revocations.storing import with_change
 from .users.accounts import username, usernames
 from .wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
 
@@ -93,10 +95,39 @@ def _patterns_of(*audiences: Audience) -> list[str]:
 # ---- users -------------------------------------------------------------------
 
 
+def _save_with_revocations(model: Any) -> None:
+    """Let a model of users be saved in one transaction with what the save revokes."""
+    original = model.save_base
+
+    @wraps(original)
+    def save_base(
+        self: Any,
+        raw: bool = False,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        # A new account has no rights yet, and a login only saves last_login.
+        if not self._state.adding and _watched(update_fields):
+            alias = using or router.db_for_write(type(self), instance=self)
+            with with_change(alias):
+                original(self, raw, force_insert, force_update, using, update_fields)
+        else:
+            original(self, raw, force_insert, force_update, using, update_fields)
+
+    save_base.alters_data = True  # type: ignore[attr-defined]
+    model.save_base = save_base
+
+
+def _watched(update_fields: Iterable[str] | None) -> list[str]:
+    """Return the fields on which rights depend among those that a save writes."""
+    return [name for name in _WATCHED if update_fields is None or name in update_fields]
+
+
 def remember_user(sender: type[models.Model], **kwargs: Any) -> None:
     """Remember what a save may change about a user's rights."""
-    user, update_fields = kwargs["instance"], kwargs["update_fields"]
-    watched = [name for name in _WATCHED if update_fields is None or name in update_fields]
+    user, watched = kwargs["instance"], _watched(kwargs["update_fields"])
     before = None
     # A login only saves last_login, which needs no query.
     if watched and user.pk is not None and not user._state.adding and not kwargs["raw"]:
@@ -210,6 +241,7 @@ for _model in apps.get_models():
         pre_save.connect(remember_user, sender=_model)
         post_save.connect(user_changed, sender=_model)
         post_delete.connect(user_deleted, sender=_model)
+        _save_with_revocations(_model)
     if issubclass(_model, Group):
         pre_delete.connect(group_deleted, sender=_model)
 for _relation in ("groups", "user_permissions"):

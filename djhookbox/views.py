@@ -23,7 +23,7 @@ from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
 from .doctor import echo
 from .models import Publication, SubscriptionLog
-from .outbox import heads, pulling, retention
+from .outbox import answering, heads, retention
 from .outbox.submissions import Submission, submit
 from .parsing import (
     Received,
@@ -307,7 +307,7 @@ def confirm(request: HttpRequest, received: Received[webhooks.Confirm]) -> Answe
 def outbox(request: HttpRequest, received: Received[webhooks.Outbox]) -> Answer:
     """Number what was committed to the outbox, and return what the process lacks."""
     try:
-        pulled = pulling.pull(received.webhook)
+        pulled = answering.answer(received.webhook)
     except DatabaseError as error:
         logger.warning("The outbox could not be read now: %s", error)
         return answer(Refused(_("The database is busy."), "unavailable"), status=503)

@@ -20,7 +20,10 @@ from djhookbox import handlers, testing
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy
+from djhookbox.notices import silence
 from djhookbox.users import identity
+from djhookbox.wire.answers import Revoked
+from djhookbox.wire.revocations import Revocation
 from djhookbox.wire.webhooks import BATCHABLE
 
 from . import databases
@@ -123,6 +126,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Isolate tests from the handlers and cached policies of earlier tests."""
     monkeypatch.setattr(handlers, "_handlers", ())
     monkeypatch.setattr(handlers, "_callbacks", ())
+    silence.end()
     cache.drop()
     yield
     cache.drop()
@@ -259,19 +263,54 @@ def webhooks(db: None, request: pytest.FixtureRequest) -> type[Webhooks]:
     return kind
 
 
+class Told:
+    """What a process is told to revoke, in place of the process."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Revocation]] = []
+        #: Raised by each call, if it is not None.
+        self.error: Exception | None = None
+
+    def __call__(self, revocations: Sequence[Revocation], seconds: float | None) -> Revoked:
+        self.calls.append(list(revocations))
+        if self.error is not None:
+            raise self.error
+        return Revoked(0, 0, 0)
+
+    def forget(self) -> None:
+        self.calls.clear()
+
+    def revoked(self) -> list[Revocation]:
+        """Return what was revoked, and forget it."""
+        found = [each for call in self.calls for each in call]
+        self.forget()
+        return found
+
+    def rechecked(self) -> tuple[list[str], list[str]]:
+        """Return the patterns and the users to recheck, and forget them."""
+        found = self.revoked()
+        assert not [each for each in found if each.code]
+        patterns = {pattern for each in found for pattern in each.patterns}
+        return sorted(patterns), sorted({name for each in found for name in each.users})
+
+    def closed(self) -> list[tuple[str, int]]:
+        """Return whose connections are closed, with the codes, and forget them."""
+        found = self.revoked()
+        assert all(each.reason for each in found if each.code)
+        return [
+            (name, each.code)
+            for each in found
+            if each.code
+            for name in (*each.users, *each.identities)
+        ]
+
+
 @pytest.fixture
-def told() -> Iterator[mock.MagicMock]:
-    """Replace the process by a list of the calls that receivers make."""
-    with (
-        mock.patch("djhookbox.client.disconnect") as disconnect,
-        mock.patch("djhookbox.client.disconnect_all") as disconnect_all,
-        mock.patch("djhookbox.client.recheck") as recheck,
-    ):
-        all_three = mock.MagicMock()
-        all_three.attach_mock(disconnect, "disconnect")
-        all_three.attach_mock(disconnect_all, "disconnect_all")
-        all_three.attach_mock(recheck, "recheck")
-        yield all_three
+def told() -> Iterator[Told]:
+    """Replace the process by a list of what it is told to revoke."""
+    told = Told()
+    with mock.patch("djhookbox.client.revoke", told):
+        yield told
 
 
 @pytest.fixture

@@ -11,18 +11,19 @@ from .. import isolation
 from ..exceptions import HookboxMisconfigured, PayloadError
 from ..wire import answers, records, rest
 from ..wire.closing import BY_SITE
+from ..wire.revocations import Revocation
 from .http import rest_call, to_json
 
 Answer = TypeVar("Answer")
 
 
-def _ask(request: rest.Request, kind: type[Answer]) -> Answer:
+def _ask(request: rest.Request, kind: type[Answer], seconds: float | None = None) -> Answer:
     """Make a REST call; missing or invalid fields of the answer have their defaults."""
-    return records.read(kind, _send(request), lenient=True)
+    return records.read(kind, _send(request, seconds), lenient=True)
 
 
-def _send(request: rest.Request) -> dict[str, object]:
-    return rest_call(request.name, **records.to_form(request, to_json))
+def _send(request: rest.Request, seconds: float | None = None) -> dict[str, object]:
+    return rest_call(request.name, seconds, **records.to_form(request, to_json))
 
 
 def _options(options: Mapping[str, object], others: Collection[str]) -> Mapping[str, object]:
@@ -141,24 +142,15 @@ def disconnect(
     return _ask(request, answers.Disconnected).disconnected
 
 
-def disconnect_all(
-    *,
-    users: Sequence[str] = (),
-    identities: Sequence[str] = (),
-    code: int = BY_SITE.code,
-    reason: str = "",
-) -> int:
-    """Close the connections of all these users and identities; return the number."""
-    request = rest.Disconnect(
-        names=tuple(users), identities=tuple(identities), code=code, reason=reason
-    )
-    return _ask(request, answers.Disconnected).disconnected
+def revoke(revocations: Sequence[Revocation], seconds: float | None = None) -> answers.Revoked:
+    """Carry out revocations that the server has not carried out yet.
 
+    Args:
+        revocations: The revocations.
+        seconds: Maximum time to wait for the answer, if not `HOOKBOX_TIMEOUT`.
 
-def recheck(patterns: Sequence[str], users: Sequence[str] | None = None) -> answers.Rechecking:
-    """Recheck subscriptions on channels that match regular expressions."""
-    request = rest.Recheck(tuple(patterns), None if users is None else tuple(users))
-    return _ask(request, answers.Rechecking)
+    """
+    return _ask(rest.Revoke(tuple(revocations)), answers.Revoked, seconds)
 
 
 def list_channels(

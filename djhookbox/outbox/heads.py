@@ -79,13 +79,7 @@ def locked(using: str) -> Iterator[Head]:
         DatabaseError: The lock could not be had within `LOCK_SECONDS`.
 
     """
-    nested = connections[using].in_atomic_block  # in a test, which has read already
-    with ExitStack() as stack:
-        if not nested:
-            stack.enter_context(_short_waits(using))
-        stack.enter_context(transaction.atomic(using=using, durable=True))
-        if not nested:
-            _read_committed(using)
+    with short_transaction(using):
         rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
         if not rows.update(locked=Now()):
             _create(using)
@@ -168,6 +162,23 @@ def _restart_channels(using: str, epoch: str, number: int) -> None:
 
 
 # ---- what databases need for it ------------------------------------------------------------------
+
+
+@contextmanager
+def short_transaction(using: str) -> Iterator[None]:
+    """Open a separate transaction that may take a lock with its first statement.
+
+    Each of its statements sees what was committed before it, and none waits for longer than
+    `LOCK_SECONDS` for a lock.
+    """
+    nested = connections[using].in_atomic_block  # in a test, which has read already
+    with ExitStack() as stack:
+        if not nested:
+            stack.enter_context(_short_waits(using))
+        stack.enter_context(transaction.atomic(using=using, durable=True))
+        if not nested:
+            _read_committed(using)
+        yield
 
 
 def _read_committed(using: str) -> None:

@@ -55,6 +55,7 @@ from .site.confirming import Confirming
 from .site.events import Events
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
+from .site.revoking import Revoking
 from .site.webhooks import Webhooks
 from .systemd import Systemd
 from .tasks import Tasks, within
@@ -116,7 +117,9 @@ class Server:
         )
         # Channels.
         self._proposals = proposals = Proposals(runtime, engine)
-        self._durable = proposals.durable = Durable(runtime, proposals)
+        rechecks, self._confirming = Rechecks(runtime, proposals), Confirming(runtime)
+        revoking = Revoking(runtime, rechecks, self._confirming)
+        self._durable = proposals.durable = Durable(runtime, proposals, revoking)
         self._publications = Publications(runtime, engine, proposals)
         self._lifecycle = Lifecycle(runtime, proposals, self._publications)
         self._pollers = Pollers(runtime, proposals, self._publications)
@@ -153,16 +156,10 @@ class Server:
         self._measuring = Measuring(runtime)
         reports = Reports(runtime, engine.name, self._problems)
         self._reporter = Reporter(runtime, proposals, reports.report)
-        rechecks = Rechecks(runtime, proposals)
         calls = Calls(
-            runtime,
-            proposals,
-            self._durable,
-            self._lifecycle,
-            self._publications,
-            rechecks,
-            reports,
-        )
+            runtime, proposals, self._durable, self._lifecycle, self._publications, rechecks,
+            revoking, reports,
+        )  # fmt: skip
         self._rest = Rest(calls, config)
         self._operators = Operators(
             runtime, self._durable, self._handshakes.unsent, engine.name, lambda: calls.secrets
@@ -193,7 +190,7 @@ class Server:
             self._ping_all(),
             self._durable.run(),
             Housekeeping(self.runtime.webhooks).run(),
-            Confirming(self.runtime).run(),
+            self._confirming.run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()

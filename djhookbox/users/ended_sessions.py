@@ -21,6 +21,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ..notices import disconnect
+from ..revocations.storing import with_change
 from ..wire.closing import SESSION_EXPIRED
 from .identity import session_identity
 
@@ -45,8 +46,11 @@ class _SessionQuerySet(models.QuerySet[Any]):
         live = self.using(using).filter(expire_date__gt=timezone.now()).order_by()
         rows = live.values_list("pk", "session_data").iterator()
         keys = [key for key, data in rows if _has_user(self.model(session_data=data))]
-        deleted = super().delete()
-        _end(using, keys)
+        if not keys:
+            return super().delete()
+        with with_change(using):
+            deleted = super().delete()
+            _end(using, keys)
         return deleted
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -76,9 +80,10 @@ def _watch(model: Any) -> None:
     def delete(self: Any, using: str | None = None, *args: Any, **kwargs: Any) -> Any:
         using = using or router.db_for_write(type(self), instance=self)
         key = self.session_key
-        concerned = self.expire_date > timezone.now() and _has_user(self)
-        deleted = original(self, using, *args, **kwargs)
-        if concerned:
+        if not (self.expire_date > timezone.now() and _has_user(self)):
+            return original(self, using, *args, **kwargs)
+        with with_change(using):
+            deleted = original(self, using, *args, **kwargs)
             _end(using, [key])
         return deleted
 

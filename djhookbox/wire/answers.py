@@ -76,6 +76,22 @@ class Rechecking:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """What became of revocations, without those that were carried out before.
+
+    Attributes:
+        disconnected: The number of connections closed.
+        channels: The number of channels with a recheck, which continues in the background.
+        connections: The number of connections that are concerned by it.
+
+    """
+
+    disconnected: int | None = None
+    channels: int | None = None
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedConnection:
     """An open connection; `since` is in seconds since the epoch."""
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 
 from .closing import BY_SITE
 from .records import spread
+from .revocations import Revocation
 
 #: Maximum number of channels, connections or names in an answer.
 MAX_LISTED = 100
@@ -219,6 +220,15 @@ class Recheck:
 
     patterns: tuple[str, ...]
     users: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Carry out revocations, each of them once, however often it is received (ours)."""
+
+    name: ClassVar[str] = "revoke"
+
+    revocations: tuple[Revocation, ...]
 
 
 @dataclass(frozen=True, slots=True)

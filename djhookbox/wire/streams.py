@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .fields import Name
+from .revocations import Revocations
 
 #: Maximum length of an epoch.
 EPOCH_LENGTH = 32
@@ -123,6 +124,8 @@ class Pulled:
         as_of: The number as of which the streams were read.
         over: Whether the node must start over: what it has does not continue.
         more: Whether there is more to pull at once.
+        revocations: The revocations that the node lacks, unless they could not be read.
+        unavailable: Whether publications could not be read now; the node asks again.
 
     """
 
@@ -135,3 +138,5 @@ class Pulled:
     entries: tuple[Entry, ...] = ()
     streams: tuple[StreamPart, ...] = ()
     keys: tuple[Key, ...] = ()
+    revocations: Revocations | None = None
+    unavailable: bool = False

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 from . import names, replies
 from .fields import Name, Named
 from .records import from_form, to_form
+from .revocations import Position
 from .streams import Pulled
 from .streams import Wanted as WantedStream
 
@@ -248,12 +249,14 @@ class Prune(Webhook[replies.MoreReply]):
 
 @dataclass(frozen=True, slots=True)
 class Outbox(Webhook[Pulled]):
-    """Ask for what was published to durable channels since the last call (ours).
+    """Ask for what was revoked, and published to durable channels, since the last call (ours).
 
     Attributes:
         incarnation: As in the last reply, like the next two; all are omitted in the first call.
         streams: Channels whose streams are needed as well.
         keys: Publications of browsers whose outcome is awaited: keys by channel.
+        revoked: How far revocations were pulled.
+        only_revocations: Whether to leave publications for later.
 
     """
 
@@ -265,6 +268,8 @@ class Outbox(Webhook[Pulled]):
     token: str = ""
     streams: tuple[WantedStream, ...] = ()
     keys: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
+    revoked: Position | None = None
+    only_revocations: bool = False
 
 
 @dataclass(frozen=True, slots=True)

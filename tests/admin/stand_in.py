@@ -11,12 +11,12 @@ from django.contrib.auth.models import AbstractBaseUser, Permission, User
 from django.test import Client
 
 from djhookbox._version import __version__
-from djhookbox.exceptions import HookboxUnreachable
+from djhookbox.exceptions import HookboxNotRunning
 from djhookbox.wire.answers import (
     ChannelList,
     ListedChannel,
     Published,
-    Rechecking,
+    Revoked,
     ServerInfo,
 )
 from djhookbox.wire.records import read, write
@@ -63,10 +63,10 @@ class Hookbox:
         #: What a call gets in the place of what the process would say; an exception is raised.
         self.answers: dict[str, dict[str, Any] | Exception] = {}
 
-    def __call__(self, call: str, /, **form: Any) -> dict[str, Any]:
+    def __call__(self, call: str, seconds: float | None = None, /, **form: Any) -> dict[str, Any]:
         self.calls.append((call, form))
         if not self.running:
-            raise HookboxUnreachable("The Hookbox process cannot be reached.", code="unavailable")
+            raise HookboxNotRunning("The Hookbox process cannot be reached.", code="unavailable")
         if call == "publish":
             return write(Published(delivered=self.delivered))
         if call in self.answers:
@@ -76,8 +76,8 @@ class Hookbox:
             return answer
         if call == "list_channels":
             return self._list(**form)
-        if call == "recheck":
-            return write(Rechecking(channels=1, subscriptions=3, connections=4))
+        if call == "revoke":
+            return write(Revoked(disconnected=0, channels=1, connections=4))
         info = replace(
             read(ServerInfo, REPORT), version=__version__, pid=4121, uptime=273_125.5,
             engine="memory", connections=self.connections, users=4, channels=3,

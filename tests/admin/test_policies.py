@@ -14,8 +14,9 @@ from django.db.models import JSONField, Value
 from django.test import Client
 
 from djhookbox import client as rest
-from djhookbox.exceptions import HookboxRefused
+from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable
 from djhookbox.models import ChannelPolicy
+from djhookbox.notices import silence
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
@@ -63,7 +64,7 @@ def test_a_save_says_how_many_it_concerns(
     policy = ChannelPolicy.objects.get()
 
     def after(answer: Any) -> str:
-        def call(name: str, /, **form: Any) -> Any:
+        def call(name: str, seconds: float | None = None, /, **form: Any) -> Any:
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -82,6 +83,14 @@ def test_a_save_says_how_many_it_concerns(
     assert after(HookboxRefused("No such call.")) == (
         "Hookbox could not be notified, so live channels are unchanged: No such call."
     )
+    assert after(HookboxMisconfigured("Another secret.")) == (
+        "Hookbox could not be notified. Live channels follow within seconds if it reaches this "
+        "site. Another secret."
+    )
+    hanging = "Live channels follow as soon as Hookbox answers. No answer."
+    assert after(HookboxUnreachable("No answer.")) == hanging
+    assert after({"channels": 2}) == hanging, "it is left alone for some seconds"
+    silence.end()
     monkeypatch.setattr(rest, "rest_call", hookbox)
     hookbox.running = False
     words = (
@@ -463,7 +472,8 @@ def test_only_the_channels_of_the_moved_one_are_asked_about(hookbox: Hookbox) ->
     ]
     hookbox.calls.clear()
     response = root.post(f"{LIST}move/", {"move": f"{policies[2].pk}:up"}, follow=True)
-    assert [form["patterns"] for call, form in hookbox.calls if call == "recheck"] == ['["/c/"]']
+    [form] = [form for call, form in hookbox.calls if call == "revoke"]
+    assert [each["patterns"] for each in json.loads(form["revocations"])] == [["/c/"]]
     assert messages_of(response) == [
         "“c” is now number 2 of 3.",
         "The change takes effect immediately, also for 1 live channel with 4 connections.",

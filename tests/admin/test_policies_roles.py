@@ -50,7 +50,7 @@ def as_role(root: Client, viewer: Client, staff: Client, stranger: Client) -> di
 
 
 def refuse(error: Exception) -> Callable[..., Any]:
-    def call(name: str, /, **form: Any) -> Any:
+    def call(name: str, seconds: float | None = None, /, **form: Any) -> Any:
         raise error
 
     return call
@@ -61,7 +61,11 @@ STATES: dict[str, Callable[..., Any] | None] = {
     "stopped": refuse(HookboxUnreachable("Cannot be reached.", code="unavailable")),
     "slow": refuse(HookboxUnreachable("Did not answer within 2 seconds.", code="unavailable")),
     "wrong secret": refuse(HookboxMisconfigured("Does not accept the secret.", code="secret")),
-    "strange": lambda name, /, **form: {"channels": None, "total": "many", "names": 3},
+    "strange": lambda name, seconds=None, /, **form: {
+        "channels": None,
+        "total": "many",
+        "names": 3,
+    },
 }
 
 
@@ -176,4 +180,4 @@ def test_changes_that_the_database_does_not_take(
         assert response.status_code == 200, data
         (said,) = messages_of(response)
         assert said.startswith("The database rejected the change: "), data
-    assert not [call for call, _form in hookbox.calls if call == "recheck"]
+    assert not [call for call, _form in hookbox.calls if call == "revoke"]

@@ -11,7 +11,12 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...exceptions import HookboxUnreachable, PatternError
+from ...exceptions import (
+    HookboxMisconfigured,
+    HookboxNotRunning,
+    HookboxUnreachable,
+    PatternError,
+)
 from ...models import ChannelPolicy
 from ...notices import Told
 from ...policy.coverage import covered, near, overlap, shadows
@@ -263,10 +268,19 @@ def followed(told: Sequence[Told]) -> tuple[str, bool]:
 
     """
     error = next((one.error for one in told if one.error is not None), None)
-    if isinstance(error, HookboxUnreachable):
+    if isinstance(error, HookboxNotRunning):
         return _("The change takes effect when Hookbox is running. %(problem)s") % {
             "problem": error
         }, False
+    if isinstance(error, HookboxUnreachable):
+        return _("Live channels follow as soon as Hookbox answers. %(problem)s") % {
+            "problem": error
+        }, False
+    if isinstance(error, HookboxMisconfigured):
+        return _(
+            "Hookbox could not be notified. Live channels follow within seconds if it reaches "
+            "this site. %(problem)s"
+        ) % {"problem": error}, False
     if error is not None:
         text = _("Hookbox could not be notified, so live channels are unchanged: %(problem)s")
         return text % {"problem": error}, False

@@ -3,6 +3,8 @@
 The site keeps their streams. This process asks for what is new with the webhook `outbox`, one call
 at a time, after a poke and every few seconds. A channel is opened with a stream as of a number;
 what was pulled above that number is then applied to it, so that nothing falls in between.
+
+Revocations come in the same replies; see `revoking`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import random
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +31,9 @@ from ..core.model import Channel
 from ..core.stream import Position, Publication, StreamState
 from ..core.values import timestamp
 from ..runtime import Runtime
+from ..site.revoking import Revoking
 from ..site.webhooks import Refusal, WebhookFailed
+from ..tasks import within
 from .expected import Results
 from .feeds import Feeds
 from .proposals import Proposals
@@ -101,8 +106,9 @@ class Recent:
 class Durable:
     """Pull from the site, and keep the live durable channels up to date."""
 
-    def __init__(self, runtime: Runtime, proposals: Proposals) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, revoking: Revoking) -> None:
         self._hub = runtime.hub
+        self._revoking = revoking
         self._webhooks = runtime.webhooks
         self._connections = runtime.connections
         self._events = runtime.events
@@ -219,7 +225,8 @@ class Durable:
                     await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
                     continue
                 if more or len(self._wanted):
-                    await self._feeds.room()
+                    while self._feeds.is_full:
+                        await self._pull_revocations()
                     continue
             timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._woken.set)
             try:
@@ -230,8 +237,14 @@ class Durable:
     async def _pull(self) -> bool:
         """Pull once; return whether there is more."""
         wanted = self._wanted.keys(MOST_STREAMS)
-        webhook = webhooks.Outbox(*self._state, tuple(wanted), self._unsettled())
+        webhook = webhooks.Outbox(
+            *self._state, tuple(wanted), self._unsettled(), self._revoking.position
+        )
+        began = asyncio.get_running_loop().time()
         pulled = (await self._webhooks.send(webhook, urgent=True)).check()
+        more = self._revoking.take(pulled.revocations, began)
+        if pulled.unavailable:
+            raise WebhookFailed
         if pulled.over:
             self._start_over(pulled)
         self._state = _State(pulled.incarnation, pulled.number, pulled.token)
@@ -249,7 +262,21 @@ class Durable:
             self._keys.settle((each.channel, each.key), refusal or position)
         if self._state != self._written:
             await asyncio.to_thread(self._write, self._state)
-        return pulled.more
+        return more or pulled.more
+
+    async def _pull_revocations(self) -> None:
+        """Pull revocations while publications wait for slow readers; then wait for a moment."""
+        webhook = webhooks.Outbox(revoked=self._revoking.position, only_revocations=True)
+        began = asyncio.get_running_loop().time()
+        try:
+            pulled = (await self._webhooks.send(webhook, urgent=True)).check()
+        except Refusal:
+            pass  # logged; the next one follows
+        else:
+            if self._revoking.take(pulled.revocations, began):
+                return
+        with suppress(asyncio.TimeoutError):
+            await within(RETRY_SECONDS, self._feeds.room())
 
     def _unsettled(self) -> dict[str, tuple[str, ...]]:
         """Return the keys that are waited for: the site may have stored them before."""

@@ -126,9 +126,14 @@ class Feeds:
             elif not feed.is_lost:
                 feed.extend(own)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that nothing more should be pulled."""
+        return self.waiting > MOST_WAITING
+
     async def room(self) -> None:
         """Wait until there is room for more."""
-        while self.waiting > MOST_WAITING:  # noqa: ASYNC110 - rare, and nothing is urgent then
+        while self.is_full:  # noqa: ASYNC110 - rare, and nothing is urgent then
             await asyncio.sleep(LOOK_SECONDS)
 
     # ---- parts -----------------------------------------------------------

@@ -123,6 +123,10 @@ class Connections:
             calls.append((request, end))
         return len(chosen)
 
+    def being_identified(self) -> tuple[Connection, ...]:
+        """Return the connections about which the site is being asked."""
+        return tuple(self._connecting)
+
     async def all_answered(self) -> None:
         """Wait until the site has answered for all connecting clients."""
         while self._connecting:

@@ -27,6 +27,7 @@ from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
+from ..site.revoking import Revoking
 from ..site.webhooks import Refusal
 from .failures import FAILURES, NoChannel, failure
 from .forms import BadCall, Form, bound, compiled, missing, not_json
@@ -46,6 +47,7 @@ class Calls:
         lifecycle: Lifecycle,
         publications: Publications,
         rechecks: Rechecks,
+        revoking: Revoking,
         reports: Reports,
     ) -> None:
         self.secrets = runtime.config.rest_secrets
@@ -63,6 +65,7 @@ class Calls:
         self._lifecycle = lifecycle
         self._publications = publications
         self._rechecks = rechecks
+        self._revoking = revoking
         self._keys: Keys[Applied] = Keys(runtime.clock)
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             "publish": bound(rest.Publish, self._publish),
@@ -75,6 +78,7 @@ class Calls:
             "unsubscribe": bound(rest.Unsubscribe, self._unsubscribe),
             "disconnect": bound(rest.Disconnect, self._disconnect),
             "recheck": bound(rest.Recheck, self._recheck),
+            "revoke": bound(rest.Revoke, self._revoke),
             "create_channel": bound(rest.CreateChannel, self._create_channel),
             "destroy_channel": bound(rest.DestroyChannel, self._destroy_channel),
             "get_channel_info": bound(rest.GetChannelInfo, self._get_channel_info),
@@ -295,6 +299,9 @@ class Calls:
         patterns = compiled(request.patterns, "patterns")
         users = None if request.users is None else set(request.users)
         return answers.Rechecking(**self._rechecks.begin(patterns, users))
+
+    async def _revoke(self, request: rest.Revoke) -> answers.Revoked:
+        return self._revoking.perform(request.revocations)
 
     # ---- channels --------------------------------------------------------
 

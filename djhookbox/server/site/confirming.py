@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ...wire import bodies, capabilities, records, rest, webhooks
-from ...wire.closing import ACCOUNT_GONE, SESSION_EXPIRED, Disconnect
+from ...wire.closing import ACCOUNT_GONE, SESSION_EXPIRED, Disconnect, restart
 from ...wire.replies import ConfirmReply
 from ...wire.values import dumps
 from ...wire.webhooks import Identified
@@ -57,36 +57,58 @@ class Confirming:
             self._began = now
             await self.confirm()
 
-    async def confirm(self) -> None:
-        """Ask the site about all connections, and close those that it names.
+    async def confirm(
+        self, connections: Iterable[Connection] | None = None, *, strictly: bool = False
+    ) -> bool:
+        """Ask the site about connections, and close those that it names.
 
         If the site does not answer, the others are asked about in the next interval.
+
+        Args:
+            connections: The connections, or None for all.
+            strictly: Whether to close connections that the site cannot be asked about; their
+                clients reconnect, and are identified again.
+
+        Returns:
+            Whether the site has answered.
+
         """
+        waiting = deque(self._connections if connections is None else connections)
         if capabilities.CONFIRM not in self._webhooks.accepted:
-            return
-        waiting = deque(self._connections)
+            if strictly:
+                self._send_back(waiting)
+            return True
         while True:
             taken = _take(waiting)
             if not taken:
-                return
+                return True
             asked = {connection.id: connection.identity for connection, _form in taken}
             webhook = webhooks.Confirm(tuple(form for _connection, form in taken))
             try:
                 reply = (await self._webhooks.send(webhook, urgent=True)).check()
             except Rejected as refusal:  # the next ones may be acceptable
                 logger.error("%d connections were not confirmed: %s", len(taken), refusal.problem)
+                if strictly:
+                    self._send_back(connection for connection, _form in taken)
             except Refusal as refusal:
                 logger.warning(
                     "%d connections were not confirmed: %s",
                     len(taken) + len(waiting), refusal.reason,
                 )  # fmt: skip
-                return
+                return False
             else:
                 answered = max(1, reply.answered)
                 waiting.extendleft(connection for connection, _ in reversed(taken[answered:]))
                 self._close(reply, asked)
             if waiting:
                 await asyncio.sleep(BREATH)
+
+    def _send_back(self, connections: Iterable[Connection]) -> None:
+        """Have clients reconnect, a few at a time."""
+        known = [each for each in connections if each.user is not None and not each.closed]
+        end = Disconnect(SESSION_EXPIRED.code, SESSION_EXPIRED.reason, restart(len(known)).spread)
+        for each in known:
+            each.close(end)
 
     def _close(self, reply: ConfirmReply, asked: dict[str, str]) -> None:
         gone = self._end(ACCOUNT_GONE, (asked[each] for each in reply.gone if each in asked))
