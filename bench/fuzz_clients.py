@@ -7,6 +7,7 @@ import base64
 import json
 import random
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +25,9 @@ HANDSHAKE = upgrade(ORIGIN)
 PACKET = re.compile(rb'\[(\d+), ?1, ?"([^"]*)"\]')
 #: Seconds to wait for anything; the machine may be busy.
 PATIENCE = 60.0
+#: Seconds after which an idle connection is not used again, since the server closes it after 75.
+#: A worker can be that late: opening another connection takes minutes while the backlog is full.
+KEPT = 50.0
 #: Longer than the longest text that is searched for.
 OVERLAP = 64
 
@@ -130,30 +134,36 @@ class Http:
 
     def __init__(self, port: int, look: Look) -> None:
         self._port, self._look = port, look
-        self._proposals: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._answers = 0
+        self._since = 0.0
 
     @staticmethod
     @asynccontextmanager
     async def open(port: int, look: Look) -> AsyncIterator[Http]:
         http = Http(port, look)
-        http._proposals = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
+        await http._open()
         try:
             yield http
         finally:
             http.drop()
 
     def drop(self) -> None:
-        if self._proposals is not None:
-            self._proposals[1].transport.abort()
-            self._proposals = None
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+    async def _open(self) -> None:
+        self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        self._answers, self._since = 0, time.monotonic()
 
     def start(self, method: str, target: str, body: bytes) -> None:
         """Send a request."""
         head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: {ORIGIN}\r\n"
         if method == "POST":
             head += f"Content-Length: {len(body)}\r\n"
-        assert self._proposals is not None
-        self._proposals[1].write(head.encode() + b"\r\n" + body)
+        assert self._streams is not None
+        self._streams[1].write(head.encode() + b"\r\n" + body)
 
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
         """Send a request and return the status and the text of its answer.
@@ -162,15 +172,24 @@ class Http:
             Gone: There is none.
 
         """
-        if self._proposals is None:
-            self._proposals = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        idle = time.monotonic() - self._since
+        if idle > KEPT:
+            self.drop()
+        if self._streams is None:
+            await self._open()
+        began = time.monotonic()
         try:
             async with asyncio.timeout(90):
                 self.start(method, target, body)
-                status, text, keep = await self._answer(self._proposals[0])
+                status, text, keep = await self._answer(self._streams[0])
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.drop()
-            raise Gone(f"{method} {target[:200]}: {error!r}") from None
+            raise Gone(
+                f"{method} {target[:200]} ({len(target)} and {len(body)} bytes, after "
+                f"{self._answers} answers and {idle:.1f} s idle, no answer for "
+                f"{time.monotonic() - began:.1f} s): {error!r}"
+            ) from None
+        self._answers, self._since = self._answers + 1, time.monotonic()
         if not keep:
             self.drop()
         self._look(text, target[:100])

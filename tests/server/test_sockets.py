@@ -145,6 +145,30 @@ async def test_sockets_without_a_request_are_bounded(start: Start) -> None:
             await other.__aexit__(None, None, None)
 
 
+async def test_a_request_that_has_arrived_is_answered_although_room_is_needed(
+    start: Start,
+) -> None:
+    one = await start(max_unconnected=3)
+    async with raw(one) as kept, raw(one) as idle:
+        for each in (kept, idle):
+            each.writer.write(HEAD + b"\r\n")
+            head = await each.answer()
+            assert b" 200 " in head
+            await each.reader.readexactly(int(head.lower().split(b"length: ")[1].split()[0]))
+        waiting = one.server._sockets
+        await until(lambda: len(waiting) == 2)
+        # The server does not run between these two lines, and so has not read the request.
+        kept.writer.write(HEAD + b"\r\n")
+        assert waiting.drop_oldest()
+        assert len(waiting) == 2
+        assert b" 200 " in await kept.answer()
+        assert waiting.drop_oldest()
+        assert await idle.gone()
+        # Many of them do not exceed the limit for long.
+        async with raw(one), raw(one), raw(one), raw(one), raw(one):
+            await until(lambda: len(waiting) == 3)
+
+
 @pytest.mark.parametrize(("proxies", "left"), [((), 3), (("127.0.0.1",), 20)])
 async def test_a_bound_per_address(start: Start, proxies: tuple[str, ...], left: int) -> None:
     one = await start(max_unconnected_per_address=3, trusted_proxies=proxies)

@@ -18,6 +18,8 @@ logger = logging.getLogger("djhookbox.server")
 
 #: Seconds between two log lines about clients that had to make room for others.
 LOG_INTERVAL = 60.0
+#: Clients to drop for one that comes: one may stay because its request is about to be read.
+TRIES = 3
 #: A person can use every IPv6 address of a network of this prefix length.
 IPV6_PREFIX = 64
 
@@ -81,10 +83,14 @@ class Unconnected:
         self, guest: Hashable, network: str, drop: Callable[[], None], timed: bool = True
     ) -> None:
         self.remove(guest)
-        same = self._by_network.get(network, {})
-        if network and len(same) >= self._most_per_address:
+        for _ in range(TRIES):
+            same = self._by_network.get(network, {})
+            if not network or len(same) < self._most_per_address:
+                break
             self._send_away(next(iter(same)))
-        if len(self._guests) >= self._most:
+        for _ in range(TRIES):
+            if len(self._guests) < self._most:
+                break
             self.drop_oldest()
         timer = None
         if timed:

@@ -7,6 +7,7 @@ Sockets that wait for a request are treated like connections that have not sent 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -56,7 +57,7 @@ class Socket(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Accept bytes; once a request has begun, the rest of it must arrive in time."""
-        if self._between:
+        if self._between and data:  # aiohttp itself passes b"" to resume reading
             self._wait(timed=True)
         super().data_received(data)
 
@@ -95,11 +96,29 @@ class Socket(web.RequestHandler):
         self._between = False
         peer = self.peername
         address = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._waiting.add(self, address, self._drop, timed=timed)
+        self._waiting.add(self, address, self._make_room, timed=timed)
+
+    def _make_room(self) -> None:
+        """Close the socket, unless it was idle and its next request is about to be read.
+
+        Clients repeat a request on a new connection if this one was closed before; only they can
+        know that for sure, so it should not happen.
+        """
+        if self._between and self.transport is not None and _has_unread(self.transport):
+            self._wait(timed=True)
+        else:
+            self._drop()
 
     def _drop(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes, or the end, of the client have arrived and not been read."""
+    unread = select.poll()
+    unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(unread.poll(0))
 
 
 class SocketSite(web.SockSite):
