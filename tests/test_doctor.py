@@ -128,6 +128,7 @@ def test_the_documented_configurations_are_fine(
     found = diagnosed(project, tmp_path, kind)
     assert [each for many in found.values() for each in many if each.level is not Level.OK] == []
     assert len(found) == 10
+    assert "and it reaches the site" in found["cookie"][0].text
 
 
 def without(line: str) -> Callable[[str], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -17,7 +16,7 @@ from ..checks.cookies import LOOPBACK, is_same_site
 from ..conf import settings
 from . import echo
 from .base import Check, Finding, Patient, error, ok
-from .wires import Answer, NoAnswer, WebSocket, frame, frames, request
+from .wires import Answer, NoAnswer, WebSocket, request
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,11 @@ class Cookies(Check):
         if isinstance(opened, Answer):
             return None
         try:
-            payload = json.dumps(echo.question())
-            opened.send(frame(1, "CONNECT", {"cookie_string": "", "payload": payload}))
-            opcode = 0
-            while opcode != 1:
-                opcode, data = opened.receive(patient.timeout + settings.webhook_timeout)
-            _name, args = frames(data.decode())[0]
+            _name, args = opened.connect(
+                patient.timeout + settings.webhook_timeout, echo.question()
+            )
             names = args["payload"][echo.KEY]
-        except (NoAnswer, ValueError, IndexError, KeyError, TypeError):
+        except (NoAnswer, ValueError, KeyError, TypeError):
             return None  # visitors are refused, or another program answers the webhooks
         finally:
             opened.close()

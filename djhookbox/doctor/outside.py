@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from ..conf import settings
 from .base import Check, Finding, Patient, error, ok, warning
-from .wires import Answer, NoAnswer, WebSocket, connection, explain, frame, frames, request
+from .wires import Answer, NoAnswer, WebSocket, connection, explain, frame, request
 
 #: Days before the end of a certificate from which it is worth a warning.
 EXPIRING = 14
@@ -171,12 +171,8 @@ class Upgrade(Check):
         """Send CONNECT, which goes through the process to Django and back."""
         seconds = patient.timeout + settings.webhook_timeout
         try:
-            socket_.send(frame(1, "CONNECT", {"cookie_string": "", "ack": True}))
-            opcode = 0
-            while opcode != 1:
-                opcode, data = socket_.receive(seconds)
-            name, args = frames(data.decode())[0]
-        except (NoAnswer, ValueError, IndexError) as problem:
+            name, args = socket_.connect(seconds)
+        except (NoAnswer, ValueError) as problem:
             yield error(
                 _("The WebSocket opens, but nothing comes through it: %(problem)s")
                 % {"problem": problem},

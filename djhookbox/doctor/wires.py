@@ -20,6 +20,8 @@ from .. import certificates
 
 #: Appended to the key of a handshake (RFC 6455, section 1.3).
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#: The opcode of a text message.
+_TEXT = 1
 #: Bytes of an answer that are read.
 MOST = 65_536
 AGENT = "djhookbox-doctor"
@@ -177,6 +179,23 @@ class WebSocket:
         elif length == 127:
             (length,) = struct.unpack(">Q", self._read(8))
         return first & 0x0F, self._read(length)
+
+    def connect(self, timeout: float, payload: object = None) -> tuple[str, dict[str, Any]]:
+        """Send CONNECT; return name and arguments of the answer, CONNECTED or ERROR.
+
+        Raises:
+            NoAnswer: The connection is lost, or nothing came in time.
+            ValueError: What came is not of the process.
+
+        """
+        args = {"cookie_string": "", "payload": json.dumps(payload), "ack": True}
+        self.send(frame(1, "CONNECT", args))
+        while True:
+            opcode, data = self.receive(timeout)
+            if opcode == _TEXT:
+                for name, answer in frames(data.decode()):
+                    if name in ("CONNECTED", "ERROR"):  # not SET_COOKIE
+                        return name, answer
 
     def close(self) -> None:
         """Close it without waiting for the answer."""

@@ -31,7 +31,7 @@ from django.utils.translation import gettext as _
 from .._version import __version__
 from ..conf import PROPERTIES, WILDCARD_INTERFACES, settings
 from ..exceptions import HookboxError
-from . import control, spawning
+from . import control, routine, spawning
 from .lockfile import Holder, RunDirError, ensure_run_dir, started_at
 
 #: Apps whose `runserver` is Django's own.
@@ -105,6 +105,7 @@ def begin(arguments: Sequence[str] | None = None) -> Autostart | None:
             return None
         reloading = os.environ.get("RUN_MAIN") == "true"
         work = Autostart(found, os.getppid() if reloading else os.getpid())
+        routine.hide(settings.webhook_path)
     except HookboxError as error:
         say(str(error))
         return None
