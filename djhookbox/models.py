@@ -12,6 +12,7 @@ from model_utils.models import TimeStampedModel
 
 from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
+from .bans.models import Ban
 from .conf import settings
 from .exceptions import HookboxMisconfigured, PatternError
 from .measurements.models import Measurement
@@ -28,6 +29,7 @@ from .wire.names import MAX_LENGTH as NAME_LENGTH
 __all__ = [
     "NAME_LENGTH",
     "Audience",
+    "Ban",
     "ChannelPolicy",
     "ConnectionLog",
     "Log",
@@ -359,6 +361,7 @@ class Server(_WithoutTable):
         permissions = [
             ("control_server", _("Can start and stop the Hookbox process")),
             ("disconnect_user", _("Can disconnect and unsubscribe users")),
+            ("subscribe_user", _("Can subscribe users to channels")),
         ]
         verbose_name = _("server")
         verbose_name_plural = _("server")

@@ -18,8 +18,9 @@ from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
+from .bans import store as bans
 from .decisions.store import cache
-from .models import ChannelPolicy, PolicyGroup
+from .models import Ban, ChannelPolicy, PolicyGroup
 from .notices import disconnect, recheck
 from .outbox import heads
 from .policy.reserved import REPORT_CHANNEL
@@ -37,6 +38,14 @@ _WATCHED = tuple(
     for name in ("password", "is_active", "is_staff", "is_superuser", _USER.USERNAME_FIELD)
     if name in _CONCRETE
 )
+
+
+# ---- bans --------------------------------------------------------------------
+
+
+def ban_changed(sender: type[Ban], **kwargs: Any) -> None:
+    """Drop the cached bans after one was saved or deleted."""
+    bans.cache.changed(kwargs["using"])
 
 
 # ---- policies ----------------------------------------------------------------
@@ -232,6 +241,8 @@ def group_deleted(sender: type[models.Model], **kwargs: Any) -> None:
 # ---- connecting them -----------------------------------------------------------
 
 pre_save.connect(remember_pattern, sender=ChannelPolicy)
+post_save.connect(ban_changed, sender=Ban)
+post_delete.connect(ban_changed, sender=Ban)
 post_save.connect(policy_changed, sender=ChannelPolicy)
 post_delete.connect(policy_changed, sender=ChannelPolicy)
 m2m_changed.connect(policy_groups_changed, sender=PolicyGroup)

@@ -15,6 +15,7 @@ from .audit import pruning, writing
 from .audit.fitting import UNAVAILABLE
 from .audit.nodes import Sender, close_what_is_open, time_to_close
 from .audit.reported import record
+from .bans.rules import Subject
 from .batches import confirming
 from .batches.answering import Answer, Answering
 from .conf import settings
@@ -99,7 +100,9 @@ def _decide(
     user = verify(request, received.caller.identity, user_name)
     if user is None:
         return _expired(), user_name
-    return decide(operation, user, channel, payload=payload), user_name or username(user)
+    name = user_name or username(user)
+    subject = Subject(name, received.caller.identity)
+    return decide(operation, user, channel, payload=payload, subject=subject), name
 
 
 def _leaving_user(request: HttpRequest, received: Received[AnyWebhook], name: str) -> User:
@@ -118,7 +121,8 @@ def connect(request: HttpRequest, received: Received[webhooks.Connect]) -> Answe
         decision = refused(str(error), "identity", error.code)
         writing.write_connection(received, webhook.expected_user, decision)
         return answer(_reply(ConnectReply, decision))
-    decision = decide(Operation.CONNECT, visitor.user, payload=payload)
+    subject = Subject(visitor.name, visitor.identity, webhook.remote_addr)
+    decision = decide(Operation.CONNECT, visitor.user, payload=payload, subject=subject)
     writing.write_connection(received, visitor.name, decision)
     more: dict[str, object] = {"name": visitor.name}
     if received.embedded:
@@ -188,7 +192,7 @@ def subscribe_many(request: HttpRequest, received: Received[webhooks.SubscribeMa
         refusals = [(each.channel_name, first[each.create], decision) for each in wanted]
         writing.write_subscriptions(received, name, refusals)
         return answer(_reply(EmptyReply, decision))
-    decided = decide_many(user, wanted)
+    decided = decide_many(user, wanted, Subject(name, received.caller.identity))
     writing.write_subscriptions(received, name, decided)
     answers: dict[str, Decided] = {}
     for channel, operation, decision in decided:
@@ -243,7 +247,8 @@ def _publish_durably(
         name = name or username(user)
         browser = received.caller.conn_id
         source = Publication.Source.CLIENT if browser else Publication.Source.REST
-        submission = Submission(channel, payload, name, received.webhook.key, browser, source)
+        key, identity = received.webhook.key, received.caller.identity
+        submission = Submission(channel, payload, name, key, browser, source, identity)
         try:
             decision, more = submit(submission, user)
         except DatabaseError:

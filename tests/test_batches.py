@@ -216,8 +216,8 @@ def test_many_calls_cost_few_queries(make_user: Any, make_policy: MakePolicy) ->
         calls += [made(page, "connect"), made(page, "subscribe", channel_name="/a/")]
     with CaptureQueriesContext(connection) as queries:
         answers = post(*calls)
-    # Sessions, policies, users, their groups; two inserts, each in a transaction.
-    assert len(queries) <= 4 + 2 * 3
+    # Sessions, policies, bans, users, their groups; two inserts, each in a transaction.
+    assert len(queries) <= 5 + 2 * 3
     assert [answer[1][0] for answer in answers] == [True, False, True, True] * 15
     rows = SubscriptionLog.objects.order_by("pk").values_list("user_name", "event")
     kinds = ("refused", "subscribe")

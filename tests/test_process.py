@@ -134,6 +134,29 @@ def test_restart_replaces_it(stand_in: Any) -> None:
     assert control.restart().state == State.RUNNING, "a stopped process is only started"
 
 
+def test_a_form_that_is_sent_twice_restarts_once(stand_in: Any) -> None:
+    before = control.start().pid
+    after = control.restart(before).pid
+    for again in (control.restart, control.stop):
+        with pytest.raises(control.OtherProcess, match=f"its PID is {after} now"):
+            again(before)
+    assert control.status().pid == after
+    assert control.stop(after).state == State.STOPPED
+    assert control.restart(after).state == State.RUNNING, "it has been stopped in between"
+
+
+def test_a_port_that_accepts_and_never_answers_is_not_called_stopped(
+    run_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.HOOKBOX_PORT = silent.getsockname()[1]
+        settings.HOOKBOX_TIMEOUT = 0.2
+        now = control.status()
+    assert now.state == State.UNREACHABLE
+    assert "did not answer" in now.message
+    assert control.status().state == State.STOPPED
+
+
 def test_two_people_pressing_start_get_one_server(stand_in: Any) -> None:
     outcomes: list[Any] = []
     barrier = threading.Barrier(4)

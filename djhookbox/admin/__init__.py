@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from ..models import (
+    Ban,
     ChannelPolicy,
     ConnectionLog,
     Publication,
@@ -16,6 +17,7 @@ from ..models import (
     Server,
     SubscriptionLog,
 )
+from .bans import BanAdmin
 from .logs.page import ConnectionLogAdmin, SubscriptionLogAdmin
 from .logs.publications import PublicationAdmin
 from .policies.page import ChannelPolicyAdmin
@@ -23,6 +25,7 @@ from .publishing.page import PublishingAdmin
 from .server.page import ServerAdmin
 
 admin.site.register(Server, ServerAdmin)
+admin.site.register(Ban, BanAdmin)
 admin.site.register(ChannelPolicy, ChannelPolicyAdmin)
 admin.site.register(ConnectionLog, ConnectionLogAdmin)
 admin.site.register(SubscriptionLog, SubscriptionLogAdmin)
@@ -30,6 +33,7 @@ admin.site.register(Publication, PublicationAdmin)
 admin.site.register(Publishing, PublishingAdmin)
 
 __all__ = [
+    "BanAdmin",
     "ChannelPolicyAdmin",
     "ConnectionLogAdmin",
     "PublicationAdmin",

@@ -142,6 +142,31 @@ def disconnect(
     return _ask(request, answers.Disconnected).disconnected
 
 
+def disconnect_all(
+    *,
+    users: Sequence[str] = (),
+    identities: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    seconds: float | None = None,
+    code: int = BY_SITE.code,
+    reason: str = "",
+) -> int:
+    """Close the connections of all these users, identities and addresses; return the number.
+
+    Those that connect within `seconds` are closed too.
+    """
+    request = rest.Disconnect(
+        names=tuple(users),
+        identities=tuple(identities),
+        # An older process must not be sent a field that it does not need.
+        addresses=tuple(addresses) or None,
+        seconds=seconds,
+        code=code,
+        reason=reason,
+    )
+    return _ask(request, answers.Disconnected).disconnected
+
+
 def revoke(revocations: Sequence[Revocation], seconds: float | None = None) -> answers.Revoked:
     """Carry out revocations that the server has not carried out yet.
 

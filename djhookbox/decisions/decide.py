@@ -6,6 +6,7 @@ Policies decide first, then handlers; otherwise the operation is refused. Then s
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -19,6 +20,8 @@ from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
 from .. import debugging, handlers, signals
+from ..bans import store as bans
+from ..bans.rules import Bans, Subject
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..policy import reserved
@@ -60,8 +63,8 @@ class Decision:
         reason: Why it is refused: a sentence for the browser.
         options: The options of the channel (create) or of the webhook's reply.
         decided_by: `policy:<name>`, `handler:<dotted name>`, `signal:<dotted name>`, `nobody`
-            (neither a policy nor a handler decided), `built-in` (a reserved name), or empty if no
-            decision was needed.
+            (neither a policy nor a handler decided), `built-in` (a reserved name), `ban:<id>`, or
+            empty if no decision was needed.
         code: A short code for a refusal: `refused`, or `error` after a bug in the project.
         explicit: Names of the options that a handler has set.
         steps: How the decision was made, if requested.
@@ -93,6 +96,8 @@ def decide(
     explain: bool = False,
     rules: Sequence[Rule] | None = None,
     who: UserFacts | None = None,
+    subject: Subject | None = None,
+    banned: Bans | None = None,
 ) -> Decision:
     """Decide whether a user may do something.
 
@@ -106,11 +111,14 @@ def decide(
         explain: Whether the decision lists its steps.
         rules: The policies to apply, instead of the current ones.
         who: Facts about the user that are already known, to save queries.
+        subject: What bans are compared with; by default only the user's name.
+        banned: The bans to apply, instead of the current ones.
 
     """
     operation = Operation(operation)
     steps: list[Step] | None = [] if explain else None
-    question = _Question(operation, user, channel, payload, trusted, who or Facts(user), steps)
+    facts = who or Facts(user)
+    question = _Question(operation, user, channel, payload, trusted, facts, steps, subject, banned)
     decision = question.answer(rules, send_signals=send_signals)
     if send_signals and not decision.allowed:  # for a browser, rather than a trial or code
         debugging.tell_refusal(
@@ -159,11 +167,18 @@ class _Question:
     trusted: bool
     who: UserFacts
     steps: list[Step] | None
+    subject: Subject | None
+    banned: Bans | None
 
     def answer(self, rules: Sequence[Rule] | None, *, send_signals: bool) -> Decision:
         """Ask the policies, then the handlers, then the receivers of the signal."""
         if self.operation in REFUSABLE and not self.trusted and self._is_inactive():
             return refused(_("This account is not active."))
+        if self.operation in REFUSABLE and not self.trusted:
+            banned = bans.cache.get() if self.banned is None else self.banned
+            ban = banned.find(self.subject or Subject(self.who.username), time.time())
+            if ban is not None:
+                return refused(ban.reason or _("An operator has refused you."), ban.decided_by)
         ruling = self._ruling(rules)
         if ruling.verdict is Verdict.REFUSED:
             return refused(ruling.reason, ruling.decider)

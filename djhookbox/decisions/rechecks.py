@@ -13,6 +13,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
+from ..bans import store as bans
+from ..bans.rules import Subject
 from ..policy.rules import Audience, Operation, Rule
 from ..users.accounts import named, username
 from ..users.identity import ANONYMOUS_PREFIX
@@ -31,7 +33,8 @@ def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, Rechecked]:
 
     The subscribe signal is not sent: nobody subscribes.
     """
-    rules = cache.get(fresh=True)  # another process may have made the edit a moment ago
+    # Another process may have made the edit a moment ago.
+    rules, banned = cache.get(fresh=True), bans.cache.get(fresh=True)
     facts = _facts({name for names in channels.values() for name in names}, rules)
     result: dict[str, Rechecked] = {}
     for channel, names in channels.items():
@@ -39,8 +42,9 @@ def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, Rechecked]:
         for name in names:
             who = facts.get(name) or Facts(AnonymousUser())
             decision = decide(
-                Operation.SUBSCRIBE, who.user, channel, send_signals=False, rules=rules, who=who
-            )
+                Operation.SUBSCRIBE, who.user, channel,
+                send_signals=False, rules=rules, who=who, subject=Subject(name), banned=banned,
+            )  # fmt: skip
             if not decision.allowed:
                 refused[name] = decision.reason
         result[channel] = Rechecked(standing_options(rules, channel), refused)

@@ -6,16 +6,16 @@ An edit drops the cache of its own process on commit; other processes notice wit
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import router, transaction
 from django.db.models.sql.constants import MULTI
 
-from .. import commits, options
+from .. import options
+from ..caching import TTL as TTL
+from ..caching import RowCache
 from ..exceptions import PatternError
 from ..models import ChannelPolicy
 from ..policy.patterns import Pattern, compile_pattern
@@ -23,12 +23,6 @@ from ..policy.rules import Rule
 from ..wire.options import CHANNEL
 
 logger = logging.getLogger("djhookbox")
-
-#: Marks a transaction that has changed policies.
-_CHANGED = "policies changed"
-
-#: Seconds for which a process uses its cached rules.
-TTL = 1.0
 
 _OPTIONS = tuple(field.name for field in ChannelPolicy._meta.fields if field.name in CHANNEL)
 _COLUMNS = (
@@ -109,7 +103,7 @@ def _rule(row: Mapping[str, Any], groups: Iterable[int]) -> Rule:
     return rule
 
 
-class Cache:
+class Cache(RowCache[tuple[Rule, ...]]):
     """The rules that a process uses."""
 
     def __init__(
@@ -117,11 +111,7 @@ class Cache:
         load: Callable[[], tuple[Rule, ...]] = load,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._load = load
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._generation = 0
-        self._held: tuple[float, tuple[Rule, ...]] | None = None
+        super().__init__(ChannelPolicy, load, clock)
         self._instead: tuple[Rule, ...] | None = None
 
     @contextmanager
@@ -142,38 +132,7 @@ class Cache:
 
     def get(self, *, fresh: bool = False) -> tuple[Rule, ...]:
         """Return the rules; with `fresh`, always from the database."""
-        if self._instead is not None:
-            return self._instead
-        using = router.db_for_read(ChannelPolicy)
-        if commits.is_marked(using, _CHANGED):
-            # Only the transaction that has edited a policy sees the edit until it is committed.
-            return self._load()
-        inside = transaction.get_connection(using).in_atomic_block
-        generation, held, now = self._generation, self._held, self._clock()
-        if held is not None and not fresh and now - held[0] < TTL:
-            return held[1]
-        rules = self._load()
-        if not inside:  # a transaction may see outdated rows that others must not use
-            with self._lock:
-                if generation == self._generation:  # else dropped while loading
-                    self._held = (now, rules)
-        return rules
-
-    def drop(self) -> None:
-        """Drop the cached rules."""
-        with self._lock:
-            self._generation += 1
-            self._held = None
-
-    def changed(self, using: str | None) -> None:
-        """Register an edit, and drop the cached rules when it is committed."""
-        commits.mark(using, _CHANGED)
-
-        def committed() -> None:
-            commits.unmark(using, _CHANGED)
-            self.drop()
-
-        transaction.on_commit(committed, using=using)
+        return super().get(fresh=fresh) if self._instead is None else self._instead
 
 
 #: The only cache of this process.

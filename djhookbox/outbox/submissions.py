@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from ..bans.rules import Subject
 from ..client.http import to_json
 from ..decisions.decide import Decision, User, decide, decide_for_code, refused
 from ..exceptions import HookboxError
@@ -25,6 +26,7 @@ class Submission:
     Attributes:
         name: The name of its user.
         key: The key that the browser or the server has given to it.
+        identity: The identifier of its session or token.
 
     """
 
@@ -34,6 +36,7 @@ class Submission:
     key: str
     connection_id: str
     source: str
+    identity: str = ""
 
 
 def stored_key(name: str, key: str) -> str:
@@ -58,7 +61,13 @@ def submit(submission: Submission, user: User) -> tuple[Decision, dict[str, obje
     if earlier:  # sent again, because the first answer was lost
         return Decision(True), earlier
     with transaction.atomic(using=using):
-        decision = decide(Operation.PUBLISH, user, submission.channel, payload=submission.payload)
+        decision = decide(
+            Operation.PUBLISH,
+            user,
+            submission.channel,
+            payload=submission.payload,
+            subject=Subject(submission.name, submission.identity),
+        )
         if not decision.allowed or decision.options.get("only_to_sender"):
             return decision, {}
         opened = decide_for_code(submission.channel, user)

@@ -14,8 +14,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,72 +28,15 @@ from ..wire.answers import ServerInfo
 from . import spawning
 from .lockfile import Holder, Keeper, LockFile, RunDirError, ensure_run_dir, started_at
 from .spawning import ProcessError
+from .states import ANSWERING as ANSWERING
+from .states import ProcessStatus as ProcessStatus
+from .states import State as State
 
 #: Seconds within which a started process must answer. Including the grace period, a restart takes
 #: less than the 30 seconds after which web servers give up on a request.
 START_TIMEOUT = 12.0
 #: Seconds between two checks while waiting.
 POLL = 0.05
-
-
-class State(str, Enum):
-    """The state of the process."""
-
-    RUNNING = "running"
-    STARTING = "starting"
-    STOPPED = "stopped"
-    #: It should answer, but does not.
-    UNREACHABLE = "unreachable"
-    SECRET_REFUSED = "secret_refused"  # noqa: S105 - not a secret
-    VERSION_DIFFERS = "version_differs"
-    #: Something else answers at the address.
-    NOT_HOOKBOX = "not_hookbox"
-    MISCONFIGURED = "misconfigured"
-
-
-#: States in which something that speaks our protocol answers.
-ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessStatus:
-    """What is known about the process at a given moment."""
-
-    state: State
-    #: What that means, and what to do next.
-    message: str
-    #: The address at which it is called.
-    address: str = ""
-    #: Its pid on this machine if it is identified; otherwise the pid that the server reports.
-    pid: int | None = None
-    #: Whether it is identified by the lock that it holds, so that it can be signalled.
-    identified: bool = False
-    #: Whether HOOKBOX_PROCESS_CONTROL lets the site start and stop it.
-    control: bool = True
-    version: str = ""
-    #: Seconds since its start.
-    uptime: float | None = None
-    engine: str = ""
-    connections: int | None = None
-    users: int | None = None
-    channels: int | None = None
-    messages_in: int | None = None
-    messages_out: int | None = None
-    #: Everything it reported about itself when asked.
-    info: ServerInfo = field(default_factory=ServerInfo, repr=False)
-    #: The shell command that starts it.
-    command: str = "manage.py runhookbox"
-
-    @property
-    def can_start(self) -> bool:
-        """Whether start() may succeed."""
-        silent = self.state in (State.STOPPED, State.UNREACHABLE)
-        return self.control and silent and not self.identified
-
-    @property
-    def can_stop(self) -> bool:
-        """Whether stop() may signal it."""
-        return self.control and self.identified
 
 
 # ---- describing ------------------------------------------------------------------------------
@@ -141,6 +82,9 @@ def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> Proce
     if lock.is_held():
         state = State.STARTING if lock.age() < START_TIMEOUT else State.UNREACHABLE
         message = _("The process is running but does not answer at %(address)s.") % known
+    elif isinstance(error, HookboxUnreachable) and _is_local() and _is_listening():
+        # Something accepts connections there: it may be a process that is stuck.
+        state, message = State.UNREACHABLE, str(error)
     elif _is_local():
         state = State.STOPPED
         message = _("Nothing answers at %(address)s. Browsers wait and reconnect.") % known
@@ -230,29 +174,58 @@ def start() -> ProcessStatus:
         return _start()
 
 
-def stop() -> ProcessStatus:
+def stop(pid: int | None = None) -> ProcessStatus:
     """Stop the process: SIGTERM, the grace period, SIGKILL.
 
+    Args:
+        pid: The process that is meant; if another one is running, nothing is done.
+
     Raises:
+        OtherProcess: Another process is running by now.
         ProcessError: It is not running, or it is not identified.
 
     """
     with _operation() as waited:
+        _require(pid)
         _stop(waited)
         return status()
 
 
-def restart() -> ProcessStatus:
+def restart(pid: int | None = None) -> ProcessStatus:
     """Stop the process if it is running, and start it.
 
+    Args:
+        pid: The process that is meant; if another one is running, nothing is done.
+
     Raises:
+        OtherProcess: Another process is running by now.
         ProcessError: As `stop()` and `start()` do.
 
     """
     with _operation():
+        _require(pid)
         if _lock().is_held() or status().state in ANSWERING:
             _stop(waited=False)
         return _start()
+
+
+class OtherProcess(ProcessError):
+    """The process that was to be stopped or restarted has been replaced by another one."""
+
+
+def _require(pid: int | None) -> None:
+    """Raise unless the running process is the one that is meant, so that a form works once.
+
+    Raises:
+        OtherProcess: It is another one.
+
+    """
+    holder = _lock().holder() if pid is not None else None
+    if holder is not None and holder.pid != pid:
+        raise OtherProcess(
+            _("The process has been restarted already; its PID is %(pid)d now.")
+            % {"pid": holder.pid}
+        )
 
 
 @contextmanager
@@ -403,6 +376,14 @@ def _is_local() -> bool:
     parts = urlsplit(settings.rest_url)
     hosts = ("127.0.0.1", "::1", "localhost", settings.interface)
     return parts.hostname in hosts and parts.port == settings.port
+
+
+def _is_listening() -> bool:
+    """Return whether something listens at the address, although it does not answer."""
+    try:
+        return spawning.is_address_taken()
+    except ProcessError:
+        return False
 
 
 def _not_identified(pid: int | None) -> str:

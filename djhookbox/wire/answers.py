@@ -93,7 +93,16 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class ListedConnection:
-    """An open connection; `since` is in seconds since the epoch."""
+    """An open connection.
+
+    Attributes:
+        since: In seconds since the epoch.
+        user_agent: Its browser's User-Agent header.
+        origin: The origin of its page.
+        unsent: Bytes that wait for the client.
+        identity: The site's identifier of its session or token.
+
+    """
 
     conn_id: str
     user: str = ""
@@ -101,6 +110,10 @@ class ListedConnection:
     remote_addr: str = ""
     since: float | None = None
     channels: tuple[str, ...] = ()
+    user_agent: str = ""
+    origin: str = ""
+    unsent: int | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +133,13 @@ class UserNames:
 
 @dataclass(frozen=True, slots=True)
 class ListedChannel:
-    """A live channel, as listed."""
+    """A live channel, as listed; `rate` is in publications per second."""
 
     name: str
     subscribers: int | None = None
     connections: int | None = None
     history: int | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

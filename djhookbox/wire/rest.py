@@ -182,7 +182,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connections that match all given fields, or any of many users or identities.
+    """Close the connections that match all given fields, or any member of the given lists.
 
     Attributes:
         user_name: The name of the user.
@@ -190,6 +190,8 @@ class Disconnect:
         identity: The connect reply's identifier of the session or token (ours).
         names: Users, any of whom match (ours); not together with the three fields above.
         identities: Identities, any of which match (ours).
+        addresses: IP addresses and ranges, any of which match (ours).
+        seconds: For how long matching connections are closed that are still to come (ours).
         code: The close code (ours).
         reason: The reason sent to the page.
 
@@ -202,6 +204,8 @@ class Disconnect:
     identity: str | None = None
     names: tuple[str, ...] | None = None
     identities: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] | None = None
+    seconds: float | None = None
     code: int = BY_SITE.code
     reason: str = BY_SITE.reason
 

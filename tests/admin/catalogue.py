@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from djhookbox.measurements.recording import KEPT, moment
 from djhookbox.models import (
+    Ban,
     ChannelPolicy,
     ConnectionLog,
     Measurement,
@@ -48,9 +49,17 @@ def populate() -> dict[str, Any]:
         error="No.",
     )  # fmt: skip
     measure()
+    now = timezone.now()
+    ban = Ban.objects.create(
+        kind="user", value="mallory", reason="Spam.", created_by="root",
+        until=now + datetime.timedelta(minutes=10),
+    )  # fmt: skip
+    Ban.objects.create(kind="address", value="192.0.2.0/24", created_by="root", lifted=now)
+    Ban.objects.create(kind="session", value=f"session:{'0f' * 32}", about="bob", until=now)
     failed = {"status": "failed", "error": "It was down."}
     return {
         "channelpolicy": policy,
+        "ban": ban,
         "connectionlog": entry,
         "subscriptionlog": SubscriptionLog.objects.create(
             event="refused", channel="/front/", **who, **refusal
@@ -113,6 +122,12 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
     "outbox": ("server/outbox/", {}),
     "outbox: try again": ("server/outbox/try-again/", {"all": "1"}),
     "outbox: discard": ("server/outbox/discard/", {"all": "1"}),
+    "bans": ("ban/", {}),
+    "bans: no match": ("ban/", {"q": "nobody"}),
+    "ban": ("ban/{ban}/change/", {}),
+    "ban: add": ("ban/add/", {"kind": "address", "value": "10.0.0.4", "minutes": ""}),
+    "ban: delete": ("ban/{ban}/delete/", {}),
+    "ban: history": ("ban/{ban}/history/", {}),
     "policies": ("channelpolicy/", {}),
     "policies: filtered": ("channelpolicy/", {"enabled__exact": "1"}),
     "policies: no match": ("channelpolicy/", {"q": "nobody"}),
@@ -156,6 +171,7 @@ EMPTY = (
     "server",
     "charts",
     "outbox",
+    "bans",
     "policies",
     "try",
     "publish",
@@ -247,6 +263,12 @@ ADDRESSES: dict[str, Address] = {
     "server/live/": Address(_SEES_SERVER),
     "server/charts/": Address(_SEES_SERVER),
     "server/channel/": Address(_SEES_SERVER, query={"name": "/front/"}),
+    "server/channel/state/": Address(
+        "publish_message and view_payload",
+        302,
+        posted=302,
+        data={"name": "/front/", "key": "topic", "value": "1"},
+    ),
     "server/user/": Address(_SEES_SERVER, query={"name": "alice"}),
     "server/start/": Address("control_server", 302, posted=302),
     "server/stop/": Address("control_server", posted=302),
@@ -260,6 +282,10 @@ ADDRESSES: dict[str, Address] = {
     "server/outbox/discard/": Address(
         _and_sees_server("delete_publication"), query={"all": "1"}, posted=302
     ),
+    "server/subscribe/": Address(
+        "subscribe_user", 302, posted=302, data={"user": "alice", "channel": "/front/"}
+    ),
+    **_stock("ban", add="add_ban", valid={"until_0": "", "until_1": "", "note": "Enough."}),
     **_stock("channelpolicy", add="add_channelpolicy", valid=_POLICY),
     "channelpolicy/try/": Address(_READS, posted=405, query={"channel": "/front/"}),
     "channelpolicy/try/users/": Address(

@@ -10,6 +10,7 @@ from django.urls import path
 
 from djhookbox import admin as ours
 from djhookbox.models import (
+    Ban,
     ChannelPolicy,
     ConnectionLog,
     Publication,
@@ -20,6 +21,7 @@ from djhookbox.models import (
 from tests.urls import urlpatterns as usual
 
 REGISTRATIONS = (
+    (Ban, ours.BanAdmin),
     (ChannelPolicy, ours.ChannelPolicyAdmin),
     (ConnectionLog, ours.ConnectionLogAdmin),
     (SubscriptionLog, ours.SubscriptionLogAdmin),

@@ -37,11 +37,11 @@ TOGETHER = (
 RIGHTS = (
     *(
         f"{action}_{model}"
-        for model in ("channelpolicy", "connectionlog", "subscriptionlog", "publication")
+        for model in ("ban", "channelpolicy", "connectionlog", "subscriptionlog", "publication")
         for action in ("add", "change", "delete", "view")
     ),
-    "view_server", "control_server", "disconnect_user", "publish_message", "view_payload",
-    "export_log",
+    "view_server", "control_server", "disconnect_user", "subscribe_user", "publish_message",
+    "view_payload", "export_log",
 )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
     pretend(state=State.RUNNING, identified=True, pid=77)
     pressed: list[str] = []
 
-    def operate() -> ProcessStatus:
+    def operate(pid: int | None = None) -> ProcessStatus:
         pressed.append(name)
         return control.status()
 
@@ -126,6 +126,47 @@ def test_a_switch_acts_by_post_and_leaves_a_line(
     assert entry.change_message.lower().startswith(name)
     assert entry.object_repr == "Hookbox"
     assert operator.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["stop", "restart"])
+def test_a_switch_means_the_process_that_the_question_was_about(
+    operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pretend(state=State.RUNNING, control=True, identified=True, pid=1077)
+    page = operator.get(f"{PAGE}{name}/").content.decode()
+    assert '<input type="hidden" name="pid" value="1077">' in page
+    assert "data-hookbox-progress=" in page
+    meant: list[int | None] = []
+
+    def operate(pid: int | None = None) -> ProcessStatus:
+        meant.append(pid)
+        raise control.OtherProcess("It is another one.")
+
+    monkeypatch.setattr(control, name, operate)
+    for form in ({"pid": "1077"}, {}, {"pid": "x"}):
+        response = operator.post(f"{PAGE}{name}/", form, follow=True)
+        assert messages_of(response) == ["It is another one."]
+        assert [message.level_tag for message in response.context["messages"]] == ["warning"]
+    assert meant == [1077, None, None]
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        (State.RUNNING, "success"),
+        (State.SECRET_REFUSED, "warning"),
+        (State.VERSION_DIFFERS, "warning"),
+        (State.UNREACHABLE, "warning"),
+    ],
+)
+def test_only_what_works_is_a_success(
+    operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch, state: State, level: str
+) -> None:
+    pretend(state=state, pid=77)
+    monkeypatch.setattr(control, "restart", lambda pid=None: control.status())
+    response = operator.post(f"{PAGE}restart/", follow=True)
+    assert [message.level_tag for message in response.context["messages"]] == [level]
 
 
 @pytest.mark.parametrize(
@@ -382,7 +423,7 @@ def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
     operator: Client, pretend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(state=State.RUNNING, identified=True, pid=77)
-    monkeypatch.setattr(control, "stop", lambda: control.status())
+    monkeypatch.setattr(control, "stop", lambda pid: control.status())
     with connection.execute_wrapper(refuse_writing):
         response = operator.post(f"{PAGE}stop/", follow=True)
     assert response.status_code == 200

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client, override_settings
@@ -15,9 +17,9 @@ from django.urls import include, path
 
 from djhookbox.admin import ServerAdmin
 from djhookbox.exceptions import HookboxRefused
-from djhookbox.models import Server
+from djhookbox.models import Server, SubscriptionLog
 
-from .stand_in import APP, NASTY, Hookbox, person, signed_in
+from .stand_in import APP, NASTY, Hookbox, messages_of, person, signed_in
 
 PAGE = f"{APP}server/"
 
@@ -156,7 +158,8 @@ def test_few_queries(viewer: Client, live: Hookbox) -> None:
     for page in (channel("/chat/a/"), user("alice")):
         with CaptureQueriesContext(connection) as queries:
             viewer.get(page)
-        assert len(queries) <= 4, queries.captured_queries
+        # Session, user and rights; the bans, or the policies and the channel's creation.
+        assert len(queries) <= 6, queries.captured_queries
 
 
 def test_links_lead_only_where_the_user_may_go(live: Hookbox, db: None) -> None:
@@ -183,4 +186,44 @@ def test_a_site_that_has_only_the_server_page(root: Client, live: Hookbox) -> No
 def test_permissions_exist_to_be_given(db: None) -> None:
     found = Permission.objects.filter(content_type__model="server")
     names = {permission.codename for permission in found}
-    assert names == {"view_server", "control_server", "disconnect_user"}
+    assert names == {"view_server", "control_server", "disconnect_user", "subscribe_user"}
+
+
+def test_the_state_is_changed_by_those_who_publish(
+    root: Client, viewer: Client, live: Hookbox
+) -> None:
+    url = f"{PAGE}channel/state/"
+    live.answers["state_set_key"] = live.answers["state_delete_key"] = {}
+    assert f'action="{url}"' in root.get(channel("/chat/a/")).content.decode()
+    assert url not in viewer.get(channel("/chat/a/")).content.decode()
+    sent = {"name": "/chat/a/", "key": "topic", "value": '{"a": 1}'}
+    assert viewer.post(url, sent).status_code == 403
+    assert messages_of(root.post(url, sent, follow=True)) == ["topic was set in the state."]
+    (form,) = [form for call, form in live.calls if call == "state_set_key"]
+    assert (form["channel_name"], form["key"]) == ("/chat/a/", "topic")
+    assert json.loads(form["val"]) == {"a": 1}
+    text = messages_of(root.post(url, {**sent, "delete": "1"}, follow=True))
+    assert text == ["topic was deleted from the state."]
+    assert [entry.change_message for entry in LogEntry.objects.order_by("pk")] == [
+        "Set the key topic of the state of /chat/a/.",
+        "Deleted the key topic of the state of /chat/a/.",
+    ]
+    for wrong in ({"value": "{"}, {"key": ""}, {"name": ""}, {"value": ""}):
+        assert len(messages_of(root.post(url, {**sent, **wrong}, follow=True))) == 1
+    live.answers["state_set_key"] = HookboxRefused("No such channel.", code="no_channel")
+    assert messages_of(root.post(url, sent, follow=True)) == ["No such channel."]
+    assert LogEntry.objects.count() == 2
+
+
+def test_a_channel_says_who_decides_and_how_busy_it_is(
+    root: Client, live: Hookbox, make_policy: Any
+) -> None:
+    live.live = {"/chat/a/": 300}
+    assert "No policy matches; handlers decide." in root.get(channel("/chat/a/")).content.decode()
+    make_policy("/chat/<slug:room>/", name="Chats")
+    SubscriptionLog.objects.create(event="create", channel="/chat/a/", decided_by="policy:Chats")
+    page = root.get(channel("/chat/a/")).content.decode()
+    assert "The policy “Chats” decides." in page
+    assert "/channelpolicy/?name=Chats" in page
+    assert "decided by policy:Chats" in page
+    assert "<dt>Connections</dt><dd><bdi>300</bdi>" in page

@@ -109,6 +109,10 @@ class FakeConnection(Connection):
         self.packets: list[bytes] = []
         self.end: Disconnect | None = None
 
+    @property
+    def unsent(self) -> int:
+        return 0
+
     def write(self, packet: Packet) -> None:
         assert not self.closed, "nothing may be sent to a client that has gone"
         self.packets.append(packet.data)

@@ -733,3 +733,19 @@ async def test_a_site_that_takes_no_events_records_what_it_publishes(rig: Rig) -
     )
     assert answer == {"delivered": 0}
     assert rig.reported() == []
+
+
+async def test_disconnect_by_address_and_for_some_time(rig: Rig) -> None:
+    alice, bob = await rig.connect("alice"), await rig.connect("bob")
+    assert bob.handshake.remote_addr == "10.0.0.1"
+    answer = await rig.rest("disconnect", addresses='["192.0.2.0/24", "nonsense"]')
+    assert answer == {"disconnected": 0}
+    answer = await rig.rest("disconnect", addresses='["10.0.0.0/8"]', seconds="30")
+    assert answer == {"disconnected": 2}
+    assert alice.end is not None
+    assert bob.end is not None
+    late = rig.client()
+    await rig.send(late, "CONNECT", cookie_string="", payload='"carol"')
+    assert late.end is not None, "the site may have decided before it knew"
+    with pytest.raises(BadCall, match="cannot be combined"):
+        await rig.rest("disconnect", addresses='["::/0"]', name="alice")

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...audit import pruning
 from ...conf import settings
 from ...exceptions import HookboxMisconfigured
-from ...models import ChannelPolicy
+from ...models import Ban, ChannelPolicy
 from ...policy.rules import Operation
 from ..pages import grouped
 from ..times import local
@@ -237,6 +237,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         cells = Cells(
             policies=self.admin_site.is_registered(ChannelPolicy)
             and request.user.has_perm("djhookbox.view_channelpolicy"),
+            bans=self.admin_site.is_registered(Ban) and request.user.has_perm("djhookbox.view_ban"),
             payloads=request.user.has_perm("djhookbox.view_payload"),
         )
         for row in rows:
@@ -314,6 +315,9 @@ class LogAdmin(TrailMixin, ExportMixin):
         who = f"<bdi>{escape(entry.decided_by)}</bdi>" if entry.decided_by else ""
         if kind == "policy" and cells.policies:
             url = cells.address(self, "changelist", model="channelpolicy", name=name)
+            who = f"<bdi>{cells.link(url, entry.decided_by)}</bdi>"
+        if kind == "ban" and cells.bans and name.isdecimal():
+            url = cells.address(self, "changelist", model="ban", id=name)
             who = f"<bdi>{cells.link(url, entry.decided_by)}</bdi>"
         why = f"<bdi>{escape(entry.reason)}</bdi>" if entry.reason else ""
         text = SafeString(": ".join(part for part in (who, why) if part))

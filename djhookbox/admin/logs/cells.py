@@ -28,12 +28,16 @@ class Cells:
 
     Args:
         policies: Whether the reader may see policies.
+        bans: Whether the reader may see bans.
         payloads: Whether the reader may see payloads.
 
     """
 
-    def __init__(self, *, policies: bool = False, payloads: bool = False) -> None:
+    def __init__(
+        self, *, policies: bool = False, bans: bool = False, payloads: bool = False
+    ) -> None:
         self.policies = policies
+        self.bans = bans
         self.payloads = payloads
         self._addresses: dict[tuple[int, str, str], str] = {}
         self._badges: dict[tuple[str, str, str], SafeString] = {}

@@ -67,8 +67,13 @@ class ConnectionLogAdmin(LogAdmin):
         return self.get_empty_value_display() if entry.duration is None else span(entry.duration)
 
     @admin.display(description=gettext_lazy("reason"))
-    def why(self, entry: ConnectionLog) -> str:
-        """The close code in words and the reason, or the reason of a refusal."""
+    def why(self, entry: ConnectionLog) -> str | SafeString:
+        """The close code in words and the reason, or who refused and why."""
+        if entry.event == ConnectionLog.Event.REFUSED:
+            return self.decision(entry)
+        return self._end(entry)
+
+    def _end(self, entry: ConnectionLog) -> str:
         said = entry.reason or entry.decided_by
         if not entry.code:
             return said
@@ -83,7 +88,7 @@ class ConnectionLogAdmin(LogAdmin):
     def gist(self, entry: Any) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         lasted = "" if entry.duration is None else span(entry.duration)
-        parts = (entry.cells.label(entry, "transport"), entry.ip, lasted, self.why(entry))
+        parts = (entry.cells.label(entry, "transport"), entry.ip, lasted, self._end(entry))
         return " · ".join(str(part) for part in parts if part)
 
 

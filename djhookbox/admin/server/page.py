@@ -30,11 +30,12 @@ from ...process import control
 from ...process.control import ProcessError, ProcessStatus, State
 from ..charts.page import ChartPages
 from ..pages import badge, grouped, module_script
-from .details import Details
+from .channels import ChannelPages
 from .outbox import OutboxPages
 from .problems import Shown, problems_of
 from .removals import Removals
 from .report import etag, facts, read_report, transports
+from .users import UserPages
 
 #: Word and tone of each state.
 STATES: dict[State, tuple[str | Promise, str]] = {
@@ -55,7 +56,7 @@ FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGU
 SEARCH_LENGTH = 255
 
 
-class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
+class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
     """A page in place of a list, since there is one process and no table."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -69,7 +70,9 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
             "stop": ("stop/", self.stop_view),
             "restart": ("restart/", self.restart_view),
             "channel": ("channel/", self.channel_view),
+            "state": ("channel/state/", self.state_view),
             "user": ("user/", self.user_view),
+            "subscribe": ("subscribe/", self.subscribe_view),
             "disconnect": ("disconnect/", self.disconnect_view),
             "unsubscribe": ("unsubscribe/", self.unsubscribe_view),
             "charts": ("charts/", self.charts_view),
@@ -101,7 +104,8 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
             self.opts.verbose_name.capitalize() if self.opts.verbose_name else "",
             **context,
             findings=_findings(),
-            media=self.media + module_script("admin/server.min", "admin_completion"),
+            media=self.media
+            + module_script("admin/server.min", "admin_completion", "admin_progress"),
             completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log file may reveal more than view-only users should see.
@@ -232,7 +236,7 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
         """Confirm, then stop the process."""
         return self._confirmed(
             request, control.stop, "Stopped", _("Hookbox has been stopped."),
-            title=_("Stop Hookbox?"), button=_("Stop Hookbox"),
+            title=_("Stop Hookbox?"), button=_("Stop Hookbox"), progress=_("Stopping…"),
             promise=_("Browsers wait and reconnect when Hookbox is running again."),
         )  # fmt: skip
 
@@ -241,23 +245,28 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
         return self._confirmed(
             request, control.restart, "Restarted", _("Hookbox has been restarted (PID %(pid)s)."),
             title=_("Restart Hookbox?"), button=_("Restart Hookbox"),
+            progress=_("Stopping and starting… This may take half a minute."),
             promise=_("Browsers reconnect automatically."),
         )  # fmt: skip
 
     def _confirmed(
         self,
         request: HttpRequest,
-        operation: Callable[[], ProcessStatus],
+        operation: Callable[[int | None], ProcessStatus],
         entry: str,
         success: str,
         *,
         title: str,
         button: str,
+        progress: str,
         promise: str,
     ) -> HttpResponse:
         self.require(self.has_control_permission(request))
         if request.method == "POST":
-            return self._operate(request, operation, entry, success)
+            given = request.POST.get("pid", "")
+            # At most the process that the question was about: a form may be sent twice.
+            pid = int(given) if given.isascii() and given.isdigit() else None
+            return self._operate(request, lambda: operation(pid), entry, success)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
         now = control.status()
@@ -265,7 +274,8 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
             return self.leave(request, now.message, messages.WARNING)
         return self.page(
             request, "confirm.html", title, sentences=[_drops(now), promise, _forgets()],
-            button=button, danger=True, cancel=self.address("changelist"),
+            button=button, danger=True, cancel=self.address("changelist"), progress=progress,
+            hidden=[("pid", now.pid)], media=self.media + module_script("admin_progress"),
         )  # fmt: skip
 
     def _operate(
@@ -277,9 +287,14 @@ class ServerAdmin(Details, Removals, OutboxPages, ChartPages):
     ) -> HttpResponse:
         try:
             now = operation()
+        except control.OtherProcess as error:
+            return self.leave(request, str(error), messages.WARNING)
         except ProcessError as error:
             return self.leave(request, str(error), messages.ERROR)
         self.enter(request, f"{entry}.")
+        if now.state not in (State.RUNNING, State.STOPPED):
+            # It has been started, but it or this site is not as it should be.
+            return self.leave(request, now.message, messages.WARNING)
         return self.leave(request, success % {"pid": now.pid}, messages.SUCCESS)
 
 

@@ -120,7 +120,12 @@ class Commands:
         if not self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone
-        known = {"name": name, "identity": connection.identity, "conn_id": connection.id}
+        known = {
+            "name": name,
+            "identity": connection.identity,
+            "conn_id": connection.id,
+            "address": connection.handshake.remote_addr,
+        }
         for request, disconnect in disconnects:
             if includes(request, **known):
                 connection.close(disconnect)

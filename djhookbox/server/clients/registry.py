@@ -12,6 +12,9 @@ from ..core.model import User
 from .connection import Connection, State
 from .targets import includes
 
+#: Seconds for which a call may apply to connections to come.
+LONGEST = 60.0
+
 
 class Connections:
     """All open connections by id, by user, and by the site's identifier of session or token.
@@ -35,6 +38,8 @@ class Connections:
         #: the meantime: the site may have decided before the session ended.
         self._connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
         self._answered = asyncio.Event()
+        #: Calls that end connections to come, and until when, in the loop's time.
+        self._lasting: list[tuple[float, rest.Disconnect, Disconnect]] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -82,6 +87,8 @@ class Connections:
             *map(self.of_identity, (*(request.identities or ()), request.identity or "")),
             *map(self.of_user, (*(request.names or ()), request.user_name or "")),
         ]
+        if request.addresses:
+            groups.append(self)  # a rare call, so there is no index of addresses
         if request.conn_id and (one := self.get(request.conn_id)) is not None:
             groups.append((one,))
         candidates = dict.fromkeys(connection for group in groups for connection in group)
@@ -93,6 +100,7 @@ class Connections:
                 name=connection.user.name if connection.user else "",
                 identity=connection.identity,
                 conn_id=connection.id,
+                address=connection.handshake.remote_addr,
             )
         ]
 
@@ -103,7 +111,9 @@ class Connections:
         self, connection: Connection
     ) -> Iterator[list[tuple[rest.Disconnect, Disconnect]]]:
         """Collect the calls that end connections while the site identifies this one."""
-        calls: list[tuple[rest.Disconnect, Disconnect]] = []
+        now = asyncio.get_running_loop().time()
+        self._lasting = [each for each in self._lasting if each[0] > now]
+        calls = [(request, end) for _until, request, end in self._lasting]
         self._connecting[connection] = calls
         connection.move(State.CONNECTING)
         try:
@@ -121,6 +131,9 @@ class Connections:
             connection.close(end)
         for calls in self._connecting.values():
             calls.append((request, end))
+        if request.seconds is not None and request.seconds > 0:
+            until = asyncio.get_running_loop().time() + min(request.seconds, LONGEST)
+            self._lasting.append((until, request, end))
         return len(chosen)
 
     def being_identified(self) -> tuple[Connection, ...]:

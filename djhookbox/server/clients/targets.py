@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterable
+
 from ...wire.rest import Disconnect
 
 
-def includes(request: Disconnect, *, name: str, identity: str, conn_id: str) -> bool:
+def includes(
+    request: Disconnect, *, name: str, identity: str, conn_id: str, address: str = ""
+) -> bool:
     """Return whether a disconnect call applies to a connection.
 
     Args:
@@ -13,8 +18,11 @@ def includes(request: Disconnect, *, name: str, identity: str, conn_id: str) -> 
         name: The name of the connection's user, or "" if it has not connected.
         identity: The site's identifier of its session or token.
         conn_id: The connection's id.
+        address: Its IP address.
 
     """
+    if request.addresses and address and _within(address, request.addresses):
+        return True
     if name in (request.names or ()) or identity in (request.identities or ()):
         return True
     known = {"name": name, "identity": identity, "conn_id": conn_id}
@@ -23,3 +31,20 @@ def includes(request: Disconnect, *, name: str, identity: str, conn_id: str) -> 
     }  # fmt: skip
     given = {field: value for field, value in named.items() if value is not None}
     return bool(given) and given.items() <= known.items()
+
+
+def _within(address: str, networks: Iterable[str]) -> bool:
+    """Return whether an address is in one of the ranges; what is none has no addresses."""
+    try:
+        one = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if one.version == 6 and one.ipv4_mapped is not None:
+        one = one.ipv4_mapped
+    for text in networks:
+        try:
+            if one in ipaddress.ip_network(text, strict=False):
+                return True
+        except ValueError:
+            continue
+    return False

@@ -286,9 +286,12 @@ class Calls:
 
     async def _disconnect(self, request: rest.Disconnect) -> answers.Disconnected:
         one = request.user_name or request.conn_id or request.identity
-        many = request.names is not None or request.identities is not None
-        if one and (request.names or request.identities):
-            raise BadCall("names and identities cannot be combined with name, conn_id or identity")
+        lists = (request.names, request.identities, request.addresses)
+        many = any(each is not None for each in lists)
+        if one and any(lists):
+            raise BadCall(
+                "names, identities and addresses cannot be combined with name, conn_id or identity"
+            )
         if not (one or many):
             raise BadCall("Missing name, conn_id or identity")
         if not is_valid_code(request.code):

@@ -161,6 +161,7 @@ class Reports:
             and (patterns is None or any(p.fullmatch(channel.name) for p in patterns))
         ]
         found.sort(key=lambda channel: (-len(channel.subscribers), channel.name))
+        now = self._clock()
         return answers.ChannelList(
             total=len(found),
             channels=tuple(
@@ -169,6 +170,7 @@ class Reports:
                     subscribers=len(channel.subscribers),
                     connections=len(channel.audience),
                     history=len(channel.history),
+                    rate=round(channel.published.per_second(now), 2),
                 )
                 for channel in found[: min(MAX_LISTED, request.limit)]
             ),
@@ -197,6 +199,10 @@ class Reports:
                     remote_addr=connection.handshake.remote_addr,
                     since=connection.since,
                     channels=tuple(user.subscriptions),
+                    user_agent=connection.handshake.user_agent,
+                    origin=connection.handshake.origin,
+                    unsent=connection.unsent,
+                    identity=connection.identity,
                 )
                 for connection, user in found[: min(MAX_LISTED, request.limit)]
             ),

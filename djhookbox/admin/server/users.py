@@ -1,0 +1,183 @@
+"""The subpage of the server page about a user, and adding users to channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.utils import quote
+from django.contrib.auth import get_permission_codename, get_user_model
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from ... import api, client
+from ...bans import store as bans
+from ...bans.rules import Kind, Subject
+from ...exceptions import HookboxError
+from ...models import Ban, ConnectionLog, Publication, SubscriptionLog
+from ...policy.reserved import is_reserved
+from ...users.accounts import find as account_named
+from ...users.identity import ANONYMOUS, ANONYMOUS_PREFIX
+from ...wire.answers import ConnectionList, ListedConnection
+from ...wire.names import find_fault
+from .base import ServerBase
+from .channels import names_listed
+from .report import Listing, moment_of, transport_label
+
+SUBSCRIBE_PERMISSION = "djhookbox.subscribe_user"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConnection:
+    """A connection of a user.
+
+    Attributes:
+        session_url: Where its session can be refused, or "".
+        address_url: Where its address can be refused, or "".
+        log_url: Where everything from its address is listed, or "".
+
+    """
+
+    id: str
+    transport: str
+    since: Any
+    address: str
+    user_agent: str
+    origin: str
+    unsent: str
+    session_url: str
+    address_url: str
+    log_url: str
+
+
+class UserPages(ServerBase):
+    """The page of a user."""
+
+    def has_subscribe_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may subscribe others."""
+        return request.user.has_perm(SUBSCRIBE_PERMISSION)
+
+    def user_view(self, request: HttpRequest) -> HttpResponse:
+        """Show a user: connections, channels, and what can be done about them.
+
+        Raises:
+            PermissionDenied: The user may not see it.
+
+        """
+        self.require(self.has_view_permission(request))
+        name = request.GET.get("name", "")
+        found = ConnectionList()
+        problem = ""
+        try:
+            found = client.list_connections(name) if name else found
+        except HookboxError as error:
+            problem = str(error)
+        if not found.connections and not problem:
+            problem = _("This user is not currently connected.")
+        rows = tuple(self._open(request, name, row) for row in found.connections)
+        # All connections of a user share channels, except for private subscriptions.
+        channels = dict.fromkeys(each for row in found.connections for each in row.channels)
+        return self.page(
+            request,
+            "server_user.html",
+            name or _("A user"),
+            name=name,
+            problem=problem,
+            connections=Listing(max(found.total, len(rows)), rows),
+            channels=names_listed(list(channels), ""),
+            may_disconnect=self.has_disconnect_permission(request),
+            may_subscribe=self.has_subscribe_permission(request) and bool(rows),
+            account_url=self._account_url(request, name),
+            ban_url=self._ban_url(request, Kind.USER, name, "") if name else "",
+            ban=self._ban(request, name),
+            trails=self.trails(
+                request, logs=(ConnectionLog, SubscriptionLog, Publication), user_name=name
+            ),
+        )
+
+    def subscribe_view(self, request: HttpRequest) -> HttpResponse:
+        """Subscribe a user to a channel.
+
+        Raises:
+            PermissionDenied: The user may not.
+
+        """
+        self.require(self.has_subscribe_permission(request))
+        user = (request.POST if request.method == "POST" else request.GET).get("user", "")
+        url = self.address("user", name=user) if user else self.address("changelist")
+        back = HttpResponseRedirect(url)
+        if request.method in ("GET", "HEAD"):  # after a login, if the session had ended
+            return back
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        channel = request.POST.get("channel", "").strip()
+        if not user or not channel:
+            self.message_user(request, _("Choose a user and a channel."), messages.WARNING)
+            return back
+        if is_reserved(channel):
+            self.message_user(request, _("This channel is reserved."), messages.ERROR)
+            return back
+        try:
+            api.subscribe(channel, user)
+        except HookboxError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return back
+        self.enter(request, f"Subscribed {user} to {channel}.")
+        text = _("%(user)s was subscribed to %(channel)s.") % {"user": user, "channel": channel}
+        self.message_user(request, text, messages.SUCCESS)
+        return back
+
+    # ---- parts -------------------------------------------------------------------------------
+
+    def _open(self, request: HttpRequest, name: str, row: ListedConnection) -> OpenConnection:
+        session = row.identity if row.identity != ANONYMOUS else ""
+        address = row.remote_addr
+        return OpenConnection(
+            id=row.conn_id,
+            transport=transport_label(row.transport),
+            since=moment_of(row.since),
+            address=address,
+            user_agent=row.user_agent,
+            origin=row.origin,
+            unsent=filesizeformat(row.unsent) if row.unsent else "",
+            session_url=self._ban_url(request, Kind.SESSION, session, name),
+            address_url=self._ban_url(request, Kind.ADDRESS, address, name),
+            log_url=address and self.list_address(request, ConnectionLog, ip=address),
+        )
+
+    def _ban_url(self, request: HttpRequest, kind: Kind, value: str, about: str) -> str:
+        """Return where something can be refused, or "" if the user may not refuse it."""
+        if not value or not self.admin_site.is_registered(Ban):
+            return ""
+        if not request.user.has_perm("djhookbox.add_ban"):
+            return ""
+        query = {"kind": kind.value, "value": value, **({"about": about} if about else {})}
+        return self.address("add", model="ban", **query)
+
+    def _ban(self, request: HttpRequest, name: str) -> tuple[str, str]:
+        """Return the reason for which a user is refused, and where that can be changed."""
+        entry = bans.find(Subject(name)) if name else None
+        if entry is None:
+            return "", ""
+        text = _("This user is refused.")
+        if entry.reason:
+            text = _("This user is refused: %(reason)s") % {"reason": entry.reason}
+        return text, self.list_address(request, Ban, id=entry.pk)
+
+    def _account_url(self, request: HttpRequest, name: str) -> str:
+        """Return the URL of a user's account in the admin, or ""."""
+        model = get_user_model()
+        opts = model._meta
+        permission = f"{opts.app_label}.{get_permission_codename('view', opts)}"
+        if not name or name.startswith(ANONYMOUS_PREFIX):
+            return ""
+        if not self.admin_site.is_registered(model) or not request.user.has_perm(permission):
+            return ""
+        account = None if find_fault(name) else account_named(name)
+        if account is None:
+            return ""
+        page = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change"
+        return reverse(page, args=[quote(account.pk)])

@@ -1,0 +1,1 @@
+"""Bans: users, sessions and addresses that an operator has refused."""
