@@ -313,7 +313,7 @@ NOT_RUN = {
     "python manage.py makemigrations comments": "tests/test_tutorial.py runs it",
     "python manage.py loaddata policies": "tests/test_tutorial.py runs it",
     "python manage.py test": "tests/test_tutorial.py runs it",
-    "gunicorn": "it runs until it is ended, and is not installed for the tests",
+    "gunicorn": "tests/test_wsgi_servers.py runs it",
     "uvicorn": "it runs until it is ended, and is not installed for the tests",
     "docker compose": "Docker is not installed here; tests/test_docker.py checks the files",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
