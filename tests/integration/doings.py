@@ -6,6 +6,7 @@ import datetime
 import json
 import time
 import traceback
+import uuid
 from typing import Any
 
 from django.apps import apps
@@ -137,6 +138,13 @@ def leave_group(request: HttpRequest, name: str, group: str) -> None:
 @doing
 def connect_token(request: HttpRequest, name: str) -> str:
     return djhookbox.connect_token(get_user_model().objects.get(username=name))
+
+
+@doing
+def store_revocation(request: HttpRequest, text: str) -> None:
+    """Store a revocation that another version might have stored."""
+    rows = apps.get_model("djhookbox", "Revocation").objects
+    rows.create(key=uuid.uuid4().hex, text=text, created=timezone.now())
 
 
 # ---- policies and logs -------------------------------------------------------
