@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Exists, Subquery
+from django.db.models import Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
+from .statements import Select, Update
 
 #: Seconds to wait for the lock.
 LOCK_SECONDS = 1
@@ -54,18 +55,34 @@ def new_token() -> str:
 
 def look(using: str) -> Head:
     """Return the head without locking it; one query, unless its row is missing."""
-    waiting = Outbox.objects.using(using).waiting()
-    rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
-    fields = (
-        "number", "token", "incarnation", "former", Now(), "began", "first_token", Exists(waiting),
-    )  # fmt: skip
-    row = rows.values_list(*fields).first()
-    if row is None:
+    found = _LOOK.rows(using)
+    if not found:
         with locked(using):
             pass  # which has created it
-        row = rows.values_list(*fields).get()
-    number, token, incarnation, former, now, began, first_token, pending = row
+        found = _LOOK.rows(using)
+    number, token, incarnation, former, now, began, first_token, pending = found[0]
     return Head(number, token, incarnation, former, now, began, first_token, bool(pending))
+
+
+def _rows(using: str) -> QuerySet[StreamHead]:
+    return StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
+
+
+_POSITION = ("number", "token", "incarnation", "former")
+
+_LOOK = Select(
+    lambda using: _rows(using).values_list(
+        *_POSITION, Now(), "began", "first_token", Exists(Outbox.objects.using(using).waiting())
+    )
+)
+_READ = Select(lambda using: _rows(using).values_list(*_POSITION, "locked", "began", "first_token"))
+_LOCK = Update(_rows, locked=Now())
+_ADVANCE = Update(_rows, number=1, token="")
+
+
+def advance(using: str, number: int, token: str) -> None:
+    """Save the last number and its token, under the lock."""
+    _ADVANCE.execute(using, number, token, StreamHead.KEY)
 
 
 @contextmanager
@@ -80,17 +97,13 @@ def locked(using: str) -> Iterator[Head]:
 
     """
     with short_transaction(using):
-        rows = StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
-        if not rows.update(locked=Now()):
+        if not _LOCK.execute(using):
             _create(using)
         yield _read(using)
 
 
 def _read(using: str) -> Head:
-    row = StreamHead.objects.using(using).get(pk=StreamHead.KEY)
-    return Head(
-        row.number, row.token, row.incarnation, row.former, row.locked, row.began, row.first_token
-    )
+    return Head(*_READ.rows(using)[0])
 
 
 def _create(using: str) -> None:
@@ -187,8 +200,10 @@ def _read_committed(using: str) -> None:
     if connection.vendor != "postgresql":
         return  # MySQL: see `_short_waits`; SQLite: the update takes the only write lock
     with connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        cursor.execute(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+            f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
+        )
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from django.db import router, transaction
+from django.db import DatabaseError, router, transaction
 from django.utils.translation import gettext as _
 
 from ..audit import payloads
+from ..audit.fitting import is_at_fault
 from ..audit.writing import fit, write_all
 from ..decisions.store import cache
 from ..models import Publication
@@ -22,12 +23,11 @@ from ..wire import values
 from ..wire.streams import MOST_ENTRIES, MOST_TEXT
 from . import heads
 from .heads import Head
-from .models import Outbox, StreamChannel, StreamEntry, StreamHead
+from .models import Outbox, StreamChannel, StreamEntry
+from .statements import Select, delete, insert, save
 
 logger = logging.getLogger("djhookbox")
 
-#: Rows to insert at once.
-_BATCH = 100
 #: Channels up to this number are updated one by one.
 _FEW = 4
 #: The fields of a channel that a publication changes.
@@ -35,6 +35,20 @@ _POSITION = (
     "epoch", "offset", "began", "renewed", "history_size", "history_duration", "opened_by",
     "published",
 )  # fmt: skip
+
+_WAITING = tuple(field.attname for field in Outbox._meta.concrete_fields)
+_CHANNEL_FIELDS = tuple(field.attname for field in StreamChannel._meta.concrete_fields)
+_ROWS = Select(
+    lambda using: (
+        Outbox.objects.using(using)
+        .waiting()
+        .order_by("pk")
+        .values_list(*_WAITING)[: MOST_ENTRIES + 1]
+    )
+)
+_CHANNEL = Select(
+    lambda using: StreamChannel.objects.using(using).filter(digest="").values_list(*_CHANNEL_FIELDS)
+)
 
 
 @dataclass(slots=True)
@@ -106,7 +120,7 @@ class _Work:
         self._record()
 
     def _rows(self) -> list[Outbox]:
-        found = list(Outbox.objects.using(self._using).waiting().order_by("pk")[: MOST_ENTRIES + 1])
+        found = [Outbox.from_db(self._using, _WAITING, row) for row in _ROWS.rows(self._using)]
         size, count = 0, 0
         for row in found[:MOST_ENTRIES]:
             size += len(row.payload)
@@ -145,8 +159,13 @@ class _Work:
     # ---- numbers ---------------------------------------------------------
 
     def _load(self, names: Iterable[str]) -> None:
-        digests = {digest(name): name for name in names}
-        rows = StreamChannel.objects.using(self._using).filter(digest__in=list(digests))
+        digests = [digest(name) for name in names]
+        rows: Iterable[StreamChannel]
+        if len(digests) == 1:
+            found = _CHANNEL.rows(self._using, digests[0])
+            rows = [StreamChannel.from_db(self._using, _CHANNEL_FIELDS, row) for row in found]
+        else:
+            rows = StreamChannel.objects.using(self._using).filter(digest__in=digests)
         self._channels = {row.digest: row for row in rows}
 
     def _keys(self, rows: Iterable[Outbox]) -> dict[tuple[int, str], StreamEntry]:
@@ -211,27 +230,22 @@ class _Work:
 
     def _write(self, pks: list[int]) -> None:
         entries = self.done.entries
-        StreamEntry.objects.using(self._using).bulk_create(entries, batch_size=_BATCH)
+        insert(self._using, entries)
         self._update_channels()
-        for start in range(0, len(pks), _BATCH):
-            rows = Outbox.objects.using(self._using).filter(pk__in=pks[start : start + _BATCH])
-            rows._raw_delete(self._using)  # nothing refers to them
+        delete(self._using, Outbox, pks)
         if entries:
             last = entries[-1]
-            StreamHead.objects.using(self._using).filter(pk=StreamHead.KEY).update(
-                number=last.number, token=last.token
-            )
+            heads.advance(self._using, last.number, last.token)
             self.done.head = replace(self._head, number=last.number, token=last.token)
 
     def _update_channels(self) -> None:
         channels = list(self._changed.values())
-        rows = StreamChannel.objects.using(self._using)
         if len(channels) > _FEW:
+            rows = StreamChannel.objects.using(self._using)
             rows.bulk_update(channels, _POSITION, batch_size=50)
             return
         for channel in channels:  # a quarter of the time that `bulk_update` takes for one
-            values = {name: getattr(channel, name) for name in _POSITION}
-            rows.filter(pk=channel.pk).update(**values)
+            save(self._using, channel, _POSITION)
 
     # ---- the audit log ---------------------------------------------------
 
@@ -241,8 +255,14 @@ class _Work:
             _publication(self._sources[entry.number], entry.number) for entry in self.done.entries
         ]
         rows += [_publication(row, None) for row in self.done.failed]
-        with transaction.atomic(using=router.db_for_write(Publication)):
-            write_all(Publication, rows)
+        database = router.db_for_write(Publication)
+        try:
+            with transaction.atomic(using=database):
+                insert(database, rows)
+        except (DatabaseError, ValueError) as error:
+            if not is_at_fault(error):
+                raise
+            write_all(Publication, rows)  # without what does not fit
 
 
 def _publication(row: Outbox, entry: int | None) -> Publication:

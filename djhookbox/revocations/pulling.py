@@ -12,6 +12,7 @@ from django.db.models import Exists
 from django.db.models.functions import Length, Now
 
 from ..outbox.heads import new_token, short_transaction
+from ..outbox.statements import Select
 from ..wire.revocations import (
     MOST_REVOCATION_TEXT,
     MOST_REVOCATIONS,
@@ -47,6 +48,18 @@ class Head:
     pending: bool
 
 
+_LOOK = Select(
+    lambda using: (
+        RevocationHead.objects.using(using)
+        .filter(pk=RevocationHead.KEY)
+        .values_list(
+            "number", "token", "pruned", "pruned_token",
+            Exists(Revocation.objects.using(using).filter(number=None)),
+        )
+    )
+)  # fmt: skip
+
+
 def pull(position: Position) -> Revocations:
     """Return what a process lacks that has pulled up to a position.
 
@@ -71,14 +84,11 @@ def pull(position: Position) -> Revocations:
 
 def look(using: str) -> Head:
     """Return the head without locking it; one query, unless its row is missing."""
-    rows = RevocationHead.objects.using(using).filter(pk=RevocationHead.KEY)
-    waiting = Exists(Revocation.objects.using(using).filter(number=None))
-    fields = ("number", "token", "pruned", "pruned_token", waiting)
-    row = rows.values_list(*fields).first()
-    if row is None:
+    found = _LOOK.rows(using)
+    if not found:
         _create(using)
-        row = rows.values_list(*fields).get()
-    number, token, pruned, pruned_token, pending = row
+        found = _LOOK.rows(using)
+    number, token, pruned, pruned_token, pending = found[0]
     return Head(number, token, pruned, pruned_token, bool(pending))
 
 
