@@ -108,7 +108,7 @@ def _request(batch: HttpRequest, header: str) -> HttpRequest:
     return request
 
 
-def _fill(session: Any, data: Mapping[str, dict[str, Any]]) -> None:
+def _fill(session: Any, data: Mapping[str, _Data]) -> None:
     """Give a session its data as if it had read it itself."""
     found = data.get(session.session_key) if session.session_key else None
     if found is None:
@@ -118,11 +118,13 @@ def _fill(session: Any, data: Mapping[str, dict[str, Any]]) -> None:
 
 # ---- sessions by their keys ----------------------------------------------------
 
+#: What a session contains, of any type that its serializer knows.
+_Data = Mapping[str, Any]
 #: Reads the data of the sessions with these keys; those that do not exist are missing.
-_Reader = Callable[[Any, set[str]], dict[str, dict[str, Any]]]
+_Reader = Callable[[Any, set[str]], dict[str, _Data]]
 
 
-def _from_database(store: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
+def _from_database(store: Any, keys: set[str]) -> dict[str, _Data]:
     if not keys:
         return {}
     decode = store().decode
@@ -132,13 +134,13 @@ def _from_database(store: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
     return {key: decode(data) for key, data in rows.values_list("session_key", "session_data")}
 
 
-def _from_cache(store: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
+def _from_cache(store: Any, keys: set[str]) -> dict[str, _Data]:
     prefix = store.cache_key_prefix
     held = caches[django_settings.SESSION_CACHE_ALIAS].get_many([prefix + key for key in keys])
     return {name.removeprefix(prefix): data for name, data in held.items() if data is not None}
 
 
-def _from_both(store: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
+def _from_both(store: Any, keys: set[str]) -> dict[str, _Data]:
     held = _from_cache(store, keys)
     return held | _from_database(store, keys - set(held))
 

@@ -149,7 +149,7 @@ def apply(changes: Iterable[Change]) -> None:
                 change.policy.groups.set(change.groups)
 
 
-def _fields(entry: object) -> dict[str, Any]:
+def _fields(entry: object) -> values.JSONObject:
     if not isinstance(entry, dict) or entry.get("model") != MODEL:
         raise ValidationError(_("“model” must be %(model)s.") % {"model": MODEL})
     fields = entry.get("fields")

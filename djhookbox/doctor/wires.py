@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import certificates
+from ..wire.values import JSONObject
 
 #: Appended to the key of a handshake (RFC 6455, section 1.3).
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -259,7 +260,7 @@ def frame(number: int, name: str, args: Mapping[str, Any]) -> str:
     return json.dumps([number, name, args]) + "\r\n"
 
 
-def frames(text: str) -> list[tuple[str, dict[str, Any]]]:
+def frames(text: str) -> list[tuple[str, JSONObject]]:
     """Return the frames in a text, as name and arguments."""
     found = []
     for line in text.split("\r\n"):

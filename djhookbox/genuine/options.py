@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from django.conf import settings as django_settings
 from django.utils.translation import gettext as _
@@ -13,7 +13,7 @@ from ..conf import settings
 LATER_CALLBACK = "message"
 
 
-def extras(options: dict[str, object]) -> list[str]:
+def extras(options: Mapping[str, object]) -> list[str]:
     """Return the options that only the genuine server supports."""
     names = {
         "log_file_errors": "-E",
@@ -26,7 +26,7 @@ def extras(options: dict[str, object]) -> list[str]:
     return flags + [word for flag, value in given for word in (flag, str(value))]
 
 
-def unusable(options: dict[str, object]) -> Iterator[str]:
+def unusable(options: Mapping[str, object]) -> Iterator[str]:
     """Yield explanations of options that the embedded server does not support."""
     if options["debug"]:
         yield _(
@@ -39,7 +39,7 @@ def unusable(options: dict[str, object]) -> Iterator[str]:
         )
 
 
-def withheld(options: dict[str, object]) -> Iterator[str]:
+def withheld(options: Mapping[str, object]) -> Iterator[str]:
     """Yield warnings about options and cookies that another program does not get."""
     for name in (
         "allow_origin", "polling_host", "jsonp", "rest_get", "allow_set_config", "log_level",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from django.urls import reverse
@@ -17,8 +17,11 @@ from ..process import reachability
 if TYPE_CHECKING:
     from ..server.config import ServerConfig
 
+#: The options of the command line as argparse has read them; see `runhookbox`.
+Options: TypeAlias = Mapping[str, Any]
 
-def warnings(config: ServerConfig, options: dict[str, Any]) -> Iterator[str]:
+
+def warnings(config: ServerConfig, options: Options) -> Iterator[str]:
     """Yield warnings where the process would not match what this site expects."""
     if not config.single_url:
         path = (

@@ -14,8 +14,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
@@ -49,13 +49,13 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
         ask: The function that calls the process, instead of `get_server_info`.
 
     """
-    known: dict[str, Any] = {"control": False}
+    known = ProcessStatus(state=State.MISCONFIGURED, message="", control=False)
     try:
-        known |= {"address": settings.rest_url, "control": settings.process_control}
+        known = replace(known, address=settings.rest_url, control=settings.process_control)
         lock = _lock()
         holder = lock.holder()
         if holder is not None:
-            known |= {"pid": holder.pid, "identified": True}
+            known = replace(known, pid=holder.pid, identified=True)
         try:
             info = (ask or client.get_server_info)()
         except HookboxUnreachable as error:
@@ -70,30 +70,29 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
         state = State.MISCONFIGURED if error.status is None else State.NOT_HOOKBOX
         if error.code == "secret":
             state = State.SECRET_REFUSED
-        return ProcessStatus(state=state, message=str(error), **known)
+        return replace(known, state=state, message=str(error))
     except OSError as error:
         message = _("The lock file cannot be read: %(problem)s.") % {"problem": error}
-        return ProcessStatus(
-            state=State.MISCONFIGURED, message=message, **{**known, "control": False}
-        )
+        return replace(known, state=State.MISCONFIGURED, message=message, control=False)
 
 
-def _silent(error: HookboxError, lock: LockFile, known: dict[str, Any]) -> ProcessStatus:
+def _silent(error: HookboxError, lock: LockFile, known: ProcessStatus) -> ProcessStatus:
+    address = {"address": known.address}
     if lock.is_held():
         state = State.STARTING if lock.age() < START_TIMEOUT else State.UNREACHABLE
-        message = _("The process is running but does not answer at %(address)s.") % known
+        message = _("The process is running but does not answer at %(address)s.") % address
     elif isinstance(error, HookboxUnreachable) and _is_local() and _is_listening():
         # Something accepts connections there: it may be a process that is stuck.
         state, message = State.UNREACHABLE, str(error)
     elif _is_local():
         state = State.STOPPED
-        message = _("Nothing answers at %(address)s. Browsers wait and reconnect.") % known
+        message = _("Nothing answers at %(address)s. Browsers wait and reconnect.") % address
     else:
         state, message = State.UNREACHABLE, str(error)
-    return ProcessStatus(state=state, message=message, **known)
+    return replace(known, state=state, message=message)
 
 
-def _undescribed(known: dict[str, Any]) -> ProcessStatus:
+def _undescribed(known: ProcessStatus) -> ProcessStatus:
     """Describe a process that cannot describe itself, such as the genuine server.
 
     Raises:
@@ -112,16 +111,16 @@ def _undescribed(known: dict[str, Any]) -> ProcessStatus:
             "connected, and the audit log lacks everything that it does not ask this site "
             "about."
         )
-    return ProcessStatus(state=state, message=message, **known)
+    return replace(known, state=state, message=message)
 
 
-def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) -> ProcessStatus:
+def _answered(info: ServerInfo, holder: Holder | None, known: ProcessStatus) -> ProcessStatus:
     version = info.version
     if holder is None:
-        known["pid"] = info.pid
+        known = replace(known, pid=info.pid)
     elif info.pid not in (None, holder.pid) and not settings.executable:
         # Another process has taken the address: the one that answers is not the one we started.
-        known |= {"pid": info.pid, "identified": False}
+        known = replace(known, pid=info.pid, identified=False)
     state, message = State.RUNNING, _("Everything is fine.")
     if version and version != __version__:
         state = State.VERSION_DIFFERS
@@ -129,15 +128,15 @@ def _answered(info: ServerInfo, holder: Holder | None, known: dict[str, Any]) ->
             "The process runs version %(running)s, but the site runs version %(site)s. "
             "Restart the process."
         ) % {"running": version, "site": __version__}
-    elif known["control"] and not known.get("identified"):
+    elif known.control and not known.identified:
         message = _not_identified(info.pid)
-    return ProcessStatus(
+    return replace(
+        known,
         state=state, message=message, version=version,
         uptime=info.uptime,
         engine=info.engine or "",
         connections=info.connections, users=info.users, channels=info.channels,
         messages_in=info.messages_in, messages_out=info.messages_out, info=info,
-        **known,
     )  # fmt: skip
 
 

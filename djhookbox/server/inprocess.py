@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ..wire import batches
 from ..wire.closing import NORMAL, Disconnect
-from ..wire.values import loads
+from ..wire.values import JSONObject, loads
 from .app import Server
 from .clients.connection import Connection, Handshake, Packet
 from .config import ServerConfig
@@ -88,7 +88,7 @@ class MemoryConnection(Connection):
 
     def __init__(self, **terms: Any) -> None:
         super().__init__(**terms)
-        self.frames: list[tuple[str, dict[str, Any]]] = []
+        self.frames: list[tuple[str, JSONObject]] = []
         self.ending: Disconnect | None = None
         self._last_id = 0
 
@@ -96,7 +96,7 @@ class MemoryConnection(Connection):
         """Keep the frames."""
         for line in packet.data.decode().split("\r\n"):
             if line:
-                _id, name, args = cast(tuple[int, str, dict[str, Any]], loads(line))
+                _id, name, args = cast(tuple[int, str, JSONObject], loads(line))
                 self.frames.append((name, args))
 
     @property
@@ -107,7 +107,7 @@ class MemoryConnection(Connection):
     def _end(self, disconnect: Disconnect) -> None:
         self.ending = disconnect
 
-    async def ask(self, name: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
+    async def ask(self, name: str, args: Mapping[str, Any]) -> JSONObject | None:
         """Send a frame and wait for its answer; return the arguments of ERROR, or None.
 
         Raises:

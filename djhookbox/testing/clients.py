@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.http import to_json
 from ..wire.closing import Disconnect
+from ..wire.values import JSONObject
 
 if TYPE_CHECKING:
     from ..server.inprocess import MemoryConnection
@@ -57,7 +58,7 @@ class Snapshot:
 
     history: list[Any] = field(default_factory=list)
     presence: list[str] = field(default_factory=list)
-    state: dict[str, Any] = field(default_factory=dict)
+    state: JSONObject = field(default_factory=dict)
 
 
 class HookboxClient:
@@ -83,7 +84,7 @@ class HookboxClient:
         return f"<HookboxClient {self.name!r}>"
 
     def _connect(self, token: str, payload: object) -> None:
-        args: dict[str, Any] = {"cookie_string": "", "ack": True, "payload": to_json(payload)}
+        args: JSONObject = {"cookie_string": "", "ack": True, "payload": to_json(payload)}
         if token:
             args["token"] = token
         self._ask("CONNECT", args)
@@ -195,11 +196,11 @@ class HookboxClient:
 
     # ---- parts ---------------------------------------------------------------------------------
 
-    def _ask(self, name: str, args: dict[str, Any]) -> None:
+    def _ask(self, name: str, args: JSONObject) -> None:
         error = self._run(self._connection.ask(name, args))
         self._settle()
         if error is not None:
             raise ClientRefused(str(error.get("msg", "")), str(error.get("code", "")))
 
-    def _frames(self, name: str) -> list[dict[str, Any]]:
+    def _frames(self, name: str) -> list[JSONObject]:
         return [args for kind, args in self._connection.frames if kind == name]

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from . import names
+from .values import JSONObject
 
 #: Maximum number of history entries a channel may keep, whatever its options say.
 MAX_HISTORY = 10_000
@@ -151,7 +152,7 @@ class Polling:
     mode: str = ""
     interval: float = 5.0
     url: str = ""
-    form: dict[str, Any] = field(default_factory=dict)
+    form: JSONObject = field(default_factory=dict)
     originator: str = ""
 
     def changed(self, given: Mapping[str, Any]) -> Polling:
@@ -171,7 +172,7 @@ class Polling:
             raise OptionError("polling", Fault.URL, member="url")
         return Polling(**{**members, "interval": float(members["interval"])})
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JSONObject:
         """Return the members as JSON values."""
         return {
             "mode": self.mode,

@@ -93,7 +93,7 @@ def read(
     return _read(kind, data, "", lenient, tolerated)
 
 
-def write(record: object, *, defaults: bool = True) -> dict[str, Any]:
+def write(record: object, *, defaults: bool = True) -> values.JSONObject:
     """Return a record as a JSON object; omit fields that contain None.
 
     Args:
@@ -102,7 +102,7 @@ def write(record: object, *, defaults: bool = True) -> dict[str, Any]:
             None is included where it is not the default.
 
     """
-    found: dict[str, Any] = {}
+    found: values.JSONObject = {}
     for each in _fields(type(record)):
         value = getattr(record, each.attribute)
         is_omitted = value is None if defaults else value == each.default
@@ -156,7 +156,7 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
         FieldProblem: If a field is missing or invalid.
 
     """
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     rest = dict(form)
     collecting: str | None = None
     for each in _fields(kind):
@@ -194,7 +194,7 @@ def _read(
 ) -> Record:
     if not isinstance(data, Mapping):
         raise FieldProblem(path or kind.__name__, Fault.OBJECT)
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     known = _fields(kind)
     for each in known:
         name = each.name

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 #: Any JSON value.
 JSON: TypeAlias = Any
+#: An object of any JSON values.
+JSONObject: TypeAlias = dict[str, JSON]
 
 #: Maximum nesting of values. Python's own limits vary with the version and the call stack, so a
 #: value that could be read might still be impossible to send on.

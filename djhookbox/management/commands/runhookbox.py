@@ -26,7 +26,7 @@ from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 from ...process.owner import OwnerWatch
 from ...process.prefixing import prefixed
-from ..advice import explain_os_error, warnings
+from ..advice import Options, explain_os_error, warnings
 
 #: The webhooks whose paths the genuine server can be configured with.
 CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)
@@ -142,7 +142,7 @@ class Command(BaseCommand):
             if watch is not None:
                 watch.end()
 
-    def _handle(self, options: dict[str, Any]) -> None:
+    def _handle(self, options: Options) -> None:
         try:
             config = server_config(options)
             executable = options["executable"] or settings.executable
@@ -164,7 +164,7 @@ class Command(BaseCommand):
 
     # ---- our server --------------------------------------------------------------------------
 
-    def _run(self, config: ServerConfig, options: dict[str, Any]) -> None:
+    def _run(self, config: ServerConfig, options: Options) -> None:
         # Imported late: `runhookbox --help` and --executable do not need aiohttp.
         from djhookbox.server import app
 
@@ -261,7 +261,7 @@ _SAME = (
 )  # fmt: skip
 
 
-def server_config(options: dict[str, Any]) -> ServerConfig:
+def server_config(options: Options) -> ServerConfig:
     """Return the configuration from the settings and the command line.
 
     Raises:
@@ -315,7 +315,7 @@ def _through_socket(name: str, url: str) -> tuple[str, str]:
     return path, f"http://{bracketed(settings.unix_host)}{target}"
 
 
-def _webhook_url(options: dict[str, Any]) -> str:
+def _webhook_url(options: Options) -> str:
     host, port, path = options["cbhost"], options["cbport"], options["cbpath"]
     parts_given = [name for name in ("cbhost", "cbport", "cbpath") if options[name] is not None]
     if options["webhook_url"]:
@@ -360,7 +360,7 @@ def _given(option: Any, setting: Any) -> Any:
     return setting() if option is None else option
 
 
-def _foreign(options: dict[str, Any]) -> bool:
+def _foreign(options: Options) -> bool:
     """Return whether the options may send webhooks to another application than this site."""
     if options["owner"] is not None:
         return False  # this very site has started the process

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ...wire import webhooks
@@ -159,7 +160,7 @@ class Commands:
 
     async def publish(
         self, connection: Connection, name: str, text: str, key: str
-    ) -> dict[str, Any]:
+    ) -> Mapping[str, object]:
         """Publish to a channel.
 
         Args:

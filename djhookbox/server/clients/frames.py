@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
+from ...wire.values import JSONObject
 from ..core.stream import Position
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
@@ -67,7 +68,7 @@ class Frames:
             if acks and frame.name != "CONNECT" and not connection.closed:
                 self._delivery.send(connection, "ACK", {"id": frame.id, **answer})
 
-    async def _dispatch(self, connection: Connection, frame: Frame) -> dict[str, object]:
+    async def _dispatch(self, connection: Connection, frame: Frame) -> Mapping[str, object]:
         """Carry out a frame; return the arguments of its ACK."""
         commands, args = self._commands, frame.args
         if frame.name == "PING":
@@ -126,7 +127,7 @@ class Frames:
         for name, refusal in refused.items():
             self._refuse(connection, frame, refusal, channel_name=name)
 
-    async def _connect(self, connection: Connection, args: dict[str, Any]) -> None:
+    async def _connect(self, connection: Connection, args: JSONObject) -> None:
         if connection.user is not None:
             raise Refusal("Already logged in", "malformed")
         if "cookie_string" not in args:

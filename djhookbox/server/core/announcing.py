@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ...wire.values import JSONObject
 from .changes import Publish
 from .effects import Broadcast, Effect, Send
 from .keeping import OVERHEAD, weigh
@@ -27,7 +28,7 @@ def compose(
             not reflective.
 
     """
-    data: dict[str, Any] = {"payload": payload, "datetime": timestamp(now)}
+    data: JSONObject = {"payload": payload, "datetime": timestamp(now)}
     if not channel.options.anonymous:
         data["user"] = user
     return Publish(data, now, origin)
@@ -54,7 +55,7 @@ def stored(
         user: The sender's name shown to subscribers; hidden on anonymous channels.
 
     """
-    data: dict[str, Any] = {"payload": payload, "datetime": timestamp(published)}
+    data: JSONObject = {"payload": payload, "datetime": timestamp(published)}
     if not channel.options.anonymous:
         data["user"] = user
     whole = replace(publication, data=data, weight=OVERHEAD + weigh(payload))

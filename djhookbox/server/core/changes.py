@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...wire.fields import ABSENT
+from ...wire.values import JSONObject
 from .model import Connection, User
 from .stream import Position, Publication, StreamState
 
@@ -62,7 +63,7 @@ class Publish(NamedTuple):
 
     """
 
-    data: dict[str, Any]
+    data: JSONObject
     at: float
     origin: Connection | None = None
     stored: Publication | None = None

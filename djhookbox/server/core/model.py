@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ...wire.names import RESERVED_PREFIX
 from ...wire.options import ChannelOptions, UserOptions
+from ...wire.values import JSONObject
 from .keeping import OVERHEAD, Shelf, weigh
 from .rates import Rate
 from .stream import Stream
@@ -78,7 +79,7 @@ class HistoryEntry:
 
     at: float
     kind: str
-    data: dict[str, Any]
+    data: JSONObject
     weight: int = 0
 
 
@@ -117,7 +118,7 @@ class Channel:
         self.audience: dict[Connection, None] = {}
         self.history: deque[HistoryEntry] = deque()
         self.stream: Stream | None = None
-        self.state: dict[str, Any] = {}
+        self.state: JSONObject = {}
         self.state_weight = self.options_weight = 0
         self.created = now
         self.empty_since: float | None = now
@@ -134,7 +135,7 @@ class Channel:
         """Return the subscribers' names in order, if the channel shows them."""
         return list(self.subscribers) if self.options.presenceful else []
 
-    def shown(self, publication: dict[str, Any]) -> dict[str, Any]:
+    def shown(self, publication: JSONObject) -> JSONObject:
         """Return a publication as shown now; the channel may have become anonymous."""
         if not self.options.anonymous:
             return publication
@@ -168,7 +169,7 @@ class Channel:
         """Bytes of memory that its state and its options use."""
         return self.state_weight + self.options_weight
 
-    def remember(self, now: float, kind: str, data: dict[str, Any], weight: int = 0) -> None:
+    def remember(self, now: float, kind: str, data: JSONObject, weight: int = 0) -> None:
         """Append to the history, and drop entries that no longer fit.
 
         Args:
