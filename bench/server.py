@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 
-from djhookbox.server.app import run
 from djhookbox.server.config import ServerConfig
+from djhookbox.server.running import run
 
 from .load import ORIGIN
 

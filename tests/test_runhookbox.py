@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 
 from djhookbox.conf import settings as conf
 from djhookbox.management.commands import runhookbox
-from djhookbox.server import app
+from djhookbox.server import running
 from djhookbox.server.config import ServerConfig
 
 from .stand_ins.process import fake_hookbox
@@ -41,7 +41,7 @@ def server(monkeypatch):
         configs.append(config)
         on_ready(ADDRESS)
 
-    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(running, "run", run)
     return configs
 
 
@@ -270,7 +270,7 @@ def test_an_address_that_cannot_be_listened_on(monkeypatch, error, words):
     def run(config, *, on_ready=None):
         raise error
 
-    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(running, "run", run)
     with pytest.raises(CommandError, match=words):
         call()
 
@@ -364,7 +364,7 @@ def test_a_site_is_told_from_another(monkeypatch, settings):
             on_ready(ADDRESS)
             wait_for(lambda: site.requests, "the webhook")
 
-        monkeypatch.setattr(app, "run", run)
+        monkeypatch.setattr(running, "run", run)
         call()
         assert site.requests[0].form["secret"] == conf.webhook_secrets[0]
         assert site.requests[0].form["action"] == "events"

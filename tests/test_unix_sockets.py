@@ -212,7 +212,7 @@ def test_runhookbox_says_where_webhooks_go(settings: Any, monkeypatch: pytest.Mo
     def run(config: ServerConfig, *, on_ready: Any) -> None:
         on_ready("http://127.0.0.1:8001")
 
-    monkeypatch.setattr("djhookbox.server.app.run", run)
+    monkeypatch.setattr("djhookbox.server.running.run", run)
     monkeypatch.setattr(WebhookWatch, "start", lambda self: None)
     out = StringIO()
     from django.core.management import call_command

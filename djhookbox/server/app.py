@@ -1,17 +1,13 @@
-"""Assemble the server: its parts, periodic work, signals and graceful shutdown."""
+"""Assemble the server: its parts, periodic work and graceful shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import logging
-import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 from ..wire import loglines
@@ -44,7 +40,6 @@ from .metrics import Metrics
 from .operators import Operators
 from .port import Port
 from .problems import Problems
-from .repeats import Repeats
 from .reporting import Reporter
 from .rest.calls import Calls
 from .rest.handler import Rest
@@ -92,29 +87,13 @@ class Server:
         loglines.install()
         self.config = config
         self.metrics = Metrics(clock())
-        hub = Hub(
-            shelf=Shelf(config.max_channel_history, config.max_history),
-            states=States(config.max_channel_state, config.max_state),
-            durable_seconds=config.durable_seconds,
-            recovery_seconds=config.recovery_seconds,
-        )
-        webhooks = webhooks or Webhooks(config, self.metrics)
         engine = engine or MemoryEngine(
             max_stream_bytes=config.max_channel_history,
             max_bytes=config.max_history,
             recovery=config.recovery_seconds,
         )
-        self.runtime = runtime = Runtime(
-            config=config,
-            clock=clock,
-            tasks=Tasks(),
-            metrics=self.metrics,
-            hub=hub,
-            connections=Connections(hub.users),
-            delivery=Delivery(self.metrics),
-            webhooks=webhooks,
-            events=Events(webhooks, self.metrics, config.max_events),
-        )
+        webhooks = webhooks or Webhooks(config, self.metrics)
+        self.runtime = runtime = _runtime(config, self.metrics, webhooks, clock)
         # Channels.
         self._proposals = proposals = Proposals(runtime, engine)
         rechecks, self._confirming = Rechecks(runtime, proposals), Confirming(runtime)
@@ -275,6 +254,29 @@ class Server:
                     await asyncio.sleep(0)
 
 
+def _runtime(
+    config: ServerConfig, metrics: Metrics, webhooks: Webhooks, clock: Callable[[], float]
+) -> Runtime:
+    """Return what all parts of a server share."""
+    hub = Hub(
+        shelf=Shelf(config.max_channel_history, config.max_history),
+        states=States(config.max_channel_state, config.max_state),
+        durable_seconds=config.durable_seconds,
+        recovery_seconds=config.recovery_seconds,
+    )
+    return Runtime(
+        config=config,
+        clock=clock,
+        tasks=Tasks(),
+        metrics=metrics,
+        hub=hub,
+        connections=Connections(hub.users),
+        delivery=Delivery(metrics),
+        webhooks=webhooks,
+        events=Events(webhooks, metrics, config.max_events),
+    )
+
+
 def _address(port: int) -> str:
     """Return an address that distinguishes this process from those on other machines and ports.
 
@@ -297,85 +299,3 @@ async def _step(what: str, seconds: float, work: Awaitable[object]) -> None:
         logger.warning("%s took longer than %.1f s and was left unfinished", what, seconds)
     except Exception:
         logger.exception("%s failed", what)
-
-
-async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) -> None:
-    loop = asyncio.get_running_loop()
-    server = Server(config)
-    stopping = asyncio.Event()
-    # Install these first: a process that sees the port open may send a signal immediately.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    address = await server.start()
-    logger.info("Listening on %s, webhooks go to %s", address, config.shown(config.webhook_url))
-    repeats = Repeats()
-    repeats.install()
-    summing_up = loop.create_task(repeats.run())
-    if on_ready is not None:
-        on_ready(address)
-    await stopping.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)  # a second signal ends the process immediately
-        signal.signal(number, signal.SIG_DFL)
-    logger.info("Stopping")
-    _limit(config.grace_period)
-    await server.stop()
-    summing_up.cancel()
-    repeats.uninstall()
-    logger.info("Stopped")
-
-
-def _limit(seconds: float) -> None:
-    """Exit the process after this many seconds if something else delays it.
-
-    A DNS look-up of the site's name, for example, runs in a thread that Python joins at exit.
-    """
-
-    def end() -> None:
-        logger.error("The server did not stop within %g s; exiting now", seconds)
-        logging.shutdown()
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-async def _end_rest() -> None:
-    """Cancel the remaining tasks; unlike `asyncio.run`, wait at most one second for them."""
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    if rest:
-        await asyncio.wait(rest, timeout=1.0)
-    with suppress(asyncio.TimeoutError):
-        await within(1.0, asyncio.get_running_loop().shutdown_asyncgens())
-
-
-def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Run a server until SIGINT or SIGTERM, on uvloop if it is installed.
-
-    Args:
-        config: The validated configuration.
-        on_ready: Called with the address once the server listens.
-
-    Raises:
-        OSError: If the server cannot listen on the address.
-
-    """
-    loop = new_loop()
-    try:
-        loop.run_until_complete(_main(config, on_ready))
-    finally:
-        loop.run_until_complete(_end_rest())
-        loop.close()
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's, if that is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop

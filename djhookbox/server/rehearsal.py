@@ -20,10 +20,11 @@ from pathlib import Path
 from ..wire import replies
 from ..wire.replies import ConnectReply
 from ..wire.values import dumps, loads
-from .app import Server, new_loop
+from .app import Server
 from .config import ServerConfig
 from .inprocess import DirectWebhooks, SiteAnswer
 from .metrics import Metrics
+from .running import new_loop
 
 #: What the site says that it accepts.
 ACCEPTED = {"X-Hookbox-Accepts": "events, recheck, message, prune"}

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = """
 import asyncio, logging, resource, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-from djhookbox.server.app import run
+from djhookbox.server.running import run
 from djhookbox.server.config import ServerConfig
 if sys.argv[1] == "asyncio":
     sys.modules["uvloop"] = None

@@ -119,7 +119,7 @@ async def test_nobody_comes_in_on_a_connection_that_was_kept(start: Start, site:
 
 EARLY = """
 import os, signal
-from djhookbox.server import app
+from djhookbox.server import app, running
 from djhookbox.server.config import ServerConfig
 
 start = app.Server.start
@@ -130,7 +130,7 @@ async def start_and_be_told_to_stop(self):
     return address
 
 app.Server.start = start_and_be_told_to_stop
-app.run(ServerConfig(port=0, webhook_url="http://127.0.0.1:9/hookbox", webhook_secret="s"),
+running.run(ServerConfig(port=0, webhook_url="http://127.0.0.1:9/hookbox", webhook_secret="s"),
         on_ready=lambda address: print("ready"))
 print("stopped")
 """

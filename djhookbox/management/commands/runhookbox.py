@@ -166,7 +166,7 @@ class Command(BaseCommand):
 
     def _run(self, config: ServerConfig, options: Options) -> None:
         # Imported late: `runhookbox --help` and --executable do not need aiohttp.
-        from djhookbox.server import app
+        from djhookbox.server import running
 
         for problem in genuine.unusable(options):
             raise CommandError(problem)
@@ -198,7 +198,7 @@ class Command(BaseCommand):
         form = settings.log_format
         with logging_set_up(options["log_level"], *files, form=form) as log, control.holding_lock():
             try:
-                app.run(config, on_ready=on_ready)
+                running.run(config, on_ready=on_ready)
             except KeyboardInterrupt:
                 pass  # only before the server has taken over the signals
             except OSError as error:
