@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+from djhookbox.server.channels import delivery
 from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
 from djhookbox.server.core.announcing import announce, compose
 
@@ -117,3 +120,106 @@ async def test_whoever_leaves_in_the_turn_misses_nothing_that_came_before(rig: R
     assert bob.names() == ["PUBLISH", "UNSUBSCRIBE"]
     await turns(2)
     assert alice.names() == ["PUBLISH"]
+
+
+# ---- slices -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(delivery, "SLICE", 2)
+
+
+async def crowd(rig: Rig) -> list[FakeConnection]:
+    """Return seven subscribers of a channel, which four slices serve."""
+    clients = [await rig.connect(f"user{number}") for number in range(7)]
+    await open_channel(rig, *clients)
+    return clients
+
+
+def payloads(client: FakeConnection) -> list[object]:
+    return [args.get("payload", name) for name, args in client.took()]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_a_large_audience_is_served_in_slices_and_in_order(rig: Rig) -> None:
+    clients = await crowd(rig)
+    assert publish(rig, 1) == 7
+    served = []
+    for number in range(2, 6):
+        await asyncio.sleep(0)
+        served.append(sum(bool(client.packets) for client in clients))
+        publish(rig, number)
+    assert served == [2, 4, 6, 7]
+    await turns(20)
+    assert [payloads(client) for client in clients] == [[1, 2, 3, 4, 5]] * 7
+    assert len(clients[0].packets) == 3, "what comes during the slices leaves together"
+    assert rig.server.runtime.metrics.messages_out >= 35
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_a_frame_for_one_follows_what_the_slices_have_for_it(rig: Rig) -> None:
+    clients = await crowd(rig)
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    publish(rig, 2)
+    rig.server.runtime.delivery.send(clients[6], "ERROR", {"id": 1})
+    assert payloads(clients[6]) == [1, 2, "ERROR"]
+    await turns(20)
+    assert [payloads(client) for client in clients] == [[1, 2]] * 6 + [[]]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_who_leaves_or_is_closed_during_the_slices_gets_them_first(rig: Rig) -> None:
+    clients = await crowd(rig)
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    user, channel = clients[5].user, rig.channels["room"]
+    assert user is not None
+    rig.server.runtime.delivery.flush()
+    rig.server.runtime.delivery.perform(rig.hub.unsubscribe(user, channel, time.time()))
+    assert payloads(clients[5]) == [1, "UNSUBSCRIBE"]
+    publish(rig, 2)
+    await turns(20)
+    assert [payloads(client) for client in clients] == [[1, 2]] * 5 + [[], [1, 2]]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_who_joins_during_the_slices_gets_only_what_follows(rig: Rig) -> None:
+    await crowd(rig)
+    late = await rig.connect("late")
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    await rig.subscribe(late, "room")
+    publish(rig, 2)
+    await turns(20)
+    assert [args.get("payload") for name, args in late.took() if name == "PUBLISH"] == [2]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_other_channels_do_not_wait_for_the_slices(rig: Rig) -> None:
+    clients = await crowd(rig)
+    other = await rig.connect("other")
+    for client in (clients[6], other):
+        await open_channel(rig, client, name="small")
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    publish(rig, 2)
+    publish(rig, 3, "small")
+    await asyncio.sleep(0)
+    assert payloads(other) == [3]
+    assert payloads(clients[6]) == [1, 3]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_unfinished_slices_are_bounded(rig: Rig) -> None:
+    clients = await crowd(rig)
+    deliver = rig.server.runtime.delivery
+    for number in range(delivery.MOST_UNFINISHED + 5):
+        publish(rig, number)
+        deliver.flush()
+        assert len(deliver._unfinished) <= delivery.MOST_UNFINISHED
+    await turns(200)
+    expected = list(range(delivery.MOST_UNFINISHED + 5))
+    assert [payloads(client) for client in clients] == [expected] * 7

@@ -3,12 +3,17 @@
 Everything published to a channel during one turn of the event loop is sent as one message: RTJP
 is a byte stream, and the socket write dominates the cost of a delivery. Anything that must keep
 its order or must not be sent twice (a snapshot, an exclusion, a close) flushes first.
+
+A large audience is served in slices, so that nothing else waits for long. Whatever is sent to a
+connection in the meantime follows what the slices have not brought to it yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +25,24 @@ from ..protocol import rtjp, websocket
 
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
+#: Connections to write to in one turn, and how many a slice has if there are more.
+MOST_AT_ONCE, SLICE = 2000, 1000
+#: Unfinished fan-outs; beyond that, the oldest is finished at once.
+MOST_UNFINISHED = 16
+
+
+class _FanOut:
+    """A packet that some connections have yet to get, in order."""
+
+    __slots__ = ("channel", "frames", "packet", "remaining")
+
+    def __init__(
+        self, packet: Packet, frames: int, channel: Channel | None, remaining: Iterable[Any]
+    ) -> None:
+        self.packet = packet
+        self.frames = frames
+        self.channel = channel
+        self.remaining = dict.fromkeys(remaining)
 
 
 class Delivery:
@@ -29,6 +52,10 @@ class Delivery:
         self._metrics = metrics
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
+        #: Fan-outs in slices, the oldest first.
+        self._unfinished: deque[_FanOut] = deque()
+        #: Whether the end of this turn, or the next slice, has been scheduled.
+        self._is_turn_ending = self._is_slicing = False
         #: Handlers for effects other than sending, by effect type.
         self._handlers: Mapping[type[Effect], Callable[[Any], None]] = {}
 
@@ -65,12 +92,16 @@ class Delivery:
         self._send((Send((connection,), name, args),))
 
     def flush(self) -> None:
-        """Write everything that waits for the end of the turn."""
+        """Write everything that waits for the end of the turn, or begin to."""
         while self._pending:
-            channel = next(iter(self._pending))  # the channel published to first
-            frames = self._pending.pop(channel)
-            del self._sizes[channel]
-            self._write(channel.audience, b"".join(frames), len(frames))
+            self._write_pending(next(iter(self._pending)))  # the channel published to first
+
+    def settle(self, connection: Connection) -> None:
+        """Write to a connection what the slices have not brought to it yet."""
+        for fan_out in self._unfinished:
+            if connection in fan_out.remaining:
+                del fan_out.remaining[connection]
+                self._write_now((connection,), fan_out.packet, fan_out.frames)
 
     # ---- parts -----------------------------------------------------------
 
@@ -81,13 +112,14 @@ class Delivery:
             # This frame has different receivers from earlier ones, so it cannot share a message.
             self.flush()
             others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
-            self._write(others, rtjp.encode(effect.name, effect.args), 1)
+            self._write(others, rtjp.encode(effect.name, effect.args), 1, channel)
             return reached - 1
         if not reached:
             return 0
         frame = rtjp.encode(effect.name, effect.args)
-        if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
+        if not self._is_turn_ending:
+            self._is_turn_ending = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
         waiting = self._pending.get(channel)
         if waiting is None:
             self._pending[channel] = [frame]
@@ -110,18 +142,70 @@ class Delivery:
                 if "recovered" in send.args:
                     self._metrics.recovered += len(send.args["recovered"])
                     self._metrics.gaps += send.args.get("missed") != 0
-            self._write(sends[0].connections, data, len(sends), snapshot)
+            self._write(sends[0].connections, data, len(sends), None, snapshot)
+
+    def _end_turn(self) -> None:
+        """Write what was published in this turn, except to channels whose slices are under way."""
+        self._is_turn_ending = False
+        busy = {fan_out.channel for fan_out in self._unfinished}
+        for channel in list(self._pending):
+            if channel not in busy:
+                self._write_pending(channel)
+
+    def _write_pending(self, channel: Channel) -> None:
+        frames = self._pending.pop(channel)
+        del self._sizes[channel]
+        self._write(channel.audience, b"".join(frames), len(frames), channel)
 
     def _write(
-        self, connections: Iterable[Any], data: bytes, frames: int, snapshot: bool = False
+        self,
+        connections: Collection[Any],
+        data: bytes,
+        frames: int,
+        channel: Channel | None = None,
+        snapshot: bool = False,
     ) -> None:
-        started = perf_counter()
         packet = Packet(data, websocket.text(data), snapshot)
+        if len(connections) <= MOST_AT_ONCE:
+            if self._unfinished:
+                for connection in connections:
+                    self.settle(connection)
+            self._write_now(connections, packet, frames)
+            return
+        self._unfinished.append(_FanOut(packet, frames, channel, connections))
+        if len(self._unfinished) == 1:
+            self._write_slice()
+        elif len(self._unfinished) > MOST_UNFINISHED:
+            oldest = self._unfinished.popleft()
+            self._write_now(oldest.remaining, oldest.packet, oldest.frames)
+
+    def _write_slice(self) -> None:
+        """Write a slice of the oldest fan-out, and go on in the next turn."""
+        fan_out = self._unfinished[0]
+        connections = tuple(islice(fan_out.remaining, SLICE))
+        for connection in connections:
+            del fan_out.remaining[connection]
+        self._write_now(connections, fan_out.packet, fan_out.frames)
+        if not fan_out.remaining:
+            self._unfinished.popleft()
+            if fan_out.channel in self._pending:
+                self._end_turn()
+        if self._unfinished and not self._is_slicing:
+            self._is_slicing = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_slicing = False
+        if self._unfinished:
+            self._write_slice()
+
+    def _write_now(self, connections: Iterable[Any], packet: Packet, frames: int) -> None:
+        started = perf_counter()
         count = 0
         for connection in connections:
             connection.write(packet)
             count += 1
         metrics = self._metrics
         metrics.messages_out += count * frames
-        metrics.bytes_out += count * len(data)
+        metrics.bytes_out += count * len(packet.data)
         metrics.fanout.add(perf_counter() - started)

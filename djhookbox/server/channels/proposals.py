@@ -232,6 +232,7 @@ class Proposals:
         """
         user = connection.user
         self._delivery.flush()
+        self._delivery.settle(connection)
         effects, left = self._hub.detach(connection, self._clock())
         self._delivery.perform(effects)
         for channel in left:
