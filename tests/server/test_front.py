@@ -8,14 +8,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import EllipsisType
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from djhookbox.server.app import Server
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.front import heads, sockets
 from djhookbox.server.front.sockets import FrontSocket
+from djhookbox.server.rest.bodies import BadBody, fields, first_values
 
 from ..stand_ins.waiting import until
 
@@ -471,3 +475,22 @@ async def test_a_call_is_answered_before_the_server_stops() -> None:
         assert b" 200 " in await read_answer(reader)
         await closing
         assert await asyncio.wait_for(reader.read(), 10) == b""
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=4), st.text(max_size=6)), max_size=6),
+    st.sampled_from(
+        ["", "&", "=", "&&=x", "&%41=%42", "&a=%", "&a=%4", "&b=%zz+%2b", "&%ff=1", "+=+"]
+    ),
+)
+def test_forms_are_read_as_the_standard_library_reads_them(
+    pairs: list[tuple[str, str]], tail: str
+) -> None:
+    text = urlencode(pairs, errors="replace") + tail
+    try:
+        expected = first_values(parse_qsl(text, errors="strict"))
+    except ValueError:
+        with pytest.raises(BadBody):
+            fields(text.encode())
+    else:
+        assert fields(text.encode()) == expected

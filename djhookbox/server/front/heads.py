@@ -7,6 +7,7 @@ unusual, obsolete, repeated or malformed is left to aiohttp, which knows what to
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from multidict import CIMultiDict
@@ -17,6 +18,8 @@ from ..clients.addresses import host_name
 LONGEST_HEAD = 8190
 #: Maximum number of headers; aiohttp accepts 128.
 MOST_HEADERS = 100
+#: Maximum bytes of a head that is remembered.
+LONGEST_KEPT = 1024
 
 _HEAD = re.compile(
     rb"(GET|POST) (/[A-Za-z0-9/_.~?=&%-]*) HTTP/1\.1\r\n"
@@ -61,6 +64,19 @@ class Head(NamedTuple):
 
 def read(data: bytes) -> Head | None:
     """Return the head of the request that data begin with, if it is complete and plain."""
+    end = data.find(b"\r\n\r\n", 0, LONGEST_HEAD) + 4
+    if data.startswith(b"POST") and 4 <= end <= LONGEST_KEPT:
+        return _read_call(data[:end])
+    return _read(data)
+
+
+@lru_cache(maxsize=256)
+def _read_call(data: bytes) -> Head | None:
+    """Do the same as `_read`: those who make calls send the same heads again and again."""
+    return _read(data)
+
+
+def _read(data: bytes) -> Head | None:
     found = _HEAD.match(data)
     if found is None or found.end() > LONGEST_HEAD:
         return None

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from aiohttp import web
 
@@ -189,10 +189,25 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
 
     """
     try:
-        pairs = parse_qsl(body.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
+        # `parse_qsl` does the same, but takes three times as long.
+        pairs = body.decode("utf-8").split("&")
+        if len(pairs) > MAX_FIELDS:
+            raise ValueError("too many fields")
+        form: dict[str, str] = {}
+        for pair in pairs:
+            name, _, value = pair.partition("=")
+            if value:
+                form.setdefault(_unquoted(name), _unquoted(value))
     except ValueError:
         raise BadBody("The form is not UTF-8", "malformed", 400) from None
-    return first_values(pairs)
+    return form
+
+
+def _unquoted(text: str) -> str:
+    """Return a name or a value of a form; raise ValueError if it is not UTF-8."""
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text).decode() if "%" in text else text
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
