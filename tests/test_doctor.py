@@ -269,6 +269,7 @@ def test_a_planted_mistake_is_found(project: Project, tmp_path: Path, mistake: s
 @pytest.mark.slow
 def test_the_command_reports(project: Project) -> None:
     text = project.manage("hookbox", "doctor")
+    assert "The process reaches the site." in text
     assert "A visitor can connect." in text
     assert "Streaming works" in text
     report = json.loads(project.manage("hookbox", "doctor", "--json", "--only", "process"))
@@ -575,7 +576,8 @@ def test_the_engine(engine: str, text: str) -> None:
 
 
 @pytest.mark.usefixtures("real_process")
-def test_webhooks(settings: Any) -> None:
+def test_webhooks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "_as_the_process", lambda patient: ())
     settings.HOOKBOX_WEBHOOK_URL = f"http://127.0.0.1:{free_port()}/hookbox"
     found = worst(run(inside.Webhook(), patient("http://a")))
     assert (found.level, "does not answer" in found.text) == (Level.ERROR, True)
@@ -596,6 +598,28 @@ def test_webhooks(settings: Any) -> None:
         settings.HOOKBOX_WEBHOOK_URL = f"{fake.url}/hookbox"
         fake.replies(False, {"error": "Forbidden."}, status=403)
         assert "secret" in worst(run(inside.Webhook(), patient("http://a"))).text
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "text"),
+    [
+        (("CONNECTED", {}), Level.OK, "The process reaches the site."),
+        (("ERROR", {"code": "refused", "msg": "No."}), Level.OK, "The process reaches the site."),
+        (
+            ("ERROR", {"code": "unavailable", "msg": "It sleeps."}),
+            Level.ERROR,
+            "The process could not ask the site: It sleeps.",
+        ),
+        (wires.NoAnswer("timed out"), Level.WARNING, "did not answer a connection: timed out"),
+    ],
+)
+def test_webhooks_from_the_side_of_the_process(answer: Any, level: Level, text: str) -> None:
+    opened = mock.Mock()
+    opened.connect.side_effect = [answer]
+    with mock.patch.object(inside.WebSocket, "open", return_value=opened):
+        (found,) = inside._as_the_process(patient("http://a"))
+    assert (found.level, text in found.text) == (level, True), found
+    opened.close.assert_called_once_with()
 
 
 # ---- the site ------------------------------------------------------------------------------------

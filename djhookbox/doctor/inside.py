@@ -14,6 +14,7 @@ from ..exceptions import HookboxError
 from ..process import control, reachability
 from ..wire.answers import WebhookFigures
 from .base import Check, Finding, Patient, error, ok, warning
+from .wires import Answer, NoAnswer, WebSocket
 
 #: The share of HOOKBOX_TIMEOUT that a call may take before it is worth a warning.
 SLOW = 0.25
@@ -101,6 +102,7 @@ class Webhook(Check):
         yield ok(_("%(url)s answers webhooks.") % {"url": url})
         if figures is None:
             return
+        yield from _as_the_process(patient)
         if figures.url and figures.url.rstrip("/") != url and "unix" not in url:
             yield warning(
                 _("The process sends its webhooks to %(theirs)s, not to %(ours)s.")
@@ -113,6 +115,35 @@ class Webhook(Check):
                 % {"failed": figures.failed, "total": figures.total},
                 _("The log of the process says why each of them failed."),
             )
+
+
+def _as_the_process(patient: Patient) -> Iterator[Finding]:
+    """Connect to the process itself, without a proxy, so that it makes a webhook."""
+    try:
+        opened = WebSocket.open(f"{settings.rest_url}/ws", patient.origin, patient.timeout)
+        if isinstance(opened, Answer):
+            return  # the check of the WebSocket explains it
+        try:
+            seconds = patient.timeout + settings.webhook_timeout
+            name, args = opened.connect(seconds)
+        finally:
+            opened.close()
+    except (NoAnswer, ValueError) as problem:
+        yield warning(
+            _("The process did not answer a connection: %(problem)s") % {"problem": problem},
+            _("Look for the reason in the log of the process."),
+        )
+        return
+    if name == "ERROR" and args.get("code") == "unavailable":
+        yield error(
+            _("The process could not ask the site: %(reason)s") % {"reason": args.get("msg")},
+            _(
+                "This machine reaches the site, the process does not: compare addresses, secrets "
+                "and firewalls where the process runs, and read its log."
+            ),
+        )
+    else:
+        yield ok(_("The process reaches the site."))
 
 
 def _figures() -> WebhookFigures | None:
