@@ -232,6 +232,14 @@ async def test_no_request_is_unpacked(start: Start, path: str, encoding: str) ->
         assert response.headers["Accept-Encoding"] == "identity"
 
 
+async def test_a_second_line_counts(start: Start) -> None:
+    one = await start()
+    lines = b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
+    head = b"POST /rest/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    async with raw(one, head + lines) as client:
+        assert b" 415 " in await client.answer()
+
+
 async def test_a_bomb_costs_nothing(start: Start) -> None:
     one = await start()
     headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}

@@ -16,7 +16,6 @@ import pytest
 from ..stand_ins.waiting import until
 from .running import App, Running, Start, read, send
 
-
 #: Usually, three seconds are enough. The clients and the site share a thread with the server, and
 #: several tests share the machine.
 GRACE = 30.0

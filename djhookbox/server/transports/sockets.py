@@ -158,8 +158,8 @@ async def gate(
     """Record each request at its socket, and refuse bodies with a content encoding."""
     if isinstance(request.protocol, Socket):
         request.protocol.requested()
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
+    encodings = ",".join(request.headers.getall("Content-Encoding", ())).lower().split(",")
+    if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
         # A few bytes may decompress to gigabytes (RFC 9110, section 15.5.16).
         return web.Response(
             status=415,
