@@ -88,6 +88,10 @@ class Cluster:
         """Create a database."""
         self._run_at("createdb", "-h", self.socket_folder, "-U", "hookbox", name)
 
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL."""
+        self._run_at(program, *arguments)
+
     def _run(self, program: str, *arguments: str) -> None:
         self._run_at(program, "-D", f"{self.socket_folder}/data", *arguments)
 

@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group
 from django.core.checks import run_checks
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
+from django.db.models import F
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -327,6 +328,16 @@ def stored_payloads(request: HttpRequest) -> list[str]:
     """Return what the streams hold."""
     entries = apps.get_model("djhookbox", "StreamEntry").objects.order_by("number")
     return list(entries.values_list("payload", flat=True))
+
+
+@doing
+def current_payloads(request: HttpRequest) -> dict[str, list[Any]]:
+    """Return what the current epoch of each durable channel holds."""
+    entries = apps.get_model("djhookbox", "StreamEntry").objects.filter(epoch=F("channel__epoch"))
+    found: dict[str, list[Any]] = {}
+    for channel, text in entries.order_by("number").values_list("channel__name", "payload"):
+        found.setdefault(channel, []).append(json.loads(text))
+    return found
 
 
 @doing

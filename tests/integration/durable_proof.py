@@ -4,8 +4,9 @@
 
 Publishers write to a database in transactions, some of which are rolled back. Meanwhile the
 Hookbox process, a publisher or the site is killed at random moments, replies to webhooks are lost
-or garbled, and clients come and go. What the database says in the end is what every client must
-have received.
+or garbled, and clients come and go, also between a publish and its answer. Then a backup of the
+database is restored, which every client must learn as one gap. What the database says in the end is
+what every client must have received.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from bench.postgres import Cluster
 
 from ..stand_ins.client import Refused, client
 from ..stand_ins.waiting import wait_for
+from .backups import postgresql_backup, sqlite_backup
 from .flaky import FlakyProxy
 from .processes import Pair, Process
 
@@ -183,9 +187,7 @@ class Proof:
         wait_for(
             lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages", 120
         )
-        self.sends = True
-        for number in range(len(self.publishers)):
-            self._publish(number)
+        self.go_on()
 
     def _publish(self, number: int) -> None:
         self.publishers[number].start(
@@ -214,10 +216,7 @@ class Proof:
 
     def settle(self) -> None:
         """Let everything arrive, and stop."""
-        for publisher in self.publishers:
-            publisher.kill()
-        self.sends = False
-        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", 120)
+        self.quieten()
 
         def arrived() -> bool:
             if self.pair.site.do("rows", "Outbox", failed=False):
@@ -231,6 +230,41 @@ class Proof:
             )
 
         wait_for(arrived, "everything to arrive", 180, 0.5)
+
+    def quieten(self) -> None:
+        """Let nobody publish any more."""
+        for publisher in self.publishers:
+            publisher.kill()
+        self.sends = False
+        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", 120)
+
+    def restore(self, backup: Callable[[], Callable[[], None]], kills: int) -> None:
+        """Restore a backup of the database, after more was published and received."""
+        self.pair.site.kill()
+        undo = backup()
+        self.pair.site.run()
+        self.go_on()
+        time.sleep(3)
+        self.settle()
+        self.pair.site.kill()
+        undo()
+        self.pair.site.run()
+        wait_for(
+            lambda: all(None in got for page in self.pages for got in page.got.values()),
+            "the gaps", 60, 0.2,
+        )  # fmt: skip
+        self.go_on()
+        self.disturb(kills, 0.05)
+        self.settle()
+
+    def go_on(self) -> None:
+        """Let everybody publish again."""
+        self.sends = True
+        for number in range(len(self.publishers)):
+            self._publish(number)
+
+    def end(self) -> None:
+        """End the pages."""
         for page in self.pages:
             page.over = True
         for page in self.pages:
@@ -289,22 +323,58 @@ class Proof:
             found += [f"page {page.number}: {n} was acknowledged and is lost" for n in lost]
         return found
 
+    def problems_since_restored(self) -> list[str]:
+        """Return what is wrong since the backup was restored: each channel has one gap."""
+        found = [f"page {p.number} stopped: {p.error!r}" for p in self.pages if p.error]
+        stored = self.pair.site.do("current_payloads")
+        for page in self.pages:
+            for channel, got in page.got.items():
+                if got.count(None) != 1:
+                    found.append(f"page {page.number} {channel}: {got.count(None)} gaps, not one")
+                    continue
+                since = got[got.index(None) + 1 :]
+                if since != stored.get(channel, []):
+                    found.append(
+                        f"page {page.number} {channel} has {len(since)} since the gap, "
+                        f"{len(stored.get(channel, []))} are stored"
+                    )
+        return found
+
     def _had_some(self, mark: str) -> bool:
         """Return whether a transaction has published anything that was not undone."""
         return bool(self.pair.site.do("payloads_of", mark))
 
 
 def prove(
-    folder: Path, database: dict[str, Any], *, seed: int, kills: int, pages: int
+    folder: Path,
+    database: dict[str, Any],
+    backup: Callable[[], Callable[[], None]],
+    *,
+    seed: int,
+    kills: int,
+    pages: int,
 ) -> dict[str, Any]:
-    """Run the proof; return what happened, with what is wrong in `problems`."""
+    """Run the proof; return what happened, with what is wrong in `problems`.
+
+    Args:
+        folder: A folder for logs.
+        database: An entry of Django's DATABASES.
+        backup: Makes a backup of it, and returns what restores it.
+        seed: Of everything that is random.
+        kills: How often something is killed: a quarter of it after a restored backup.
+        pages: The number of clients.
+
+    """
     proof = Proof(folder, database, seed, pages)
     started = time.monotonic()
     try:
         proof.prepare()
-        proof.disturb(kills, 0.05)
+        proof.disturb(kills - kills // 4, 0.05)
         proof.settle()
         problems = proof.problems()
+        proof.restore(backup, kills // 4)
+        proof.end()
+        problems += proof.problems_since_restored()
         return {
             "seed": seed,
             "database": database["ENGINE"].rpartition(".")[2],
@@ -348,11 +418,13 @@ def main() -> int:
     with ExitStack() as stack:
         if options.database == "sqlite":
             database = sqlite_settings(folder)
+            backup = partial(sqlite_backup, database)
         else:
             cluster = stack.enter_context(Cluster())
             database = cluster.settings()
+            backup = partial(postgresql_backup, cluster)
         summary = prove(
-            folder, database, seed=options.seed, kills=options.kills, pages=options.pages
+            folder, database, backup, seed=options.seed, kills=options.kills, pages=options.pages
         )
     problems = summary.pop("problems")
     print(json.dumps(summary))
