@@ -3,6 +3,6 @@
 Importing this package registers them. `manage.py check --tag djhookbox` runs only these checks.
 """
 
-from . import cookies, databases, settings
+from . import cookies, databases, engines, settings
 
-__all__ = ["cookies", "databases", "settings"]
+__all__ = ["cookies", "databases", "engines", "settings"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..exceptions import HookboxMisconfigured
-from .reading import SettingsReader
+from .scaling import ScalingSettings
 
 LOG_FORMATS = ("text", "json")
 
 
-class OperatorSettings(SettingsReader):
+class OperatorSettings(ScalingSettings):
     """How the process is observed."""
 
     @property

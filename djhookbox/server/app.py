@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from ..wire import loglines
 from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
@@ -17,7 +18,6 @@ from .channels.durable import Durable
 from .channels.lifecycle import Lifecycle
 from .channels.pollers import Pollers
 from .channels.presence import ServerPresence
-from .channels.proposals import Proposals
 from .channels.publications import Publications
 from .clients.addresses import TrustedProxies
 from .clients.commands import Commands
@@ -34,7 +34,8 @@ from .core.hub import Hub
 from .core.keeping import Shelf
 from .core.states import States
 from .engine.base import Engine
-from .engine.memory import MemoryEngine
+from .engine.making import make_engine
+from .joining import make_cluster, make_proposals
 from .measuring import Measuring
 from .metrics import Metrics
 from .operators import Operators
@@ -56,6 +57,10 @@ from .systemd import Systemd
 from .tasks import Tasks, within
 from .transports.csp import Csp
 from .transports.websocket import WebSocketConnection
+
+if TYPE_CHECKING:
+    from .channels.shared import SharedProposals
+    from .cluster import Cluster
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -87,15 +92,13 @@ class Server:
         loglines.install()
         self.config = config
         self.metrics = Metrics(clock())
-        engine = engine or MemoryEngine(
-            max_stream_bytes=config.max_channel_history,
-            max_bytes=config.max_history,
-            recovery=config.recovery_seconds,
-        )
+        engine = engine or make_engine(config)
+        #: This node among others, if there are any.
+        self._cluster = cluster = make_cluster(engine)
         webhooks = webhooks or Webhooks(config, self.metrics)
-        self.runtime = runtime = _runtime(config, self.metrics, webhooks, clock)
+        self.runtime = runtime = _runtime(config, self.metrics, webhooks, clock, cluster)
         # Channels.
-        self._proposals = proposals = Proposals(runtime, engine)
+        self._proposals = proposals = make_proposals(runtime, engine)
         rechecks, self._confirming = Rechecks(runtime, proposals), Confirming(runtime)
         revoking = Revoking(runtime, rechecks, self._confirming)
         self._durable = proposals.durable = Durable(runtime, proposals, revoking)
@@ -109,6 +112,8 @@ class Server:
                 PresenceDue: ServerPresence(runtime, proposals).due,
             }
         )
+        if cluster is not None:
+            cluster.bind(runtime, cast("SharedProposals", proposals))
         # Clients.
         proxies = TrustedProxies(config.trusted_proxies)
         bounds = (
@@ -139,6 +144,10 @@ class Server:
             runtime, proposals, self._durable, self._lifecycle, self._publications, rechecks,
             revoking, reports,
         )  # fmt: skip
+        if cluster is not None:
+            from .rest.elsewhere import Elsewhere
+
+            Elsewhere(calls.by_name, cluster, proposals, runtime.hub)
         self._rest = Rest(calls, config)
         self._operators = Operators(
             runtime, self._durable, self._handshakes.unsent, engine.name, lambda: calls.secrets
@@ -157,9 +166,17 @@ class Server:
 
         Raises:
             OSError: If the server cannot listen on the address.
+            Unusable: If the engine cannot be used.
 
         """
-        host, port = self._port.bind()
+        if self._cluster is not None:
+            await self._cluster.start()
+        try:
+            host, port = self._port.bind()
+        except BaseException:
+            if self._cluster is not None:
+                await self._cluster.stop()
+            raise
         await self.runtime.webhooks.start()
         await self._operators.start()
         await self._port.start()
@@ -210,6 +227,8 @@ class Server:
         self.runtime.events.stopped()
         await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
         await _step("Closing the connections", left(0.8), self._port.close())
+        if self._cluster is not None:
+            await _step("Leaving the other nodes", left(), self._cluster.stop())
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
         await _step("Closing the port for metrics", left(), self._operators.stop())
 
@@ -243,6 +262,8 @@ class Server:
         self._measuring.look(now)
         self._reporter.tick(now)
         await self._lifecycle.expire(now)
+        if self._cluster is not None:
+            await self._cluster.watch(now)
 
     async def _ping_all(self) -> None:
         while True:
@@ -255,7 +276,11 @@ class Server:
 
 
 def _runtime(
-    config: ServerConfig, metrics: Metrics, webhooks: Webhooks, clock: Callable[[], float]
+    config: ServerConfig,
+    metrics: Metrics,
+    webhooks: Webhooks,
+    clock: Callable[[], float],
+    cluster: Cluster | None,
 ) -> Runtime:
     """Return what all parts of a server share."""
     hub = Hub(
@@ -274,6 +299,8 @@ def _runtime(
         delivery=Delivery(metrics),
         webhooks=webhooks,
         events=Events(webhooks, metrics, config.max_events),
+        shared=cluster.shared if cluster else None,
+        cluster=cluster,
     )
 
 

@@ -121,6 +121,10 @@ class ServerConfig:
     revalidate_seconds: float = 600.0
     #: Whether publishing clients are told how many connections their message reached.
     tell_delivered: bool = False
+    #: Where channels and users are shared with other nodes: an address of Redis, or "memory".
+    engine: str = "memory"
+    #: Seconds without a heartbeat after which other nodes count this one as dead.
+    engine_lease: float = 10.0
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
     run_dir: str = ""
     version: str = ""
@@ -148,6 +152,7 @@ class ServerConfig:
             value = getattr(self, name)
             if value or name == "webhook_url":
                 _check_url(name, value)
+        self._check_engine()
         self.tls_context()
         for hook in self.webhook_paths:
             if hook not in WEBHOOKS:
@@ -171,13 +176,23 @@ class ServerConfig:
             "max_unsent_total", "max_incoming", "max_channel_history", "max_history",
             "max_channel_state", "max_state", "max_answer_bytes", "max_rest_bytes",
             "max_cookie_bytes", "max_frames_per_second", "max_events", "ping_interval",
-            "grace_period", "history_linger", "durable_seconds",
+            "grace_period", "history_linger", "durable_seconds", "engine_lease",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(name, f"must be greater than 0, not {getattr(self, name)}")
         for name in ("revalidate_seconds", "recovery_seconds"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(name, f"must be 0 or greater, not {getattr(self, name)}")
+
+    def _check_engine(self) -> None:
+        if self.engine == "memory":
+            return
+        from ..wire.engines import BadAddress, parse
+
+        try:
+            parse(self.engine)
+        except BadAddress as problem:
+            raise ConfigError("engine", f"is wrong: {problem}") from None
 
     def shown(self, url: str) -> str:
         """Return the URL of a webhook for display, with the Unix socket if there is one."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..wire import batches
 from ..wire.closing import NORMAL, Disconnect
+from ..wire.engines import MEMORY
 from ..wire.values import JSONObject, loads
 from .app import Server
 from .clients.connection import Connection, Handshake, Packet
@@ -144,6 +145,8 @@ class InProcessServer:
     """
 
     def __init__(self, config: ServerConfig, site: Site, clock: Callable[[], float]) -> None:
+        # Tests have nothing to do with a Redis that the settings may name.
+        config = replace(config, engine=MEMORY)
         self._webhooks = DirectWebhooks(config, Metrics(clock()), site)
         self._server = Server(config, webhooks=self._webhooks, clock=clock)
         self._connections: list[MemoryConnection] = []

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .channels.delivery import Delivery
     from .clients.registry import Connections
+    from .cluster import Cluster
     from .config import ServerConfig
     from .core.hub import Hub
+    from .engine.redis.engine import RedisEngine
     from .metrics import Metrics
     from .site.events import Events
     from .site.webhooks import Webhooks
@@ -31,6 +33,8 @@ class Runtime:
         delivery: Performs the effects of the core.
         webhooks: Makes the calls to the site.
         events: Reports events to the site in batches.
+        shared: The engine, if it is shared with other nodes.
+        cluster: This node among those others.
 
     """
 
@@ -43,3 +47,5 @@ class Runtime:
     delivery: Delivery
     webhooks: Webhooks
     events: Events
+    shared: RedisEngine | None = None
+    cluster: Cluster | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+from ..redis_server import RedisServer, redis_server
 from .rig import Rig, turns
 from .running import site as site
 from .running import start as start
@@ -29,3 +30,17 @@ async def rig(make_rig: Callable[..., Rig]) -> AsyncIterator[Rig]:
     yield rig
     await turns()
     rig.check()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    """Return a Redis server for tests that do not disturb it."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_process: RedisServer) -> RedisServer:
+    """Return a Redis server without any data."""
+    assert redis_process.command("FLUSHALL") == b"+OK"
+    return redis_process

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -19,6 +18,8 @@ from djhookbox.server.core.changes import (
 from djhookbox.server.core.stream import Position, StreamState
 from djhookbox.server.engine.base import Engine, EngineError, NotOpen
 from djhookbox.server.engine.memory import MemoryEngine
+from djhookbox.server.engine.redis.engine import RedisEngine
+from djhookbox.wire.engines import parse
 
 from .engines import FarEngine, MoodyEngine
 
@@ -26,19 +27,44 @@ from .engines import FarEngine, MoodyEngine
 ENGINES: list[Callable[..., Engine]] = [MemoryEngine, FarEngine, MoodyEngine]
 
 
-@pytest.fixture(params=ENGINES)
-def make_engine(request: pytest.FixtureRequest) -> Any:
-    return request.param
+Make = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture(params=[*ENGINES, RedisEngine])
+async def make_engine(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    made: list[RedisEngine] = []
+
+    async def make(recovery: float = 0, **bounds: int) -> Engine:
+        if request.param is not RedisEngine:
+            return request.param(recovery=recovery, **bounds)  # type: ignore[no-any-return]
+        url = request.getfixturevalue("redis").url
+        made.append(RedisEngine(parse(url), recovery=recovery))
+        await made[-1].start()
+        return made[-1]
+
+    yield make
+    for engine in made:
+        await engine.stop()
 
 
 @pytest.fixture
-async def engine(make_engine: Callable[..., Engine]) -> Engine:
-    return make_engine(max_streams=3, max_publications=6)
+async def engine(make_engine: Make) -> Engine:
+    return await make_engine(max_streams=3, max_publications=6)
+
+
+@pytest.fixture(params=ENGINES)
+def make_bounded(request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    """Return a maker of engines that limit their own memory; the keys of Redis expire instead."""
+    made: Callable[..., Engine] = request.param
+    return made
 
 
 async def propose(engine: Engine, channel: str, change: Change) -> Accepted:
     answer = engine.propose(channel, change)
-    return answer if isinstance(answer, Accepted) else await answer
+    accepted = answer if isinstance(answer, Accepted) else await answer
+    if isinstance(engine, RedisEngine):  # the server reports what it has applied
+        engine.applied(channel, accepted.version)
+    return accepted
 
 
 class Writer:
@@ -218,7 +244,8 @@ async def test_a_stream_is_forgotten_but_not_under_an_open_channel(engine: Engin
     assert (stream.offset, stream.publications) == (0, ())
 
 
-async def test_closed_streams_are_bounded_in_number(engine: Engine) -> None:
+async def test_closed_streams_are_bounded_in_number(make_bounded: Callable[..., Engine]) -> None:
+    engine = make_bounded(max_streams=3, max_publications=6)
     writers = {name: await Writer(engine, name).open() for name in "abcdef"}
     for writer in writers.values():
         await writer.write(1)
@@ -233,7 +260,8 @@ async def test_closed_streams_are_bounded_in_number(engine: Engine) -> None:
     assert await engine.position("b", 3) != Position(writers["b"].epoch, 1)
 
 
-async def test_publications_are_bounded_in_all(engine: Engine) -> None:
+async def test_publications_are_bounded_in_all(make_bounded: Callable[..., Engine]) -> None:
+    engine = make_bounded(max_streams=3, max_publications=6)
     one, two = await Writer(engine, "a").open(), await Writer(engine, "b").open()
     await one.write(1, 2, 3, 4)
     await two.write(1, 2, 3)
@@ -250,8 +278,8 @@ async def test_publications_are_bounded_in_all(engine: Engine) -> None:
 
 
 @pytest.fixture
-def recovering(make_engine: Callable[..., Engine]) -> Engine:
-    return make_engine(max_streams=2, max_publications=6, recovery=60)
+async def recovering(make_engine: Make) -> Engine:
+    return await make_engine(max_streams=2, max_publications=6, recovery=60)
 
 
 async def test_publications_are_kept_for_the_recovery_time(recovering: Engine) -> None:
@@ -316,7 +344,10 @@ async def test_a_cursor_is_kept_for_the_recovery_time(recovering: Engine) -> Non
     assert await recovering.position("b", 62) == lasting
 
 
-async def test_channels_without_a_history_do_not_displace_others(recovering: Engine) -> None:
+async def test_channels_without_a_history_do_not_displace_others(
+    make_bounded: Callable[..., Engine],
+) -> None:
+    recovering = make_bounded(max_streams=2, max_publications=6, recovery=60)
     one, two = await Writer(recovering, "a").open(1), await Writer(recovering, "b", size=0).open(1)
     await one.write(1, 2, 3)
     await two.write(*range(4, 20))

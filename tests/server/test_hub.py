@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from djhookbox.server.core import snapshots
 from djhookbox.server.core.effects import Emptied, PollingChanged
+from djhookbox.server.core.messages import message
 from djhookbox.server.core.model import Channel
 from djhookbox.server.core.stream import Publication, StreamState
 from djhookbox.server.core.values import changed, same, timestamp
@@ -412,11 +414,11 @@ def test_options_are_set_all_or_none(house: House) -> None:
     channel = house.channel(state={"k": 1})
     house.subscribe(alice, channel)
     alice.took()
-    before = house.hub.info(channel, NOW)
+    before = snapshots.info(channel, NOW)
     for wrong in ({"history_size": "x"}, {"polling": {"mode": "no"}}, {"colour": 1}):
         with pytest.raises(OptionError):
             house.set_options(channel, {"state": {"k": 2}, "reflective": False, **wrong})
-    assert house.hub.info(channel, NOW) == before
+    assert snapshots.info(channel, NOW) == before
     assert alice.took() == []
 
 
@@ -519,18 +521,18 @@ def test_messages_between_users(house: House) -> None:
     one, two, bob = house.connect("alice", "1"), house.connect("alice", "2"), house.connect("bob")
     for client in (one, two, bob):
         client.took()
-    effects, reached = house.hub.message("alice", "bob", "hi", NOW, True)
+    effects, reached = message(house.hub, "alice", "bob", "hi", NOW, True)
     deliver(effects)
     expected = {"sender": "alice", "recipient": "bob", "payload": "hi", "datetime": WHEN}
     assert one.took() == two.took() == bob.took() == [("MESSAGE", expected)]
     assert reached == 1
-    deliver(house.hub.message("alice", "bob", "hi", NOW, False)[0])
+    deliver(message(house.hub, "alice", "bob", "hi", NOW, False)[0])
     assert (one.names(), bob.names()) == ([], ["MESSAGE"])
-    effects, reached = house.hub.message("alice", "alice", "me", NOW, True)
+    effects, reached = message(house.hub, "alice", "alice", "me", NOW, True)
     deliver(effects)
     assert reached == 2
     assert (one.names(), two.names()) == (["MESSAGE"], ["MESSAGE"])
-    effects, reached = house.hub.message("alice", "nobody", "hi", NOW, True)
+    effects, reached = message(house.hub, "alice", "nobody", "hi", NOW, True)
     deliver(effects)
     assert reached == 0
     assert one.took()[0][1]["recipient"] == "null"

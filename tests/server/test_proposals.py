@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from djhookbox.server.channels import proposals as proposals_module
-from djhookbox.server.channels.proposals import ChannelGone, EngineFailed, Proposals
+from djhookbox.server.channels.outcomes import ChannelGone, EngineFailed
+from djhookbox.server.channels.proposals import Proposals
 from djhookbox.server.core.announcing import compose
 from djhookbox.server.core.changes import (
     Destroy,

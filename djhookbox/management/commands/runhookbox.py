@@ -40,6 +40,7 @@ REMEDIES = {
     "port": "-p/--port, HOOKBOX_PORT",
     "webhook_url": "--webhook-url, HOOKBOX_WEBHOOK_URL, or the --cb options",
     "single_url": "--cb-single-url",
+    "engine": "--engine, HOOKBOX_ENGINE",
     "ca_file": "HOOKBOX_CA_FILE, REQUESTS_CA_BUNDLE, SSL_CERT_FILE",
     "polling_hosts": "--polling-host, HOOKBOX_POLLING_HOSTS",
     "allowed_origins": "--allow-origin, HOOKBOX_ALLOWED_ORIGINS",
@@ -58,6 +59,10 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("-i", "--interface", help="Address to listen on (HOOKBOX_INTERFACE).")
         add("-p", "--port", type=int, help="Port to listen on (HOOKBOX_PORT).")
+        add(
+            "--engine", metavar="URL",
+            help="Address of the Redis that several processes share (HOOKBOX_ENGINE).",
+        )  # fmt: skip
         add("--webhook-url", help="URL that webhooks are sent to (HOOKBOX_WEBHOOK_URL).")
         add("--cbhost", help="Host that webhooks are sent to (HOOKBOX_CBHOST).")
         add("--cbport", type=int, help="Port that webhooks are sent to (HOOKBOX_CBPORT).")
@@ -167,6 +172,7 @@ class Command(BaseCommand):
     def _run(self, config: ServerConfig, options: Options) -> None:
         # Imported late: `runhookbox --help` and --executable do not need aiohttp.
         from djhookbox.server import running
+        from djhookbox.server.engine.base import Unusable
 
         for problem in genuine.unusable(options):
             raise CommandError(problem)
@@ -203,6 +209,8 @@ class Command(BaseCommand):
                 pass  # only before the server has taken over the signals
             except OSError as error:
                 raise CommandError(explain_os_error(error, config)) from error
+            except Unusable as error:
+                raise CommandError(str(error)) from error
             finally:
                 watch.end()
 
@@ -279,6 +287,7 @@ def server_config(options: Options) -> ServerConfig:
     return ServerConfig(
         interface=_given(options["interface"], lambda: settings.interface),
         port=_given(options["port"], lambda: settings.port),
+        engine=_given(options["engine"], lambda: settings.engine),
         webhook_url=webhook_url,
         webhook_socket=webhook_socket,
         webhook_paths={

@@ -8,6 +8,7 @@ calls take no lock and do not wait.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import (
@@ -26,7 +27,8 @@ from ..core.model import Channel
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .locks import KeyedLocks
-from .proposals import EngineFailed, Proposals
+from .outcomes import EngineFailed
+from .proposals import Proposals
 from .publications import Publications
 
 #: Seconds to keep a channel that never had subscribers, so that it neither lives forever (D23)
@@ -46,6 +48,9 @@ class Lifecycle:
         self._publications = publications
         self._locks = KeyedLocks()
         self._pins: Counter[str] = Counter()
+        self._shared = runtime.shared
+        #: Channels without connections here, and since when.
+        self._unread: dict[str, float] = {}
         #: Set while the server stops: a webhook for each channel would flood the site.
         self.stopping = False
         #: Channels that became empty while pinned; releasing the last pin destroys them.
@@ -86,6 +91,9 @@ class Lifecycle:
         if self.exist(names):
             yield frozenset()
             return
+        if self._shared is not None:
+            # Other nodes may have them.
+            await asyncio.gather(*(self._proposals.attach(name) for name in names))
         async with AsyncExitStack() as held:
             found = []
             # Everyone takes locks in the same order, so that two callers that want the same
@@ -114,6 +122,8 @@ class Lifecycle:
         async with self._locks.hold(name):  # it may be being created or destroyed
             channel = self._hub.channels.get(name)
             if channel is None:
+                channel = await self._proposals.attach(name)
+            if channel is None:
                 reply = await self._webhooks.send(webhooks.CreateChannel(name), connection)
                 channel = await self.create(name, reply.check().options)
             return channel
@@ -138,7 +148,19 @@ class Lifecycle:
             ):
                 self._hub.keep(channel, now)  # ask again only after the same time
                 self._tasks.start(self._destroy(channel))
+            elif self._shared is not None:
+                self._release_unread(channel, now)
         await self._publications.expire(now)
+
+    def _release_unread(self, channel: Channel, now: float) -> None:
+        """Stop following a channel that only other nodes read."""
+        name = channel.name
+        used = channel.audience or channel.options.polling.mode or self._pins[name]
+        if used or channel.reserved or not channel.subscribers:
+            self._unread.pop(name, None)
+        elif now - self._unread.setdefault(name, now) >= IDLE_SECONDS:
+            del self._unread[name]
+            self._tasks.start(self._proposals.release(channel))
 
     # ---- parts -----------------------------------------------------------
 

@@ -19,9 +19,11 @@ from ...wire.values import dumps, loads
 from ..core.changes import SetOptions
 from ..core.effects import PollingChanged
 from ..core.model import Channel
+from ..engine.base import EngineError
 from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
-from .proposals import ChannelGone, EngineFailed, Proposals
+from .outcomes import ChannelGone, EngineFailed
+from .proposals import Proposals
 from .publications import Publications
 
 logger = logging.getLogger("djhookbox.server")
@@ -29,6 +31,8 @@ logger = logging.getLogger("djhookbox.server")
 #: Maximum number of polling channels; more would starve the rest of the process.
 MAX_POLLERS = 1000
 MAX_PAUSE = 300.0
+#: Seconds for which a node keeps the right to poll, in addition to two intervals.
+POLLER_SECONDS = 10.0
 
 
 def pause_after(failures: int, interval: float) -> float:
@@ -48,6 +52,7 @@ class Pollers:
         self._proposals = proposals
         self._publications = publications
         self._owner = runtime.tasks
+        self._shared = runtime.shared
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
         #: Channels whose options are being changed by their own pollers.
         self._changing: set[Channel] = set()
@@ -87,7 +92,8 @@ class Pollers:
         await asyncio.sleep(polling.interval)
         while True:
             try:
-                again = await self._once(channel, polling)
+                again = not await self._may_poll(channel, polling)
+                again = again or await self._once(channel, polling)
                 failures = 0
             except (
                 aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, EngineFailed
@@ -100,6 +106,15 @@ class Pollers:
             await asyncio.sleep(pause_after(failures, polling.interval))
         if self._tasks.get(channel) is asyncio.current_task():
             del self._tasks[channel]
+
+    async def _may_poll(self, channel: Channel, polling: Polling) -> bool:
+        """Return whether this node is the one that polls the channel."""
+        if self._shared is None or channel.reserved:
+            return True
+        try:
+            return await self._shared.may_poll(channel.name, 2 * polling.interval + POLLER_SECONDS)
+        except EngineError:
+            return False
 
     async def _once(self, channel: Channel, polling: Polling) -> bool:
         """Fetch and publish once; return whether to continue."""
@@ -141,7 +156,9 @@ class Pollers:
         if self._hub.channels.get(channel.name) is not channel:
             return
         sender = polling.originator
-        published = await self._publications.publish(channel, payload, sender)
+        published = await self._publications.publish(
+            channel, payload, sender, polled=self._shared is not None
+        )
         self._events.add(
             Published(
                 channel_name=channel.name,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from ..core.changes import SetState
 from ..core.effects import PresenceDue
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
-from .proposals import Applied, ChannelGone, EngineFailed, Proposals
+from .outcomes import Applied, ChannelGone, EngineFailed
+from .proposals import Proposals
+
+if TYPE_CHECKING:
+    from ..cluster import Cluster
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -24,9 +29,13 @@ class ServerPresence:
         self._hub = runtime.hub
         self._tasks = runtime.tasks
         self._proposals = proposals
+        self._cluster = runtime.cluster
 
     def due(self, effect: PresenceDue) -> None:
         """Set the key of a user in a channel's state, until it succeeds."""
+        if self._cluster is not None:
+            self._tasks.start(self._look(self._cluster, effect))
+            return
         try:
             applied = self._begin(effect)
         except EngineFailed:
@@ -36,6 +45,21 @@ class ServerPresence:
         else:
             if not isinstance(applied, Applied):
                 self._tasks.start(self._finish(effect, applied))
+
+    async def _look(self, cluster: Cluster, effect: PresenceDue) -> None:
+        """Set the key as all nodes know it, until it succeeds."""
+        while True:
+            try:
+                there = await cluster.is_anywhere(effect.name)
+                if effect.channel.state.get(effect.name) is not there:
+                    await self._proposals.propose(effect.channel, SetState({effect.name: there}))
+            except EngineFailed:
+                await asyncio.sleep(PAUSE)
+            except Refusal as refusal:
+                _give_up(effect, refusal)
+                return
+            else:
+                return
 
     def _begin(self, effect: PresenceDue) -> Applied | asyncio.Future[Applied]:
         there = effect.name in self._hub.users

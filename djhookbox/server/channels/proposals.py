@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ...wire import answers
 from ...wire.options import UserOptions
 from ..clients.connection import Connection
 from ..core.applying import apply, create, is_moot, note
@@ -31,15 +30,17 @@ from ..core.changes import (
 )
 from ..core.effects import Effect
 from ..core.model import Channel, User
-from ..core.stream import Position
 from ..engine.base import Engine, EngineError, NotOpen
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .limits import ChannelLimits
+from .outcomes import Applied, ChannelGone, EngineFailed, refusal
 from .turns import Turns
 
 if TYPE_CHECKING:
     from .durable import Durable
+
+T = TypeVar("T")
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -52,40 +53,6 @@ _Asked: TypeAlias = Accepted | asyncio.Future[Accepted]
 _UNSEEN = (Publish, SetState)
 #: Results of a change that are known immediately; None if there is nothing to do.
 _KNOWN = (Accepted, Refusal, type(None))
-
-
-class Applied(NamedTuple):
-    """The result of a change.
-
-    Attributes:
-        delivered: The number of connections a broadcast was sent to.
-        position: The position of a publication in the channel's stream, if it is numbered.
-
-    """
-
-    delivered: int
-    position: Position | None = None
-
-    def answer(self) -> answers.Published:
-        """Return the REST answer to a publication."""
-        if self.position is None:
-            return answers.Published(self.delivered)
-        return answers.Published(self.delivered, self.position.epoch, self.position.offset)
-
-
-class EngineFailed(Refusal):
-    """The engine failed, so nothing was done."""
-
-    def __init__(self) -> None:
-        reason = "The history of this channel cannot be kept now; try again later"
-        super().__init__(reason, "unavailable")
-
-
-class ChannelGone(Refusal):
-    """The channel is gone; another channel may have its name by now."""
-
-    def __init__(self) -> None:
-        super().__init__("The channel was destroyed in the meantime")
 
 
 class Proposals:
@@ -123,8 +90,11 @@ class Proposals:
             EngineFailed: If the engine failed; nothing was done.
 
         """
-        applied = self.begin(channel, change)
-        return applied if isinstance(applied, Applied) else await applied
+        return await self.answer(self.begin(channel, change))
+
+    async def answer(self, applied: Applied | asyncio.Future[Applied]) -> Applied:
+        """Return the result of `begin`, waiting for it if necessary; raises as `propose`."""
+        return applied if isinstance(applied, Applied) else await self._wait(applied)
 
     def begin(self, channel: Channel, change: Change) -> Applied | asyncio.Future[Applied]:
         """Do the same as `propose`, but return an immediate result without awaiting."""
@@ -136,7 +106,13 @@ class Proposals:
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._apply(channel, change, asked)
-        return self._turns.take((name,), lambda: self._carry_out(channel, change, asked))
+        elif self._may_precede(name, change):
+            self._check_alive(channel)
+            self._limits.check(channel, change)
+            asked = self._ask(name, change)
+        return self._take(
+            (name,), lambda: self._carry_out(channel, change, asked), is_asked=asked is not None
+        )
 
     def submit(self, channel: Channel, change: Change) -> None:
         """Change a channel without waiting for the result; a failure is only logged."""
@@ -165,12 +141,16 @@ class Proposals:
         """
         names = frozenset(channel.name for channel, _ in proposals)
         if any(name in self._turns.last for name in names):
-            return await self._turns.take(names, lambda: self._carry_out_all(proposals, None, last))
+            return await self._wait(
+                self._take(names, lambda: self._carry_out_all(proposals, None, last))
+            )
         asked = [self._ask_safely(channel, change) for channel, change in proposals]
         known = [answer for answer in asked if isinstance(answer, _KNOWN)]
         if len(known) == len(asked):
             return self._apply_all(proposals, known, last)
-        return await self._turns.take(names, lambda: self._carry_out_all(proposals, asked, last))
+        return await self._wait(
+            self._take(names, lambda: self._carry_out_all(proposals, asked, last), is_asked=True)
+        )
 
     # ---- creation and destruction ----------------------------------------
 
@@ -190,7 +170,21 @@ class Proposals:
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._create(name, change, asked)
-        return await self._turns.take((name,), lambda: self._open(name, change, asked))
+        return await self._wait(
+            self._take((name,), lambda: self._open(name, change, asked), is_asked=asked is not None)
+        )
+
+    async def attach(self, name: str) -> Channel | None:
+        """Return a live channel, or None if there is none.
+
+        Raises:
+            EngineFailed: If that cannot be found out.
+
+        """
+        return self._hub.channels.get(name)
+
+    async def release(self, channel: Channel) -> None:
+        """Stop following a channel that only other nodes read; there are none."""
 
     async def destroy(self, channel: Channel, *, only_empty: bool = False) -> None:
         """Destroy a channel; do nothing if it is already gone.
@@ -237,7 +231,8 @@ class Proposals:
         self._delivery.perform(effects)
         for channel in left:
             if user is not None:
-                self._tell(channel, Unsubscribe(user, self._clock()))
+                alone = not user.options.global_unsubscriptions
+                self._tell(channel, Unsubscribe(user, self._clock(), told=alone))
         return left
 
     def withdraw(self, channel: Channel, user: User, reason: str) -> None:
@@ -331,7 +326,7 @@ class Proposals:
         effects: list[Effect] = []
         for (channel, change), answer in zip(proposals, known, strict=True):
             refusal = answer if isinstance(answer, Refusal) else None
-            if isinstance(answer, Accepted):
+            if isinstance(answer, Accepted) and not answer.void:
                 try:
                     self._check_alive(channel)
                     effects += self._effects(channel, change, answer)
@@ -339,6 +334,9 @@ class Proposals:
                     refusal = gone
             refusals.append(refusal)
         self._delivery.perform(sorted(effects, key=last))
+        for (channel, _), answer in zip(proposals, known, strict=True):
+            if isinstance(answer, Accepted):
+                self._applied(channel, answer)
         return refusals
 
     # ---- new channels ----------------------------------------------------
@@ -364,6 +362,7 @@ class Proposals:
     def _create(self, name: str, change: Create, accepted: Accepted) -> Channel:
         channel, effects = create(self._hub, name, change, accepted)
         self._delivery.perform(effects)
+        self._applied(channel, accepted)
         return channel
 
     # ---- departures ------------------------------------------------------
@@ -372,7 +371,9 @@ class Proposals:
         """Report a departure that has already happened to the engine, until it succeeds."""
         told: asyncio.Future[None] | None = None
         try:
-            asked = None if channel.name in self._turns.last else self._ask(channel.name, change)
+            asked: _Asked | None = None
+            if channel.name not in self._turns.last or self._may_precede(channel.name, change):
+                asked = self._ask(channel.name, change)
         except ChannelGone:
             return
         except EngineFailed:
@@ -381,7 +382,9 @@ class Proposals:
             if isinstance(asked, Accepted):
                 note(channel, asked)
                 return
-            told = self._turns.take((channel.name,), lambda: self._told(channel, change, asked))
+            told = self._take(
+                (channel.name,), lambda: self._told(channel, change, asked), is_asked=True
+            )
         self._tasks.start(self._tell_again(channel, change, told))
 
     async def _tell_again(
@@ -397,14 +400,35 @@ class Proposals:
             except EngineFailed:
                 pass
             await asyncio.sleep(LEAVE_PAUSE)
-            told = self._turns.take((channel.name,), lambda: self._told(channel, change, None))
+            told = self._take((channel.name,), lambda: self._told(channel, change, None))
 
     async def _told(self, channel: Channel, change: Unsubscribe, asked: _Asked | None) -> None:
         if self._hub.channels.get(channel.name) is not channel:
             return
         if asked is None and change.user.name in channel.subscribers:
             return  # the user has come back
-        note(channel, await self._accepted(channel.name, change, asked))
+        accepted = await self._accepted(channel.name, change, asked)
+        note(channel, accepted)
+        self._applied(channel, accepted)
+
+    # ---- for engines that other nodes share ------------------------------
+
+    def _take(
+        self, names: Collection[str], work: Callable[[], Awaitable[T]], *, is_asked: bool = False
+    ) -> asyncio.Future[T]:
+        """Take a turn; `is_asked` says that the engine has been asked already."""
+        return self._turns.take(names, work)
+
+    async def _wait(self, turn: asyncio.Future[T]) -> T:
+        """Wait for the result of a turn."""
+        return await turn
+
+    def _may_precede(self, name: str, change: Change) -> bool:
+        """Return whether a change may be proposed before earlier ones have been answered."""
+        return False
+
+    def _applied(self, channel: Channel, accepted: Accepted) -> None:
+        """Record that an accepted change has been applied."""
 
     # ---- the engine ------------------------------------------------------
 
@@ -412,7 +436,7 @@ class Proposals:
         try:
             asked = self._engine.propose(name, change)
         except (EngineError, NotOpen) as error:
-            raise _refusal(name, error) from None
+            raise refusal(name, error) from None
         # Start immediately, rather than when the turn is taken.
         return asked if isinstance(asked, Accepted) else asyncio.ensure_future(asked)
 
@@ -422,11 +446,4 @@ class Proposals:
                 asked = self._ask(name, change)
             return asked if isinstance(asked, Accepted) else await asked
         except (EngineError, NotOpen) as error:
-            raise _refusal(name, error) from None
-
-
-def _refusal(name: str, error: EngineError | NotOpen) -> Refusal:
-    if isinstance(error, NotOpen):
-        return ChannelGone()
-    logger.error("The engine failed for %r: %s", name, error)
-    return EngineFailed()
+            raise refusal(name, error) from None

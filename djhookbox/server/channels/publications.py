@@ -14,7 +14,8 @@ from ..core.model import Channel
 from ..engine.base import Engine, EngineError
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
-from .proposals import Applied, ChannelGone, EngineFailed, Proposals
+from .outcomes import Applied, ChannelGone, EngineFailed
+from .proposals import Proposals
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -53,6 +54,8 @@ class Publications:
         *,
         origin: Connection | None = None,
         only_to: Connection | None = None,
+        key: str = "",
+        polled: bool = False,
     ) -> Applied:
         """Publish to a channel.
 
@@ -63,6 +66,8 @@ class Publications:
             origin: The sending connection, which does not receive the publication if the channel
                 is not reflective.
             only_to: Send it only to this connection, and keep it out of the history (0.3.4).
+            key: A key of the caller's, if the engine is shared with other nodes.
+            polled: Whether only the node that polls the channel may publish it.
 
         Raises:
             ChannelGone: If the channel is gone; its stream may belong to a newer channel by now.
@@ -70,11 +75,15 @@ class Publications:
 
         """
         change = compose(channel, payload, user, self._clock(), origin)
+        if key or polled:
+            change = change._replace(key=key, polled=polled)
         if only_to is None:
             if channel.options.durable:
                 raise Stored(channel.name)
             applied = self._proposals.begin(channel, change)
-            return applied if isinstance(applied, Applied) else await applied
+            return (
+                applied if isinstance(applied, Applied) else await self._proposals.answer(applied)
+            )
         if self._hub.channels.get(channel.name) is not channel:
             raise ChannelGone
         return Applied(self._delivery.perform(show(channel, change, only_to)))

@@ -18,12 +18,14 @@ from ...wire.events import Delivered, Published
 from ...wire.fields import ABSENT, Fault, FieldProblem, given
 from ...wire.names import NameProblem, check_name
 from ...wire.replies import PublishReply
+from ...wire.rest import Disconnect
 from ...wire.spent import SpentTokens
 from ...wire.values import dumps, loads
 from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..channels.publications import Publications
+from ..core.messages import message
 from ..core.stream import Position
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
@@ -58,6 +60,8 @@ class Commands:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
+        self._tasks = runtime.tasks
+        self._cluster = runtime.cluster
         self._proposals = proposals
         self._lifecycle = lifecycle
         self._publications = publications
@@ -102,11 +106,16 @@ class Commands:
         )
         with self._connections.connecting(connection) as disconnects:
             reply = await self._webhooks.send(webhook, connection)
+            if self._cluster is not None and reply.allowed:
+                granted = reply.check()
+                await self._cluster.arrive(granted.name, granted.user_options())
         name = ""
         try:
             granted = reply.check()
             name = self._checked(granted.name)
         finally:
+            if self._cluster is not None and connection.closed and name:
+                self._tasks.start(self._depart(name))
             self._authorizer.still_here(connection, reply, name)
         self._connections.identify(connection, granted.identity)
         connection.acks = acks
@@ -118,7 +127,7 @@ class Commands:
         }
         self._proposals.connect(connection, name, granted.user_options(), greeting)
         logger.info("Connection %s is %r", connection.id, name)
-        if not self._spend(token, connection, granted.single_use):
+        if not await self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone
         known = {
@@ -133,10 +142,17 @@ class Commands:
                 raise ClientGone
         await self._authorizer.follow_up(connection, granted)
 
-    def _spend(self, token: str, connection: Connection, seconds: float | None) -> bool:
+    async def _depart(self, name: str) -> None:
+        if self._cluster is not None:
+            await self._cluster.depart(name)
+
+    async def _spend(self, token: str, connection: Connection, seconds: float | None) -> bool:
         """Mark a token as used, if the site says that it is valid for one connection only."""
         if not token or seconds is None:
             return True
+        if self._cluster is not None:
+            seconds = min(max(0.0, seconds), LONGEST_SPENT)
+            return await self._cluster.spend(token, connection.id, seconds)
         return self._spent.spend(token, connection.id, min(max(0.0, seconds), LONGEST_SPENT))
 
     def _checked(self, name: str) -> str:
@@ -155,6 +171,14 @@ class Commands:
         """
         for other in self._connections.of_identity(connection.identity) or (connection,):
             other.close(SESSION_EXPIRED)
+        if self._cluster is not None and connection.identity:
+            self._cluster.disconnect_later(
+                Disconnect(
+                    identity=connection.identity,
+                    code=SESSION_EXPIRED.code,
+                    reason=SESSION_EXPIRED.reason,
+                )
+            )
 
     # ---- publish and message ---------------------------------------------
 
@@ -251,7 +275,7 @@ class Commands:
             webhook = webhooks.Message(
                 sender=user.name,
                 recipient=recipient,
-                recipient_exists=str(recipient in self._hub.users),
+                recipient_exists=str(await self._exists(recipient)),
                 payload=text,
             )
             granted = await self._authorizer.ask(webhook, connection, leaving=True)
@@ -261,12 +285,20 @@ class Commands:
                 payload = loads(text)
             if granted.override_recipient_name is not None:
                 recipient = granted.override_recipient_name
-        elif recipient not in self._hub.users:
+        elif not await self._exists(recipient):
             raise Refusal("Invalid user name")
-        effects, _ = self._hub.message(
-            user.name, recipient, payload, self._clock(), user.options.reflective
-        )
+        reflective = user.options.reflective
+        if self._cluster is not None:
+            found = await self._cluster.message(user.name, recipient, payload, reflective)
+            if found is not None:
+                return
+        effects, _ = message(self._hub, user.name, recipient, payload, self._clock(), reflective)
         self._delivery.perform(effects)
+
+    async def _exists(self, name: str) -> bool:
+        if self._cluster is not None:
+            return await self._cluster.is_anywhere(name)
+        return name in self._hub.users
 
 
 def parse_payload(text: object) -> Any:

@@ -6,6 +6,7 @@ site follow in the background, in the order of the reference (section 8).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Leaving:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._tasks = runtime.tasks
+        self._cluster = runtime.cluster
         self._clock = runtime.clock
         self._proposals = proposals
         self._lifecycle = lifecycle
@@ -63,8 +65,11 @@ class Leaving:
         for channel in left:
             if self._connections.stopping or not channel.options.asks("unsubscribe"):
                 self._report(channel, user, connection, "disconnect", disconnect.reason)
+        departed: asyncio.Task[bool] | None = None
+        if self._cluster is not None and not user.connections:
+            departed = asyncio.ensure_future(self._cluster.depart(user.name))
         if not self._connections.stopping and (told or not user.connections):
-            self._tasks.start(self._tell(connection, user, told, left))
+            self._tasks.start(self._tell(connection, user, told, left, departed))
 
     async def _tell(
         self,
@@ -72,6 +77,7 @@ class Leaving:
         user: User,
         pinned: Sequence[Channel],
         left: Sequence[Channel],
+        departed: asyncio.Task[bool] | None,
     ) -> None:
         last = not user.connections
         ended: list[str] = []  # ended by the site in the meantime
@@ -84,6 +90,8 @@ class Leaving:
                     reply = await self._call(webhook, connection)
                     ended += reply.auto_unsubscribe if reply is not None else ()
             await self._lifecycle.release(channel)
+        if last and departed is not None:
+            last = await departed
         if last:
             await self._call(webhooks.Disconnect(user.name), connection)
 

@@ -15,7 +15,8 @@ from ...wire.replies import CreateReply, Decided, Refused, SubscribeReply, Unusa
 from ...wire.webhooks import Wanted
 from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
-from ..channels.proposals import ChannelGone, Proposals
+from ..channels.outcomes import ChannelGone
+from ..channels.proposals import Proposals
 from ..core.changes import Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
 from ..core.model import Channel, User

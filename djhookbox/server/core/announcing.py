@@ -84,6 +84,13 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
     return [Broadcast(channel, "PUBLISH", args, exclude)]
 
 
+def announce_numbered(channel: Channel, publication: Publication) -> list[Effect]:
+    """Announce a publication that another node has made, or that this one has missed."""
+    data = dict(publication.data)
+    change = Publish(data, publication.at)
+    return announce(channel, change, publication if channel.stream is not None else None)
+
+
 def show(channel: Channel, change: Publish, only_to: Connection) -> list[Effect]:
     """Send a composed publication to one connection only, outside the history (0.3.4).
 

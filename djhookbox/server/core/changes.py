@@ -8,7 +8,7 @@ The most frequent changes are tuples, which take half the time to create.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -60,6 +60,8 @@ class Publish(NamedTuple):
             not reflective.
         stored: On a durable channel, the publication as the site has numbered it.
         epoch: Its epoch.
+        key: The key that code gave, which makes a repetition the same publication.
+        polled: Whether only the node that polls the channel may make it.
 
     """
 
@@ -68,6 +70,8 @@ class Publish(NamedTuple):
     origin: Connection | None = None
     stored: Publication | None = None
     epoch: str = ""
+    key: str = ""
+    polled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Subscribe:
         by_code: Whether the site subscribed the user on its own initiative.
         since: The connection's position. It receives everything after that, even if it is
             already subscribed.
+        told: Whether another node of the user has asked for it.
 
     """
 
@@ -91,6 +96,7 @@ class Subscribe:
     initial_data: Any = ABSENT
     by_code: bool = False
     since: Position | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,8 @@ class Unsubscribe:
         reason: The reason, if the user lost the right.
         connection: The connection that asks for it, if any. The subscriptions of the user's
             other connections are kept.
+        told: Whether it concerns only this node: its connections have ended, or another node of
+            the user has asked for it.
 
     """
 
@@ -109,6 +117,7 @@ class Unsubscribe:
     at: float
     reason: str = ""
     connection: Connection | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,42 @@ Change: TypeAlias = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A subscriber of a channel, and the nodes that have connections of it in the channel."""
+
+    name: str
+    since: float
+    shared: bool
+    by_code: bool
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of a channel at one version.
+
+    Attributes:
+        id: The channel's opening.
+        changed: The version of the last change of options.
+        options: As in a create_channel reply, without `history` and `state`.
+        history: Time, kind and data of each entry.
+        created: Whether the channel did not exist before.
+
+    """
+
+    id: str
+    version: int
+    changed: int
+    options: Mapping[str, Any]
+    state: Mapping[str, Any]
+    history: Sequence[tuple[float, str, dict[str, Any]]]
+    members: Sequence[Member]
+    stream: StreamState | None
+    at: float
+    created: bool
+
+
 class Accepted(NamedTuple):
     """The engine's acceptance of a change: it will be applied, and nothing can precede it.
 
@@ -152,9 +197,17 @@ class Accepted(NamedTuple):
         publication: The numbered publication, for Publish if the channel has a history.
         stream: The publications that are kept, for Create and SetOptions if the channel has a
             history and had none before.
+        snapshot: For Create, the channel as other nodes have it, if they do.
+        elsewhere: For Publish, the number of connections of other nodes that receive it.
+        known: For Publish, where the same publication is already, if its key has been used.
+        void: Whether nothing was changed, so that nothing is to be applied.
 
     """
 
     version: int
     publication: Publication | None = None
     stream: StreamState | None = None
+    snapshot: Snapshot | None = None
+    elsewhere: int = 0
+    known: Position | None = None
+    void: bool = False

@@ -45,10 +45,12 @@ class Hub:
         self._recovery_seconds = recovery_seconds
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
+        #: Users whose connections are all on other nodes, but who are in channels here.
+        self.absent: dict[str, User] = {}
         #: The number of users in all channels.
         self.subscriptions = 0
         #: Channels with `server_presenceful`, so that a connect need not scan all channels.
-        self._watching: set[Channel] = set()
+        self.watching: set[Channel] = set()
 
     # ---- users -----------------------------------------------------------
 
@@ -73,7 +75,8 @@ class Hub:
         user = self.users.get(name)
         arrives = user is None
         if user is None:
-            user = self.users[name] = User(name, options)
+            user = self.absent.pop(name, None) or User(name, options)
+            self.users[name] = user
         user.options = options
         user.connections[connection] = None
         connection.user = user
@@ -84,7 +87,7 @@ class Hub:
                 args = snapshots.snapshot(channel, name, now)
                 effects.append(Send((connection,), "SUBSCRIBE", args))
         if arrives:
-            effects += self._presence_due(name)
+            effects += self.presence_due(name)
         return effects
 
     def detach(self, connection: Connection, now: float) -> tuple[list[Effect], list[Channel]]:
@@ -105,7 +108,7 @@ class Hub:
             inside = channel.audience.pop(connection, ABSENT) is not ABSENT
             if not user.connections or (
                 inside
-                and (user.options.global_unsubscriptions or not self._has_members(user, channel))
+                and (user.options.global_unsubscriptions or not self.is_member(user, channel))
             ):
                 left.append(channel)
                 effects += self.unsubscribe(user, channel, now)
@@ -113,7 +116,9 @@ class Hub:
             # The name may belong to a new user object by now; leave that one alone.
             if self.users.get(user.name) is user:
                 del self.users[user.name]
-            effects += self._presence_due(user.name)
+                if user.subscriptions:
+                    self.absent[user.name] = user
+            effects += self.presence_due(user.name)
         return effects, left
 
     def is_here(self, user: User, connection: Connection | None) -> bool:
@@ -121,6 +126,13 @@ class Hub:
         if self.users.get(user.name) is not user:
             return False
         return connection is None or connection in user.connections
+
+    def known_user(self, name: str) -> User:
+        """Return a user who is connected, to this node or to another."""
+        user = self.users.get(name) or self.absent.get(name)
+        if user is None:
+            user = self.absent[name] = User(name, UserOptions())
+        return user
 
     @staticmethod
     def set_user_options(user: User, options: UserOptions) -> None:
@@ -131,23 +143,6 @@ class Hub:
     def keep(channel: Channel, now: float) -> None:
         """Restart the time for which an empty channel is kept."""
         channel.empty_since = now
-
-    def message(
-        self, sender: str, recipient: str, payload: Any, now: float, reflect: bool
-    ) -> tuple[list[Effect], int]:
-        """Send a user a message (0.3.4); also return the number of connections that got it."""
-        target = self.users.get(recipient)
-        receivers = dict(target.connections) if target else {}
-        source = self.users.get(sender)
-        if reflect and source is not None and source is not target:
-            receivers.update(source.connections)
-        args = {
-            "sender": sender,
-            "recipient": recipient if target else "null",  # as in 0.3.4
-            "payload": payload,
-            "datetime": timestamp(now),
-        }
-        return [Send(receivers, "MESSAGE", args)], len(target.connections) if target else 0
 
     # ---- channels --------------------------------------------------------
 
@@ -190,10 +185,11 @@ class Hub:
         # Notify each of its own removal only; notifying everyone of all others takes n² frames.
         channel.options.presenceful = False
         for subscription in list(channel.subscribers.values()):
+            subscription.elsewhere = frozenset()
             effects += self.unsubscribe(subscription.user, channel, now)
         if self.channels.get(channel.name) is channel:
             del self.channels[channel.name]
-        self._watching.discard(channel)
+        self.watching.discard(channel)
         self._shelf.forget(channel)
         self.states.forget(channel)
         if channel.options.polling.mode:
@@ -252,23 +248,15 @@ class Hub:
         if "state" in given:
             effects += self.states.replace(channel, given["state"])
         self.states.options_changed(channel)
-        self._watching.discard(channel)
+        self.watching.discard(channel)
         if channel.options.server_presenceful:
-            self._watching.add(channel)
+            self.watching.add(channel)
             effects += [
                 PresenceDue(channel, name)
                 for name in channel.options.server_user_presence
                 if channel.state.get(name) is not (name in self.users)
             ]
         return effects
-
-    def info(self, channel: Channel, now: float) -> dict[str, object]:
-        """Return the answer to get_channel_info."""
-        return snapshots.info(channel, now)
-
-    def options(self, channel: Channel, now: float) -> dict[str, object]:
-        """Return the options of a channel, with its history and state."""
-        return snapshots.options(channel, now)
 
     # ---- subscriptions ---------------------------------------------------
 
@@ -286,8 +274,11 @@ class Hub:
 
     def leaves_with(self, user: User, channel: Channel, connection: Connection) -> bool:
         """Return whether the user leaves a channel when this connection unsubscribes."""
+        subscription = channel.subscribers.get(user.name)
+        if subscription is not None and subscription.elsewhere and connection.apart:
+            return False
         return not any(
-            other in channel.audience and not self._parts(user, other, connection)
+            other in channel.audience and not self.parts(user, other, connection)
             for other in user.connections
         )
 
@@ -368,7 +359,7 @@ class Hub:
         if joining:
             effects.append(Send(joining, "SUBSCRIBE", {**snapshot, **extra}))
         if arrives:
-            self._remember_presence(channel, "SUBSCRIBE", user.name, now)
+            self.remember_presence(channel, "SUBSCRIBE", user.name, now)
         return effects
 
     def unsubscribe(
@@ -397,22 +388,24 @@ class Hub:
         leaving = tuple(
             other
             for other in user.connections
-            if other in channel.audience and self._parts(user, other, connection)
+            if other in channel.audience and self.parts(user, other, connection)
         )
         for other in leaving:
             channel.audience.pop(other, None)
         effects: list[Effect] = []
-        if self._has_members(user, channel):
+        if self.has_members(user, channel):
             if connection is not None and not connection.apart:
                 subscription.shared = False  # other pages written for 0.3.3 leave too
             return [Send(leaving, "UNSUBSCRIBE", args)]
         del channel.subscribers[user.name]
         self.subscriptions -= 1
         user.subscriptions.pop(channel.name, None)
+        if not user.connections and not user.subscriptions:
+            self.absent.pop(user.name, None)
         if channel.options.presenceful and channel.audience:
             effects.append(Send(tuple(channel.audience), "UNSUBSCRIBE", args))
         effects.append(Send(leaving, "UNSUBSCRIBE", {**args, "reason": reason} if reason else args))
-        self._remember_presence(channel, "UNSUBSCRIBE", user.name, now)
+        self.remember_presence(channel, "UNSUBSCRIBE", user.name, now)
         if not channel.subscribers:
             channel.empty_since = channel.left = now
             effects.append(Emptied(channel))
@@ -421,27 +414,36 @@ class Hub:
     # ---- parts -----------------------------------------------------------
 
     @staticmethod
-    def _has_members(user: User, channel: Channel) -> bool:
+    def is_member(user: User, channel: Channel) -> bool:
+        """Return whether a user has connections in a channel here."""
         return any(connection in channel.audience for connection in user.connections)
 
     @staticmethod
-    def _parts(user: User, other: Connection, connection: Connection | None) -> bool:
+    def has_members(user: User, channel: Channel) -> bool:
+        """Return whether a user has connections in a channel, here or on other nodes."""
+        known = channel.subscribers.get(user.name)
+        return Hub.is_member(user, channel) or (known is not None and bool(known.elsewhere))
+
+    @staticmethod
+    def parts(user: User, other: Connection, connection: Connection | None) -> bool:
         """Return whether a connection leaves a channel when `connection` unsubscribes."""
         if connection is None or user.options.global_unsubscriptions:
             return True
         return other is connection if connection.apart else not other.apart
 
     @staticmethod
-    def _remember_presence(channel: Channel, kind: str, name: str, now: float) -> None:
+    def remember_presence(channel: Channel, kind: str, name: str, now: float) -> None:
+        """Add a subscriber who came or went to the history, if the channel shows that."""
         # Only where presence is shown anyway: a history must not reveal names on channels that
         # are anonymous or not presenceful (D22).
         options = channel.options
         if options.presenceful and not options.anonymous and not options.history_publish_only:
             channel.remember(now, kind, {"user": name, "datetime": timestamp(now)})
 
-    def _presence_due(self, name: str) -> list[Effect]:
+    def presence_due(self, name: str) -> list[Effect]:
+        """Return what is due in the states of channels that show whether this user is there."""
         return [
             PresenceDue(channel, name)
-            for channel in self._watching
+            for channel in self.watching
             if name in channel.options.server_user_presence
         ]

@@ -35,6 +35,10 @@ class Connection(Protocol):
     def __hash__(self) -> int: ...
 
 
+#: One object for all subscriptions of a server that is alone.
+_NOWHERE: frozenset[str] = frozenset()
+
+
 class Subscription:
     """A user's subscription to a channel; the audience holds the connections it covers.
 
@@ -42,16 +46,18 @@ class Subscription:
         by_code: Made by the site (REST, auto_subscribe), so that a policy change cannot end it.
         since: When it was made, in seconds.
         shared: Whether it is for all of the user's connections, as in 0.3.3.
+        elsewhere: Other nodes that have connections of the user in the channel.
 
     """
 
-    __slots__ = ("by_code", "shared", "since", "user")
+    __slots__ = ("by_code", "elsewhere", "shared", "since", "user")
 
     def __init__(self, user: User, since: float, by_code: bool) -> None:
         self.user = user
         self.since = since
         self.by_code = by_code
         self.shared = False
+        self.elsewhere: frozenset[str] = _NOWHERE
 
     def covers(self, connection: Connection) -> bool:
         """Return whether another connection of the user joins without asking.

@@ -17,6 +17,10 @@ class EngineError(Exception):
     """
 
 
+class Unusable(Exception):
+    """An engine that the server cannot start with; the text is a sentence that says why."""
+
+
 class NotOpen(Exception):
     """A change of a channel that was never created, or has been destroyed."""
 

@@ -19,11 +19,14 @@ from ...wire.values import dumps, loads
 from ..channels.durable import Durable
 from ..channels.keys import Keys
 from ..channels.lifecycle import Lifecycle
-from ..channels.proposals import Applied, ChannelGone, Proposals
+from ..channels.outcomes import Applied, ChannelGone
+from ..channels.proposals import Proposals
 from ..channels.publications import Publications, Stored
 from ..clients.commands import parse_payload
 from ..config import ConfigError, changed_config
+from ..core import snapshots
 from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
+from ..core.messages import message
 from ..core.model import Channel, User
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
@@ -60,6 +63,7 @@ class Calls:
         self._events = runtime.events
         self._metrics = runtime.metrics
         self._proposals = proposals
+        self._cluster = runtime.cluster
         self._durable = durable
         self._tasks = runtime.tasks
         self._lifecycle = lifecycle
@@ -148,6 +152,8 @@ class Calls:
         self, name: str, payload: Any, request: rest.Publish | rest.PublishMulti
     ) -> Applied:
         user, options = request.originator, request.options
+        # On one node, `Keys` suffices; other nodes know the key through the engine.
+        key = request.key if self._cluster and isinstance(request, rest.Publish) else ""
         channel = self._hub.channels.get(name)
         publication: int | None = None
         if channel is None and options is not None and options.get("durable"):
@@ -162,17 +168,17 @@ class Calls:
         if channel is None or request.send_hook:
             async with self._lifecycle.using(name) as channel:
                 if request.send_hook:
-                    key = secrets.token_hex(16) if channel.options.durable else ""
-                    webhook = webhooks.Publish(name, dumps(payload), user=user or "", key=key)
+                    stored = secrets.token_hex(16) if channel.options.durable else ""
+                    webhook = webhooks.Publish(name, dumps(payload), user=user or "", key=stored)
                     reply = (await self._webhooks.send(webhook)).check()
                     if reply.stored:
                         self._durable.poke()  # and do not wait: the caller may be the site
                         return Applied(0)
                     payload = given(reply.override_payload, payload)
                     publication = reply.publication
-                published = await self._publications.publish(channel, payload, user)
+                published = await self._publications.publish(channel, payload, user, key=key)
         else:
-            published = await self._publications.publish(channel, payload, user)
+            published = await self._publications.publish(channel, payload, user, key=key)
         self._metrics.messages_in += 1
         delivered = published.delivered
         if publication is not None:
@@ -214,18 +220,28 @@ class Calls:
             webhook = webhooks.Message(
                 sender=sender,
                 recipient=recipient,
-                recipient_exists=str(recipient in self._hub.users),
+                recipient_exists=str(await self._exists(recipient)),
                 payload=dumps(payload),
             )
             reply = (await self._webhooks.send(webhook)).check()
             payload = given(reply.override_payload, payload)
             if reply.override_recipient_name is not None:
                 recipient = reply.override_recipient_name
+        if self._cluster is not None:
+            reached = await self._cluster.message(sender, recipient, payload, reflect=False)
+            if reached is None:
+                raise Refusal(f"User {recipient} doesn't exist")
+            return answers.Published(reached)
         if recipient not in self._hub.users:
             raise Refusal(f"User {recipient} doesn't exist")
-        effects, delivered = self._hub.message(sender, recipient, payload, self._clock(), False)
+        effects, delivered = message(self._hub, sender, recipient, payload, self._clock(), False)
         self._delivery.perform(effects)
         return answers.Published(delivered)
+
+    async def _exists(self, name: str) -> bool:
+        if self._cluster is not None:
+            return await self._cluster.is_anywhere(name)
+        return name in self._hub.users
 
     # ---- subscriptions and connections -----------------------------------
 
@@ -338,7 +354,7 @@ class Calls:
         return answers.Done()
 
     async def _get_channel_info(self, request: rest.GetChannelInfo) -> dict[str, object]:
-        return self._hub.info(self._channel(request.channel_name), self._clock())
+        return snapshots.info(self._channel(request.channel_name), self._clock())
 
     async def _set_channel_options(self, request: rest.SetChannelOptions) -> answers.Done:
         channel = self._channel(request.channel_name)

@@ -16,7 +16,9 @@ from ...wire import webhooks
 from ...wire.events import Unsubscribed
 from ...wire.options import INITIAL_ONLY, OptionError
 from ...wire.replies import Rechecked
-from ..channels.proposals import ChannelGone, EngineFailed, Proposals
+from ..channels.outcomes import ChannelGone, EngineFailed
+from ..channels.proposals import Proposals
+from ..core import snapshots
 from ..core.changes import SetOptions
 from ..core.model import Channel
 from ..runtime import Runtime
@@ -43,6 +45,7 @@ class Rechecks:
         self._tasks = runtime.tasks
         self._clock = runtime.clock
         self._proposals = proposals
+        self._shared = runtime.shared
 
     def begin(
         self, patterns: Sequence[re.Pattern[str]], users: Collection[str] | None
@@ -69,6 +72,7 @@ class Rechecks:
                 for name, subscription in channel.subscribers.items()
                 if not subscription.by_code
                 and subscription.since >= since
+                and (self._shared is None or name in self._hub.users)
                 and (users is None or name in users)
             ]
             # A channel without new subscribers matters only if it is new itself.
@@ -153,7 +157,7 @@ class Rechecks:
     async def _change_options(
         self, channel: Channel, options: Mapping[str, object], now: float
     ) -> None:
-        present = self._hub.options(channel, now)
+        present = snapshots.options(channel, now)
         changed = {
             key: value
             for key, value in options.items()

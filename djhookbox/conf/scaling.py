@@ -1,0 +1,30 @@
+"""The settings for several nodes."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from ..exceptions import HookboxMisconfigured
+from ..wire.engines import MEMORY, BadAddress, parse
+from .reading import SettingsReader
+
+
+class ScalingSettings(SettingsReader):
+    """Where channels and users are shared with other nodes."""
+
+    @property
+    def engine(self) -> str:
+        """`memory` for one node, or the address of Redis or Valkey for any number."""
+        value = self._str("HOOKBOX_ENGINE", MEMORY)
+        if value == MEMORY:
+            return value
+        try:
+            parse(value)
+        except BadAddress as problem:
+            raise HookboxMisconfigured(f"HOOKBOX_ENGINE is wrong: {problem}.") from None
+        if importlib.util.find_spec("redis") is None:
+            raise HookboxMisconfigured(
+                "HOOKBOX_ENGINE names Redis, but its client is not installed. Run: pip install "
+                "'django-hookbox[redis]'"
+            )
+        return value

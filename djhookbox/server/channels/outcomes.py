@@ -1,0 +1,63 @@
+"""What becomes of proposed changes."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from ...wire import answers
+from ..core.stream import Position
+from ..engine.base import EngineError, NotOpen
+from ..site.webhooks import Refusal
+
+logger = logging.getLogger("djhookbox.server")
+
+
+class Applied(NamedTuple):
+    """The result of a change.
+
+    Attributes:
+        delivered: The number of connections a broadcast was sent to.
+        position: The position of a publication in the channel's stream, if it is numbered.
+
+    """
+
+    delivered: int
+    position: Position | None = None
+
+    def answer(self) -> answers.Published:
+        """Return the REST answer to a publication."""
+        if self.position is None:
+            return answers.Published(self.delivered)
+        return answers.Published(self.delivered, self.position.epoch, self.position.offset)
+
+
+class EngineFailed(Refusal):
+    """The engine failed, so nothing was done."""
+
+    def __init__(self) -> None:
+        reason = "The history of this channel cannot be kept now; try again later"
+        super().__init__(reason, "unavailable")
+
+
+class Unanswered(EngineFailed):
+    """The engine did not answer in time: the change may still be made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason = "It is not known yet whether this was done; try again later, with a key"
+
+
+class ChannelGone(Refusal):
+    """The channel is gone; another channel may have its name by now."""
+
+    def __init__(self) -> None:
+        super().__init__("The channel was destroyed in the meantime")
+
+
+def refusal(name: str, error: EngineError | NotOpen) -> Refusal:
+    """Return the refusal for a failure of the engine."""
+    if isinstance(error, NotOpen):
+        return ChannelGone()
+    logger.error("The engine failed for %r: %s", name, error)
+    return EngineFailed()

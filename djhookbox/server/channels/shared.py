@@ -1,0 +1,184 @@
+"""Propose changes to an engine that several nodes share.
+
+Changes that depend on nothing before them are proposed without waiting for earlier answers, and
+callers wait for a limited time. Channels that other nodes have are opened when they are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...wire.names import RESERVED_PREFIX
+from ...wire.options import UserOptions
+from ..clients.connection import Connection
+from ..core import replicas
+from ..core.changes import (
+    Accepted,
+    Change,
+    Create,
+    Publish,
+    SetState,
+    Snapshot,
+    Subscribe,
+    Unsubscribe,
+)
+from ..core.model import Channel
+from ..engine.base import EngineError
+from ..runtime import Runtime
+from ..tasks import within
+from .outcomes import Applied, Unanswered, refusal
+from .proposals import Proposals
+
+if TYPE_CHECKING:
+    from ..engine.redis.engine import RedisEngine
+
+T = TypeVar("T")
+
+#: Seconds to wait for an answer.
+ANSWER_SECONDS = 5.0
+#: Changes that may be proposed before earlier ones have been answered.
+_INDEPENDENT = (Publish, SetState, Subscribe, Unsubscribe)
+
+
+class SharedProposals(Proposals):
+    """Propose changes, and follow the channels of other nodes."""
+
+    def __init__(self, runtime: Runtime, engine: RedisEngine) -> None:
+        super().__init__(runtime, engine)
+        self._shared = engine
+        #: How many changes of a channel have yet to be proposed when their turn comes.
+        self._unasked: Counter[str] = Counter()
+
+    # ---- channels of other nodes -----------------------------------------
+
+    async def attach(self, name: str) -> Channel | None:
+        """Return a channel if this node or another has it.
+
+        Raises:
+            EngineFailed: If that cannot be found out.
+
+        """
+        channel = self._hub.channels.get(name)
+        if channel is not None or name.startswith(RESERVED_PREFIX):
+            return channel
+        return await self._wait(self._take((name,), lambda: self._attach(name)))
+
+    async def release(self, channel: Channel) -> None:
+        """Stop following a channel that nobody here reads."""
+        await self._take((channel.name,), lambda: self._release(channel))
+
+    async def _attach(self, name: str) -> Channel | None:
+        if (channel := self._hub.channels.get(name)) is not None:
+            return channel
+        try:
+            snapshot = await self._shared.openings.attach(name)
+        except EngineError as error:
+            raise refusal(name, error) from None
+        if snapshot is None:
+            return None
+        while snapshot.options.get("durable"):
+            stream = await self.durable.load(name)
+            if self.durable.covers(stream):
+                channel = self._build(name, replace(snapshot, stream=stream))
+                self.durable.opened(channel, stream)
+                return channel
+        return self._build(name, snapshot)
+
+    async def _release(self, channel: Channel) -> None:
+        if self._hub.channels.get(channel.name) is not channel or channel.audience:
+            return
+        with suppress(EngineError):  # what Redis then still sends is ignored
+            await self._shared.openings.release(channel.name)
+        self._delivery.perform(replicas.forget(self._hub, channel))
+
+    def _create(self, name: str, change: Create, accepted: Accepted) -> Channel:
+        if accepted.snapshot is not None:  # another node has it
+            return self._build(name, replace(accepted.snapshot, stream=accepted.stream))
+        return super()._create(name, change, accepted)
+
+    def _build(self, name: str, snapshot: Snapshot) -> Channel:
+        node = self._shared.node
+        channel, effects = replicas.build(self._hub, name, snapshot, node, self._clock())
+        self._delivery.perform(effects)
+        self._applied(channel, Accepted(snapshot.version))
+        return channel
+
+    # ---- users -----------------------------------------------------------
+
+    def connect(
+        self,
+        connection: Connection,
+        name: str,
+        options: UserOptions,
+        greeting: Mapping[str, Any],
+    ) -> None:
+        """Attach a connection to a user; the arguments are those of `Hub.connect`."""
+        super().connect(connection, name, options, greeting)
+        if connection.user is not None:
+            for channel in connection.user.subscriptions.values():
+                self._shared.openings.settle(channel.name)
+
+    def detach(self, connection: Connection) -> list[Channel]:
+        """Remove a closed connection from all channels immediately.
+
+        Returns:
+            The channels that its user has left on all nodes, as far as this one knows.
+
+        """
+        user = connection.user
+        joined = [] if user is None else list(user.subscriptions.values())
+        left = super().detach(connection)
+        for channel in joined:
+            self._shared.openings.touched(channel.name)
+        return [c for c in left if user is not None and user.name not in c.subscribers]
+
+    # ---- proposing and applying ------------------------------------------
+
+    def is_idle(self, name: str) -> bool:
+        """Return whether no change of a channel waits."""
+        return name not in self._turns.last
+
+    def _take(
+        self, names: Collection[str], work: Callable[[], Awaitable[T]], *, is_asked: bool = False
+    ) -> asyncio.Future[T]:
+        turn = self._turns.take(names, work)
+        if not is_asked:
+            self._unasked.update(names)
+            turn.add_done_callback(lambda _: self._ended(names))
+        return turn
+
+    def _ended(self, names: Collection[str]) -> None:
+        for name in names:
+            self._unasked[name] -= 1
+            if self._unasked[name] <= 0:
+                del self._unasked[name]
+
+    async def _wait(self, turn: asyncio.Future[T]) -> T:
+        """Wait for the result of a turn, but not for long; the turn goes on."""
+        try:
+            return await within(ANSWER_SECONDS, asyncio.shield(turn))
+        except asyncio.TimeoutError:
+            turn.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise Unanswered from None
+
+    def _may_precede(self, name: str, change: Change) -> bool:
+        """Return whether a change may be proposed before earlier ones have been answered."""
+        return isinstance(change, _INDEPENDENT) and name not in self._unasked
+
+    def _apply(self, channel: Channel, change: Change, accepted: Accepted) -> Applied:
+        if accepted.void:
+            return Applied(accepted.elsewhere, accepted.known)
+        try:
+            applied = super()._apply(channel, change, accepted)
+        finally:
+            self._applied(channel, accepted)
+        return applied._replace(delivered=applied.delivered + accepted.elsewhere)
+
+    def _applied(self, channel: Channel, accepted: Accepted) -> None:
+        self._shared.applied(channel.name, accepted.version)
+        self._shared.openings.touched(channel.name)

@@ -1,0 +1,20 @@
+"""Choose the engine that the configuration names."""
+
+from __future__ import annotations
+
+from ...wire.engines import MEMORY, parse
+from ..config import ServerConfig
+from .base import Engine
+from .memory import MemoryEngine
+
+
+def make_engine(config: ServerConfig) -> Engine:
+    """Return the engine; Redis is imported only if it is used."""
+    most, recovery = config.max_channel_history, config.recovery_seconds
+    if config.engine == MEMORY:
+        return MemoryEngine(max_stream_bytes=most, max_bytes=config.max_history, recovery=recovery)
+    from .redis.engine import RedisEngine
+
+    return RedisEngine(
+        parse(config.engine), lease=config.engine_lease, max_stream_bytes=most, recovery=recovery
+    )

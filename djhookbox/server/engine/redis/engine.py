@@ -1,0 +1,445 @@
+"""Put the changes of channels into one order through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+
+from ....wire.engines import Address
+from ....wire.names import RESERVED_PREFIX
+from ....wire.options import ChannelOptions
+from ....wire.values import dumps
+from ...core.changes import (
+    Accepted,
+    Change,
+    Create,
+    Destroy,
+    Publish,
+    Reload,
+    SetOptions,
+    SetState,
+    Subscribe,
+    Unsubscribe,
+)
+from ...core.keeping import OVERHEAD, weigh
+from ...core.stream import Position, Publication, StreamState, new_epoch
+from ..base import EngineError, NotOpen
+from ..memory import MemoryEngine
+from . import codec
+from .codec import raw
+from .inbox import Inbox
+from .link import Argument, Link, Reply
+from .nodes import Nodes
+from .openings import Openings
+from .peers import Peers
+from .replicas import Mirror, Replica
+from .users import Users
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Seconds until the keys of channels expire, unless a node renews them.
+KEEP_SECONDS = 600.0
+#: Milliseconds for which the position of a channel with a history is kept.
+POSITION_MS = 3_600_000
+#: Seconds covered by one bucket of operation keys.
+BUCKET_SECONDS = 10
+#: Attempts to change options that another node is changing.
+OPTION_ATTEMPTS = 20
+#: Seconds to wait at the start for the connections.
+START_SECONDS = 10.0
+
+_EMPTY = ChannelOptions()
+
+
+class _Stale(Exception):
+    """Another node has changed the options, and this one has not applied it yet."""
+
+
+class RedisEngine:
+    """Share channels and users with other nodes through Redis.
+
+    Args:
+        address: Where Redis is.
+        mirror: Applies to the core what other nodes do.
+        lease: Seconds without a heartbeat after which a node counts as dead.
+        max_stream_bytes: Maximum bytes of the publications of one channel.
+        recovery: Seconds for which publications are kept whether or not there is a history.
+
+    """
+
+    name = "redis"
+
+    def __init__(
+        self,
+        address: Address,
+        mirror: Mirror | None = None,
+        *,
+        lease: float = 10.0,
+        max_stream_bytes: int = 8_388_608,
+        recovery: float = 0.0,
+    ) -> None:
+        self.address = address
+        #: The id of this start of this node.
+        self.node = secrets.token_hex(8)
+        self.mirror: Mirror = mirror or Mirror()
+        self.lease = lease
+        self.keep_ms = int(KEEP_SECONDS * 1000)
+        self.figures: Counter[str] = Counter()
+        self.replicas: dict[str, Replica] = {}
+        self.most = max_stream_bytes
+        self.recovery = recovery
+        self._reserved = MemoryEngine(recovery=recovery)
+        self._numbers = count(1)
+        self._parked: list[tuple[str, Sequence[Argument], Callable[[Reply | Exception], None]]] = []
+        self.link = Link(address, self._connected)
+        self.openings = Openings(self)
+        self.nodes = Nodes(self)
+        self.users = Users(self)
+        self.peers = Peers(self)
+        self.inbox = Inbox(self)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- start and stop --------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            Unusable: If Redis cannot be used.
+
+        """
+        await self.link.try_once()
+        loop = asyncio.get_running_loop()
+        for work in (self.link.serve(), self.inbox.serve(), self.nodes.beat()):
+            self._tasks.append(loop.create_task(work))
+        deadline = loop.time() + START_SECONDS
+        while not (self.link.is_up and self.inbox.is_up) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Remove this node from Redis, and disconnect."""
+        if self.link.is_up:
+            with suppress(EngineError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.nodes.leave(), 2.0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.openings.stop()
+
+    async def _connected(self, run_id: str, renewed: bool) -> None:
+        emptied = await self.nodes.register_at_once()
+        self._resend()
+        if self.link.reconnects:
+            self.figures["reconnects"] += 1
+            self.openings.resync(restore=renewed or emptied)
+
+    # ---- the interface of engines ----------------------------------------
+
+    def propose(self, channel: str, change: Change) -> Accepted | asyncio.Future[Accepted]:
+        """Accept a change."""
+        if channel.startswith(RESERVED_PREFIX):
+            return self._reserved.propose(channel, change)
+        if isinstance(change, Create):
+            return asyncio.ensure_future(self._create(channel, change))
+        replica = self.replicas.get(channel)
+        if replica is None:
+            raise NotOpen(channel)
+        if isinstance(change, Publish):
+            if change.stored is not None:  # each node has it from the site
+                return Accepted(replica.version, change.stored)
+            return self._publish(replica, change)
+        if isinstance(change, Reload):
+            return Accepted(replica.version)
+        if isinstance(change, Subscribe):
+            return self._join(replica, change)
+        if isinstance(change, Unsubscribe):
+            return self._leave(replica, change)
+        if isinstance(change, SetState):
+            return self._set_state(replica, change)
+        if isinstance(change, SetOptions):
+            return asyncio.ensure_future(self._set_options(replica, change))
+        return self._destroy(replica, change)
+
+    def applied(self, channel: str, version: int) -> None:
+        """Record that a change with that version has been applied to the core."""
+        replica = self.replicas.get(channel)
+        if replica is None:
+            return
+        replica.applied(version)
+        if replica.ended and replica.version >= replica.ended:
+            self.openings.drop(replica)
+
+    async def position(self, channel: str, now: float, history: bool = True) -> Position | None:
+        """Return the position of a channel's stream, which is created if necessary."""
+        if channel.startswith(RESERVED_PREFIX):
+            return await self._reserved.position(channel, now, history)
+        arguments = self.arguments(
+            channel, "", now, new_epoch(), self.recovery, "1" if history else "0", POSITION_MS
+        )
+        reply = await self.ask("position", arguments)
+        epoch = reply[1].decode()
+        return Position(epoch, int(reply[2])) if epoch else None
+
+    async def may_poll(self, channel: str, seconds: float) -> bool:
+        """Hold the right to poll a channel for some seconds, unless another node has it.
+
+        Raises:
+            EngineError: If that cannot be found out.
+
+        """
+        replica = self.replicas.get(channel)
+        if replica is None:
+            return False
+        arguments = self.arguments(channel, replica.id, 0.0, int(seconds * 1000))
+        reply = await self.ask("poller", arguments)
+        return bool(reply[0] == b"OK" and reply[1] == b"1")
+
+    async def forget(self, channel: str, now: float) -> bool:
+        """Drop the stream of a closed channel, unless clients may return; return whether."""
+        if channel.startswith(RESERVED_PREFIX):
+            return await self._reserved.forget(channel, now)
+        reply = await self.ask("forget", self.arguments(channel, "", now))
+        return bool(reply[1] == b"1")
+
+    async def expire(self, now: float) -> None:
+        """Redis does this itself."""
+
+    def number(self) -> str:
+        """Return the key of a new operation."""
+        return str(next(self._numbers))
+
+    # ---- asking Redis ----------------------------------------------------
+
+    def arguments(
+        self, channel: str, opening: str, at: float, *more: Argument, op: str = "", key: str = ""
+    ) -> list[Argument]:
+        """Return the arguments of a script that concerns a channel."""
+        bucket = str(int(time.monotonic()) // BUCKET_SECONDS) if op else ""
+        if key:
+            bucket, op = "", f"{len(raw(channel))}:{channel}{key}"
+        return [
+            2, self.address.prefix, raw(channel), self.node, self.link.run_id, opening, bucket,
+            raw(op), int(KEEP_SECONDS * 1000), repr(at), *more,
+        ]  # fmt: skip
+
+    async def ask(self, script: str, arguments: Sequence[Argument]) -> Reply:
+        """Run a script that may be repeated; without a lease, register and repeat it.
+
+        Raises:
+            EngineError: If it was not done.
+
+        """
+        while True:
+            reply = await self.link.run(script, arguments)
+            if reply[0] != b"LEASE":
+                return reply
+            await self.nodes.register()
+
+    def submit(
+        self,
+        script: str,
+        arguments: Sequence[Argument],
+        done: Callable[[Reply | Exception], None],
+    ) -> None:
+        """Run a script that has an operation key, in the order of the calls.
+
+        Raises:
+            EngineError: If there is no connection.
+
+        """
+
+        def answered(reply: Reply | Exception) -> None:
+            if isinstance(reply, Exception) or reply[0] != b"LEASE":
+                done(reply)
+                return
+            self._parked.append((script, arguments, done))
+            self.nodes.lost()
+
+        if self._parked:
+            self._parked.append((script, arguments, done))
+        else:
+            self.link.call(script, arguments, answered, keyed=True)
+
+    def _resend(self) -> None:
+        """Repeat what was refused for want of a lease."""
+        parked, self._parked = self._parked, []
+        for script, arguments, done in parked:
+            try:
+                self.submit(script, arguments, done)
+            except EngineError as error:
+                done(error)
+
+    resend = _resend
+
+    def _change(
+        self,
+        replica: Replica,
+        change: Change,
+        script: str,
+        at: float,
+        *more: Argument,
+        accept: Callable[[list[str], bool], Accepted] | None = None,
+        key: str = "",
+    ) -> asyncio.Future[Accepted]:
+        """Run a script that changes a channel; the result waits for everything before it."""
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        number = self.number()
+        executor = f"{self.node}.{number}"
+
+        def done(reply: Reply | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            elif reply[0] in (b"OK", b"AGAIN"):
+                parts = reply[1].decode().split(";")
+                others = reply[0] == b"AGAIN" and key != "" and parts[3] != executor
+                accepted = accept(parts, others) if accept else None
+                if accepted is None and not parts[0]:
+                    future.set_result(Accepted(replica.version, void=True))
+                    return
+                accepted = accepted or Accepted(int(parts[0]))
+                if accepted.void:
+                    future.set_result(accepted)
+                else:
+                    replica.own(accepted.version, change, accepted, future)
+            elif reply[0] == b"STALE":
+                future.set_exception(_Stale())
+            elif reply[0] == b"VOID":
+                future.set_result(Accepted(replica.version, void=True))
+            else:
+                future.set_exception(NotOpen(replica.name))
+                self.openings.reload(replica.name)
+
+        if script == "publish":
+            more = (f"{number}", *more)
+        arguments = self.arguments(replica.name, replica.id, at, *more, op=number, key=key)
+        self.submit(script, arguments, done)
+        return future
+
+    # ---- changes ---------------------------------------------------------
+
+    async def _create(self, name: str, change: Create) -> Accepted:
+        options = codec.merged(_EMPTY, change.given)
+        snapshot = await self.openings.open(name, change.at, options, change.given)
+        stream = change.stream or snapshot.stream
+        if snapshot.created:
+            return Accepted(snapshot.version, None, stream)
+        return Accepted(snapshot.version, None, stream, snapshot)
+
+    def _publish(self, replica: Replica, change: Publish) -> asyncio.Future[Accepted]:
+        def accept(parts: list[str], others: bool) -> Accepted:
+            version, offset, elsewhere, _, epoch = parts
+            if others:
+                place = Position(epoch, int(offset)) if epoch else None
+                return Accepted(replica.version, elsewhere=int(elsewhere), known=place, void=True)
+            publication = None
+            if epoch:
+                weight = OVERHEAD + weigh(change.data["payload"])
+                publication = Publication(int(offset), change.at, change.data, weight)
+            return Accepted(int(version), publication, elsewhere=int(elsewhere))
+
+        polled = "1" if change.polled else "0"
+        return self._change(
+            replica, change, "publish", change.at, dumps(change.data), polled, accept=accept,
+            key=change.key,
+        )  # fmt: skip
+
+    def _join(self, replica: Replica, change: Subscribe) -> Accepted | asyncio.Future[Accepted]:
+        name, connection = change.user.name, change.connection
+        apart = connection is not None and (
+            change.user.options.per_connection_subscriptions or connection.apart
+        )
+        before = replica.members.get(name)
+        shared, by_code = before or (False, False)
+        wanted = (shared or not apart, by_code or change.by_code)
+        if before == wanted:
+            return Accepted(replica.version)
+        if wanted[0] and not shared and not change.told:
+            self.users.joins(name, replica.name, change)
+        replica.members[name] = wanted
+        flags = ("1" if wanted[0] else "0", "1" if wanted[1] else "0")
+        return self._change(replica, change, "join", change.at, raw(name), *flags)
+
+    def _leave(self, replica: Replica, change: Unsubscribe) -> Accepted | asyncio.Future[Accepted]:
+        name, connection = change.user.name, change.connection
+        before = replica.members.get(name)
+        whole_user = (
+            connection is None or not connection.apart or change.user.options.global_unsubscriptions
+        )
+        if whole_user and not change.told:
+            self.users.leaves(name, replica.name, change)
+        if before is None:
+            return Accepted(replica.version)
+        alone = connection is not None and not connection.apart
+        if self.mirror.stays(replica.name, change):
+            if not (alone and before[0]):
+                return Accepted(replica.version)
+            replica.members[name] = (False, before[1])
+            return self._change(replica, change, "leave", change.at, raw(name), "0", "1")
+        del replica.members[name]
+
+        def accept(parts: list[str], others: bool) -> Accepted:
+            if not parts[0]:
+                return Accepted(replica.version)
+            if parts[1] == "1" and before[0]:
+                self.users.left(name, replica.name)
+            return Accepted(int(parts[0]))
+
+        return self._change(
+            replica, change, "leave", change.at, raw(name), "1", "1" if alone else "0",
+            accept=accept,
+        )  # fmt: skip
+
+    def _set_state(self, replica: Replica, change: SetState) -> asyncio.Future[Accepted]:
+        told = dumps([change.updates, list(change.deletes)])
+        deleted: list[Argument] = [len(change.deletes), *map(raw, change.deletes)]
+        return self._change(
+            replica, change, "state", 0.0, told, *codec.pairs(change.updates), *deleted
+        )
+
+    async def _set_options(self, replica: Replica, change: SetOptions) -> Accepted:
+        for attempt in range(OPTION_ATTEMPTS):
+            options = codec.merged(replica.options, change.given)
+            state, history = change.given.get("state"), change.given.get("history")
+            entries = [(change.at, kind, data) for kind, data in history or ()]
+
+            def accept(parts: list[str], others: bool) -> Accepted:
+                version, began = parts
+                stream = StreamState(began) if began else None
+                replica.options, replica.changed = options, int(version)  # noqa: B023
+                return Accepted(int(version), None, stream)
+
+            future = self._change(
+                replica, change, "options", change.at,
+                dumps(change.given), codec.whole(options), replica.changed,
+                options.history_size, "1" if codec.has_stream(options, self.recovery) else "0",
+                options.history_duration,
+                new_epoch(), self.most, "1" if codec.remembers(options) else "0",
+                "0" if state is None else "1", "0" if history is None else "1",
+                *codec.pairs(state or {}), *codec.entries(entries), self.recovery,
+                accept=accept,
+            )  # fmt: skip
+            with suppress(_Stale):
+                return await future
+            await asyncio.sleep(0.01 * attempt)
+        raise EngineError("other nodes change the options all the time")
+
+    def _destroy(self, replica: Replica, change: Destroy) -> asyncio.Future[Accepted]:
+        lasting = replica.options.history_duration or change.linger
+
+        def accept(parts: list[str], others: bool) -> Accepted:
+            replica.ended = int(parts[0])
+            return Accepted(int(parts[0]))
+
+        return self._change(
+            replica, change, "destroy", change.at, "1" if change.only_empty else "0",
+            repr(change.linger), repr(change.left), int(lasting * 1000) + 1, accept=accept,
+        )  # fmt: skip

@@ -1,0 +1,204 @@
+"""The leases of all nodes: renew this one's, and tidy up after nodes whose leases have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ....wire.values import dumps, loads
+from ..base import EngineError
+from .codec import name_of, raw
+from .link import Argument
+
+if TYPE_CHECKING:
+    from .engine import RedisEngine
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Seconds between heartbeats.
+BEAT_SECONDS = 1.0
+#: Channels or users to tidy up after at a time.
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A node, as of the last heartbeat.
+
+    Attributes:
+        about: What it says about itself.
+        alive: Whether it has a lease.
+
+    """
+
+    about: Mapping[str, Any]
+    alive: bool
+
+
+class Nodes:
+    """The lease of this node, and what is known about the others.
+
+    Attributes:
+        known: All nodes by id, this one included.
+        about: Returns what this node says about itself.
+        departed: Called with a channel and the users who have left it with a dead node.
+        disappeared: Called with users who have no node left.
+
+    """
+
+    def __init__(self, engine: RedisEngine) -> None:
+        self._engine = engine
+        self.known: dict[str, Known] = {}
+        self.about: Callable[[], Mapping[str, Any]] = dict
+        self.departed: Callable[[str, list[str]], None] = lambda channel, names: None
+        self.disappeared: Callable[[list[str]], None] = lambda names: None
+        self._registering: asyncio.Task[None] | None = None
+        self._calm_since = 0.0
+        self._life = b""
+        self._reaping: asyncio.Task[None] | None = None
+
+    def arguments(self, user: str, *more: Argument) -> list[Argument]:
+        """Return the arguments of a script that concerns nodes or a user."""
+        engine = self._engine
+        return [2, engine.address.prefix, raw(user), engine.node, engine.keep_ms, *more]
+
+    def _registration(self) -> list[Argument]:
+        return self.arguments(
+            "", int(self._engine.lease * 1000), dumps(dict(self.about())), secrets.token_hex(8)
+        )
+
+    def _is_emptied(self, life: bytes) -> bool:
+        """Return whether Redis has lost everything since this node registered."""
+        before, self._life = self._life, life
+        return before not in (b"", life)
+
+    # ---- registering -----------------------------------------------------
+
+    async def register_at_once(self) -> bool:
+        """Register before anything else is sent over a new connection.
+
+        Returns:
+            Whether Redis has lost everything.
+
+        """
+        self._calm_since = asyncio.get_running_loop().time()
+        reply = await self._engine.link.at_once("register", self._registration())
+        return self._is_emptied(reply[2])
+
+    async def register(self) -> None:
+        """Register anew, and compare everything: others may have tidied up after this node.
+
+        Raises:
+            EngineError: If it was not done.
+
+        """
+        if self._registering is None or self._registering.done():
+            self._registering = asyncio.ensure_future(self._register())
+        await asyncio.shield(self._registering)
+
+    def lost(self) -> None:
+        """Register anew, in the background."""
+        task = asyncio.ensure_future(self.register())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _register(self) -> None:
+        engine = self._engine
+        self._calm_since = asyncio.get_running_loop().time()
+        logger.warning("This node had lost its lease")
+        engine.figures["leases_lost"] += 1
+        reply = await engine.link.run("register", self._registration())
+        emptied = self._is_emptied(reply[2])
+        engine.openings.resync(restore=emptied)
+        engine.resend()
+
+    async def leave(self) -> None:
+        """Remove what Redis has of this node; its clients have left before."""
+        for name in list(self._engine.replicas):
+            await self._engine.openings.release(name)
+        await self._engine.link.run("unregister", self.arguments("", self._engine.node))
+
+    # ---- heartbeats ------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Renew the lease every second until cancelled."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                if self._engine.link.is_up:
+                    await self.beat_once()
+            except EngineError:
+                pass  # the link reports it
+            except Exception:
+                logger.exception("A bug: the heartbeat failed")
+
+    async def beat_once(self) -> None:
+        """Renew the lease, compare the inbox, and see to dead nodes.
+
+        Raises:
+            EngineError: If it was not done.
+
+        """
+        engine = self._engine
+        reply = await engine.link.run("beat", self._registration())
+        if reply[0] == b"LEASE":
+            await self.register()
+            return
+        engine.inbox.compare(int(reply[1]))
+        flat = reply[2]
+        self.known = {
+            node.decode(): Known(loads(about), bool(alive))
+            for node, about, alive in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        }
+        now = asyncio.get_running_loop().time()
+        engine.openings.look(now)
+        dead = [node for node, known in self.known.items() if not known.alive]
+        # After Redis was away, the leases of living nodes have ended as well.
+        calm = now - max(self._calm_since, engine.link.up_since) > engine.lease
+        if dead and calm and (self._reaping is None or self._reaping.done()):
+            self._reaping = asyncio.ensure_future(self._reap(dead))
+            self._reaping.add_done_callback(_report)
+
+    @property
+    def others(self) -> list[str]:
+        """The other nodes that have a lease."""
+        return [n for n, known in self.known.items() if known.alive and n != self._engine.node]
+
+    # ---- dead nodes ------------------------------------------------------
+
+    async def _reap(self, dead: list[str]) -> None:
+        engine = self._engine
+        for node in dead:
+            reply = await engine.ask("left", self.arguments("", node))
+            if reply[0] != b"OK":
+                continue
+            channels, users = map(name_of, reply[1]), map(name_of, reply[2])
+            for name in channels:
+                arguments = engine.arguments(name, "", time.time(), node)
+                answer = await engine.ask("reap", arguments)
+                if answer[0] == b"ALIVE":
+                    break
+                if len(answer) > 1 and answer[1]:
+                    self.departed(name, [name_of(user) for user in answer[1]])
+                elif len(answer) > 2 and answer[2] == b"1":
+                    self.departed(name, [])  # empty, and nobody may be left who knows it
+            gone = []
+            for name in users:
+                answer = await engine.ask("depart", self.arguments(name, node))
+                if answer[0] == b"OK" and answer[1] == b"1":
+                    gone.append(name)
+            self.disappeared(gone)
+            await engine.ask("unregister", self.arguments("", node))
+            logger.warning("Tidied up after node %s, which has gone", node)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        if isinstance(error, EngineError):
+            logger.warning("Tidying up after a node failed: %s", error)
+        else:
+            logger.error("Tidying up after a node failed", exc_info=error)

@@ -1,0 +1,353 @@
+"""Open channels, and bring them up to date again after something was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ....wire.options import ChannelOptions
+from ...core.changes import Snapshot
+from ...core.stream import new_epoch
+from ..base import EngineError
+from . import codec
+from .codec import raw
+from .link import Argument, Reply
+from .replicas import Followed, Replica
+
+if TYPE_CHECKING:
+    from .engine import RedisEngine
+
+logger = logging.getLogger("djhookbox.server")
+
+#: Channels whose versions are compared, or which are loaded, at a time.
+BATCH = 100
+#: Seconds between renewals of the keys of a channel.
+RENEW_SECONDS = 120.0
+#: Seconds for which a change may wait for an earlier one, before the channel is loaded.
+AHEAD_SECONDS = 1.0
+
+
+class Openings:
+    """The channels that this node reads."""
+
+    def __init__(self, engine: RedisEngine) -> None:
+        self._engine = engine
+        #: Changes of other nodes to channels that are being opened.
+        self._early: dict[str, list[tuple[str, int, Followed]]] = {}
+        self._reloading: set[str] = set()
+        self._resyncing: asyncio.Task[None] | None = None
+        self._again: bool | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Until when members may be missing because their nodes have not entered them again.
+        self._lenient_until = 0.0
+        #: Channels whose connections have changed, and those whose members must be checked.
+        self._changed: set[str] = set()
+        self._touched: set[str] = set()
+
+    # ---- opening ---------------------------------------------------------
+
+    async def open(
+        self, name: str, at: float, options: ChannelOptions, given: Mapping[str, Any]
+    ) -> Snapshot:
+        """Create a channel, or open it as it is.
+
+        Raises:
+            EngineError: If it was not opened.
+
+        """
+        history = given.get("history")
+        entries = [(at, kind, data) for kind, data in history or ()]
+        snapshot = await self._open(
+            name, "create", at, self._content(options, given.get("state"), history, entries)
+        )
+        if snapshot is None:
+            raise EngineError("Redis has not created the channel")
+        return snapshot
+
+    async def attach(self, name: str) -> Snapshot | None:
+        """Open a channel if it exists; return it unless it is open already.
+
+        Raises:
+            EngineError: If that cannot be found out.
+
+        """
+        return await self._open(name, "attach", time.time(), ())
+
+    def _content(
+        self, options: ChannelOptions, state: Any, history: Any, entries: Any
+    ) -> list[Argument]:
+        recovery = self._engine.recovery
+        return [
+            codec.whole(options), options.history_size,
+            "1" if codec.has_stream(options, recovery) else "0", options.history_duration,
+            new_epoch(), recovery, self._engine.most,
+            "1" if codec.remembers(options) else "0", "0" if history is None else "1",
+            *codec.pairs(state or {}), *codec.entries(entries),
+        ]  # fmt: skip
+
+    async def _open(
+        self, name: str, mode: str, at: float, content: Iterable[Argument]
+    ) -> Snapshot | None:
+        early = self._early.setdefault(name, [])
+        try:
+            reply = await self._ask_open(name, mode, at, content)
+        finally:
+            if self._early.get(name) is early:
+                del self._early[name]
+        if reply[0] == b"NONE":
+            return None
+        snapshot = codec.snapshot(reply)
+        replica = self._engine.replicas.get(name)
+        if replica is not None:
+            replica.fail(EngineError("the channel was opened anew"))
+        replica = Replica(name, snapshot, self._engine.mirror, self._engine.node)
+        self._engine.replicas[name] = replica
+        replica.renewed = asyncio.get_running_loop().time()
+        for opening, version, change in early:
+            if opening == replica.id:
+                replica.follow(version, change)
+        return snapshot
+
+    async def _ask_open(
+        self, name: str, mode: str, at: float, content: Iterable[Argument]
+    ) -> Reply:
+        return await self._engine.ask("open", self._engine.arguments(name, "", at, mode, *content))
+
+    def follow(self, name: str, opening: str, version: int, change: Followed) -> None:
+        """Handle a change of another node."""
+        replica = self._engine.replicas.get(name)
+        if replica is None or name in self._early:
+            early = self._early.get(name)
+            if early is not None:
+                early.append((opening, version, change))
+                return
+        if replica is None:
+            return
+        if replica.id != opening:
+            if int(opening) > int(replica.id):  # a later life of the name
+                self.reload(name)
+            return
+        replica.follow(version, change)
+        if change.kind == "X" and replica.version >= version:
+            self.drop(replica)
+
+    def drop(self, replica: Replica) -> None:
+        """Forget a channel that is destroyed."""
+        if self._engine.replicas.get(replica.name) is replica:
+            del self._engine.replicas[replica.name]
+        replica.fail(EngineError("the channel was destroyed"))
+
+    async def release(self, name: str) -> None:
+        """Stop reading a channel."""
+        replica = self._engine.replicas.pop(name, None)
+        if replica is not None:
+            await self._engine.ask("release", self._engine.arguments(name, replica.id, 0.0))
+
+    # ---- loading again ---------------------------------------------------
+
+    def reload(self, name: str) -> None:
+        """Load a channel again, in the background."""
+        if name not in self._reloading:
+            self._reloading.add(name)
+            self._start(self._reload_one(name))
+
+    def resync(self, *, restore: bool = False) -> None:
+        """Compare all channels and users with Redis, in the background.
+
+        Args:
+            restore: Whether Redis has lost data, so that each must be written again.
+
+        """
+        if self._resyncing is not None and not self._resyncing.done():
+            self._again = bool(self._again) or restore
+            return
+        self._resyncing = self._start(self._resync(restore))
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, EngineError):
+                logger.warning("Channels could not be loaded again: %s", error)
+            else:
+                logger.error("Channels could not be loaded again", exc_info=error)
+
+    async def _reload_one(self, name: str) -> None:
+        try:
+            await self._reload(name)
+        finally:
+            self._reloading.discard(name)
+
+    async def _resync(self, restore: bool) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if restore:
+                self._lenient_until = loop.time() + self._engine.lease
+            names = list(self._engine.replicas)
+            for start in range(0, len(names), BATCH):
+                batch = names[start : start + BATCH]
+                moved = batch if restore else await self._moved(batch)
+                await asyncio.gather(*(self._reload(name, restore) for name in moved))
+            await self._engine.users.repair()
+            if self._again is None:
+                break
+            restore, self._again = self._again, None
+        if restore:
+            # Whoever has not come back by then is not there.
+            loop.call_later(self._engine.lease * 1.1, self._strict)
+
+    def _strict(self) -> None:
+        for name in list(self._engine.replicas):
+            self.reload(name)
+
+    async def _moved(self, names: list[str]) -> list[str]:
+        reply = await self._engine.ask(
+            "versions", self._engine.nodes.arguments("", *map(raw, names))
+        )
+        found = []
+        for name, opening, version, reads in zip(
+            names, reply[1][::3], reply[1][1::3], reply[1][2::3], strict=True
+        ):
+            replica = self._engine.replicas.get(name)
+            if replica is None:
+                continue
+            if opening.decode() != replica.id or int(version) != replica.version or not reads:
+                found.append(name)
+        return found
+
+    async def _reload(self, name: str, restore: bool = False) -> None:
+        engine = self._engine
+        replica = engine.replicas.get(name)
+        if replica is None:
+            return
+        engine.figures["snapshots_reloaded"] += 1
+        mine = engine.mirror.dump(name) if restore else None
+        if mine is not None:
+            options = codec.merged(ChannelOptions(), mine.options)
+            content = self._content(options, mine.state, mine.history, mine.history)
+            reply = await self._ask_open(name, "restore", mine.at, content)
+        else:
+            reply = await self._ask_open(name, "attach", time.time(), ())
+        if engine.replicas.get(name) is not replica:
+            return
+        if reply[0] == b"NONE":
+            self.drop(replica)
+            engine.mirror.gone(name)
+            return
+        lenient = asyncio.get_running_loop().time() < self._lenient_until
+        replica.audience = None
+        replica.reload(codec.snapshot(reply), lenient=lenient)
+        self._touched.add(name)
+        if engine.mirror.idle(name):
+            self.repair(replica)
+
+    # ---- repairing -------------------------------------------------------
+
+    def repair(self, replica: Replica) -> None:
+        """Make what Redis has of this node in a channel what it should be."""
+        present = self._engine.mirror.members(replica.name)
+        wrong = [(name, flags) for name, flags in present.items() if name not in replica.members]
+        gone = [name for name in replica.members if name not in present]
+        for name, (shared, by_code) in wrong:
+            replica.members[name] = (shared, by_code)
+            flags = ("1" if shared else "0", "1" if by_code else "0")
+            self._repair(replica, "join", raw(name), *flags)
+        for name in gone:
+            del replica.members[name]
+            self._repair(replica, "leave", raw(name), "1", "0")
+
+    def _repair(self, replica: Replica, script: str, *more: Argument) -> None:
+        engine = self._engine
+
+        def done(reply: Reply | Exception) -> None:
+            if isinstance(reply, Exception):
+                self.reload(replica.name)  # to see what has happened
+                return
+            if reply[0] in (b"OK", b"AGAIN"):
+                version = reply[1].split(b";")[0]
+                if version:
+                    replica.follow(int(version), Followed("Z", (), b""))
+
+        arguments = engine.arguments(
+            replica.name, replica.id, time.time(), *more, op=engine.number()
+        )
+        try:
+            engine.submit(script, arguments, done)
+        except EngineError as error:
+            done(error)
+
+    def look(self, loop_time: float) -> None:
+        """Do what is due once a second."""
+        engine = self._engine
+        for replica in list(engine.replicas.values()):
+            if replica.ahead_since is not None and loop_time - replica.ahead_since > AHEAD_SECONDS:
+                engine.figures["versions_missed"] += 1
+                replica.ahead_since = loop_time
+                self.reload(replica.name)
+            self._report(replica, loop_time)
+        for name in list(self._touched):
+            checked = engine.replicas.get(name)
+            if checked is None:
+                self._touched.discard(name)
+            elif engine.mirror.idle(name):
+                self._touched.discard(name)
+                self.repair(checked)
+
+    def settle(self, name: str) -> None:
+        """Enter the members of a channel that have come without being asked."""
+        replica = self._engine.replicas.get(name)
+        if replica is not None:
+            self.touched(name)
+            if self._engine.mirror.idle(name):
+                self.repair(replica)
+
+    def touched(self, name: str) -> None:
+        """Report the number of connections in a channel soon, and check its members later."""
+        if name not in self._engine.replicas:
+            return
+        self._touched.add(name)
+        if not self._changed:
+            asyncio.get_running_loop().call_soon(self._report_changed)
+        self._changed.add(name)
+
+    def _report_changed(self) -> None:
+        changed, self._changed = self._changed, set()
+        now = asyncio.get_running_loop().time()
+        for name in changed:
+            replica = self._engine.replicas.get(name)
+            if replica is not None:
+                self._report(replica, now)
+
+    def _report(self, replica: Replica, loop_time: float) -> None:
+        """Report the number of connections, and renew the keys of a channel."""
+        audience = self._engine.mirror.audience(replica.name)
+        if audience == replica.audience and loop_time - replica.renewed < RENEW_SECONDS:
+            return
+        replica.audience, replica.renewed = audience, loop_time
+
+        def done(reply: Reply | Exception) -> None:
+            if isinstance(reply, Exception) or reply[0] != b"OK":
+                replica.audience = None
+            if not isinstance(reply, Exception) and reply[0] == b"GONE":
+                self.reload(replica.name)
+
+        arguments = self._engine.arguments(replica.name, replica.id, 0.0, audience)
+        try:
+            self._engine.submit("audience", arguments, done)
+        except EngineError as error:
+            done(error)
+
+    async def stop(self) -> None:
+        """Stop what runs in the background."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)

@@ -1,0 +1,37 @@
+-- Common to scripts about nodes and users.
+--
+-- KEYS: the prefix of all keys, the name of the user. ARGV: the calling node, milliseconds until
+-- keys expire; then what the script needs.
+local P, name = KEYS[1], KEYS[2]
+local node, ttl = ARGV[1], ARGV[2]
+local USER = P .. 'u:' .. #name .. ':' .. name
+
+local function text(number) return string.format('%.0f', number) end
+
+local function leaseless() return redis.call('EXISTS', P .. 'n:' .. node) == 0 end
+
+local function send(reader, message)
+  local inbox = P .. 'i:' .. reader
+  local number = redis.call('INCR', inbox)
+  if number == 1 then redis.call('PEXPIRE', inbox, ttl) end
+  redis.call('PUBLISH', inbox, text(number) .. ' ' .. message)
+end
+
+local function tell(kind, head, body)
+  local message = table.concat({'U', #name, kind, head}, ' ') .. '\n' .. name .. body
+  for _, field in ipairs(redis.call('HKEYS', USER)) do
+    local other = string.match(field, '^n(.*)$')
+    if other and other ~= node then send(other, message) end
+  end
+end
+
+local function nodes_of_user()
+  local found = {}
+  for _, field in ipairs(redis.call('HKEYS', USER)) do
+    local other = string.match(field, '^n(.*)$')
+    if other and redis.call('EXISTS', P .. 'n:' .. other) == 1 then found[#found + 1] = other end
+  end
+  return found
+end
+
+local function watched() return redis.call('ZSCORE', P .. 'watched', name) and '1' or '0' end

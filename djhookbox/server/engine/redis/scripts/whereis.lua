@@ -1,0 +1,2 @@
+-- Return the living nodes of a user.
+return {'OK', nodes_of_user()}

@@ -1,0 +1,165 @@
+"""Several nodes that share a Redis, in one event loop, each with clients of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from djhookbox.server.engine.redis.engine import RedisEngine
+from djhookbox.wire.closing import NORMAL
+from djhookbox.wire.engines import parse
+
+from .rig import FakeConnection, Rig, turns
+
+#: Seconds after which something that was to happen counts as missing.
+PATIENCE = 15.0
+
+
+async def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait until a condition holds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while not condition():
+        assert loop.time() < deadline, "it has not happened"
+        await asyncio.sleep(0.01)
+
+
+class Node(Rig):
+    """A node: its frames and calls wait for Redis."""
+
+    def __init__(self, url: str, lease: float = 10.0, **config: Any) -> None:
+        self.redis = RedisEngine(parse(url), lease=lease)
+        super().__init__(self.redis, **config)
+        self.cluster = self.server._cluster
+        self.ticking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        assert self.cluster is not None
+        await self.cluster.start()
+
+    async def stop(self) -> None:
+        assert self.cluster is not None
+        for connection in list(self.connections):
+            connection.lost(NORMAL)
+        await self.settle()
+        await self.cluster.stop()
+        await self.server.runtime.tasks.finish(0.1)
+
+    async def kill(self) -> None:
+        """Let the node end as if it had been killed: Redis keeps what it had."""
+        for task in self.redis._tasks:
+            task.cancel()
+        await asyncio.gather(*self.redis._tasks, return_exceptions=True)
+        self.redis._tasks.clear()
+        await self.redis.openings.stop()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way between the nodes."""
+        quiet = 0
+        while quiet < 4:
+            link = self.redis.link
+            await asyncio.sleep(0.003)
+            busy = link._waiting or link._sent or self.server._proposals._turns.last
+            quiet = 0 if busy else quiet + 1
+        await turns(20)
+
+    def check(self) -> None:
+        """Check as for one node, except for what other nodes have."""
+        for name, channel in self.channels.items():
+            for user, subscription in channel.subscribers.items():
+                known = self.hub.users.get(user) or self.hub.absent[user]
+                assert known is subscription.user
+                assert self.hub.has_members(known, channel), (name, user)
+        for name, user in self.hub.absent.items():
+            assert not user.connections
+            assert user.subscriptions, name
+        assert not self.lifecycle._pins
+        assert not self.lifecycle._locks._locks
+        assert not self.server._subscriptions._turns._locks
+        assert not self.server._proposals._turns.last
+
+    async def send(self, client: FakeConnection, name: str, /, **args: Any) -> None:
+        await super().send(client, name, **args)
+        await self.settle()
+
+
+class Proxy:
+    """Stands between a node and Redis, and can get in its way.
+
+    Attributes:
+        delay: Seconds by which everything is late.
+        mute: Whether answers are swallowed.
+
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.delay = 0.0
+        self.mute = False
+        self.is_cut = False
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Close all connections, and accept no others."""
+        self.is_cut = True
+        self.drop()
+
+    def heal(self) -> None:
+        self.is_cut = False
+
+    def drop(self) -> None:
+        """Close all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.drop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self.is_cut:
+            writer.transport.abort()
+            return
+        far_reader, far = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers |= {writer, far}
+        try:
+            await asyncio.gather(
+                self._copy(reader, far, answers=False), self._copy(far_reader, writer, answers=True)
+            )
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers -= {writer, far}
+            writer.transport.abort()
+            far.transport.abort()
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
+        while data := await reader.read(65_536):
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if not (answers and self.mute):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()

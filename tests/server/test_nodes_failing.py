@@ -1,0 +1,379 @@
+"""Nodes and Redis that fail: nothing is lost without notice, nothing happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from djhookbox.server.engine.redis.link import Unusable, open_connection
+from djhookbox.server.site.webhooks import Refusal
+from djhookbox.wire.engines import parse
+
+from ..redis_server import RedisServer, redis_server
+from .nodes import Node, Proxy, eventually
+from .rig import FakeConnection
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+#: Seconds; real ones are longer.
+LEASE = 1.5
+
+Make = Callable[..., Awaitable[Node]]
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    nodes: list[Node] = []
+
+    async def make(url: str) -> Node:
+        node = Node(url, lease=LEASE)
+        node.site.answers["create_channel"] = {"history_size": 20, "presenceful": True}
+        await node.start()
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        await node.stop()
+
+
+@pytest.fixture
+async def proxy(server: RedisServer) -> AsyncIterator[Proxy]:
+    proxy = Proxy(server.port)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+async def join(node: Node, name: str, room: str = "room") -> FakeConnection:
+    client = await node.connect(name)
+    await node.send(client, "SUBSCRIBE", channel_name=room)
+    await eventually(lambda: name in node.channels[room].subscribers)
+    return client
+
+
+def payloads(client: FakeConnection) -> list[Any]:
+    """Return what a client has received, published or caught up with, in order."""
+    found: list[Any] = []
+    for name, args in client.frames:
+        if name == "PUBLISH":
+            found.append(args["payload"])
+        if name == "SUBSCRIBE":
+            found += [each["payload"] for each in args.get("recovered", ())]
+    return found
+
+
+def presence(client: FakeConnection) -> list[tuple[str, str]]:
+    return [
+        (name, args["user"])
+        for name, args in client.frames
+        if name in ("SUBSCRIBE", "UNSUBSCRIBE") and "history" not in args
+    ]
+
+
+async def publish(node: Node, payload: int, room: str = "room") -> Any:
+    return await node.rest("publish", channel_name=room, payload=str(payload))
+
+
+async def insist(node: Node, payload: int) -> None:
+    """Publish until it is known to have happened, with a key."""
+    while True:
+        try:
+            await node.rest("publish", channel_name="room", payload=str(payload), key=f"k{payload}")
+        except Refusal as refusal:
+            if refusal.code != "unavailable":
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return
+
+
+async def converge(*nodes: Node) -> None:
+    """Wait until all nodes agree on the channel, and each with what it has itself."""
+
+    def same() -> bool:
+        channels = [node.channels.get("room") for node in nodes]
+        if not all(channels):
+            return False
+        views = [
+            (list(c.state.items()), sorted(c.subscribers), c.stream and c.stream.position)
+            for c in channels
+            if c is not None
+        ]
+        replicas = [node.redis.replicas["room"] for node in nodes]
+        return (
+            all(view == views[0] for view in views)
+            and len({(replica.id, replica.version) for replica in replicas}) == 1
+            and all(node.redis.link.is_up and node.redis.inbox.is_up for node in nodes)
+        )
+
+    await eventually(same, 30)
+
+
+async def test_the_users_of_a_killed_node_leave_exactly_once(
+    server: RedisServer, make: Make
+) -> None:
+    one, two = await make(server.url), await make(server.url)
+    watcher, twice = await join(one, "watcher"), await join(one, "twice")
+    for name in ("alice", "bob", "twice"):
+        await join(two, name)
+    await join(two, "alone", "other")
+    await converge(one, two)
+    watcher.took()
+    await two.kill()
+    await eventually(lambda: len(presence(watcher)) >= 2)
+    await asyncio.sleep(2 * LEASE)
+    assert sorted(presence(watcher)) == [("UNSUBSCRIBE", "alice"), ("UNSUBSCRIBE", "bob")]
+    assert sorted(one.channels["room"].subscribers) == ["twice", "watcher"]
+    assert [e["user"] for e in one.reported() if e["event"] == "unsubscribe"].count("alice") == 1
+    assert two.redis.node not in one.redis.nodes.known
+    assert not one.channels["other"].subscribers, "somebody must destroy it"
+    await publish(one, 1)
+    assert payloads(twice) == [1]
+
+
+async def test_redis_that_stops_for_a_while_closes_no_connection(
+    server: RedisServer, make: Make
+) -> None:
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await publish(one, 0)
+    await converge(one, two)
+    server.pause()
+    began = time.monotonic()
+    insisting = [asyncio.ensure_future(insist(node, n)) for n, node in ((1, one), (2, two))]
+    with pytest.raises(Exception, match=r"known|kept") as refused:
+        await publish(one, 99)
+    assert getattr(refused.value, "code", "") == "unavailable"
+    assert time.monotonic() - began < 8
+    await asyncio.sleep(max(0.0, 10 - (time.monotonic() - began)))
+    server.resume()
+    await asyncio.gather(*insisting)
+    await converge(one, two)
+    assert not alice.closed
+    assert not bob.closed
+    for client in (alice, bob):
+        received = payloads(client)
+        assert [p for p in received if p == 0] == [0]
+        assert sorted(p for p in received if p in (1, 2)) == [1, 2]
+        assert presence(client)[-1:] != [("UNSUBSCRIBE", "alice")]
+    assert payloads(alice) == payloads(bob)
+
+
+async def test_redis_that_goes_back_to_an_old_snapshot_starts_new_epochs(
+    make: Make,
+) -> None:
+    with redis_server("--save", "3600 1000000") as server:
+        one, two = await make(server.url), await make(server.url)
+        alice, bob = await join(one, "alice"), await join(two, "bob")
+        await one.rest("state_set_key", channel_name="room", key="k", val="1")
+        for number in range(3):
+            await publish(one, number)
+        assert server.command("SAVE") == b"+OK"
+        for number in range(3, 6):
+            await publish(two, number)
+        await one.rest("state_set_key", channel_name="room", key="k", val="2")
+        await converge(one, two)
+        stream = one.channels["room"].stream
+        assert stream is not None
+        before = stream.position
+        assert before.offset == 6
+        alice.took()
+        bob.took()
+        server.kill()
+        await asyncio.sleep(0.5)
+        server.start()
+        await converge(one, two)
+        await eventually(lambda: one.channels["room"].stream.epoch != before.epoch)  # type: ignore[union-attr]
+        await asyncio.sleep(2 * LEASE)
+        await converge(one, two)
+        for client in (alice, bob):
+            assert not client.closed
+            gaps = [a for n, a in client.frames if n == "SUBSCRIBE" and "missed" in a]
+            assert gaps
+            assert gaps[-1]["missed"] is None
+            assert gaps[-1]["epoch"] != before.epoch
+            assert presence(client) == [], "nobody has left"
+        assert one.channels["room"].state == {"k": 2}
+        await publish(one, 6)
+        await converge(one, two)
+        assert payloads(alice) == payloads(bob) == [6]
+
+
+async def test_redis_that_is_emptied_starts_new_epochs(server: RedisServer, make: Make) -> None:
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await publish(one, 0)
+    await converge(one, two)
+    before = one.channels["room"].stream.epoch  # type: ignore[union-attr]
+    server.command("FLUSHALL")
+    await eventually(lambda: one.channels["room"].stream.epoch != before)  # type: ignore[union-attr]
+    await converge(one, two)
+    await asyncio.sleep(2 * LEASE)
+    await converge(one, two)
+    assert sorted(one.channels["room"].subscribers) == ["alice", "bob"]
+    for client in (alice, bob):
+        assert not client.closed
+        gaps = [a for n, a in client.frames if n == "SUBSCRIBE" and "missed" in a]
+        assert gaps
+        assert gaps[-1]["missed"] is None
+    await publish(two, 1)
+    await converge(one, two)
+    assert payloads(alice)[-1] == payloads(bob)[-1] == 1
+
+
+async def test_slow_redis_makes_callers_wait_within_bounds(
+    server: RedisServer, make: Make, proxy: Proxy
+) -> None:
+    one, two = await make(proxy.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    proxy.delay = 1.0  # in each direction
+    began = time.monotonic()
+    answers = await asyncio.gather(
+        *(publish(one, number) for number in range(5)), return_exceptions=True
+    )
+    assert time.monotonic() - began < 8
+    for answer in answers:
+        if isinstance(answer, Exception):
+            assert getattr(answer, "code", "") == "unavailable", answer
+    proxy.delay = 0.0
+    await converge(one, two)
+    assert payloads(bob) == payloads(alice)
+    assert len(payloads(bob)) == len(set(payloads(bob)))
+    done = [n for n, answer in enumerate(answers) if not isinstance(answer, Exception)]
+    assert set(done) <= set(payloads(bob)), "nothing acknowledged that was not stored"
+
+
+async def test_a_node_cut_off_beyond_its_lease_leaves_no_ghosts_and_no_doubles(
+    server: RedisServer, make: Make, proxy: Proxy
+) -> None:
+    one, two = await make(server.url), await make(proxy.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await publish(one, 0)
+    await converge(one, two)
+    alice.took()
+    proxy.cut()
+    await eventually(lambda: ("UNSUBSCRIBE", "bob") in presence(alice))
+    await publish(one, 1)
+    proxy.heal()
+    await converge(one, two)
+    await eventually(lambda: "bob" in one.channels["room"].subscribers)
+    await asyncio.sleep(2 * LEASE)
+    assert presence(alice) == [("UNSUBSCRIBE", "bob"), ("SUBSCRIBE", "bob")]
+    assert not bob.closed
+    assert payloads(bob) == [0, 1], "what it missed comes from the stream"
+    await publish(two, 2)
+    await converge(one, two)
+    assert payloads(bob) == [0, 1, 2]
+    assert payloads(alice) == [1, 2]
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_killed_inbox_connection_is_noticed_and_repaired(
+    server: RedisServer, make: Make, proxy: Proxy, busy: bool
+) -> None:
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    # What is published while nobody listens is lost to both.
+    assert server.command("CLIENT", "KILL", "TYPE", "pubsub").startswith(b":")
+    await publish(one, 1)
+    await publish(two, 2)
+    await one.rest("state_set_key", channel_name="room", key="k", val="1")
+    if busy:
+        for number in range(3, 20):
+            await publish(one, number)
+            await asyncio.sleep(0.01)
+    began = time.monotonic()
+    await converge(one, two)
+    assert time.monotonic() - began < 4
+    assert payloads(alice) == payloads(bob)
+    assert len(payloads(bob)) == (19 if busy else 2)
+    assert two.channels["room"].state == {"k": 1}
+
+
+async def test_a_node_without_heartbeats_registers_anew(server: RedisServer, make: Make) -> None:
+    """As a process that was stopped for longer than its lease."""
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    alice.took()
+    beating = two.redis._tasks.pop()
+    beating.cancel()
+    await eventually(lambda: ("UNSUBSCRIBE", "bob") in presence(alice))
+    await publish(one, 1)
+    await publish(two, 2)  # it finds out by this
+    two.redis._tasks.append(asyncio.ensure_future(two.redis.nodes.beat()))
+    await converge(one, two)
+    await eventually(lambda: "bob" in one.channels["room"].subscribers)
+    assert presence(alice) == [("UNSUBSCRIBE", "bob"), ("SUBSCRIBE", "bob")]
+    assert payloads(alice) == payloads(bob) == [1, 2]
+    assert not bob.closed
+
+
+async def test_what_was_done_before_the_answer_was_lost_is_done_once(
+    server: RedisServer, make: Make, proxy: Proxy
+) -> None:
+    one, two = await make(proxy.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    proxy.mute = True
+    published = [asyncio.ensure_future(publish(one, number)) for number in range(5)]
+    await eventually(lambda: len(payloads(bob)) == 5)
+    assert payloads(alice) == []
+    proxy.mute = False
+    proxy.drop()
+    answers = await asyncio.gather(*published)
+    assert [answer["offset"] for answer in answers] == [1, 2, 3, 4, 5]
+    await converge(one, two)
+    assert payloads(alice) == payloads(bob) == [0, 1, 2, 3, 4]
+
+
+async def test_two_nodes_create_destroy_and_join_at_once(server: RedisServer, make: Make) -> None:
+    nodes = [await make(server.url), await make(server.url)]
+    clients = [(node, await node.connect(f"u{n}")) for n in range(4) for node in nodes[n % 2 :][:1]]
+    for _ in range(15):
+        await asyncio.gather(
+            *(c.receive('[1,"SUBSCRIBE",{"channel_name":"room"}]\r\n') for _, c in clients)
+        )
+        await asyncio.sleep(0.005)
+        await asyncio.gather(
+            nodes[0].rest("destroy_channel", channel_name="room"),
+            *(c.receive('[2,"UNSUBSCRIBE",{"channel_name":"room"}]\r\n') for _, c in clients[1:]),
+            return_exceptions=True,
+        )
+    for node in nodes * 3:
+        await node.settle()
+    for node, client in clients:
+        await node.send(client, "SUBSCRIBE", channel_name="room")
+    await converge(*nodes)
+    for node in nodes:
+        assert sorted(node.channels["room"].subscribers) == ["u0", "u1", "u2", "u3"]
+        node.check()
+
+
+# ---- what is wrong from the start --------------------------------------------
+
+
+async def test_a_wrong_address_password_or_version_is_one_sentence(server: RedisServer) -> None:
+    server.command("CONFIG", "SET", "requirepass", "secret")
+    with pytest.raises(Unusable, match="password"):
+        await Node(server.url).start()
+    with pytest.raises(Unusable, match="password") as wrong:
+        await Node(server.url.replace("redis://", "redis://:wr0ng@")).start()
+    assert "wr0ng" not in str(wrong.value)
+    with pytest.raises(Unusable, match="cannot be reached"):
+        await Node("redis://127.0.0.1:1/0").start()
+    connection = await open_connection(parse(server.url.replace("redis://", "redis://:secret@")))
+    await connection.disconnect(nowait=True)

@@ -1,0 +1,57 @@
+"""HOOKBOX_ENGINE: what the check and the command say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.checks import Warning
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from djhookbox.checks.engines import check_engine
+from djhookbox.process import engines
+
+from .ports import free_port
+from .redis_server import RedisServer, redis_server
+
+pytestmark = [pytest.mark.process, pytest.mark.once]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server("--requirepass", "secret") as server:
+        yield server
+
+
+def problem(url: str) -> str:
+    with override_settings(HOOKBOX_ENGINE=url):
+        messages = check_engine()
+        assert [m.msg for m in messages] == ([engines.problem()] if messages else [])
+        assert all(isinstance(message, Warning) for message in messages)
+        return messages[0].msg if messages else ""
+
+
+def test_nothing_is_said_without_the_setting_or_if_all_is_well(server: RedisServer) -> None:
+    assert problem("memory") == ""
+    assert problem(server.url.replace("redis://", "redis://:secret@")) == ""
+
+
+def test_a_password_that_is_wrong_or_missing(server: RedisServer) -> None:
+    for url in (server.url, server.url.replace("redis://", "redis://:wr0ng@")):
+        said = problem(url)
+        assert "password" in said.lower() or "auth" in said.lower()
+        assert "wr0ng" not in said
+
+
+def test_nobody_answers() -> None:
+    assert "cannot be reached" in problem(f"redis://127.0.0.1:{free_port()}/0")
+
+
+def test_the_command_says_it_in_one_sentence(tmp_path: object) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with (
+        override_settings(HOOKBOX_ENGINE=url, HOOKBOX_RUN_DIR=str(tmp_path)),
+        pytest.raises(CommandError, match="cannot be reached"),
+    ):
+        call_command("runhookbox", port=free_port())
