@@ -1,6 +1,7 @@
 # Each target creates what it needs, so `make demo` and `make test` work in a fresh clone.
 #
-#   make demo      run the chat site and its Hookbox process (Ctrl-C stops both)
+#   make demo      run the chat site and its Hookbox process (Ctrl-C stops both); with
+#                  ARGS="--workers 2 --redis" two of them, which share a Redis
 #   make test      run all tests once, on this Python, and print what was skipped and why
 #   make matrix    run the fast tests on each supported Python and Django that is installed,
 #                  and the database tests on PostgreSQL and MariaDB (with tox)
@@ -49,7 +50,7 @@ PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 .PHONY: demo test matrix environments coverage partners bench resume durable fuzz genuine lint format check types migrations documents docs package messages messages-check clean client client-check client-size
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/.site
+demo: $(VENV)/.site $(if $(findstring --redis,$(ARGS)),$(VENV)/.redis)
 	@exec $(BIN)/python example/demo.py $(ARGS)
 
 test: $(VENV)/.test partners
@@ -173,6 +174,9 @@ endef
 
 $(VENV)/.site: pyproject.toml | $(VENV)/.created
 	$(call install,the site and its server,-e .)
+
+$(VENV)/.redis: pyproject.toml | $(VENV)/.site
+	$(call install,the client of Redis,-e ".[redis]")
 
 $(VENV)/.tox: pyproject.toml | $(VENV)/.created
 	$(call install,tox,"tox>=4.25")

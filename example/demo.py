@@ -24,6 +24,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 PACKAGES = ("django", "aiohttp", "urllib3", "model_utils", "djhookbox")
+#: Stands for a Redis server that the demo starts.
+OWN = "own"
 #: Seconds in which Django must start to answer, and in which it must stop.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
@@ -50,9 +52,12 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: ending.set())
         check_port(options.port, "--port")
-        prepare(options)
-        with only_demo(options.hookbox_port):
-            run(options.port)
+        with engine(options) as address:
+            os.environ["DEMO_ENGINE"] = address
+            os.environ["DEMO_WORKERS"] = str(options.workers)
+            prepare(options)
+            with only_demo(options.hookbox_port):
+                run(options.port)
     except DemoError as error:
         print(f"The demo cannot run: {error}", file=sys.stderr)
         return 1
@@ -73,12 +78,54 @@ def parse_options() -> argparse.Namespace:
             option, type=port, default=os.environ.get(variable) or default,
             help=f"port of {what} (environment: {variable}; default: {shown})",
         )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="number of Hookbox processes; more than one requires --redis",
+    )  # fmt: skip
+    parser.add_argument(
+        "--redis", nargs="?", const=OWN, default="", metavar="URL",
+        help="share channels through Redis at this URL, or through one that the demo starts",
+    )  # fmt: skip
     options = parser.parse_args()
+    if options.workers < 1:
+        parser.error("--workers must be at least 1.")
+    if options.workers > 1 and not options.redis:
+        parser.error("--workers requires --redis.")
     if options.hookbox_port is None:  # so that two demos differ in both
         options.hookbox_port = options.port + 1 if options.port < 65_535 else options.port - 1
     if options.port == options.hookbox_port:
         parser.error("--port and --hookbox-port must differ.")
     return options
+
+
+@contextlib.contextmanager
+def engine(options: argparse.Namespace) -> Iterator[str]:
+    """Provide the value of HOOKBOX_ENGINE.
+
+    Raises:
+        DemoError: Redis cannot be used.
+
+    """
+    if not options.redis:
+        yield "memory"
+        return
+    try:
+        __import__("redis")
+    except ImportError:
+        raise DemoError(
+            "the Redis client is not installed. Run “make demo” with --redis in ARGS to install it."
+        ) from None
+    if options.redis != OWN:
+        yield options.redis
+        return
+    from redis_for_demo import NoRedis, own_redis
+
+    with contextlib.ExitStack() as stack:
+        try:
+            address = stack.enter_context(own_redis())
+        except NoRedis as problem:
+            raise DemoError(str(problem)) from None
+        yield address
 
 
 def port(text: str) -> int:

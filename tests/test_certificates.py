@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from djhookbox import certificates, client
 from djhookbox.exceptions import HookboxMisconfigured
+from djhookbox.management import configuring
 from djhookbox.management.commands import runhookbox
 from djhookbox.process import control
 from djhookbox.process.reachability import WebhookWatch
@@ -58,7 +59,7 @@ def secure(tmp_path: Path, settings: Any) -> Iterator[Secure]:
 def configured() -> ServerConfig:
     """Return the configuration that runhookbox would give to the server."""
     parser = runhookbox.Command().create_parser("manage.py", "runhookbox")
-    return runhookbox.server_config(vars(parser.parse_args([])))
+    return configuring.server_config(vars(parser.parse_args([])))
 
 
 # ---- Django calls the process

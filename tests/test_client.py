@@ -113,11 +113,6 @@ def hookbox(settings):
             {"identity": "session:ab", "code": "4500"},
         ),
         (
-            lambda: client.recheck(["/a/.*"], ["bob"]),
-            "recheck",
-            {"patterns": '["/a/.*"]', "users": '["bob"]'},
-        ),
-        (
             lambda: client.list_channels("/a", 5),
             "list_channels",
             {"prefix": "/a", "limit": "5"},
@@ -462,3 +457,87 @@ def test_nesting_without_end_is_refused():
     finally:
         while value:  # freeing it in one go recurses as deep in C
             value = value[0]
+
+
+# ---- several URLs
+
+
+@pytest.fixture
+def two(settings, monkeypatch):
+    """Return a process that stands first in HOOKBOX_REST_URL, and one that stands second."""
+    monkeypatch.setattr(client.places, "_again", {})
+    client.http.forget_connections()
+    with fake_hookbox() as first, fake_hookbox() as second:
+        settings.HOOKBOX_REST_URL = [first.url, second.url]
+        settings.HOOKBOX_REST_SECRET = SECRET
+        yield first, second
+    client.http.forget_connections()
+
+
+def test_the_first_url_is_called_while_it_answers(two):
+    first, second = two
+    for _number in range(3):
+        client.publish("/a/", "1")
+    assert (len(first.requests), len(second.requests)) == (3, 0)
+
+
+def test_the_next_url_is_called_if_nothing_listens_at_the_first(two, settings, monkeypatch):
+    _first, second = two
+    dead = f"http://127.0.0.1:{free_port()}"
+    settings.HOOKBOX_REST_URL = [dead, second.url]
+    tried = []
+    original = client.http._call
+    monkeypatch.setattr(
+        client.http, "_call", lambda base, *rest: (tried.append(base), original(base, *rest))[1]
+    )
+    client.publish("/a/", "1")  # without a key: nobody can have carried it out
+    client.publish("/a/", "2")
+    assert tried == [dead, second.url, second.url]  # not tried again for a moment
+    monkeypatch.setattr(client.places, "_again", {dead: time.monotonic() - 1})
+    client.publish("/a/", "3")
+    assert tried[3:] == [dead, second.url]
+    assert len(second.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "repeated"),
+    [
+        (lambda: client.publish("/a/", "1"), False),
+        (lambda: client.publish("/a/", "1", key="order-7"), True),
+        (lambda: client.create_channel("/a/", {}), False),
+        (lambda: client.get_server_info(), True),
+        (lambda: client.unsubscribe("/a/", "eve"), True),
+    ],
+)
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(hang_up=True), Answer(status=502, body="Bad gateway")],
+    ids=["hangs up", "502"],
+)
+def test_a_call_that_may_have_been_carried_out_is_repeated_only_if_that_is_harmless(
+    two, call, repeated, answer
+):
+    first, second = two
+    first.answer = lambda request: answer
+    if repeated:
+        call()
+    else:
+        with pytest.raises(HookboxError):
+            call()
+    assert len(second.requests) == repeated
+
+
+def test_a_refusal_is_final(two):
+    first, second = two
+    first.answer = lambda request: Answer(body='[false, {"msg": "no"}]')
+    with pytest.raises(HookboxRefused, match="no"):
+        client.get_server_info()
+    assert second.requests == []
+
+
+def test_if_nobody_answers_the_last_url_is_named(two, settings):
+    dead = [f"http://127.0.0.1:{free_port()}" for _number in range(2)]
+    settings.HOOKBOX_REST_URL = dead
+    for _number in range(2):
+        with pytest.raises(HookboxUnreachable, match=dead[1]):
+            client.publish("/a/", "1")

@@ -47,6 +47,8 @@ def test_each_setting_has_a_name():
             HookboxSettings.durable_seconds,
             HookboxSettings.batch_middleware,
             HookboxSettings.log_format,
+            HookboxSettings.rest_urls,
+            HookboxSettings.engine,
         )
     )
     assert [name for name in NAMES if f'"{name}"' not in source] == []

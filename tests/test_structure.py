@@ -57,6 +57,8 @@ NEVER = {
     "djhookbox.server.channels": ("djhookbox.server.transports", "djhookbox.server.rest"),
     "djhookbox.server.site": ("djhookbox.server.transports", "djhookbox.server.rest"),
     "djhookbox.server.metrics": ("djhookbox",),
+    "djhookbox.workers.place": ("django", "djhookbox.server"),
+    "djhookbox.workers.supervisor": ("django", "djhookbox.server"),
 }
 
 #: Enumerations that the ORM's package happens to hold: no database behind them.
@@ -76,8 +78,10 @@ ONLY = {
     "djhookbox.server": (
         "djhookbox.server",
         "djhookbox.management.commands.runhookbox",
+        "djhookbox.management.configuring",
         "djhookbox.testing.clients",
         "djhookbox.testing.inprocess",
+        "djhookbox.workers.running",
     ),
     "djhookbox.testing": ("djhookbox.testing", "djhookbox.pytest_plugin"),
 }

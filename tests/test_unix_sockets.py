@@ -18,6 +18,7 @@ from django.core.management import CommandError
 
 from djhookbox.conf import settings as conf
 from djhookbox.exceptions import HookboxMisconfigured
+from djhookbox.management import configuring
 from djhookbox.management.commands import runhookbox
 from djhookbox.process.reachability import WebhookWatch
 from djhookbox.server.config import ConfigError, ServerConfig, changed_config
@@ -71,7 +72,7 @@ def unix_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) 
 
 def configured(*arguments: str) -> ServerConfig:
     parser = runhookbox.Command().create_parser("manage.py", "runhookbox")
-    return runhookbox.server_config(vars(parser.parse_args(list(arguments))))
+    return configuring.server_config(vars(parser.parse_args(list(arguments))))
 
 
 # ---- the setting
@@ -146,7 +147,7 @@ def test_options_win(settings: Any) -> None:
 def test_the_genuine_server_cannot(settings: Any) -> None:
     settings.HOOKBOX_WEBHOOK_URL = URL
     with pytest.raises(ConfigError, match="webhook_url"):
-        runhookbox.genuine_arguments(configured(), None)
+        configuring.genuine_arguments(configured(), None)
 
 
 # ---- calls

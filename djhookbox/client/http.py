@@ -3,9 +3,9 @@
 This uses urllib3, on which `requests` is built: a call through a session of `requests` takes three
 times as long, most of it for features that these calls do not need.
 
-Connections are kept alive and pooled. A call is never sent twice: a publication must not be
-duplicated, and nobody can tell whether a process that did not answer has carried it out. Instead,
-stale connections are avoided: urllib3 notices a connection that the process has closed (for
+Connections are kept alive and pooled. A call is never sent twice if that could duplicate something:
+nobody can tell whether a process that did not answer has carried it out. Stale connections are
+avoided instead: urllib3 notices a connection that the process has closed (for
 example by a restart) before it is used, and connections that have been idle for longer than
 `IDLE_SECONDS` are not used, so that no call meets a server that is closing its connection.
 """
@@ -39,6 +39,7 @@ from ..genuine import limits
 from ..wire import values
 from ..wire.bodies import FORM_TYPE
 from ..wire.proof import SECRET_HEADER, to_header
+from . import places
 
 _USER_AGENT = f"django-hookbox/{__version__}"
 
@@ -46,6 +47,17 @@ _USER_AGENT = f"django-hookbox/{__version__}"
 IDLE_SECONDS = 10.0
 #: Idle connections to keep; more may be in use at once.
 MAX_IDLE_CONNECTIONS = 16
+
+#: Calls that have the same effect if they are made twice, besides those that only read.
+_REPEATABLE = frozenset({
+    "cursor", "disconnect", "poke", "recheck", "set_channel_options", "state_delete_key",
+    "state_set_key", "subscribe", "unsubscribe",
+})  # fmt: skip
+
+#: How a call fails if it has not reached anybody, who could have carried it out.
+_NEVER_SENT = (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)
+#: How proxies answer if the process does not.
+_GATEWAY = frozenset({502, 503, 504})
 
 #: What a connection is for: the scheme, host and port, and the trusted authorities.
 _Target = tuple[str, str | None]
@@ -185,7 +197,6 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
         HookboxMisconfigured: It is not a Hookbox process, or has another secret.
 
     """
-    url = f"{settings.rest_url}/rest/{call}"
     if settings.executable:
         limits.require_ascii(form.get("channel_name"), form.get("name"))
     # The secret comes first, and in the body: URLs end up in access logs.
@@ -204,12 +215,33 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
         if (stand_in := isolation.stand_in()) is None:
             return isolation.answer(call)
         status, text = stand_in(call, body)
-        return _read_answer(call, Response(status, {}, text.encode()))
+        return _read_answer(settings.rest_url, call, Response(status, {}, text.encode()))
+    urls = places.usable(settings.rest_urls)
     timeout = settings.timeout if seconds is None else seconds
+    for base in urls[:-1]:
+        try:
+            return _call(base, call, body, timeout)
+        except (HookboxUnreachable, HookboxMisconfigured) as error:
+            if isinstance(error, HookboxMisconfigured) and error.status not in _GATEWAY:
+                raise
+            places.failed(base)
+            if not (isinstance(error.__cause__, _NEVER_SENT) or _is_repeatable(call, form)):
+                raise
+    return _call(urls[-1], call, body, timeout)
+
+
+def _is_repeatable(call: str, form: Mapping[str, str | None]) -> bool:
+    """Return whether a call may be made again if nobody knows whether it was carried out."""
+    return bool(form.get("key")) or call.startswith(("get_", "list_")) or call in _REPEATABLE
+
+
+def _call(base: str, call: str, body: Mapping[str, str], timeout: float) -> dict[str, object]:
+    """Make a call at one of the URLs."""
+    url = f"{base}/rest/{call}"
     try:
         response = _post(url, body, timeout)
     except exceptions.SSLError as error:
-        raise HookboxMisconfigured(certificates.explain(settings.rest_url, error)) from error
+        raise HookboxMisconfigured(certificates.explain(base, error)) from error
     # Before the timeouts: in some versions of urllib3, NewConnectionError is one of them.
     except (exceptions.NewConnectionError, exceptions.ProtocolError) as error:
         kind = HookboxNotRunning if certificates.is_refused(error) else HookboxUnreachable
@@ -218,7 +250,7 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
                 "The Hookbox process at %(url)s cannot be reached. "
                 "Is it running? Start it with “manage.py runhookbox”."
             )
-            % {"url": settings.rest_url},
+            % {"url": base},
             code="unavailable",
         ) from error
     except exceptions.TimeoutError as error:
@@ -233,17 +265,17 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
                 "a second worker or thread."
             )
         raise HookboxUnreachable(
-            text % {"url": settings.rest_url, "seconds": f"{timeout:g}"}, code="unavailable"
+            text % {"url": base, "seconds": f"{timeout:g}"}, code="unavailable"
         ) from error
     except (exceptions.HTTPError, ValueError, OSError) as error:
         raise HookboxMisconfigured(
             _("The request to %(url)s failed: %(problem)s. Check HOOKBOX_REST_URL.")
             % {"url": url, "problem": error}
         ) from error
-    return _read_answer(call, response)
+    return _read_answer(base, call, response)
 
 
-def _read_answer(call: str, response: Response) -> dict[str, object]:
+def _read_answer(base: str, call: str, response: Response) -> dict[str, object]:
     if response.status_code == 413:
         raise PayloadError(
             _(
@@ -251,7 +283,7 @@ def _read_answer(call: str, response: Response) -> dict[str, object]:
                 "the same for Django and the Hookbox process (restart it after a change), and "
                 "a proxy between them must allow the same size."
             )
-            % {"url": settings.rest_url},
+            % {"url": base},
             status=413,
             code="limit",
         )
@@ -270,7 +302,7 @@ def _read_answer(call: str, response: Response) -> dict[str, object]:
                 "%(status)d). HOOKBOX_REST_URL, or HOOKBOX_INTERFACE and HOOKBOX_PORT, must "
                 "name the address on which runhookbox listens."
             )
-            % {"url": settings.rest_url, "call": call, "status": response.status_code},
+            % {"url": base, "call": call, "status": response.status_code},
             status=response.status_code,
         ) from error
     if success and response.status_code == 200:
@@ -282,7 +314,7 @@ def _read_answer(call: str, response: Response) -> dict[str, object]:
                 "The Hookbox process at %(url)s does not accept the secret. "
                 "HOOKBOX_REST_SECRET must be the same for Django and the process."
             )
-            % {"url": settings.rest_url},
+            % {"url": base},
             status=response.status_code,
             code="secret",
         )

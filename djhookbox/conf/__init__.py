@@ -27,11 +27,10 @@ from .development import DevelopmentSettings
 from .durable import DurableSettings
 from .memory import MemorySettings
 from .operators import OperatorSettings
-from .reading import UNIX_SCHEME, is_unix, split_unix
+from .reading import UNIX_SCHEME, bracketed, is_unix, split_unix
+from .rest import WILDCARD_INTERFACES, RestSettings
+from .scaling import ScalingSettings
 from .webhooks import WebhookSettings
-
-#: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
-WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 class HookboxSettings(
@@ -41,6 +40,8 @@ class HookboxSettings(
     DurableSettings,
     WebhookSettings,
     OperatorSettings,
+    RestSettings,
+    ScalingSettings,
 ):
     """The settings of django-hookbox, each with its default."""
 
@@ -169,27 +170,6 @@ class HookboxSettings(
     def public_url(self) -> str | None:
         """What browsers connect to; None means the host of the page with `port`."""
         return self._url("HOOKBOX_PUBLIC_URL", ("http", "https", "ws", "wss"))
-
-    @property
-    def rest_url(self) -> str:
-        """What Django calls: the process's address, or loopback if it listens on all interfaces."""
-        explicit = self._url("HOOKBOX_REST_URL", ("http", "https"))
-        if explicit:
-            return explicit
-        host = self.interface
-        if host in WILDCARD_INTERFACES:
-            host = "::1" if host == "::" else "127.0.0.1"
-        return f"http://{bracketed(host)}:{self.port}"
-
-    @property
-    def ca_file(self) -> Path | None:
-        """Certificates of trusted authorities for https addresses; None for the default ones."""
-        return self._path("HOOKBOX_CA_FILE")
-
-    @property
-    def rest_is_derived(self) -> bool:
-        """Whether `rest_url` is derived from `interface` and `port`."""
-        return not self._optional("HOOKBOX_REST_URL")
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -411,11 +391,6 @@ def _likely_range(text: str) -> str:
     return f"; write '{network}' for the range or '{text.partition('/')[0]}' for the address"
 
 
-def bracketed(host: str) -> str:
-    """Return a host as written in URLs: IPv6 addresses in brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
 #: The only instance; read its properties, never Django's settings.
 settings = HookboxSettings()
 
@@ -430,6 +405,8 @@ PROPERTIES: tuple[str, ...] = tuple(
         DurableSettings,
         WebhookSettings,
         OperatorSettings,
+        RestSettings,
+        ScalingSettings,
     )
     for name, value in vars(part).items()
     if isinstance(value, property)
@@ -437,8 +414,8 @@ PROPERTIES: tuple[str, ...] = tuple(
 
 #: Properties that are not settings.
 _DERIVED = {
-    "debug", "rest_is_derived", "rest_secrets", "unix_host", "webhook_headers", "webhook_host",
-    "webhook_path", "webhook_secrets",
+    "debug", "rest_is_derived", "rest_secrets", "rest_urls", "unix_host", "webhook_headers",
+    "webhook_host", "webhook_path", "webhook_secrets",
 }  # fmt: skip
 
 #: For checks: every known `HOOKBOX_*` name.
@@ -447,4 +424,6 @@ NAMES: frozenset[str] = frozenset(
     | {"HOOKBOX_WEBHOOK_SECRET", "HOOKBOX_REST_SECRET", "HOOKBOX_API_SECURITY_TOKEN"}
 )
 
-__all__ = ["NAMES", "PROPERTIES", "HookboxSettings", "bracketed", "settings"]
+__all__ = [
+    "NAMES", "PROPERTIES", "WILDCARD_INTERFACES", "HookboxSettings", "bracketed", "settings",
+]  # fmt: skip

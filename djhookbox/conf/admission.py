@@ -15,7 +15,7 @@ class AdmissionSettings(SettingsReader):
     """Who may connect to the process, and how many before CONNECT."""
 
     public_url: Any
-    rest_url: Any
+    rest_urls: Any
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ class AdmissionSettings(SettingsReader):
         """
         value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_HOSTS", None)
         if value is None:
-            urls = (self.public_url, self.rest_url)
+            urls = (self.public_url, *self.rest_urls)
             hosts = (urlsplit(url).hostname for url in urls if url)
             return tuple(dict.fromkeys(host for host in hosts if host))
         names = self._names("HOOKBOX_ALLOWED_HOSTS", (), "host names, as in ALLOWED_HOSTS")

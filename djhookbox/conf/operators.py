@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..exceptions import HookboxMisconfigured
-from .scaling import ScalingSettings
+from .reading import SettingsReader
 
 LOG_FORMATS = ("text", "json")
 
 
-class OperatorSettings(ScalingSettings):
+class OperatorSettings(SettingsReader):
     """How the process is observed."""
 
     @property

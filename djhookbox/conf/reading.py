@@ -47,6 +47,11 @@ def split_unix(url: str) -> tuple[str, str]:
     return socket, path.rstrip("/")
 
 
+def bracketed(host: str) -> str:
+    """Return a host as written in URLs: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 class SettingsReader:
     """Reads Django's settings on access, without caching."""
 
@@ -97,8 +102,10 @@ class SettingsReader:
 
     def _url(self, name: str, schemes: Sequence[str]) -> str | None:
         value = self._optional(name)
-        if not value:
-            return None
+        return self._checked_url(name, value, schemes) if value else None
+
+    @staticmethod
+    def _checked_url(name: str, value: str, schemes: Sequence[str]) -> str:
         if UNIX_SCHEME in schemes and is_unix(value):
             try:
                 split_unix(value)

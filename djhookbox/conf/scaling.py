@@ -10,7 +10,17 @@ from .reading import SettingsReader
 
 
 class ScalingSettings(SettingsReader):
-    """Where channels and users are shared with other nodes."""
+    """How many nodes there are, and where they share channels and users."""
+
+    @property
+    def workers(self) -> int:
+        """The number of processes that share the port; more than one requires Redis."""
+        return self._int("HOOKBOX_WORKERS", 1)
+
+    @property
+    def node_url(self) -> str:
+        """The URL at which nodes on other machines reach this one; "" for none."""
+        return self._url("HOOKBOX_NODE_URL", ("http",)) or ""
 
     @property
     def engine(self) -> str:

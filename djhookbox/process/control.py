@@ -118,7 +118,7 @@ def _answered(info: ServerInfo, holder: Holder | None, known: ProcessStatus) -> 
     version = info.version
     if holder is None:
         known = replace(known, pid=info.pid)
-    elif info.pid not in (None, holder.pid) and not settings.executable:
+    elif holder.pid not in (info.pid or holder.pid, info.supervisor) and not settings.executable:
         # Another process has taken the address: the one that answers is not the one we started.
         known = replace(known, pid=info.pid, identified=False)
     state, message = State.RUNNING, _("Everything is fine.")

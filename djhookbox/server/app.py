@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..wire import loglines
@@ -36,6 +34,7 @@ from .core.states import States
 from .engine.base import Engine
 from .engine.making import make_engine
 from .joining import make_cluster, make_proposals
+from .listening import address_of, machine
 from .measuring import Measuring
 from .metrics import Metrics
 from .operators import Operators
@@ -56,6 +55,7 @@ from .site.webhooks import Webhooks
 from .systemd import Systemd
 from .tasks import Tasks, within
 from .transports.csp import Csp
+from .transports.forwarding import Forwarding
 from .transports.websocket import WebSocketConnection
 
 if TYPE_CHECKING:
@@ -134,7 +134,12 @@ class Server:
         self._handshakes = Handshakes(
             runtime, self._unconnected, proxies, self._frames.handle, self._ended
         )
-        self._csp = Csp(config, self._handshakes)
+        self._forwarding = (
+            Forwarding(config, cluster.shared.node, machine(), cluster.place_of)
+            if cluster is not None
+            else None
+        )
+        self._csp = Csp(config, self._handshakes, self._forwarding)
         # The site.
         self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
         self._measuring = Measuring(runtime)
@@ -161,18 +166,23 @@ class Server:
 
     # ---- start and stop --------------------------------------------------
 
-    async def start(self) -> str:
+    async def start(self, listener: socket.socket | None = None) -> str:
         """Start listening and return the address, with the actual port if 0 is configured.
+
+        Args:
+            listener: A listening socket, instead of the configured address.
 
         Raises:
             OSError: If the server cannot listen on the address.
             Unusable: If the engine cannot be used.
 
         """
-        if self._cluster is not None:
+        if self._cluster is not None and self._forwarding is not None:
+            await self._forwarding.start(self._csp.handle)
+            self._cluster.place = self._forwarding.place
             await self._cluster.start()
         try:
-            host, port = self._port.bind()
+            host, port = self._port.bind(listener)
         except BaseException:
             if self._cluster is not None:
                 await self._cluster.stop()
@@ -190,7 +200,7 @@ class Server:
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()
-        self.runtime.events.address = _address(port)
+        self.runtime.events.address = address_of(port, self.config.worker)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
@@ -229,6 +239,8 @@ class Server:
         await _step("Closing the connections", left(0.8), self._port.close())
         if self._cluster is not None:
             await _step("Leaving the other nodes", left(), self._cluster.stop())
+        if self._forwarding is not None:
+            await _step("Closing the internal address", left(), self._forwarding.stop())
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
         await _step("Closing the port for metrics", left(), self._operators.stop())
 
@@ -302,20 +314,6 @@ def _runtime(
         shared=cluster.shared if cluster else None,
         cluster=cluster,
     )
-
-
-def _address(port: int) -> str:
-    """Return an address that distinguishes this process from those on other machines and ports.
-
-    Machines may share a host name, so part of the result is derived from the machine's id, if it
-    has one. The id itself must not leave the machine.
-    """
-    try:
-        machine = Path("/etc/machine-id").read_bytes()
-    except OSError:
-        machine = b""
-    digest = hashlib.sha256(b"djhookbox.node" + machine).hexdigest()[:8]
-    return f"{socket.gethostname()[:64]}-{digest}:{port}"
 
 
 async def _step(what: str, seconds: float, work: Awaitable[object]) -> None:

@@ -51,6 +51,8 @@ class Cluster:
     def __init__(self, shared: RedisEngine) -> None:
         self.shared = shared
         self._arriving: Counter[str] = Counter()
+        #: Where other nodes reach this one.
+        self.place: Mapping[str, str] = {}
         self._watched_at = 0.0
         self._departing = 0
         self._runtime: Runtime
@@ -73,6 +75,11 @@ class Cluster:
     def answer(self, kind: str, call: Callable[[Any], Any]) -> None:
         """Answer calls of other nodes."""
         self.shared.peers.answers[kind] = call
+
+    def place_of(self, node: str) -> Mapping[str, Any] | None:
+        """Return where another node is reached, or None if there is no such node."""
+        known = self.shared.nodes.known.get(node)
+        return None if known is None or not known.alive else known.about.get("place", {})
 
     async def start(self) -> None:
         """Connect.
@@ -103,6 +110,7 @@ class Cluster:
             "users": len(runtime.hub.users),
             "channels": len(runtime.hub.channels),
             "figures": dict(self.shared.figures),
+            "place": self.place,
         }
 
     # ---- users who come and go -------------------------------------------

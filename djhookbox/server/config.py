@@ -123,11 +123,17 @@ class ServerConfig:
     tell_delivered: bool = False
     #: Where channels and users are shared with other nodes: an address of Redis, or "memory".
     engine: str = "memory"
+    #: The URL at which nodes on other machines reach this one; "" limits it to this machine.
+    node_url: str = ""
     #: Seconds without a heartbeat after which other nodes count this one as dead.
     engine_lease: float = 10.0
     #: A folder to keep the position in the site's outbox in; "" keeps it in memory only.
     run_dir: str = ""
     version: str = ""
+    #: The number of this process among the workers of a supervisor, and the supervisor's process
+    #: id; 0 without a supervisor.
+    worker: int = 0
+    supervisor: int = 0
     #: A port for `/metrics` without a secret; 0 for none. The interface is the one to open it on.
     metrics_port: int = 0
     metrics_interface: str = "127.0.0.1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from .clients.unconnected import Unconnected
 from .config import ServerConfig
 from .front.sockets import Fronts, Request
 from .http_log import HttpLog
+from .listening import listen
 from .rest.handler import Rest
 from .transports import websocket
 from .transports.sockets import IDLE_SECONDS, Socket, SocketSite, gate
@@ -23,9 +23,6 @@ from .transports.websocket import WebSocketConnection
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Size of the kernel's send buffer for each client, in addition to `max_unsent`. Without this cap,
-#: Linux may hold up to 4 MiB more for a client that does not read. The kernel doubles the value.
-SEND_BUFFER = 65_536
 #: Seconds that calls have to finish when the port is closed.
 CLOSE_SECONDS = 1.0
 
@@ -65,14 +62,17 @@ class Port:
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=CLOSE_SECONDS)
         self._listener: socket.socket | None = None
 
-    def bind(self) -> tuple[str, int]:
+    def bind(self, listener: socket.socket | None = None) -> tuple[str, int]:
         """Bind the port; return the host and the actual port, if 0 is configured.
+
+        Args:
+            listener: A listening socket, instead of the configured address.
 
         Raises:
             OSError: If the server cannot listen on the address.
 
         """
-        self._listener = _listen(self._config.interface, self._config.port)
+        self._listener = listener or listen(self._config.interface, self._config.port)
         host, port = self._listener.getsockname()[:2]
         return host, port
 
@@ -140,20 +140,3 @@ class Port:
         connection = WebSocketConnection(transport, self._config.max_unsent, **terms)
         self._handshakes.enter(connection)
         return connection
-
-
-def _listen(interface: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # inherited
-        listener.bind((interface.strip("[]"), port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(error.errno, f"port {port} of {interface or '*'} is taken") from None
-        raise
-    return listener

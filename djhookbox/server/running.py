@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,12 +19,20 @@ from .tasks import within
 logger = logging.getLogger("djhookbox.server")
 
 
-def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
+def run(
+    config: ServerConfig,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    listener: socket.socket | None = None,
+    lifeline: socket.socket | None = None,
+) -> None:
     """Run a server until SIGINT or SIGTERM, on uvloop if it is installed.
 
     Args:
         config: The validated configuration.
         on_ready: Called with the address once the server listens.
+        listener: A listening socket, instead of the configured address.
+        lifeline: A connected socket; the server stops when its other end is closed.
 
     Raises:
         OSError: If the server cannot listen on the address.
@@ -31,7 +40,7 @@ def run(config: ServerConfig, *, on_ready: Callable[[str], None] | None = None) 
     """
     loop = new_loop()
     try:
-        loop.run_until_complete(_main(config, on_ready))
+        loop.run_until_complete(_main(config, on_ready, listener, lifeline))
     finally:
         loop.run_until_complete(_end_rest())
         loop.close()
@@ -47,14 +56,26 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _main(config: ServerConfig, on_ready: Callable[[str], None] | None) -> None:
+async def _main(
+    config: ServerConfig,
+    on_ready: Callable[[str], None] | None,
+    listener: socket.socket | None,
+    lifeline: socket.socket | None,
+) -> None:
     loop = asyncio.get_running_loop()
     server = Server(config)
     stopping = asyncio.Event()
     # Install these first: a process that sees the port open may send a signal immediately.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    address = await server.start()
+    if lifeline is not None:
+
+        def hung_up() -> None:
+            loop.remove_reader(lifeline)  # it stays readable
+            stopping.set()
+
+        loop.add_reader(lifeline, hung_up)
+    address = await server.start(listener)
     logger.info("Listening on %s, webhooks go to %s", address, config.shown(config.webhook_url))
     repeats = Repeats()
     repeats.install()

@@ -23,6 +23,7 @@ from django.urls import NoReverseMatch, reverse
 from .. import isolation
 from ..conf import settings
 from ..management.commands import runhookbox
+from ..management.configuring import server_config
 from ..server.config import ServerConfig
 from ..server.inprocess import InProcessServer, SiteAnswer
 from ..wire.values import dumps
@@ -205,7 +206,7 @@ def in_process() -> Iterator[InProcessHookbox]:
 def _config() -> ServerConfig:
     """Return the configuration with which `runhookbox` would run."""
     options = vars(runhookbox.Command().create_parser("manage.py", "runhookbox").parse_args([]))
-    return runhookbox.server_config(options)
+    return server_config(options)
 
 
 def _call_site(hook: str, body: bytes, headers: Mapping[str, str]) -> SiteAnswer:

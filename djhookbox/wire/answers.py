@@ -240,11 +240,15 @@ class ServerInfo:
 
     Attributes:
         uptime: Seconds since it started.
+        supervisor: The process id of the supervisor if this process is one of its workers.
+        worker: The number of this worker, from 1.
 
     """
 
     version: str = ""
     pid: int | None = None
+    supervisor: int | None = None
+    worker: int | None = None
     uptime: float | None = None
     engine: str | None = None
     connections: int | None = None

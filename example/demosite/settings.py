@@ -34,9 +34,11 @@ INSTALLED_APPS = [
     "demosite",
 ]
 
-# django-hookbox: only necessary because `make demo` can use ports other than the defaults.
+# django-hookbox: only necessary because `make demo` has options.
 HOOKBOX_CBPORT = int(os.environ.get("DEMO_PORT") or 8000)
 HOOKBOX_PORT = int(os.environ.get("DEMO_HOOKBOX_PORT") or 8001)
+HOOKBOX_ENGINE = os.environ.get("DEMO_ENGINE") or "memory"
+HOOKBOX_WORKERS = int(os.environ.get("DEMO_WORKERS") or 1)
 HOOKBOX_AUTOSTART = False  # demo.py starts it
 HOOKBOX_RUN_DIR = DATA_DIR / f"run-{HOOKBOX_PORT}"
 

@@ -57,7 +57,7 @@ class Session:
         return await response.text()
 
     async def open(self, **query: str) -> Session:
-        found = re.search(r'"session": ?"([0-9a-f]{32})"', await self.text("handshake", **query))
+        found = re.search(r'"session": ?"([0-9a-f-]{32,})"', await self.text("handshake", **query))
         assert found
         self.key = found[1]
         return self

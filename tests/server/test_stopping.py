@@ -128,7 +128,7 @@ from djhookbox.server.config import ServerConfig
 
 start = app.Server.start
 
-async def start_and_be_told_to_stop(self):
+async def start_and_be_told_to_stop(self, listener=None):
     address = await start(self)
     os.kill(os.getpid(), signal.SIGTERM)
     return address

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from djhookbox import certificates
 from djhookbox._version import __version__
-from djhookbox.conf import bracketed, settings
-from djhookbox.conf.reading import is_unix, split_unix
+from djhookbox.conf import settings
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
-from djhookbox.wire import webhooks
 
-from ...batches.rule import accepted
 from ...genuine import options as genuine
 from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 from ...process.owner import OwnerWatch
 from ...process.prefixing import prefixed
+from ...workers.place import take
+from ...workers.running import supervise
+from ...workers.supervisor import WorkersFailed
 from ..advice import Options, explain_os_error, warnings
-
-#: The webhooks whose paths the genuine server can be configured with.
-CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)
+from ..configuring import CALLBACKS, genuine_arguments, given, is_foreign, server_config
 
 #: Variables that locate this Python's modules, which would break a program using another Python.
 OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME")
@@ -126,6 +123,11 @@ class Command(BaseCommand):
             "--owner", type=int, metavar="PID",
             help="Stop when the process with this id ends; used by runserver.",
         )  # fmt: skip
+        add(
+            "--workers", type=int, metavar="N",
+            help="Number of processes that share the port; requires Redis (HOOKBOX_WORKERS).",
+        )  # fmt: skip
+        add("--worker", type=int, metavar="FD", help=SUPPRESS)  # set by the supervisor only
         add("--log-prefix", default="", metavar="TEXT", help="Text before each line of output.")
         add("-d", "--debug", action="store_true", help="Only with --executable.")
         add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only with --executable.")
@@ -149,6 +151,9 @@ class Command(BaseCommand):
 
     def _handle(self, options: Options) -> None:
         try:
+            if options["worker"] is not None:
+                self._work(options)
+                return
             config = server_config(options)
             executable = options["executable"] or settings.executable
             password = options["admin_password"] or settings.admin_password
@@ -173,6 +178,7 @@ class Command(BaseCommand):
         # Imported late: `runhookbox --help` and --executable do not need aiohttp.
         from djhookbox.server import running
         from djhookbox.server.engine.base import Unusable
+        from djhookbox.server.listening import listen_shared
 
         for problem in genuine.unusable(options):
             raise CommandError(problem)
@@ -180,7 +186,7 @@ class Command(BaseCommand):
             self._say(_("The embedded server has no console; -a is ignored."))
         if options["cookie_identifier"]:
             self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3; -c is ignored."))
-        foreign = _foreign(options)
+        foreign = is_foreign(options)
         watch = reachability.WebhookWatch(
             config.shown(config.single_url or config.webhook_url),
             self._say,
@@ -189,11 +195,16 @@ class Command(BaseCommand):
             timeout=config.webhook_timeout,
         )
 
+        workers = self._workers(config, options)
+
         def on_ready(address: str) -> None:
-            self._say(
-                _("Hookbox %(version)s is listening on %(address)s. Press Ctrl-C to stop it.")
-                % {"version": __version__, "address": address}
-            )
+            text = _("Hookbox %(version)s is listening on %(address)s. Press Ctrl-C to stop it.")
+            if workers > 1:
+                text = _(
+                    "Hookbox %(version)s is listening on %(address)s with %(workers)d workers. "
+                    "Press Ctrl-C to stop them."
+                )
+            self._say(text % {"version": __version__, "address": address, "workers": workers})
             self._say(_("Webhooks are sent to %(url)s.") % {
                 "url": config.shown(config.single_url or config.webhook_url),
             })  # fmt: skip
@@ -204,7 +215,15 @@ class Command(BaseCommand):
         form = settings.log_format
         with logging_set_up(options["log_level"], *files, form=form) as log, control.holding_lock():
             try:
-                running.run(config, on_ready=on_ready)
+                if workers > 1:
+                    supervise(
+                        listen_shared(config.interface, config.port, workers),
+                        options, config.grace_period, on_ready,
+                    )  # fmt: skip
+                else:
+                    running.run(config, on_ready=on_ready)
+            except WorkersFailed as error:
+                raise CommandError(str(error)) from error
             except KeyboardInterrupt:
                 pass  # only before the server has taken over the signals
             except OSError as error:
@@ -213,6 +232,50 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
             finally:
                 watch.end()
+
+    def _workers(self, config: ServerConfig, options: Options) -> int:
+        count: int = given(options["workers"], lambda: settings.workers)
+        name = "HOOKBOX_WORKERS" if options["workers"] is None else "--workers"
+        if count < 1:
+            raise CommandError(f"{name} must be at least 1, not {count}.")
+        if count > 1 and config.engine == "memory":
+            raise CommandError(
+                _(
+                    "%(name)s is %(count)d, but channels are kept in the memory of one process. "
+                    "Set HOOKBOX_ENGINE to the address of a Redis server, or run one process."
+                )
+                % {"name": name, "count": count}
+            )
+        return count
+
+    def _work(self, options: Options) -> None:
+        """Serve as one of the workers of a supervisor."""
+        from djhookbox.server import running
+        from djhookbox.server.engine.base import Unusable
+
+        try:
+            place = take(options["worker"])
+        except ValueError as error:
+            raise CommandError(f"--worker: {error}.") from error
+        options = {**options, **place.options}
+        config = server_config(options)
+        config = replace(
+            config,
+            worker=place.number,
+            supervisor=place.supervisor,
+            metrics_port=config.metrics_port and config.metrics_port + place.number - 1,
+        )
+        files = options["log_file_errors"], options["log_file_access"]
+        with logging_set_up(options["log_level"], *files, form=settings.log_format):
+            try:
+                running.run(
+                    config,
+                    on_ready=lambda _address: place.ready(),
+                    listener=place.listener,
+                    lifeline=place.lifeline,
+                )
+            except Unusable as error:
+                raise CommandError(str(error)) from error
 
     def _say(self, sentence: str) -> None:
         self.stdout.write(sentence)
@@ -249,160 +312,3 @@ class Command(BaseCommand):
                 _("%(program)s cannot be run: %(problem)s. See --executable, HOOKBOX_EXECUTABLE.")
                 % {"program": program, "problem": error.strerror}
             ) from error
-
-
-# ---- settings and options → ServerConfig ---------------------------------------------------------
-
-
-#: Settings that the server takes as they are.
-_SAME = (
-    "webhook_headers", "allowed_hosts", "trusted_proxies", "webhook_timeout",
-    "webhook_concurrency", "max_frame_size", "max_payload_size", "max_name_length",
-    "max_channels_per_connection", "max_channels", "max_subscriptions", "max_connections",
-    "max_unconnected",
-    "max_unconnected_per_address", "connect_timeout", "max_unsent", "max_unsent_total",
-    "max_incoming", "max_channel_history", "max_history", "max_channel_state", "max_state",
-    "max_answer_bytes", "max_rest_bytes", "max_cookie_bytes",
-    "max_frames_per_second", "ping_interval",
-    "grace_period", "durable_seconds", "recovery_seconds", "revalidate_seconds", "metrics_port",
-    "metrics_interface",
-)  # fmt: skip
-
-
-def server_config(options: Options) -> ServerConfig:
-    """Return the configuration from the settings and the command line.
-
-    Raises:
-        ConfigError: A value is invalid.
-        HookboxMisconfigured: A setting is invalid.
-        CommandError: Options contradict each other.
-
-    """
-    webhook_url = _webhook_url(options)
-    single_url = options["cb_single_url"] or ""
-    secure = (single_url or webhook_url).startswith("https:")
-    webhook_socket, webhook_url = _through_socket("webhook_url", webhook_url)
-    if single_url:
-        webhook_socket, single_url = _through_socket("single_url", single_url)
-    return ServerConfig(
-        interface=_given(options["interface"], lambda: settings.interface),
-        port=_given(options["port"], lambda: settings.port),
-        engine=_given(options["engine"], lambda: settings.engine),
-        webhook_url=webhook_url,
-        webhook_socket=webhook_socket,
-        webhook_paths={
-            name: options[f"cb_{name}"].lstrip("/")
-            for name in CALLBACKS
-            if options[f"cb_{name}"] is not None
-        },
-        single_url=single_url,
-        webhook_secret=options["webhook_secret"] or settings.webhook_secrets[0],
-        rest_secrets=(options["rest_secret"],) if options["rest_secret"] else settings.rest_secrets,
-        allowed_origins=_allowed_origins(options["allow_origin"]),
-        jsonp=options["jsonp"] or settings.jsonp,
-        rest_get=options["rest_get"] or settings.rest_get,
-        allow_set_config=options["allow_set_config"] or settings.allow_set_config,
-        polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
-        ca_file=(certificates.ca_path() or "") if secure else "",
-        # What an application accepts is only known for this site.
-        webhook_accepts=frozenset() if _foreign(options) else frozenset(accepted()),
-        run_dir=str(settings.run_dir),
-        tell_delivered=settings.debug,
-        **{name: getattr(settings, name) for name in _SAME},
-        version=__version__,
-    )
-
-
-def _through_socket(name: str, url: str) -> tuple[str, str]:
-    """Return the Unix socket of a URL, or "", and the URL to request."""
-    if not is_unix(url):
-        return "", url
-    try:
-        path, target = split_unix(url)
-    except ValueError as error:
-        raise ConfigError(name, f"{error}, not {url!r}") from None
-    return path, f"http://{bracketed(settings.unix_host)}{target}"
-
-
-def _webhook_url(options: Options) -> str:
-    host, port, path = options["cbhost"], options["cbport"], options["cbpath"]
-    parts_given = [name for name in ("cbhost", "cbport", "cbpath") if options[name] is not None]
-    if options["webhook_url"]:
-        if parts_given:
-            raise CommandError(
-                f"--webhook-url already contains all of it; remove --{parts_given[0]}."
-            )
-        return str(options["webhook_url"]).rstrip("/")
-    if not parts_given:
-        return settings.webhook_url
-    if port is not None and not 0 < port < 65_536:
-        raise CommandError(f"--cbport must be a port between 1 and 65535, not {port}.")
-    if path and not path.startswith("/"):
-        raise CommandError(f"--cbpath must start with a slash, not {path!r}.")
-    configured = urlsplit(settings.webhook_url)
-    if is_unix(settings.webhook_url):  # only its path is used together with a host or a port
-        configured = SplitResult(
-            "http", f"{bracketed(settings.cbhost)}:{settings.cbport}", settings.webhook_path, "", ""
-        )
-    netloc = bracketed(host or configured.hostname or "")
-    port = port or configured.port
-    if port:
-        netloc = f"{netloc}:{port}"
-    path = configured.path if path is None else path.rstrip("/")
-    return SplitResult(configured.scheme, netloc, path, "", "").geturl()
-
-
-def _allowed_origins(given: Sequence[str] | None) -> tuple[str, ...]:
-    if not given:
-        return settings.allowed_origins
-    for origin in given:
-        if "://" not in origin or origin.endswith("://*"):
-            raise CommandError(
-                "--allow-origin needs a scheme and a host, such as https://example.com, not "
-                f"{origin!r}."
-            )
-    return tuple(origin.rstrip("/") for origin in given)
-
-
-def _given(option: Any, setting: Any) -> Any:
-    # A setting that the command line overrides is not read: it may be invalid.
-    return setting() if option is None else option
-
-
-def _foreign(options: Options) -> bool:
-    """Return whether the options may send webhooks to another application than this site."""
-    if options["owner"] is not None:
-        return False  # this very site has started the process
-    names = ("webhook_url", "cbhost", "cbport", "cbpath", "cb_single_url", "webhook_secret")
-    return any(
-        options[name] is not None for name in (*names, *(f"cb_{name}" for name in CALLBACKS))
-    )
-
-
-def genuine_arguments(config: ServerConfig, password: str | None) -> list[str]:
-    """Return the command line for the genuine server.
-
-    Raises:
-        ConfigError: It cannot send webhooks to the URL.
-
-    """
-    url = urlsplit(config.webhook_url)
-    if url.scheme != "http" or config.webhook_socket:
-        raise ConfigError("webhook_url", "must start with http:// for this program")
-    arguments = [
-        "-i", config.interface,
-        "-p", str(config.port),
-        "--cbhost", url.hostname or "",
-        "--cbport", str(url.port or 80),
-        "--cbpath", url.path,
-        "-s", config.webhook_secret,
-        "-r", config.rest_secrets[0],
-    ]  # fmt: skip
-    if password:
-        arguments += ["-a", password]
-    for name, path in config.webhook_paths.items():
-        if name != genuine.LATER_CALLBACK:
-            arguments += [f"--cb-{name}", path]
-    if config.single_url:
-        arguments += ["--cb-single-url", config.single_url]
-    return arguments

@@ -88,6 +88,8 @@ class Reports:
         return answers.ServerInfo(
             version=self._webhooks.config.version,
             pid=os.getpid(),
+            supervisor=self._webhooks.config.supervisor or None,
+            worker=self._webhooks.config.worker or None,
             uptime=round(now - metrics.started, 3),
             engine=self._engine_name,
             connections=len(self._connections),

@@ -21,6 +21,7 @@ from ..protocol import csp
 from ..protocol.csp import Variables
 from ..tasks import within
 from .csp_session import Comet, CspConnection
+from .forwarding import Forwarding, NodeGone, NodeUnreachable
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -60,12 +61,16 @@ class Csp:
     Args:
         config: The limits.
         handshakes: Decides which requests may begin a session.
+        forwarding: Passes requests on to other nodes, if there are any.
 
     """
 
-    def __init__(self, config: ServerConfig, handshakes: Handshakes) -> None:
+    def __init__(
+        self, config: ServerConfig, handshakes: Handshakes, forwarding: Forwarding | None = None
+    ) -> None:
         self._config = config
         self._handshakes = handshakes
+        self._forwarding = forwarding
         self._sessions: dict[str, CspConnection] = {}
         #: Ended sessions whose client has yet to learn of it, oldest first. Those that never
         #: connected are kept apart, as their clients may never return.
@@ -106,14 +111,18 @@ class Csp:
         try:
             if name == "handshake":
                 return self._handshake(request, query)
+            if self._forwarding is not None:
+                owner = self._forwarding.owner(query.get("s", ""))
+                if owner is not None:
+                    return await self._forwarding.forward(request, owner)
             session = self._find(request, query, name)
             return await self._calls[name](request, session)
+        except NodeGone:
+            return _problem(request, Problem(404, "Session not found"))
+        except NodeUnreachable:
+            return _problem(request, Problem(503, "The session cannot be reached"))
         except Problem as problem:
-            # Quote the text, since clients evaluate answers.
-            answer = _answer(request, f"'{problem.text}'", "text/plain", problem.status)
-            if problem.status == 405:
-                answer.headers["Allow"] = "POST, OPTIONS"
-            return answer
+            return _problem(request, problem)
 
     # ---- the requests ----------------------------------------------------
 
@@ -130,6 +139,8 @@ class Csp:
         session = CspConnection(
             self._config.max_unsent, self._forget, **self._handshakes.terms(handshake)
         )
+        if self._forwarding is not None:
+            session.key = self._forwarding.new_key(session.key)
         session.jsonp = request.method == "GET"
         self._sessions[session.key] = session
         self._handshakes.enter(session)
@@ -331,6 +342,14 @@ def _cors(request: web.Request) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,  # other origins have been refused
         "Access-Control-Allow-Credentials": "true",
     }
+
+
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    # Quote the text, since clients evaluate answers.
+    answer = _answer(request, f"'{problem.text}'", "text/plain", problem.status)
+    if problem.status == 405:
+        answer.headers["Allow"] = "POST, OPTIONS"
+    return answer
 
 
 def _headers(request: web.Request) -> dict[str, str]:

@@ -1,0 +1,85 @@
+"""What a worker gets from its supervisor: a number, a listening socket and a lifeline.
+
+The lifeline is a pair of connected sockets. The supervisor writes the job to it, the worker answers
+once it listens, and either notices the end of the other by the end of the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: What a worker writes to its lifeline once it listens.
+READY = b"ready\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a worker.
+
+    Attributes:
+        number: Which of the workers it is, from 1. Two living workers never share a number.
+        count: How many workers there are when none is being replaced.
+        listener: The listening socket, which the supervisor keeps open too.
+        lifeline: The worker's end of the lifeline.
+        supervisor: The process id of the supervisor.
+        options: The options of the command that started the supervisor.
+
+    """
+
+    number: int
+    count: int
+    listener: socket.socket
+    lifeline: socket.socket
+    supervisor: int
+    options: Mapping[str, Any]
+
+    def ready(self) -> None:
+        """Tell the supervisor that this worker serves."""
+        self.lifeline.sendall(READY)
+
+
+def job(number: int, count: int, listener: socket.socket, options: Mapping[str, Any]) -> bytes:
+    """Return what the supervisor writes to the lifeline of a new worker."""
+    entry = {
+        "number": number,
+        "count": count,
+        "listener": listener.fileno(),
+        "supervisor": os.getpid(),
+        "options": dict(options),
+    }
+    return json.dumps(entry).encode() + b"\n"
+
+
+def take(descriptor: int) -> Place:
+    """Return the place that this worker was started for.
+
+    Args:
+        descriptor: The inherited file descriptor of the lifeline.
+
+    Raises:
+        ValueError: The descriptor is not a lifeline.
+
+    """
+    try:
+        lifeline = socket.socket(fileno=descriptor)
+        with lifeline.makefile("rb") as stream:
+            text = stream.readline()  # the only thing that is sent
+        entry = json.loads(text)
+        listener = socket.socket(fileno=entry["listener"])
+        for inherited in (lifeline, listener):
+            inherited.set_inheritable(False)
+        return Place(
+            number=entry["number"],
+            count=entry["count"],
+            listener=listener,
+            lifeline=lifeline,
+            supervisor=entry["supervisor"],
+            options=entry["options"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError("only the Hookbox process itself starts workers") from error
