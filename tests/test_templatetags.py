@@ -79,7 +79,7 @@ def test_only_a_site_with_debug_tells_where_refusals_are_put_right(settings):
     assert "debugging.js" not in render()
     settings.DEBUG = True
     assert config_of(render())["diagnosis"] == "/hookbox/diagnosis/"
-    script = '<script src="/static/djhookbox/debugging.js" nonce="n0nce" defer></script>'
+    script = '<script src="/static/djhookbox/debugging.js" nonce="n0nce"></script>'
     assert script in render(csp_nonce="n0nce", arguments="import_map=False")
     assert "http://testserver/admin/djhookbox/channelpolicy/" in config_of(render())["hint"]
     html = Template("{% load djhookbox %}{% hookbox_script %}").render(Context())

@@ -156,6 +156,25 @@ describe("the console of a site with DEBUG", () => {
     assert.match(warnings[0], /blocks ws:\/\/site\.example:8001\/ws: add it to connect-src\. See .*howto\/csp/);
   });
 
+  test("a connection of a page of 2011 is watched, with its own address", async () => {
+    diagnosis = { problems: [{ text: "It is not running.", advice: "Start it." }] };
+    const listeners = new Map();
+    const old = {
+      url: "http://old.example:8001",
+      on: (event, listener) => listeners.set(event, listener),
+      publish: async () => ({}),
+    };
+    const kept = browser.document[Symbol.for("djhookbox")];
+    kept.watch(old);
+    const { publish } = old;
+    kept.watch(old);
+    assert.equal(old.publish, publish, "once");
+    listeners.get("disconnected")({ code: 1006, reason: "", reconnecting: true });
+    browser.clock.pass(3000);
+    await settled();
+    assert.match(warnings[0], /cannot connect to old\.example:8001\. It is not running/);
+  });
+
   test("a second copy of the script says nothing twice, and connections that exist are watched", async () => {
     load();
     browser.openPage();

@@ -154,3 +154,12 @@ test("what the later pages use is there", () => {
   connection.reconnect();
   assert.equal(connection.status, "connecting");
 });
+
+test("connections of pages of 2011 are watched while DEBUG is on", () => {
+  const watched = [];
+  const kept = Object.assign(new Map(), { watch: (connection) => watched.push(connection) });
+  browser.document[Symbol.for("djhookbox")] = kept;
+  const connection = page();
+  assert.deepEqual(watched, [connection]);
+  assert.equal(kept.size, 0, "the document does not keep them");
+});

@@ -2,7 +2,7 @@
  * Tells the developer in the console what goes wrong: connections that are blocked or refused, and
  * messages that reach nobody. `{% hookbox_script %}` loads it while DEBUG is on.
  *
- * A classic script, so that it may precede the page's import map. It runs before all modules.
+ * A classic script, so that it may precede the page's import map. It runs before all other scripts.
  */
 (() => {
   const HELP = "https://django-hookbox.readthedocs.io/page/";
@@ -12,10 +12,11 @@
 
   // The document's property for its connections, as in hookbox.js.
   const kept = (document[Symbol.for("djhookbox")] ??= new Map());
-  if (kept.watched) {
+  if (kept.watch) {
     return; // the template tag is used twice
   }
-  kept.watched = true;
+  const watched = new WeakSet();
+  kept.watch = watch; // for connections with the names of 2011, which the document does not keep
 
   const say = (text, page) => console.warn(`hookbox: ${text} See ${HELP}${page} ${BECAUSE}`);
   const sentence = (text) => (text ? `: ${text.replace(/[.\s]*$/, "")}.` : ".");
@@ -31,8 +32,8 @@
   }
 
   /** Ask the site why the page cannot connect. */
-  async function explain() {
-    const where = address();
+  async function explain({ url }) {
+    const where = url ? new URL(url, location.href).host : address();
     let problems;
     try {
       const answer = await fetch(config().diagnosis, { headers: { Accept: "application/json" } });
@@ -55,6 +56,10 @@
 
   /** @param {any} connection */
   function watch(connection) {
+    if (watched.has(connection)) {
+      return;
+    }
+    watched.add(connection);
     let explaining = 0;
     connection.on("refused", ({ message, code, help }) => {
       console.warn(`hookbox: The site refused the connection${sentence(message)} (${code}) See ${help} ${BECAUSE}`);
@@ -65,7 +70,7 @@
     connection.on("disconnected", ({ code, reason, reconnecting }) => {
       clearTimeout(explaining);
       if (reconnecting) {
-        explaining = setTimeout(() => connection.connected || explain(), PATIENCE);
+        explaining = setTimeout(() => connection.connected || explain(connection), PATIENCE);
       } else if (code !== 1000) {
         const page = `reference/errors.html#closecode-${code}`;
         say(`The connection was closed for good (${code})${sentence(reason)}`, page);

@@ -121,6 +121,7 @@ function adopt(connection, url) {
   }
   connection.reconnect = () => connection.connect();
   connection.url = url;
+  globalThis.document?.[Symbol.for("djhookbox")]?.watch?.(connection); // debugging.js
   return connection;
 }
 
