@@ -129,6 +129,8 @@ def connect(request: HttpRequest, received: Received[webhooks.Connect]) -> Answe
         more["identity"] = visitor.identity
         if visitor.single_use:
             more["single_use"] = settings.token_max_age
+        if visitor.expires is not None:
+            more["expires"] = round(visitor.expires, 3)
     if (seen := echo.answer(payload, request.COOKIES)) is not None:
         more["override_payload"] = seen
     return answer(_reply(ConnectReply, decision, **more))

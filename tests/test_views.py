@@ -179,6 +179,7 @@ def test_connect_names_the_user(webhooks: type[Webhooks], alice: Any) -> None:
         user_agent="Fire\x00fox " + "x" * 300, origin="https://example.com", payload='{"a": 1}',
     )  # fmt: skip
     assert success
+    assert options.pop("expires") > 0
     assert options == {"name": "alice", "identity": server.fields["identity"]}
     row = ConnectionLog.objects.get()
     assert (row.event, row.user_name, row.connection_id) == ("connect", "alice", "c9")

@@ -20,6 +20,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.debug import sensitive_variables
 
 from ..users.accounts import username
+from ..users.expiry import seconds_left
 from ..users.identity import ANONYMOUS, Tokens, session_identity
 from ..wire.closing import ACCOUNT_GONE, SESSION_EXPIRED, Disconnect
 from ..wire.replies import ConfirmReply
@@ -59,18 +60,21 @@ def confirm(
     began = clock()
     expired: list[str] = []
     gone: list[str] = []
+    expires: dict[str, float] = {}
     answered = 0
     while answered < len(connections):
         part = _Part(request, connections[answered : answered + together])
         for index, each in enumerate(part.connections):
             # The first one is always looked at, so that a slow site makes progress.
             if answered and clock() - began >= seconds:
-                return ConfirmReply(answered, tuple(expired), tuple(gone))
+                return ConfirmReply(answered, tuple(expired), tuple(gone), expires)
             end = part.end(index)
             if end is not None:
                 (gone if end is ACCOUNT_GONE else expired).append(each.conn_id)
+            elif (left := part.seconds_left(index)) is not None:
+                expires[each.conn_id] = round(left, 3)
             answered += 1
-    return ConfirmReply(answered, tuple(expired), tuple(gone))
+    return ConfirmReply(answered, tuple(expired), tuple(gone), expires)
 
 
 class _Part:
@@ -102,6 +106,12 @@ class _Part:
             # Code of the site, such as a backend, has failed, which says nothing about the session.
             logger.warning("Could not confirm connection %s.", each.conn_id, exc_info=True)
             return None
+
+    def seconds_left(self, index: int) -> float | None:
+        """Return in how many seconds the session of a confirmed connection expires, if known."""
+        if index not in self._places:
+            return None
+        return seconds_left(self._sessions.request(self._places[index]).session)
 
     def _end_of_token(self, each: Identified) -> Disconnect | None:
         user, holds = self._tokens.account(each.identity)

@@ -7,6 +7,7 @@ including Django's `get_user()`.
 from __future__ import annotations
 
 import copy
+import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from ..decisions.store import cache
 from ..policy.rules import Audience
+from ..users.expiry import NOTE
 from ..users.sessions import make_read_only
+
+#: The data of sessions by key, of any types that their serializer knows, and when they expire, if
+#: that is known.
+_Found = dict[str, tuple[Mapping[str, Any], datetime.datetime | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,39 +114,41 @@ def _request(batch: HttpRequest, header: str) -> HttpRequest:
     return request
 
 
-def _fill(session: Any, data: Mapping[str, _Data]) -> None:
+def _fill(session: Any, data: _Found) -> None:
     """Give a session its data as if it had read it itself."""
-    found = data.get(session.session_key) if session.session_key else None
+    found, expires = data.get(session.session_key or "", (None, None))
     if found is None:
         session._session_key = None
     session._session_cache = dict(found or {})
+    setattr(session, NOTE, expires)
 
 
 # ---- sessions by their keys ----------------------------------------------------
 
-#: What a session contains, of any type that its serializer knows.
-_Data = Mapping[str, Any]
 #: Reads the data of the sessions with these keys; those that do not exist are missing.
-_Reader = Callable[[Any, set[str]], dict[str, _Data]]
+_Reader = Callable[[Any, set[str]], _Found]
 
 
-def _from_database(store: Any, keys: set[str]) -> dict[str, _Data]:
+def _from_database(store: Any, keys: set[str]) -> _Found:
     if not keys:
         return {}
     decode = store().decode
     rows = store.get_model_class().objects.filter(
         session_key__in=keys, expire_date__gt=timezone.now()
     )
-    return {key: decode(data) for key, data in rows.values_list("session_key", "session_data")}
+    found = rows.values_list("session_key", "session_data", "expire_date")
+    return {key: (decode(data), expires) for key, data, expires in found}
 
 
-def _from_cache(store: Any, keys: set[str]) -> dict[str, _Data]:
+def _from_cache(store: Any, keys: set[str]) -> _Found:
     prefix = store.cache_key_prefix
     held = caches[django_settings.SESSION_CACHE_ALIAS].get_many([prefix + key for key in keys])
-    return {name.removeprefix(prefix): data for name, data in held.items() if data is not None}
+    return {
+        name.removeprefix(prefix): (data, None) for name, data in held.items() if data is not None
+    }
 
 
-def _from_both(store: Any, keys: set[str]) -> dict[str, _Data]:
+def _from_both(store: Any, keys: set[str]) -> _Found:
     held = _from_cache(store, keys)
     return held | _from_database(store, keys - set(held))
 

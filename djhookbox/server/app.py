@@ -20,6 +20,7 @@ from .channels.publications import Publications
 from .clients.addresses import TrustedProxies
 from .clients.commands import Commands
 from .clients.connection import Connection
+from .clients.expiries import Expiries
 from .clients.frames import Frames
 from .clients.handshake import Handshakes
 from .clients.leaving import Leaving
@@ -48,6 +49,7 @@ from .runtime import Runtime
 from .site.authorize import Authorizer
 from .site.confirming import Confirming
 from .site.events import Events
+from .site.expiring import Expiring
 from .site.housekeeping import Housekeeping
 from .site.rechecks import Rechecks
 from .site.revoking import Revoking
@@ -197,6 +199,7 @@ class Server:
             self._durable.run(),
             Housekeeping(self.runtime.webhooks).run(),
             self._confirming.run(),
+            Expiring(self.runtime, self._confirming).run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()
@@ -308,6 +311,7 @@ def _runtime(
         metrics=metrics,
         hub=hub,
         connections=Connections(hub.users),
+        expiries=Expiries(clock),
         delivery=Delivery(metrics),
         webhooks=webhooks,
         events=Events(webhooks, metrics, config.max_events),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .channels.delivery import Delivery
+    from .clients.expiries import Expiries
     from .clients.registry import Connections
     from .cluster import Cluster
     from .config import ServerConfig
@@ -30,6 +31,7 @@ class Runtime:
         metrics: The counters.
         hub: The core: channels, users and subscriptions.
         connections: All open connections.
+        expiries: When their sessions expire.
         delivery: Performs the effects of the core.
         webhooks: Makes the calls to the site.
         events: Reports events to the site in batches.
@@ -44,6 +46,7 @@ class Runtime:
     metrics: Metrics
     hub: Hub
     connections: Connections
+    expiries: Expiries
     delivery: Delivery
     webhooks: Webhooks
     events: Events

@@ -30,6 +30,7 @@ from ..wire import names
 from ..wire.spent import SpentTokens
 from . import accounts
 from .accounts import username
+from .expiry import seconds_left
 
 if TYPE_CHECKING:
     from ..decisions.decide import User
@@ -69,6 +70,7 @@ class Visitor:
 
     Attributes:
         single_use: Whether a token for a single connection identified them.
+        expires: The number of seconds until their session expires, if that is known.
 
     """
 
@@ -76,6 +78,7 @@ class Visitor:
     name: str
     identity: str
     single_use: bool = False
+    expires: float | None = None
 
 
 # ---- what pages and clients are given --------------------------------------
@@ -227,7 +230,8 @@ def identify(
         key = _session_key(request)
         # A site may identify users without a session, for example by a proxy's header.
         identity = session_identity(key) if key else token_identity(user)
-        visitor = Visitor(user, username(user), identity)
+        expires = seconds_left(request.session) if key else None
+        visitor = Visitor(user, username(user), identity, expires=expires)
     elif not settings.anonymous:
         raise IdentityError(_("Only signed-in users may connect."))
     else:

@@ -22,6 +22,7 @@ from django.http import Http404, HttpRequest
 from django.urls import resolve
 
 from ..wire import webhooks
+from .expiry import noting
 
 #: Marks the views of the webhooks.
 MARK = "hookbox_webhook"
@@ -73,6 +74,7 @@ class _ReadOnly:
 def _read_only(store: type[SessionBase]) -> type[Any]:
     # Django derives the salt of the signature from the class name, which therefore must not change.
     names = {"__module__": store.__module__, "__qualname__": store.__qualname__}
+    names |= noting(store)
     return type(store.__name__, (_ReadOnly, store), names)
 
 

@@ -80,6 +80,8 @@ class ConnectReply:
         name: The user's name.
         identity: The identifier of the session or token, which only the site understands (ours).
         single_use: The number of seconds for which no other connection may use the token (ours).
+        expires: The number of seconds after which the site should be asked again, because the
+            session expires then (ours).
         payload: What CONNECTED contains; `override_payload` takes precedence.
         override_payload: What CONNECTED contains.
         reflective: A user option of 0.3.4, like the other ones.
@@ -89,6 +91,7 @@ class ConnectReply:
     name: Name
     identity: str = field(default="", metadata={"invalid": ""})
     single_use: float | None = field(default=None, metadata={"invalid": None})
+    expires: float | None = field(default=None, metadata={"invalid": None})
     payload: object = ABSENT
     override_payload: object = ABSENT
     reflective: bool = True
@@ -204,12 +207,14 @@ class ConfirmReply:
             asked about again.
         expired: The ids of those whose session has ended or whose password was changed.
         gone: The ids of those whose account is inactive or deleted.
+        expires: The number of seconds until the sessions of others expire, by id.
 
     """
 
     answered: int
     expired: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    expires: Mapping[str, float] = field(default_factory=dict, metadata={"invalid": {}})
 
 
 @dataclass(frozen=True, slots=True)

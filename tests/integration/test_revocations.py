@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -181,3 +182,38 @@ def test_two_processes_started_by_mistake(make_pair: MakePair, stack: ExitStack)
     crowd.check()
     for name, page in pages.items():
         assert page.closed(SOON)[0] in (4000, 4501), name
+
+
+def test_sessions_end_when_they_expire_unless_they_are_prolonged(
+    make_pair: MakePair, stack: ExitStack
+) -> None:
+    """Identities are not confirmed otherwise, so that nothing else can close the connection."""
+    pair = make_pair(
+        SESSION_COOKIE_AGE=8, SESSION_SAVE_EVERY_REQUEST=True, HOOKBOX_REVALIDATE_SECONDS=0
+    )
+    pair.site.run()
+    pair.hookbox.run()
+    pages: dict[str, Client] = {}
+    sessions: dict[str, str] = {}
+    for name in ("leaves", "stays"):
+        sessions[name] = pair.site.do("sign_in", name)
+        pages[name] = stack.enter_context(
+            client(pair.hookbox.websocket, origin=pair.site.origin, session=sessions[name])
+        )
+        pages[name].connect(expect_user=name)
+    stop = threading.Event()
+
+    def prolong() -> None:
+        while not stop.wait(1.0):
+            pair.site.do("whoami", session=sessions["stays"])
+
+    thread = threading.Thread(target=prolong)
+    thread.start()
+    try:
+        assert pages["leaves"].closed(30.0) == (4000, "session expired")
+        time.sleep(4)  # its first end has passed as well
+        pages["stays"].sync()
+    finally:
+        stop.set()
+        thread.join()
+    assert pages["stays"].closed(30.0) == (4000, "session expired")

@@ -55,6 +55,7 @@ class Commands:
     ) -> None:
         self._config = runtime.config
         self._connections = runtime.connections
+        self._expiries = runtime.expiries
         self._hub = runtime.hub
         self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
@@ -118,6 +119,8 @@ class Commands:
                 self._tasks.start(self._depart(name))
             self._authorizer.still_here(connection, reply, name)
         self._connections.identify(connection, granted.identity)
+        if granted.expires is not None:
+            self._expiries.set(connection, granted.expires)
         connection.acks = acks
         connection.move(State.CONNECTED)
         greeting = {

@@ -92,6 +92,7 @@ class Connection:
         user: Its user, once the site has named one.
         identity: The site's opaque identifier for the session or token.
         cookie: The Cookie header of its webhooks.
+        expires: When the site should be asked about its session, if that is known.
         acks: Whether the client asked for ACK frames.
         apart: Whether it subscribes for itself, rather than for all connections of its user.
         state: NEW until the site is asked to identify the client (CONNECTING), and again if the
@@ -117,6 +118,7 @@ class Connection:
         "acks",
         "apart",
         "cookie",
+        "expires",
         "handshake",
         "id",
         "identity",
@@ -143,6 +145,7 @@ class Connection:
         self.cookie = handshake.cookie
         self.user: User | None = None
         self.identity = ""
+        self.expires: float | None = None
         self.acks = False
         self.apart = False
         self.state = State.NEW

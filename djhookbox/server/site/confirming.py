@@ -24,6 +24,8 @@ logger = logging.getLogger("djhookbox.server")
 
 #: Seconds between looks at the clock, and between two calls of a round: the site has other work.
 LOOK, BREATH = 1.0, 0.2
+#: Seconds after which the site is asked about a session again at the earliest.
+SOONEST = 5.0
 #: Share of the interval after which the next round begins, so that it is completed in time.
 SHARE = 0.9
 #: Maximum bytes of the connections in one call; proxies often refuse bodies of more than 1 MiB.
@@ -38,6 +40,7 @@ class Confirming:
 
     def __init__(self, runtime: Runtime) -> None:
         self._connections = runtime.connections
+        self._expiries = runtime.expiries
         self._webhooks = runtime.webhooks
         self._clock = runtime.clock
         self._interval = runtime.config.revalidate_seconds
@@ -100,6 +103,10 @@ class Confirming:
                 answered = max(1, reply.answered)
                 waiting.extendleft(connection for connection, _ in reversed(taken[answered:]))
                 self._close(reply, asked)
+                for conn_id, seconds in reply.expires.items():
+                    connection = self._connections.get(conn_id)
+                    if connection is not None and conn_id in asked:
+                        self._expiries.set(connection, max(seconds, SOONEST))
             if waiting:
                 await asyncio.sleep(BREATH)
 
