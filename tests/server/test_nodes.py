@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from djhookbox.server.core.stream import Position
+from djhookbox.server.engine.redis.link import open_connection
 from djhookbox.wire.closing import NORMAL
+from djhookbox.wire.engines import parse
 from djhookbox.wire.replies import Refused
 
 from ..redis_server import RedisServer
@@ -195,6 +197,13 @@ async def test_streams_outlive_all_nodes(redis: RedisServer) -> None:
     snapshot = client.took()[-1][1]
     assert [each["payload"] for each in snapshot["recovered"]] == [1]
     await second.stop()
+
+
+async def test_a_quiet_inbox_is_not_lost(redis: RedisServer) -> None:
+    """By default, redis-py gives up reading after a few seconds."""
+    connection = await open_connection(parse(redis.url))
+    assert connection.socket_timeout is None  # type: ignore[attr-defined]
+    await connection.disconnect(nowait=True)
 
 
 # ---- users -------------------------------------------------------------------

@@ -130,10 +130,13 @@ async def open_connection(address: Address) -> AbstractConnection:
             url = url.format(f"{host}:{port}")
         options = dict(parse_url(url))
         kind = options.pop("connection_class", Connection)
+        options.pop("socket_timeout", None)
+        options.pop("socket_connect_timeout", None)
         connection: AbstractConnection = kind(
             **options,
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=None,  # an inbox may be quiet for long
             protocol=2,
             health_check_interval=0,
         )
