@@ -215,12 +215,33 @@ def get_server_info() -> answers.ServerInfo:
     return _ask(rest.GetServerInfo(), answers.ServerInfo)
 
 
-def get_server_report(channel: str = "", user: str = "") -> answers.ServerInfo:
+def get_server_report(
+    channel: str = "",
+    user: str = "",
+    *,
+    channel_sort: str = "",
+    channel_page: int = 1,
+    user_sort: str = "",
+    user_page: int = 1,
+) -> answers.ServerInfo:
     """Return the same with rates and lists; a server without them omits them.
 
     Args:
         channel: Text that the names of listed channels contain.
         user: Text that the user names of listed connections contain.
+        channel_sort: Which channels come first, see `rest.GetServerInfo`.
+        channel_page: Which part of the channels is listed, from 1.
+        user_sort: Which connections come first.
+        user_page: Which part of them is listed, from 1.
 
     """
-    return _ask(rest.GetServerInfo(report=True, channel=channel, user=user), answers.ServerInfo)
+    request = rest.GetServerInfo(
+        report=True,
+        channel=channel,
+        user=user,
+        channel_sort=channel_sort,
+        channel_page=channel_page if channel_page > 1 else None,
+        user_sort=user_sort,
+        user_page=user_page if user_page > 1 else None,
+    )
+    return _ask(request, answers.ServerInfo)

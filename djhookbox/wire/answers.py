@@ -191,7 +191,7 @@ class BusyChannel:
 
 @dataclass(frozen=True, slots=True)
 class BusyChannels:
-    """The channels with the most subscribers, and the total number."""
+    """A part of the live channels, in the requested order, and the total number."""
 
     total: int
     listed: tuple[BusyChannel, ...]
@@ -199,18 +199,19 @@ class BusyChannels:
 
 @dataclass(frozen=True, slots=True)
 class LatestConnection:
-    """A connection in a report; `since` is in seconds since the epoch."""
+    """A connection in a report; `since` is in seconds since the epoch, `unsent` in bytes."""
 
     id: str
     user: str
     transport: str = ""
     since: float | None = None
     channels: int | None = None
+    unsent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LatestConnections:
-    """The newest connections, and the total number."""
+    """A part of the open connections, in the requested order, and the total number."""
 
     total: int
     listed: tuple[LatestConnection, ...]

@@ -16,6 +16,8 @@ from .revocations import Revocation
 
 #: Maximum number of channels, connections or names in an answer.
 MAX_LISTED = 100
+#: Channels and connections in each part of a report, and how many parts can be asked for.
+PAGE, MAX_PAGES = 20, 500
 
 #: Names of the field with the secret, in 0.3.3 and in 0.3.4.
 SECRET_FIELDS = ("secret", "security_token")
@@ -383,6 +385,12 @@ class GetServerInfo:
         report: Whether to include rates and lists.
         channel: List only channels whose names contain this text.
         user: List only connections of users whose names contain this text.
+        channel_sort: Which channels come first: those with the most `subscribers` (the default),
+            the highest `rate` or the longest `history`.
+        channel_page: Which part of them is listed, from 1, the default.
+        user_sort: Which connections come first: those with the most `unsent` bytes or `channels`,
+            or the `oldest`; by default the newest.
+        user_page: Which part of them is listed, from 1, the default.
 
     """
 
@@ -391,3 +399,7 @@ class GetServerInfo:
     report: bool = False
     channel: str = ""
     user: str = ""
+    channel_sort: str = ""
+    channel_page: int | None = None
+    user_sort: str = ""
+    user_page: int | None = None

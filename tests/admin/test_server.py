@@ -225,7 +225,7 @@ def test_figures_and_lists_are_shown(viewer: Client, hookbox: Hookbox) -> None:
     page = viewer.get(PAGE).content.decode()
     for text in ("87.0", "4120.0", "23 ms", "Failed webhooks", "/chat/a/", "120", "3.1"):
         assert text in page, text
-    assert "The first 4 of 342." in page
+    assert "Part 1 of 18 (342 in total)" in page
     assert "2011-03-13 07:06" in page, "alice has been there for long"
     assert "WebSocket" in page
     assert page.count('<svg class="hookbox-spark"') == 2
@@ -251,6 +251,47 @@ def test_a_search_is_the_server_s_business(viewer: Client, hookbox: Hookbox) -> 
     )  # fmt: skip
     assert 'value="&lt;x&gt;"' in page
     assert 'name="channel" value="&lt;x&gt;"' in page, "the other search keeps it"
+
+
+def test_parts_and_orders_of_a_list_keep_the_place_of_the_other(
+    viewer: Client, hookbox: Hookbox
+) -> None:
+    query = {"channel": "<x>", "channel_page": "3", "user_sort": "unsent", "channel_sort": "odd"}
+    response = viewer.get(PAGE, query)
+    assert hookbox.calls[-1][1] == {
+        "report": "1", "channel": "<x>", "channel_page": "3", "user_sort": "unsent",
+    }  # fmt: skip
+    page = html.unescape(response.content.decode())
+    kept = "user_sort=unsent&channel=%3Cx%3E"
+    for link in (
+        f"?{kept}&channel_page=2#hookbox-channels-title",
+        f"?{kept}&channel_page=4#hookbox-channels-title",
+        f"?{kept}&channel_sort=rate#hookbox-channels-title",
+        "?channel=%3Cx%3E&channel_page=3&user_sort=oldest#hookbox-connections-title",
+    ):
+        assert f'href="{link}"' in page, link
+    assert "<strong>most waiting bytes</strong>" in page
+    steps = response.context["channel_steps"]
+    assert (steps.page, steps.pages) == (3, 18)
+    assert dict(steps.hidden) == {"user_sort": "unsent"}
+    for odd in ("0", "-1", "x", "²", "9" * 30):
+        steps = viewer.get(PAGE, {"channel_page": odd}).context["channel_steps"]
+        assert (steps.page, steps.previous) == (1, "")
+    last = viewer.get(PAGE, {"channel_page": "18"}).context["channel_steps"]
+    assert last.next == ""
+    beyond = viewer.get(PAGE, {"channel_page": "400"}).context["channel_steps"]
+    assert "channel_page=18" in beyond.previous
+
+
+def test_an_older_process_lists_more_than_the_page_shows(
+    viewer: Client, hookbox: Hookbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [{"name": f"/{number}/", "subscribers": 1} for number in range(100)]
+    monkeypatch.setitem(REPORT, "channel_list", {"total": 100, "listed": listed})
+    page = viewer.get(PAGE).content.decode()
+    assert page.count('<tr><th scope="row">') <= 22 + 2
+    assert "/19/" in page
+    assert "/20/" not in page
 
 
 def test_channels_are_ticked_by_those_who_may_publish(viewer: Client, root: Client) -> None:

@@ -100,7 +100,7 @@ async def test_what_a_report_says(rig: Rig) -> None:
     assert {c["user"] for c in connections["listed"]} == {"alice", "bob"}
     # The page says no more of a connection, so a report must not either.
     for connection in connections["listed"]:
-        assert set(connection) == {"id", "user", "transport", "since", "channels"}
+        assert set(connection) == {"id", "user", "transport", "since", "channels", "unsent"}
     plain = await rig.rest("get_server_info")
     assert "channel_list" not in plain
     assert set(plain) < set(report)
@@ -113,9 +113,40 @@ async def test_a_report_is_searched_and_bounded(rig: Rig) -> None:
         await rig.subscribe(first, f"/rooms/{number}/")
     everything = await rig.rest("get_server_info", report="1")
     assert everything["channel_list"]["total"] == 120
-    assert len(everything["channel_list"]["listed"]) == 100
+    assert len(everything["channel_list"]["listed"]) == 20
     found = await rig.rest("get_server_info", report="1", channel="ROOMS/11", user="äP")
     assert found["channel_list"]["total"] == 11
     assert found["connection_list"]["total"] == 1
     nobody = await rig.rest("get_server_info", report="1", user="bob")
     assert nobody["connection_list"] == {"total": 0, "listed": []}
+
+
+async def test_each_part_of_the_lists_can_be_asked_for_in_several_orders(rig: Rig) -> None:
+    clients = {name: await rig.connect(name) for name in ("alice", "bob", "carol")}
+    for number in range(45):
+        await rig.subscribe(clients["alice"], f"/rooms/{number:02}/")
+    await rig.subscribe(clients["bob"], "/rooms/40/")
+    for _count in range(3):
+        await rig.send(clients["bob"], "PUBLISH", channel_name="/rooms/44/", payload="1")
+        await rig.rest("publish", channel_name="/rooms/44/", payload="1")
+    for since, name in enumerate(("carol", "alice", "bob")):
+        clients[name].since = float(since)
+
+    async def names(which: str, **form: str) -> list[str]:
+        report = await rig.rest("get_server_info", report="1", **form)
+        key = "name" if which == "channel_list" else "user"
+        return [row[key] for row in report[which]["listed"]]
+
+    rooms = [f"/rooms/{number:02}/" for number in range(45)]
+    rest = [room for room in rooms if room != "/rooms/40/"]
+    assert await names("channel_list") == ["/rooms/40/", *rest[:19]]
+    assert await names("channel_list", channel_page="2") == rest[19:39]
+    assert await names("channel_list", channel_page="3") == rest[39:]
+    assert await names("channel_list", channel_page="99999") == []
+    assert await names("channel_list", channel_page="0", channel="/40/") == ["/rooms/40/"]
+    assert (await names("channel_list", channel_sort="rate"))[0] == "/rooms/44/"
+    assert await names("connection_list") == ["bob", "alice", "carol"]
+    assert await names("connection_list", user_sort="oldest") == ["carol", "alice", "bob"]
+    assert (await names("connection_list", user_sort="channels"))[0] == "alice"
+    assert len(await names("connection_list", user_sort="unsent")) == 3
+    assert await names("connection_list", user_sort="<odd>") == ["bob", "alice", "carol"]

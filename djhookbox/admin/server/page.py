@@ -31,6 +31,7 @@ from ...process.control import ProcessError, ProcessStatus, State
 from ..charts.page import ChartPages
 from ..pages import badge, grouped, module_script
 from .channels import ChannelPages
+from .lists import Places
 from .outbox import OutboxPages
 from .problems import Shown, problems_of
 from .removals import Removals
@@ -51,9 +52,6 @@ STATES: dict[State, tuple[str | Promise, str]] = {
 
 #: States in which the log file may explain why.
 FAILED = (State.UNREACHABLE, State.STARTING, State.NOT_HOOKBOX, State.MISCONFIGURED)
-
-#: Longest search text; no name is longer.
-SEARCH_LENGTH = 255
 
 
 class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
@@ -136,11 +134,15 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
         return response
 
     def _live_context(self, request: HttpRequest) -> dict[str, Any]:
-        search = {
-            name: request.GET.get(name, "")[:SEARCH_LENGTH].replace("\0", "")
-            for name in ("channel", "user")
-        }
-        now = control.status(partial(client.get_server_report, **search))
+        places = Places.of(request)
+        ask = partial(
+            client.get_server_report,
+            **places.arguments(),
+            channel_page=places.channel.page,
+            user_page=places.user.page,
+        )
+        now = control.status(ask)
+        report = read_report(now)
         may_control = self.has_control_permission(request)
         word, tone = STATES[now.state]
         waiting = _waiting()
@@ -170,8 +172,14 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             "may_stop": may_control and now.can_stop,
             "next_step": _next_step(now, may_control),
             "publish_url": self.publish_address(request),
-            "report": read_report(now),
-            "search": search,
+            "report": report,
+            "search": {"channel": places.channel.search, "user": places.user.search},
+            "channel_steps": places.steps(
+                "channel", report.channels.total if report.channels else 0
+            ),
+            "user_steps": places.steps(
+                "user", report.connections.total if report.connections else 0
+            ),
             "status": now,
         }
 
@@ -209,8 +217,6 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
                 "resume": _("Resume"),
                 "updated": _("Updated %(clock)s.") % {"clock": "{clock}"},
                 "ms": _("%(time)s ms") % {"time": "{time}"},
-                "shown": _("The first %(shown)s of %(total)s.")
-                % {"shown": "{shown}", "total": "{total}"},
             },
         }
 

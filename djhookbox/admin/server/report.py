@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from ...models import ConnectionLog
 from ...process.control import ProcessStatus, finite
 from ...wire.answers import BusyChannels, LatestConnections, Rates, ServerInfo, WebhookFigures
+from ...wire.rest import PAGE
 from ..times import local, today
 
 Row = TypeVar("Row")
@@ -39,6 +40,7 @@ class ConnectionRow:
     transport: str
     since: datetime.datetime | None
     channels: str
+    unsent: str
 
     @property
     def clock(self) -> str:
@@ -133,7 +135,7 @@ def _channels(found: BusyChannels | None) -> Listing[ChannelRow] | None:
         return None
     rows = [
         ChannelRow(row.name, whole(row.subscribers), whole(row.history), rate(row.rate))
-        for row in found.listed
+        for row in found.listed[:PAGE]  # an older process lists more
         if row.name
     ]
     return Listing(found.total, tuple(rows))
@@ -149,8 +151,9 @@ def _connections(found: LatestConnections | None) -> Listing[ConnectionRow] | No
             transport=transport_label(row.transport),
             since=moment_of(row.since),
             channels=whole(row.channels),
+            unsent=whole(row.unsent) if row.unsent else "",
         )
-        for row in found.listed
+        for row in found.listed[:PAGE]
     ]
     return Listing(found.total, tuple(rows))
 

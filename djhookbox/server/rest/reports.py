@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 from ...wire import answers, records, rest
-from ...wire.rest import MAX_LISTED
+from ...wire.rest import MAX_LISTED, MAX_PAGES, PAGE
+from ..clients.connection import Connection
 from ..core.hub import Hub
-from ..core.model import User
+from ..core.model import Channel, User
 from ..metrics import STEP
 from ..problems import Problems
 from ..runtime import Runtime
 from .forms import BadCall, Form, bound, compiled
+
+Item = TypeVar("Item")
 
 
 def named_user(hub: Hub, name: str) -> User:
@@ -28,6 +32,13 @@ def named_user(hub: Hub, name: str) -> User:
     if user is None:
         raise BadCall(f"User {name} doesn't exist")
     return user
+
+
+def _part(found: Iterable[Item], key: Callable[[Item], Any], page: int | None) -> list[Item]:
+    """Return a part of what was found, in an order."""
+    end = PAGE * max(1, min(page or 1, MAX_PAGES))
+    # Do not sort the whole list: it may be very long.
+    return heapq.nsmallest(end, found, key=key)[end - PAGE :]
 
 
 class Reports:
@@ -61,14 +72,13 @@ class Reports:
     async def _get_server_info(self, request: rest.GetServerInfo) -> answers.ServerInfo:
         if not request.report:
             return self._info()
-        return self._report(request.channel, request.user)
+        return self._report(request)
 
     def report(self) -> dict[str, object]:
         """Return the counts, the recent rates, and the busiest channels."""
-        return records.write(self._report("", ""))
+        return records.write(self._report(rest.GetServerInfo()))
 
-    def _report(self, channel: str, user: str) -> answers.ServerInfo:
-        """Return the report on channels and users whose names contain these texts."""
+    def _report(self, request: rest.GetServerInfo) -> answers.ServerInfo:
         incoming, outgoing = self._metrics.series()
         return replace(
             self._info(),
@@ -77,8 +87,8 @@ class Reports:
                 incoming=tuple(round(rate, 2) for rate in incoming),
                 outgoing=tuple(round(rate, 2) for rate in outgoing),
             ),
-            channel_list=self._busiest(channel.casefold(), self._clock()),
-            connection_list=self._latest(user.casefold()),
+            channel_list=self._busiest(request, self._clock()),
+            connection_list=self._latest(request),
         )
 
     def _info(self) -> answers.ServerInfo:
@@ -112,11 +122,15 @@ class Reports:
             problems=self._problems.found,
         )
 
-    def _busiest(self, part: str, now: float) -> answers.BusyChannels:
+    def _busiest(self, request: rest.GetServerInfo, now: float) -> answers.BusyChannels:
         channels = self._hub.channels.values()
+        part = request.channel.casefold()
         found = [c for c in channels if part in c.name.casefold()] if part else channels
-        # Do not sort the whole list: it may be very long.
-        listed = heapq.nsmallest(MAX_LISTED, found, key=lambda c: (-len(c.subscribers), c.name))
+        value: Callable[[Channel], float] = {
+            "rate": lambda channel: channel.published.per_second(now),
+            "history": lambda channel: len(channel.history),
+        }.get(request.channel_sort, lambda channel: len(channel.subscribers))
+        listed = _part(found, lambda channel: (-value(channel), channel.name), request.channel_page)
         return answers.BusyChannels(
             total=len(found),
             listed=tuple(
@@ -130,25 +144,32 @@ class Reports:
             ),
         )
 
-    def _latest(self, part: str) -> answers.LatestConnections:
+    def _latest(self, request: rest.GetServerInfo) -> answers.LatestConnections:
+        part = request.user.casefold()
         found = [
-            (connection.since, connection.id, connection.user, connection.transport)
+            (connection, connection.user)
             for connection in self._connections
             if connection.user is not None and part in connection.user.name.casefold()
         ]
+        value: Callable[[tuple[Connection, User]], float] = {
+            "unsent": lambda pair: -pair[0].unsent,
+            "channels": lambda pair: -len(pair[1].subscriptions),
+            "oldest": lambda pair: pair[0].since,
+        }.get(request.user_sort, lambda pair: -pair[0].since)
         # Compare ids too, which are unique: users cannot be compared.
-        listed = heapq.nlargest(MAX_LISTED, found, key=lambda row: row[:2])
+        listed = _part(found, lambda pair: (value(pair), pair[0].id), request.user_page)
         return answers.LatestConnections(
             total=len(found),
             listed=tuple(
                 answers.LatestConnection(
-                    id=number,
+                    id=connection.id,
                     user=user.name,
-                    transport=transport,
-                    since=round(since, 3),
+                    transport=connection.transport,
+                    since=round(connection.since, 3),
                     channels=len(user.subscriptions),
+                    unsent=connection.unsent,
                 )
-                for since, number, user, transport in listed
+                for connection, user in listed
             ),
         )
 

@@ -163,7 +163,7 @@ export class LivePage {
     if (counts) {
       this.#view.showCounts(counts, report);
     }
-    // The search results may not be among the first hundred items that a report lists.
+    // Reports list only the first items, in the usual order.
     const channels = this.#searched("channel") ? null : this.#part("channels");
     if (channels && !this.#isInUse(channels)) {
       this.#view.showChannels(channels, report.channel_list);
@@ -195,7 +195,8 @@ export class LivePage {
   }
 
   #searched(name) {
-    return new URL(this.#document.location.href).searchParams.get(name);
+    const query = new URL(this.#document.location.href).searchParams;
+    return ["", "_sort", "_page"].some((end) => query.get(name + end));
   }
 
   #replace(html) {

@@ -3,6 +3,8 @@
  * (`admin/server_report.py`, `templatetags/djhookbox_admin.py`).
  */
 
+/** Rows of a list, as in `wire/rest.py`. */
+const PAGE = 20;
 const WIDTH = 120;
 const HEIGHT = 24;
 const POINTS = 60;
@@ -77,6 +79,7 @@ export class ReportView {
           transport: this.#settings.transports[connection.transport] ?? connection.transport,
           since: this.clock(connection.since),
           channels: this.whole(connection.channels),
+          unsent: connection.unsent ? this.whole(connection.unsent) : "",
         },
         links: {
           user: { name: connection.user },
@@ -141,10 +144,11 @@ export class ReportView {
   #fillTable(part, rows, total) {
     part.querySelector("tbody").replaceChildren(...rows);
     part.querySelector(".hookbox-none").hidden = rows.length > 0;
-    const cut = part.querySelector(".hookbox-cut");
-    cut.hidden = total <= rows.length;
-    cut.textContent = fill(this.#settings.texts.shown, {
-      shown: this.whole(rows.length),
+    // The links to other parts remain those of the page as it was loaded.
+    const pages = part.querySelector("[data-pages]");
+    pages.textContent = fill(pages.dataset.pages, {
+      page: 1,
+      pages: this.whole(Math.max(1, Math.ceil(total / PAGE))),
       total: this.whole(total),
     });
   }
