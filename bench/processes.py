@@ -7,12 +7,14 @@ import importlib.util
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.ports import free_port
@@ -79,8 +81,9 @@ def program(
 class Target:
     """A server under test and its load generator."""
 
-    def __init__(self, kind: str, pid: int, load: subprocess.Popen[str]) -> None:
+    def __init__(self, kind: str, pid: int, load: subprocess.Popen[str], folder: str) -> None:
         self.kind, self.pid = kind, pid
+        self._blocks = Path(folder, "blocks")
         self._load = load
 
     def __call__(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -96,6 +99,17 @@ class Target:
         if "error" in answer:
             raise BenchError(f"{self.kind}: {command}: {answer['error']}")
         return answer
+
+    def longest_block(self) -> float:
+        """Return for how many seconds our server's loop has blocked at most since the last call."""
+        self._blocks.unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                return float(self._blocks.read_text())
+            time.sleep(0.02)
+        raise BenchError("the server did not tell how long it blocked")
 
     def private_memory(self) -> int:
         """Return the bytes that only this server's process uses (USS)."""
@@ -115,6 +129,7 @@ def target(kind: str) -> Iterator[Target]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     port = free_port()
     with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench"))
         if kind == "hookbox":
             site = free_port()
             stack.enter_context(python("bench.webhooks", "--port", str(site), cpu=1, port=site))
@@ -122,11 +137,11 @@ def target(kind: str) -> Iterator[Target]:
                 "bench.server", "--port", str(port), "--rest-secret", SECRET,
                 "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
                 "--accepts", ",".join(ACCEPTED), "--per-address", "100000",
+                "--blocks", f"{folder}/blocks",
             ]  # fmt: skip
         elif kind in ("baseline", "bare"):
             command = [f"bench.{kind}", "--port", str(port)]
         elif kind == "nchan":
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nchan"))
             command = nchan.command(port, folder)
         else:
             command = [
@@ -143,4 +158,4 @@ def target(kind: str) -> Iterator[Target]:
                 "--secret", SECRET, cpu=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
         )  # fmt: skip
-        yield Target(kind, server.pid, load)
+        yield Target(kind, server.pid, load, folder)

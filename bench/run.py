@@ -15,6 +15,7 @@ from dataclasses import asdict
 from statistics import median
 
 from . import nchan
+from .blocks import blocks
 from .processes import KINDS, BenchError, channels_installed, target
 from .races import PAYLOAD, Figure, Scale, against_nchan, compared, costs, note, race, ratio
 from .small import connect, small
@@ -179,6 +180,7 @@ def storm(scale: Scale) -> list[Figure]:
 BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
     "small": small,
     "connect": connect,
+    "blocks": blocks,
     "fanout": fanout,
     "burst": burst,
     "memory": memory,

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import signal
+from pathlib import Path
 
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.running import run
 
 from .load import ORIGIN
+
+#: Seconds between two ticks.
+TICK = 0.002
+
+
+def watch(file: Path) -> None:
+    """Tick in the running loop; write by how much a tick was late at most, at each SIGUSR1."""
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+
+    def told() -> None:
+        nonlocal longest
+        file.write_text(f"{longest}\n")
+        longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            begin = loop.time()
+            await asyncio.sleep(TICK)
+            longest = max(longest, loop.time() - begin - TICK)
+
+    loop.add_signal_handler(signal.SIGUSR1, told)
+    watching.append(loop.create_task(tick()))
+
+
+#: Keeps the task.
+watching: list[asyncio.Task[None]] = []
 
 
 def main() -> None:
@@ -23,6 +54,7 @@ def main() -> None:
     parser.add_argument("--accepts", default="", help="what the site accepts, separated by commas")
     parser.add_argument("--per-address", type=int, default=100)
     parser.add_argument("--recovery", type=float, default=60.0, help="seconds; 0 for none")
+    parser.add_argument("--blocks", type=Path, help="where to write how long the loop blocked")
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
     logging.basicConfig(level=options.log_level)
@@ -38,7 +70,8 @@ def main() -> None:
             recovery_seconds=options.recovery,
             rest_secrets=(options.rest_secret,),
             allowed_origins=(ORIGIN,),
-        )
+        ),
+        on_ready=(lambda address: watch(options.blocks)) if options.blocks else None,
     )
 
 

@@ -27,6 +27,7 @@ from .clients.leaving import Leaving
 from .clients.registry import Connections
 from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
+from .collecting import Collecting
 from .config import ServerConfig
 from .core.effects import Emptied, PollingChanged, PresenceDue
 from .core.hub import Hub
@@ -164,6 +165,7 @@ class Server:
             config, self._handshakes, self._sockets, self._rest,
             (self._operators.add_routes, self._csp.add_routes),
         )  # fmt: skip
+        self._collecting = Collecting()
         self._periodic: list[asyncio.Task[None]] = []
 
     # ---- start and stop --------------------------------------------------
@@ -244,6 +246,7 @@ class Server:
             await _step("Leaving the other nodes", left(), self._cluster.stop())
         if self._forwarding is not None:
             await _step("Closing the internal address", left(), self._forwarding.stop())
+        self._collecting.stop()
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
         await _step("Closing the port for metrics", left(), self._operators.stop())
 
@@ -273,6 +276,7 @@ class Server:
         self.metrics.sample(now)
         self._handshakes.unsent.look()
         self._port.look()
+        self._collecting.look(now, len(self.runtime.connections), self.metrics.activity)
         self._problems.look(now)
         self._measuring.look(now)
         self._reporter.tick(now)

@@ -114,6 +114,11 @@ class Metrics:
         elif self.failing_since is None:
             self.failing_since = now
 
+    @property
+    def activity(self) -> int:
+        """A number that changes when a message is sent or a connection is opened."""
+        return self.messages_in + self.messages_out + self.connections_total
+
     def sample(self, now: float) -> None:
         """Record the counters; called once a second."""
         self._samples.append((now, self.messages_in, self.messages_out))
