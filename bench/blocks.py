@@ -10,7 +10,7 @@ from .races import PAYLOAD, Figure, Scale, note
 #: Subscribers, if there may be as many open files.
 MOST = 20_000
 #: Clients that arrive at once.
-WAVE = 1000
+WAVE = 500
 
 
 def blocks(scale: Scale) -> list[Figure]:

@@ -523,6 +523,27 @@ def test_batch_middleware_that_is_not_installed(entry, hint, settings):
     assert hint in message.hint
 
 
+def test_middleware_that_prevents_batches(settings):
+    unknown = "django.contrib.auth.middleware.RemoteUserMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, unknown]
+    message = only()
+    assert message.id == "djhookbox.I031"
+    assert message.level == checks.INFO
+    assert unknown in message.msg
+    settings.HOOKBOX_BATCH_MIDDLEWARE = [unknown]
+    assert checks.run_checks(tags=["djhookbox"]) == []
+
+
+def test_middleware_does_not_matter_to_the_genuine_hookbox(settings):
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.RemoteUserMiddleware",
+    ]
+    settings.HOOKBOX_EXECUTABLE = "sh"
+    settings.SESSION_COOKIE_HTTPONLY = False
+    assert "djhookbox.I031" not in [each.id for each in checks.run_checks(tags=["djhookbox"])]
+
+
 def test_middleware_that_cannot_be_imported_is_left_to_django(settings):
     """The site does not start with it, but `check` must be able to say so."""
     settings.MIDDLEWARE = ["nowhere.Middleware", *settings.MIDDLEWARE]

@@ -106,17 +106,32 @@ def _accepts_confirming(*read_settings: object) -> bool:
     return not any(_middleware_problems())
 
 
-def _middleware_problems() -> Iterator[str]:
-    found = set()
+def unknown_middleware() -> Iterator[str]:
+    """Yield the entries of MIDDLEWARE that are not known to do nothing to webhooks.
+
+    Raises:
+        ImportError: If an entry cannot be imported.
+
+    """
+    for path, name in _middleware():
+        if name not in KNOWN_MIDDLEWARE and path not in settings.batch_middleware:
+            yield path
+
+
+def _middleware() -> Iterator[tuple[str, str]]:
+    """Yield the entries of MIDDLEWARE with the names of what they lead to."""
     for path in django_settings.MIDDLEWARE:
         middleware = import_string(path)
-        name = f"{middleware.__module__}.{getattr(middleware, '__qualname__', '')}"
-        found.add(name)
-        if name not in KNOWN_MIDDLEWARE and path not in settings.batch_middleware:
-            yield (
-                f"{path} may depend on the cookies of a webhook. If it does nothing to webhooks, "
-                "add it to HOOKBOX_BATCH_MIDDLEWARE."
-            )
+        yield path, f"{middleware.__module__}.{getattr(middleware, '__qualname__', '')}"
+
+
+def _middleware_problems() -> Iterator[str]:
+    for path in unknown_middleware():
+        yield (
+            f"{path} may depend on the cookies of a webhook. If it does nothing to webhooks, "
+            "add it to HOOKBOX_BATCH_MIDDLEWARE."
+        )
+    found = {name for _path, name in _middleware()}
     for name in (SESSIONS, AUTHENTICATION):
         if name not in found:
             yield f"{name} is not in MIDDLEWARE."

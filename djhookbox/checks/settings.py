@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.http.request import validate_host
 from django.urls import reverse
 
@@ -296,6 +296,25 @@ def check_batch_middleware() -> Iterator[CheckMessage]:
                 hint=f"Did you mean {similar[0]!r}?" if similar else f"Delete {entry!r} from it.",
                 id="djhookbox.W029",
             )
+
+
+@_check
+def check_unknown_middleware() -> Iterator[CheckMessage]:
+    """I031: webhooks are not sent in batches because of a middleware."""
+    from ..batches.rule import unknown_middleware
+
+    if settings.executable:
+        return
+    try:
+        unknown = tuple(unknown_middleware())
+    except ImportError:
+        return  # Django says so
+    for path in unknown:
+        yield Info(
+            f"{path} may depend on the cookies of a webhook, so webhooks are not sent in batches.",
+            hint="If it does nothing to webhooks, add it to HOOKBOX_BATCH_MIDDLEWARE.",
+            id="djhookbox.I031",
+        )
 
 
 # ---- another program in place of our server ------------------------------------------------------
