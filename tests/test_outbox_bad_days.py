@@ -1,0 +1,153 @@
+"""The outbox on bad days: nothing is lost, doubled or half done, and callers learn what failed."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.models import F
+
+import djhookbox
+from djhookbox.exceptions import HookboxDatabaseError
+from djhookbox.models import ChannelPolicy, Outbox, Publication, StreamEntry
+from djhookbox.outbox import heads, inserting, numbering, pulling
+from djhookbox.wire import webhooks
+from djhookbox.wire.streams import Pulled
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Node:
+    """A process that pulls."""
+
+    def __init__(self) -> None:
+        self.last = Pulled("", 0, "")
+        self.pull()
+
+    def pull(self) -> list[str]:
+        self.last = pulling.pull(
+            webhooks.Outbox(self.last.incarnation, self.last.number, self.last.token)
+        )
+        return [entry.payload for entry in self.last.entries]
+
+
+@pytest.fixture(autouse=True)
+def policy(monkeypatch: pytest.MonkeyPatch) -> ChannelPolicy:
+    monkeypatch.setattr(inserting, "poke", lambda: None)
+    return ChannelPolicy.objects.create(name="orders", pattern="/orders/", durable=True)
+
+
+def broken(*args: object, **kwargs: object) -> Any:
+    raise OperationalError("database or disk is full")
+
+
+def test_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller learns it, and its transaction can still be rolled back as a whole."""
+    node = Node()
+
+    @transaction.atomic
+    def order() -> None:
+        Group.objects.create(name="of the order")
+        djhookbox.publish("/orders/", 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "save", broken)
+        with pytest.raises(HookboxDatabaseError, match="disk is full"):
+            order()
+    assert not Group.objects.exists()
+    djhookbox.publish("/orders/", 2)
+    assert node.pull() == ["2"]
+
+
+@pytest.mark.parametrize("step", ["insert", "save", "delete", "_record"])
+def test_the_database_fails_while_rows_are_numbered(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    node.pull()
+    for number in (2, 3):
+        djhookbox.publish("/orders/", number)
+    with monkeypatch.context() as patch:
+        patch.setattr(numbering._Work if step == "_record" else numbering, step, broken)
+        with pytest.raises(OperationalError):
+            node.pull()
+    assert StreamEntry.objects.count() == 1, "nothing of it is left"
+    assert node.pull() == ["2", "3"]
+    assert Publication.objects.filter(status="sent").count() == 3
+
+
+def test_somebody_holds_the_lock() -> None:
+    """A pull gives up after a moment, so that it keeps no web process, and is repeated."""
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with heads.locked("default"):
+                held.set()
+                over.wait(30)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    try:
+        with pytest.raises(DatabaseError):
+            node.pull()
+    finally:
+        over.set()
+        holder.join()
+    assert node.pull() == ["1"]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_of_the_database_jumps(hours: int) -> None:
+    node, other = Node(), Node()
+    djhookbox.publish("/orders/", 1)
+    assert node.pull() == ["1"]
+    jump = datetime.timedelta(hours=hours)
+    StreamEntry.objects.update(numbered=F("numbered") + jump)  # before the clock was set
+    djhookbox.publish("/orders/", 2)
+    assert node.pull() == ["2"]
+    assert other.pull() == ["1", "2"]
+    assert all(entry.age >= 0 for entry in other.last.entries)
+
+
+def test_two_processes_were_started_by_mistake() -> None:
+    one, two = Node(), Node()
+    for number in range(3):
+        djhookbox.publish("/orders/", number)
+        if number == 1:
+            assert one.pull() == ["0", "1"]
+    assert two.pull() == ["0", "1", "2"]
+    assert one.pull() == ["2"]
+    assert (one.pull(), two.pull()) == ([], [])
+
+
+def test_a_policy_is_deleted_while_rows_wait(policy: ChannelPolicy) -> None:
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    policy.delete()
+    ChannelPolicy.objects.create(name="notes", pattern="/notes/", durable=True)
+    djhookbox.publish("/notes/", 2)
+    assert node.pull() == ["2"], "one that fails does not stop the others"
+    (row,) = Outbox.objects.all()
+    assert row.failed
+    assert "No policy opens this channel" in row.error
+    assert Publication.objects.get(status="failed").error == row.error
+
+
+def test_a_cut_connection_is_the_end_of_one_pull_only() -> None:
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    cut: Callable[[], None] = connection.close
+    cut()
+    assert node.pull() == ["1"]
