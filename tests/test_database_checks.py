@@ -113,3 +113,39 @@ def test_changes_of_policies_are_not_overtaken(other: Other, tmp_path: Path) -> 
             policy.save()
     assert refused == ["database is locked"], "who reports has to wait"
     assert ChannelPolicy.objects.using(alias).get().note == "x"
+
+
+# ---- durable policies on SQLite
+
+
+def durable_warnings(alias: str) -> list[str]:
+    found = checks.run_checks(tags=[checks.Tags.database], databases=[alias])
+    return [message.msg for message in found if message.id == "djhookbox.W032"]
+
+
+GOOD = {
+    "transaction_mode": "IMMEDIATE", "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "lacks"),
+    [
+        (GOOD, []),
+        ({**GOOD, "timeout": 1}, ["with a timeout of less than 5 seconds"]),
+        ({**GOOD, "init_command": ""}, ["without WAL"]),
+        ({}, ["without transaction_mode “IMMEDIATE” and without WAL"]),
+    ],
+)
+def test_sqlite_is_set_up_for_several_writers_if_channels_are_durable(
+    other: Other, options: dict[str, Any], lacks: list[str]
+) -> None:
+    alias = other(OPTIONS=options)
+    assert durable_warnings(alias) == [], "it has not been migrated"
+    call_command("migrate", database=alias, verbosity=0)
+    assert durable_warnings(alias) == []
+    ChannelPolicy.objects.using(alias).create(name="orders", pattern="/orders/", durable=True)
+    found = durable_warnings(alias)
+    assert len(found) == len(lacks)
+    assert all(text in message for text, message in zip(lacks, found, strict=True))

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..exceptions import PatternError
-from ..models import ChannelPolicy, ConnectionLog, Node, Publication, SubscriptionLog
+from ..models import ChannelPolicy, ConnectionLog, Node, Outbox, Publication, SubscriptionLog
 from ..policy.patterns import compile_pattern
 from .registering import site_check
+
+#: Seconds to wait for a lock on SQLite, at least.
+_LEAST_TIMEOUT = 5
 
 _WRITTEN = (ConnectionLog, SubscriptionLog, Publication, Node)
 
@@ -43,13 +47,66 @@ def check_saved_patterns(
     return [message for alias in databases or () for message in _unusable(alias)]
 
 
-def _unusable(alias: str) -> Iterator[CheckMessage]:
-    connection = connections[alias]
-    if not router.allow_migrate_model(alias, ChannelPolicy):
-        return
+@register(Tags.database)
+def check_durable_on_sqlite(
+    databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """W032: there are durable policies, and SQLite is not set up for several writers."""
+    outbox = router.db_for_write(Outbox)
+    if outbox not in (databases or ()) or connections[outbox].vendor != "sqlite":
+        return []
+    if not any(_has_durable_policies(alias) for alias in databases or ()):
+        return []
+    lacks = list(_lacks(connections[outbox]))
+    if not lacks:
+        return []
+    return [
+        Warning(
+            f"There are durable policies, and the database {outbox!r} is SQLite {_listed(lacks)}. "
+            "While messages are published, transactions can fail with “database is locked”.",
+            hint=f"Set OPTIONS of DATABASES[{outbox!r}] as described in “What arrives, and what "
+            "is kept”, under SQLite.",
+            id="djhookbox.W032",
+        )
+    ]
+
+
+def _has_durable_policies(alias: str) -> bool:
+    return _has_table(alias) and ChannelPolicy.objects.using(alias).filter(durable=True).exists()
+
+
+def _lacks(connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """Yield what a connection to SQLite lacks for several writers."""
     with connection.cursor() as cursor:
-        if ChannelPolicy._meta.db_table not in connection.introspection.table_names(cursor):
-            return  # to be migrated
+        cursor.execute("PRAGMA journal_mode")
+        journal = str(cursor.fetchone()[0]).lower()
+        cursor.execute("PRAGMA busy_timeout")
+        timeout = int(cursor.fetchone()[0])
+    mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")
+    if str(mode).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        yield "without transaction_mode “IMMEDIATE”"
+    if journal not in ("wal", "memory"):  # in memory, in tests
+        yield "without WAL"
+    if timeout < _LEAST_TIMEOUT * 1000:
+        yield f"with a timeout of less than {_LEAST_TIMEOUT} seconds"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _has_table(alias: str) -> bool:
+    """Return whether policies are in a database, and have been migrated."""
+    if not router.allow_migrate_model(alias, ChannelPolicy):
+        return False
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        return ChannelPolicy._meta.db_table in connection.introspection.table_names(cursor)
+
+
+def _unusable(alias: str) -> Iterator[CheckMessage]:
+    if not _has_table(alias):
+        return
     rows = ChannelPolicy.objects.using(alias).order_by("name")
     for name, pattern in rows.values_list("name", "pattern"):
         try:
