@@ -142,6 +142,14 @@ class BanAdmin(PageMixin):
             "kind", "value", "about", "reason", "status_column", "created", "created_by", "lifted",
         )  # fmt: skip
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Label both fields of the end: the stock form labels neither."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "until" and field is not None:
+            for widget, label in zip(field.widget.widgets, (_("Date"), _("Time")), strict=True):
+                widget.attrs["aria-label"] = label
+        return field
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Prefill from the URL."""
         names = ("kind", "value", "minutes")
