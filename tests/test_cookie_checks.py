@@ -80,3 +80,31 @@ def test_what_keeps_the_cookie_away(
     assert message.id == f"djhookbox.{identifier}"
     assert [word for word in words if word not in f"{message.msg} {message.hint}"] == []
     assert message.hint
+
+
+@pytest.mark.parametrize(
+    ("hosts", "domain", "rejected"),
+    [
+        (["example.com"], "other.org", True),
+        (["example.com"], "ample.com", True),
+        ([".example.com"], "example.org", True),
+        (["example.com"], "www.example.com", True),
+        ([], "example.com", True),
+        (["www.example.com", "other.org"], ".example.com", False),
+        (["example.com"], "EXAMPLE.com", False),
+        ([".example.com"], "www.example.com", False),
+        ([".example.com"], "example.com", False),
+        (["example.com", "*"], "other.org", False),
+        (["example.com"], None, False),
+    ],
+)
+def test_a_domain_that_no_host_of_the_site_belongs_to(
+    settings: Any, hosts: list[str], domain: str | None, rejected: bool
+) -> None:
+    settings.ALLOWED_HOSTS = hosts
+    settings.SESSION_COOKIE_DOMAIN = domain
+    found = [m for m in checks.run_checks(tags=["djhookbox"]) if m.id == "djhookbox.W033"]
+    assert bool(found) is rejected
+    for message in found:
+        assert repr(domain) in message.msg
+        assert message.hint

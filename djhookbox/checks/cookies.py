@@ -48,12 +48,20 @@ def check_cookie_path() -> Iterator[CheckMessage]:
 
 @site_check
 def check_cookie_domain() -> Iterator[CheckMessage]:
-    """W022, W026: the cookie is for another host than the handshake."""
+    """W022, W026, W033: the cookie is for another host than the handshake."""
     public = _public()
-    if public is None:
-        return  # the page's own host
-    host = (public.hostname or "").lower()
     domain = (django_settings.SESSION_COOKIE_DOMAIN or "").lower().lstrip(".")
+    if public is None:  # the page's own host
+        if domain and not any(_shares(host.lower(), domain) for host in _site_hosts()):
+            yield Warning(
+                f"SESSION_COOKIE_DOMAIN is {django_settings.SESSION_COOKIE_DOMAIN!r}, and no host "
+                "in ALLOWED_HOSTS belongs to it, so browsers reject the session cookie; nobody "
+                "stays signed in.",
+                hint="Set SESSION_COOKIE_DOMAIN to None, or to a domain that includes the site.",
+                id="djhookbox.W033",
+            )
+        return
+    host = (public.hostname or "").lower()
     if domain:
         if host != domain and not host.endswith(f".{domain}"):
             yield Warning(
@@ -74,6 +82,13 @@ def check_cookie_domain() -> Iterator[CheckMessage]:
             "SESSION_COOKIE_DOMAIN to a domain that includes both hosts.",
             id="djhookbox.W026",
         )
+
+
+def _shares(host: str, domain: str) -> bool:
+    """Whether a host of this entry in ALLOWED_HOSTS may set a cookie for a domain."""
+    name = host.lstrip(".")
+    below = host.startswith(".") and f".{domain}".endswith(f".{name}")
+    return host == "*" or below or f".{name}".endswith(f".{domain}")
 
 
 def _site_hosts() -> list[str]:
