@@ -13,6 +13,7 @@ from collections.abc import Mapping
 LOGGERS = (
     "djhookbox", "djhookbox.webhook", "djhookbox.server", "djhookbox.server.access",
     "djhookbox.server.events", "djhookbox.server.rest", "djhookbox.server.webhooks",
+    "djhookbox.workers",
 )  # fmt: skip
 
 #: Maximum number of characters of one value in a log line.

@@ -36,7 +36,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
 
 EXAMPLES: list[Any] = [
     ConnectReply(
-        "alice", "session:1", 300, "a", None, False, False, True, True, ("/a/",), ("/b/", "/c/")
+        "alice", "session:1", 300, 1800.5, "a", None, False, False, True, True, ("/a/",), ("/b/", "/c/")
     ),
     ConnectReply("alice"),
     CreateReply({"history_size": 5, "state": {"a": [1, None]}}),
@@ -48,7 +48,7 @@ EXAMPLES: list[Any] = [
     PublishReply(),
     MessageReply({"a": 1}, "bob", (), ("/a/",)),
     BatchReply(([200, [True, {}]], None)),
-    ConfirmReply(3, ("c1", "c2"), ("c3",)),
+    ConfirmReply(3, ("c1", "c2"), ("c3",), {"c4": 60.5}),
     MoreReply(True),
     EmptyReply(),
     RecheckReply({"/a/": Rechecked({"moderated": True}, {"alice": "not you"}), "/b/": Rechecked()}),
