@@ -249,7 +249,7 @@ def _disconnection(kind: str, names: Sequence[str], code: int, reason: str) -> R
 
 
 def _calls(revocations: Sequence[Revocation]) -> Iterator[list[Revocation]]:
-    """Divide revocations among calls; one that names many has a call of its own."""
+    """Divide revocations among calls; one that names many users gets its own call."""
     some: list[Revocation] = []
     names = 0
     for each in revocations:

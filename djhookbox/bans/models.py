@@ -25,7 +25,7 @@ class BanQuerySet(models.QuerySet["Ban"]):
 
 
 class Ban(models.Model):
-    """Whoever matches may neither connect nor subscribe, publish or send messages."""
+    """A ban: matching users may not connect, subscribe, publish or send messages."""
 
     class Status(models.TextChoices):
         ACTIVE = "active", _("active")

@@ -156,7 +156,7 @@ def _count(
 
 # ---- webhooks ----------------------------------------------------------------------------------
 
-#: Outcomes that are no answer.
+#: Outcomes of webhooks without a usable answer.
 ERRORS = ("failed", "rejected")
 
 

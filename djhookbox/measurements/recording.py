@@ -60,7 +60,7 @@ def moment(seconds: float) -> datetime.datetime:
     try:
         then = datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)
     except (OverflowError, OSError) as error:
-        raise ValueError(f"begin is no time: {error}") from None
+        raise ValueError(f"begin is not a time: {error}") from None
     if not django_settings.USE_TZ:
         then = timezone.make_naive(then, timezone.get_default_timezone())
     return then

@@ -1,4 +1,4 @@
-"""Which charts there are, and the tables of webhooks and close codes beside them."""
+"""Which charts there are, and the tables of webhooks and close codes next to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that somebody waits for, each for a time of their own."""
+"""Results that callers wait for, each caller for a limited time."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def includes(
 
 
 def _within(address: str, networks: Iterable[str]) -> bool:
-    """Return whether an address is in one of the ranges; what is none has no addresses."""
+    """Return whether a text is an IP address in one of the ranges."""
     try:
         one = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The state of all channels and users, and every legal change of it.
+"""The state of all channels and users, and its changes.
 
 Each method changes the state immediately and returns what must be sent, in order. The core does
 not decide whether a change is allowed: the caller must have done so.

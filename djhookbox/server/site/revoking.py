@@ -157,7 +157,7 @@ class Revoking:
                 fresh.append(each)
         if not fresh:
             return Revoked(0, 0, 0)
-        disconnected = sum(map(self._connections.disconnect, _departures(fresh)))
+        disconnected = sum(map(self._connections.disconnect, _disconnects(fresh)))
         channels = connections = 0
         for patterns, users in _rechecks(fresh):
             covered = self._rechecks.begin(patterns, users)
@@ -166,10 +166,10 @@ class Revoking:
         return Revoked(disconnected, channels, connections)
 
 
-def _departures(revocations: Sequence[Revocation]) -> Iterator[rest.Disconnect]:
+def _disconnects(revocations: Sequence[Revocation]) -> Iterator[rest.Disconnect]:
     """Yield what ends connections, combined, and those with the highest codes first.
 
-    Whoever is deactivated and has a new password at the same time must not reconnect.
+    A user who is deactivated and gets a new password at the same time must not reconnect.
     """
     ends: dict[tuple[int, str], tuple[dict[str, None], dict[str, None]]] = {}
     for each in revocations:
