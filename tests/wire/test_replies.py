@@ -36,8 +36,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
 
 EXAMPLES: list[Any] = [
     ConnectReply(
-        "alice", "session:1", 300, 1800.5, "a", None, False, False, True, True, ("/a/",), ("/b/", "/c/")
-    ),
+        "alice", "session:1", 300, 1800.5, "a", None, False, False, True, True,
+        ("/a/",), ("/b/", "/c/"),
+    ),  # fmt: skip
     ConnectReply("alice"),
     CreateReply({"history_size": 5, "state": {"a": [1, None]}}),
     CreateReply(),
