@@ -36,9 +36,19 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
 
 EXAMPLES: list[Any] = [
     ConnectReply(
-        "alice", "session:1", 300, 1800.5, "a", None, False, False, True, True,
-        ("/a/",), ("/b/", "/c/"),
-    ),  # fmt: skip
+        "alice",
+        identity="session:1",
+        single_use=300,
+        expires=1800.5,
+        payload="a",
+        override_payload=None,
+        reflective=False,
+        moderated_message=False,
+        per_connection_subscriptions=True,
+        global_unsubscriptions=True,
+        auto_subscribe=("/a/",),
+        auto_unsubscribe=("/b/", "/c/"),
+    ),
     ConnectReply("alice"),
     CreateReply({"history_size": 5, "state": {"a": [1, None]}}),
     CreateReply(),
