@@ -128,6 +128,12 @@ def _answered(info: ServerInfo, holder: Holder | None, known: ProcessStatus) -> 
             "The process runs version %(running)s, but the site runs version %(site)s. "
             "Restart the process."
         ) % {"running": version, "site": __version__}
+    elif len(versions := {version, *(n.version for n in info.nodes if n.alive)} - {""}) > 1:
+        state = State.VERSION_DIFFERS
+        message = _(
+            "Processes run different versions: %(versions)s. Restart those with another version "
+            "than the site's, %(site)s."
+        ) % {"versions": ", ".join(sorted(versions)), "site": __version__}
     elif known.control and not known.identified:
         message = _not_identified(info.pid)
     return replace(

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..wire import records
+from ..wire.answers import NodeInfo
 from ..wire.events import Unsubscribed
 from ..wire.options import UserOptions
 from ..wire.rest import Disconnect
@@ -76,6 +78,14 @@ class Cluster:
         """Answer calls of other nodes."""
         self.shared.peers.answers[kind] = call
 
+    def nodes(self) -> tuple[NodeInfo, ...]:
+        """Return all nodes by address, as of the last heartbeat."""
+        found = [
+            records.read(NodeInfo, {**known.about, "id": node, "alive": known.alive}, lenient=True)
+            for node, known in self.shared.nodes.known.items()
+        ]
+        return tuple(sorted(found, key=lambda node: (node.address, node.id)))
+
     def place_of(self, node: str) -> Mapping[str, Any] | None:
         """Return where another node is reached, or None if there is no such node."""
         known = self.shared.nodes.known.get(node)
@@ -109,6 +119,7 @@ class Cluster:
             "connections": len(runtime.connections),
             "users": len(runtime.hub.users),
             "channels": len(runtime.hub.channels),
+            "lag": round(runtime.metrics.loop_lag, 4),
             "figures": dict(self.shared.figures),
             "place": self.place,
         }

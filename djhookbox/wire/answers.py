@@ -236,6 +236,30 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One of several processes that share their channels, as of its last heartbeat.
+
+    Attributes:
+        address: Its machine and port, and the number of the worker.
+        started: When it started, in seconds since the epoch.
+        lag: By how much its event loop was late, in seconds.
+        alive: Whether it has reported within its lease.
+
+    """
+
+    id: str
+    address: str = ""
+    pid: int | None = None
+    version: str = ""
+    started: float | None = None
+    connections: int | None = None
+    users: int | None = None
+    channels: int | None = None
+    lag: float | None = None
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ServerInfo:
     """The server's report about itself; the last three fields are set only in a full report.
 
@@ -243,6 +267,7 @@ class ServerInfo:
         uptime: Seconds since it started.
         supervisor: The process id of the supervisor if this process is one of its workers.
         worker: The number of this worker, from 1.
+        nodes: All processes that share their channels, this one included.
 
     """
 
@@ -265,6 +290,7 @@ class ServerInfo:
     webhooks: WebhookFigures | None = None
     events_dropped: int | None = None
     problems: tuple[Problem, ...] = ()
+    nodes: tuple[NodeInfo, ...] = ()
     rates: Rates | None = None
     channel_list: BusyChannels | None = None
     connection_list: LatestConnections | None = None

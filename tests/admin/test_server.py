@@ -29,7 +29,7 @@ from djhookbox.models import Outbox
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError, ProcessStatus, State
 from djhookbox.server.problems import NAMES
-from djhookbox.wire.answers import Problem, ServerInfo
+from djhookbox.wire.answers import NodeInfo, Problem, ServerInfo
 from djhookbox.wire.records import read, write
 
 from ..stand_ins.process import Answer, Request, fake_hookbox
@@ -50,6 +50,32 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(control, "status", lambda ask=None: now)
 
     return found
+
+
+def test_several_processes_are_listed(viewer: Client, hookbox: Hookbox) -> None:
+    info = replace(read(ServerInfo, REPORT, lenient=True), version=__version__)
+    mine = NodeInfo("a" * 16, "web-1:8001/1", 77, __version__, 1_795_000_000.0, 5, 4, 3, 0.0021)
+    other = NodeInfo("b" * 16, NASTY[0], version=__version__, alive=False)
+    hookbox.answers["get_server_info"] = write(replace(info, nodes=(mine,)))
+    assert "Processes" not in viewer.get(PAGE).content.decode()
+    hookbox.answers["get_server_info"] = write(replace(info, nodes=(mine, other)))
+    page = viewer.get(PAGE).content.decode()
+    for text in ("Processes", "web-1:8001/1", "2 ms", "Gone", escape(NASTY[0])):
+        assert text in page
+    assert NASTY[0] not in page
+
+
+def test_processes_of_different_versions(viewer: Client, hookbox: Hookbox) -> None:
+    info = replace(read(ServerInfo, REPORT, lenient=True), version=__version__)
+    nodes = tuple(
+        NodeInfo(str(number), version=version, alive=alive)
+        for number, (version, alive) in enumerate(
+            [(__version__, True), ("0.9.1", True), ("0.8.0", False)]
+        )
+    )
+    hookbox.answers["get_server_info"] = write(replace(info, nodes=nodes))
+    page = html.unescape(viewer.get(PAGE).content.decode())
+    assert f"Processes run different versions: 0.9.1, {__version__}. Restart those" in page
 
 
 def test_what_runs_is_described(viewer: Client, hookbox: Hookbox) -> None:

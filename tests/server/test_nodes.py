@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -503,3 +504,15 @@ async def keys_of(redis: RedisServer) -> list[bytes]:
         return sorted(await client.keys("*"))
     finally:
         await client.aclose()
+
+
+async def test_each_node_describes_all(pair: Pair) -> None:
+    one, two = pair
+    await one.connect("alice")
+    for node in (*pair, *pair):
+        await node.redis.nodes.beat_once()
+    for node in pair:
+        info = await node.rest("get_server_info")
+        assert {known["id"] for known in info["nodes"]} == {one.redis.node, two.redis.node}
+        assert sum(known["connections"] for known in info["nodes"]) == 1
+        assert all(known["pid"] == os.getpid() for known in info["nodes"])

@@ -35,7 +35,7 @@ from .lists import Places
 from .outbox import OutboxPages
 from .problems import Shown, problems_of
 from .removals import Removals
-from .report import etag, facts, read_report, transports
+from .report import etag, facts, nodes, read_report, transports
 from .users import UserPages
 
 #: Word and tone of each state.
@@ -164,6 +164,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             "message": message,
             "problems": [(one, self._log_address(request, one)) for one in problems],
             "facts": [*facts(now), *_outbox(waiting)],
+            "nodes": nodes(now),
             "failed": failed,
             "outbox_url": self.address("outbox") if failed else "",
             "late": late,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,7 +15,14 @@ from django.utils.translation import ngettext
 
 from ...models import ConnectionLog
 from ...process.control import ProcessStatus, finite
-from ...wire.answers import BusyChannels, LatestConnections, Rates, ServerInfo, WebhookFigures
+from ...wire.answers import (
+    BusyChannels,
+    LatestConnections,
+    NodeInfo,
+    Rates,
+    ServerInfo,
+    WebhookFigures,
+)
 from ...wire.rest import PAGE
 from ..times import local, today
 
@@ -208,6 +216,42 @@ def uptime(seconds: float) -> str:
         "days": days,
         "clock": clock,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ShownNode:
+    """One of several processes in the page."""
+
+    address: str
+    pid: str
+    version: str
+    uptime: str
+    connections: int | None
+    users: int | None
+    channels: int | None
+    lag: str
+    alive: bool
+
+
+def nodes(now: ProcessStatus) -> Sequence[ShownNode]:
+    """Return the processes that share their channels, if there are several."""
+    several = now.info.nodes if len(now.info.nodes) > 1 else ()
+    return [_shown(node) for node in several]
+
+
+def _shown(node: NodeInfo) -> ShownNode:
+    started, lag = finite(node.started), finite(node.lag)
+    return ShownNode(
+        address=node.address or node.id,
+        pid="" if node.pid is None else str(node.pid),
+        version=node.version,
+        uptime="" if started is None else uptime(time.time() - started),
+        connections=node.connections,
+        users=node.users,
+        channels=node.channels,
+        lag="" if lag is None else _("%(number)d ms") % {"number": round(1000 * lag)},
+        alive=node.alive,
+    )
 
 
 def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:

@@ -49,6 +49,7 @@ class Reports:
         self._hub = runtime.hub
         self._connections = runtime.connections
         self._webhooks = runtime.webhooks
+        self._cluster = runtime.cluster
         self._metrics = runtime.metrics
         self._clock = runtime.clock
         self._engine_name = engine_name
@@ -120,6 +121,7 @@ class Reports:
             ),
             events_dropped=metrics.events_dropped,
             problems=self._problems.found,
+            nodes=self._cluster.nodes() if self._cluster is not None else (),
         )
 
     def _busiest(self, request: rest.GetServerInfo, now: float) -> answers.BusyChannels:
