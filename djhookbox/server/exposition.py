@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
+#: What the Redis engine counts.
+ENGINE_EVENTS = (
+    "reconnects", "inbox_reconnects", "versions_missed", "snapshots_reloaded", "leases_lost",
+)  # fmt: skip
+
+
 class Missing(RuntimeError):
     """The package prometheus_client is not installed."""
 
@@ -53,6 +59,13 @@ def exposition(facts: Facts) -> tuple[bytes, str]:
     registry.register(_process())
     registry.register(_Collector(facts))
     return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
+
+
+def _nodes(runtime: Runtime) -> int:
+    """Return how many processes share their channels, 1 without Redis."""
+    if runtime.shared is None:
+        return 1
+    return sum(node.alive for node in runtime.shared.nodes.known.values())
 
 
 @cache
@@ -114,6 +127,7 @@ class _Collector:
                 "For how long all webhooks have failed.",
                 0.0 if failing is None else time.monotonic() - failing,
             ),
+            ("nodes", "Processes that share their channels.", _nodes(runtime)),
             ("outbox_lag_seconds", "Time since the outbox was empty.", facts.outbox_lag),
             ("start_time_seconds", "When the process started.", metrics.started),
         ):
@@ -148,6 +162,14 @@ class _Collector:
         for name, count in sorted(metrics.refusals.items()):
             refusals.add_metric([name], count)
         yield refusals
+        engine = CounterMetricFamily(
+            "djhookbox_engine_events", "What happened between the process and Redis.",
+            labels=["event"],
+        )  # fmt: skip
+        if (shared := self._facts.runtime.shared) is not None:
+            for event in ENGINE_EVENTS:
+                engine.add_metric([event], shared.figures[event])
+        yield engine
 
     def _histograms(self) -> Iterator[Metric]:
         from prometheus_client.core import HistogramMetricFamily

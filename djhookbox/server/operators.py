@@ -93,6 +93,8 @@ class Operators:
         runtime = self._runtime
         if runtime.connections.stopping:
             yield "draining", "The process is stopping."
+        if runtime.shared is not None and not runtime.shared.link.is_up:
+            yield "engine", "Redis does not answer."
         since = runtime.metrics.failing_since
         if since is not None:
             seconds = time.monotonic() - since

@@ -15,8 +15,8 @@ from .unsent import Unsent
 
 #: All of them, in the order in which they are reported; the admin has words for each.
 NAMES = (
-    "site_failing", "webhooks_failed", "webhooks_slow", "events_waiting", "outbox_late",
-    "connections", "files", "unsent", "loop_late", "too_slow", "events_lost", "gaps",
+    "engine_down", "site_failing", "webhooks_failed", "webhooks_slow", "events_waiting",
+    "outbox_late", "connections", "files", "unsent", "loop_late", "too_slow", "events_lost", "gaps",
 )  # fmt: skip
 
 #: Seconds between checks, and for how long what happened counts as recent.
@@ -94,6 +94,11 @@ class Problems:
         metrics, config = runtime.metrics, runtime.config
         failing = metrics.failing_since
         before = self._earlier[0]
+        if runtime.shared is not None and not runtime.shared.link.is_up:
+            since = self._since.setdefault("engine_down", now)
+            yield "engine_down", now - since, None, since
+        else:
+            self._since.pop("engine_down", None)
         if failing is not None:
             seconds = time.monotonic() - failing
             yield "site_failing", seconds, None, now - seconds

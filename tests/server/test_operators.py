@@ -22,6 +22,7 @@ from djhookbox.server.systemd import Systemd
 
 from ..ports import free_port
 from ..projects import ROOT
+from ..redis_server import RedisServer, redis_server
 from ..stand_ins.waiting import until
 from .running import App, Running, Start, read, send
 
@@ -152,6 +153,49 @@ async def test_recoveries_and_gaps_are_counted(start: Start, site: App) -> None:
     found = await samples(one)
     assert found["djhookbox_recovered_publications_total", ""] >= 2
     assert found["djhookbox_recovery_gaps_total", ""] == 1
+
+
+async def test_a_process_without_its_redis_is_not_ready(start: Start, tmp_path: Path) -> None:
+    with redis_server() as own:
+        one = await start(engine=own.url, run_dir=str(tmp_path))
+        assert (await get(one, "/health/ready"))[0] == 200
+        own.kill()
+        shared = one.server.runtime.shared
+        assert shared is not None
+        await until(lambda: not shared.link.is_up, "the connection to end")
+        status, text = await get(one, "/health/ready")
+        assert (status, set(json.loads(text)["problems"])) == (503, {"engine"})
+        problems = one.server._problems
+        for later in (10.0, 20.0):
+            problems.look(time.time() + later)
+        assert [(found.name, round(found.value)) for found in problems.found] == [
+            ("engine_down", 10)
+        ]
+        own.start()
+        await until(lambda: shared.link.is_up, "the connection to return", 30.0)
+        problems.look(time.time() + 30)
+        assert problems.found == ()
+
+
+async def test_the_engine_and_the_nodes_are_counted(
+    start: Start, redis: RedisServer, tmp_path: Path
+) -> None:
+    alone = await samples(await start())
+    assert alone["djhookbox_nodes", ""] == 1
+    assert not any(name == "djhookbox_engine_events_total" for name, _labels in alone)
+    one = await start(engine=redis.url, run_dir=str(tmp_path))
+    await start(engine=redis.url, run_dir=str(tmp_path))
+
+    async def both() -> bool:
+        return (await samples(one))["djhookbox_nodes", ""] == 2
+
+    deadline = time.monotonic() + 20
+    while not await both():
+        assert time.monotonic() < deadline, "the nodes do not know each other"
+        await asyncio.sleep(0.1)
+    found = await samples(one)
+    events = {labels for name, labels in found if name == "djhookbox_engine_events_total"}
+    assert len(events) == 5
 
 
 async def test_the_reference_lists_every_metric(start: Start) -> None:

@@ -57,6 +57,11 @@ def _bytes(value: float) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
+    "engine_down": Kind(
+        gettext_lazy("Redis has not answered for %(value)s."),
+        gettext_lazy("Connections stay open, but nobody can subscribe or publish until it does."),
+        _seconds,
+    ),
     "site_failing": Kind(
         gettext_lazy("All webhooks to this site have failed for %(value)s."),
         gettext_lazy("The log of the process says why; until then nobody can connect."),
