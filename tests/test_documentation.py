@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .interop import genuine
 from .needs import need
 from .page_code import RUN_BY, all_page_code
 from .projects import ROOT, Project
+from .redis_server import redis_server
 from .stand_ins.client import client
 
 pytestmark = pytest.mark.once
@@ -283,8 +285,12 @@ def test_settings_are_good(project: Project, block: Block) -> None:
         before += "INSTALLED_APPS.remove('djhookbox')\n"
     if "//example.com" in block.text:
         before += "ALLOWED_HOSTS = ['example.com', 'localhost', '127.0.0.1']\n"
-    project.write("documented.py", before + with_the_others)
-    project.manage("check", "--settings", "documented", "--fail-level", "WARNING")
+    with ExitStack() as stack:
+        if "redis://127.0.0.1:6379/" in with_the_others:
+            own = stack.enter_context(redis_server())
+            with_the_others = with_the_others.replace("redis://127.0.0.1:6379/0", own.url)
+        project.write("documented.py", before + with_the_others)
+        project.manage("check", "--settings", "documented", "--fail-level", "WARNING")
 
 
 # ---- pages -------------------------------------------------------------------------------------

@@ -54,6 +54,12 @@ ASKING = (
 )
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_written_later() -> Iterator[None]:
+    yield
+    assert outside.finish(10)
+
+
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
     client.http.forget_connections()
@@ -154,6 +160,7 @@ def test_in_a_broken_transaction(
             assert ("Cannot get a cursor for /a/" in caplog.text) == (name == "cursor")
     assert len(hookbox.requests) == (name not in (*ASKING, "cursor"))
     if name in ("publish", "publish_many"):
+        assert outside.finish(10)  # another thread writes it, with a connection of its own
         assert Publication.objects.get().status == "failed"
 
 
@@ -234,6 +241,7 @@ import djhookbox
 from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
+from djhookbox.audit import outside
 from tests.stand_ins.process import fake_hookbox
 from django.conf import settings
 

@@ -14,7 +14,7 @@ from django.test import TestCase
 from djhookbox.audit import outside
 from djhookbox.audit.outside import call_outside
 
-from .stand_ins.waiting import until
+from .stand_ins.waiting import wait_for
 
 
 class Oops(Exception):
@@ -76,7 +76,7 @@ class TestRealTransactions:
         outside._writer.add(writing("late"), busy)
         with transaction.atomic():
             call_outside("default", writing("early"))
-        until(Group.objects.exists, "the other one")
+        wait_for(Group.objects.exists, "the other one")
         busy.in_atomic_block = False
         assert rows() == ["early", "late"]
 

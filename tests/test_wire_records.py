@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from djhookbox.wire import answers, records, rest
 from djhookbox.wire.fields import FieldProblem
+from djhookbox.wire.revocations import Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ def test_every_call_survives_its_form(kind: type[Any]) -> None:
         given["patterns"] = ("x",)  # type: ignore[assignment]
     if kind is rest.PublishMany:
         given["publications"] = (rest.Publishing("x", "1"),)  # type: ignore[assignment]
+    if kind is rest.Revoke:
+        given["revocations"] = (Revocation("x", users=("u",)),)  # type: ignore[assignment]
     request = kind(**given)
     assert records.from_form(kind, records.to_form(request)) == request
 

@@ -181,15 +181,16 @@ class Server:
             Unusable: If the engine cannot be used.
 
         """
-        if self._cluster is not None and self._forwarding is not None:
-            await self._forwarding.start(self._csp.handle)
-            self._cluster.place = self._forwarding.place
-            await self._cluster.start()
         try:
+            if self._cluster is not None and self._forwarding is not None:
+                await self._forwarding.start(self._csp.handle)
+                self._cluster.place = self._forwarding.place
+                await self._cluster.start()
             host, port = self._port.bind(listener)
         except BaseException:
-            if self._cluster is not None:
+            if self._cluster is not None and self._forwarding is not None:
                 await self._cluster.stop()
+                await self._forwarding.stop()
             raise
         await self.runtime.webhooks.start()
         await self._operators.start()

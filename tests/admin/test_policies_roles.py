@@ -28,7 +28,7 @@ PAGES: dict[str, tuple[str, int]] = {
     "channelpolicy/{pk}/history/": ("root viewer", 7),
     "channelpolicy/preview/?pattern=/x/": ("root viewer", 6),
     "channelpolicy/try/": ("root viewer", 4),
-    "channelpolicy/try/?channel=/front/&user=viewer": ("root viewer", 11),
+    "channelpolicy/try/?channel=/front/&user=viewer": ("root viewer", 13),
     "channelpolicy/try/users/?q=v": ("root", 4),
     "channelpolicy/export/": ("root viewer", 6),
     "channelpolicy/import/": ("root", 4),

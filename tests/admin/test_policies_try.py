@@ -44,7 +44,7 @@ def test_a_refusal_is_explained(viewer: Client, rows: Any, django_assert_num_que
     person("alice", staff=False)
     ChannelPolicy.objects.create(name="Fro<nt> off", pattern="/front/", enabled=False)
     ChannelPolicy.objects.filter(name="Front").update(subscribe_audience="staff")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         page = asked(viewer, user="alice", channel="/front/", operation="subscribe")
     html = page.content.decode()
     assert "<p>Only staff may do this here.</p>" in html

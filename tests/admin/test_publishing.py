@@ -14,6 +14,7 @@ from django.test import Client
 from djhookbox import client as rest
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.models import ChannelPolicy, Publication
+from djhookbox.wire.answers import Published
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
 
@@ -115,7 +116,7 @@ def test_what_was_not_counted_is_not_called_nobody(
     said: str,
 ) -> None:
     """The genuine Hookbox 0.3.3 does not say how many it reached."""
-    monkeypatch.setattr(rest, "publish", lambda *args, **kwargs: None)
+    monkeypatch.setattr(rest, "publish", lambda *args, **kwargs: Published())
     data = {"channel": channels, "payload": "null", "confirmed": "1"}
     assert messages_of(publisher.post(PUBLISH, data, follow=True)) == [said]
     assert LogEntry.objects.first().get_change_message() == "Published."
@@ -371,7 +372,7 @@ def test_the_rest_is_not_tried_once_the_process_is_gone(
 ) -> None:
     answer = hookbox.__call__
 
-    def once(call: str, /, **form: Any) -> Any:
+    def once(call: str, seconds: float | None = None, /, **form: Any) -> Any:
         result = answer(call, **form)
         hookbox.running = call != "publish"
         return result
