@@ -16,6 +16,7 @@ from django.utils.functional import SimpleLazyObject
 
 import djhookbox
 from djhookbox import client
+from djhookbox.audit import outside
 from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
@@ -241,7 +242,6 @@ import djhookbox
 from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
-from djhookbox.audit import outside
 from tests.stand_ins.process import fake_hookbox
 from django.conf import settings
 
