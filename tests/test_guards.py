@@ -206,6 +206,7 @@ async def test_asynchronous_functions_have_the_same_errors(
         if name == "apublish":
             with pytest.raises(djhookbox.HookboxDatabaseError, match="the disk is full"):
                 await djhookbox.apublish("/a/", 1)
+            assert await sync_to_async(outside.finish)(10)
             assert (await Publication.objects.aget()).status == "failed"
         else:
             assert await djhookbox.acursor("/a/") == ""
