@@ -516,7 +516,7 @@ class TestUsers:
 
     def test_server_info(self, hookbox):
         hookbox.replies(True, {"version": "1.0.0"})
-        assert djhookbox.server_info() == {"version": "1.0.0", "problems": []}
+        assert djhookbox.server_info() == {"version": "1.0.0", "problems": [], "nodes": []}
 
 
 # ---- fail_silently
