@@ -84,7 +84,8 @@ def _load_scripts() -> dict[str, str]:
         for file in folder.iterdir()
         if file.name.endswith(".lua")
     }
-    channel, node = texts.pop("prelude"), texts.pop("node_prelude")
+    common = texts.pop("common")
+    channel, node = common + texts.pop("prelude"), common + texts.pop("node_prelude")
     about_nodes = (
         "register", "beat", "unregister", "arrive", "depart", "share", "whereis", "send", "watch",
         "spend", "versions", "left",

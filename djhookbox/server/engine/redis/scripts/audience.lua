@@ -1,5 +1,5 @@
 -- 8 connections here. Also renews the keys.
-if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+if leaseless() then return {'LEASE'} end
 if redis.call('HEXISTS', READERS, node) == 0 then return {'GONE'} end
 redis.call('HSET', READERS, node, ARGV[8])
 touch(META, READERS, PRESENCE, STATE, HISTORY, STREAM, LOG, P .. 'r:' .. node)

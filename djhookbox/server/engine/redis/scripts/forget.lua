@@ -1,5 +1,5 @@
 -- Drop the stream of a channel that is not open, unless clients may return to it.
-if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+if leaseless() then return {'LEASE'} end
 local meta = redis.call('HMGET', META, 'id', 'run')
 if meta[1] and meta[2] == run then return {'OK', '1'} end
 local s = redis.call('HMGET', STREAM, 'awaited', 'run')

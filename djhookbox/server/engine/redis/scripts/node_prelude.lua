@@ -2,20 +2,8 @@
 --
 -- KEYS: the prefix of all keys, the name of the user. ARGV: the calling node, milliseconds until
 -- keys expire; then what the script needs.
-local P, name = KEYS[1], KEYS[2]
-local node, ttl = ARGV[1], ARGV[2]
+ttl = ARGV[2]
 local USER = P .. 'u:' .. #name .. ':' .. name
-
-local function text(number) return string.format('%.0f', number) end
-
-local function leaseless() return redis.call('EXISTS', P .. 'n:' .. node) == 0 end
-
-local function send(reader, message)
-  local inbox = P .. 'i:' .. reader
-  local number = redis.call('INCR', inbox)
-  if number == 1 then redis.call('PEXPIRE', inbox, ttl) end
-  redis.call('PUBLISH', inbox, text(number) .. ' ' .. message)
-end
 
 local function tell(kind, head, body)
   local message = table.concat({'U', #name, kind, head}, ' ') .. '\n' .. name .. body

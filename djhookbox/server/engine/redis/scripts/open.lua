@@ -3,7 +3,7 @@
 -- keep; 11 whether there is a stream; 12 its duration; 13 an epoch; 14 seconds of recovery;
 -- 15 bytes of the stream; 16 whether presence is remembered; 17 whether 9 sets the history;
 -- 18 number of state keys, then keys and values; number of history entries, then these.
-if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+if leaseless() then return {'LEASE'} end
 local meta = redis.call('HMGET', META, 'id', 'run')
 if meta[1] and meta[2] ~= run then
   -- This Redis has lost data since: nothing of the channel can be trusted.

@@ -1,6 +1,6 @@
 -- 8 an epoch; 9 seconds of recovery; 10 whether there would be a history; 11 milliseconds to keep
 -- the position of one. Returns the position of a channel's stream.
-if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+if leaseless() then return {'LEASE'} end
 local meta = redis.call('HMGET', META, 'id', 'run')
 if meta[1] and meta[2] == run then
   local s = redis.call('HMGET', STREAM, 'epoch', 'offset')

@@ -4,9 +4,8 @@
 -- ARGV: the calling node, the run_id of Redis that it knows, the id of the channel's opening,
 -- the bucket of the operation key (empty for a key given by code), the operation key (empty for
 -- none), milliseconds until keys expire, the time; then what the script needs.
-local P, name = KEYS[1], KEYS[2]
-local node, run, id, bucket, op = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local ttl, at = ARGV[6], ARGV[7]
+local run, id, bucket, op, at = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
+ttl = ARGV[6]
 -- Lengths keep names of any bytes from running into each other.
 local base = P .. 'c:' .. #name .. ':' .. name
 local META, READERS, PRESENCE = base .. ':m', base .. ':r', base .. ':p'
@@ -14,8 +13,6 @@ local STATE, HISTORY, STREAM, LOG = base .. ':s', base .. ':h', base .. ':o', ba
 local POLLER = base .. ':q'
 -- How long results are remembered, by operation key and by a key given by code.
 local REMEMBER_OP, REMEMBER_KEY = 70000, 300000
-
-local function text(number) return string.format('%.0f', number) end
 
 local function recall()
   if op == '' then return false end
@@ -39,7 +36,7 @@ end
 local keeps, remembers -- how many entries the history has, and whether also who came and went
 
 local function refuse()
-  if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+  if leaseless() then return {'LEASE'} end
   local before = recall()
   if before then return {'AGAIN', before} end
   local meta = redis.call('HMGET', META, 'id', 'run', 'keeps', 'remembers')
@@ -49,13 +46,6 @@ local function refuse()
 end
 
 local function advance() return text(redis.call('HINCRBY', META, 'version', 1)) end
-
-local function send(reader, message)
-  local inbox = P .. 'i:' .. reader
-  local number = redis.call('INCR', inbox)
-  if number == 1 then redis.call('PEXPIRE', inbox, ttl) end
-  redis.call('PUBLISH', inbox, text(number) .. ' ' .. message)
-end
 
 -- Send a change to all other readers; return the number of their connections.
 local function tell(version, kind, head, body)

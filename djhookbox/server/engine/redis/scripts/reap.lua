@@ -1,5 +1,5 @@
 -- Remove a node without a lease from a channel. 8 that node. Returns the users that have left.
-if redis.call('EXISTS', P .. 'n:' .. node) == 0 then return {'LEASE'} end
+if leaseless() then return {'LEASE'} end
 local dead = ARGV[8]
 if redis.call('EXISTS', P .. 'n:' .. dead) == 1 then return {'ALIVE'} end
 redis.call('HDEL', READERS, dead)
