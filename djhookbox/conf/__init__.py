@@ -22,12 +22,13 @@ from django.utils.crypto import salted_hmac
 
 from ..exceptions import HookboxMisconfigured
 from ..wire.hosts import HostProblem, HostRules
+from ..wire.urls import bracketed
 from .admission import AdmissionSettings
 from .development import DevelopmentSettings
 from .durable import DurableSettings
 from .memory import MemorySettings
 from .operators import OperatorSettings
-from .reading import UNIX_SCHEME, bracketed, is_unix, split_unix
+from .reading import UNIX_SCHEME, is_unix, split_unix
 from .rest import WILDCARD_INTERFACES, RestSettings
 from .scaling import ScalingSettings
 from .webhooks import WebhookSettings

@@ -47,11 +47,6 @@ def split_unix(url: str) -> tuple[str, str]:
     return socket, path.rstrip("/")
 
 
-def bracketed(host: str) -> str:
-    """Return a host as written in URLs: IPv6 addresses in brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
 class SettingsReader:
     """Reads Django's settings on access, without caching."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from django.conf import settings as django_settings
 
 from ..exceptions import HookboxMisconfigured
-from .reading import SettingsReader, bracketed
+from ..wire.urls import bracketed
+from .reading import SettingsReader
 
 #: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound

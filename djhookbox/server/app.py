@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..wire import loglines
 from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
+from ..wire.urls import bracketed
 from .channels.delivery import Delivery
 from .channels.durable import Durable
 from .channels.lifecycle import Lifecycle
@@ -207,7 +208,7 @@ class Server:
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
         self._systemd.ready()
         self.runtime.events.address = address_of(port, self.config.worker)
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{bracketed(host)}:{port}"
 
     async def stop(self) -> None:
         """Stop accepting, ask clients to reconnect and report events, within the grace period.

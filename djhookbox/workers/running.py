@@ -13,6 +13,7 @@ from typing import Any
 
 from ..process import spawning
 from ..server.systemd import Systemd
+from ..wire.urls import bracketed
 from .supervisor import Supervisor
 
 logger = logging.getLogger("djhookbox.workers")
@@ -90,4 +91,4 @@ def has_terminal() -> bool:
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{bracketed(host)}:{port}"

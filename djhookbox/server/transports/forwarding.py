@@ -27,6 +27,7 @@ from aiohttp import web
 from yarl import URL
 
 from ...wire.proof import SECRET_HEADER, from_header, to_header
+from ...wire.urls import bracketed
 from ..config import ServerConfig
 from ..tasks import within
 
@@ -161,8 +162,7 @@ class Forwarding:
         """Return this node's own URL: workers of one supervisor use ports in a row."""
         parts = urlsplit(self._config.node_url)
         port = (parts.port or 80) + max(0, self._config.worker - 1)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return f"http://{host}:{port}"
+        return f"http://{bracketed(parts.hostname or '')}:{port}"
 
     def _new_path(self) -> str:
         folder = self._config.run_dir
