@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
-#: What the Redis engine counts.
-ENGINE_EVENTS = (
-    "reconnects", "inbox_reconnects", "versions_missed", "snapshots_reloaded", "leases_lost",
-)  # fmt: skip
-
-
 class Missing(RuntimeError):
     """The package prometheus_client is not installed."""
 
@@ -167,8 +161,8 @@ class _Collector:
             labels=["event"],
         )  # fmt: skip
         if (shared := self._facts.runtime.shared) is not None:
-            for event in ENGINE_EVENTS:
-                engine.add_metric([event], shared.figures[event])
+            for event, count in shared.figures.items():
+                engine.add_metric([event], count)
         yield engine
 
     def _histograms(self) -> Iterator[Metric]:

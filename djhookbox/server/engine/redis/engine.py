@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -33,6 +32,7 @@ from ..base import EngineError, NotOpen
 from ..memory import MemoryEngine
 from . import codec
 from .codec import raw
+from .figures import new_figures
 from .inbox import Inbox
 from .link import Argument, Link, Reply
 from .nodes import Nodes
@@ -90,7 +90,7 @@ class RedisEngine:
         self.mirror: Mirror = mirror or Mirror()
         self.lease = lease
         self.keep_ms = int(KEEP_SECONDS * 1000)
-        self.figures: Counter[str] = Counter()
+        self.figures = new_figures()
         self.replicas: dict[str, Replica] = {}
         self.most = max_stream_bytes
         self.recovery = recovery
