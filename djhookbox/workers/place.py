@@ -23,7 +23,6 @@ class Place:
 
     Attributes:
         number: Which of the workers it is, from 1. Two living workers never share a number.
-        count: How many workers there are when none is being replaced.
         listener: The listening socket, which the supervisor keeps open too.
         lifeline: The worker's end of the lifeline.
         supervisor: The process id of the supervisor.
@@ -32,7 +31,6 @@ class Place:
     """
 
     number: int
-    count: int
     listener: socket.socket
     lifeline: socket.socket
     supervisor: int
@@ -43,11 +41,10 @@ class Place:
         self.lifeline.sendall(READY)
 
 
-def job(number: int, count: int, listener: socket.socket, options: Mapping[str, Any]) -> bytes:
+def job(number: int, listener: socket.socket, options: Mapping[str, Any]) -> bytes:
     """Return what the supervisor writes to the lifeline of a new worker."""
     entry = {
         "number": number,
-        "count": count,
         "listener": listener.fileno(),
         "supervisor": os.getpid(),
         "options": dict(options),
@@ -75,7 +72,6 @@ def take(descriptor: int) -> Place:
             inherited.set_inheritable(False)
         return Place(
             number=entry["number"],
-            count=entry["count"],
             listener=listener,
             lifeline=lifeline,
             supervisor=entry["supervisor"],

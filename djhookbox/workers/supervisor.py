@@ -218,7 +218,7 @@ class Supervisor:
             WorkersFailed: It ended, or did not serve in time.
 
         """
-        text = job(worker.number, len(self._listeners), listener, self._options)
+        text = job(worker.number, listener, self._options)
         dialogue = asyncio.create_task(_dialogue(worker.lifeline, text))
         try:
             # Unlike `wait_for`, this never swallows a cancellation (Python 3.10 and 3.11).

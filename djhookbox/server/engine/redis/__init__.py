@@ -8,13 +8,12 @@ What other parts of the server can build on:
 
 - `RedisEngine.node` is the id of this start of a node (its boot id); it is the name under which
   Redis has the node's lease, inbox, channels and users. Nothing of a former start is taken over.
-- `RedisEngine.known` are all nodes, by id, as of the last heartbeat (every second): what each says
-  about itself (`about`: address, process id, version, counts) and whether it has a lease.
+- `RedisEngine.nodes.known` are all nodes, by id, as of the last heartbeat (every second): what each
+  says about itself (`about`: address, process id, version, counts) and whether it has a lease.
 - `RedisEngine.peers.ask()` makes a call on other nodes and returns their answers; a new kind of
-  call is registered with `RedisEngine.peers.answers`. REST calls use it (`rest.elsewhere`), and
-  so can calls of clients that reach the wrong node: it takes and returns JSON only, so a
-  forwarded CSP request is better sent over HTTP to an address that `about` contains.
-- `RedisEngine.figures` counts round trips, reconnects, versions missed and snapshots reloaded.
+  call is registered with `RedisEngine.peers.answers`. REST calls use it (`rest.elsewhere`). CSP
+  requests are passed on over HTTP instead (`transports.forwarding`).
+- `RedisEngine.figures` counts reconnects, versions missed, snapshots reloaded and leases lost.
 
 Keys (all names have their length in front of them, so that no name can imitate another's keys):
 

@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Heartbeats for which a number of Redis may be ahead of what has arrived.
-BEATS_BEHIND = 2
-
 
 class Inbox:
-    """Receives over a connection of its own."""
+    """Receives messages of other nodes over its own connection."""
 
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
         self._number: int | None = None
-        self._behind = 0
         self._seen_behind = -1
         self._broken: asyncio.Future[None] | None = None
         self.is_up = False
@@ -60,7 +56,7 @@ class Inbox:
         try:
             await identify(connection, engine.address)
             await ask(connection, "SUBSCRIBE", f"{engine.address.prefix}i:{engine.node}")
-            self._number, self._behind, self._seen_behind = None, 0, -1
+            self._number, self._seen_behind = None, -1
             self._broken = asyncio.get_running_loop().create_future()
             self.is_up = True
             self._connections += 1
@@ -119,7 +115,7 @@ class Inbox:
             self._number = number
             return
         if number <= self._number:
-            self._behind, self._seen_behind = 0, -1
+            self._seen_behind = -1
             return
         # It may still be on its way; but nothing that was there at the last comparison.
         if self._seen_behind >= 0 and self._number < self._seen_behind:

@@ -216,7 +216,6 @@ class Link:
         self._open = False
         self.run_id = ""
         self.reconnects = -1
-        self.round_trips = 0
         #: When the connection was lost or established, in the loop's time.
         self.down_since: float | None = None
         self.up_since = 0.0
@@ -388,7 +387,6 @@ class Link:
                     raise LinkDown(text) from None
                 reply = EngineError(text)
             self._heard = loop.time()
-            self.round_trips += 1
             self._sent.popleft().done(reply)
 
     async def _close(self) -> None:
