@@ -264,7 +264,7 @@ def webhooks(db: None, request: pytest.FixtureRequest) -> type[Webhooks]:
 
 
 class Told:
-    """What a process is told to revoke, in place of the process."""
+    """What a process is asked to revoke, in place of the process."""
 
     def __init__(self) -> None:
         self.calls: list[list[Revocation]] = []
@@ -307,7 +307,7 @@ class Told:
 
 @pytest.fixture
 def told() -> Iterator[Told]:
-    """Replace the process by a list of what it is told to revoke."""
+    """Replace the process by a list of what it is asked to revoke."""
     told = Told()
     with mock.patch("djhookbox.client.revoke", told):
         yield told

@@ -144,7 +144,7 @@ def test_workers_go_on_if_their_replacement_does_not_start(tmp_path, caplog):
             before = await group.staff()
             (tmp_path / "fault").write_text("exit")
             group.supervisor.roll_over()
-            await until(lambda: caplog.text.count("goes on") == 2, "both to fail", 30.0)
+            await until(lambda: caplog.text.count("keeps running") == 2, "both to fail", 30.0)
             assert await group.staff() == before
             (tmp_path / "fault").unlink()
             assert "ended with status 3 before it served" in caplog.text

@@ -308,7 +308,7 @@ def check_unknown_middleware() -> Iterator[CheckMessage]:
     try:
         unknown = tuple(unknown_middleware())
     except ImportError:
-        return  # Django says so
+        return  # Django reports it
     for path in unknown:
         yield Info(
             f"{path} may depend on the cookies of a webhook, so webhooks are not sent in batches.",

@@ -119,7 +119,7 @@ class ServerConfig:
     recovery_seconds: float = 60.0
     #: Within this time, each connection's session and account are confirmed; 0 for never.
     revalidate_seconds: float = 600.0
-    #: Whether publishing clients are told how many connections their message reached.
+    #: Whether publishing clients receive the number of connections that their message reached.
     tell_delivered: bool = False
     #: Where channels and users are shared with other nodes: an address of Redis, or "memory".
     engine: str = "memory"

@@ -1,4 +1,4 @@
-"""The sockets that the server listens on, and how a process is told from others."""
+"""The sockets that the server listens on, and what identifies a process."""
 
 from __future__ import annotations
 

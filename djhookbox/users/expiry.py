@@ -1,4 +1,4 @@
-"""When a session expires, as far as its store knows."""
+"""When a session expires, according to its store."""
 
 from __future__ import annotations
 

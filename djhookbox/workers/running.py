@@ -32,7 +32,7 @@ def supervise(
     grace_period: float,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Run workers until SIGINT or SIGTERM; SIGHUP replaces them one by one.
+    """Run workers until SIGINT or SIGTERM; SIGHUP replaces them one at a time.
 
     In a terminal, SIGHUP means that the terminal is gone, and stops them.
 

@@ -1,4 +1,4 @@
-"""Start the workers, replace those that end, and roll them over one by one.
+"""Start the workers, replace those that end, and roll them over one at a time.
 
 The supervisor owns the listening sockets: one for each worker, all bound to the same address
 (SO_REUSEPORT), so that the kernel spreads connections evenly. It keeps them open while a worker is
@@ -45,7 +45,7 @@ class _Worker:
 
 
 class Supervisor:
-    """Run workers until it is told to stop.
+    """Run workers until `stop()` is called.
 
     Args:
         listeners: One listening socket for each worker.
@@ -79,7 +79,7 @@ class Supervisor:
         self._stop.set()
 
     def roll_over(self) -> None:
-        """Replace each worker by a new process, one after the other."""
+        """Replace the workers by new processes, one at a time."""
         if not self._stop.is_set():
             self._roll.set()
 
@@ -128,7 +128,7 @@ class Supervisor:
         while True:
             await self._roll.wait()
             self._roll.clear()
-            logger.info("Replacing the %d workers one by one", len(rolls))
+            logger.info("Replacing the %d workers one at a time", len(rolls))
             for roll in rolls:
                 roll.set()
 
@@ -171,7 +171,7 @@ class Supervisor:
         try:
             replacement = await self._start(index)
         except WorkersFailed as error:
-            logger.error("%s; worker %d goes on", error, worker.number)
+            logger.error("%s; worker %d keeps running", error, worker.number)
             return worker
         await self._end(worker)
         logger.info("Worker %d has taken over from worker %d", replacement.number, worker.number)

@@ -70,7 +70,7 @@ def install() -> None:
 
 
 def _described(status: Callable[..., ProcessStatus]) -> Callable[..., ProcessStatus]:
-    """Let the process be this site's, and start for ever, where the mood says so."""
+    """Let the process be this site's, and start for ever, if the mood requires it."""
 
     def described(*args: Any) -> ProcessStatus:
         now = status(*args)

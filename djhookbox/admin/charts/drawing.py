@@ -167,7 +167,7 @@ def path(values: Sequence[float | None], top: float) -> str:
             continue
         height = round(UNITS - UNITS * min(value, top) / top)
         if not is_drawing:
-            parts.append(f"M{index} {height}")  # a point of its own is a short line
+            parts.append(f"M{index} {height}")  # a single point is a short line
         parts.append(f"L{index + 0.5:g} {height}")
         if index + 1 == len(values) or values[index + 1] is None:
             parts.append(f"L{index + 1} {height}")

@@ -69,8 +69,8 @@ class Replication(Mirror, Followers):
         effects = self._effects(channel, change)
         if channel.version < version:
             channel.version = version
-        # Whoever made the change sees to what follows from it. But if users of several nodes leave
-        # at once, each node may see that of another as the last one; Redis knows which it was.
+        # The node that made the change handles its consequences. But if users of several nodes
+        # leave at once, each node may take another one's for the last; Redis knows which it was.
         others = (PresenceDue,) if _did_not_empty(change) else (PresenceDue, Emptied)
         self._perform(e for e in effects if not isinstance(e, others))
 

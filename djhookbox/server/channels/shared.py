@@ -127,7 +127,7 @@ class SharedProposals(Proposals):
         """Remove a closed connection from all channels immediately.
 
         Returns:
-            The channels that its user has left on all nodes, as far as this one knows.
+            The channels that its user has left on all nodes that this one knows of.
 
         """
         user = connection.user
@@ -159,7 +159,7 @@ class SharedProposals(Proposals):
                 del self._unasked[name]
 
     async def _wait(self, turn: asyncio.Future[T]) -> T:
-        """Wait for the result of a turn, but not for long; the turn goes on."""
+        """Wait for the result of a turn for a limited time; the turn itself continues."""
         try:
             return await within(ANSWER_SECONDS, asyncio.shield(turn))
         except asyncio.TimeoutError:

@@ -128,7 +128,7 @@ def reconcile(
 ) -> list[Effect]:
     """Bring a channel to the level of a snapshot; send what its readers lack.
 
-    Whoever is connected here stays: the caller repairs what the others have of this node.
+    Users who are connected here stay: the caller repairs what other nodes have of this one.
 
     Args:
         hub: The core.

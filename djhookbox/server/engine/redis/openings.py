@@ -201,7 +201,7 @@ class Openings:
                 break
             restore, self._again = self._again, None
         if restore:
-            # Whoever has not come back by then is not there.
+            # Users who have not come back by then are gone.
             loop.call_later(self._engine.lease * 1.1, self._strict)
 
     def _strict(self) -> None:
