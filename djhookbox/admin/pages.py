@@ -16,7 +16,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.db import DatabaseError, models, router, transaction
 from django.forms import Media, Script
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import formats
@@ -161,6 +166,19 @@ def route(page: PageMixin, where: str, view: Callable[..., Any], name: str) -> U
     return path(
         where, page.admin_site.admin_view(view), name=f"{opts.app_label}_{opts.model_name}_{name}"
     )
+
+
+def unless_posted(request: HttpRequest, back: HttpResponse) -> HttpResponse | None:
+    """Return the answer to a request that must be a POST and is not, or None if it is one.
+
+    Args:
+        request: The request.
+        back: The answer to a GET, which follows a login if the session had ended.
+
+    """
+    if request.method in ("GET", "HEAD"):
+        return back
+    return None if request.method == "POST" else HttpResponseNotAllowed(["POST"])
 
 
 def module_script(*names: str) -> Media:

@@ -1,4 +1,4 @@
-"""Which of several URLs to call: those that failed a moment ago come last."""
+"""Which of several URLs to call: those that failed a moment ago are skipped."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from ... import api, client
@@ -18,7 +18,7 @@ from ...models import ChannelPolicy, Publication, SubscriptionLog
 from ...querysets import has_text
 from ...wire import values
 from ..live import policy_of
-from ..pages import encodable, pretty_json
+from ..pages import encodable, pretty_json, unless_posted
 from .base import ServerBase
 from .report import Listing, rate, whole
 
@@ -95,10 +95,8 @@ class ChannelPages(ServerBase):
         name, key = sent.get("name", ""), sent.get("key", "").strip()
         url = self.address("channel", name=name) if name else self.address("changelist")
         back = HttpResponseRedirect(url)
-        if request.method in ("GET", "HEAD"):  # after a login, if the session had ended
-            return back
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+        if (answer := unless_posted(request, back)) is not None:
+            return answer
         if not name or not key:
             self.message_user(request, _("Enter a key."), messages.WARNING)
             return back

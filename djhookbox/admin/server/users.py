@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.utils import quote
 from django.contrib.auth import get_permission_codename, get_user_model
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -23,6 +23,7 @@ from ...users.accounts import find as account_named
 from ...users.identity import ANONYMOUS, ANONYMOUS_PREFIX
 from ...wire.answers import ConnectionList, ListedConnection
 from ...wire.names import find_fault
+from ..pages import unless_posted
 from .base import ServerBase
 from .channels import names_listed
 from .report import Listing, moment_of, transport_label
@@ -109,10 +110,8 @@ class UserPages(ServerBase):
         user = (request.POST if request.method == "POST" else request.GET).get("user", "")
         url = self.address("user", name=user) if user else self.address("changelist")
         back = HttpResponseRedirect(url)
-        if request.method in ("GET", "HEAD"):  # after a login, if the session had ended
-            return back
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+        if (answer := unless_posted(request, back)) is not None:
+            return answer
         channel = request.POST.get("channel", "").strip()
         if not user or not channel:
             self.message_user(request, _("Choose a user and a channel."), messages.WARNING)
