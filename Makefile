@@ -182,7 +182,7 @@ $(VENV)/.tox: pyproject.toml | $(VENV)/.created
 	$(call install,tox,"tox>=4.25")
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.created
-	$(call install,the tests,-e ".[test,uvloop]")
+	$(call install,the tests,-e ".[test]" -e ".[uvloop]")
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.created
 	$(call install,the development tools,-e ".[dev]")
