@@ -566,15 +566,6 @@ def test_the_state_of_the_process(state: control.State, level: Level) -> None:
         assert worst(run(inside.Process(), patient("http://a"))).level is level
 
 
-@pytest.mark.parametrize(
-    ("engine", "text"), [("memory", "one process"), ("other", "other"), ("", "?")]
-)
-def test_the_engine(engine: str, text: str) -> None:
-    status = control.ProcessStatus(state=control.State.RUNNING, message="", engine=engine)
-    with mock.patch.object(control, "status", return_value=status):
-        assert text in run(inside.Engine(), patient("http://a"))[0].text
-
-
 @pytest.mark.usefixtures("real_process")
 def test_webhooks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "_as_the_process", lambda patient: ())

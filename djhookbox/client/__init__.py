@@ -210,9 +210,15 @@ def cursor(channel: str, *, options: Mapping[str, object]) -> str:
     return _ask(rest.Cursor(channel, options), answers.CursorAnswer).cursor
 
 
-def get_server_info() -> answers.ServerInfo:
-    """Return the server's version, uptime and counts."""
-    return _ask(rest.GetServerInfo(), answers.ServerInfo)
+def get_server_info(base: str = "") -> answers.ServerInfo:
+    """Return the server's version, uptime and counts.
+
+    Args:
+        base: Which URL of `HOOKBOX_REST_URL` to ask; by default, the first one that answers.
+
+    """
+    answer = rest_call(rest.GetServerInfo.name, None, base)
+    return records.read(answers.ServerInfo, answer, lenient=True)
 
 
 def get_server_report(

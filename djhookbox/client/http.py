@@ -180,7 +180,9 @@ def to_json(value: object) -> str:
     return text
 
 
-def rest_call(call: str, seconds: float | None = None, /, **form: str | None) -> dict[str, object]:
+def rest_call(
+    call: str, seconds: float | None = None, base: str = "", /, **form: str | None
+) -> dict[str, object]:
     """Make one REST call and return the object of its answer.
 
     Arguments that are None are omitted.
@@ -188,6 +190,7 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
     Args:
         call: The name of the call.
         seconds: Maximum time to wait for the answer, if not `HOOKBOX_TIMEOUT`.
+        base: The only URL to call; by default, the URLs of `HOOKBOX_REST_URL` in turn.
         form: Its fields.
 
     Raises:
@@ -216,15 +219,15 @@ def rest_call(call: str, seconds: float | None = None, /, **form: str | None) ->
             return isolation.answer(call)
         status, text = stand_in(call, body)
         return _read_answer(settings.rest_url, call, Response(status, {}, text.encode()))
-    urls = places.usable(settings.rest_urls)
+    urls = (base,) if base else places.usable(settings.rest_urls)
     timeout = settings.timeout if seconds is None else seconds
-    for base in urls[:-1]:
+    for url in urls[:-1]:
         try:
-            return _call(base, call, body, timeout)
+            return _call(url, call, body, timeout)
         except (HookboxUnreachable, HookboxMisconfigured) as error:
             if isinstance(error, HookboxMisconfigured) and error.status not in _GATEWAY:
                 raise
-            places.failed(base)
+            places.failed(url)
             if not (isinstance(error.__cause__, _NEVER_SENT) or _is_repeatable(call, form)):
                 raise
     return _call(urls[-1], call, body, timeout)

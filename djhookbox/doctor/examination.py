@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from django.utils.translation import gettext as _
 
 from ..exceptions import HookboxError
-from . import fallbacks, inside, outside, site
+from . import fallbacks, inside, nodes, outside, site
 from .base import Check, Finding, Level, Patient, error
 from .cookies import Cookies
 from .wires import NoAnswer
@@ -19,7 +19,7 @@ CHECKS: tuple[Check, ...] = (
     site.Database(),
     site.Batches(),
     inside.Process(),
-    inside.Engine(),
+    nodes.Engine(),
     inside.Webhook(),
     site.Limits(),
     outside.Dns(),

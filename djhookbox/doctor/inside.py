@@ -56,22 +56,6 @@ class Process(Check):
             )
 
 
-class Engine(Check):
-    """Names the engine, and what follows from it."""
-
-    name, title, needs = "engine", "Engine", ("process",)
-
-    def run(self, patient: Patient) -> Iterator[Finding]:
-        """Yield one line."""
-        engine = control.status().engine
-        if engine == "memory":
-            yield ok(
-                _("memory: one process holds all channels; a restart empties their histories.")
-            )
-        else:
-            yield ok(engine or "?")
-
-
 class Webhook(Check):
     """Sends a webhook as the process would, and reads what the process says about its own."""
 
