@@ -11,7 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from .conf import bracketed, settings
+from .conf import settings
+from .wire.urls import bracketed
 
 logger = logging.getLogger("djhookbox")
 

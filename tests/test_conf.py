@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from djhookbox.conf import NAMES, PROPERTIES, HookboxSettings, bracketed
+from djhookbox.conf import NAMES, PROPERTIES, HookboxSettings
 from djhookbox.conf import settings as conf
 from djhookbox.exceptions import HookboxMisconfigured
 
@@ -147,10 +147,6 @@ def test_the_webhook_url_is_made_of_parts(settings):
     assert conf.webhook_url == "http://[::1]:80/a/b"
     settings.HOOKBOX_WEBHOOK_URL = "https://example.com/x/"
     assert conf.webhook_url == "https://example.com/x"
-
-
-def test_brackets():
-    assert [bracketed(h) for h in ("::1", "[::1]", "a")] == ["[::1]", "[::1]", "a"]
 
 
 # ---- headers past SECURE_SSL_REDIRECT

@@ -685,3 +685,14 @@ def test_the_exit_status(level: Level, options: list[str], status: int) -> None:
             ended = int(error.code or 0)
     assert ended == status
     assert f"{level.value:8} Versions: So it is.\n         → Change it." in out.getvalue()
+
+
+@pytest.mark.parametrize("option", ["--url", "--origin"])
+@pytest.mark.parametrize("value", ["example.com", "/a", "ftp://example.com", "http://a:0"])
+def test_addresses_without_a_scheme_or_host_are_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        call_command("hookbox", "doctor", option, value)
+    problem = f"{option} is “{value}”; it must be a URL such as “https://example.com”."
+    assert problem in capsys.readouterr().err

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from djhookbox import client, conf
+from djhookbox import client
+from djhookbox.conf import process as conf
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError
 from djhookbox.process.lockfile import Keeper, LockFile
@@ -47,7 +48,7 @@ def test_the_folder_of_running_processes_comes_first(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert conf.runtime_dir() == tmp_path
     settings.HOOKBOX_RUN_DIR = None
-    assert conf.settings.run_dir.parent == tmp_path
+    assert conf.ProcessSettings().run_dir.parent == tmp_path
     for useless in ("", "relative", str(tmp_path / "missing")):
         monkeypatch.setenv("XDG_RUNTIME_DIR", useless)
         assert conf.runtime_dir() == Path("/run")

@@ -18,7 +18,7 @@ from django.http.request import validate_host
 from django.urls import reverse
 
 from .. import certificates
-from ..conf import NAMES, PROPERTIES, bracketed, settings
+from ..conf import NAMES, PROPERTIES, settings
 from ..exceptions import HookboxMisconfigured
 from ..process.reachability import (
     as_sent,
@@ -27,6 +27,7 @@ from ..process.reachability import (
     language_before,
     leads_to_webhook,
 )
+from ..wire.urls import bracketed
 from .registering import explicit as _explicit
 from .registering import has_middleware as _has_middleware
 from .registering import site_check as _check

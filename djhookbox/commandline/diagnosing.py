@@ -12,7 +12,11 @@ from django.utils.translation import ngettext
 
 from ..doctor.base import Level, Patient
 from ..doctor.examination import NAMES, examine
-from .base import DONE, REFUSED, Subcommand
+from ..wire.urls import WEB_SCHEMES, is_absolute
+from .base import DONE, REFUSED, Mistake, Subcommand
+
+#: Options that are URLs → the schemes that these may have.
+SCHEMES = {"url": (*WEB_SCHEMES, "ws", "wss"), "origin": WEB_SCHEMES}
 
 
 class Doctor(Subcommand):
@@ -45,6 +49,13 @@ class Doctor(Subcommand):
 
     def run(self, options: Mapping[str, Any]) -> int:
         """Print a line for each finding."""
+        for name, schemes in SCHEMES.items():
+            if options[name] and not is_absolute(options[name], schemes):
+                raise Mistake(
+                    _("--%(name)s is “%(value)s”; it must be a URL such as “https://example.com”.")
+                    % {"name": name, "value": options[name]},
+                    code="malformed",
+                )
         patient = Patient.from_settings(options["url"], options["origin"], slow=options["slow"])
         counts: Counter[Level] = Counter()
         report = []

@@ -11,7 +11,12 @@ from .reading import SettingsReader
 
 
 class DevelopmentSettings(SettingsReader):
-    """What `runserver` does for the developer."""
+    """What developers see, and what `runserver` does for them."""
+
+    @property
+    def debug(self) -> bool:
+        """Whether the site runs for its developer, who may see exception messages."""
+        return bool(django_settings.DEBUG)
 
     @property
     def autostart(self) -> bool | None:

@@ -9,42 +9,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 
 from ..exceptions import HookboxMisconfigured
+from ..wire.urls import UNIX_SCHEME, is_absolute, is_unix, split_unix
 
 T = TypeVar("T")
-
-#: The scheme of a server on a Unix socket, as in `http+unix:///run/a.sock:/path`.
-UNIX_SCHEME = "http+unix"
-
-#: Maximum length of a socket's path in bytes, as limited by the kernel.
-_LONGEST_SOCKET = 107
-
-
-def is_unix(url: str) -> bool:
-    """Return whether a URL names a Unix socket."""
-    return url.startswith(f"{UNIX_SCHEME}:")
-
-
-def split_unix(url: str) -> tuple[str, str]:
-    """Return the socket's path and the request path of a Unix socket's URL.
-
-    Raises:
-        ValueError: It is not such a URL; the text says why.
-
-    """
-    socket, _colon, path = url.removeprefix(f"{UNIX_SCHEME}://").partition(":")
-    if not is_unix(url) or not socket.startswith("/") or (path and not path.startswith("/")):
-        raise ValueError(
-            f"must have the form {UNIX_SCHEME}://SOCKET:PATH, such as "
-            f"'{UNIX_SCHEME}:///run/site.sock:/hookbox'"
-        )
-    if len(socket.encode()) > _LONGEST_SOCKET:
-        raise ValueError(f"names a socket whose path is longer than {_LONGEST_SOCKET} bytes")
-    return socket, path.rstrip("/")
 
 
 class SettingsReader:
@@ -107,12 +78,7 @@ class SettingsReader:
             except ValueError as error:
                 raise HookboxMisconfigured(f"{name} {error}, not {value!r}.") from None
             return value.rstrip("/")
-        try:
-            parts = urlsplit(value)
-            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
+        if not is_absolute(value, schemes):
             raise HookboxMisconfigured(
                 f"{name} must be an absolute URL ({' or '.join(schemes)}), not {value!r}."
             )

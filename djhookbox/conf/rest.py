@@ -1,4 +1,4 @@
-"""The settings for REST calls: where the process is called."""
+"""The settings of REST calls: the calls from Django to the process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from typing import Any
 from django.conf import settings as django_settings
 
 from ..exceptions import HookboxMisconfigured
-from ..wire.urls import bracketed
-from .reading import SettingsReader
+from ..wire.urls import WEB_SCHEMES, bracketed
+from .listening import ListeningSettings
 
 #: Addresses that mean "all interfaces" to listen on, and cannot be connected to.
 WILDCARD_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
-_SCHEMES = ("http", "https")
 
-
-class RestSettings(SettingsReader):
-    """Where Django calls the process."""
-
-    interface: Any
-    port: Any
+class RestSettings(ListeningSettings):
+    """Where Django calls the process, and how long it waits."""
 
     @property
     def rest_urls(self) -> tuple[str, ...]:
@@ -35,7 +30,7 @@ class RestSettings(SettingsReader):
             if not urls:
                 raise HookboxMisconfigured("HOOKBOX_REST_URL must contain at least one URL.")
             return urls
-        explicit = self._url("HOOKBOX_REST_URL", _SCHEMES)
+        explicit = self._url("HOOKBOX_REST_URL", WEB_SCHEMES)
         if explicit:
             return (explicit,)
         host = self.interface
@@ -48,7 +43,7 @@ class RestSettings(SettingsReader):
             raise HookboxMisconfigured(
                 f"HOOKBOX_REST_URL must be a URL or a list of URLs, but contains {value!r}."
             )
-        return self._checked_url("HOOKBOX_REST_URL", value, _SCHEMES)
+        return self._checked_url("HOOKBOX_REST_URL", value, WEB_SCHEMES)
 
     @property
     def rest_url(self) -> str:
@@ -64,3 +59,8 @@ class RestSettings(SettingsReader):
     def ca_file(self) -> Path | None:
         """Certificates of trusted authorities for https addresses; None for the default ones."""
         return self._path("HOOKBOX_CA_FILE")
+
+    @property
+    def timeout(self) -> float:
+        """Timeout of a REST call, in seconds."""
+        return self._seconds("HOOKBOX_TIMEOUT", 2.0)

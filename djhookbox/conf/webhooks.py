@@ -1,13 +1,86 @@
-"""The settings of the calls from the process to the site."""
+"""The settings of webhooks: the calls from the process to the site."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.http.request import validate_host
+
 from ..exceptions import HookboxMisconfigured
+from ..wire.urls import UNIX_SCHEME, WEB_SCHEMES, bracketed, is_unix, split_unix
 from .reading import SettingsReader
 
 
 class WebhookSettings(SettingsReader):
-    """How many webhooks there may be, how long they may take, and when they are batched."""
+    """Where webhooks are sent, how many there may be, how long they take, and what is batched."""
+
+    @property
+    def cbhost(self) -> str:
+        """Host that webhooks are sent to."""
+        return self._host("HOOKBOX_CBHOST", "127.0.0.1")
+
+    @property
+    def cbport(self) -> int:
+        """Port that webhooks are sent to."""
+        return self._port("HOOKBOX_CBPORT", 8000)
+
+    @property
+    def cbpath(self) -> str:
+        """Path below which the webhook views are found."""
+        value = self._str("HOOKBOX_CBPATH", "/hookbox").rstrip("/")
+        if value and not value.startswith("/"):
+            raise HookboxMisconfigured(f"HOOKBOX_CBPATH must start with a slash, not {value!r}.")
+        return value
+
+    @property
+    def webhook_url(self) -> str:
+        """Where webhooks are sent, without a trailing slash.
+
+        An http or https URL, or `http+unix://SOCKET:PATH`.
+        """
+        explicit = self._url("HOOKBOX_WEBHOOK_URL", (*WEB_SCHEMES, UNIX_SCHEME))
+        return explicit or f"http://{bracketed(self.cbhost)}:{self.cbport}{self.cbpath}"
+
+    @property
+    def webhook_path(self) -> str:
+        """The path of `webhook_url`, without a trailing slash."""
+        url = self.webhook_url
+        return split_unix(url)[1] if is_unix(url) else urlsplit(url).path
+
+    @property
+    def webhook_host(self) -> str:
+        """The host name that Django sees in webhooks."""
+        url = self.webhook_url
+        return self.unix_host if is_unix(url) else urlsplit(url).hostname or ""
+
+    @property
+    def unix_host(self) -> str:
+        """The host name sent through a Unix socket, which has none: one that Django accepts."""
+        allowed = [str(host) for host in django_settings.ALLOWED_HOSTS]
+        if not allowed or validate_host("localhost", allowed):
+            return "localhost"
+        return allowed[0].removeprefix(".")
+
+    @property
+    def webhook_headers(self) -> dict[str, str]:
+        """Headers that webhooks need to pass `SECURE_SSL_REDIRECT`.
+
+        Behind a proxy that terminates TLS, Django considers a request secure if it has the header
+        in `SECURE_PROXY_SSL_HEADER`. Webhooks do not pass the proxy, so they send it themselves.
+        """
+        header = django_settings.SECURE_PROXY_SSL_HEADER
+        if not django_settings.SECURE_SSL_REDIRECT or not header:
+            return {}
+        if self.webhook_url.startswith("https:"):
+            return {}
+        try:
+            name, value = header
+        except ValueError:
+            raise HookboxMisconfigured(
+                "SECURE_PROXY_SSL_HEADER must be a tuple of a header name and a value."
+            ) from None
+        return {name.removeprefix("HTTP_").replace("_", "-").title(): value}
 
     @property
     def webhook_timeout(self) -> float:

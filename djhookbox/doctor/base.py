@@ -9,6 +9,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from ..conf import settings
+from ..wire.urls import is_unix, origin_of
 
 
 class Level(str, Enum):
@@ -78,15 +79,14 @@ class Patient:
 
         """
         proxied = bool(public or settings.public_url)
-        site = urlsplit(settings.webhook_url)
-        local = f"{site.scheme}://{site.netloc}" if site.scheme.startswith("http") else ""
+        site = settings.webhook_url
+        local = "" if is_unix(site) else origin_of(site)
         public = (public or settings.public_url or settings.rest_url).rstrip("/")
         scheme, separator, rest = public.partition("://")
         public = f"{ {'ws': 'http', 'wss': 'https'}.get(scheme, scheme) }{separator}{rest}"
         if not origin:
-            parts = urlsplit(public)
             # A process below a path is at the origin of the site; one at its root is elsewhere.
-            origin = f"{parts.scheme}://{parts.netloc}" if parts.path.strip("/") else local
+            origin = origin_of(public) if urlsplit(public).path.strip("/") else local
         return cls(public, origin.rstrip("/"), proxied, slow)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext as _
 
 from ..conf import settings
+from ..wire.urls import port_of
 from .base import Check, Finding, Patient, error, ok, warning
 from .wires import Answer, NoAnswer, WebSocket, connection, explain, frame, request
 
@@ -56,7 +57,7 @@ class Dns(Check):
         addresses = sorted({str(entry[4][0]) for entry in found})
         yield ok(f"{host}: {', '.join(addresses)}")
         if len(addresses) > 1 and not any(map(_is_loopback, addresses)):
-            port = parts.port or (443 if parts.scheme == "https" else 80)
+            port = port_of(parts)
             yield from self._silent(addresses, port, patient.timeout)
 
     @staticmethod

@@ -10,10 +10,10 @@ from django.core.management.base import CommandError
 
 from djhookbox import certificates
 from djhookbox._version import __version__
-from djhookbox.conf import bracketed, settings
-from djhookbox.conf.reading import is_unix, split_unix
+from djhookbox.conf import settings
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.wire import webhooks
+from djhookbox.wire.urls import bracketed, is_unix, split_unix
 
 from ..batches.rule import accepted
 from ..genuine import options as genuine

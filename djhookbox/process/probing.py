@@ -13,8 +13,8 @@ from urllib.parse import urlencode, urlsplit
 
 from .. import certificates, isolation
 from ..conf import settings
-from ..conf.reading import is_unix, split_unix
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
+from ..wire.urls import is_unix, port_of, split_unix
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def connect(url: str, timeout: float) -> None:
             connection.connect()
         return
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = port_of(parts)
     socket.create_connection((parts.hostname or "", port), timeout).close()
 
 

@@ -25,9 +25,9 @@ from django.utils.translation import get_language, get_language_from_path, overr
 from django.utils.translation import gettext as _
 
 from .._version import __version__
-from ..conf import bracketed, settings
-from ..conf.reading import is_unix, split_unix
+from ..conf import settings
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
+from ..wire.urls import bracketed, is_unix, split_unix
 from . import probing
 
 #: Seconds between two attempts: the first delay, which doubles, and the longest.

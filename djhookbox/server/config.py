@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ..wire import webhooks
 from ..wire.hosts import HostProblem, HostRules
+from ..wire.urls import UNIX_SCHEME, bracketed, is_absolute, port_of
 
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
 WEBHOOKS = tuple(webhook.name for webhook in webhooks.ALL)
@@ -204,7 +205,7 @@ class ServerConfig:
         """Return the URL of a webhook for display, with the Unix socket if there is one."""
         if not self.webhook_socket:
             return url
-        return f"http+unix://{self.webhook_socket}:{urlsplit(url).path}"
+        return f"{UNIX_SCHEME}://{self.webhook_socket}:{urlsplit(url).path}"
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return the TLS context that verifies https webhooks, or None for the default one.
@@ -227,12 +228,7 @@ class ServerConfig:
 
 
 def _check_url(name: str, value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_absolute(value):
         raise ConfigError(name, f"must be an absolute http or https URL, not {value!r}")
 
 
@@ -252,16 +248,15 @@ def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerCon
             raise ConfigError(name, f"must be a string, not {values[name]!r}")
     parts = urlsplit(config.webhook_url)
     host = str(values.get("cbhost", parts.hostname))
-    port = values.get("cbport", parts.port or (443 if parts.scheme == "https" else 80))
+    port = values.get("cbport", port_of(parts))
     path = str(values.get("cbpath", parts.path)).rstrip("/")
     if path and not path.startswith("/"):
         raise ConfigError("cbpath", f"must begin with a slash, not {path!r}")
-    host = f"[{host}]" if ":" in host else host
     moved = {"cbhost", "cbport", "cb_single_url"} & set(values)
     given = {hook: values[f"cb_{hook}"] for hook in WEBHOOKS if f"cb_{hook}" in values}
     return replace(
         config,
-        webhook_url=f"{parts.scheme}://{host}:{port}{path}",
+        webhook_url=f"{parts.scheme}://{bracketed(host)}:{port}{path}",
         webhook_socket="" if moved else config.webhook_socket,
         webhook_paths={**config.webhook_paths, **given},
         single_url=values.get("cb_single_url", config.single_url),

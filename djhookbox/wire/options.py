@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from . import names
+from .urls import is_absolute
 from .values import JSONObject
 
 #: Maximum number of history entries a channel may keep, whatever its options say.
@@ -168,7 +168,7 @@ class Polling:
             if fault is not None:
                 raise OptionError("polling", fault, member=name)
         members = {**self.info(), **given}
-        if (members["mode"] or members["url"]) and not _is_web_address(members["url"]):
+        if (members["mode"] or members["url"]) and not is_absolute(members["url"]):
             raise OptionError("polling", Fault.URL, member="url")
         return Polling(**{**members, "interval": float(members["interval"])})
 
@@ -301,11 +301,3 @@ def asks(given: Mapping[str, object], operation: str) -> bool:
     if given.get("durable") and operation == "publish":
         return True
     return bool(given.get("moderated", True) or given.get(f"moderated_{operation}"))
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

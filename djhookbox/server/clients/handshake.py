@@ -12,13 +12,14 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
+from ...wire.urls import origin_of
 from ..budget import Incoming
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
 from ..unsent import Unsent
 from .addresses import TrustedProxies, host_name
 from .connection import Connection, Handshake
-from .origins import OriginRules, origin_of
+from .origins import OriginRules
 from .unconnected import Unconnected
 
 logger = logging.getLogger("djhookbox.server")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ...wire.urls import origin_of
 from .hosts import HostRules
 
 
@@ -114,15 +115,6 @@ class OriginRules:
         if sites == ["same-origin"]:
             return Admission(True, True)
         return Admission(False, False, "origin")
-
-
-def origin_of(url: str) -> str:
-    """Return the origin of a page's URL, or "" if it has none."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
 
 
 def _all(headers: Mapping[str, str], name: str) -> list[str]:

@@ -6,7 +6,7 @@ from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
 
 
-class DurableSettings(SettingsReader):
+class RecoverySettings(SettingsReader):
     """How long a client may be away without missing anything."""
 
     @property
