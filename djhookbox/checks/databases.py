@@ -64,8 +64,8 @@ def check_durable_on_sqlite(
         Warning(
             f"There are durable policies, and the database {outbox!r} is SQLite {_listed(lacks)}. "
             "While messages are published, transactions can fail with “database is locked”.",
-            hint=f"Set OPTIONS of DATABASES[{outbox!r}] as described in “What arrives, and what "
-            "is kept”, under SQLite.",
+            hint=f"Set OPTIONS of DATABASES[{outbox!r}] as described in “Delivery guarantees”, "
+            "under SQLite.",
             id="djhookbox.W032",
         )
     ]
