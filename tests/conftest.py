@@ -29,6 +29,8 @@ from djhookbox.wire.webhooks import BATCHABLE
 from . import databases
 from .needs import CI
 
+pytest_plugins = ["tests.reruns"]
+
 #: By these a test or one of its fixtures asks pytest-django for the database.
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
 
