@@ -153,6 +153,28 @@ class Load:
             if fd in self._stuck:
                 self._epoll.unregister(fd)
 
+    def join(self, channels: int) -> dict[str, Any]:
+        """Let all subscribers join further channels, one after the other, each of them at once.
+
+        The first subscriber creates a channel, which is not measured.
+        """
+        self.received = 0
+        cpu, joins = 0.0, 0
+        first, *others = self._sockets.values()
+        for channel in range(1000, 1000 + channels):
+            frame = masked(f'[3,"SUBSCRIBE",{{"channel_name":"{channel_name(channel)}"}}]\r\n')
+            for joining in ([first], others):
+                expected = self.received + len(joining)
+                before = cpu_time(self.pid)
+                for sock in joining:
+                    sock.send(frame)
+                if not self._await(lambda: self.received >= expected):  # noqa: B023
+                    raise LoadError(f"{expected - self.received} snapshots did not come")
+                if joining is others:
+                    cpu += cpu_time(self.pid) - before
+                    joins += len(joining)
+        return {"received": joins, "cpu": cpu}
+
     # ---- receiving
 
     def _turn(self, timeout: float) -> bool:
@@ -272,9 +294,12 @@ class Load:
 
         return self._measure(one_in_flight)
 
-    def burst(self, seconds: float, publishers: int, size: int) -> dict[str, Any]:
-        """Publish on several connections, each as fast as it is answered."""
-        publication = Publication(self.kind, self.secret, size)
+    def burst(self, seconds: float, publishers: int, size: int, batch: int = 1) -> dict[str, Any]:
+        """Publish on several connections, each as fast as it is answered.
+
+        With a batch, each request has this many publications.
+        """
+        publication = Publication(self.kind, self.secret, size, batch=batch)
 
         def as_fast_as_answered() -> Iterator[int]:
             published, end = 0, time.monotonic() + seconds
@@ -283,7 +308,7 @@ class Load:
                 for sender in senders:
                     if not sender.busy:
                         sender.send(publication.request())
-                        published += 1
+                        published += batch
                 self._turn(0.2)
             yield published
             if not self._await(lambda: not any(sender.busy for sender in senders)):
@@ -344,6 +369,7 @@ class Load:
         self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
         commands: dict[str, Callable[..., dict[str, Any]]] = {
             "connect": self.connect,
+            "join": self.join,
             "fanout": self.fanout,
             "burst": self.burst,
             "paced": self.paced,

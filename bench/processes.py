@@ -122,8 +122,14 @@ class Target:
 
 
 @contextlib.contextmanager
-def target(kind: str) -> Iterator[Target]:
-    """Run a new server of this kind and its load generator."""
+def target(kind: str, *options: str) -> Iterator[Target]:
+    """Run a new server of this kind and its load generator.
+
+    Args:
+        kind: What is measured.
+        options: Further options of our server.
+
+    """
     # The load generator raises its limit itself; aiohttp and Daphne take what they get.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -137,7 +143,7 @@ def target(kind: str) -> Iterator[Target]:
                 "bench.server", "--port", str(port), "--rest-secret", SECRET,
                 "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
                 "--accepts", ",".join(ACCEPTED), "--per-address", "100000",
-                "--blocks", f"{folder}/blocks",
+                "--blocks", f"{folder}/blocks", *options,
             ]  # fmt: skip
         elif kind in ("baseline", "bare"):
             command = [f"bench.{kind}", "--port", str(port)]

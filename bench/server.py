@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--accepts", default="", help="what the site accepts, separated by commas")
     parser.add_argument("--per-address", type=int, default=100)
     parser.add_argument("--recovery", type=float, default=60.0, help="seconds; 0 for none")
+    parser.add_argument("--engine", default="memory")
     parser.add_argument("--blocks", type=Path, help="where to write how long the loop blocked")
     options = parser.parse_args()
     # As on a site that logs warnings; five thousand "connection open" lines measure the log.
@@ -68,6 +69,7 @@ def main() -> None:
             max_unconnected=max(2000, options.per_address),
             max_unconnected_per_address=options.per_address,
             recovery_seconds=options.recovery,
+            engine=options.engine,
             rest_secrets=(options.rest_secret,),
             allowed_origins=(ORIGIN,),
         ),
