@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.core.stream import Position
-from djhookbox.server.engine.redis.link import open_connection
+from djhookbox.server.engine.redis.connecting import open_connection
 from djhookbox.wire.closing import NORMAL
 from djhookbox.wire.engines import parse
 from djhookbox.wire.replies import Refused

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.engine.redis.link import Unusable, open_connection
+from djhookbox.server.engine.redis.connecting import Unusable, open_connection
 from djhookbox.server.site.webhooks import Refusal
 from djhookbox.wire.engines import parse
 

@@ -50,7 +50,7 @@ LEAVE_PAUSE = 1.0
 #: The engine's answer to a change, immediate or awaitable.
 _Asked: TypeAlias = Accepted | asyncio.Future[Accepted]
 #: Changes that affect neither a channel's members nor its options.
-_UNSEEN = (Publish, SetState)
+UNSEEN = (Publish, SetState)
 #: Results of a change that are known immediately; None if there is nothing to do.
 _KNOWN = (Accepted, Refusal, type(None))
 
@@ -281,7 +281,7 @@ class Proposals:
         return Applied(delivered, channel.stream.position)
 
     def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
-        if not isinstance(change, _UNSEEN):
+        if not isinstance(change, UNSEEN):
             # The change affects who receives earlier publications, or how they are shown.
             self._delivery.flush()
             if isinstance(change, Subscribe) and is_moot(self._hub, channel, change):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,12 +27,14 @@ from ..core.changes import (
     Subscribe,
     Unsubscribe,
 )
+from ..core.effects import Effect
 from ..core.model import Channel
-from ..engine.base import EngineError
+from ..engine.base import EngineError, NotOpen
+from ..engine.redis.changing import Direct
 from ..runtime import Runtime
-from ..tasks import within
+from ..site.webhooks import Refusal
 from .outcomes import Applied, Unanswered, refusal
-from .proposals import Proposals
+from .proposals import UNSEEN, Proposals
 
 if TYPE_CHECKING:
     from ..engine.redis.engine import RedisEngine
@@ -45,6 +47,42 @@ ANSWER_SECONDS = 5.0
 _INDEPENDENT = (Publish, SetState, Subscribe, Unsubscribe)
 
 
+class _Flight(Direct):
+    """A change that the engine has, of a channel for which no turn waits."""
+
+    __slots__ = ("_change", "_last", "_proposals", "channel", "future")
+
+    def __init__(
+        self,
+        proposals: SharedProposals,
+        channel: Channel,
+        change: Change,
+        last: Callable[[Effect], bool] | None,
+    ) -> None:
+        super().__init__()
+        self.channel = channel
+        #: For the result; it is not cancelled with its caller.
+        self.future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._change = change
+        self._last = last
+        self._proposals = proposals
+
+    def apply(self, accepted: Accepted) -> None:
+        try:
+            applied = self._proposals.land(self.channel, self._change, accepted, self._last)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._proposals.landed(self.channel.name)
+        self.future.set_result(applied)
+
+    def fail(self, error: BaseException) -> None:
+        self._proposals.landed(self.channel.name)
+        if isinstance(error, (EngineError, NotOpen)):
+            error = refusal(self.channel.name, error)
+        self.future.set_exception(error)
+
+
 class SharedProposals(Proposals):
     """Propose changes, and follow the channels of other nodes."""
 
@@ -53,6 +91,8 @@ class SharedProposals(Proposals):
         self._shared = engine
         #: How many changes of a channel have yet to be proposed when their turn comes.
         self._unasked: Counter[str] = Counter()
+        #: Changes in flight by channel: how many, and the turn that later turns wait for.
+        self._flying: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
     # ---- channels of other nodes -----------------------------------------
 
@@ -137,6 +177,105 @@ class SharedProposals(Proposals):
             self._shared.openings.touched(channel.name)
         return [c for c in left if user is not None and user.name not in c.subscribers]
 
+    # ---- changes in flight -----------------------------------------------
+
+    def begin(self, channel: Channel, change: Change) -> Applied | asyncio.Future[Applied]:
+        """Do the same as `propose`, but return an immediate result without awaiting."""
+        if isinstance(change, _INDEPENDENT) and self._may_fly(channel.name):
+            return self._fly(channel, change)
+        return super().begin(channel, change)
+
+    async def propose_all(
+        self, proposals: Sequence[tuple[Channel, Change]], last: Callable[[Effect], bool]
+    ) -> list[Refusal | None]:
+        """Change different channels in one step; see the base class."""
+        if len(proposals) != 1 or not self._may_fly(proposals[0][0].name):
+            return await super().propose_all(proposals, last)
+        try:
+            await self.answer(self._fly(*proposals[0], last))
+        except Refusal as reason:
+            return [reason]
+        return [None]
+
+    def _may_fly(self, name: str) -> bool:
+        """Return whether no turn waits for a channel, except for the changes in flight."""
+        flying = self._flying.get(name)
+        turn = self._turns.last.get(name)
+        return turn is None or (flying is not None and turn is flying[1])
+
+    def _fly(
+        self, channel: Channel, change: Change, last: Callable[[Effect], bool] | None = None
+    ) -> Applied | asyncio.Future[Applied]:
+        """Propose a change that is applied as soon as it is accepted, without a turn."""
+        if not self._is_due(channel, change):
+            return Applied(0)
+        name = channel.name
+        flight = _Flight(self, channel, change, last)
+        try:
+            accepted = self._shared.propose_to(name, change, flight)
+        except (EngineError, NotOpen) as error:
+            raise refusal(name, error) from None
+        flying = self._flying.get(name)
+        if accepted is None:
+            if flying is None:
+                landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._turns.last[name] = landed
+                self._flying[name] = (1, landed)
+            else:
+                self._flying[name] = (flying[0] + 1, flying[1])
+            return flight.future
+        if flying is None:
+            return self.land(channel, change, accepted, last)
+        return self._take(
+            (name,), lambda: self._land_later(channel, change, accepted, last), is_asked=True
+        )
+
+    async def _land_later(
+        self,
+        channel: Channel,
+        change: Change,
+        accepted: Accepted,
+        last: Callable[[Effect], bool] | None,
+    ) -> Applied:
+        return self.land(channel, change, accepted, last)
+
+    def land(
+        self,
+        channel: Channel,
+        change: Change,
+        accepted: Accepted,
+        last: Callable[[Effect], bool] | None,
+    ) -> Applied:
+        """Apply a change that was in flight.
+
+        Raises:
+            ChannelGone: If the channel is gone.
+
+        """
+        self._check_alive(channel)
+        if accepted.void:
+            return Applied(accepted.elsewhere, accepted.known)
+        effects = self._effects(channel, change, accepted)
+        if last is not None:
+            effects = sorted(effects, key=last)
+        delivered = self._delivery.perform(effects) + accepted.elsewhere
+        if not isinstance(change, UNSEEN):
+            self._shared.openings.touched(channel.name)
+        if accepted.publication is None or channel.stream is None:
+            return Applied(delivered)
+        return Applied(delivered, channel.stream.position)
+
+    def landed(self, name: str) -> None:
+        """Record that a change in flight has been answered."""
+        count, turn = self._flying[name]
+        if count > 1:
+            self._flying[name] = (count - 1, turn)
+            return
+        del self._flying[name]
+        if self._turns.last.get(name) is turn:
+            del self._turns.last[name]
+        turn.set_result(None)
+
     # ---- proposing and applying ------------------------------------------
 
     def is_idle(self, name: str) -> bool:
@@ -160,11 +299,25 @@ class SharedProposals(Proposals):
 
     async def _wait(self, turn: asyncio.Future[T]) -> T:
         """Wait for the result of a turn for a limited time; the turn itself continues."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def end(_: object = None) -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        turn.add_done_callback(end)
+        timer = loop.call_later(ANSWER_SECONDS, end)
         try:
-            return await within(ANSWER_SECONDS, asyncio.shield(turn))
-        except asyncio.TimeoutError:
-            turn.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise Unanswered from None
+            await ended
+        finally:
+            timer.cancel()
+            turn.remove_done_callback(end)
+            if not turn.done():
+                turn.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if not turn.done():
+            raise Unanswered
+        return turn.result()
 
     def _may_precede(self, name: str, change: Change) -> bool:
         """Return whether a change may be proposed before earlier ones have been answered."""

@@ -22,7 +22,7 @@ class Turns:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         #: The last turn of each name; a name without an entry is idle.
-        self.last: dict[str, asyncio.Task[None]] = {}
+        self.last: dict[str, asyncio.Future[None]] = {}
 
     def take(self, names: Collection[str], work: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
         """Run work once all earlier turns of these names are done.
@@ -52,7 +52,7 @@ class Turns:
 
 
 async def _after(
-    before: Collection[asyncio.Task[None]],
+    before: Collection[asyncio.Future[None]],
     work: Callable[[], Awaitable[T]],
     done: asyncio.Future[T],
 ) -> None:

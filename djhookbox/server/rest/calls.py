@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ...wire import answers, capabilities, events, rest, webhooks
 from ...wire.closing import is_valid_code
@@ -35,6 +37,8 @@ from ..site.webhooks import Refusal
 from .failures import FAILURES, NoChannel, failure
 from .forms import BadCall, Form, bound, compiled, missing, not_json
 from .reports import Reports, named_user
+
+T = TypeVar("T")
 
 logger = logging.getLogger("djhookbox.server.rest")
 
@@ -122,8 +126,29 @@ class Calls:
         return wanted and capabilities.EVENTS in self._webhooks.accepted
 
     async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
-        outcomes = [await self._outcome(each, request) for each in request.publications]
+        outcomes = await self._in_order(
+            (each.channel_name, partial(self._outcome, each, request))
+            for each in request.publications
+        )
         return answers.PublishedMany(tuple(outcomes))
+
+    async def _in_order(
+        self, works: Iterable[tuple[str, Callable[[], Coroutine[Any, Any, T]]]]
+    ) -> list[T]:
+        """Publish to channels in order, without waiting for each answer of a shared engine.
+
+        A publication to a live channel is proposed as soon as its work begins. A channel that is
+        not live is waited for, so that whatever follows comes after it.
+        """
+        if self._cluster is None:
+            return [await work() for _, work in works]
+        outcomes: list[T | asyncio.Task[T]] = []
+        for name, work in works:
+            if name in self._hub.channels:
+                outcomes.append(asyncio.get_running_loop().create_task(work()))
+            else:
+                outcomes.append(await work())
+        return [await each if isinstance(each, asyncio.Task) else each for each in outcomes]
 
     async def _outcome(self, each: rest.Publishing, request: rest.PublishMany) -> answers.Outcome:
         one = rest.Publish(
@@ -142,11 +167,12 @@ class Calls:
         if not names:
             raise missing("channel_names")
         payload = parse_payload(request.payload)
-        delivered = 0
-        for name in names:
-            if name in self._hub.channels:  # skip unknown channels (0.3.4)
-                delivered += (await self._publish_to(name, payload, request)).delivered
-        return answers.Published(delivered)
+        outcomes = await self._in_order(
+            (name, partial(self._publish_to, name, payload, request))
+            for name in names
+            if name in self._hub.channels  # skip unknown channels (0.3.4)
+        )
+        return answers.Published(sum(applied.delivered for applied in outcomes))
 
     async def _publish_to(
         self, name: str, payload: Any, request: rest.Publish | rest.PublishMulti

@@ -12,7 +12,7 @@ from ...core.keeping import OVERHEAD, weigh
 from ...core.replicas import options_of
 from ...core.stream import Publication, StreamState
 from ...core.values import timestamp
-from .link import Argument
+from .packing import Argument
 
 
 def raw(text: str) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 from ....wire.engines import Address
 from ....wire.names import RESERVED_PREFIX
@@ -31,12 +32,15 @@ from ...core.stream import Position, Publication, StreamState, new_epoch
 from ..base import EngineError, NotOpen
 from ..memory import MemoryEngine
 from . import codec
+from .changing import Proposal, Sink, Stale, Submitted
 from .codec import raw
+from .connecting import Reply
 from .figures import new_figures
 from .inbox import Inbox
-from .link import Argument, Link, Reply
+from .link import Link, Operation
 from .nodes import Nodes
 from .openings import Openings
+from .packing import Argument, Packed, pack
 from .peers import Peers
 from .replicas import Mirror, Replica
 from .users import Users
@@ -55,10 +59,6 @@ OPTION_ATTEMPTS = 20
 START_SECONDS = 10.0
 
 _EMPTY = ChannelOptions()
-
-
-class _Stale(Exception):
-    """Another node has changed the options, and this one has not applied it yet."""
 
 
 class RedisEngine:
@@ -96,7 +96,7 @@ class RedisEngine:
         self.recovery = recovery
         self._reserved = MemoryEngine(recovery=recovery)
         self._numbers = count(1)
-        self._parked: list[tuple[str, Sequence[Argument], Callable[[Reply | Exception], None]]] = []
+        self._parked: list[Operation] = []
         self.link = Link(address, self._connected)
         self.openings = Openings(self)
         self.nodes = Nodes(self)
@@ -135,7 +135,7 @@ class RedisEngine:
 
     async def _connected(self, run_id: str, renewed: bool) -> None:
         emptied = await self.nodes.register_at_once()
-        self._resend()
+        self.resend()
         if self.link.reconnects:
             self.figures["reconnects"] += 1
             self.openings.resync(restore=renewed or emptied)
@@ -144,28 +144,51 @@ class RedisEngine:
 
     def propose(self, channel: str, change: Change) -> Accepted | asyncio.Future[Accepted]:
         """Accept a change."""
+        if not channel.startswith(RESERVED_PREFIX):
+            if isinstance(change, Create):
+                return asyncio.ensure_future(self._create(channel, change))
+            if isinstance(change, SetOptions):
+                return asyncio.ensure_future(self._set_options(self._replica(channel), change))
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        accepted = self.propose_to(channel, change, future)
+        return future if accepted is None else accepted
+
+    def propose_to(self, channel: str, change: Change, sink: Sink) -> Accepted | None:
+        """Accept a change of a live channel, other than of its options, for a sink.
+
+        Returns:
+            The answer if it is known, or None if the sink gets it.
+
+        Raises:
+            NotOpen: If the channel is not open.
+            EngineError: If nothing was done.
+
+        """
         if channel.startswith(RESERVED_PREFIX):
             return self._reserved.propose(channel, change)
-        if isinstance(change, Create):
-            return asyncio.ensure_future(self._create(channel, change))
+        replica = self._replica(channel)
+        stored = change.stored if isinstance(change, Publish) else None
+        if stored is not None or isinstance(change, Reload):  # each node has it from the site
+            return Accepted(replica.version, stored)
+        if isinstance(change, Subscribe):
+            return self._join(replica, change, sink)
+        if isinstance(change, Unsubscribe):
+            return self._leave(replica, change, sink)
+        if isinstance(change, Publish):
+            self._publish(replica, change, sink)
+        elif isinstance(change, SetState):
+            self._set_state(replica, change, sink)
+        elif isinstance(change, Destroy):
+            self._destroy(replica, change, sink)
+        else:
+            raise TypeError(f"{change!r} is not a change for a sink")
+        return None
+
+    def _replica(self, channel: str) -> Replica:
         replica = self.replicas.get(channel)
         if replica is None:
             raise NotOpen(channel)
-        if isinstance(change, Publish):
-            if change.stored is not None:  # each node has it from the site
-                return Accepted(replica.version, change.stored)
-            return self._publish(replica, change)
-        if isinstance(change, Reload):
-            return Accepted(replica.version)
-        if isinstance(change, Subscribe):
-            return self._join(replica, change)
-        if isinstance(change, Unsubscribe):
-            return self._leave(replica, change)
-        if isinstance(change, SetState):
-            return self._set_state(replica, change)
-        if isinstance(change, SetOptions):
-            return asyncio.ensure_future(self._set_options(replica, change))
-        return self._destroy(replica, change)
+        return replica
 
     def applied(self, channel: str, version: int) -> None:
         """Record that a change with that version has been applied to the core."""
@@ -218,15 +241,13 @@ class RedisEngine:
     # ---- asking Redis ----------------------------------------------------
 
     def arguments(
-        self, channel: str, opening: str, at: float, *more: Argument, op: str = "", key: str = ""
+        self, channel: str, opening: str, at: float, *more: Argument, op: str = ""
     ) -> list[Argument]:
         """Return the arguments of a script that concerns a channel."""
         bucket = str(int(time.monotonic()) // BUCKET_SECONDS) if op else ""
-        if key:
-            bucket, op = "", f"{len(raw(channel))}:{channel}{key}"
         return [
             2, self.address.prefix, raw(channel), self.node, self.link.run_id, opening, bucket,
-            raw(op), int(KEEP_SECONDS * 1000), repr(at), *more,
+            raw(op), self.keep_ms, repr(at), *more,
         ]  # fmt: skip
 
     async def ask(self, script: str, arguments: Sequence[Argument]) -> Reply:
@@ -243,10 +264,7 @@ class RedisEngine:
             await self.nodes.register()
 
     def submit(
-        self,
-        script: str,
-        arguments: Sequence[Argument],
-        done: Callable[[Reply | Exception], None],
+        self, script: str, arguments: Sequence[Argument], done: Callable[[Reply | Exception], None]
     ) -> None:
         """Run a script that has an operation key, in the order of the calls.
 
@@ -254,75 +272,59 @@ class RedisEngine:
             EngineError: If there is no connection.
 
         """
+        self._put(Submitted(self, self.link.packed(script, arguments), done))
 
-        def answered(reply: Reply | Exception) -> None:
-            if isinstance(reply, Exception) or reply[0] != b"LEASE":
-                done(reply)
-                return
-            self._parked.append((script, arguments, done))
-            self.nodes.lost()
+    def park(self, operation: Operation) -> None:
+        """Repeat an operation that was refused for want of a lease, once there is one."""
+        self._parked.append(operation)
+        self.nodes.lost()
 
+    def _put(self, operation: Operation) -> None:
         if self._parked:
-            self._parked.append((script, arguments, done))
+            self._parked.append(operation)
         else:
-            self.link.call(script, arguments, answered, keyed=True)
+            self.link.put(operation)
 
-    def _resend(self) -> None:
+    def resend(self) -> None:
         """Repeat what was refused for want of a lease."""
         parked, self._parked = self._parked, []
-        for script, arguments, done in parked:
+        for operation in parked:
             try:
-                self.submit(script, arguments, done)
+                self.link.put(operation)
             except EngineError as error:
-                done(error)
-
-    resend = _resend
+                operation.done(error)
 
     def _change(
         self,
         replica: Replica,
         change: Change,
+        sink: Sink,
         script: str,
         at: float,
         *more: Argument,
-        accept: Callable[[list[str], bool], Accepted] | None = None,
+        accept: Callable[[Any, Sequence[str], bool], Accepted] | None = None,
         key: str = "",
-    ) -> asyncio.Future[Accepted]:
+    ) -> None:
         """Run a script that changes a channel; the result waits for everything before it."""
-        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         number = self.number()
-        executor = f"{self.node}.{number}"
-
-        def done(reply: Reply | Exception) -> None:
-            if future.done():
-                return
-            if isinstance(reply, Exception):
-                future.set_exception(reply)
-            elif reply[0] in (b"OK", b"AGAIN"):
-                parts = reply[1].decode().split(";")
-                others = reply[0] == b"AGAIN" and key != "" and parts[3] != executor
-                accepted = accept(parts, others) if accept else None
-                if accepted is None and not parts[0]:
-                    future.set_result(Accepted(replica.version, void=True))
-                    return
-                accepted = accepted or Accepted(int(parts[0]))
-                if accepted.void:
-                    future.set_result(accepted)
-                else:
-                    replica.own(accepted.version, change, accepted, future)
-            elif reply[0] == b"STALE":
-                future.set_exception(_Stale())
-            elif reply[0] == b"VOID":
-                future.set_result(Accepted(replica.version, void=True))
-            else:
-                future.set_exception(NotOpen(replica.name))
-                self.openings.reload(replica.name)
-
         if script == "publish":
-            more = (f"{number}", *more)
-        arguments = self.arguments(replica.name, replica.id, at, *more, op=number, key=key)
-        self.submit(script, arguments, done)
-        return future
+            more = (number, *more)
+        if key:
+            bucket, op = "", raw(f"{len(raw(replica.name))}:{replica.name}{key}")
+        else:
+            bucket, op = str(int(time.monotonic()) // BUCKET_SECONDS), number.encode()
+        packed = self.link.packed(
+            script, (self._head(replica), bucket, op, self.keep_ms, repr(at), *more)
+        )
+        self._put(Proposal(self, replica, change, number, packed, sink, accept, bool(key)))
+
+    def _head(self, replica: Replica) -> Packed:
+        """Return the first arguments of scripts that change a channel."""
+        run_id = self.link.run_id
+        if replica.head is None or replica.head[0] != run_id:
+            start = (2, self.address.prefix, raw(replica.name), self.node, run_id, replica.id)
+            replica.head = (run_id, pack(start))
+        return replica.head[1]
 
     # ---- changes ---------------------------------------------------------
 
@@ -334,8 +336,8 @@ class RedisEngine:
             return Accepted(snapshot.version, None, stream)
         return Accepted(snapshot.version, None, stream, snapshot)
 
-    def _publish(self, replica: Replica, change: Publish) -> asyncio.Future[Accepted]:
-        def accept(parts: list[str], others: bool) -> Accepted:
+    def _publish(self, replica: Replica, change: Publish, sink: Sink) -> None:
+        def accept(change: Publish, parts: Sequence[str], others: bool) -> Accepted:
             version, offset, elsewhere, _, epoch = parts
             if others:
                 place = Position(epoch, int(offset)) if epoch else None
@@ -346,13 +348,12 @@ class RedisEngine:
                 publication = Publication(int(offset), change.at, change.data, weight)
             return Accepted(int(version), publication, elsewhere=int(elsewhere))
 
-        polled = "1" if change.polled else "0"
-        return self._change(
-            replica, change, "publish", change.at, dumps(change.data), polled, accept=accept,
-            key=change.key,
+        self._change(
+            replica, change, sink, "publish", change.at, dumps(change.data),
+            "1" if change.polled else "0", accept=accept, key=change.key,
         )  # fmt: skip
 
-    def _join(self, replica: Replica, change: Subscribe) -> Accepted | asyncio.Future[Accepted]:
+    def _join(self, replica: Replica, change: Subscribe, sink: Sink) -> Accepted | None:
         name, connection = change.user.name, change.connection
         apart = connection is not None and (
             change.user.options.per_connection_subscriptions or connection.apart
@@ -366,9 +367,10 @@ class RedisEngine:
             self.users.joins(name, replica.name, change)
         replica.members[name] = wanted
         flags = ("1" if wanted[0] else "0", "1" if wanted[1] else "0")
-        return self._change(replica, change, "join", change.at, raw(name), *flags)
+        self._change(replica, change, sink, "join", change.at, raw(name), *flags)
+        return None
 
-    def _leave(self, replica: Replica, change: Unsubscribe) -> Accepted | asyncio.Future[Accepted]:
+    def _leave(self, replica: Replica, change: Unsubscribe, sink: Sink) -> Accepted | None:
         name, connection = change.user.name, change.connection
         before = replica.members.get(name)
         whole_user = (
@@ -383,26 +385,28 @@ class RedisEngine:
             if not (alone and before[0]):
                 return Accepted(replica.version)
             replica.members[name] = (False, before[1])
-            return self._change(replica, change, "leave", change.at, raw(name), "0", "1")
+            self._change(replica, change, sink, "leave", change.at, raw(name), "0", "1")
+            return None
         del replica.members[name]
 
-        def accept(parts: list[str], others: bool) -> Accepted:
+        def accept(change: Unsubscribe, parts: Sequence[str], others: bool) -> Accepted:
             if not parts[0]:
                 return Accepted(replica.version)
             if parts[1] == "1" and before[0]:
                 self.users.left(name, replica.name)
             return Accepted(int(parts[0]))
 
-        return self._change(
-            replica, change, "leave", change.at, raw(name), "1", "1" if alone else "0",
+        self._change(
+            replica, change, sink, "leave", change.at, raw(name), "1", "1" if alone else "0",
             accept=accept,
         )  # fmt: skip
+        return None
 
-    def _set_state(self, replica: Replica, change: SetState) -> asyncio.Future[Accepted]:
+    def _set_state(self, replica: Replica, change: SetState, sink: Sink) -> None:
         told = dumps([change.updates, list(change.deletes)])
         deleted: list[Argument] = [len(change.deletes), *map(raw, change.deletes)]
-        return self._change(
-            replica, change, "state", 0.0, told, *codec.pairs(change.updates), *deleted
+        self._change(
+            replica, change, sink, "state", 0.0, told, *codec.pairs(change.updates), *deleted
         )
 
     async def _set_options(self, replica: Replica, change: SetOptions) -> Accepted:
@@ -411,14 +415,15 @@ class RedisEngine:
             state, history = change.given.get("state"), change.given.get("history")
             entries = [(change.at, kind, data) for kind, data in history or ()]
 
-            def accept(parts: list[str], others: bool) -> Accepted:
+            def accept(change: SetOptions, parts: Sequence[str], others: bool) -> Accepted:
                 version, began = parts
                 stream = StreamState(began) if began else None
                 replica.options, replica.changed = options, int(version)  # noqa: B023
                 return Accepted(int(version), None, stream)
 
-            future = self._change(
-                replica, change, "options", change.at,
+            future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+            self._change(
+                replica, change, future, "options", change.at,
                 dumps(change.given), codec.whole(options), replica.changed,
                 options.history_size, "1" if codec.has_stream(options, self.recovery) else "0",
                 options.history_duration,
@@ -427,19 +432,19 @@ class RedisEngine:
                 *codec.pairs(state or {}), *codec.entries(entries), self.recovery,
                 accept=accept,
             )  # fmt: skip
-            with suppress(_Stale):
+            with suppress(Stale):
                 return await future
             await asyncio.sleep(0.01 * attempt)
         raise EngineError("other nodes change the options all the time")
 
-    def _destroy(self, replica: Replica, change: Destroy) -> asyncio.Future[Accepted]:
+    def _destroy(self, replica: Replica, change: Destroy, sink: Sink) -> None:
         lasting = replica.options.history_duration or change.linger
 
-        def accept(parts: list[str], others: bool) -> Accepted:
+        def accept(change: Destroy, parts: Sequence[str], others: bool) -> Accepted:
             replica.ended = int(parts[0])
             return Accepted(int(parts[0]))
 
-        return self._change(
-            replica, change, "destroy", change.at, "1" if change.only_empty else "0",
+        self._change(
+            replica, change, sink, "destroy", change.at, "1" if change.only_empty else "0",
             repr(change.linger), repr(change.left), int(lasting * 1000) + 1, accept=accept,
         )  # fmt: skip

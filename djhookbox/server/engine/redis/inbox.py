@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 from ...tasks import within
 from ..base import Unusable
 from .codec import name_of
-from .link import PAUSES, LinkDown, ask, identify, open_connection
+from .connecting import Replies, ask, identify, open_connection
+from .link import PAUSES, LinkDown
 from .replicas import Followed
 
 if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
     from .engine import RedisEngine
 
 logger = logging.getLogger("djhookbox.server")
@@ -77,15 +80,18 @@ class Inbox:
             with suppress(Exception):
                 await within(1.0, connection.disconnect(nowait=True))
 
-    async def _read(self, connection: object) -> None:
+    async def _read(self, connection: AbstractConnection) -> None:
+        replies = Replies(connection)
         while True:
-            message = await connection.read_response()  # type: ignore[attr-defined]
-            if message[0] == b"message":
-                try:
-                    self.take(message[2])
-                except Exception:
-                    logger.exception("A bug: a message of another node could not be handled")
-                    self._engine.openings.resync()
+            for message in await replies.read():
+                if isinstance(message, Exception):
+                    raise message
+                if message[0] == b"message":
+                    try:
+                        self.take(message[2])
+                    except Exception:
+                        logger.exception("A bug: a message of another node could not be handled")
+                        self._engine.openings.resync()
 
     def take(self, data: bytes) -> None:
         """Handle one message."""

@@ -1,31 +1,36 @@
-"""One connection to Redis: everything is pipelined, and repeating is up to us.
-
-The client of redis-py would repeat commands itself; a script that changes something must not run
-twice, so its connections are used directly, with retries off.
-"""
+"""One connection to Redis: everything is pipelined, and repeating is up to us."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from ....wire.engines import Address, unfit
+from ....wire.engines import Address
+from ...metrics import Histogram
 from ...tasks import within
 from ..base import EngineError, Unusable
+from .connecting import (
+    SILENCE_SECONDS,
+    Replies,
+    Reply,
+    ask,
+    ask_packed,
+    identify,
+    open_connection,
+)
+from .packing import Argument, pack
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Seconds to wait for a connection, and for any answer of one.
-CONNECT_SECONDS = 3.0
-SILENCE_SECONDS = 5.0
 #: Seconds for which an operation waits for a connection before it is refused.
 WAIT_SECONDS = 4.0
 #: Seconds after which Redis may have forgotten an operation key, so that nothing is repeated.
@@ -34,10 +39,8 @@ REPEAT_SECONDS = 50.0
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 #: Seconds between looks at what waits.
 LOOK_SECONDS = 0.2
-
-Reply: TypeAlias = Any
-#: What is sent: bytes as they are, text as UTF-8.
-Argument: TypeAlias = "bytes | str | int | float"
+#: Bounds of the buckets of round trips, in seconds.
+ROUND_TRIP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0)
 
 
 class Unknown(EngineError):
@@ -52,29 +55,37 @@ class Operation:
     """A script to run, and what to do with its answer.
 
     Attributes:
+        packed: The command as bytes.
         keyed: Whether it may be repeated: it has an operation key, or changes nothing.
-        done: Called with the reply, or an exception.
         sent: Whether Redis may have it.
-        since: When it was made, in the loop's time.
+        since: When it was given to the link, in the loop's time.
 
     """
 
-    __slots__ = ("arguments", "done", "keyed", "script", "sent", "since")
+    __slots__ = ("keyed", "packed", "sent", "since")
 
-    def __init__(
-        self,
-        script: str,
-        arguments: Sequence[Argument],
-        done: Callable[[Reply | Exception], None],
-        keyed: bool,
-        since: float,
-    ) -> None:
-        self.script = script
-        self.arguments = arguments
-        self.done = done
+    def __init__(self, packed: bytes, keyed: bool) -> None:
+        self.packed = packed
         self.keyed = keyed
         self.sent = False
-        self.since = since
+        self.since = 0.0
+
+    def done(self, reply: Reply | Exception) -> None:
+        """Handle the reply, or an exception."""
+        raise NotImplementedError
+
+
+class _Call(Operation):
+    """A script whose answer a function handles."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, packed: bytes, done: Callable[[Reply | Exception], None]) -> None:
+        super().__init__(packed, False)
+        self._done = done
+
+    def done(self, reply: Reply | Exception) -> None:
+        self._done(reply)
 
 
 def _load_scripts() -> dict[str, str]:
@@ -93,103 +104,22 @@ def _load_scripts() -> dict[str, str]:
     return {name: (node if name in about_nodes else channel) + text for name, text in texts.items()}
 
 
-async def open_connection(address: Address) -> AbstractConnection:
-    """Open a connection of redis-py.
+def _failure(error: Exception) -> EngineError:
+    """Return the failure of an operation that Redis has refused.
 
     Raises:
-        Unusable: If the address, the password or the version is wrong, or nobody answers.
+        LinkDown: If the refusal does not concern the operation.
 
     """
-    try:
-        from redis.asyncio.connection import Connection, parse_url
-        from redis.asyncio.retry import Retry
-        from redis.asyncio.sentinel import Sentinel
-        from redis.backoff import NoBackoff
-        from redis.exceptions import AuthenticationError, RedisError, ResponseError
-    except ImportError:
-        raise Unusable(
-            "HOOKBOX_ENGINE names Redis, but its client is not installed. Run: pip install "
-            "'django-hookbox[redis]'"
-        ) from None
-    where = f"Redis at {address.shown} (HOOKBOX_ENGINE)"
-    url = address.url
-    try:
-        if address.sentinels:
-            options: dict[str, Any] = {
-                "socket_timeout": CONNECT_SECONDS, "retry": Retry(NoBackoff(), 0)
-            }  # fmt: skip
-            sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                address.sentinels, **options
-            )
-            try:
-                host, port = await within(
-                    CONNECT_SECONDS, sentinel.discover_master(address.service)
-                )
-            finally:
-                for each in sentinel.sentinels:
-                    await each.aclose()
-            url = url.format(f"{host}:{port}")
-        options = dict(parse_url(url))
-        kind = options.pop("connection_class", Connection)
-        options.pop("socket_timeout", None)
-        options.pop("socket_connect_timeout", None)
-        connection: AbstractConnection = kind(
-            **options,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=None,  # an inbox may be quiet for long
-            protocol=2,
-            health_check_interval=0,
-        )
-        await within(
-            CONNECT_SECONDS,
-            connection.connect(),  # type: ignore[no-untyped-call]
-        )
-    except AuthenticationError as error:
-        raise Unusable(f"{where} refuses the password: {error}.") from None
-    except (RedisError, OSError, asyncio.TimeoutError) as error:
-        told = str(error) or "no answer"
-        if isinstance(error, ResponseError) and "AUTH" in told.upper():
-            raise Unusable(f"{where} refuses the password: {told}.") from None
-        raise Unusable(f"{where} cannot be reached: {told}.") from None
-    except (ValueError, TypeError) as error:
-        raise Unusable(f"{where} is not an address that redis-py accepts: {error}.") from None
-    return connection
+    from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, TryAgainError
 
-
-async def ask(connection: AbstractConnection, *command: Argument) -> Reply:
-    """Send one command on a connection that nobody else uses, and return the reply."""
-    await within(SILENCE_SECONDS, connection.send_command(*command, check_health=False))
-    return await within(SILENCE_SECONDS, connection.read_response())
-
-
-def _facts(info: bytes | str) -> dict[str, str]:
-    text = info.decode() if isinstance(info, bytes) else info
-    lines = (line.partition(":") for line in text.splitlines() if ":" in line)
-    return {name: value.strip() for name, _, value in lines}
-
-
-async def identify(connection: AbstractConnection, address: Address) -> str:
-    """Return the id of this life of the Redis.
-
-    Raises:
-        Unusable: If it is too old, or does not let us ask.
-
-    """
-    from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
-
-    where = f"Redis at {address.shown} (HOOKBOX_ENGINE)"
-    try:
-        facts = _facts(await ask(connection, "INFO", "server"))
-    except NoPermissionError as error:
-        raise Unusable(f"{where} does not permit INFO: {error}.") from None
-    except AuthenticationError as error:
-        raise Unusable(f"{where} requires a password: {error}.") from None
-    except ResponseError as error:
-        raise Unusable(f"{where} refuses INFO: {error}.") from None
-    if problem := unfit(facts):
-        raise Unusable(f"{where} {problem}.")
-    return facts["run_id"]
+    if isinstance(error, NoScriptError):
+        raise LinkDown("Redis has forgotten the scripts")
+    text = str(error)
+    unfit = isinstance(error, (MasterDownError, ReadOnlyError, TryAgainError))
+    if unfit or text.startswith(("LOADING", "READONLY", "MASTERDOWN", "BUSY", "TRYAGAIN")):
+        raise LinkDown(text)
+    return EngineError(text)
 
 
 class Link:
@@ -206,7 +136,12 @@ class Link:
         self._address = address
         self._connected = connected
         self._scripts = _load_scripts()
-        self._digests: dict[str, bytes] = {}
+        self._heads = {
+            name: pack(("EVALSHA", hashlib.sha1(text.encode()).hexdigest()))  # noqa: S324
+            for name, text in self._scripts.items()
+        }
+        #: How long operations take, until the answer is read.
+        self.round_trips = Histogram(ROUND_TRIP_BUCKETS)
         self._connection: AbstractConnection | None = None
         self._waiting: deque[Operation] = deque()
         self._sent: deque[Operation] = deque()
@@ -227,15 +162,13 @@ class Link:
 
     # ---- operations ------------------------------------------------------
 
-    def call(
-        self,
-        script: str,
-        arguments: Sequence[Argument],
-        done: Callable[[Reply | Exception], None],
-        *,
-        keyed: bool = False,
-    ) -> Operation:
-        """Run a script; `arguments` begin with the number of keys.
+    def packed(self, script: str, arguments: Sequence[Argument]) -> bytes:
+        """Return the command that runs a script; `arguments` begin with the number of keys."""
+        head, rest = self._heads[script], pack(arguments)
+        return b"*%d\r\n%b%b" % (head.number + rest.number, head.data, rest.data)
+
+    def put(self, operation: Operation) -> None:
+        """Run a script once everything before it has been sent.
 
         Raises:
             LinkDown: If there has been no connection for so long that waiting is pointless.
@@ -244,10 +177,10 @@ class Link:
         now = asyncio.get_running_loop().time()
         if self.down_since is not None and now - self.down_since > WAIT_SECONDS:
             raise LinkDown("there is no connection to Redis")
-        operation = Operation(script, arguments, done, keyed, now)
+        operation.since = now
+        operation.sent = False
         self._waiting.append(operation)
         self._wake.set()
-        return operation
 
     async def run(self, script: str, arguments: Sequence[Argument]) -> Reply:
         """Run a script that may be repeated freely, and return its reply.
@@ -266,14 +199,14 @@ class Link:
             else:
                 future.set_result(reply)
 
-        self.call(script, arguments, done)
+        self.put(_Call(self.packed(script, arguments), done))
         return await future
 
     async def at_once(self, script: str, arguments: Sequence[Argument]) -> Reply:
         """Run a script before everything that waits; only while connecting."""
         if self._connection is None:
             raise LinkDown("there is no connection to Redis")
-        return await ask(self._connection, "EVALSHA", self._digests[script], *arguments)
+        return await ask_packed(self._connection, self.packed(script, arguments))
 
     # ---- the connection --------------------------------------------------
 
@@ -318,8 +251,8 @@ class Link:
     async def _connect(self) -> AbstractConnection:
         self._connection = connection = await open_connection(self._address)
         run_id = await identify(connection, self._address)
-        for name, text in self._scripts.items():
-            self._digests[name] = await ask(connection, "SCRIPT", "LOAD", text)
+        for text in self._scripts.values():
+            await ask(connection, "SCRIPT", "LOAD", text)
         renewed = bool(self.run_id) and run_id != self.run_id
         self.run_id = run_id
         self.reconnects += 1
@@ -358,36 +291,29 @@ class Link:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            packed: list[bytes] = []
-            while self._waiting:
-                operation = self._waiting.popleft()
+            if not self._waiting:
+                continue
+            if not self._sent:
+                self._heard = asyncio.get_running_loop().time()
+            waiting, self._waiting = self._waiting, deque()
+            for operation in waiting:
                 operation.sent = True
-                if not self._sent:
-                    self._heard = asyncio.get_running_loop().time()
-                self._sent.append(operation)
-                packed += connection.pack_command(
-                    "EVALSHA", self._digests[operation.script], *operation.arguments
-                )
-            if packed:
-                await connection.send_packed_command(packed, check_health=False)
+            self._sent += waiting
+            packed = b"".join([operation.packed for operation in waiting])
+            await connection.send_packed_command(packed, check_health=False)
 
     async def _read(self, connection: AbstractConnection) -> None:
-        from redis.exceptions import NoScriptError, ResponseError
-
         loop = asyncio.get_running_loop()
+        replies = Replies(connection)
         while True:
-            reply: Reply | Exception
-            try:
-                reply = await connection.read_response()
-            except NoScriptError:
-                raise LinkDown("Redis has forgotten the scripts") from None
-            except ResponseError as error:
-                text = str(error)
-                if text.startswith(("LOADING", "READONLY", "MASTERDOWN", "BUSY", "TRYAGAIN")):
-                    raise LinkDown(text) from None
-                reply = EngineError(text)
-            self._heard = loop.time()
-            self._sent.popleft().done(reply)
+            found = await replies.read()
+            self._heard = now = loop.time()
+            for reply in found:
+                if isinstance(reply, Exception):
+                    reply = _failure(reply)
+                operation = self._sent.popleft()
+                self.round_trips.add(now - operation.since)
+                operation.done(reply)
 
     async def _close(self) -> None:
         if self._open:

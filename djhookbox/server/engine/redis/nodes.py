@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ....wire.values import dumps, loads
 from ..base import EngineError
 from .codec import name_of, raw
-from .link import Argument
+from .packing import Argument
 
 if TYPE_CHECKING:
     from .engine import RedisEngine

@@ -14,7 +14,8 @@ from ...core.stream import new_epoch
 from ..base import EngineError
 from . import codec
 from .codec import raw
-from .link import Argument, Reply
+from .connecting import Reply
+from .packing import Argument
 from .replicas import Followed, Replica
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ....wire.values import dumps
 from ..base import EngineError
 from .codec import read
-from .link import Reply
+from .connecting import Reply
 
 if TYPE_CHECKING:
     from .engine import RedisEngine

@@ -22,6 +22,8 @@ from ...core.changes import (
     Unsubscribe,
 )
 from . import codec
+from .changing import Direct, Sink
+from .packing import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Mirror:
 class _Own(NamedTuple):
     change: Change
     accepted: Accepted
-    future: asyncio.Future[Accepted]
+    sink: Sink
 
 
 #: Changes whose effect a snapshot of a later version contains.
@@ -103,12 +105,13 @@ class Replica:
         renewed: When its keys were renewed, in the loop's time.
         ended: The version with which this node has destroyed the channel, or 0.
         ahead_since: Since when changes wait for an earlier one, in the loop's time.
+        head: The first arguments of scripts that change it, and the run_id that they name.
 
     """
 
     __slots__ = (
         "_begun", "_busy", "_mirror", "_node", "_slots", "_snapshot", "ahead_since", "audience",
-        "changed", "ended", "id", "members", "name", "options", "renewed", "version",
+        "changed", "ended", "head", "id", "members", "name", "options", "renewed", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, snapshot: Snapshot, mirror: Mirror, node: str) -> None:
@@ -127,6 +130,7 @@ class Replica:
 
     def _take(self, snapshot: Snapshot, node: str) -> None:
         self.id = snapshot.id
+        self.head: tuple[str, Packed] | None = None
         self.version = snapshot.version
         self.changed = snapshot.changed
         self.options = codec.merged(ChannelOptions(), snapshot.options)
@@ -136,14 +140,12 @@ class Replica:
             if node in each.nodes
         }
 
-    def own(
-        self, version: int, change: Change, accepted: Accepted, future: asyncio.Future[Accepted]
-    ) -> None:
+    def own(self, version: int, change: Change, accepted: Accepted, sink: Sink) -> None:
         """Let a change of this node be applied when its turn comes."""
         if version <= self.version:
-            self._covered(_Own(change, accepted, future))
+            self._covered(_Own(change, accepted, sink))
             return
-        self._slots[version] = _Own(change, accepted, future)
+        self._slots[version] = _Own(change, accepted, sink)
         self.drain()
 
     def follow(self, version: int, change: Followed) -> None:
@@ -180,8 +182,8 @@ class Replica:
     def fail(self, error: Exception) -> None:
         """Refuse the changes of this node that wait."""
         for own in self._owns():
-            if not own.future.done():
-                own.future.set_exception(error)
+            if not own.sink.done():
+                own.sink.set_exception(error)
         self._slots.clear()
 
     def drain(self) -> None:
@@ -189,12 +191,14 @@ class Replica:
         while not self._busy and (slot := self._slots.pop(self.version + 1, None)) is not None:
             version = self.version + 1
             if isinstance(slot, _Own):
-                if slot.future.done():
+                if slot.sink.done() or isinstance(slot.sink, Direct):
                     self.version = version
+                    if not slot.sink.done():
+                        slot.sink.set_result(slot.accepted)
                     continue
                 # `applied` continues: nothing may come in between.
                 self._busy = True
-                slot.future.set_result(slot.accepted)
+                slot.sink.set_result(slot.accepted)
                 break
             self.version = version
             self._mirror.follow(self.name, version, slot)
@@ -215,10 +219,10 @@ class Replica:
                 self._covered(slot)
 
     def _covered(self, own: _Own) -> None:
-        if own.future.done():
+        if own.sink.done():
             return
         void = isinstance(own.change, _COVERED)
-        own.future.set_result(own.accepted._replace(void=void, version=self.version))
+        own.sink.set_result(own.accepted._replace(void=void, version=self.version))
 
     def _owns(self) -> Iterator[_Own]:
         return (slot for slot in self._slots.values() if isinstance(slot, _Own))

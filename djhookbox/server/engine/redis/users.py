@@ -14,7 +14,7 @@ from ....wire.values import dumps
 from ...core.changes import Subscribe, Unsubscribe
 from ..base import EngineError
 from .codec import name_of, raw, read
-from .link import Reply
+from .connecting import Reply
 
 if TYPE_CHECKING:
     from .engine import RedisEngine
