@@ -26,6 +26,7 @@ const BUNDLES = {
   "shared.min.js": { entry: "../../../js/shared.js" },
   "hookbox.classic.js": { entry: "classic.mjs", format: "iife" },
   "admin/server.min.js": { entry: "admin/server.js", map: false, mangle: false },
+  "admin/tail.min.js": { entry: "admin/tail.js", map: false, mangle: false },
   "hookbox.cjs": { entry: "hookbox.js", format: "cjs", map: false },
   "legacy.cjs": { entry: "legacy.js", format: "cjs", map: false, apart: () => ({ "./hookbox.js": "./hookbox.cjs" }) },
   "classic.cjs": {

@@ -127,6 +127,11 @@ def hookbox(settings):
             "unsubscribe",
             {"channel_name": "/a/", "name": "bob", "reason": "bye"},
         ),
+        (
+            lambda: client.tail("/a/", payloads=True),
+            "tail",
+            {"channel_name": "/a/", "payloads": "1"},
+        ),
         (lambda: client.get_server_info(), "get_server_info", {}),
         (
             lambda: client.get_server_report("/a", "bob"),

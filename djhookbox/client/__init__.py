@@ -103,6 +103,11 @@ def get_channel_info(channel: str) -> dict[str, object]:
     return _send(rest.GetChannelInfo(channel))
 
 
+def tail(channel: str, *, payloads: bool) -> answers.ChannelTail:
+    """Return a channel's latest publications, the newest first; with or without payloads."""
+    return _ask(rest.Tail(channel, payloads), answers.ChannelTail)
+
+
 def set_channel_options(channel: str, options: Mapping[str, object]) -> None:
     """Change options of a channel."""
     given = _options(options, ("channel_name", "send_hook", *rest.SECRET_FIELDS))

@@ -151,6 +151,38 @@ class ChannelList:
 
 
 @dataclass(frozen=True, slots=True)
+class Tailed:
+    """A publication in the tail of a channel.
+
+    Attributes:
+        offset: Its number in the channel's stream.
+        at: When it was made, in seconds since the epoch.
+        user: The sender; empty if the site sent it, or if the channel is anonymous.
+        payload: The message as JSON text, if it was asked for and is not too long.
+
+    """
+
+    offset: int
+    at: float | None = None
+    user: str = ""
+    payload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTail:
+    """A channel's latest publications, the newest first.
+
+    Attributes:
+        kept: Whether the channel keeps its publications at all.
+        publications: Those that it still has.
+
+    """
+
+    kept: bool = False
+    publications: tuple[Tailed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UserInfo:
     """A connected user."""
 

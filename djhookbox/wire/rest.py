@@ -19,6 +19,9 @@ MAX_LISTED = 100
 #: Channels and connections in each part of a report, and how many parts can be asked for.
 PAGE, MAX_PAGES = 20, 500
 
+#: Publications in the tail of a channel.
+MAX_TAIL = 50
+
 #: Names of the field with the secret, in 0.3.3 and in 0.3.4.
 SECRET_FIELDS = ("secret", "security_token")
 
@@ -295,6 +298,16 @@ class GetChannelInfo:
     name: ClassVar[str] = "get_channel_info"
 
     channel_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Ask for a channel's latest publications (ours); `payloads` says whether with payloads."""
+
+    name: ClassVar[str] = "tail"
+
+    channel_name: str
+    payloads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,7 @@ ADDRESSES: dict[str, Address] = {
         posted=302,
         data={"name": "/front/", "key": "topic", "value": "1"},
     ),
+    "server/channel/tail/": Address(_SEES_SERVER, query={"name": "/front/"}),
     "server/user/": Address(_SEES_SERVER, query={"name": "alice"}),
     "server/start/": Address("control_server", 302, posted=302),
     "server/stop/": Address("control_server", posted=302),

@@ -65,6 +65,14 @@ def install() -> None:
             "history_size": 3, "state": {"topic": "news"}, "presenceful": True,
         },
     }  # fmt: skip
+    stand_in.answers["tail"] = {
+        "kept": True,
+        "publications": [
+            {"offset": 12, "at": 1.7e9, "user": "‮ليلى", "payload": '{"text": "مرحبا"}'},
+            {"offset": 11, "at": 1.7e9 - 3, "user": "alice", "payload": '{"text": "hello"}'},
+            {"offset": 10, "at": 1.7e9 - 9, "payload": None},
+        ],
+    }
     client.rest_call = stand_in
     control.status = _described(control.status)
 

@@ -631,6 +631,45 @@ async def test_lists(rig: Rig) -> None:
     assert (info["users"], info["channels"], info["connections"]) == (2, 4, 3)
 
 
+async def test_the_tail_of_a_channel(make_rig: Callable[..., Rig], http: Http) -> None:
+    rig = make_rig(recovery_seconds=60)
+    bob = await rig.connect("bob")
+    await rig.subscribe(bob, "room")
+    assert await rig.rest("tail", channel_name="room") == {"kept": True, "publications": []}
+    for number in range(60):
+        await rig.rest("publish", channel_name="room", payload=str(number), originator="alice")
+    found = (await rig.rest("tail", channel_name="room", payloads="1"))["publications"]
+    assert [one["offset"] for one in found] == list(range(60, 10, -1))
+    assert (found[0]["payload"], found[0]["user"]) == ("59", "alice")
+    assert abs(found[0]["at"] - rig.clock()) < 60
+    found = (await rig.rest("tail", channel_name="room"))["publications"]
+    assert {one.get("payload") for one in found} == {None}, "nobody asked for them"
+    await rig.rest("set_channel_options", channel_name="room", anonymous="true")
+    found = (await rig.rest("tail", channel_name="room"))["publications"]
+    assert {one["user"] for one in found} == {""}
+    rig.check()
+
+
+async def test_long_payloads_are_missing_from_a_tail(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(recovery_seconds=60)
+    await rig.subscribe(await rig.connect("bob"), "room")
+    for length in (10, 100_000, 200_000):
+        await rig.rest("publish", channel_name="room", payload=json.dumps("x" * length))
+    found = (await rig.rest("tail", channel_name="room", payloads="1"))["publications"]
+    assert [one["payload"] is None for one in found] == [False, True, True]
+
+
+async def test_a_channel_without_a_stream_has_no_tail(rig: Rig, http: Http) -> None:
+    await rig.subscribe(await rig.connect("bob"), "room")
+    await rig.rest("publish", channel_name="room", payload="1")
+    assert (await rig.rest("tail", channel_name="room"))["kept"] is (
+        rig.channels["room"].stream is not None
+    )
+    assert (await post(http, "tail", channel_name="none"))[1:] == (
+        False, {"msg": "Channel none doesn't exist", "code": "no_channel"}
+    )  # fmt: skip
+
+
 async def test_set_config(rig: Rig, http: Http) -> None:
     before = rig.server.config.webhook_url
     await rig.rest("set_config", cbport="9999", rest_secret='"new"', colour='"red"')

@@ -18,9 +18,9 @@ from ...models import ChannelPolicy, Publication, SubscriptionLog
 from ...querysets import has_text
 from ...wire import values
 from ..live import policy_of
-from ..pages import encodable, pretty_json, unless_posted
-from .base import ServerBase
+from ..pages import encodable, module_script, pretty_json, unless_posted
 from .report import Listing, rate, whole
+from .tail import PAYLOAD_PERMISSION, TailPages
 
 #: Rows of a list on these pages at most.
 LISTED = 100
@@ -31,7 +31,7 @@ SHOWN = 20_000
 APART = ("history", "state")
 
 
-class ChannelPages(ServerBase):
+class ChannelPages(TailPages):
     """The page of a channel."""
 
     def channel_view(self, request: HttpRequest) -> HttpResponse:
@@ -65,7 +65,10 @@ class ChannelPages(ServerBase):
             options=[(key, pretty_json(known[key])) for key in sorted(known) if key not in APART],
             subscribers=names_listed(info.get("subscribers"), search),
             search=search,
-            may_see_payload=request.user.has_perm("djhookbox.view_payload"),
+            may_see_payload=request.user.has_perm(PAYLOAD_PERMISSION),
+            **(self.tail_context(request, name) if not problem else {}),
+            tail_settings=self.tail_settings(name),
+            media=self.media + module_script("admin/tail.min"),
             history=_shortened(known.get("history")),
             state=_state(known.get("state")),
             may_change_state=self.has_state_permission(request),
@@ -80,7 +83,7 @@ class ChannelPages(ServerBase):
 
     def has_state_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may change states: who publishes and sees what is in them."""
-        may_see = request.user.has_perm("djhookbox.view_payload")
+        may_see = request.user.has_perm(PAYLOAD_PERMISSION)
         return may_see and self.has_publish_permission(request)
 
     def state_view(self, request: HttpRequest) -> HttpResponse:

@@ -69,6 +69,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             "restart": ("restart/", self.restart_view),
             "channel": ("channel/", self.channel_view),
             "state": ("channel/state/", self.state_view),
+            "tail": ("channel/tail/", self.tail_view),
             "user": ("user/", self.user_view),
             "subscribe": ("subscribe/", self.subscribe_view),
             "disconnect": ("disconnect/", self.disconnect_view),

@@ -29,7 +29,7 @@ Call = Callable[[Form], Awaitable[dict[str, object]]]
 ABOUT_A_CHANNEL = (
     rest.Publish.name, rest.Cursor.name, rest.CreateChannel.name, rest.DestroyChannel.name,
     rest.GetChannelInfo.name, rest.SetChannelOptions.name, rest.StateSetKey.name,
-    rest.StateDeleteKey.name,
+    rest.StateDeleteKey.name, rest.Tail.name,
 )  # fmt: skip
 #: Seconds to wait for the lists of other nodes.
 LIST_SECONDS = 2.0

@@ -6,17 +6,23 @@ import heapq
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from ...wire import answers, records, rest
-from ...wire.rest import MAX_LISTED, MAX_PAGES, PAGE
+from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
+from ...wire.values import dumps
 from ..clients.connection import Connection
 from ..core.hub import Hub
 from ..core.model import Channel, User
 from ..metrics import STEP
 from ..problems import Problems
 from ..runtime import Runtime
+from .failures import NoChannel
 from .forms import BadCall, Form, bound, compiled
+
+#: Bytes of memory of the payloads in a tail; older ones are left out.
+MAX_TAIL_BYTES = 262_144
 
 Item = TypeVar("Item")
 
@@ -59,6 +65,7 @@ class Reports:
             rest.ListChannels.name: bound(rest.ListChannels, self._list_channels),
             rest.ListConnections.name: bound(rest.ListConnections, self._list_connections),
             rest.ListUsers.name: bound(rest.ListUsers, self._list_users),
+            rest.Tail.name: bound(rest.Tail, self._tail),
         }
 
     async def _get_user_info(self, request: rest.GetUserInfo) -> answers.UserInfo:
@@ -200,6 +207,28 @@ class Reports:
                 for channel in found[: min(MAX_LISTED, request.limit)]
             ),
         )
+
+    async def _tail(self, request: rest.Tail) -> answers.ChannelTail:
+        channel = self._hub.channels.get(request.channel_name)
+        if channel is None:
+            raise NoChannel(request.channel_name)
+        if channel.stream is None:
+            return answers.ChannelTail()
+        listed = []
+        weight = 0
+        for publication in islice(reversed(channel.stream.publications), MAX_TAIL):
+            data = channel.shown(publication.data)
+            weight += publication.weight
+            fits = request.payloads and weight <= MAX_TAIL_BYTES
+            listed.append(
+                answers.Tailed(
+                    offset=publication.offset,
+                    at=round(publication.at, 3),
+                    user=str(data.get("user") or ""),
+                    payload=dumps(data.get("payload")) if fits else None,
+                )
+            )
+        return answers.ChannelTail(True, tuple(listed))
 
     async def _list_users(self, request: rest.ListUsers) -> answers.UserNames:
         if not request.channel_name:

@@ -12,6 +12,7 @@ export class Poller {
   #address;
   #listeners;
   #environment;
+  #interval;
   #timer = null;
   #request = null;
   #tag = "";
@@ -24,11 +25,13 @@ export class Poller {
    * @param {() => void} listeners.onFailure
    * @param {() => void} listeners.onEnd Polling has stopped for good.
    * @param {object} [environment] `fetch`, timers and `AbortController`; by default, those of the browser.
+   * @param {number} [interval] Milliseconds between requests.
    */
-  constructor(address, listeners, environment = globalThis) {
+  constructor(address, listeners, environment = globalThis, interval = INTERVAL) {
     this.#address = address;
     this.#listeners = listeners;
     this.#environment = environment;
+    this.#interval = interval;
   }
 
   /** Whether it is polling. */
@@ -37,7 +40,7 @@ export class Poller {
   }
 
   /** Start polling, after `delay` milliseconds. */
-  start(delay = INTERVAL) {
+  start(delay = this.#interval) {
     this.stop();
     this.#timer = this.#environment.setTimeout(() => this.#ask(), delay);
   }
@@ -48,6 +51,11 @@ export class Poller {
     this.#timer = null;
     this.#request?.abort();
     this.#request = null;
+  }
+
+  /** Forget what was answered last: the next answer is complete. */
+  forget() {
+    this.#tag = "";
   }
 
   async #ask() {
@@ -69,7 +77,7 @@ export class Poller {
       return;
     }
     this.#failures = outcome ? 0 : this.#failures + 1;
-    this.start(Math.min(LONGEST, INTERVAL * 2 ** this.#failures));
+    this.start(Math.min(LONGEST, this.#interval * 2 ** this.#failures));
     if (outcome) {
       this.#listeners.onAnswer(outcome.html);
     } else {
