@@ -28,6 +28,7 @@ class Received(Generic[AnyWebhook]):
         caller: The connection that caused it.
         embedded: Whether the embedded server sent it, and not the genuine Hookbox.
         node: The boot id of the process that sent it, or "" if unknown.
+        explain: Whether the reply is to say who decided.
 
     """
 
@@ -35,10 +36,16 @@ class Received(Generic[AnyWebhook]):
     caller: Caller
     embedded: bool
     node: str = ""
+    explain: bool = False
 
 
 def parse(
-    kind: type[AnyWebhook], fields: Mapping[str, str], *, embedded: bool, boot: str = ""
+    kind: type[AnyWebhook],
+    fields: Mapping[str, str],
+    *,
+    embedded: bool,
+    boot: str = "",
+    explain: bool = False,
 ) -> Received[AnyWebhook]:
     """Parse a webhook.
 
@@ -47,6 +54,7 @@ def parse(
         fields: Its fields.
         embedded: Whether the embedded server sent it.
         boot: The header that identifies the process; ignored unless it is a boot id.
+        explain: Whether the embedded server asks who decided.
 
     Raises:
         MalformedWebhook: A field is missing or invalid.
@@ -58,7 +66,8 @@ def parse(
         webhook, caller = webhooks.read(kind, fields)
     except FieldProblem as problem:
         raise MalformedWebhook(_explain(problem)) from problem
-    return Received(webhook, caller, embedded, boot if nodes.is_boot_id(boot) else "")
+    node = boot if nodes.is_boot_id(boot) else ""
+    return Received(webhook, caller, embedded, node, explain and embedded)
 
 
 def payload_of(received: Received[webhooks.Publish]) -> object:

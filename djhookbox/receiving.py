@@ -87,7 +87,9 @@ def _guarded(request: HttpRequest, kind: type[AnyWebhook], view: WebhookView[Any
         if not _is_genuine(fields.get("secret", "")):
             return answer(Refused(_("Forbidden.")), status=403)
         boot = request.headers.get(nodes.BOOT_HEADER, "")
-        return view(request, parse(kind, fields, embedded=embedded, boot=boot))
+        explain = nodes.EXPLAIN_HEADER in request.headers
+        received = parse(kind, fields, embedded=embedded, boot=boot, explain=explain)
+        return view(request, received)
     except TooLarge as error:
         logger.warning("Refused the %s webhook: %s", kind.name, error)
         return answer(Refused(str(error), "limit"), status=413)

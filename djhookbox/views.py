@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError
@@ -66,17 +66,23 @@ R = TypeVar("R")
 _batches = Answering(BATCHABLE, malformed)
 
 
-def _reply(kind: type[R], decision: Decision, **more: object) -> R | Refused:
+def _reply(
+    received: Received[Any], kind: type[R], decision: Decision, **more: object
+) -> R | Refused:
     """Return the reply with a decision.
 
     Args:
+        received: The webhook.
         kind: The class of the reply if the decision is a permission.
         decision: The decision.
         **more: Fields of the reply in addition to the decision's options.
 
     """
+    decider = decision.decided_by if received.explain else ""
     if not decision.allowed:
-        return Refused(decision.reason, decision.code)
+        return Refused(decision.reason, decision.code, decider)
+    if decider and kind is not EmptyReply:
+        more["decided_by"] = decider
     unusable: list[FieldProblem] = []
     reply = records.read(kind, {**decision.options, **more}, tolerated=unusable)
     for problem in unusable:
@@ -120,7 +126,7 @@ def connect(request: HttpRequest, received: Received[webhooks.Connect]) -> Answe
     except IdentityError as error:
         decision = refused(str(error), "identity", error.code)
         writing.write_connection(received, webhook.expected_user, decision)
-        return answer(_reply(ConnectReply, decision))
+        return answer(_reply(received, ConnectReply, decision))
     subject = Subject(visitor.name, visitor.identity, webhook.remote_addr)
     decision = decide(Operation.CONNECT, visitor.user, payload=payload, subject=subject)
     writing.write_connection(received, visitor.name, decision)
@@ -133,7 +139,7 @@ def connect(request: HttpRequest, received: Received[webhooks.Connect]) -> Answe
             more["expires"] = round(visitor.expires, 3)
     if (seen := echo.answer(payload, request.COOKIES)) is not None:
         more["override_payload"] = seen
-    return answer(_reply(ConnectReply, decision, **more))
+    return answer(_reply(received, ConnectReply, decision, **more))
 
 
 @webhook(webhooks.Disconnect)
@@ -144,7 +150,7 @@ def disconnect(request: HttpRequest, received: Received[webhooks.Disconnect]) ->
     # The embedded server reports each connection as an event, with more details.
     if not received.embedded:
         writing.write_disconnection(received)
-    return answer(_reply(EmptyReply, decision))
+    return answer(_reply(received, EmptyReply, decision))
 
 
 @webhook(webhooks.CreateChannel)
@@ -159,7 +165,7 @@ def create_channel(request: HttpRequest, received: Received[webhooks.CreateChann
     # 0.3.3 refuses channels with unknown options; those set explicitly are sent anyway.
     left_out = frozenset() if received.embedded else LATER - decision.explicit
     options = {key: value for key, value in decision.options.items() if key not in left_out}
-    return answer(_reply(CreateReply, replace(decision, options=options)))
+    return answer(_reply(received, CreateReply, replace(decision, options=options)))
 
 
 @webhook(webhooks.DestroyChannel)
@@ -170,7 +176,7 @@ def destroy_channel(request: HttpRequest, received: Received[webhooks.DestroyCha
     if decision.allowed:
         event = SubscriptionLog.Event.DESTROY
         writing.write_subscription(received, channel, received.caller.user, decision, event, event)
-    return answer(_reply(EmptyReply, decision))
+    return answer(_reply(received, EmptyReply, decision))
 
 
 @webhook(webhooks.Subscribe)
@@ -180,7 +186,7 @@ def subscribe(request: HttpRequest, received: Received[webhooks.Subscribe]) -> A
     channel = webhook.channel_name
     decision, name = _decide(request, received, Operation.SUBSCRIBE, channel, webhook.user)
     writing.write_subscription(received, channel, name, decision, kinds.SUBSCRIBE, kinds.REFUSED)
-    return answer(_reply(SubscribeReply, decision))
+    return answer(_reply(received, SubscribeReply, decision))
 
 
 @webhook(webhooks.SubscribeMany)
@@ -193,16 +199,18 @@ def subscribe_many(request: HttpRequest, received: Received[webhooks.SubscribeMa
         first = {True: Operation.CREATE, False: Operation.SUBSCRIBE}
         refusals = [(each.channel_name, first[each.create], decision) for each in wanted]
         writing.write_subscriptions(received, name, refusals)
-        return answer(_reply(EmptyReply, decision))
+        return answer(_reply(received, EmptyReply, decision))
     decided = decide_many(user, wanted, Subject(name, received.caller.identity))
     writing.write_subscriptions(received, name, decided)
     answers: dict[str, Decided] = {}
     for channel, operation, decision in decided:
         if operation is Operation.CREATE:
-            answers[channel] = Decided(create=_reply(CreateReply, decision))
+            answers[channel] = Decided(create=_reply(received, CreateReply, decision))
         else:
             earlier = answers.get(channel, Decided())
-            answers[channel] = replace(earlier, subscribe=_reply(SubscribeReply, decision))
+            answers[channel] = replace(
+                earlier, subscribe=_reply(received, SubscribeReply, decision)
+            )
     return answer(SubscribeManyReply(answers))
 
 
@@ -213,7 +221,7 @@ def unsubscribe(request: HttpRequest, received: Received[webhooks.Unsubscribe]) 
     decision = decide(Operation.UNSUBSCRIBE, _leaving_user(request, received, name), channel)
     kinds = SubscriptionLog.Event
     writing.write_subscription(received, channel, name, decision, kinds.UNSUBSCRIBE, kinds.REFUSED)
-    return answer(_reply(UnsubscribeReply, decision))
+    return answer(_reply(received, UnsubscribeReply, decision))
 
 
 @webhook(webhooks.Publish)
@@ -228,7 +236,7 @@ def publish(request: HttpRequest, received: Received[webhooks.Publish]) -> Answe
     publication = writing.write_publication(received, payload, name, decision)
     # For the event with the number of receivers.
     more = {"publication": publication} if received.embedded and publication is not None else {}
-    return answer(_reply(PublishReply, decision, **more))
+    return answer(_reply(received, PublishReply, decision, **more))
 
 
 def _publish_durably(
@@ -259,7 +267,7 @@ def _publish_durably(
     if not more:
         publication = writing.write_publication(received, payload, name, decision)
         more = {} if publication is None else {"publication": publication}
-    return answer(_reply(PublishReply, decision, **more))
+    return answer(_reply(received, PublishReply, decision, **more))
 
 
 @webhook(webhooks.Message)
@@ -270,7 +278,7 @@ def message(request: HttpRequest, received: Received[webhooks.Message]) -> Answe
     decision, _name = _decide(
         request, received, Operation.MESSAGE, webhook.recipient, webhook.sender, payload
     )
-    return answer(_reply(MessageReply, decision))
+    return answer(_reply(received, MessageReply, decision))
 
 
 @webhook(webhooks.Events)

@@ -869,3 +869,33 @@ class Generous:
 
     def has_perm(self, user: object, permission: str, obj: object = None) -> bool:
         return permission == "a.b"
+
+
+# ---- who decided, if the server asks
+
+
+class TestWhoDecided:
+    def ask(self, action: str, *, explain: bool = True, version: str = "djhookbox/1", **form: str):  # type: ignore[no-untyped-def]
+        headers = {"X-Hookbox-Version": version, **({"X-Hookbox-Explain": "1"} if explain else {})}
+        fields = {"action": action, "secret": secret(), "conn_id": "c1", **form}
+        return json.loads(Client(headers=headers).post(f"/hookbox/{action}", fields).content)
+
+    def test_it_is_said_only_if_asked_for(self, make_policy: MakePolicy) -> None:
+        make_policy("/open/", "Open", subscribe_audience="everyone")
+        form = {"channel_name": "/open/", "user": ""}
+        assert self.ask("subscribe", **form) == [True, {"decided_by": "policy:Open"}]
+        assert self.ask("subscribe", explain=False, **form) == [True, {}]
+        assert self.ask("subscribe", version="0.3.3", **form) == [True, {}]
+
+    def test_refusals_too(self) -> None:
+        allowed, fields = self.ask("create_channel", channel_name="/nowhere/")
+        assert (allowed, fields["decided_by"]) == (False, "nobody")
+        assert "decided_by" not in self.ask(
+            "create_channel", explain=False, channel_name="/nowhere/"
+        )[1]  # fmt: skip
+
+    def test_in_a_batch_too(self, make_policy: MakePolicy) -> None:
+        make_policy("/open/", "Open", subscribe_audience="everyone")
+        fields = {"action": "create_channel", "channel_name": "/open/", "conn_id": "c1"}
+        answer = self.ask("batch", calls=json.dumps([{"fields": fields}]))
+        assert "policy:Open" in json.dumps(answer)

@@ -103,7 +103,9 @@ class Answering:
             if name not in self._views:
                 raise MalformedWebhook(f"{name!r} cannot be part of a batch.")
             kind, view = self._views[name]
-            received = parse(kind, each.fields, embedded=batch.embedded, boot=batch.node)
+            received = parse(
+                kind, each.fields, embedded=batch.embedded, boot=batch.node, explain=batch.explain
+            )
             loaded = sessions.loaded(index)
             if _must_be_alone(received, loaded, seconds):
                 return None

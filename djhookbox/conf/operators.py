@@ -22,6 +22,17 @@ class OperatorSettings(SettingsReader):
         return value
 
     @property
+    def log_sample(self) -> float | None:
+        """The share of connections whose permissions are logged; None logs no decisions."""
+        name = "HOOKBOX_LOG_SAMPLE"
+        value = self._typed(name, None, (int, float, type(None)), "a number between 0 and 1")
+        if value is None:
+            return 1.0 if self.log_format == "json" else None
+        if not 0 <= value <= 1:
+            raise HookboxMisconfigured(f"{name} must be between 0 and 1, not {value}.")
+        return float(value)
+
+    @property
     def metrics_port(self) -> int:
         """The port for metrics without a secret, or 0."""
         value = self._int("HOOKBOX_METRICS_PORT", 0, least=0)

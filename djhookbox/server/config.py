@@ -138,6 +138,9 @@ class ServerConfig:
     #: A port for `/metrics` without a secret; 0 for none. The interface is the one to open it on.
     metrics_port: int = 0
     metrics_interface: str = "127.0.0.1"
+    #: The share of connections, from 0 to 1, whose permissions are logged, and whose usual ends
+    #: are; None logs no decisions, and all ends.
+    log_sample: float | None = None
 
     def __post_init__(self) -> None:
         """Check each value.
@@ -153,6 +156,8 @@ class ServerConfig:
             raise ConfigError("metrics_port", problem)
         if self.metrics_port and self.metrics_port == self.port:
             raise ConfigError("metrics_port", f"must differ from the port, {self.port}")
+        if self.log_sample is not None and not 0 <= self.log_sample <= 1:
+            raise ConfigError("log_sample", f"must be between 0 and 1, not {self.log_sample}")
         if "/" in self.interface or " " in self.interface:
             raise ConfigError("interface", f"must be an address, not {self.interface!r}")
         for name in ("webhook_url", "single_url"):

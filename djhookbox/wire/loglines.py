@@ -12,7 +12,8 @@ from collections.abc import Mapping
 #: The loggers of the package. A test compares them with those used in the code.
 LOGGERS = (
     "djhookbox", "djhookbox.webhook", "djhookbox.server", "djhookbox.server.access",
-    "djhookbox.server.events", "djhookbox.server.rest", "djhookbox.server.webhooks",
+    "djhookbox.server.decisions", "djhookbox.server.events", "djhookbox.server.rest",
+    "djhookbox.server.webhooks",
     "djhookbox.workers",
 )  # fmt: skip
 

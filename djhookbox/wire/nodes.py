@@ -11,6 +11,9 @@ import secrets
 #: The webhook header that contains the boot id.
 BOOT_HEADER = "X-Hookbox-Boot"
 
+#: The webhook header that asks for the decider in each reply, for the server's log.
+EXPLAIN_HEADER = "X-Hookbox-Explain"
+
 #: Maximum number of seconds between two reports, which show the site that a process is alive.
 BEAT = 60.0
 

@@ -37,11 +37,13 @@ class Refused:
     Attributes:
         reason: A plain sentence for the browser.
         code: A short code for programs (ours).
+        decided_by: Which policy, handler or receiver refuses, if the server asks for it (ours).
 
     """
 
     reason: str = UNAUTHORIZED
     code: str = REFUSED
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ConnectReply:
         payload: What CONNECTED contains; `override_payload` takes precedence.
         override_payload: What CONNECTED contains.
         reflective: A user option of 0.3.4, like the other ones.
+        decided_by: As for `Refused`, also in the other replies.
 
     """
 
@@ -100,6 +103,7 @@ class ConnectReply:
     global_unsubscriptions: bool = False
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
     def user_options(self) -> UserOptions:
         """Return the user's options."""
@@ -116,6 +120,7 @@ class CreateReply:
     """The options of a channel that may be created."""
 
     options: Mapping[str, object] = spread()
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ class SubscribeReply:
     initial_data: object = ABSENT
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,7 @@ class UnsubscribeReply:
 
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,7 @@ class PublishReply:
     stored: str = field(default="", metadata={"invalid": ""})
     epoch: str = field(default="", metadata={"invalid": ""})
     offset: int = field(default=0, metadata={"invalid": 0})
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,7 @@ class MessageReply:
     override_recipient_name: str | None = None
     auto_subscribe: tuple[Name, ...] = _auto()
     auto_unsubscribe: tuple[Name, ...] = _auto()
+    decided_by: str = field(default="", metadata={"invalid": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +271,8 @@ def write(reply: object) -> list[object]:
     """Return a reply, which may be a refusal, as a JSON value."""
     if isinstance(reply, Refused):
         # 0.3.3 reads `error`; django-hookbox of 2011 sent `msg`.
-        return [False, {"error": reply.reason, "msg": reply.reason, "code": reply.code}]
+        decider = {"decided_by": reply.decided_by} if reply.decided_by else {}
+        return [False, {"error": reply.reason, "msg": reply.reason, "code": reply.code, **decider}]
     if isinstance(reply, SubscribeManyReply):
         channels = {name: _write_decided(decided) for name, decided in reply.channels.items()}
         return [True, {"channels": channels}]
@@ -289,9 +299,11 @@ def read(kind: type[R], value: object, tolerated: list[FieldProblem] | None = No
         raise WrongShape("Invalid response (expected json object in response index 1)")
     if not allowed:
         reason, code = fields.get("error"), fields.get("code")
+        decided_by = fields.get("decided_by")
         return Refused(
             reason if isinstance(reason, str) and reason else UNAUTHORIZED,
             code if isinstance(code, str) and code else REFUSED,
+            decided_by if isinstance(decided_by, str) else "",
         )
     if kind is SubscribeManyReply:
         return cast("R", _read_many(fields))

@@ -27,6 +27,7 @@ from ..channels.proposals import Proposals
 from ..channels.publications import Publications
 from ..core.messages import message
 from ..core.stream import Position
+from ..decision_log import Sample
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
 from ..site.webhooks import Refusal, Rejected, UnusableReply, WebhookFailed
@@ -61,6 +62,7 @@ class Commands:
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._clock = runtime.clock
+        self._sample = Sample(runtime.config.log_sample)
         self._tasks = runtime.tasks
         self._cluster = runtime.cluster
         self._proposals = proposals
@@ -129,7 +131,9 @@ class Commands:
             "version": self._config.version,
         }
         self._proposals.connect(connection, name, granted.user_options(), greeting)
-        logger.info("Connection %s is %r", connection.id, name)
+        if self._sample.has(connection.id):
+            facts = {"connection": connection.id, "user": name, "transport": connection.transport}
+            logger.info("Connection %s is %r", connection.id, name, extra=facts)
         if not await self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone

@@ -19,6 +19,7 @@ from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..core.model import Channel, User
+from ..decision_log import Sample
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .connection import Connection
@@ -38,6 +39,7 @@ class Leaving:
         self._tasks = runtime.tasks
         self._cluster = runtime.cluster
         self._clock = runtime.clock
+        self._sample = Sample(runtime.config.log_sample)
         self._proposals = proposals
         self._lifecycle = lifecycle
 
@@ -53,15 +55,16 @@ class Leaving:
             self._lifecycle.pin(channel.name)  # destroy_channel comes after unsubscribe
         left = self._proposals.detach(connection)
         self._events.add(connection.ended(user.name, disconnect))
-        logger.info(
-            "Connection %s of %r closed: %d %s",
-            connection.id, user.name, disconnect.code, disconnect.reason,
-            extra={
-                "connection": connection.id, "user": user.name, "code": disconnect.code,
-                "reason": disconnect.reason, "transport": connection.transport,
-                "duration_ms": round((self._clock() - connection.since) * 1000),
-            },
-        )  # fmt: skip
+        if self._sample.has_end(connection.id, disconnect):
+            logger.info(
+                "Connection %s of %r closed: %d %s",
+                connection.id, user.name, disconnect.code, disconnect.reason,
+                extra={
+                    "connection": connection.id, "user": user.name, "code": disconnect.code,
+                    "reason": disconnect.reason, "transport": connection.transport,
+                    "duration_ms": round((self._clock() - connection.since) * 1000),
+                },
+            )  # fmt: skip
         for channel in left:
             if self._connections.stopping or not channel.options.asks("unsubscribe"):
                 self._report(channel, user, connection, "disconnect", disconnect.reason)

@@ -28,13 +28,15 @@ class Refusal(Exception):
     Attributes:
         reason: A plain sentence.
         code: A short code for programs.
+        decided_by: Which policy, handler or receiver refuses, if the site has said so.
 
     """
 
-    def __init__(self, reason: str, code: str = "refused") -> None:
+    def __init__(self, reason: str, code: str = "refused", decided_by: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
+        self.decided_by = decided_by
 
 
 class WebhookFailed(Refusal):
@@ -133,7 +135,7 @@ def reply_to(webhook: Webhook[R], value: object, cookies: tuple[str, ...] = ()) 
     for each in tolerated:
         logger.error("The site's reply to %s has an unusable field: %s", webhook.name, each)
     if isinstance(answer, Refused):
-        return Reply(Refusal(answer.reason, answer.code), cookies)
+        return Reply(Refusal(answer.reason, answer.code, answer.decided_by), cookies)
     return Reply(cast("R", answer), cookies)
 
 

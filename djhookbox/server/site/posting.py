@@ -10,6 +10,7 @@ import aiohttp
 from ...wire import batches, nodes
 from ...wire.replies import WrongShape
 from ..config import ServerConfig
+from ..decision_log import DecisionLog
 from ..metrics import Metrics
 from .explaining import explain, explain_certificate, parse, said_in
 from .outcomes import REJECTIONS, BadStatus, Refusal, Rejected, WebhookFailed
@@ -30,12 +31,14 @@ class Posting:
     Attributes:
         config: The server's configuration, which may be replaced.
         accepted: Webhooks in addition to Hookbox's that the site has reported it supports.
+        decisions: Writes decisions to the log, if that is wanted.
 
     """
 
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
         self.config = config
         self.accepted = config.webhook_accepts
+        self.decisions = None if config.log_sample is None else DecisionLog(config.log_sample)
         self._boot = nodes.new_boot_id()
         self._metrics = metrics
         self._answers = Answers(config.max_answer_bytes)
@@ -82,6 +85,7 @@ class Posting:
             "Content-Type": kind,
             "X-Hookbox-Version": f"djhookbox/{self.config.version}",
             nodes.BOOT_HEADER: self._boot,
+            **({} if self.decisions is None else {nodes.EXPLAIN_HEADER: "1"}),
             **self.config.webhook_headers,
         }
 

@@ -18,6 +18,7 @@ from ...wire import batches, bodies, capabilities, webhooks
 from ...wire.webhooks import Batched, Webhook
 from ..clients.connection import Connection
 from ..config import ServerConfig
+from ..decision_log import DECIDING, DecisionLog
 from ..metrics import Metrics
 from ..tasks import Tasks, within
 from .explaining import explain, said
@@ -103,6 +104,39 @@ class Webhooks(Posting):
             WebhookFailed: If there is no usable answer.
 
         """
+        if self.decisions is not None and isinstance(webhook, DECIDING):
+            return await self._logged(self.decisions, webhook, connection, cookie, patience, quiet)
+        return await self._ask(webhook, connection, cookie, patience, quiet, urgent)
+
+    async def _logged(
+        self,
+        decisions: DecisionLog,
+        webhook: Webhook[R],
+        connection: Connection | None,
+        cookie: bool,
+        patience: float,
+        quiet: bool,
+    ) -> Reply[R]:
+        """Make a webhook, and write the decision to the log."""
+        started = time.monotonic()
+        try:
+            reply = await self._ask(webhook, connection, cookie, patience, quiet, urgent=False)
+        except WebhookFailed as failure:
+            decisions.write(webhook, connection, failure, time.monotonic() - started)
+            raise
+        decisions.write(webhook, connection, reply, time.monotonic() - started)
+        return reply
+
+    async def _ask(
+        self,
+        webhook: Webhook[R],
+        connection: Connection | None,
+        cookie: bool,
+        patience: float,
+        quiet: bool,
+        urgent: bool,
+    ) -> Reply[R]:
+        """Make a webhook, alone or with those that wait; as `send`."""
         if not isinstance(webhook, webhooks.BATCHABLE):
             if urgent:
                 return await self._single(webhook, connection, cookie, patience, quiet=quiet)
