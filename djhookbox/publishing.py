@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from asgiref.sync import sync_to_async
 
-from . import client, debugging
+from . import client, debugging, tracing
 from .audit.writing import fit
 from .client.http import to_json
 from .conf import settings
@@ -244,14 +244,16 @@ def _outcome(message: Message, decision: Decision) -> _Outcome:
 def _send_together(chosen: Sequence[tuple[Message, Decision]]) -> list[_Outcome]:
     if not chosen:
         return []
+    publications = [
+        Publishing(
+            message.channel, message.text, message.originator or None, decision.options,
+            _origin(message, decision),
+        )
+        for message, decision in chosen
+    ]  # fmt: skip
     try:
-        outcomes = client.publish_many([
-            Publishing(
-                message.channel, message.text, message.originator or None, decision.options,
-                _origin(message, decision),
-            )
-            for message, decision in chosen
-        ])  # fmt: skip
+        with tracing.publishing("", len(publications)) as trace:
+            outcomes = client.publish_many(publications, made=chosen[0][0].made, trace=trace)
     except HookboxError as error:
         return [error] * len(chosen)
     return [
@@ -328,7 +330,7 @@ def _is_durable(decision: Decision) -> bool:
 
 
 def _insert(message: Message, decision: Decision, using: str | None) -> None:
-    with database_errors():
+    with database_errors(), tracing.publishing(message.channel) as trace:
         inserting.insert(
             decision,
             message.channel,
@@ -338,19 +340,23 @@ def _insert(message: Message, decision: Decision, using: str | None) -> None:
             source=message.source,
             key=message.key,
             using=using,
+            trace=trace,
         )
 
 
 def _send(message: Message, decision: Decision) -> Published:
     require(decision)
-    return client.publish(
-        message.channel,
-        message.text,
-        options=decision.options,
-        originator=message.originator or None,
-        origin=_origin(message, decision),
-        key=message.key,
-    )
+    with tracing.publishing(message.channel) as trace:
+        return client.publish(
+            message.channel,
+            message.text,
+            options=decision.options,
+            originator=message.originator or None,
+            origin=_origin(message, decision),
+            key=message.key,
+            made=message.made,
+            trace=trace,
+        )
 
 
 def _origin(message: Message, decision: Decision) -> Origin | None:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from . import strict_json
+from . import strict_json, tracing
 from .batches.answering import Answer
 from .batches.rule import accepted
 from .conf import settings
@@ -59,7 +59,8 @@ def webhook(kind: type[AnyWebhook]) -> Callable[[WebhookView[AnyWebhook]], View]
         )
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
-            reply = _guarded(request, kind, view)
+            with tracing.webhook(request, kind.name):
+                reply = _guarded(request, kind, view)
             response = HttpResponse(
                 reply.text, status=reply.status, content_type="application/json"
             )

@@ -7,7 +7,8 @@ INSERT. Attempts that failed, and what no process reports, are recorded here.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import partial
 
 from django.db import Error, router, transaction
@@ -42,6 +43,8 @@ class Message:
     sender: str
     source: str
     key: str
+    #: When it was made, in seconds since the epoch.
+    made: float = field(default_factory=time.time)
 
 
 def is_reported(message: Message) -> bool:

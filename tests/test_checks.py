@@ -177,6 +177,7 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_PING_INTERVAL", 0),
         ("HOOKBOX_LOG_FORMAT", "xml"),
         ("HOOKBOX_LOG_FORMAT", True),
+        ("HOOKBOX_TRACING", 1),
         ("HOOKBOX_LOG_SAMPLE", 1.5),
         ("HOOKBOX_LOG_SAMPLE", "half"),
         ("HOOKBOX_LOG_SAMPLE", float("nan")),

@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.utils.translation import gettext as _
 
 from .. import isolation
+from ..conf import settings
 from ..exceptions import HookboxMisconfigured, PayloadError
 from ..wire import answers, records, rest
 from ..wire.closing import BY_SITE
@@ -44,6 +45,8 @@ def publish(
     originator: str | None = None,
     origin: rest.Origin | None = None,
     key: str = "",
+    made: float | None = None,
+    trace: str = "",
 ) -> answers.Published:
     """Publish a JSON text and return the answer; the genuine 0.3.3 does not count receivers.
 
@@ -56,11 +59,16 @@ def publish(
         origin: What the server reports about it. Without it, or if the answer does not say that it
             will be reported, the caller records the publication.
         key: The server publishes a message with the same key once.
+        made: When it was made, in seconds since the epoch.
+        trace: The trace in which it was made, as a `traceparent`.
 
     """
+    if settings.executable:
+        made = None  # another program does not know it
     request = rest.Publish(
-        channel, payload, originator, options, recorded=True, key=key, origin=origin
-    )
+        channel, payload, originator, options, recorded=True, key=key, origin=origin, made=made,
+        traceparent=trace,
+    )  # fmt: skip
     return _ask(request, answers.Published)
 
 
@@ -74,8 +82,15 @@ def poke(timeout: float) -> None:
     rest_call(rest.Poke.name, timeout)
 
 
-def publish_many(publications: Sequence[rest.Publishing]) -> tuple[answers.Outcome, ...]:
+def publish_many(
+    publications: Sequence[rest.Publishing], *, made: float | None = None, trace: str = ""
+) -> tuple[answers.Outcome, ...]:
     """Publish JSON texts with one call, and return what has become of each.
+
+    Args:
+        publications: The messages.
+        made: When they were made, and `trace`, in which trace, as for `publish`.
+        trace: See there.
 
     Raises:
         HookboxMisconfigured: The process does not report each.
@@ -83,7 +98,7 @@ def publish_many(publications: Sequence[rest.Publishing]) -> tuple[answers.Outco
     """
     if isolation.is_isolated() and isolation.stand_in() is None:
         return (answers.Outcome(0),) * len(publications)
-    request = rest.PublishMany(tuple(publications), recorded=True)
+    request = rest.PublishMany(tuple(publications), recorded=True, made=made, traceparent=trace)
     outcomes = _ask(request, answers.PublishedMany).outcomes
     if len(outcomes) != len(publications):
         raise HookboxMisconfigured(

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
+
 from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
+
+
+@cache
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.trace") is not None
+    except ModuleNotFoundError:
+        return False
+
 
 LOG_FORMATS = ("text", "json")
 
@@ -25,12 +37,24 @@ class OperatorSettings(SettingsReader):
     def log_sample(self) -> float | None:
         """The share of connections whose permissions are logged; None logs no decisions."""
         name = "HOOKBOX_LOG_SAMPLE"
-        value = self._typed(name, None, (int, float, type(None)), "a number between 0 and 1")
+        nothing: float | None = None
+        value = self._typed(name, nothing, (int, float, type(None)), "a number between 0 and 1")
         if value is None:
             return 1.0 if self.log_format == "json" else None
         if not 0 <= value <= 1:
             raise HookboxMisconfigured(f"{name} must be between 0 and 1, not {value}.")
         return float(value)
+
+    @property
+    def tracing(self) -> bool:
+        """Whether publications and webhooks have spans of OpenTelemetry."""
+        value = self._bool("HOOKBOX_TRACING", False)
+        if value and not _has_opentelemetry():
+            raise HookboxMisconfigured(
+                "HOOKBOX_TRACING is True, but OpenTelemetry is not installed: "
+                "pip install 'django-hookbox[otel]'."
+            )
+        return value
 
     @property
     def metrics_port(self) -> int:

@@ -33,7 +33,7 @@ _SAME = (
     "max_answer_bytes", "max_rest_bytes", "max_cookie_bytes",
     "max_frames_per_second", "ping_interval",
     "grace_period", "durable_seconds", "recovery_seconds", "revalidate_seconds", "metrics_port",
-    "metrics_interface", "node_url", "log_sample",
+    "metrics_interface", "node_url", "log_sample", "tracing",
 )  # fmt: skip
 
 

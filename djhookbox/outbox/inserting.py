@@ -44,6 +44,7 @@ def insert(
     opened: Decision | None = None,
     using: str | None = None,
     pokes: bool = True,
+    trace: str = "",
 ) -> Outbox:
     """Insert a publication, which nobody sees before the transaction is committed.
 
@@ -59,6 +60,7 @@ def insert(
         opened: The decision that opens the channel, if it is another one.
         using: The alias of the database, which must be the one that is pulled from.
         pokes: Whether to poke the process after the commit.
+        trace: The trace in which it was made, as a `traceparent`.
 
     Raises:
         PayloadError: The message is too large.
@@ -98,6 +100,7 @@ def insert(
         reason=decision.reason[:255],
         history_size=_count(opened, "history_size"),
         history_duration=_count(opened, "history_duration"),
+        trace=trace or None,
     )
     row.save(using=alias, force_insert=True)
     if pokes:

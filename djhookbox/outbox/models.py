@@ -17,6 +17,8 @@ from ..wire.streams import EPOCH_LENGTH
 
 #: Length of an incarnation, and of the token of a row, in characters.
 TOKEN_LENGTH = 16
+#: Length of a W3C traceparent; newer versions of it may be longer.
+TRACE_LENGTH = 64
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):
@@ -89,6 +91,13 @@ class Outbox(models.Model):
         _("failed"), default=False, help_text=_("It could not be published; see the error.")
     )
     error = models.TextField(_("error"), blank=True, help_text=_("Why it was not published."))
+    trace = models.CharField(  # noqa: DJ001 - processes of an earlier version insert rows too
+        _("trace"),
+        max_length=TRACE_LENGTH,
+        null=True,
+        blank=True,
+        help_text=_("The trace in which it was published (W3C traceparent)."),
+    )
 
     objects = OutboxQuerySet.as_manager()
 
@@ -201,6 +210,13 @@ class StreamEntry(models.Model):
     created = models.DateTimeField(_("when"), help_text=_("When it was published."))
     numbered = models.DateTimeField(
         _("numbered"), help_text=_("When it got its number, by the database's clock.")
+    )
+    trace = models.CharField(  # noqa: DJ001 - processes of an earlier version insert rows too
+        _("trace"),
+        max_length=TRACE_LENGTH,
+        null=True,
+        blank=True,
+        help_text=_("The trace in which it was published (W3C traceparent)."),
     )
 
     class Meta:

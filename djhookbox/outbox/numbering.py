@@ -196,6 +196,7 @@ class _Work:
             user_name=row.user_name,
             connection_id=row.connection_id,
             key=row.key,
+            trace=row.trace,
             created=row.created,
             numbered=self._head.now,
         )

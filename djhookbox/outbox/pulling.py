@@ -139,6 +139,7 @@ def _entry(row: StreamEntry, now: datetime.datetime, *, whole: bool) -> Entry:
         conn_id=row.connection_id or None,
         key=row.key or None,
         at=row.created.timestamp(),
+        trace=row.trace if whole else None,
         age=round(max(0.0, (now - row.numbered).total_seconds()), 3),
     )
 

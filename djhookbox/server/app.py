@@ -58,6 +58,7 @@ from .site.revoking import Revoking
 from .site.webhooks import Webhooks
 from .systemd import Systemd
 from .tasks import Tasks, within
+from .tracing import make_tracing
 from .transports.csp import Csp
 from .transports.forwarding import Forwarding
 from .transports.websocket import WebSocketConnection
@@ -318,7 +319,7 @@ def _runtime(
         hub=hub,
         connections=Connections(hub.users),
         expiries=Expiries(clock),
-        delivery=Delivery(metrics),
+        delivery=Delivery(metrics, clock, make_tracing(config.tracing, config.version)),
         webhooks=webhooks,
         events=Events(webhooks, metrics, config.max_events),
         shared=cluster.shared if cluster else None,

@@ -141,6 +141,8 @@ class ServerConfig:
     #: The share of connections, from 0 to 1, whose permissions are logged, and whose usual ends
     #: are; None logs no decisions, and all ends.
     log_sample: float | None = None
+    #: Whether to make spans of OpenTelemetry.
+    tracing: bool = False
 
     def __post_init__(self) -> None:
         """Check each value.

@@ -19,10 +19,11 @@ logger = logging.getLogger("djhookbox.server.decisions")
 USUAL = frozenset({1000, 1001, 1005})
 
 #: Webhooks that ask for a decision; the others of `webhooks.BATCHABLE` report something.
-DECIDING = (
-    webhooks.Connect, webhooks.CreateChannel, webhooks.Subscribe, webhooks.SubscribeMany,
-    webhooks.Unsubscribe, webhooks.Publish, webhooks.Message,
-)  # fmt: skip
+DECIDING = frozenset(
+    webhook.name
+    for webhook in webhooks.BATCHABLE
+    if webhook not in (webhooks.Disconnect, webhooks.DestroyChannel)
+)
 
 #: The code of a refusal after an error in the project's code.
 ERROR = "error"

@@ -142,6 +142,7 @@ class _Collector:
             ("events_dropped", "Events that the site will not get.", metrics.events_dropped),
             ("recovered_publications", "Publications sent again.", metrics.recovered),
             ("recovery_gaps", "Recoveries that missed something.", metrics.gaps),
+            ("publish_clocks_ahead", "Publications from the future.", metrics.clocks_ahead),
         ):
             yield CounterMetricFamily(f"djhookbox_{name}", text, value=value)
         closed = CounterMetricFamily(
@@ -180,3 +181,9 @@ class _Collector:
         )
         fanout.add_metric([], metrics.fanout.buckets, metrics.fanout.total)
         yield fanout
+        published = HistogramMetricFamily(
+            "djhookbox_publish_seconds", "Time from publish() to the write to the last receiver."
+        )
+        times = metrics.publish_times
+        published.add_metric([], times.buckets, times.total)
+        yield published

@@ -14,9 +14,13 @@ WINDOW = 600
 STEP = 10
 
 
-#: Bounds of the buckets in seconds: of webhooks, and of writing a message to its receivers.
+#: Bounds of the buckets in seconds: of webhooks, of the way from `publish()` to the last receiver,
+#: and of writing a message to its receivers.
 WEBHOOK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PUBLISH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 FANOUT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+#: Seconds by which clocks of different machines may differ before it is noted.
+SKEW = 0.05
 
 
 class Histogram:
@@ -61,6 +65,10 @@ class Metrics:
         refusals: What the site refused, by webhook, in batches too.
         failing_since: When the first of the latest webhooks failed, if none has succeeded since;
             in the time of `time.monotonic`.
+        publish_times: From `publish()` in the site to the write to the last receiver. It compares
+            the clocks of two processes.
+        clocks_ahead: Publications whose publisher's clock was clearly ahead of ours; they are not
+            in the histogram.
         loop_lag: By how much the event loop was late at its last and its latest checks.
 
     """
@@ -81,6 +89,8 @@ class Metrics:
         self.failing_since: float | None = None
         self.bytes_out = 0
         self.fanout = Histogram(FANOUT_BUCKETS)
+        self.publish_times = Histogram(PUBLISH_BUCKETS)
+        self.clocks_ahead = 0
         self.closed: Counter[int] = Counter()
         self.refusals: Counter[str] = Counter()
         self.recovered = 0
@@ -113,6 +123,13 @@ class Metrics:
             self.failing_since = None
         elif self.failing_since is None:
             self.failing_since = now
+
+    def written(self, seconds: float) -> None:
+        """Record how long ago a publication was made that has been written to its receivers."""
+        if seconds < -SKEW:
+            self.clocks_ahead += 1
+        else:
+            self.publish_times.add(max(0.0, seconds))
 
     @property
     def activity(self) -> int:

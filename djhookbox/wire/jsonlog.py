@@ -9,7 +9,7 @@ from .values import dumps
 
 #: Attributes that a line has if the logging call passes them as `extra`.
 FACTS = ("connection", "user", "channel", "operation", "allowed", "decided_by", "reason",
-         "code", "duration_ms", "transport", "webhook", "refusal", "trace_id")  # fmt: skip
+         "code", "duration_ms", "transport", "webhook", "refusal")  # fmt: skip
 
 
 class JSONFormatter(logging.Formatter):

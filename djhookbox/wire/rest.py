@@ -67,6 +67,8 @@ class Publish:
         send_hook: Whether the site's publish webhook decides.
         key: Identifies the message: the server publishes it once in five minutes (ours).
         origin: What an event reports about it, as in `Origin` (ours).
+        made: When it was made, in seconds since the epoch by the caller's clock (ours).
+        traceparent: The trace in which it was made, in the format of W3C Trace Context (ours).
 
     """
 
@@ -80,6 +82,8 @@ class Publish:
     send_hook: bool = False
     key: str = ""
     origin: Origin | None = None
+    made: float | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class PublishMany:
         publications: The messages.
         recorded: Whether the site keeps rows of them, so that no event reports those without an
             `origin`.
+        made: When they were made, and in which trace, as for `Publish`.
 
     """
 
@@ -108,6 +113,8 @@ class PublishMany:
 
     publications: tuple[Publishing, ...]
     recorded: bool = False
+    made: float | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

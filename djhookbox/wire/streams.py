@@ -47,6 +47,7 @@ class Entry:
         key: Its key.
         at: The time of `publish()`, in seconds since the epoch.
         age: Seconds since it was numbered, by the database's clock.
+        trace: The trace in which it was made (W3C `traceparent`).
 
     """
 
@@ -60,6 +61,7 @@ class Entry:
     key: str | None = None
     at: float = 0.0
     age: float = 0.0
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

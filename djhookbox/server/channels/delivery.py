@@ -11,6 +11,7 @@ connection in the meantime follows what the slices have not brought to it yet.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -18,10 +19,11 @@ from time import perf_counter
 from typing import Any
 
 from ..clients.connection import Connection, Packet
-from ..core.effects import Broadcast, Effect, Send
+from ..core.effects import Broadcast, Effect, Made, Send
 from ..core.model import Channel
 from ..metrics import Metrics
 from ..protocol import rtjp, websocket
+from ..tracing import Tracing
 
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
@@ -34,22 +36,38 @@ MOST_UNFINISHED = 16
 class _FanOut:
     """A packet that some connections have yet to get, in order."""
 
-    __slots__ = ("channel", "frames", "packet", "remaining")
+    __slots__ = ("channel", "frames", "made", "packet", "receivers", "remaining")
 
     def __init__(
-        self, packet: Packet, frames: int, channel: Channel | None, remaining: Iterable[Any]
+        self,
+        packet: Packet,
+        frames: int,
+        channel: Channel | None,
+        remaining: Collection[Any],
+        made: Sequence[Made],
     ) -> None:
         self.packet = packet
         self.frames = frames
         self.channel = channel
+        self.made = made
+        self.receivers = len(remaining)
         self.remaining = dict.fromkeys(remaining)
 
 
 class Delivery:
     """Perform the effects that the core returns."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._clock = clock
+        self._tracing = tracing
+        #: When and where code has made what is pending.
+        self._made: dict[Channel, list[Made]] = {}
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
         #: Fan-outs in slices, the oldest first.
@@ -112,11 +130,14 @@ class Delivery:
             # This frame has different receivers from earlier ones, so it cannot share a message.
             self.flush()
             others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
-            self._write(others, rtjp.encode(effect.name, effect.args), 1, channel)
+            made = () if effect.made is None else (effect.made,)
+            self._write(others, rtjp.encode(effect.name, effect.args), 1, channel, made=made)
             return reached - 1
         if not reached:
             return 0
         frame = rtjp.encode(effect.name, effect.args)
+        if effect.made is not None:
+            self._made.setdefault(channel, []).append(effect.made)
         if not self._is_turn_ending:
             self._is_turn_ending = True
             asyncio.get_running_loop().call_soon(self._end_turn)
@@ -155,7 +176,8 @@ class Delivery:
     def _write_pending(self, channel: Channel) -> None:
         frames = self._pending.pop(channel)
         del self._sizes[channel]
-        self._write(channel.audience, b"".join(frames), len(frames), channel)
+        made = self._made.pop(channel, ())
+        self._write(channel.audience, b"".join(frames), len(frames), channel, made=made)
 
     def _write(
         self,
@@ -164,6 +186,7 @@ class Delivery:
         frames: int,
         channel: Channel | None = None,
         snapshot: bool = False,
+        made: Sequence[Made] = (),
     ) -> None:
         packet = Packet(data, websocket.text(data), snapshot)
         if len(connections) <= MOST_AT_ONCE:
@@ -171,13 +194,16 @@ class Delivery:
                 for connection in connections:
                     self.settle(connection)
             self._write_now(connections, packet, frames)
+            if made and channel is not None:
+                self._account(made, channel, len(connections))
             return
-        self._unfinished.append(_FanOut(packet, frames, channel, connections))
+        self._unfinished.append(_FanOut(packet, frames, channel, connections, made))
         if len(self._unfinished) == 1:
             self._write_slice()
         elif len(self._unfinished) > MOST_UNFINISHED:
             oldest = self._unfinished.popleft()
             self._write_now(oldest.remaining, oldest.packet, oldest.frames)
+            self._finished(oldest)
 
     def _write_slice(self) -> None:
         """Write a slice of the oldest fan-out, and go on in the next turn."""
@@ -188,6 +214,7 @@ class Delivery:
         self._write_now(connections, fan_out.packet, fan_out.frames)
         if not fan_out.remaining:
             self._unfinished.popleft()
+            self._finished(fan_out)
             if fan_out.channel in self._pending:
                 self._end_turn()
         if self._unfinished and not self._is_slicing:
@@ -198,6 +225,20 @@ class Delivery:
         self._is_slicing = False
         if self._unfinished:
             self._write_slice()
+
+    def _finished(self, fan_out: _FanOut) -> None:
+        if fan_out.made and fan_out.channel is not None:
+            self._account(fan_out.made, fan_out.channel, fan_out.receivers)
+
+    def _account(self, made: Sequence[Made], channel: Channel, receivers: int) -> None:
+        """Record that publications have been written to all their receivers."""
+        if not receivers:
+            return
+        now = self._clock()
+        for each in made:
+            self._metrics.written(now - each.at)
+            if each.trace and self._tracing is not None:
+                self._tracing.written(each, channel.name, receivers)
 
     def _write_now(self, connections: Iterable[Any], packet: Packet, frames: int) -> None:
         started = perf_counter()

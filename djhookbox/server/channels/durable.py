@@ -14,6 +14,7 @@ import concurrent.futures.thread  # noqa: F401 - asyncio imports it late: no fil
 import logging
 import os
 import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from ...wire.streams import MOST_STREAMS, Entry, Pulled, StreamPart, Wanted
 from ...wire.values import dumps, loads
 from ..core.announcing import stored
 from ..core.changes import Reload
+from ..core.effects import Made
 from ..core.keeping import OVERHEAD, weigh
 from ..core.model import Channel
 from ..core.stream import Position, Publication, StreamState
@@ -333,6 +335,8 @@ class Durable:
         change = stored(
             channel, loads(entry.payload), publication, entry.epoch, entry.at, origin, entry.user
         )
+        trace = entry.trace or ""
+        change = change._replace(made=Made(entry.at, trace, time.time_ns() if trace else 0))
         applied = await self._proposals.propose(channel, change)
         if entry.key:
             self._keys.settle((channel.name, entry.key), Position(entry.epoch, entry.offset))

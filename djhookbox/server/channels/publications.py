@@ -10,6 +10,7 @@ from typing import Any
 
 from ..clients.connection import Connection
 from ..core.announcing import compose, show
+from ..core.effects import Made
 from ..core.model import Channel
 from ..engine.base import Engine, EngineError
 from ..runtime import Runtime
@@ -56,6 +57,7 @@ class Publications:
         only_to: Connection | None = None,
         key: str = "",
         polled: bool = False,
+        made: Made | None = None,
     ) -> Applied:
         """Publish to a channel.
 
@@ -68,6 +70,7 @@ class Publications:
             only_to: Send it only to this connection, and keep it out of the history (0.3.4).
             key: A key of the caller's, if the engine is shared with other nodes.
             polled: Whether only the node that polls the channel may publish it.
+            made: When and where code made it.
 
         Raises:
             ChannelGone: If the channel is gone; its stream may belong to a newer channel by now.
@@ -75,8 +78,8 @@ class Publications:
 
         """
         change = compose(channel, payload, user, self._clock(), origin)
-        if key or polled:
-            change = change._replace(key=key, polled=polled)
+        if key or polled or made is not None:
+            change = change._replace(key=key, polled=polled, made=made)
         if only_to is None:
             if channel.options.durable:
                 raise Stored(channel.name)

@@ -81,7 +81,7 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
         args |= channel.stream.position.place()
     exclude = None if channel.options.reflective else change.origin
-    return [Broadcast(channel, "PUBLISH", args, exclude)]
+    return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 
 
 def announce_numbered(channel: Channel, publication: Publication) -> list[Effect]:

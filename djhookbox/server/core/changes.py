@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...wire.fields import ABSENT
 from ...wire.values import JSONObject
+from .effects import Made
 from .model import Connection, User
 from .stream import Position, Publication, StreamState
 
@@ -62,6 +63,7 @@ class Publish(NamedTuple):
         epoch: Its epoch.
         key: The key that code gave, which makes a repetition the same publication.
         polled: Whether only the node that polls the channel may make it.
+        made: When and where code made it; other nodes are not told.
 
     """
 
@@ -72,6 +74,7 @@ class Publish(NamedTuple):
     epoch: str = ""
     key: str = ""
     polled: bool = False
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)

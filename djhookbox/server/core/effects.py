@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .model import Channel, Connection
+
+
+class Made(NamedTuple):
+    """When and where a publication was made by code.
+
+    Attributes:
+        at: The time of `publish()`, in seconds since the epoch, by the publisher's clock.
+        trace: Its trace (`traceparent`), if there is one.
+        arrived: When it arrived here, in nanoseconds since the epoch; 0 without a trace.
+
+    """
+
+    at: float
+    trace: str = ""
+    arrived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +35,18 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Send a frame to a channel's audience, except for the excluded connection."""
+    """Send a frame to a channel's audience, except for the excluded connection.
+
+    Attributes:
+        made: When and where it was made, if that is known.
+
+    """
 
     channel: Channel
     name: str
     args: Mapping[str, Any]
     exclude: Connection | None = None
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)

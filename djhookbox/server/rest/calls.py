@@ -35,7 +35,7 @@ from ..site.rechecks import Rechecks
 from ..site.revoking import Revoking
 from ..site.webhooks import Refusal
 from .failures import FAILURES, NoChannel, failure
-from .forms import BadCall, Form, bound, compiled, missing, not_json
+from .forms import BadCall, Form, bound, compiled, missing, not_json, when_made
 from .reports import Reports, named_user
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Calls:
     async def _outcome(self, each: rest.Publishing, request: rest.PublishMany) -> answers.Outcome:
         one = rest.Publish(
             each.channel_name, each.payload, each.originator, each.options, request.recorded,
-            origin=each.origin,
+            origin=each.origin, made=request.made, traceparent=request.traceparent,
         )  # fmt: skip
         try:
             published = await self._publish(one)
@@ -202,9 +202,13 @@ class Calls:
                         return Applied(0)
                     payload = given(reply.override_payload, payload)
                     publication = reply.publication
-                published = await self._publications.publish(channel, payload, user, key=key)
+                published = await self._publications.publish(
+                    channel, payload, user, key=key, made=when_made(request)
+                )
         else:
-            published = await self._publications.publish(channel, payload, user, key=key)
+            published = await self._publications.publish(
+                channel, payload, user, key=key, made=when_made(request)
+            )
         self._metrics.messages_in += 1
         delivered = published.delivered
         if publication is not None:

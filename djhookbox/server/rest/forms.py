@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from ...wire import records
+from ...wire import records, rest
 from ...wire.fields import Fault, FieldProblem
 from ...wire.rest import SECRET_FIELDS
+from ..core.effects import Made
 
 Form = Mapping[str, str]
 
@@ -44,6 +46,14 @@ def bound(
         return answer if isinstance(answer, dict) else records.write(answer)
 
     return call
+
+
+def when_made(request: rest.Publish | rest.PublishMulti) -> Made | None:
+    """Return when and where a publication was made, if the caller says it."""
+    if not isinstance(request, rest.Publish) or request.made is None:
+        return None
+    trace = request.traceparent
+    return Made(request.made, trace, time.time_ns() if trace else 0)
 
 
 def _bad_call(problem: FieldProblem, what: str) -> BadCall:

@@ -12,6 +12,7 @@ from ...wire.replies import WrongShape
 from ..config import ServerConfig
 from ..decision_log import DecisionLog
 from ..metrics import Metrics
+from ..tracing import TRACED, make_tracing
 from .explaining import explain, explain_certificate, parse, said_in
 from .outcomes import REJECTIONS, BadStatus, Refusal, Rejected, WebhookFailed
 from .receiving import Answers
@@ -39,6 +40,7 @@ class Posting:
         self.config = config
         self.accepted = config.webhook_accepts
         self.decisions = None if config.log_sample is None else DecisionLog(config.log_sample)
+        self._tracing = make_tracing(config.tracing, config.version)
         self._boot = nodes.new_boot_id()
         self._metrics = metrics
         self._answers = Answers(config.max_answer_bytes)
@@ -99,6 +101,15 @@ class Posting:
             Exception: Another one of `FAILURES`: there is no usable answer.
 
         """
+        if self._tracing is not None and hook in TRACED:
+            with self._tracing.webhook(hook, headers):
+                return await self._counted(hook, body, headers, seconds)
+        return await self._counted(hook, body, headers, seconds)
+
+    async def _counted(
+        self, hook: str, body: bytes, headers: dict[str, str], seconds: float
+    ) -> tuple[object, tuple[str, ...]]:
+        """Post a webhook, and count what becomes of it."""
         timing = self._metrics.begin(hook)
         try:
             answer = await self._post(hook, body, headers, seconds)

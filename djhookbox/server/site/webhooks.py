@@ -104,7 +104,7 @@ class Webhooks(Posting):
             WebhookFailed: If there is no usable answer.
 
         """
-        if self.decisions is not None and isinstance(webhook, DECIDING):
+        if self.decisions is not None and webhook.name in DECIDING:
             return await self._logged(self.decisions, webhook, connection, cookie, patience, quiet)
         return await self._ask(webhook, connection, cookie, patience, quiet, urgent)
 
