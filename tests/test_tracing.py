@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ pytest.importorskip("opentelemetry.sdk")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(scope="session")
+@cache
 def provider() -> Any:
     """Return the provider of all tests: it can be set only once."""
     from opentelemetry.sdk.trace import TracerProvider
@@ -36,7 +37,7 @@ def provider() -> Any:
 
 
 @pytest.fixture
-def spans(provider: Any, settings: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+def spans(settings: Any) -> Iterator[Callable[[], dict[str, Any]]]:
     """Switch tracing on, and return a function that returns the ended spans by name."""
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -44,14 +45,15 @@ def spans(provider: Any, settings: Any) -> Iterator[Callable[[], dict[str, Any]]
     settings.HOOKBOX_TRACING = True
     exporter = InMemorySpanExporter()
     processor = SimpleSpanProcessor(exporter)
-    provider.add_span_processor(processor)
+    provider().add_span_processor(processor)
     yield lambda: {span.name: span for span in exporter.get_finished_spans()}
     processor.shutdown()
 
 
 def traceparent(span: Any) -> str:
     context = span.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    flags = int(context.trace_flags)
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
 
 # ---- publishing

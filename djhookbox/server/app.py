@@ -148,7 +148,7 @@ class Server:
         # The site.
         self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
         self._measuring = Measuring(runtime)
-        reports = Reports(runtime, engine.name, self._problems)
+        reports = Reports(runtime, engine.name, self._problems, self._handshakes.unsent)
         self._reporter = Reporter(runtime, proposals, reports.report)
         calls = Calls(
             runtime, proposals, self._durable, self._lifecycle, self._publications, rechecks,

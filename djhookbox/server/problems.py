@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..wire.answers import Problem
+from . import usage
 from .channels.durable import Durable
 from .runtime import Runtime
 from .unsent import Unsent
@@ -16,7 +16,8 @@ from .unsent import Unsent
 #: All of them, in the order in which they are reported; the admin has words for each.
 NAMES = (
     "engine_down", "site_failing", "webhooks_failed", "webhooks_slow", "events_waiting",
-    "outbox_late", "connections", "files", "unsent", "loop_late", "too_slow", "events_lost", "gaps",
+    "outbox_late", "connections", "files", "memory", "unsent", "loop_late", "too_slow",
+    "events_lost", "gaps",
 )  # fmt: skip
 
 #: Seconds between checks, and for how long what happened counts as recent.
@@ -111,7 +112,8 @@ class Problems:
             ("events_waiting", runtime.events.waiting, config.max_events, MANY_WAITING),
             ("outbox_late", self._durable.lag, None, LATE_OUTBOX),
             ("connections", len(runtime.connections), config.max_connections, NEAR_LIMIT),
-            ("files", *_files(), NEAR_LIMIT),
+            ("files", *usage.files(), NEAR_LIMIT),
+            ("memory", *usage.memory(), NEAR_LIMIT),
             ("unsent", self._unsent.total, config.max_unsent_total, MOST_UNSENT),
             ("loop_late", metrics.loop_lag, None, LATE_LOOP),
         ):
@@ -128,13 +130,3 @@ class Problems:
         least = getattr(self._earlier[0], field)
         grown = (one.at for one in self._earlier if getattr(one, field) > least)
         return next(grown, self._checked)
-
-
-def _files() -> tuple[int | None, int | None]:
-    """Return the number of open file descriptors and its limit, if the system tells."""
-    try:
-        import resource
-
-        return len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError):
-        return None, None

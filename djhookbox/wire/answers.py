@@ -300,6 +300,8 @@ class ServerInfo:
         supervisor: The process id of the supervisor if this process is one of its workers.
         worker: The number of this worker, from 1.
         nodes: All processes that share their channels, this one included.
+        files: Open file descriptors, and their limit; memory in bytes, and its limit.
+        slow_clients: Clients that have not read everything, and the bytes that wait for them.
 
     """
 
@@ -323,6 +325,12 @@ class ServerInfo:
     events_dropped: int | None = None
     problems: tuple[Problem, ...] = ()
     nodes: tuple[NodeInfo, ...] = ()
+    files: int | None = None
+    files_limit: int | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    slow_clients: int | None = None
+    unsent: int | None = None
     rates: Rates | None = None
     channel_list: BusyChannels | None = None
     connection_list: LatestConnections | None = None

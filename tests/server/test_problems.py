@@ -32,7 +32,8 @@ class Case:
 
 @pytest.fixture
 async def case(monkeypatch: pytest.MonkeyPatch) -> Case:
-    monkeypatch.setattr("djhookbox.server.problems._files", lambda: (10, 100))
+    monkeypatch.setattr("djhookbox.server.usage.files", lambda: (10, 100))
+    monkeypatch.setattr("djhookbox.server.usage.memory", lambda: (None, None))
     return Case()
 
 
@@ -103,10 +104,13 @@ async def test_states(case: Case, name: str, cause: Callable[[Case], None]) -> N
 
 
 async def test_limits_are_compared(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("djhookbox.server.problems._files", lambda: (91, 100))
+    monkeypatch.setattr("djhookbox.server.usage.files", lambda: (91, 100))
     assert case.after() == {"files": (91, 100, 1_005.0)}
-    monkeypatch.setattr("djhookbox.server.problems._files", lambda: (None, None))
+    monkeypatch.setattr("djhookbox.server.usage.files", lambda: (None, None))
     assert case.after() == {}
+    monkeypatch.setattr("djhookbox.server.usage.memory", lambda: (950, 1000))
+    assert case.after() == {"memory": (950, 1000, case.now)}
+    monkeypatch.setattr("djhookbox.server.usage.memory", lambda: (None, None))
     connections = case.server.runtime.connections
     monkeypatch.setattr(type(connections), "__len__", lambda self: 10)
     assert case.after()["connections"][:2] == (10, 10)

@@ -13,7 +13,6 @@ from djhookbox.server.metrics import SKEW, Metrics
 from djhookbox.wire import webhooks
 
 from ..test_tracing import PARENT, traceparent
-from ..test_tracing import provider as provider
 from ..test_tracing import spans as spans
 from .rig import Rig, turns
 from .test_webhooks import App, Start

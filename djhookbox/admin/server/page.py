@@ -187,6 +187,8 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
 
     def _log_address(self, request: HttpRequest, problem: Shown) -> str:
         """Return the URL of the rows that show a problem, if the user may see them."""
+        if problem.page:
+            return self.address(problem.page, **dict(problem.query))
         if not problem.log or not request.user.has_perm(f"djhookbox.view_{problem.log}"):
             return ""
         try:

@@ -27,6 +27,7 @@ class Kind:
         remedy: What to do.
         write: Writes its figures.
         log: The audit log whose rows show it, and its filter.
+        page: The page of the process that shows it, and its parameters.
 
     """
 
@@ -34,6 +35,7 @@ class Kind:
     remedy: Text
     write: Callable[[float], str] = whole
     log: tuple[str, Mapping[str, str]] | None = None
+    page: tuple[str, Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Shown:
     #: The model of the audit log to look at, or "", and the filter.
     log: str = ""
     query: tuple[tuple[str, str], ...] = ()
+    #: The page of the process to look at, or "".
+    page: str = ""
 
 
 def _seconds(value: float) -> str:
@@ -70,11 +74,13 @@ KINDS: Mapping[str, Kind] = {
     "webhooks_failed": Kind(
         gettext_lazy("%(value)s of %(limit)s webhooks failed in the last ten minutes."),
         gettext_lazy("The logs of the process and of this site say why."),
+        page=("charts", {}),
     ),
     "webhooks_slow": Kind(
         gettext_lazy("5%% of the webhooks take longer than %(value)s."),
         gettext_lazy("Look for slow handlers and queries, or run more workers of the site."),
         _seconds,
+        page=("charts", {}),
     ),
     "events_waiting": Kind(
         gettext_lazy("%(value)s events wait to be recorded; %(limit)s are kept at most."),
@@ -97,10 +103,17 @@ KINDS: Mapping[str, Kind] = {
         gettext_lazy("%(value)s of %(limit)s file descriptors are in use."),
         gettext_lazy("Raise the limit of the process (systemd: LimitNOFILE)."),
     ),
+    "memory": Kind(
+        gettext_lazy("The process uses %(value)s of %(limit)s of memory."),
+        gettext_lazy("It is killed when the limit is reached: raise the limit, or lower "
+        "HOOKBOX_MAX_HISTORY and the other limits of memory."),
+        _bytes,
+    ),
     "unsent": Kind(
         gettext_lazy("%(value)s of %(limit)s wait for clients that do not read."),
         gettext_lazy("The slowest clients are disconnected when the limit is reached."),
         _bytes,
+        page=("changelist", {"user_sort": "unsent"}),
     ),
     "too_slow": Kind(
         gettext_lazy("%(value)s clients were disconnected in the last ten minutes because they "
@@ -130,9 +143,13 @@ def _shown(problem: Problem, kind: Kind) -> Shown:
     limit = "" if problem.limit is None else kind.write(problem.limit)
     words = {"value": kind.write(problem.value), "limit": limit}
     log, query = kind.log or ("", {})
+    page = ""
+    if kind.page is not None:
+        page, query = kind.page
     return Shown(
-        str(kind.text) % words, str(kind.remedy), _since(problem.since), log, tuple(query.items())
-    )
+        str(kind.text) % words, str(kind.remedy), _since(problem.since), log,
+        tuple(query.items()), page,
+    )  # fmt: skip
 
 
 def _since(seconds: float | None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -254,6 +255,12 @@ def _shown(node: NodeInfo) -> ShownNode:
     )
 
 
+def _of(value: float, limit: float | None, write: Callable[[float], str]) -> str:
+    if limit is None:
+        return write(value)
+    return _("%(value)s of %(limit)s") % {"value": write(value), "limit": write(limit)}
+
+
 def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:
     """Return facts about the process as labels and values."""
     known: list[tuple[str, str]] = [(_("Address"), now.address)]
@@ -265,4 +272,12 @@ def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:
         known.append((_("Version"), now.version))
     if now.engine:
         known.append((_("Engine"), now.engine))
+    info = now.info
+    if memory := finite(info.memory):
+        known.append((_("Memory"), _of(memory, finite(info.memory_limit), filesizeformat)))
+    if files := finite(info.files):
+        known.append((_("File descriptors"), _of(files, finite(info.files_limit), whole)))
+    if slow := finite(info.slow_clients):
+        words = {"count": whole(slow), "size": filesizeformat(finite(info.unsent) or 0)}
+        known.append((_("Slow clients"), _("%(count)s (%(size)s wait for them)") % words))
     return known

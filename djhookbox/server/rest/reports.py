@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
 from ...wire.values import dumps
+from .. import usage
 from ..clients.connection import Connection
 from ..core.hub import Hub
 from ..core.model import Channel, User
 from ..metrics import STEP
 from ..problems import Problems
 from ..runtime import Runtime
+from ..unsent import Unsent
 from .failures import NoChannel
 from .forms import BadCall, Form, bound, compiled
 
@@ -50,8 +52,11 @@ def _part(found: Iterable[Item], key: Callable[[Item], Any], page: int | None) -
 class Reports:
     """Answer the read-only calls."""
 
-    def __init__(self, runtime: Runtime, engine_name: str, problems: Problems) -> None:
+    def __init__(
+        self, runtime: Runtime, engine_name: str, problems: Problems, unsent: Unsent
+    ) -> None:
         self._problems = problems
+        self._unsent = unsent
         self._hub = runtime.hub
         self._connections = runtime.connections
         self._webhooks = runtime.webhooks
@@ -103,6 +108,7 @@ class Reports:
         metrics, now = self._metrics, self._clock()
         rate_in, rate_out = metrics.rates()
         p95 = metrics.webhook_percentile(0.95)
+        files, files_limit = usage.files()
         return answers.ServerInfo(
             version=self._webhooks.config.version,
             pid=os.getpid(),
@@ -128,6 +134,12 @@ class Reports:
             ),
             events_dropped=metrics.events_dropped,
             problems=self._problems.found,
+            files=files,
+            files_limit=files_limit,
+            memory=usage.resident(),
+            memory_limit=usage.memory_limit(),
+            slow_clients=self._unsent.clients,
+            unsent=self._unsent.total,
             nodes=self._cluster.nodes() if self._cluster is not None else (),
         )
 
