@@ -5,6 +5,7 @@ import datetime
 import json
 import socket
 import threading
+import time
 from unittest import mock
 
 import pytest
@@ -97,6 +98,7 @@ class TestPublish:
         options = json.loads(request.form.pop("options"))
         assert options["history_size"] == 7
         assert json.loads(request.form.pop("origin"))["source"] == "code"
+        assert abs(float(request.form.pop("made")) - time.time()) < 120
         assert request.form == {
             "secret": SECRET,
             "channel_name": "/open/ä/",

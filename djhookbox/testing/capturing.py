@@ -80,7 +80,7 @@ def capture_publications(
             raise error
         return Published(delivered)
 
-    def publish_many(publications: Sequence[Publishing]) -> tuple[Outcome, ...]:
+    def publish_many(publications: Sequence[Publishing], **others: object) -> tuple[Outcome, ...]:
         return tuple(
             Outcome(publish(
                 each.channel_name, each.payload, options=each.options, originator=each.originator

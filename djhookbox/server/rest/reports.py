@@ -23,7 +23,7 @@ from ..unsent import Unsent
 from .failures import NoChannel
 from .forms import BadCall, Form, bound, compiled
 
-#: Bytes of memory of the payloads in a tail; older ones are left out.
+#: Bytes of memory of the payloads in a tail; those that do not fit are left out.
 MAX_TAIL_BYTES = 262_144
 
 Item = TypeVar("Item")
@@ -230,8 +230,8 @@ class Reports:
         weight = 0
         for publication in islice(reversed(channel.stream.publications), MAX_TAIL):
             data = channel.shown(publication.data)
-            weight += publication.weight
-            fits = request.payloads and weight <= MAX_TAIL_BYTES
+            fits = request.payloads and weight + publication.weight <= MAX_TAIL_BYTES
+            weight += publication.weight * fits
             listed.append(
                 answers.Tailed(
                     offset=publication.offset,
