@@ -32,7 +32,7 @@ from django.utils.translation import gettext_lazy
 from ...conf import settings
 from ..pages import PageMixin, encodable
 from ..times import local
-from .leading import lead
+from .leading import newest
 from .paging import before
 
 logger = logging.getLogger("djhookbox")
@@ -58,6 +58,29 @@ BOM = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export.
+
+    Attributes:
+        name: Its name.
+        is_json: Whether its values are JSON, which may be long.
+
+    """
+
+    name: str
+    is_json: bool = False
+
+    @classmethod
+    def of(cls, field: models.Field[Any, Any]) -> Column:
+        """Return the column of a field."""
+        return cls(field.name, isinstance(field, models.JSONField))
+
+
+#: Some rows of an export, each with a value for each column.
+Batch = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """A format of exports; `write` returns the text of some rows."""
 
@@ -65,8 +88,8 @@ class Format:
     content_type: str
     said: str | Promise
     said_filtered: str | Promise
-    begin: Callable[[Sequence[models.Field[Any, Any]]], str]
-    write: Callable[[Sequence[models.Field[Any, Any]], Sequence[Sequence[Any]]], str]
+    begin: Callable[[Sequence[Column]], str]
+    write: Callable[[Sequence[Column], Batch], str]
 
 
 class ExportMixin(PageMixin):
@@ -111,12 +134,11 @@ class ExportMixin(PageMixin):
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
-            rows = self.get_changelist_instance(request).get_queryset(request)
+            columns, batches = self.exported(request, settings.export_limit)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{self.address('changelist')}?e=1")
-        fields = self.export_fields(request)
         self._note_export(request, form)
-        parts = _parts(form, fields, rows, settings.export_limit)
+        parts = _parts(form, columns, batches)
         # Otherwise an ASGI server would collect the whole export in memory.
         content = _apart(parts) if isinstance(request, ASGIRequest) else parts
         name = f"{self.opts.model_name}-{timezone.now():%Y%m%d-%H%M%S}.{form.ending}"
@@ -128,6 +150,22 @@ class ExportMixin(PageMixin):
                 "X-Content-Type-Options": "nosniff",
             },
         )
+
+    def exported(
+        self, request: HttpRequest, limit: int
+    ) -> tuple[Sequence[Column], Iterator[Batch]]:
+        """Return the columns and the filtered rows, newest first.
+
+        Raises:
+            IncorrectLookupParameters: A filter cannot be applied.
+
+        """
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        columns = [Column.of(field) for field in self.export_fields(request)]
+        names = [column.name for column in columns]
+        heavy = any(column.is_json for column in columns)
+        batches = fetched(rows, names, limit, CHUNK_OF_PAYLOADS if heavy else CHUNK)
+        return columns, ([row[2:] for row in batch] for batch in batches)
 
     def export_fields(self, request: HttpRequest) -> list[models.Field[Any, Any]]:
         """Return the fields that the user may see."""
@@ -164,25 +202,27 @@ class ExportMixin(PageMixin):
 # ---- rows --------------------------------------------------------------------------------------
 
 
-def _parts(
-    form: Format, fields: Sequence[models.Field[Any, Any]], rows: Any, limit: int
-) -> Iterator[str]:
-    """Yield the text of the rows, the beginning at once.
+def _parts(form: Format, columns: Sequence[Column], batches: Iterator[Batch]) -> Iterator[str]:
+    """Yield the text of the rows, the beginning at once."""
+    yield form.begin(columns)
+    for batch in batches:
+        yield form.write(columns, batch)
+
+
+def fetched(rows: Any, names: Sequence[str], limit: int, chunk: int = CHUNK) -> Iterator[Batch]:
+    """Yield some rows at a time, newest first, each as its time, its key and the named values.
 
     Each query continues where the last one ended. A server-side cursor would have to be held
     across commits, for which PostgreSQL first copies the whole result.
     """
-    yield form.begin(fields)
-    names = [field.name for field in fields]
-    heavy = any(isinstance(field, models.JSONField) for field in fields)
-    chunk = CHUNK_OF_PAYLOADS if heavy else CHUNK
     values = rows.values_list("created", "pk", *names)
     rest = values
     while limit > 0:
-        found = list(lead(rest)[: min(chunk, limit)])
+        size = min(chunk, limit)
+        found = newest(rest, size)
         if found:
-            yield form.write(fields, [row[2:] for row in found])
-        if len(found) < min(chunk, limit):
+            yield found
+        if len(found) < size:
             return
         limit -= len(found)
         rest = before(values, found[-1][0], found[-1][1])
@@ -202,15 +242,15 @@ async def _apart(parts: Iterator[str]) -> AsyncIterator[str]:
 # ---- CSV ---------------------------------------------------------------------------------------
 
 
-def _begin_csv(fields: Sequence[models.Field[Any, Any]]) -> str:
+def _begin_csv(columns: Sequence[Column]) -> str:
     file = io.StringIO()
-    csv.writer(file).writerow([field.name for field in fields])
+    csv.writer(file).writerow([column.name for column in columns])
     return BOM + file.getvalue()
 
 
-def _write_csv(fields: Sequence[models.Field[Any, Any]], rows: Sequence[Sequence[Any]]) -> str:
+def _write_csv(columns: Sequence[Column], rows: Batch) -> str:
     file = io.StringIO()
-    writers = [_json if isinstance(field, models.JSONField) else cell for field in fields]
+    writers = [_json if column.is_json else cell for column in columns]
     csv.writer(file).writerows(
         [write(value) for write, value in zip(writers, row, strict=True)] for row in rows
     )
@@ -253,8 +293,8 @@ CSV = Format(
 # ---- JSON Lines --------------------------------------------------------------------------------
 
 
-def _write_lines(fields: Sequence[models.Field[Any, Any]], rows: Sequence[Sequence[Any]]) -> str:
-    names = [field.name for field in fields]
+def _write_lines(columns: Sequence[Column], rows: Batch) -> str:
+    names = [column.name for column in columns]
     lines = []
     for row in rows:
         values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
@@ -273,6 +313,6 @@ LINES = Format(
     content_type="application/x-ndjson; charset=utf-8",
     said=gettext_lazy("Exported as JSON Lines."),
     said_filtered=gettext_lazy("Exported as JSON Lines, filtered by %(filters)s."),
-    begin=lambda fields: "",
+    begin=lambda columns: "",
     write=_write_lines,
 )

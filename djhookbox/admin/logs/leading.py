@@ -8,18 +8,64 @@ backwards. And of two filters, SQLite does not know which is rarer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
 from django.db.models import BooleanField, DateTimeField, F, Func, QuerySet, Value
 from django.db.models.expressions import OrderBy
-from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan, LessThanOrEqual
+from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 
 from ...querysets import Exactly
 
 #: How far the rows of a filter are counted to find the rarest filter.
 PROBED = 2_000
+
+#: Queries for the combinations of several values, at most.
+COMBINED = 16
+
+
+def newest(rows: QuerySet[Any], count: int) -> list[Any]:
+    """Return the first rows, of which a filter may allow several values: `?event__in=…`.
+
+    No index has the newest rows of several values in order, so each combination is a query of its
+    own, and their results are merged.
+
+    Args:
+        rows: The rows in the order of a list; lists of values begin with `created` and the key.
+        count: How many are returned at most.
+
+    """
+    found = [list(lead(one)[:count]) for one in _combinations(rows)]
+    if len(found) == 1:
+        return found[0]
+    newest_first = rows.query.standard_ordering
+    return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
+
+
+def _place(row: Any) -> tuple[Any, Any]:
+    return (row[0], row[1]) if isinstance(row, tuple) else (row.created, row.pk)
+
+
+def _combinations(rows: QuerySet[Any]) -> Iterator[QuerySet[Any]]:
+    indexed = _indexed(rows)
+    several = [
+        one
+        for one in _conditions(rows)
+        if isinstance(one, In) and _column(one) in indexed and isinstance(one.rhs, list | tuple)
+    ]
+    if not several or math.prod(len(one.rhs) for one in several) > COMBINED:
+        yield rows
+        return
+    for values in itertools.product(*(dict.fromkeys(one.rhs) for one in several)):
+        part = rows.all()
+        conditions = _conditions(part)
+        for one, value in zip(several, values, strict=True):
+            conditions[conditions.index(one)] = Exact(one.lhs, value)
+        yield part
 
 
 def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -27,7 +73,7 @@ def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
     vendor = connections[rows.db].vendor
     if vendor not in ("sqlite", "postgresql"):
         return rows
-    indexed = {index.fields[0] for index in rows.model._meta.indexes} - {"created"}
+    indexed = _indexed(rows)
     found = {
         _column(one): one
         for one in _conditions(rows)
@@ -47,6 +93,11 @@ def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
     else:
         _bound(led, leader)
     return led
+
+
+def _indexed(rows: QuerySet[Any]) -> set[str]:
+    """Return the columns that begin an index."""
+    return {index.fields[0] for index in rows.model._meta.indexes} - {"created"}
 
 
 def _repeats(condition: Any, found: Mapping[str, Any]) -> bool:

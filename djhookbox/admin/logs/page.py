@@ -15,6 +15,7 @@ from ..pages import span
 from . import codes
 from .base import SEARCH_HELP, LogAdmin
 from .periods import PeriodFilter
+from .several import SeveralFilter
 
 
 class ConnectionLogAdmin(LogAdmin):
@@ -24,7 +25,7 @@ class ConnectionLogAdmin(LogAdmin):
         "when", "event_badge", "user_link", "why", "transport_label", "ip_link", "lasted",
         "connection_link",
     )  # fmt: skip
-    list_filter = ("event", "transport", PeriodFilter)
+    list_filter = (("event", SeveralFilter), ("transport", SeveralFilter), PeriodFilter)
     search_fields = ("user_name__exact", "connection_id__exact")
     search_help_text = gettext_lazy("The exact name of a user, or the exact id of a connection.")
     deferred = ("user_agent", "origin", "note")
@@ -98,7 +99,7 @@ class SubscriptionLogAdmin(LogAdmin):
     list_display = (
         "when", "event_badge", "user_link", "channel_link", "decision", "connection_link",
     )  # fmt: skip
-    list_filter = ("event", PeriodFilter)
+    list_filter = (("event", SeveralFilter), PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
     search_help_text = SEARCH_HELP
     deferred = ("note",)

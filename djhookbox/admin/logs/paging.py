@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 
 from ...querysets import has_text
 from ..pages import grouped
-from .leading import lead
+from .leading import newest
 from .trails import COLUMNS
 
 #: The parameters of a page: rows older, or newer, than a row.
@@ -82,11 +82,11 @@ class LogChangeList(ChangeList):
         size = self.list_per_page
         rows = self.queryset
         if self._newer:
-            found = list(lead(_after(rows, self._newer))[: size + 1])
+            found = newest(_after(rows, self._newer), size + 1)
             page = found[:size][::-1]
             self.has_newer, self.has_older = len(found) > size, True
         else:
-            found = list(lead(_before(rows, self._older))[: size + 1])
+            found = newest(_before(rows, self._older), size + 1)
             page = found[:size]
             self.has_newer, self.has_older = bool(self._older), len(found) > size
         self.result_list = page

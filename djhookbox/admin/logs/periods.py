@@ -64,7 +64,7 @@ class PeriodFilter(admin.ListFilter):
         if changelist.query:
             self.others.append(("q", changelist.query))
         chosen: tuple[str, str] | None = (self.first, self.last)
-        for display, first, last in _periods(today()):
+        for display, first, last in common(today()):
             selected = chosen == (first, last)
             if selected:
                 chosen = None  # on the first day of a week, it is also today
@@ -85,13 +85,13 @@ class PeriodFilter(admin.ListFilter):
 
         """
         if self.first:
-            queryset = queryset.filter(created__gte=_midnight(self.first))
+            queryset = queryset.filter(created__gte=midnight(self.first))
         if self.last:
-            queryset = queryset.filter(created__lt=_midnight(self.last, days=1))
+            queryset = queryset.filter(created__lt=midnight(self.last, days=1))
         return queryset
 
 
-def _periods(now: datetime.date) -> Iterator[tuple[str, str, str]]:
+def common(now: datetime.date) -> Iterator[tuple[str, str, str]]:
     """Yield the common periods: what they are called, their first day and their last, or ""."""
 
     def ago(days: int) -> str:
@@ -102,12 +102,24 @@ def _periods(now: datetime.date) -> Iterator[tuple[str, str, str]]:
     yield _("Yesterday"), ago(1), ago(1)
     # Python counts from Monday, formats from Sunday.
     begins = int(formats.get_format("FIRST_DAY_OF_WEEK"))
-    yield _("This week"), ago((now.weekday() + 1 - begins) % 7), ""
+    since = (now.weekday() + 1 - begins) % 7
+    yield _("This week"), ago(since), ""
+    yield _("Last week"), ago(since + 7), ago(since + 1)
     yield _("Past 7 days"), ago(7), ""
     yield _("Past 30 days"), ago(30), ""
 
 
-def _midnight(text: str, days: int = 0) -> datetime.datetime:
+def midnight(text: str, days: int = 0) -> datetime.datetime:
+    """Return when a day begins in the site's time zone.
+
+    Args:
+        text: The day, in ISO format.
+        days: How many days later is meant.
+
+    Raises:
+        IncorrectLookupParameters: The text is not a day.
+
+    """
     try:
         day = datetime.date.fromisoformat(text) + datetime.timedelta(days=days)
         start = datetime.datetime.combine(day, datetime.time())

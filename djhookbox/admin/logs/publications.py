@@ -30,6 +30,7 @@ from ..pages import grouped, module_script, preformatted, pretty_json
 from ..publishing.message import MessageMixin, reached_text
 from .base import SEARCH_HELP, LogAdmin
 from .periods import PeriodFilter
+from .several import SeveralFilter
 
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
@@ -45,7 +46,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     list_display = (
         "when", "outcome", "channel_link", "beginning", "sender", "size", "delivered",
     )  # fmt: skip
-    list_filter = ("status", "source", PeriodFilter)
+    list_filter = (("status", SeveralFilter), ("source", SeveralFilter), PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
     search_help_text = SEARCH_HELP
     deferred = ("payload", "note")
