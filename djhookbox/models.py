@@ -39,6 +39,7 @@ __all__ = [
     "Pruning",
     "Publication",
     "Publishing",
+    "Refusals",
     "Revocation",
     "RevocationHead",
     "Server",
@@ -378,6 +379,19 @@ class Publishing(_WithoutTable):
         default_permissions = ()  # `publish_message` of the publish history applies
         verbose_name = _("message to publish")
         verbose_name_plural = _("publish a message")
+
+    def __str__(self) -> str:
+        return "Hookbox"
+
+
+class Refusals(_WithoutTable):
+    """The refusals of all logs: a model only for its entry in the admin's menu."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()  # those of the logs apply
+        verbose_name = _("refusal")
+        verbose_name_plural = _("refusals")
 
     def __str__(self) -> str:
         return "Hookbox"

@@ -14,6 +14,7 @@ from ..models import (
     ConnectionLog,
     Publication,
     Publishing,
+    Refusals,
     Server,
     SubscriptionLog,
 )
@@ -22,6 +23,7 @@ from .logs.page import ConnectionLogAdmin, SubscriptionLogAdmin
 from .logs.publications import PublicationAdmin
 from .policies.page import ChannelPolicyAdmin
 from .publishing.page import PublishingAdmin
+from .refusals.page import RefusalsAdmin
 from .server.page import ServerAdmin
 
 admin.site.register(Server, ServerAdmin)
@@ -31,6 +33,7 @@ admin.site.register(ConnectionLog, ConnectionLogAdmin)
 admin.site.register(SubscriptionLog, SubscriptionLogAdmin)
 admin.site.register(Publication, PublicationAdmin)
 admin.site.register(Publishing, PublishingAdmin)
+admin.site.register(Refusals, RefusalsAdmin)
 
 __all__ = [
     "BanAdmin",
@@ -38,6 +41,7 @@ __all__ = [
     "ConnectionLogAdmin",
     "PublicationAdmin",
     "PublishingAdmin",
+    "RefusalsAdmin",
     "ServerAdmin",
     "SubscriptionLogAdmin",
 ]

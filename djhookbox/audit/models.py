@@ -134,7 +134,10 @@ class ConnectionLog(NodeLog):
         verbose_name = _("connection log entry")
         verbose_name_plural = _("connection log")
         # For all three audit logs.
-        permissions = [("export_log", _("Can export logs"))]
+        permissions = [
+            ("export_log", _("Can export logs")),
+            ("erase_person", _("Can erase people from the logs")),
+        ]
         indexes = [
             models.Index(fields=["created", "id"], name="hookbox_conn_created"),
             models.Index(fields=["user_name", "created", "id"], name="hookbox_conn_user"),

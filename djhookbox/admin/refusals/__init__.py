@@ -1,0 +1,1 @@
+"""The admin page of all refusals: of connections, subscriptions, channels and publications."""

@@ -1,0 +1,296 @@
+"""Read the refusals of three logs as one list, never more rows than a page needs.
+
+The newest refusals of each kind are found through an index that begins with the event. Neither who
+decided nor the reason has an index: what lists the rows of one reason looks through a limited
+number of refusals, and says where it has stopped. Nothing is counted beyond such a limit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.utils.dateparse import parse_datetime
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+from ...models import ConnectionLog, Log, Publication, SubscriptionLog
+from ...querysets import has_text
+from ..logs.exports import CHUNK, Batch, fetched
+from ..logs.leading import lead
+
+#: Refusals of each kind whose reasons are counted.
+COUNTED = 3_000
+
+#: Refusals of each kind that are looked through for those with one reason.
+SEARCHED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What was refused.
+
+    Attributes:
+        name: Its name in URLs and exports.
+        label: What was refused, in words.
+        model: The log that it is recorded in.
+        column: The column that tells of refusals.
+        value: The value of this column.
+        rank: The order of rows of the same time.
+
+    """
+
+    name: str
+    label: str | Promise
+    model: type[Log]
+    column: str
+    value: str
+    rank: int
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("connect", gettext_lazy("Connection"), ConnectionLog, "event", "refused", 4),
+        Kind("create", gettext_lazy("Channel creation"), SubscriptionLog, "event",
+             "create_refused", 3),
+        Kind("subscribe", gettext_lazy("Subscription"), SubscriptionLog, "event", "refused", 2),
+        Kind("publish", gettext_lazy("Publication"), Publication, "status", "refused", 1),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """The place of a refusal in the list."""
+
+    created: datetime.datetime
+    rank: int
+    key: int
+
+    @classmethod
+    def of(cls, kind: Kind, row: Any) -> Place:
+        """Return the place of a row."""
+        return cls(row.created, kind.rank, row.pk)
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the place that a link contains.
+
+        Raises:
+            IncorrectLookupParameters: It contains none.
+
+        """
+        when, _first, rest = text.partition("_")
+        rank, _second, key = rest.partition("_")
+        try:
+            created = parse_datetime(when)
+            if created is None:
+                raise ValueError(f"“{text}” is not the place of an entry.")
+            return cls(created, int(rank), int(key))
+        except (ValueError, OverflowError) as error:
+            raise IncorrectLookupParameters(ValidationError(str(error))) from error
+
+    def __str__(self) -> str:
+        return f"{self.created.isoformat()}_{self.rank}_{self.key}"
+
+    def older(self, kind: Kind) -> Q:
+        """Return the condition of the rows that follow in the list."""
+        first = Q(created__lt=self.created)
+        if kind.rank < self.rank:
+            first = Q(created__lte=self.created)
+        elif kind.rank == self.rank:
+            first |= Q(created=self.created, pk__lt=self.key)
+        # The first condition is a range of the index, which the second alone would not be.
+        return Q(created__lte=self.created) & first
+
+    def newer(self, kind: Kind) -> Q:
+        """Return the condition of the rows that precede in the list."""
+        first = Q(created__gt=self.created)
+        if kind.rank > self.rank:
+            first = Q(created__gte=self.created)
+        elif kind.rank == self.rank:
+            first |= Q(created=self.created, pk__gt=self.key)
+        return Q(created__gte=self.created) & first
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The refusals of one kind that the filters allow; `rows` are not filtered by reason."""
+
+    kind: Kind
+    rows: QuerySet[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Refusals of one kind, by one decider, for one reason.
+
+    Attributes:
+        kind: What was refused.
+        decided_by: Who refused.
+        reason: Why.
+        count: How many there are among the newest.
+        newest: The newest of them, of which only a few columns are known.
+
+    """
+
+    kind: Kind
+    decided_by: str
+    reason: str
+    count: int
+    newest: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some refusals.
+
+    Attributes:
+        rows: Refusals with their kinds, newest first.
+        older: Where the next page begins, if there is one.
+        newer: Where the page before this one ends, if there is one.
+        stopped: Whether older refusals have not been looked through.
+
+    """
+
+    rows: Sequence[tuple[Kind, Any]]
+    older: Place | None = None
+    newer: Place | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The reason by which refusals are filtered; None stands for any."""
+
+    decided_by: str | None = None
+    reason: str | None = None
+    conditions: Sequence[Q] = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = {"decided_by": self.decided_by, "reason": self.reason}
+        found = tuple(has_text(name, text) for name, text in given.items() if text is not None)
+        object.__setattr__(self, "conditions", found)
+
+
+def groups(sources: Sequence[Source]) -> tuple[list[Group], bool]:
+    """Return the reasons, most frequent first, and whether the counts are only of the newest."""
+    found: list[Group] = []
+    cut = False
+    for source in sources:
+        names = ["decided_by", "reason", "user_name"]
+        names += ["channel"] if source.kind.model is not ConnectionLog else []
+        names += ["source"] if source.kind.model is Publication else []
+        rows = list(lead(source.rows).values_list(*names)[: COUNTED + 1])
+        cut |= len(rows) > COUNTED
+        counts: dict[tuple[str, str], int] = {}
+        newest: dict[tuple[str, str], Sequence[Any]] = {}
+        for row in rows[:COUNTED]:
+            key = (row[0], row[1])
+            counts[key] = counts.get(key, 0) + 1
+            newest.setdefault(key, row)
+        for (decided_by, reason), count in counts.items():
+            values = dict(zip(names, newest[decided_by, reason], strict=True))
+            values[source.kind.column] = source.kind.value
+            entry = source.kind.model(**values)
+            found.append(Group(source.kind, decided_by, reason, count, entry))
+    return sorted(found, key=lambda group: -group.count), cut
+
+
+def page(
+    sources: Sequence[Source], why: Why, size: int, *, older: str = "", newer: str = ""
+) -> Page:
+    """Return a page of refusals.
+
+    Args:
+        sources: The refusals of each kind.
+        why: The reason, if only those with one are wanted.
+        size: How many are wanted.
+        older: The place that the page begins after.
+        newer: The place that it ends before.
+
+    Raises:
+        IncorrectLookupParameters: A place is invalid.
+
+    """
+    if newer:
+        return _newer(sources, why, size, Place.parse(newer))
+    place = Place.parse(older) if older else None
+    parts = []
+    floor: Place | None = None
+    for source in sources:
+        rows = source.rows.filter(place.older(source.kind)) if place else source.rows
+        if why.conditions:
+            bound = _bound(source.kind, rows)
+            floor = max(filter(None, (floor, bound)), default=None)
+            rows = _with(rows, why, Q(created__gte=bound.created) if bound else Q())
+        parts.append(_placed(source.kind, lead(rows)[: size + 1]))
+    found = list(islice(heapq.merge(*parts, key=_first, reverse=True), size + 1))
+    if floor is not None:
+        found = [one for one in found if one[0] > floor]
+    rest = found[size - 1][0] if len(found) > size else None
+    stopped = rest is None and floor is not None
+    if floor is not None and stopped:
+        rest = Place(floor.created, floor.rank, floor.key + 1)  # it is the first of the next
+    begin = found[0][0] if found and place else place
+    return Page([one[1:] for one in found[:size]], rest, begin, stopped)
+
+
+def _newer(sources: Sequence[Source], why: Why, size: int, place: Place) -> Page:
+    parts = [
+        _placed(
+            source.kind,
+            lead(_with(source.rows.filter(place.newer(source.kind)).reverse(), why))[: size + 1],
+        )
+        for source in sources
+    ]
+    found = list(islice(heapq.merge(*parts, key=_first), size + 1))
+    shown = found[:size][::-1]
+    return Page(
+        [one[1:] for one in shown],
+        shown[-1][0] if shown else None,
+        shown[0][0] if len(found) > size else None,
+    )
+
+
+def export(
+    sources: Sequence[Source], why: Why, columns: Mapping[type[Log], Sequence[str]], limit: int
+) -> Iterator[Batch]:
+    """Yield some refusals at a time, newest first: name of the kind, time, key, named columns."""
+
+    def of(source: Source) -> Iterator[tuple[Place, Sequence[Any]]]:
+        kind = source.kind
+        for batch in fetched(_with(source.rows, why), columns[kind.model], limit):
+            for row in batch:
+                yield Place(row[0], kind.rank, row[1]), (kind, *row)
+
+    merged = heapq.merge(*map(of, sources), key=_first, reverse=True)
+    rows = islice((row for _place, row in merged), limit)
+    while batch := list(islice(rows, CHUNK)):
+        yield batch
+
+
+def _with(rows: QuerySet[Any], why: Why, *more: Q) -> QuerySet[Any]:
+    return rows.filter(*why.conditions, *more)
+
+
+def _bound(kind: Kind, rows: QuerySet[Any]) -> Place | None:
+    """Return the place down to which refusals are looked through; None for all of them."""
+    beyond = lead(rows).values_list("created", "pk")[SEARCHED : SEARCHED + 1]
+    return next((Place(created, kind.rank, key) for created, key in beyond), None)
+
+
+def _placed(kind: Kind, rows: QuerySet[Any]) -> list[tuple[Place, Kind, Any]]:
+    return [(Place.of(kind, row), kind, row) for row in rows]
+
+
+def _first(one: Any) -> Any:
+    return one[0]
