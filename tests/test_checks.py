@@ -194,6 +194,7 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_LOG_DAYS", 36_501),
         ("HOOKBOX_LOG_DAYS", "30"),
         ("HOOKBOX_STORE_PAYLOADS", None),
+        ("HOOKBOX_SHORTEN_ADDRESSES", "24"),
         ("HOOKBOX_REDACT", "password"),
         ("HOOKBOX_REDACT", ["password", ""]),
         ("HOOKBOX_EXPORT_LIMIT", 0),

@@ -15,10 +15,10 @@ from ..conf import settings
 from ..measurements.recording import moment as check_time
 from ..measurements.recording import record as record_measured
 from ..models import ConnectionLog, Measurement, Node, Publication, SubscriptionLog
-from ..parsing import ip_address
 from ..wire import events
 from ..wire.events import Event
 from . import payloads
+from .addresses import stored
 from .nodes import Sender, heard, written
 from .writing import fit, moment, write_all
 
@@ -181,7 +181,7 @@ def _disconnect(event: events.Disconnected, at: datetime.datetime, node: str) ->
         user_name=fit(event.user),
         connection_id=fit(event.conn_id, 64),
         transport=transport if transport in ConnectionLog.Transport.values else "",
-        ip=ip_address(event.remote_addr),
+        ip=stored(event.remote_addr),
         code=None if event.code is None else _bounded("code", event.code),
         reason=fit(event.reason),
         duration=_duration(event.duration),

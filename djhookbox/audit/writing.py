@@ -16,11 +16,12 @@ from django.utils import timezone
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..models import ConnectionLog, Publication, SubscriptionLog
-from ..parsing import Received, ip_address
+from ..parsing import Received
 from ..policy.rules import Operation
 from ..wire import names, webhooks
 from ..wire.webhooks import AnyWebhook
 from . import payloads
+from .addresses import stored
 from .fitting import UNAVAILABLE, is_at_fault, save_fitting
 
 logger = logging.getLogger("djhookbox.webhook")
@@ -136,7 +137,7 @@ def write_connection(received: Received[webhooks.Connect], name: str, decision: 
             decided_by=fit(decision.decided_by),
             reason=fit(decision.reason),
             transport=transport,
-            ip=ip_address(received.webhook.remote_addr),
+            ip=stored(received.webhook.remote_addr),
             user_agent=fit(received.webhook.user_agent),
             origin=fit(received.webhook.origin),
             node=received.node,

@@ -21,7 +21,7 @@ LOG_FORMATS = ("text", "json")
 
 
 class OperatorSettings(SettingsReader):
-    """How the process is observed."""
+    """How the process is observed, and what is stored of people."""
 
     @property
     def log_format(self) -> str:
@@ -55,6 +55,11 @@ class OperatorSettings(SettingsReader):
                 "pip install 'django-hookbox[otel]'."
             )
         return value
+
+    @property
+    def shorten_addresses(self) -> bool:
+        """Whether the audit log stores only the network of an address."""
+        return self._bool("HOOKBOX_SHORTEN_ADDRESSES", False)
 
     @property
     def metrics_port(self) -> int:

@@ -157,10 +157,22 @@ PAGES: dict[str, tuple[str, dict[str, object]]] = {
     "connections": ("connectionlog/", {}),
     "connections: period": ("connectionlog/", {"from": "2020-01-01", "until": "2099-12-31"}),
     "connection": ("connectionlog/{connectionlog}/change/", {}),
+    "erase": ("connectionlog/erase/", {}),
+    "erase somebody": ("connectionlog/erase/", {"user": "alice"}),
     "connection: delete": ("connectionlog/{connectionlog}/delete/", {}),
     "subscriptions": ("subscriptionlog/", {}),
     "subscriptions: filtered": ("subscriptionlog/", {"event": "refused", "q": "alice"}),
     "subscription": ("subscriptionlog/{subscriptionlog}/change/", {}),
+    "refusals": ("refusals/", {}),
+    "refusals: filtered": (
+        "refusals/",
+        {"q": "alice", "from": "2020-01-01", "kind": ["subscribe", "publish"]},
+    ),
+    "refusals: one reason": (
+        "refusals/",
+        {"kind": "subscribe", "by": "policy:Front", "reason": "No."},
+    ),
+    "refusals: no match": ("refusals/", {"q": "nobody"}),
     "trail of a user": ("connectionlog/trail/", {"user": "alice"}),
     "trail of a channel": ("publication/trail/", {"channel": "/front/"}),
     "trail of a connection": ("subscriptionlog/trail/", {"connection": CONNECTION}),
@@ -178,6 +190,7 @@ EMPTY = (
     "publications",
     "connections",
     "subscriptions",
+    "refusals",
 )
 
 
@@ -249,6 +262,13 @@ def _and_sees_server(right: str) -> str:
     return " or ".join(f"{right} and {one}" for one in _SEES_SERVER.split(" or "))
 
 
+_REFUSALS = " or ".join(
+    f"{action}_{model}"
+    for model in ("connectionlog", "subscriptionlog", "publication")
+    for action in ("view", "change")
+)
+_REFUSALS_FILE = " or ".join(f"export_log and {one}" for one in _REFUSALS.split(" or "))
+
 _AGAIN = "publish_message and view_payload and"
 _WHO = {"user": "alice", "channel": "/front/"}
 _READS = "view_channelpolicy or change_channelpolicy"
@@ -297,6 +317,9 @@ ADDRESSES: dict[str, Address] = {
     "channelpolicy/move/": Address("change_channelpolicy", 302, posted=302),
     "channelpolicy/preview/": Address(f"{_READS} or add_channelpolicy"),
     **_log("connectionlog"),
+    "connectionlog/erase/": Address(
+        "erase_person", query={"user": "carol"}, posted=302, data={"user": "carol"}
+    ),
     **_log("subscriptionlog"),
     **_log("publication"),
     "publication/publish/": Address("publish_message", 302, posted=302),
@@ -305,6 +328,9 @@ ADDRESSES: dict[str, Address] = {
         posted=302,
         data={"channel": "/front/", "payload": "1"},
     ),
+    "refusals/": Address(_REFUSALS),
+    "refusals/export/": Address(_REFUSALS_FILE),
+    "refusals/export/lines/": Address(_REFUSALS_FILE),
     "publishing/": Address(
         "publish_message", posted=302, data={"channel": "/front/", "payload": "1"}
     ),

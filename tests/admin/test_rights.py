@@ -41,7 +41,7 @@ RIGHTS = (
         for action in ("add", "change", "delete", "view")
     ),
     "view_server", "control_server", "disconnect_user", "subscribe_user", "publish_message",
-    "view_payload", "export_log",
+    "view_payload", "export_log", "erase_person",
 )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from ...policy.rules import Operation
 from ..pages import span
 from . import codes
 from .base import SEARCH_HELP, LogAdmin
+from .erasing import ErasingMixin
 from .periods import PeriodFilter
 from .several import SeveralFilter
 
 
-class ConnectionLogAdmin(LogAdmin):
+class ConnectionLogAdmin(ErasingMixin, LogAdmin):
     """Connections: who connected, was refused or disconnected, when, from where and why."""
 
     list_display = (

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from ...querysets import has_text
 from ..pages import PageMixin
+from .erasing import erase_url
 from .leading import lead
 
 #: Rows that a trail shows at most.
@@ -72,6 +73,7 @@ class TrailMixin(PageMixin):
             truncated=truncated or len(found) > LIMIT,
             limit=LIMIT,
             lists=lists,
+            erase_url=erase_url(self, request, value) if kind == "user" else "",
         )
 
     def _logs(self, request: HttpRequest) -> list[TrailMixin]:

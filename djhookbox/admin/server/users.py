@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from ... import api, client
+from ...audit.addresses import stored
 from ...bans import store as bans
 from ...bans.rules import Kind, Subject
 from ...exceptions import HookboxError
@@ -144,7 +145,8 @@ class UserPages(ServerBase):
             unsent=filesizeformat(row.unsent) if row.unsent else "",
             session_url=self._ban_url(request, Kind.SESSION, session, name),
             address_url=self._ban_url(request, Kind.ADDRESS, address, name),
-            log_url=address and self.list_address(request, ConnectionLog, ip=address),
+            log_url=address
+            and self.list_address(request, ConnectionLog, ip=stored(address) or address),
         )
 
     def _ban_url(self, request: HttpRequest, kind: Kind, value: str, about: str) -> str:

@@ -13,6 +13,7 @@ from ...commandline.benchmarking import Bench
 from ...commandline.completion import Completion, candidates
 from ...commandline.diagnosing import Doctor
 from ...commandline.epochs import NewEpochs
+from ...commandline.erasing import Erase
 from ...commandline.existing import Explain, Prune
 from ...commandline.outbox import OutboxCommand
 from ...commandline.people import Kick, Who
@@ -23,7 +24,7 @@ from ...exceptions import HookboxError, HookboxRefused
 
 #: The subcommands, in the order in which `--help` lists them.
 SUBCOMMANDS: tuple[type[Subcommand], ...] = (
-    Quickstart, Doctor, Publish, Tail, Who, Kick, Explain, Prune, OutboxCommand, NewEpochs,
+    Quickstart, Doctor, Publish, Tail, Who, Kick, Explain, Prune, Erase, OutboxCommand, NewEpochs,
     Bench, Completion,
 )  # fmt: skip
 

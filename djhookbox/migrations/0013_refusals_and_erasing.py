@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('djhookbox', '0011_bans'),
+        ('djhookbox', '0012_trace'),
     ]
 
     operations = [
