@@ -307,10 +307,21 @@ def test_a_trail_is_in_order_and_says_what_happened(root: Client, db: None) -> N
 
 
 @pytest.mark.parametrize(
-    ("language", "week"), [("en", "2026-01-04"), ("de", "2026-01-05")], ids=["sunday", "monday"]
+    ("language", "week", "last"),
+    [
+        ("en", "2026-01-04", {"from": "2025-12-28", "until": "2026-01-03"}),
+        ("de", "2026-01-05", {"from": "2025-12-29", "until": "2026-01-04"}),
+    ],
+    ids=["sunday", "monday"],
 )
 def test_common_periods(
-    root: Client, db: None, settings: Any, monkeypatch: Any, language: str, week: str
+    root: Client,
+    db: None,
+    settings: Any,
+    monkeypatch: Any,
+    language: str,
+    week: str,
+    last: dict[str, str],
 ) -> None:
     settings.LANGUAGE_CODE = language
     monkeypatch.setattr(periods, "today", lambda: datetime.date(2026, 1, 8))  # a Thursday
@@ -319,6 +330,7 @@ def test_common_periods(
         {"from": "2026-01-08"},
         {"from": "2026-01-07", "until": "2026-01-07"},
         {"from": week},
+        last,
         {"from": "2026-01-01"},
         {"from": "2025-12-09"},
     ]
