@@ -1,10 +1,9 @@
-"""The documented commands for gunicorn, on TCP and on a Unix socket, serve a site with channels."""
+"""The documented commands for gunicorn and uvicorn serve a site with channels."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,14 +41,15 @@ def documented(pattern: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    need(shutil.which("gunicorn", path=str(Path(sys.executable).parent)), "gunicorn is missing")
     project = Project(tmp_path)
     project.write_site(["djhookbox"], urls=URLS)
     project.write("mysite/__init__.py", "")
-    project.write(
-        "mysite/wsgi.py",
-        "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
-    )
+    for kind in ("wsgi", "asgi"):
+        project.write(
+            f"mysite/{kind}.py",
+            f"from django.core.{kind} import get_{kind}_application\n"
+            f"application = get_{kind}_application()\n",
+        )
     project.manage("migrate", "-v0")
     project.manage("shell", "-c", POLICY)
     try:
@@ -61,12 +61,11 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def serve(project: Project, command: str) -> subprocess.Popen[bytes]:
     """Start a documented command."""
     words = shlex.split(command)
-    assert words[0] == "gunicorn"
-    words[0] = str(Path(sys.executable).parent / "gunicorn")
-    log = (project.folder / "gunicorn.log").open("wb")
-    with log:
+    program = Path(sys.executable).parent / words[0]
+    need(program.exists(), f"{words[0]} is missing")
+    with (project.folder / "server.log").open("wb") as log:
         return subprocess.Popen(
-            [*words, *(["mysite.wsgi"] if words[-1] != "mysite.wsgi" else [])],
+            [str(program), *words[1:]],
             cwd=project.folder, stdout=log, stderr=log, start_new_session=True,
             env=project.environment(DJANGO_SETTINGS_MODULE="settings"),
         )  # fmt: skip
@@ -83,11 +82,16 @@ def subscribes(project: Project, origin: str) -> None:
         assert visitor.expect("PUBLISH")["payload"] == "Hello"
 
 
-def test_gunicorn_on_tcp(project: Project) -> None:
-    command = documented(r"(gunicorn --bind 127\.0\.0\.1:8000 .*)")
-    server = serve(project, command.replace(":8000", f":{project.site_port}"))
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(gunicorn --bind 127\.0\.0\.1:8000 .*)", r"(uvicorn --host 127\.0\.0\.1 --port 8000 .*)"],
+    ids=["gunicorn", "uvicorn"],
+)
+def test_a_server_on_tcp(project: Project, pattern: str) -> None:
+    command = documented(pattern)
+    server = serve(project, command.replace("8000", str(project.site_port)))
     try:
-        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "gunicorn")
+        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "the server")
         subscribes(project, project.origin)
     finally:
         server.terminate()
@@ -101,7 +105,7 @@ def test_gunicorn_on_a_unix_socket(project: Project) -> None:
     path = f"/tmp/djhookbox-{project.hookbox_port}.sock"
     text = (project.folder / "settings.py").read_text().replace("HOOKBOX_CBPORT", "UNUSED")
     project.write("settings.py", f"{text}\n{setting.replace('/run/site.sock', path)}\n")
-    server = serve(project, command.replace("/run/site.sock", path))
+    server = serve(project, f"{command.replace('/run/site.sock', path)} mysite.wsgi")
     try:
         project.wait_until(lambda: Path(path).exists(), "gunicorn")
         subscribes(project, "http://localhost:8000")
