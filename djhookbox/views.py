@@ -48,6 +48,7 @@ from .wire.replies import (
     CreateReply,
     Decided,
     EmptyReply,
+    EventsReply,
     MessageReply,
     MoreReply,
     PublishReply,
@@ -287,12 +288,14 @@ def events(request: HttpRequest, received: Received[webhooks.Events]) -> Answer:
     reported = events_of(received)
     sender = Sender(received.node, received.webhook.node) if received.node else None
     try:
-        record(reported, sender)
+        recorded = record(reported, sender, seconds=settings.webhook_timeout / 3)
     except UNAVAILABLE:
         logger.exception("%d events could not be written now.", len(reported))
         return answer(Refused(_("The database is busy."), "unavailable"), status=503)
+    if recorded is not None:  # the receivers of signals have taken all the time
+        return answer(EventsReply(True, recorded))
     more = sender is not None and close_what_is_open(sender, time_to_close())
-    return answer(MoreReply(more))
+    return answer(EventsReply(more))
 
 
 @webhook(webhooks.Batch)

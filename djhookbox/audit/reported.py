@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from django.db import router, transaction
@@ -19,10 +21,14 @@ from ..wire import events
 from ..wire.events import Event
 from . import payloads
 from .addresses import stored
+from .leaving import tell
 from .nodes import Sender, heard, written
 from .writing import fit, moment, write_all
 
 logger = logging.getLogger("djhookbox.webhook")
+
+#: Seconds after which a transaction ends that sends signals.
+TRANSACTION_SECONDS = 0.25
 
 #: The models that events are recorded as.
 MODELS = (ConnectionLog, SubscriptionLog, Publication, Measurement)
@@ -31,17 +37,46 @@ MODELS = (ConnectionLog, SubscriptionLog, Publication, Measurement)
 _LARGEST_COUNT, _LARGEST_KEY = 2**31 - 1, 2**63 - 1
 
 
-def record(reported: Sequence[object], sender: Sender | None = None) -> None:
-    """Write a batch of events; malformed ones are skipped and logged.
+def record(
+    reported: Sequence[object],
+    sender: Sender | None = None,
+    *,
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> int | None:
+    """Write a batch of events and send their signals; malformed ones are skipped and logged.
 
     Args:
         reported: What happened, in order.
         sender: Which process reports; what it has reported before is not written again.
+        seconds: The time limit for the receivers of signals.
+        clock: Returns the time.
+
+    Returns:
+        The number of the last event that was recorded, if the time was not sufficient for all.
 
     Raises:
-        DatabaseError: One of `UNAVAILABLE`: nothing can be written at the moment, and nothing
-            was. The batch should be sent again.
+        DatabaseError: One of `UNAVAILABLE`: nothing can be written at the moment. The batch
+            should be sent again; what was written will not be written again.
 
+    """
+    end = clock() + seconds
+    done = _record_some(reported, sender, clock)
+    while done < len(reported):
+        number = _event_number(reported[done - 1])
+        if number is not None and clock() >= end:
+            return number
+        done += _record_some(reported[done:], sender, clock)
+    return None
+
+
+def _record_some(
+    reported: Sequence[object], sender: Sender | None, clock: Callable[[], float]
+) -> int:
+    """Record events in one transaction; return how many.
+
+    Their signals are sent in it as well: what receivers write is written once, even if the events
+    are sent again. It ends early if they take long, because it may lock the whole database.
     """
     # All or nothing: a batch that is sent again must not be recorded twice.
     with ExitStack() as transactions:
@@ -50,16 +85,21 @@ def record(reported: Sequence[object], sender: Sender | None = None) -> None:
         last = heard(sender) if sender is not None else 0
         batch = Batch()
         numbers = [last]
+        end = clock() + TRANSACTION_SECONDS
+        done = 0
         for event in reported:
+            done += 1
             number = _event_number(event)
             if number is not None:
                 if sender is not None and number <= last:
                     continue
                 numbers.append(number)
-            batch.add(event, sender)
+            if batch.add(event, sender) and clock() >= end:
+                break
         batch.write(sender)
         if sender is not None and (len(numbers) > 1 or not reported):
             written(sender, max(numbers), stopped=batch.stopped)
+        return done
 
 
 def _event_number(event: object) -> int | None:
@@ -86,19 +126,22 @@ class Batch:
         self._delivered: dict[int, int] = {}
         self._delivered_by_number: dict[int, int] = {}
 
-    def add(self, data: object, sender: Sender | None) -> None:
-        """Convert an event to a row; skip it if it is malformed."""
+    def add(self, data: object, sender: Sender | None) -> bool:
+        """Convert an event to a row, or skip it if it is malformed; return whether it was told."""
         try:
-            self._add(events.read(data), _moment(data), sender.boot if sender is not None else "")
+            event = events.read(data)
+            self._add(event, _moment(data), sender.boot if sender is not None else "")
+            return tell(event)
         except (ValueError, RecursionError) as error:
             # One invalid event must not lose the other 499, nor be sent again forever.
             kind = data.get("event") if isinstance(data, dict) else None
             logger.warning("An event of kind %.40r was skipped: %s.", kind, error)
+            return False
 
     def _add(self, event: Event, at: datetime.datetime, node: str) -> None:
         if isinstance(event, events.Disconnected):
             self._connections.append(_disconnect(event, at, node))
-        elif isinstance(event, events.Subscribed | events.Unsubscribed):
+        elif isinstance(event, events.Subscribed | events.Unsubscribed | events.Destroyed):
             self._subscriptions.append(_subscription(event, at, node))
         elif isinstance(event, events.Published):
             row = _publication(event, at)
@@ -190,9 +233,14 @@ def _disconnect(event: events.Disconnected, at: datetime.datetime, node: str) ->
 
 
 def _subscription(
-    event: events.Subscribed | events.Unsubscribed, at: datetime.datetime, node: str
+    event: events.Subscribed | events.Unsubscribed | events.Destroyed,
+    at: datetime.datetime,
+    node: str,
 ) -> SubscriptionLog:
     kinds = SubscriptionLog.Event
+    if isinstance(event, events.Destroyed):
+        channel = _channel(event.channel_name)
+        return SubscriptionLog(event=kinds.DESTROY, created=at, channel=channel, node=node)
     return SubscriptionLog(
         event=kinds.SUBSCRIBE if isinstance(event, events.Subscribed) else kinds.UNSUBSCRIBE,
         created=at,

@@ -75,7 +75,16 @@ def accepted() -> tuple[str, ...]:
     """Return what this site accepts; see `wire.capabilities`."""
     batch = (capabilities.BATCH,) if accepts_batches() else ()
     confirm = (capabilities.CONFIRM,) if accepts_confirming() else ()
-    return capabilities.ALL + batch + confirm
+    leaving = (capabilities.LEAVING,) if accepts_leaving() else ()
+    return capabilities.ALL + batch + confirm + leaving
+
+
+def accepts_leaving() -> bool:
+    """Return whether events may replace the webhooks about users who leave: no handler answers.
+
+    It is all or nothing: an event comes later than a webhook, which would change their order.
+    """
+    return not any(map(handlers.anyone_for, (Operation.UNSUBSCRIBE, Operation.DESTROY)))
 
 
 def accepts_batches() -> bool:

@@ -12,7 +12,7 @@ from djhookbox import certificates
 from djhookbox._version import __version__
 from djhookbox.conf import settings
 from djhookbox.server.config import ConfigError, ServerConfig
-from djhookbox.wire import webhooks
+from djhookbox.wire import capabilities, webhooks
 from djhookbox.wire.urls import bracketed, is_unix, split_unix
 
 from ..batches.rule import accepted
@@ -72,13 +72,21 @@ def server_config(options: Options) -> ServerConfig:
         allow_set_config=options["allow_set_config"] or settings.allow_set_config,
         polling_hosts=(*settings.polling_hosts, *(options["polling_host"] or ())),
         ca_file=(certificates.ca_path() or "") if secure else "",
-        # What an application accepts is only known for this site.
-        webhook_accepts=frozenset() if is_foreign(options) else frozenset(accepted()),
+        webhook_accepts=frozenset() if is_foreign(options) else _accepted(),
         run_dir=str(settings.run_dir),
         tell_delivered=settings.debug,
         **{name: getattr(settings, name) for name in _SAME},
         version=__version__,
     )
+
+
+def _accepted() -> frozenset[str]:
+    """Return what this site accepts, as far as this process knows.
+
+    Handlers are often registered next to views, which only processes with requests import. The
+    first webhook tells whether there are any.
+    """
+    return frozenset(accepted()) - {capabilities.LEAVING}
 
 
 def _through_socket(name: str, url: str) -> tuple[str, str]:

@@ -108,7 +108,7 @@ class ServerConfig:
     max_cookie_bytes: int = 134_217_728
     max_frames_per_second: int = 1000
     #: Events to keep while Django does not accept them; the oldest are dropped and counted.
-    max_events: int = 10_000
+    max_events: int = 100_000
     ping_interval: float = 25.0
     #: Maximum time from SIGTERM to exit.
     grace_period: float = 10.0

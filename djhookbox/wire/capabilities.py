@@ -29,5 +29,9 @@ BATCH = webhooks.Batch.name
 #: Identities may be confirmed. Sites announce this only if their middleware allows it.
 CONFIRM = webhooks.Confirm.name
 
+#: Unsubscribe, disconnect and destroy may be reported as events instead of being webhooks of their
+#: own. Sites announce this unless a handler may answer such a webhook.
+LEAVING = "leaving"
+
 #: The features that the views of this package support on every site, in the order of the header.
 ALL = (EVENTS, RECHECK, MESSAGE, REPORT, PRUNE, SUBSCRIBE_MANY, JSON, NODES, OUTBOX, MEASURED)

@@ -27,6 +27,8 @@ class Disconnected:
         code: The close code.
         reason: The reason in the close frame.
         duration: How long the connection was open, in seconds.
+        last: Whether it was its user's last one, and the site sends its signal now: no webhook
+            tells it.
 
     """
 
@@ -39,6 +41,7 @@ class Disconnected:
     duration: object = None
     transport: str = ""
     remote_addr: str = ""
+    last: bool | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Unsubscribed:
 
     Attributes:
         by: What caused it: `client`, `auto`, `rest`, `policy` or `disconnect`.
+        signal: Whether the site sends its signal now: no webhook tells it.
 
     """
 
@@ -75,6 +79,16 @@ class Unsubscribed:
     conn_id: str = ""
     by: str = ""
     reason: str = ""
+    signal: bool | None = None
+
+
+@dataclass(slots=True)
+class Destroyed:
+    """A channel without subscribers has been destroyed, and no webhook has told the site."""
+
+    kind: ClassVar[str] = "destroy"
+
+    channel_name: str
 
 
 @dataclass(slots=True)
@@ -171,12 +185,19 @@ class Stopped:
 
 
 Event: TypeAlias = (
-    Disconnected | Subscribed | Unsubscribed | Published | Delivered | Measured | Stopped
+    Disconnected
+    | Subscribed
+    | Unsubscribed
+    | Destroyed
+    | Published
+    | Delivered
+    | Measured
+    | Stopped
 )
 
 #: All event types.
 ALL: tuple[type[Event], ...] = (
-    Disconnected, Subscribed, Unsubscribed, Published, Delivered, Measured, Stopped,
+    Disconnected, Subscribed, Unsubscribed, Destroyed, Published, Delivered, Measured, Stopped,
 )  # fmt: skip
 
 _KINDS: Mapping[object, type[Event]] = {kind.kind: kind for kind in ALL}
@@ -219,7 +240,9 @@ def read(data: object) -> Event:
 def _getter(kind: type[Event]) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:
     """Return the names of a record's fields, and a function that returns all their values."""
     names = tuple(each.name for each in fields(kind))
-    return names, attrgetter(*names) if names else lambda event: ()
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda event: tuple(getattr(event, name) for name in names)
 
 
 _GETTERS = {kind: _getter(kind) for kind in ALL}

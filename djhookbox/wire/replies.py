@@ -208,6 +208,21 @@ class MoreReply:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsReply:
+    """Events are recorded (ours).
+
+    Attributes:
+        more: Whether there is more to do.
+        recorded: The number of the last event that was recorded, if the time was not sufficient
+            for all of them.
+
+    """
+
+    more: bool = field(default=False, metadata={"invalid": False})
+    recorded: int | None = field(default=None, metadata={"invalid": None})
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmReply:
     """The connections that must end (ours).
 

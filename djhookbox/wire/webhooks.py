@@ -213,7 +213,7 @@ class Message(Webhook[replies.MessageReply]):
 
 
 @dataclass(frozen=True, slots=True)
-class Events(Webhook[replies.MoreReply]):
+class Events(Webhook[replies.EventsReply]):
     """Report events that no webhook decided (ours).
 
     Attributes:
@@ -223,7 +223,7 @@ class Events(Webhook[replies.MoreReply]):
     """
 
     name: ClassVar[str] = "events"
-    reply: ClassVar[type[object]] = replies.MoreReply
+    reply: ClassVar[type[object]] = replies.EventsReply
 
     events: str
     node: Name = ""

@@ -44,6 +44,8 @@ class Site(stand_in.Site):
         self.config = config
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.held: dict[str, asyncio.Event] = {}
+        #: As in `Webhooks`.
+        self.earlier: Callable[..., Any] | None = None
 
     async def send(
         self,
@@ -55,6 +57,10 @@ class Site(stand_in.Site):
         quiet: bool = False,
         urgent: bool = False,
     ) -> Reply[R]:
+        if isinstance(webhook, webhooks.BATCHABLE) and self.earlier is not None:
+            earlier = self.earlier(webhook, connection)
+            if earlier is not None:
+                await earlier
         form = webhooks.write(webhook, caller(connection))
         hook = form["action"]
         self.calls.append((hook, {name: text for name, text in form.items() if name != "action"}))

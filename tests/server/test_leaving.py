@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.wire.closing import NORMAL
 
 from .rig import Rig, turns
 
@@ -109,3 +117,129 @@ async def test_an_auto_subscribe_has_nobody_to_go_to(rig: Rig) -> None:
     rig.site.answers["unsubscribe"] = {"auto_subscribe": ["other"]}
     await rig.leave(alice)
     assert rig.channels == {}
+
+
+# ---- without webhooks --------------------------------------------------------
+
+
+@pytest.fixture
+def told(rig: Rig) -> Rig:
+    """A server whose site wants events instead of webhooks."""
+    rig.site.accepted |= {"leaving"}
+    return rig
+
+
+def _left(rig: Rig) -> list[tuple[Any, ...]]:
+    """Return the events about leaving: kind, channel or user, and whether a signal is sent."""
+    return [
+        (event["event"], event.get("channel_name", event.get("user", "")),
+         event.get("signal", event.get("last", False)))
+        for event in rig.reported()
+        if event["event"] in ("disconnect", "unsubscribe", "destroy")
+    ]  # fmt: skip
+
+
+async def test_events_come_in_the_order_of_the_webhooks(told: Rig) -> None:
+    alice, bob = await told.connect("alice"), await told.connect("bob")
+    for channel in ("b", "a"):
+        await told.subscribe(alice, channel)
+    await told.subscribe(bob, "a")
+    told.site.took()
+    await told.leave(alice)
+    assert told.site.took() == []
+    assert _left(told) == [
+        ("unsubscribe", "b", True), ("destroy", "b", False), ("unsubscribe", "a", True),
+        ("disconnect", "alice", True),
+    ]  # fmt: skip
+    assert "b" not in told.channels
+
+
+async def test_500_clients_leave_with_a_few_requests(told: Rig) -> None:
+    clients = [await told.connect(f"user{number}") for number in range(500)]
+    for number, client in enumerate(clients):
+        await told.subscribe(client, f"room{number % 50}")
+    await told.events.flush()
+    told.site.took()
+    for client in clients:
+        client.lost(NORMAL)
+    await turns()
+    assert told.channels == told.hub.users == {}
+    await told.events.flush()
+    calls = told.site.took()
+    assert {hook for hook, _form in calls} == {"events"}
+    assert len(calls) <= 4
+    found = Counter(event["event"] for _hook, form in calls for event in json.loads(form["events"]))
+    assert found == {"unsubscribe": 500, "disconnect": 500, "destroy": 50}
+
+
+async def test_unsubscribing_needs_no_webhook(told: Rig) -> None:
+    alice = await told.connect("alice")
+    await told.subscribe(alice)
+    told.site.took()
+    told.reported()
+    told.site.answers["unsubscribe"] = Refusal("stay")
+    await told.send(alice, "UNSUBSCRIBE", channel_name="room")
+    assert alice.names() == ["UNSUBSCRIBE"]
+    assert told.site.took() == []
+    assert _left(told) == [("unsubscribe", "room", True), ("destroy", "room", False)]
+
+
+async def test_no_signal_where_no_webhook_was_made(told: Rig) -> None:
+    told.site.answers["create_channel"] = {"moderated": False}
+    one, two = await told.connect("alice"), await told.connect("alice")
+    for client in (one, two):
+        await told.subscribe(client)
+    told.reported()
+    await told.leave(two)  # other connections keep the subscription
+    await told.leave(one)
+    assert _left(told) == [
+        ("disconnect", "alice", False), ("unsubscribe", "room", False), ("destroy", "room", False),
+        ("disconnect", "alice", True),
+    ]  # fmt: skip
+
+
+async def test_no_signals_while_the_server_stops(told: Rig) -> None:
+    alice = await told.connect("alice")
+    await told.subscribe(alice)
+    told.connections.stopping = True
+    told.reported()
+    await told.leave(alice)
+    assert [event[::2] for event in _left(told)][:2] == [
+        ("disconnect", False), ("unsubscribe", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("back", ["address", "user"])
+async def test_coming_back_does_not_overtake_leaving(told: Rig, back: str) -> None:
+    alice = await told.connect("alice")
+    await told.subscribe(alice)
+    await told.events.flush()
+    told.site.took()
+    if back == "address":  # such as a page that is loaded again
+        await told.leave(alice)
+        alice = await told.connect("alice")
+    else:
+        await told.send(alice, "UNSUBSCRIBE", channel_name="room")
+    await told.subscribe(alice)
+    expected = ["events", "connect"] if back == "address" else ["events"]
+    names = [hook for hook, _form in told.site.took()]
+    assert names == [*expected, "subscribe_many"]
+
+
+async def test_others_do_not_wait_for_who_left(told: Rig) -> None:
+    alice, bob = await told.connect("alice"), told.client("sessionid=bob")
+    bob.handshake = replace(bob.handshake, remote_addr="10.0.0.2")
+    await told.leave(alice)
+    told.site.took()
+    await told.send(bob, "CONNECT", cookie_string="", payload='"bob"')
+    assert told.site.names() == ["connect"]
+
+
+async def test_nobody_waits_for_a_site_that_takes_no_events(told: Rig) -> None:
+    told.site.answers["events"] = Refusal("busy", "unavailable")
+    alice = await told.connect("alice")
+    await told.leave(alice)
+    told.site.took()
+    for _ in range(3):
+        await told.connect("alice")
+    assert told.site.names() == ["events", "connect", "connect", "connect"]

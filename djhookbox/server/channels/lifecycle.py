@@ -20,11 +20,13 @@ from contextlib import (
 )
 from typing import Any
 
-from ...wire import webhooks
+from ...wire import capabilities, webhooks
+from ...wire.events import Destroyed
 from ..clients.connection import Connection
 from ..core.effects import Emptied
 from ..core.model import Channel
 from ..runtime import Runtime
+from ..site.order import trace_of
 from ..site.webhooks import Refusal
 from .locks import KeyedLocks
 from .outcomes import EngineFailed
@@ -42,6 +44,7 @@ class Lifecycle:
     def __init__(self, runtime: Runtime, proposals: Proposals, publications: Publications) -> None:
         self._hub = runtime.hub
         self._webhooks = runtime.webhooks
+        self._events = runtime.events
         self._tasks = runtime.tasks
         self._clock = runtime.clock
         self._proposals = proposals
@@ -191,18 +194,22 @@ class Lifecycle:
             if self._pins[name]:
                 self._due.add(name)
                 return
-            try:
-                reply = await self._webhooks.send(webhooks.DestroyChannel(name))
-                allowed = reply.allowed
-            except Refusal:
-                allowed = False
+            reports = capabilities.LEAVING in self._webhooks.accepted
             # Code may have subscribed a user in the meantime. A caller that waits for the lock
             # has pinned the name and gets a new channel.
-            if allowed:
+            if reports or await self._may_go(name):
                 with suppress(EngineFailed):  # logged; retried later
                     await self._proposals.destroy(channel, only_empty=True)
+                    if reports and self._hub.channels.get(name) is not channel:
+                        self._events.add(Destroyed(name), (trace_of(name),))
             if not channel.subscribers:
                 self._hub.keep(channel, self._clock())
+
+    async def _may_go(self, name: str) -> bool:
+        try:
+            return (await self._webhooks.send(webhooks.DestroyChannel(name))).allowed
+        except Refusal:
+            return False
 
 
 # Classes, as every command needs one, and generators cost twice as much.

@@ -1,7 +1,7 @@
 """What happens when a connection ends.
 
-Nothing waits for it: the user leaves all channels immediately, and the webhooks that notify the
-site follow in the background, in the order of the reference (section 8).
+Nothing waits for it: the user leaves all channels immediately. Events notify the site, or webhooks
+in the background if a handler may answer them, in the order of the reference (section 8).
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from ...wire import webhooks
+from ...wire import capabilities, webhooks
 from ...wire.closing import Disconnect
-from ...wire.events import Unsubscribed
+from ...wire.events import Disconnected, Unsubscribed
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..core.model import Channel, User
 from ..decision_log import Sample
 from ..runtime import Runtime
+from ..site.order import traces
 from ..site.webhooks import Refusal
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
 
 R = TypeVar("R")
+
+#: Seconds to wait for the other nodes before the end of a connection is reported.
+DEPARTURE_SECONDS = 5.0
 
 
 class Leaving:
@@ -54,7 +58,13 @@ class Leaving:
         for channel in told:
             self._lifecycle.pin(channel.name)  # destroy_channel comes after unsubscribe
         left = self._proposals.detach(connection)
-        self._events.add(connection.ended(user.name, disconnect))
+        ended = connection.ended(user.name, disconnect)
+        tells = not self._connections.stopping and (told or not user.connections)
+        # The end of a user's last connection is the last that is reported of it, so that a crash
+        # does not separate it from the signal.
+        later = tells and not user.connections and capabilities.LEAVING in self._webhooks.accepted
+        if not later:
+            self._events.add(ended)
         if self._sample.has_end(connection.id, disconnect):
             logger.info(
                 "Connection %s of %r closed: %d %s",
@@ -67,12 +77,44 @@ class Leaving:
             )  # fmt: skip
         for channel in left:
             if self._connections.stopping or not channel.options.asks("unsubscribe"):
-                self._report(channel, user, connection, "disconnect", disconnect.reason)
+                event = _unsubscribed(channel, connection, "disconnect", disconnect.reason)
+                self._events.add(event)
         departed: asyncio.Task[bool] | None = None
         if self._cluster is not None and not user.connections:
             departed = asyncio.ensure_future(self._cluster.depart(user.name))
-        if not self._connections.stopping and (told or not user.connections):
+        if later:
+            self._tasks.start(self._report_all(connection, ended, told, left, departed))
+        elif tells:
             self._tasks.start(self._tell(connection, user, told, left, departed))
+
+    async def _report_all(
+        self,
+        connection: Connection,
+        ended: Disconnected,
+        pinned: Sequence[Channel],
+        left: Sequence[Channel],
+        departed: asyncio.Task[bool] | None,
+    ) -> None:
+        """Report by events that a user has left its channels, and the end of its connection."""
+        late: asyncio.Task[bool] | None = None
+        browser = traces(connection)
+        try:
+            for channel in pinned:
+                if channel in left and channel.options.asks("unsubscribe"):
+                    event = _unsubscribed(channel, connection, "disconnect", ended.reason)
+                    event.signal = True
+                    self._events.add(event, browser)
+                await self._lifecycle.release(channel)
+            last = True
+            if departed is not None:
+                done, _ = await asyncio.wait({departed}, timeout=DEPARTURE_SECONDS)
+                last = bool(done) and departed.result()
+                late = None if done else departed
+            ended.last = last or None
+        finally:
+            self._events.add(ended, browser)
+        if late is not None and await late:
+            await self._call(webhooks.Disconnect(ended.user), connection)
 
     async def _tell(
         self,
@@ -87,7 +129,7 @@ class Leaving:
         for channel in pinned:
             if channel in left and channel.options.asks("unsubscribe"):
                 if channel.name in ended:
-                    self._report(channel, user, connection, "auto", "")
+                    self._events.add(_unsubscribed(channel, connection, "auto", ""))
                 else:
                     webhook = webhooks.Unsubscribe(channel.name, user.name)
                     reply = await self._call(webhook, connection)
@@ -105,15 +147,7 @@ class Leaving:
             return (await self._webhooks.send(webhook, connection)).check()
         return None
 
-    def _report(
-        self, channel: Channel, user: User, connection: Connection, by: str, reason: str
-    ) -> None:
-        self._events.add(
-            Unsubscribed(
-                channel_name=channel.name,
-                user=user.name,
-                conn_id=connection.id,
-                by=by,
-                reason=reason,
-            )
-        )
+
+def _unsubscribed(channel: Channel, connection: Connection, by: str, reason: str) -> Unsubscribed:
+    user = connection.user.name if connection.user is not None else ""
+    return Unsubscribed(channel.name, user, connection.id, by, reason)

@@ -23,6 +23,7 @@ from ..core.model import Channel, User
 from ..core.stream import Position
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
+from ..site.order import traces
 from ..site.queue import patience
 from ..site.webhooks import Refusal, WebhookFailed
 from .connection import Connection
@@ -113,6 +114,7 @@ class Subscriptions:
         self._hub = runtime.hub
         self._proposals = proposals
         self._webhooks = runtime.webhooks
+        self._events = runtime.events
         self._clock = runtime.clock
         self._lifecycle = lifecycle
         self._authorizer = authorizer
@@ -169,7 +171,8 @@ class Subscriptions:
                 return
             # If the user stays subscribed through another page, there is nothing to decide.
             leaves = self._hub.leaves_with(user, channel, connection)
-            asked = leaves and channel.options.asks("unsubscribe")
+            asks = leaves and channel.options.asks("unsubscribe")
+            asked = asks and capabilities.LEAVING not in self._webhooks.accepted
             if asked:
                 webhook = webhooks.Unsubscribe(name, user.name)
                 reply = await self._authorizer.ask(webhook, connection)
@@ -179,7 +182,9 @@ class Subscriptions:
                 change = Unsubscribe(user, self._clock(), connection=connection)
                 await self._proposals.propose(channel, change)
         if leaves and not asked:
-            self._authorizer.report(Unsubscribed, channel, user, connection, "client")
+            event = Unsubscribed(channel.name, user.name, connection.id, "client")
+            event.signal = asks or None
+            self._events.add(event, traces(connection) if asks else ())
 
     # ---- parts -----------------------------------------------------------
 

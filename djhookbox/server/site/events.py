@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from typing import NamedTuple
+from collections import Counter, deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from ...wire import bodies, capabilities, events, nodes, webhooks
 from ...wire.events import Event, Stopped
 from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
+from ...wire.webhooks import Webhook
+from ..clients.connection import Connection
 from ..metrics import Metrics
+from ..tasks import within
+from . import order
 from .webhooks import Refusal, Rejected, Webhooks
 
 logger = logging.getLogger("djhookbox.server.events")
@@ -31,6 +36,8 @@ MAX_BYTES = 33_554_432
 MAX_PAUSE = 30.0
 #: The same while there is nothing to report except that the process is alive.
 MAX_GREETING_PAUSE = 5.0
+#: Maximum seconds that a webhook waits for the report of what it must not overtake.
+OVERTAKING_SECONDS = 2.0
 #: Bytes of a report in addition to its events: the secret and names.
 ROOM = 8192
 #: Size of an event that fits into every report, even if its length doubles as JSON in JSON.
@@ -38,10 +45,11 @@ ALWAYS_FITS = (bodies.largest_body(0) - ROOM) // 2
 
 
 class _Event(NamedTuple):
-    """A waiting event: its number, and its complete ASCII JSON."""
+    """A waiting event: its number, its complete ASCII JSON, and its traces (see `order`)."""
 
     number: int
     text: str
+    traces: tuple[str, ...] = ()
 
 
 class Events:
@@ -57,6 +65,11 @@ class Events:
         self._queue: deque[_Event] = deque()
         self._size = 0
         self._number = 0
+        #: How many waiting events have left each trace.
+        self._traces: Counter[str] = Counter()
+        #: Whether the last report has failed.
+        self._failed = False
+        webhooks.earlier = self.before
         #: Maximum events in a batch; lower during the search for an event that the site rejects.
         self._most = BATCH
         self._woken = asyncio.Event()
@@ -68,21 +81,40 @@ class Events:
         #: When the next report is due even if nothing has happened, in the loop's time.
         self._due_at = 0.0
 
-    def add(self, event: Event) -> None:
-        """Add an event that happens now."""
+    def add(self, event: Event, traces: tuple[str, ...] = ()) -> None:
+        """Add an event that happens now.
+
+        Args:
+            event: The event.
+            traces: Those that webhooks must not overtake; see `order`.
+
+        """
         self._number += 1
         text = events.write(event, self._number, round(time.time(), 3))
-        added: _Event | None = _Event(self._number, text)
+        added: _Event | None = _Event(self._number, text, traces)
         if len(text) > ALWAYS_FITS and bodies.json_size(text) > self._largest:
             added = self._shortened(_Event(self._number, text), "it is larger than a report may be")
         if added is not None:
             self._queue.append(added)
             self._size += len(added.text)
+            self._traces.update(added.traces)
         while len(self._queue) > self._limit or self._size > MAX_BYTES:
             self._pop()
             self._metrics.events_dropped += 1
         if self._full:
             self._woken.set()
+
+    def before(
+        self, webhook: Webhook[Any], connection: Connection | None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Return the report of what a webhook must not overtake, to be awaited, or None."""
+        # No webhook waits for a site that takes no events.
+        if not self._traces or self._failed or not self._accepted:
+            return None
+        overtaken = [
+            trace for trace in order.followed(webhook, connection) if trace in self._traces
+        ]
+        return self._report_traces(overtaken) if overtaken else None
 
     @property
     def waiting(self) -> int:
@@ -163,17 +195,37 @@ class Events:
             self._under_way = asyncio.get_running_loop().create_task(self._send())
         return await asyncio.shield(self._under_way)
 
+    async def _report_traces(self, traces: Sequence[str]) -> None:
+        """Report until nothing with these traces waits, but not for long."""
+        end = asyncio.get_running_loop().time() + OVERTAKING_SECONDS
+        while any(trace in self._traces for trace in traces):
+            left = end - asyncio.get_running_loop().time()
+            try:
+                if left <= 0 or not await within(left, self._report()):
+                    return
+            except asyncio.TimeoutError:
+                return
+
     async def _send(self) -> bool:
         if not self._accepted or not (self._queue or self._due):
             return True
+        self._failed = not await self._send_batch()
+        return not self._failed
+
+    async def _send_batch(self) -> bool:
         batch = self._batch()
         try:
-            await self._call(batch, quiet=True)
+            recorded = await self._call(batch, quiet=True)
         except Refusal as refusal:
             if refusal.code == "unavailable" and not isinstance(refusal, Rejected):
                 return False
             return bool(batch) and await self._single_out(batch, refusal)
         self._most = min(BATCH, 2 * self._most)
+        if recorded is not None and batch:
+            batch = [event for event in batch if event.number <= recorded]
+            if not batch:
+                logger.warning("The site has recorded no event of a report")
+                return False
         self._forget(batch)
         return True
 
@@ -187,12 +239,14 @@ class Events:
             batch.append(event)
         return batch
 
-    async def _call(self, batch: list[_Event], *, quiet: bool) -> None:
+    async def _call(self, batch: list[_Event], *, quiet: bool) -> int | None:
+        """Report a batch; return the number of the last event recorded, if not all are."""
         report = f"[{','.join(event.text for event in batch)}]"
-        reply = await self._webhooks.send(webhooks.Events(report, self.address), quiet=quiet)
-        more = reply.check().more
+        answer = await self._webhooks.send(webhooks.Events(report, self.address), quiet=quiet)
+        reply = answer.check()
         now = asyncio.get_running_loop().time()
-        self._due_at = now if more else now + nodes.BEAT
+        self._due_at = now if reply.more else now + nodes.BEAT
+        return reply.recorded
 
     async def _single_out(self, batch: list[_Event], refusal: Refusal) -> bool:
         """Narrow down the event that the site rejects; return whether it accepts any report."""
@@ -234,4 +288,9 @@ class Events:
             self._pop()
 
     def _pop(self) -> None:
-        self._size -= len(self._queue.popleft().text)
+        event = self._queue.popleft()
+        self._size -= len(event.text)
+        for trace in event.traces:
+            self._traces[trace] -= 1
+            if not self._traces[trace]:
+                del self._traces[trace]

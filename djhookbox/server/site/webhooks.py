@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -71,6 +71,9 @@ class Webhooks(Posting):
         #: Webhooks that the site wants alone, until when.
         self._alone_until: dict[str, float] = {}
         self._tasks = Tasks()
+        #: Returns what a webhook must not overtake, as something to wait for, or None.
+        self.earlier: Callable[[Webhook[Any], Connection | None], Awaitable[None] | None] | None
+        self.earlier = None
 
     async def stop(self) -> None:
         """Fail whatever waits, and close the connection pools."""
@@ -142,6 +145,8 @@ class Webhooks(Posting):
                 return await self._single(webhook, connection, cookie, patience, quiet=quiet)
             async with self._own_turn(webhook.name):
                 return await self._single(webhook, connection, cookie, patience, quiet=quiet)
+        if self.earlier is not None and (earlier := self.earlier(webhook, connection)) is not None:
+            await earlier
         if not self._queue and self._slots.has_free(adaptive=self._batches):
             self._slots.take()
             try:

@@ -1,0 +1,51 @@
+"""Keep webhooks from overtaking events that tell that somebody has left.
+
+An event reaches the site up to half a second later than a webhook would. A page that is loaded
+again leaves and comes back within that time, and the site must hear of it in this order. What is
+reported therefore leaves traces until the site has it, and a webhook about the same user, browser
+or channel has it reported first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...wire.webhooks import Connect, SubscribeMany, Webhook
+from ..clients.connection import Connection
+
+
+def traces(connection: Connection) -> tuple[str, ...]:
+    """Return the traces of a user who leaves."""
+    user = _user(connection.user.name) if connection.user is not None else ""
+    return (user, *_browser(connection))
+
+
+def trace_of(channel: str) -> str:
+    """Return the trace of a channel that is destroyed."""
+    return f"channel {channel}"
+
+
+def followed(webhook: Webhook[Any], connection: Connection | None) -> tuple[str, ...]:
+    """Return the traces that a webhook must not overtake."""
+    if isinstance(webhook, Connect):
+        # Nobody knows yet who connects.
+        browser = _browser(connection) if connection is not None else ()
+        return (_user(webhook.expected_user), *browser)
+    found = []
+    if connection is not None and connection.user is not None:
+        found.append(_user(connection.user.name))
+    if isinstance(webhook, SubscribeMany):
+        found += [trace_of(each.channel_name) for each in webhook.channels]
+    elif channel := getattr(webhook, "channel_name", ""):
+        found.append(trace_of(channel))
+    return tuple(found)
+
+
+def _browser(connection: Connection) -> tuple[str, str]:
+    handshake = connection.handshake
+    # Cookies are long, and secret.
+    return f"address {handshake.remote_addr}", f"cookies {hash(handshake.cookie)}"
+
+
+def _user(name: str) -> str:
+    return f"user {name}"
