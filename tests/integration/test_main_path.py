@@ -55,7 +55,7 @@ def test_the_logs_say_what_happened(site: Site, enter: Enter, word: str) -> None
         ("subscribe", alice.name, f"/{word}/", policy),
         ("subscribe", bob.name, f"/{word}/", policy),
         ("create_refused", bob.name, f"/{word}/closed/", "nobody"),
-        ("unsubscribe", bob.name, f"/{word}/", ""),
+        ("unsubscribe", bob.name, f"/{word}/", "disconnect"),
     ]
 
     site.rows("Publication", 1, channel=f"/{word}/", source="client", delivered=2)

@@ -16,9 +16,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocol.rst"
 
 EXAMPLES: list[Any] = [
     events.Disconnected("alice", "c1", 1001, "bye", 2.5, "websocket", "10.0.0.1"),
+    events.Disconnected(last=True),
     events.Disconnected(),
     events.Subscribed("/a/", "älice", "c1", "client"),
     events.Unsubscribed("/a/", "alice", "", "policy", "edited"),
+    events.Unsubscribed("/a/", "alice", "c1", "client", signal=True),
+    events.Destroyed("/a/"),
     events.Published("/a/", "alice", "c1", "client", 0, {"a": None}),
     events.Published("/a/", payload_size=3_000_000),
     events.Published("/a/", payload=False),

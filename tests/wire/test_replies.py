@@ -18,6 +18,7 @@ from djhookbox.wire.replies import (
     CreateReply,
     Decided,
     EmptyReply,
+    EventsReply,
     MessageReply,
     MoreReply,
     PublishReply,
@@ -61,6 +62,7 @@ EXAMPLES: list[Any] = [
     BatchReply(([200, [True, {}]], None)),
     ConfirmReply(3, ("c1", "c2"), ("c3",), {"c4": 60.5}),
     MoreReply(True),
+    EventsReply(True, 7),
     EmptyReply(),
     RecheckReply({"/a/": Rechecked({"moderated": True}, {"alice": "not you"}), "/b/": Rechecked()}),
     SubscribeManyReply({
