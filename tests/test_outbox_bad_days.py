@@ -64,7 +64,7 @@ def test_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     assert node.pull() == ["2"]
 
 
-@pytest.mark.parametrize("step", ["insert", "save", "delete", "_record"])
+@pytest.mark.parametrize("step", ["insert", "save", "delete", "execute"])
 def test_the_database_fails_while_rows_are_numbered(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -74,12 +74,33 @@ def test_the_database_fails_while_rows_are_numbered(
     for number in (2, 3):
         djhookbox.publish("/orders/", number)
     with monkeypatch.context() as patch:
-        patch.setattr(numbering._Work if step == "_record" else numbering, step, broken)
+        patch.setattr(numbering.Writes, step, broken)
         with pytest.raises(OperationalError):
             node.pull()
     assert StreamEntry.objects.count() == 1, "nothing of it is left"
     assert node.pull() == ["2", "3"]
     assert Publication.objects.filter(status="sent").count() == 3
+
+
+def test_the_publish_history_cannot_store_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is published does not depend on it: the rows are numbered again, without that value."""
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    djhookbox.publish("/orders/", 2)
+    usual = numbering._publication
+
+    def unfit(row: Outbox, entry: int | None) -> Publication:
+        publication = usual(row, entry)
+        if row.payload == "2":
+            publication.delivered = None
+            publication.status = None  # type: ignore[assignment] # NOT NULL
+        return publication
+
+    monkeypatch.setattr(numbering, "_publication", unfit)
+    assert node.pull() == ["1", "2"]
+    assert [row.number for row in StreamEntry.objects.order_by("number")] == [1, 2]
+    assert [row.payload for row in Publication.objects.all()] == [1]
+    assert not Outbox.objects.exists()
 
 
 def test_somebody_holds_the_lock() -> None:

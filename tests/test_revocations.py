@@ -21,7 +21,7 @@ from django.utils import timezone
 from djhookbox import notices
 from djhookbox.exceptions import HookboxRefused, HookboxUnreachable
 from djhookbox.models import ChannelPolicy, Outbox, Revocation, RevocationHead
-from djhookbox.outbox import answering, heads
+from djhookbox.outbox import answering, heads, looking, retention
 from djhookbox.revocations import pruning, pulling, storing
 from djhookbox.users.identity import session_identity
 from djhookbox.wire import webhooks
@@ -469,6 +469,35 @@ def ask(node: Node, **more: Any) -> Any:
     return answering.answer(webhooks.Outbox(revoked=node.position, **more))
 
 
+def test_an_idle_look_for_both_is_one_query(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_next_sweep", math.inf)  # none is due
+    known = ask(node)
+    with CaptureQueriesContext(connection) as queries:
+        again = ask(node, incarnation=known.incarnation, number=known.number, token=known.token)
+    assert (again.over, again.more, again.entries, again.revocations.entries) == (
+        False, False, (), (),
+    )  # fmt: skip
+    assert len(queries) == 1, [query["sql"] for query in queries]
+
+
+def test_one_query_sees_what_waits(node: Node) -> None:
+    def seen() -> looking.Seen:
+        found = looking.look()
+        assert found is not None
+        return found
+
+    known = ask(node)
+    assert not seen().publications.pending
+    assert not seen().revocations.pending
+    Outbox.objects.create(channel="/a/", payload="1", source="code", opened_by="handler:x")
+    assert seen().publications.pending
+    revoke("alice")
+    assert seen().revocations.pending
+    pulled = ask(node, incarnation=known.incarnation, number=known.number, token=known.token)
+    assert [entry.payload for entry in pulled.entries] == ["1"]
+    assert [each.users for each in pulled.revocations.entries] == [("alice",)]
+
+
 def test_they_come_with_the_outbox(node: Node) -> None:
     revoke("alice")
     pulled = ask(node)
@@ -494,7 +523,9 @@ def test_publications_come_without_them_if_they_cannot_be_read(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
     Outbox.objects.create(channel="/a/", payload="1", source="code", opened_by="handler:x")
-    with mock.patch.object(pulling, "look", side_effect=OperationalError("locked")):
+    broken = mock.patch.object(pulling, "look", side_effect=OperationalError("locked"))
+    # A query for both fails if one of them cannot be read.
+    with broken, mock.patch.object(looking, "look", return_value=None):
         pulled = ask(node)
         assert pulled.revocations is None
         assert pulled.number == 1

@@ -1,6 +1,7 @@
 """Answer the webhook `outbox`: revocations first, then publications.
 
-Each of the two is answered even if the other one cannot be read.
+Each of the two is answered even if the other one cannot be read. If there is nothing of either, one
+query finds that out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..revocations import pulling as revoking
 from ..wire import webhooks
 from ..wire.revocations import Revocations
 from ..wire.streams import Pulled
-from . import pulling
+from . import looking, pulling
 
 logger = logging.getLogger("djhookbox.webhook")
 
@@ -26,14 +27,18 @@ def answer(webhook: webhooks.Outbox) -> Pulled:
         DatabaseError: The database failed, and there is nothing to return.
 
     """
-    revocations, failure = _revocations(webhook)
+    both = webhook.revoked is not None and not webhook.only_revocations
+    seen = looking.look() if both else None
+    revocations, failure = _revocations(webhook, None if seen is None else seen.revocations)
     known = Pulled(webhook.incarnation, webhook.number, webhook.token, revocations=revocations)
     if webhook.only_revocations:
         if failure is not None:
             raise failure
         return known
     try:
-        return replace(pulling.pull(webhook), revocations=revocations)
+        # What was read before revocations were numbered may be old by now.
+        head = None if seen is None or seen.revocations.pending else seen.publications
+        return replace(pulling.pull(webhook, head), revocations=revocations)
     except DatabaseError as error:
         if revocations is None:
             raise
@@ -42,12 +47,12 @@ def answer(webhook: webhooks.Outbox) -> Pulled:
 
 
 def _revocations(
-    webhook: webhooks.Outbox,
+    webhook: webhooks.Outbox, head: revoking.Head | None
 ) -> tuple[Revocations | None, DatabaseError | None]:
     if webhook.revoked is None:
         return None, None
     try:
-        return revoking.pull(webhook.revoked), None
+        return revoking.pull(webhook.revoked, head), None
     except DatabaseError as error:
         logger.warning("Revocations could not be read now: %s", error)
         return None, error

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
-from .statements import Select, Update
+from .statements import Lock, Select, Update, Writes
 
 #: Seconds to wait for the lock.
 LOCK_SECONDS = 1
@@ -64,25 +65,29 @@ def look(using: str) -> Head:
     return Head(number, token, incarnation, former, now, began, first_token, bool(pending))
 
 
-def _rows(using: str) -> QuerySet[StreamHead]:
+def head_row(using: str) -> QuerySet[StreamHead]:
+    """Return the row of the head, as a query."""
     return StreamHead.objects.using(using).filter(pk=StreamHead.KEY)
 
 
 _POSITION = ("number", "token", "incarnation", "former")
 
-_LOOK = Select(
-    lambda using: _rows(using).values_list(
-        *_POSITION, Now(), "began", "first_token", Exists(Outbox.objects.using(using).waiting())
-    )
-)
-_READ = Select(lambda using: _rows(using).values_list(*_POSITION, "locked", "began", "first_token"))
-_LOCK = Update(_rows, locked=Now())
-_ADVANCE = Update(_rows, number=1, token="")
+
+def looked_at(using: str) -> tuple[Any, ...]:
+    """Return what `look` reads: the attributes of `Head` in order."""
+    pending = Exists(Outbox.objects.using(using).waiting())
+    return (*_POSITION, Now(), "began", "first_token", pending)
 
 
-def advance(using: str, number: int, token: str) -> None:
-    """Save the last number and its token, under the lock."""
-    _ADVANCE.execute(using, number, token, StreamHead.KEY)
+_LOOK = Select(lambda using: head_row(using).values_list(*looked_at(using)))
+_LOCK = Lock(head_row, (*_POSITION, "locked", "began", "first_token"), locked=Now())
+_ADVANCE = Update(head_row, number=1, token="")
+
+
+def advance(using: str, writes: Writes, number: int, token: str) -> None:
+    """Save the last number and its token with other writes, under the lock."""
+    sql, _params = _ADVANCE.compiled(using)
+    writes.add(sql, (number, token, StreamHead.KEY))
 
 
 @contextmanager
@@ -96,14 +101,11 @@ def locked(using: str) -> Iterator[Head]:
         DatabaseError: The lock could not be had within `LOCK_SECONDS`.
 
     """
-    with short_transaction(using):
-        if not _LOCK.execute(using):
+    with short_transaction(using, _LOCK) as found:
+        if not found:
             _create(using)
-        yield _read(using)
-
-
-def _read(using: str) -> Head:
-    return Head(*_READ.rows(using)[0])
+            found = _LOCK.take(using)
+        yield Head(*found[0])
 
 
 def _create(using: str) -> None:
@@ -153,7 +155,7 @@ def renew(using: str, *, unknown: str = "") -> Head:
             first_token=token,
         )
         _restart_channels(using, incarnation, head.number)
-        return _read(using)
+        return Head(*_LOCK.take(using)[0])
 
 
 def end_epochs(using: str, opened_by: str) -> None:
@@ -177,33 +179,30 @@ def _restart_channels(using: str, epoch: str, number: int) -> None:
 # ---- what databases need for it ------------------------------------------------------------------
 
 
+#: What PostgreSQL needs in a new transaction, before anything is read.
+_FIRST = {
+    "postgresql": (
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+        f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
+    )
+}
+
+
 @contextmanager
-def short_transaction(using: str) -> Iterator[None]:
-    """Open a separate transaction that may take a lock with its first statement.
+def short_transaction(using: str, lock: Lock) -> Iterator[list[tuple[Any, ...]]]:
+    """Open a separate transaction that takes a lock with its first statement.
 
     Each of its statements sees what was committed before it, and none waits for longer than
-    `LOCK_SECONDS` for a lock.
+    `LOCK_SECONDS` for a lock. Yields the locked row; nothing if there is none.
     """
-    nested = connections[using].in_atomic_block  # in a test, which has read already
+    connection = connections[using]
+    nested = connection.in_atomic_block  # in a test, which has read already
     with ExitStack() as stack:
         if not nested:
             stack.enter_context(_short_waits(using))
         stack.enter_context(transaction.atomic(using=using, durable=True))
-        if not nested:
-            _read_committed(using)
-        yield
-
-
-def _read_committed(using: str) -> None:
-    """Let each statement of a new transaction see what was committed before it."""
-    connection = connections[using]
-    if connection.vendor != "postgresql":
-        return  # MySQL: see `_short_waits`; SQLite: the update takes the only write lock
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
-            f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
-        )
+        # MySQL: see `_short_waits`. SQLite: the update takes the only write lock.
+        yield lock.take(using, "" if nested else _FIRST.get(connection.vendor, ""))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ..wire.streams import MOST_ENTRIES, MOST_TEXT
 from . import heads
 from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
-from .statements import Select, delete, insert, save
+from .statements import Select, Writes
 
 logger = logging.getLogger("djhookbox")
 
@@ -83,19 +83,40 @@ def number(using: str) -> Numbered:
     """
     # Before the lock is taken: nothing may be slow while it is held.
     rules = cache.get()
+    if router.db_for_write(Publication) == using:
+        try:
+            return _number(using, rules, together=True)
+        except (DatabaseError, ValueError) as error:
+            if not is_at_fault(error):
+                raise
+            # Probably a value that the publish history cannot store. Nothing was written.
+    return _number(using, rules, together=False)
+
+
+def _number(using: str, rules: Sequence[Rule], *, together: bool) -> Numbered:
     with heads.locked(using) as head:
-        work = _Work(using, head, rules)
+        work = _Work(using, head, rules, together=together)
         work.run()
         return work.done
 
 
 class _Work:
-    """The work of one call, which holds the lock."""
+    """The work of one call, which holds the lock.
 
-    def __init__(self, using: str, head: Head, rules: Sequence[Rule]) -> None:
+    Args:
+        using: The alias of the database.
+        head: The locked head.
+        rules: The policies.
+        together: Whether to write the publish history with the streams, without a savepoint.
+
+    """
+
+    def __init__(self, using: str, head: Head, rules: Sequence[Rule], *, together: bool) -> None:
         self._using = using
         self._head = head
         self._rules = rules
+        self._together = together
+        self._writes = Writes(using)
         self._channels: dict[str, StreamChannel] = {}
         self._changed: dict[str, StreamChannel] = {}
         self._sources: dict[int, Outbox] = {}
@@ -117,7 +138,15 @@ class _Work:
         for row in valid:
             self._enter(row, known)
         self._write([row.pk for row in valid])
-        self._record()
+        history = [
+            _publication(self._sources[entry.number], entry.number) for entry in self.done.entries
+        ]
+        history += [_publication(row, None) for row in self.done.failed]
+        if self._together:
+            self._writes.insert(history)
+        self._writes.execute()
+        if not self._together:
+            self._record(history)
 
     def _rows(self) -> list[Outbox]:
         found = [Outbox.from_db(self._using, _WAITING, row) for row in _ROWS.rows(self._using)]
@@ -231,12 +260,12 @@ class _Work:
 
     def _write(self, pks: list[int]) -> None:
         entries = self.done.entries
-        insert(self._using, entries)
+        self._writes.insert(entries)
         self._update_channels()
-        delete(self._using, Outbox, pks)
+        self._writes.delete(Outbox, pks)
         if entries:
             last = entries[-1]
-            heads.advance(self._using, last.number, last.token)
+            heads.advance(self._using, self._writes, last.number, last.token)
             self.done.head = replace(self._head, number=last.number, token=last.token)
 
     def _update_channels(self) -> None:
@@ -246,24 +275,22 @@ class _Work:
             rows.bulk_update(channels, _POSITION, batch_size=50)
             return
         for channel in channels:  # a quarter of the time that `bulk_update` takes for one
-            save(self._using, channel, _POSITION)
+            self._writes.save(channel, _POSITION)
 
     # ---- the audit log ---------------------------------------------------
 
-    def _record(self) -> None:
-        """Enter the publications in the publish history, in the same transaction."""
-        rows = [
-            _publication(self._sources[entry.number], entry.number) for entry in self.done.entries
-        ]
-        rows += [_publication(row, None) for row in self.done.failed]
+    def _record(self, rows: list[Publication]) -> None:
+        """Enter the publications in the publish history, without what does not fit."""
         database = router.db_for_write(Publication)
         try:
             with transaction.atomic(using=database):
-                insert(database, rows)
+                writes = Writes(database)
+                writes.insert(rows)
+                writes.execute()
         except (DatabaseError, ValueError) as error:
             if not is_at_fault(error):
                 raise
-            write_all(Publication, rows)  # without what does not fit
+            write_all(Publication, rows)
 
 
 def _publication(row: Outbox, entry: int | None) -> Publication:

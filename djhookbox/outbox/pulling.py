@@ -29,15 +29,19 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def pull(request: webhooks.Outbox) -> Pulled:
+def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
     """Number what waits, and return what a node lacks.
+
+    Args:
+        request: What the node has, and what it asks for.
+        head: The head, if it has just been read.
 
     Raises:
         DatabaseError: The lock could not be had in time, or the database failed.
 
     """
     using = heads.database()
-    head = heads.look(using)
+    head = heads.look(using) if head is None else head
     pending = head.pending
     over = not request.incarnation
     if not over and not _continues(request, head, using):

@@ -74,38 +74,120 @@ class Update:
         self._changes = changes
         self._compiled: dict[str, tuple[str, tuple[Any, ...]]] = {}
 
-    def execute(self, using: str, *values: Any) -> int:
-        """Return how many rows were matched; the values replace the original ones, in order."""
-        connection = connections[using]
-        known = self._compiled.get(connection.vendor)
-        if known is None:
+    def compiled(self, using: str) -> tuple[str, tuple[Any, ...]]:
+        """Return the statement, and the values that it was built with."""
+        vendor = connections[using].vendor
+        if vendor not in self._compiled:
             query: Any = self._build(using).query.chain(UpdateQuery)
             query.add_update_values(self._changes)
-            sql, params = query.get_compiler(using).as_sql()
-            known = self._compiled[connection.vendor] = (sql, params)
-        sql, params = known
+            self._compiled[vendor] = query.get_compiler(using).as_sql()
+        return self._compiled[vendor]
+
+
+class Lock:
+    """The update of one row that takes a lock, and the values of that row afterwards.
+
+    Where the database returns what it has updated, this is one statement. It waits for the lock,
+    and returns the row as the last holder left it. Other rows must be read in later statements.
+
+    Args:
+        row: Returns the row, as a query.
+        fields: The names of the fields to read.
+        changes: The fields that are written, and what they become.
+
+    """
+
+    def __init__(
+        self,
+        row: Callable[[str], models.QuerySet[Any, Any]],
+        fields: Sequence[str],
+        **changes: object,
+    ) -> None:
+        self._update = Update(row, **changes)
+        self._read = Select(lambda using: row(using).values_list(*fields))
+        self._fields = fields
+        self._row = row
+
+    def take(self, using: str, first: str = "") -> list[tuple[Any, ...]]:
+        """Return the locked row; nothing if there is none.
+
+        Args:
+            using: The alias of the database.
+            first: Statements to execute before, in the same message, if the database is PostgreSQL.
+
+        """
+        connection = connections[using]
+        sql, params = self._update.compiled(using)
         with connection.cursor() as cursor:
-            cursor.execute(sql, values or params)
-            return int(cursor.rowcount)
+            if not _returns_updated(connection):
+                cursor.execute(sql, params)
+                return self._read.rows(using) if cursor.rowcount else []
+            meta: Any = self._row(using).model._meta
+            fields = [meta.get_field(name) for name in self._fields]
+            columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+            sql = f"{sql} RETURNING {columns}"
+            if first:
+                # Several statements must not have parameters; here these are integers.
+                cursor.execute(f"{first}; {sql % tuple(map(int, params))}")
+                while cursor.description is None:
+                    cursor.nextset()
+            else:
+                cursor.execute(sql, params)
+            found = cursor.fetchall()
+        table = self._row(using).query.base_table or meta.db_table
+        converters = _converters(connection, [field.get_col(table) for field in fields])
+        return [tuple(row) for row in _converted(found, converters, connection)]
 
 
-def insert(using: str, rows: Sequence[models.Model]) -> None:
-    """Insert rows of one model; keys that the database assigns are not read back."""
-    if not rows:
-        return
-    connection = connections[using]
-    meta: Any = type(rows[0])._meta
-    fields = [
-        field
-        for field in meta.concrete_fields
-        if not (field.primary_key and isinstance(field, models.AutoField))
-    ]
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in fields)
-    group = f"({', '.join(['%s'] * len(fields))})"
-    most = connection.features.max_query_params or _MOST_VALUES
-    size = max(1, min(_MOST_ROWS, most // len(fields)))
-    with connection.cursor() as cursor:
+def _returns_updated(connection: Any) -> bool:
+    # MariaDB returns inserted rows, but not updated ones. SQLite does both since 3.35.
+    features = connection.features
+    return connection.vendor in ("postgresql", "sqlite") and bool(
+        features.can_return_columns_from_insert
+    )
+
+
+def _converters(connection: Any, columns: Sequence[Any]) -> dict[int, tuple[Any, Any]]:
+    found = {}
+    for position, column in enumerate(columns):
+        functions = [
+            *connection.ops.get_db_converters(column), *column.get_db_converters(connection)
+        ]  # fmt: skip
+        if functions:
+            found[position] = (functions, column)
+    return found
+
+
+class Writes:
+    """Statements that write, executed one after the other.
+
+    PostgreSQL gets them in one message where parameters are merged by the client, as is usual.
+    """
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._statements: list[tuple[str, Sequence[Any]]] = []
+
+    def add(self, sql: str, params: Sequence[Any]) -> None:
+        """Add a statement."""
+        self._statements.append((sql, params))
+
+    def insert(self, rows: Sequence[models.Model]) -> None:
+        """Insert rows of one model; keys that the database assigns are not read back."""
+        if not rows:
+            return
+        connection = connections[self._using]
+        meta: Any = type(rows[0])._meta
+        fields = [
+            field
+            for field in meta.concrete_fields
+            if not (field.primary_key and isinstance(field, models.AutoField))
+        ]
+        quote = connection.ops.quote_name
+        columns = ", ".join(quote(field.column) for field in fields)
+        group = f"({', '.join(['%s'] * len(fields))})"
+        most = connection.features.max_query_params or _MOST_VALUES
+        size = max(1, min(_MOST_ROWS, most // len(fields)))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             values = [
@@ -114,33 +196,56 @@ def insert(using: str, rows: Sequence[models.Model]) -> None:
                 for field in fields
             ]
             sql = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES "  # noqa: S608 - no values
-            cursor.execute(sql + ", ".join([group] * len(some)), values)
+            self.add(sql + ", ".join([group] * len(some)), values)
 
-
-def save(using: str, row: models.Model, names: Sequence[str]) -> None:
-    """Update some fields of a row."""
-    connection = connections[using]
-    meta: Any = type(row)._meta
-    quote = connection.ops.quote_name
-    fields = [meta.get_field(name) for name in names]
-    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
-    key = quote(meta.pk.column)
-    with connection.cursor() as cursor:
-        cursor.execute(
+    def save(self, row: models.Model, names: Sequence[str]) -> None:
+        """Update some fields of a row."""
+        connection = connections[self._using]
+        meta: Any = type(row)._meta
+        quote = connection.ops.quote_name
+        fields = [meta.get_field(name) for name in names]
+        columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+        values = [
+            field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields
+        ]
+        key = quote(meta.pk.column)
+        self.add(
             f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {key} = %s",  # noqa: S608
             [*values, row.pk],
         )
 
-
-def delete(using: str, model: type[models.Model], keys: Sequence[int]) -> None:
-    """Delete rows to which nothing refers."""
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    meta: Any = model._meta
-    table, key = quote(meta.db_table), quote(meta.pk.column)
-    with connection.cursor() as cursor:
+    def delete(self, model: type[models.Model], keys: Sequence[int]) -> None:
+        """Delete rows to which nothing refers."""
+        quote = connections[self._using].ops.quote_name
+        meta: Any = model._meta
+        table, key = quote(meta.db_table), quote(meta.pk.column)
         for start in range(0, len(keys), _MOST_ROWS):
             some = keys[start : start + _MOST_ROWS]
             places = ", ".join(["%s"] * len(some))
-            cursor.execute(f"DELETE FROM {table} WHERE {key} IN ({places})", some)  # noqa: S608
+            self.add(f"DELETE FROM {table} WHERE {key} IN ({places})", some)  # noqa: S608
+
+    def execute(self) -> None:
+        """Execute what was added.
+
+        Raises:
+            DatabaseError: One of them failed; the others must be rolled back.
+
+        """
+        statements, self._statements = self._statements, []
+        connection = connections[self._using]
+        if not statements:
+            return
+        with connection.cursor() as cursor:
+            if _merges_parameters(connection):
+                params = [value for _sql, values in statements for value in values]
+                cursor.execute("; ".join(sql for sql, _values in statements), params)
+                return
+            for sql, values in statements:
+                cursor.execute(sql, values)
+
+
+def _merges_parameters(connection: Any) -> bool:
+    """Return whether several statements with parameters can be one message."""
+    return connection.vendor == "postgresql" and not getattr(
+        connection.features, "uses_server_side_binding", False
+    )

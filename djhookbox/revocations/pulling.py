@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 from django.db.models.functions import Length, Now
 
 from ..outbox.heads import new_token, short_transaction
-from ..outbox.statements import Select
+from ..outbox.statements import Lock, Select
 from ..wire.revocations import (
     MOST_REVOCATION_TEXT,
     MOST_REVOCATIONS,
@@ -48,29 +48,37 @@ class Head:
     pending: bool
 
 
-_LOOK = Select(
-    lambda using: (
-        RevocationHead.objects.using(using)
-        .filter(pk=RevocationHead.KEY)
-        .values_list(
-            "number", "token", "pruned", "pruned_token",
-            Exists(Revocation.objects.using(using).filter(number=None)),
-        )
-    )
-)  # fmt: skip
+def head_row(using: str) -> QuerySet[RevocationHead]:
+    """Return the row of the head, as a query."""
+    return RevocationHead.objects.using(using).filter(pk=RevocationHead.KEY)
 
 
-def pull(position: Position) -> Revocations:
+def are_pending(using: str) -> Exists:
+    """Return whether rows wait for a number, as a part of a query."""
+    return Exists(Revocation.objects.using(using).filter(number=None))
+
+
+#: The attributes of `Head` that are columns, in order.
+POSITION = ("number", "token", "pruned", "pruned_token")
+_LOOK = Select(lambda using: head_row(using).values_list(*POSITION, are_pending(using)))
+_LOCK = Lock(head_row, ("number",), locked=Now())
+
+
+def pull(position: Position, head: Head | None = None) -> Revocations:
     """Return what a process lacks that has pulled up to a position.
 
     Processes do not depend on each other: nothing is removed when one of them has pulled it.
+
+    Args:
+        position: The position.
+        head: The head, if it has just been read.
 
     Raises:
         DatabaseError: The lock could not be had in time, or the database failed.
 
     """
     using = database()
-    head = look(using)
+    head = look(using) if head is None else head
     over = not _continues(position, head, using)
     if head.pending:
         head = _number(using)
@@ -131,9 +139,8 @@ def _continues(position: Position, head: Head, using: str) -> bool:
 
 def _number(using: str) -> Head:
     """Give the rows that were committed the next number, under the lock."""
-    with short_transaction(using):
-        heads = RevocationHead.objects.using(using).filter(pk=RevocationHead.KEY)
-        heads.update(locked=Now())  # the lock; everything is read after it
+    with short_transaction(using, _LOCK):  # everything is read after the lock was taken
+        heads = head_row(using)
         head = look(using)
         rows = Revocation.objects.using(using).filter(number=None).order_by("id")
         sizes = list(rows.values_list("pk", Length("text"))[: MOST_REVOCATIONS + 1])
