@@ -119,6 +119,7 @@ class Server:
         )
         if cluster is not None:
             cluster.bind(runtime, cast("SharedProposals", proposals))
+            cluster.answer("poke", self._durable.wake)
         # Clients.
         proxies = TrustedProxies(config.trusted_proxies)
         bounds = (

@@ -13,6 +13,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,8 @@ class Cluster:
         self.place: Mapping[str, str] = {}
         self._watched_at = 0.0
         self._departing = 0
+        #: Whether other nodes are being woken, and whether they must be again after that.
+        self._waking = self._wakes_again = False
         self._runtime: Runtime
         self._proposals: SharedProposals
 
@@ -77,6 +80,22 @@ class Cluster:
     def answer(self, kind: str, call: Callable[[Any], Any]) -> None:
         """Answer calls of other nodes."""
         self.shared.peers.answers[kind] = call
+
+    def wake_others(self) -> None:
+        """Let the other nodes pull what the site has committed; one message is under way."""
+        self._wakes_again = True
+        if not self._waking:
+            self._waking = True
+            self._runtime.tasks.start(self._wake_others())
+
+    async def _wake_others(self) -> None:
+        try:
+            while self._wakes_again:
+                self._wakes_again = False
+                with suppress(EngineError):  # they look by themselves
+                    await self.shared.peers.tell("poke", None)
+        finally:
+            self._waking = False
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Return all nodes by address, as of the last heartbeat."""

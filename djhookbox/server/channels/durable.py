@@ -124,6 +124,8 @@ class Durable:
         self._state = _State()
         self._written = self._state
         self._woken = asyncio.Event()
+        #: Other nodes, which pull for themselves, if there are any.
+        self._cluster = runtime.cluster
         #: When the outbox was last found to be empty, in the loop's time.
         self._emptied: float | None = None
         #: Channels whose streams are needed, and those who wait for them.
@@ -144,7 +146,13 @@ class Durable:
         return asyncio.get_running_loop().time() - self._emptied
 
     def poke(self) -> None:
-        """Pull soon: the site has committed something."""
+        """Pull soon, on all nodes: the site has committed something."""
+        self._woken.set()
+        if self._cluster is not None:
+            self._cluster.wake_others()
+
+    async def wake(self, _call: object = None) -> None:
+        """Pull soon: another node was poked."""
         self._woken.set()
 
     async def load(self, name: str, epoch: str = "", before: int = 0) -> StreamState:
@@ -193,7 +201,7 @@ class Durable:
             WebhookFailed: If it is not numbered in time; it is kept, and will be published.
 
         """
-        self._woken.set()
+        self.poke()
         try:
             return await self._keys.wait((name, key), ACK_SECONDS)
         except asyncio.TimeoutError:

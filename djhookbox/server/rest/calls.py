@@ -350,7 +350,10 @@ class Calls:
         return answers.Rechecking(**self._rechecks.begin(patterns, users))
 
     async def _revoke(self, request: rest.Revoke) -> answers.Revoked:
-        return self._revoking.perform(request.revocations)
+        revoked = self._revoking.perform(request.revocations)
+        if self._cluster is not None:
+            self._cluster.wake_others()  # which pull what the site has stored
+        return revoked
 
     # ---- channels --------------------------------------------------------
 
