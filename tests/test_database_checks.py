@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core import checks
 from django.core.management import call_command
-from django.db import OperationalError, connections, router, transaction
+from django.db import OperationalError, connection, connections, router, transaction
 from django.db.models.signals import pre_save
 
 from djhookbox.commits import writing
@@ -149,3 +149,34 @@ def test_sqlite_is_set_up_for_several_writers_if_channels_are_durable(
     found = durable_warnings(alias)
     assert len(found) == len(lacks)
     assert all(text in message for text, message in zip(lacks, found, strict=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keys_of_the_outbox_are_in_order() -> None:
+    def warnings() -> list[str]:
+        messages = checks.run_checks(tags=["database"], databases=["default"])
+        return [f"{each.msg} {each.hint}" for each in messages if each.id == "djhookbox.W034"]
+
+    change, back, words = {
+        "postgresql": (
+            "ALTER SEQUENCE djhookbox_outbox_id_seq CACHE 20",
+            "ALTER SEQUENCE djhookbox_outbox_id_seq CACHE 1",
+            "djhookbox_outbox_id_seq of the table djhookbox_outbox has a cache of 20 values",
+        ),
+        "mysql": (
+            "SET GLOBAL auto_increment_increment = 3",
+            "SET GLOBAL auto_increment_increment = 1",
+            "auto_increment_increment is 3",
+        ),
+        "sqlite": ("SELECT 1", "SELECT 1", ""),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(change)
+        try:
+            assert warnings() == [], "nothing is durable"
+            ChannelPolicy.objects.create(name="orders", pattern="/orders/", durable=True)
+            assert all(words in text for text in warnings())
+            assert len(warnings()) == bool(words)
+        finally:
+            cursor.execute(back)
+    assert warnings() == []

@@ -71,6 +71,62 @@ def check_durable_on_sqlite(
     ]
 
 
+@register(Tags.database)
+def check_order_of_keys(
+    databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """W034: there are durable policies, and keys of the outbox do not grow with time."""
+    outbox = router.db_for_write(Outbox)
+    if outbox not in (databases or ()):
+        return []
+    connection = connections[outbox]
+    ask = _KEYS.get(connection.vendor)
+    if ask is None or not any(_has_durable_policies(alias) for alias in databases or ()):
+        return []
+    return [
+        Warning(
+            f"There are durable policies, and in the database {outbox!r} {what}. Messages are "
+            "published in the order of their keys, so those of different transactions can be "
+            "published in another order than they were committed in.",
+            hint=hint,
+            id="djhookbox.W034",
+        )
+        for what, hint in ask(connection)
+    ]
+
+
+def _cached_keys(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong if each connection to PostgreSQL takes several keys in advance."""
+    table = Outbox._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seqrelid::regclass::text, seqcache FROM pg_sequence "
+            "WHERE seqrelid = to_regclass(pg_get_serial_sequence(%s, 'id')) AND seqcache > 1",
+            [connection.ops.quote_name(table)],
+        )
+        for sequence, cache in cursor.fetchall():
+            yield (
+                f"the sequence {sequence} of the table {table} has a cache of {cache} values",
+                f"Run: ALTER SEQUENCE {sequence} CACHE 1;",
+            )
+
+
+def _interleaved_keys(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong if several servers of MySQL or MariaDB assign keys in turn."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.auto_increment_increment")
+        step = int(cursor.fetchone()[0])
+    if step > 1:
+        yield (
+            f"auto_increment_increment is {step}, as in clusters with several writing servers",
+            "Let all web processes write to the same server of the cluster, and set "
+            "auto_increment_increment = 1 on it; or ignore this if they all do.",
+        )
+
+
+_KEYS = {"postgresql": _cached_keys, "mysql": _interleaved_keys}
+
+
 def _has_durable_policies(alias: str) -> bool:
     return _has_table(alias) and ChannelPolicy.objects.using(alias).filter(durable=True).exists()
 
