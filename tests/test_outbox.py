@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 import djhookbox
 from djhookbox import client
@@ -19,6 +21,7 @@ from djhookbox.models import (
     ChannelPolicy,
     Outbox,
     Publication,
+    Revocation,
     StreamChannel,
     StreamEntry,
     StreamHead,
@@ -451,3 +454,27 @@ def test_failed_rows_are_tried_again_or_discarded(
     assert "1" in run("--discard", str(second))[1]
     assert node.payloads() == ["3", "0", "2"], "after what was published in the meantime"
     assert run("--try-again")[0] == 1, "there is none any more"
+
+
+def test_the_command_shows_waiting_revocations(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        status = 0
+        try:
+            call_command("hookbox", "outbox", *arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, capsys.readouterr().out
+
+    Revocation.objects.all().delete()  # of the policy
+    assert "revocations" not in run()[1]
+    old = timezone.now() - datetime.timedelta(seconds=20)
+    for key in ("k", "l"):
+        Revocation.objects.create(key=key, text="{}", created=old)
+    status, text = run()
+    assert status == 1, "they are late"
+    assert "2 revocations wait (the oldest for 2" in text
+    found = json.loads(run("--json")[1])
+    assert found["revocations"]["waiting"] == 2
+    assert found["revocations"]["seconds"] >= 20
+    Revocation.objects.update(number=1)
+    assert run()[0] == 0

@@ -21,8 +21,9 @@ class OutboxCommand(Subcommand):
 
     name = "outbox"
     help = (
-        "Shows how many publications to durable channels wait, and which have failed. The exit "
-        "status is 1 if any has failed, or if they wait for more than ten seconds."
+        "Shows how many publications to durable channels and how many revocations wait, and which "
+        "publications have failed. The exit status is 1 if any has failed, or if something waits "
+        "for more than ten seconds."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,12 +49,16 @@ class OutboxCommand(Subcommand):
                 return self._done("discarded", failed.discard(keys), options)
             now = waiting.look()
             found = list(failed.rows(keys).defer("payload")[:MOST])
-        status = REFUSED if now.failed or now.is_late else DONE
+        late = now.is_late or now.are_revocations_late
+        status = REFUSED if now.failed or late else DONE
         if options["json"]:
             self.print_json({
                 "waiting": now.count,
                 "seconds": round(now.seconds, 1),
                 "failed": now.failed,
+                "revocations": {
+                    "waiting": now.revocations, "seconds": round(now.revocation_seconds, 1),
+                },
                 "rows": [
                     {"id": row.pk, "channel": row.channel, "created": row.created,
                      "error": row.error}
@@ -65,6 +70,11 @@ class OutboxCommand(Subcommand):
             _("%(count)d wait (the oldest for %(seconds)d s), %(failed)d have failed.")
             % {"count": now.count, "seconds": now.seconds, "failed": now.failed}
         )
+        if now.revocations:
+            self.say(
+                _("%(count)d revocations wait (the oldest for %(seconds)d s).")
+                % {"count": now.revocations, "seconds": now.revocation_seconds}
+            )
         if found:
             heading = (_("Row"), _("Channel"), _("Error"))
             self.table([heading, *((str(row.pk), row.channel, row.error) for row in found)])

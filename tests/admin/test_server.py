@@ -25,7 +25,7 @@ from djhookbox._version import __version__
 from djhookbox.admin.server.problems import KINDS
 from djhookbox.client import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
-from djhookbox.models import Outbox
+from djhookbox.models import Outbox, Revocation
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError, ProcessStatus, State
 from djhookbox.server.problems import NAMES
@@ -514,6 +514,21 @@ def test_what_waits_in_the_outbox_is_shown(viewer: Client, hookbox: Hookbox) -> 
     page = viewer.get(PAGE).content.decode()
     assert "1 (the oldest for 20 s)" in page
     assert "have been waiting" in page
+
+
+def test_waiting_revocations_are_shown(viewer: Client, hookbox: Hookbox) -> None:
+    Revocation.objects.all().delete()
+    assert "revocations" not in viewer.get(PAGE).content.decode()
+    Revocation.objects.create(key="k", text="{}", created=timezone.now())
+    Revocation.objects.create(key="l", text="{}", created=timezone.now(), number=1)
+    page = viewer.get(PAGE).content.decode()
+    assert "Waiting revocations" in page
+    assert "1 (the oldest for 0 s)" in page
+    assert "have been waiting" not in page
+    Revocation.objects.update(created=timezone.now() - datetime.timedelta(seconds=20))
+    page = viewer.get(PAGE).content.decode()
+    assert "1 (the oldest for 20 s)" in page
+    assert "Revocations, such as logouts, have been waiting" in page
 
 
 # ---- problems --------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
         message, problems = now.message, problems_of(now.info)
         late = waiting is not None and waiting.is_late
         failed = 0 if waiting is None else waiting.failed
-        count = len(problems) + late + bool(failed)
+        revocations_late = waiting is not None and waiting.are_revocations_late
+        count = len(problems) + late + revocations_late + bool(failed)
         if count and now.state == State.RUNNING:
             tone = "warning"
             attention = ngettext(
@@ -169,6 +170,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             "failed": failed,
             "outbox_url": self.address("outbox") if failed else "",
             "late": late,
+            "revocations_late": revocations_late,
             "may_disconnect": self.has_disconnect_permission(request),
             "may_start": may_control and now.can_start,
             "may_stop": may_control and now.can_stop,
@@ -317,12 +319,17 @@ def _waiting() -> Waiting | None:
 
 def _outbox(waiting: Waiting | None) -> Iterator[tuple[str, str]]:
     """Yield what waits in the outbox and what has failed, if anything has."""
-    if waiting is not None and waiting.count:
+    if waiting is None:
+        return
+    text = _("%(count)d (the oldest for %(seconds)d s)")
+    if waiting.count:
         words = {"count": waiting.count, "seconds": waiting.seconds}
-        text = _("%(count)d (the oldest for %(seconds)d s)") % words
-        yield _("Waiting in the outbox"), text
-    if waiting is not None and waiting.failed:
+        yield _("Waiting in the outbox"), text % words
+    if waiting.failed:
         yield _("Failed in the outbox"), grouped(waiting.failed)
+    if waiting.revocations:
+        words = {"count": waiting.revocations, "seconds": waiting.revocation_seconds}
+        yield _("Waiting revocations"), text % words
 
 
 def _drops(now: ProcessStatus) -> str:
