@@ -103,10 +103,11 @@ class Lock:
         fields: Sequence[str],
         **changes: object,
     ) -> None:
+        self._row = row
+        self._fields = fields
         self._update = Update(row, **changes)
         self._read = Select(lambda using: row(using).values_list(*fields))
-        self._fields = fields
-        self._row = row
+        self._returning: dict[str, tuple[str, dict[int, tuple[Any, Any]]]] = {}
 
     def take(self, using: str, first: str = "") -> list[tuple[Any, ...]]:
         """Return the locked row; nothing if there is none.
@@ -122,9 +123,7 @@ class Lock:
             if not _returns_updated(connection):
                 cursor.execute(sql, params)
                 return self._read.rows(using) if cursor.rowcount else []
-            meta: Any = self._row(using).model._meta
-            fields = [meta.get_field(name) for name in self._fields]
-            columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+            columns, converters = self._columns(using)
             sql = f"{sql} RETURNING {columns}"
             if first:
                 # Several statements must not have parameters; here these are integers.
@@ -134,9 +133,19 @@ class Lock:
             else:
                 cursor.execute(sql, params)
             found = cursor.fetchall()
-        table = self._row(using).query.base_table or meta.db_table
-        converters = _converters(connection, [field.get_col(table) for field in fields])
         return [tuple(row) for row in _converted(found, converters, connection)]
+
+    def _columns(self, using: str) -> tuple[str, dict[int, tuple[Any, Any]]]:
+        """Return the columns to return, and what converts their values."""
+        connection = connections[using]
+        known = self._returning.get(connection.vendor)
+        if known is None:
+            meta: Any = self._row(using).model._meta
+            fields = [meta.get_field(name) for name in self._fields]
+            columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+            converters = _converters(connection, [field.get_col(meta.db_table) for field in fields])
+            known = self._returning[connection.vendor] = (columns, converters)
+        return known
 
 
 def _returns_updated(connection: Any) -> bool:
