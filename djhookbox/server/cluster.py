@@ -139,7 +139,8 @@ class Cluster:
             "users": len(runtime.hub.users),
             "channels": len(runtime.hub.channels),
             "lag": round(runtime.metrics.loop_lag, 4),
-            "figures": dict(self.shared.figures),
+            "round_trip": self.shared.link.latest,
+            **self.shared.figures,
             "place": self.place,
         }
 

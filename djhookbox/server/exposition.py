@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .metrics import ENGINE_BUCKETS, Histogram
 from .runtime import Runtime
 from .unsent import Unsent
 
@@ -187,3 +188,11 @@ class _Collector:
         times = metrics.publish_times
         published.add_metric([], times.buckets, times.total)
         yield published
+        engine = HistogramMetricFamily(
+            "djhookbox_engine_round_trip_seconds",
+            "Time until Redis has carried out an operation, in the process's view.",
+        )
+        shared = self._facts.runtime.shared
+        trips = Histogram(ENGINE_BUCKETS) if shared is None else shared.link.round_trips
+        engine.add_metric([], trips.buckets, trips.total)
+        yield engine

@@ -276,6 +276,12 @@ class NodeInfo:
         started: When it started, in seconds since the epoch.
         lag: By how much its event loop was late, in seconds.
         alive: Whether it has reported within its lease.
+        round_trip: How long Redis takes to answer, in seconds, averaged over the latest answers.
+        reconnects: How often its connection to Redis was made again.
+        inbox_reconnects: The same of the connection for messages of other processes.
+        versions_missed: How often messages of other processes were lost.
+        snapshots_reloaded: How many channels it has loaded again.
+        leases_lost: How often the others took it for dead.
 
     """
 
@@ -289,6 +295,12 @@ class NodeInfo:
     channels: int | None = None
     lag: float | None = None
     alive: bool = True
+    round_trip: float | None = None
+    reconnects: int | None = None
+    inbox_reconnects: int | None = None
+    versions_missed: int | None = None
+    snapshots_reloaded: int | None = None
+    leases_lost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

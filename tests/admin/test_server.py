@@ -55,12 +55,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_several_processes_are_listed(viewer: Client, hookbox: Hookbox) -> None:
     info = replace(read(ServerInfo, REPORT, lenient=True), version=__version__)
     mine = NodeInfo("a" * 16, "web-1:8001/1", 77, __version__, 1_795_000_000.0, 5, 4, 3, 0.0021)
+    mine = replace(mine, round_trip=0.0068)
     other = NodeInfo("b" * 16, NASTY[0], version=__version__, alive=False)
     hookbox.answers["get_server_info"] = write(replace(info, nodes=(mine,)))
     assert "Processes" not in viewer.get(PAGE).content.decode()
     hookbox.answers["get_server_info"] = write(replace(info, nodes=(mine, other)))
     page = viewer.get(PAGE).content.decode()
-    for text in ("Processes", "web-1:8001/1", "2 ms", "Gone", escape(NASTY[0])):
+    for text in ("Processes", "web-1:8001/1", "2 ms", "Redis", "7 ms", "Gone", escape(NASTY[0])):
         assert text in page
     assert NASTY[0] not in page
 

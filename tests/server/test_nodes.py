@@ -516,3 +516,5 @@ async def test_each_node_describes_all(pair: Pair) -> None:
         assert {known["id"] for known in info["nodes"]} == {one.redis.node, two.redis.node}
         assert sum(known["connections"] for known in info["nodes"]) == 1
         assert all(known["pid"] == os.getpid() for known in info["nodes"])
+        assert all(known["round_trip"] > 0 for known in info["nodes"])
+        assert all(known["snapshots_reloaded"] == 0 for known in info["nodes"])

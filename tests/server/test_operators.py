@@ -196,6 +196,8 @@ async def test_the_engine_and_the_nodes_are_counted(
     found = await samples(one)
     events = {labels for name, labels in found if name == "djhookbox_engine_events_total"}
     assert len(events) == 5
+    assert found["djhookbox_engine_round_trip_seconds_count", ""] > 0
+    assert alone["djhookbox_engine_round_trip_seconds_count", ""] == 0
 
 
 async def test_the_reference_lists_every_metric(start: Start) -> None:

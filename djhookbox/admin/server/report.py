@@ -231,6 +231,7 @@ class ShownNode:
     users: int | None
     channels: int | None
     lag: str
+    round_trip: str
     alive: bool
 
 
@@ -241,7 +242,7 @@ def nodes(now: ProcessStatus) -> Sequence[ShownNode]:
 
 
 def _shown(node: NodeInfo) -> ShownNode:
-    started, lag = finite(node.started), finite(node.lag)
+    started = finite(node.started)
     return ShownNode(
         address=node.address or node.id,
         pid="" if node.pid is None else str(node.pid),
@@ -250,7 +251,8 @@ def _shown(node: NodeInfo) -> ShownNode:
         connections=node.connections,
         users=node.users,
         channels=node.channels,
-        lag="" if lag is None else _("%(number)d ms") % {"number": round(1000 * lag)},
+        lag=_milliseconds(node.lag),
+        round_trip=_milliseconds(node.round_trip),
         alive=node.alive,
     )
 
@@ -259,6 +261,11 @@ def _of(value: float, limit: float | None, write: Callable[[float], str]) -> str
     if limit is None:
         return write(value)
     return _("%(value)s of %(limit)s") % {"value": write(value), "limit": write(limit)}
+
+
+def _milliseconds(seconds: float | None) -> str:
+    known = finite(seconds)
+    return "" if known is None else _("%(number)d ms") % {"number": round(1000 * known)}
 
 
 def facts(now: ProcessStatus) -> Sequence[tuple[str, str]]:

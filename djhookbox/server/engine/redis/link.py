@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ....wire.engines import Address
-from ...metrics import Histogram
+from ...metrics import ENGINE_BUCKETS, Histogram
 from ...tasks import within
 from ..base import EngineError, Unusable
 from .connecting import (
@@ -39,8 +39,8 @@ REPEAT_SECONDS = 50.0
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 #: Seconds between looks at what waits.
 LOOK_SECONDS = 0.2
-#: Bounds of the buckets of round trips, in seconds.
-ROUND_TRIP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0)
+#: Weight of the latest round trip in the average.
+SMOOTHING = 0.05
 
 
 class Unknown(EngineError):
@@ -141,7 +141,9 @@ class Link:
             for name, text in self._scripts.items()
         }
         #: How long operations take, until the answer is read.
-        self.round_trips = Histogram(ROUND_TRIP_BUCKETS)
+        self.round_trips = Histogram(ENGINE_BUCKETS)
+        #: The same in seconds, averaged over the latest; None before the first.
+        self.latest: float | None = None
         self._connection: AbstractConnection | None = None
         self._waiting: deque[Operation] = deque()
         self._sent: deque[Operation] = deque()
@@ -312,8 +314,14 @@ class Link:
                 if isinstance(reply, Exception):
                     reply = _failure(reply)
                 operation = self._sent.popleft()
-                self.round_trips.add(now - operation.since)
+                self._count(now - operation.since)
                 operation.done(reply)
+
+    def _count(self, seconds: float) -> None:
+        """Count a round trip."""
+        self.round_trips.add(seconds)
+        latest = seconds if self.latest is None else self.latest
+        self.latest = latest + SMOOTHING * (seconds - latest)
 
     async def _close(self) -> None:
         if self._open:
