@@ -151,7 +151,7 @@ def _permitted(
     durable = bool(decision.options.get("durable"))
     if bool(options.get("durable", durable)) is not durable:
         raise HookboxRefused(
-            _("“durable” of “%(channel)s” is decided by %(who)s.")
+            _("Whether “%(channel)s” is durable is decided by %(who)s.")
             % {"who": decision.decided_by, "channel": channel},
             code="refused",
         )

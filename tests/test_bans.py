@@ -151,7 +151,7 @@ def test_trying_a_channel_says_so(bob: User, channel: str) -> None:
     trial = attempt(bob, channel, Operation.SUBSCRIBE)
     assert not trial.allowed
     assert trial.decision.steps[-1].who == f"ban:{one.pk}"
-    assert "An operator has refused you." in trial.outcome
+    assert "An operator has banned you." in trial.outcome
 
 
 def test_rechecks_end_the_subscriptions_of_the_banned(bob: User, channel: str) -> None:

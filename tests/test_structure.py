@@ -25,6 +25,17 @@ LONGEST = 450  # lines; usually a module stays under 400
 
 HTTP_CLIENTS = ("requests", "aiohttp", "urllib.request", "http.client", "urllib3", "socket")
 
+#: What packages of the site never import that are used by views, pages and commands.
+SITE_ONLY = (
+    "django.http", "djhookbox.admin", "djhookbox.client", "djhookbox.server", "djhookbox.views",
+    *HTTP_CLIENTS,
+)  # fmt: skip
+ABOVE_THE_ENGINE = tuple(
+    f"djhookbox.server.{name}"
+    for name in ("channels", "clients", "front", "protocol", "rest", "site", "transports")
+)
+ABOVE_THE_CORE = (*ABOVE_THE_ENGINE, "djhookbox.server.engine")
+
 #: Module or package → what neither it nor anything below it imports, not even in a function.
 NEVER = {
     "djhookbox.__init__": ("django", "djhookbox.server"),
@@ -45,18 +56,35 @@ NEVER = {
     "djhookbox.client": ("djhookbox.models", "djhookbox.server"),
     "djhookbox.process": ("django.db", "djhookbox.models", "djhookbox.server"),
     "djhookbox.admin": ("djhookbox.server",),
-    "djhookbox.benchmark": ("django.db", "djhookbox.models", "djhookbox.server"),
+    "djhookbox.bans": (*SITE_ONLY, "djhookbox.decisions"),
+    "djhookbox.bans.rules": ("django.db", "djhookbox.models"),
+    "djhookbox.batches": ("djhookbox.admin", "djhookbox.client", "djhookbox.server"),
+    "djhookbox.benchmark": (
+        "django.db",
+        "djhookbox.client",
+        "djhookbox.conf",
+        "djhookbox.models",
+        "djhookbox.server",
+    ),
+    "djhookbox.commandline": ("djhookbox.server", "djhookbox.admin", "djhookbox.views"),
+    "djhookbox.doctor": ("djhookbox.server", "djhookbox.admin", "djhookbox.views"),
+    "djhookbox.genuine": ("django.db", "djhookbox.models", "djhookbox.server"),
+    "djhookbox.measurements": (*SITE_ONLY, "djhookbox.conf", "djhookbox.decisions"),
+    "djhookbox.outbox": ("django.http", "djhookbox.views", "djhookbox.admin", "djhookbox.server"),
+    "djhookbox.revocations": (*SITE_ONLY, "djhookbox.decisions"),
+    "djhookbox.users": ("djhookbox.admin", "djhookbox.client", "djhookbox.server"),
     "djhookbox.templatetags": ("djhookbox.models",),
     "djhookbox.testing": ("tests",),
     "djhookbox.wire": ("django", "asyncio", "time", "gettext", *HTTP_CLIENTS),
     "djhookbox.server.protocol": ("asyncio", "djhookbox.server.core", *HTTP_CLIENTS),
-    "djhookbox.server.core": ("asyncio", "time", "djhookbox.server.protocol", *HTTP_CLIENTS),
-    "djhookbox.server.engine": ("djhookbox.server.transports",),
+    "djhookbox.server.core": (*ABOVE_THE_CORE, "asyncio", "time", *HTTP_CLIENTS),
+    "djhookbox.server.engine": (*ABOVE_THE_ENGINE, *HTTP_CLIENTS),
     "djhookbox.server.transports": ("djhookbox.server.engine", "djhookbox.server.front"),
     "djhookbox.server.rest": ("djhookbox.server.transports",),
     "djhookbox.server.channels": ("djhookbox.server.transports", "djhookbox.server.rest"),
     "djhookbox.server.site": ("djhookbox.server.transports", "djhookbox.server.rest"),
     "djhookbox.server.metrics": ("djhookbox",),
+    "djhookbox.workers": ("django.db", "djhookbox.models", "djhookbox.conf", "djhookbox.client"),
     "djhookbox.workers.place": ("django", "djhookbox.server"),
     "djhookbox.workers.supervisor": ("django", "djhookbox.server"),
 }
@@ -75,6 +103,9 @@ NEVER_AT_IMPORT = {
 ONLY = {
     "requests": ("djhookbox.client.http",),
     "aiohttp": ("djhookbox.server",),
+    "redis": ("djhookbox.server.engine.redis", "djhookbox.process.engines"),
+    "djhookbox.workers": ("djhookbox.workers", "djhookbox.management"),
+    "djhookbox.benchmark": ("djhookbox.benchmark", "djhookbox.commandline"),
     "djhookbox.server": (
         "djhookbox.server",
         "djhookbox.management.commands.runhookbox",

@@ -114,7 +114,7 @@ class BanAdmin(PageMixin):
     actions = (lift,)
     show_full_result_count = False
     empty_state = gettext_lazy(
-        "Nobody is banned. Users, sessions and addresses can be refused here or on the page of a "
+        "Nobody is banned. You can ban users, sessions and addresses here or on the page of a "
         "connected user."
     )
 

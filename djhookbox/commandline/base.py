@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
@@ -13,6 +13,9 @@ from django.utils.translation import gettext as _
 
 from ..api import validate_channel
 from ..exceptions import HookboxError
+
+#: The options of a subcommand, as argparse returns them.
+Options: TypeAlias = Mapping[str, Any]
 
 #: Exit statuses: done, refused or found wanting, and not possible.
 DONE, REFUSED, MISTAKEN = 0, 1, 2
@@ -44,7 +47,7 @@ class Subcommand:
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments other than `--json`."""
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Do the work and return the exit status.
 
         Raises:
@@ -74,7 +77,7 @@ def channel_argument(parser: ArgumentParser, **more: Any) -> None:
     parser.add_argument("channel", help="The channel's name, such as /news/today/.", **more)
 
 
-def checked_channel(options: Mapping[str, Any]) -> str:
+def checked_channel(options: Options) -> str:
     """Return the channel that was named.
 
     Raises:

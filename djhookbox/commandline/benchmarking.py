@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -12,7 +10,7 @@ from django.utils.translation import ngettext
 
 from ..benchmark import measuring
 from ..benchmark.measuring import Rate, Results
-from .base import DONE, Mistake, Subcommand
+from .base import DONE, Mistake, Options, Subcommand
 
 #: Bounds of the options: (smallest, largest).
 CONNECTIONS, SECONDS, SIZE = (1, measuring.MOST), (0.1, 60.0), (16, 65_536)
@@ -44,7 +42,7 @@ class Bench(Subcommand):
             help="The size of a message (default: 128).",
         )  # fmt: skip
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Measure, and print the results."""
         for name, bounds in (("connections", CONNECTIONS), ("seconds", SECONDS), ("size", SIZE)):
             smallest, largest = bounds

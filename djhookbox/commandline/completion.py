@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from django.db import Error
 
 from .. import client
 from ..exceptions import HookboxError
 from ..models import ChannelPolicy
-from .base import DONE, Subcommand
+from .base import DONE, Options, Subcommand
 
 #: Subcommands whose first or second word is a channel or a user.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -73,7 +72,7 @@ class Completion(Subcommand):
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.add_argument("shell", choices=list(SCRIPTS))
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Print the script."""
         self.say(SCRIPTS[options["shell"]].strip())
         return DONE

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -13,7 +11,7 @@ from django.utils.translation import ngettext
 from ..doctor.base import Level, Patient
 from ..doctor.examination import NAMES, examine
 from ..wire.urls import WEB_SCHEMES, is_absolute
-from .base import DONE, REFUSED, Mistake, Subcommand
+from .base import DONE, REFUSED, Mistake, Options, Subcommand
 
 #: Options that are URLs → the schemes that these may have.
 SCHEMES = {"url": (*WEB_SCHEMES, "ws", "wss"), "origin": WEB_SCHEMES}
@@ -47,7 +45,7 @@ class Doctor(Subcommand):
             "--strict", action="store_true", help="Exit with status 1 for warnings as well."
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Print a line for each finding."""
         for name, schemes in SCHEMES.items():
             if options[name] and not is_absolute(options[name], schemes):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.translation import gettext as _
 
 from ..guards import database_errors
 from ..outbox import heads
-from .base import DONE, Mistake, Subcommand
+from .base import DONE, Mistake, Options, Subcommand
 
 
 class NewEpochs(Subcommand):
@@ -29,7 +27,7 @@ class NewEpochs(Subcommand):
             "--database", default="", help="The alias of the database, if not the router's choice."
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Start a new incarnation and print it."""
         alias = options["database"] or heads.database()
         if alias not in connections:
@@ -44,5 +42,5 @@ class NewEpochs(Subcommand):
         if options["json"]:
             self.print_json({"incarnation": incarnation})
         else:
-            self.say(_("All positions are void; clients will be told of a gap."))
+            self.say(_("All positions are invalid now; clients will receive a gap."))
         return DONE

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.core.management.base import BaseCommand
 
 from ..management.commands import hookbox_explain, hookbox_prune
-from .base import DONE, Subcommand
+from .base import DONE, Options, Subcommand
 
 
 class _Existing(Subcommand):
@@ -22,7 +21,7 @@ class _Existing(Subcommand):
         """Add the arguments of the command."""
         self.command().add_arguments(parser)  # type: ignore[arg-type]
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Run the command, which raises SystemExit for a status other than 0."""
         command = self.command()
         command.stdout, command.stderr, command.style = self.stdout, self.stderr, self.style

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils.translation import gettext as _
 
 from ..guards import database_errors
 from ..outbox import failed, waiting
-from .base import DONE, REFUSED, Subcommand
+from .base import DONE, REFUSED, Options, Subcommand
 
 #: Rows to list.
 MOST = 100
@@ -39,7 +37,7 @@ class OutboxCommand(Subcommand):
             help="Delete the failed rows, or only those named.",
         )  # fmt: skip
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Print the outbox, or do what is asked for."""
         keys = options["rows"] or None
         with database_errors():
@@ -80,11 +78,11 @@ class OutboxCommand(Subcommand):
             self.table([heading, *((str(row.pk), row.channel, row.error) for row in found)])
         return status
 
-    def _done(self, key: str, count: int, options: Mapping[str, Any]) -> int:
+    def _done(self, key: str, count: int, options: Options) -> int:
         if options["json"]:
             self.print_json({key: count})
         elif key == "discarded":
             self.say(_("Discarded: %(count)d.") % {"count": count})
         else:
-            self.say(_("At the end of the outbox now: %(count)d.") % {"count": count})
+            self.say(_("Moved to the end of the outbox: %(count)d.") % {"count": count})
         return DONE if count else REFUSED

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -16,7 +14,7 @@ from .. import api, client
 from ..exceptions import HookboxRefused
 from ..wire import records
 from ..wire.closing import BY_SITE
-from .base import DONE, REFUSED, Mistake, Subcommand, channel_argument, checked_channel
+from .base import DONE, REFUSED, Mistake, Options, Subcommand, channel_argument, checked_channel
 
 #: The code with which the server reports that a channel does not exist.
 NO_CHANNEL = "no_channel"
@@ -36,7 +34,7 @@ class Who(Subcommand):
         channel_argument(parser, nargs="?", default="")
         parser.add_argument("--user", default="", help="List only the connections of this user.")
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Print the list."""
         if options["channel"]:
             if options["user"]:
@@ -116,7 +114,7 @@ class Kick(Subcommand):
             f"do not (default: {BY_SITE.code}).",
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Close the connections and print how many there were."""
         if not options["user"] and not options["connection"]:
             raise Mistake(_("Name a user or a --connection."), code="malformed")

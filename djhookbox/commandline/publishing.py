@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import api, strict_json
-from .base import DONE, Mistake, Subcommand, channel_argument, checked_channel
+from .base import DONE, Mistake, Options, Subcommand, channel_argument, checked_channel
 
 
 class Publish(Subcommand):
@@ -38,7 +36,7 @@ class Publish(Subcommand):
             "--user", default="", help="The name of the sender that subscribers see."
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Publish and print how many connections were reached."""
         channel = checked_channel(options)
         text: str = options["payload"]

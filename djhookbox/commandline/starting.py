@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.auth.models import AnonymousUser
@@ -16,7 +14,7 @@ from .. import quickstart
 from ..conf import settings
 from ..decisions.trials import attempt
 from ..policy.rules import Operation
-from .base import DONE, REFUSED, Mistake, Subcommand
+from .base import DONE, REFUSED, Mistake, Options, Subcommand
 
 
 class Quickstart(Subcommand):
@@ -32,7 +30,7 @@ class Quickstart(Subcommand):
         """Add the option to undo it."""
         parser.add_argument("--remove", action="store_true", help="Delete the example policy.")
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Create the policy, or delete it."""
         try:
             if options["remove"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from ..audit.models import ConnectionLog, Log, Publication, SubscriptionLog
 from ..conf import settings
-from .base import DONE, Mistake, Subcommand
+from .base import DONE, Mistake, Options, Subcommand
 
 #: The logs by the names that `--only` accepts.
 LOGS: dict[str, type[Log]] = {
@@ -111,7 +111,7 @@ class Tail(Subcommand):
             "--interval", type=float, default=0.5, help="Seconds between two looks (default: 0.5)."
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Print rows until Ctrl-C."""
         if options["lines"] < 0 or options["interval"] <= 0:
             raise Mistake(_("--lines and --interval must not be negative."), code="malformed")
@@ -138,7 +138,7 @@ class Tail(Subcommand):
             pass
         return DONE
 
-    def _print(self, row: Any, options: Mapping[str, Any]) -> None:
+    def _print(self, row: Any, options: Options) -> None:
         if options["json"]:
             self.print_json(described(row), indent=None)
         else:
@@ -147,7 +147,7 @@ class Tail(Subcommand):
         self.stdout.flush()
 
 
-def _wanted(options: Mapping[str, Any]) -> Callable[[Any], bool]:
+def _wanted(options: Options) -> Callable[[Any], bool]:
     def accept(row: Any) -> bool:
         if options["user"] and row.user_name != options["user"]:
             return False
@@ -167,7 +167,7 @@ def _turned_off(chosen: list[str]) -> Iterator[str]:
     for name in chosen:
         setting, on = switches.get(name, ("", True))
         if not on:
-            yield _("Nothing new will be shown of the %(log)s: %(setting)s is off.") % {
+            yield _("New entries of the %(log)s will not be shown: %(setting)s is off.") % {
                 "log": LOGS[name]._meta.verbose_name_plural,
                 "setting": setting,
             }

@@ -178,7 +178,7 @@ class _Question:
             banned = bans.cache.get() if self.banned is None else self.banned
             ban = banned.find(self.subject or Subject(self.who.username), time.time())
             if ban is not None:
-                return refused(ban.reason or _("An operator has refused you."), ban.decided_by)
+                return refused(ban.reason or _("An operator has banned you."), ban.decided_by)
         ruling = self._ruling(rules)
         if ruling.verdict is Verdict.REFUSED:
             return refused(ruling.reason, ruling.decider)

@@ -92,7 +92,7 @@ class Tls(Check):
         if patient.public.startswith("http:"):
             if patient.origin.startswith("https:"):
                 yield error(
-                    _("The pages are https, but %(url)s is not: browsers refuse that.")
+                    _("The pages use https, but %(url)s does not: browsers refuse that.")
                     % {"url": patient.public},
                     _("Set HOOKBOX_PUBLIC_URL to an https address."),
                 )
@@ -177,7 +177,7 @@ class Upgrade(Check):
             yield error(
                 _("The WebSocket opens, but nothing comes through it: %(problem)s")
                 % {"problem": problem},
-                _("A program between browser and process holds WebSocket messages back."),
+                _("A program between the browser and the process holds back WebSocket messages."),
             )
             return
         if name == "ERROR" and args.get("code") == "unavailable":
@@ -309,7 +309,7 @@ class Clock(Check):
             answer = request("GET", f"{patient.public}/csp/", patient.timeout)
             there = email.utils.parsedate_to_datetime(answer.headers["date"])
         except (NoAnswer, KeyError, ValueError, TypeError):
-            yield ok(_("The server does not tell its time."))
+            yield ok(_("The server does not report its time."))
             return
         seconds = abs((there - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
         if seconds > CLOCK:
@@ -337,7 +337,9 @@ class Timeouts(Check):
             return
         opened = WebSocket.open(f"{patient.public}/ws", patient.origin, patient.timeout)
         if isinstance(opened, Answer):
-            yield error(_("The WebSocket did not open again."), _("Run the doctor again."))
+            yield error(
+                _("The WebSocket did not open again."), _("Run “manage.py hookbox doctor” again.")
+            )
             return
         started = time.monotonic()
         try:

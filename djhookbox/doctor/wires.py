@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
 from urllib.parse import urlsplit
 
 from .. import certificates
@@ -181,7 +180,7 @@ class WebSocket:
             (length,) = struct.unpack(">Q", self._read(8))
         return first & 0x0F, self._read(length)
 
-    def connect(self, timeout: float, payload: object = None) -> tuple[str, dict[str, Any]]:
+    def connect(self, timeout: float, payload: object = None) -> tuple[str, JSONObject]:
         """Send CONNECT; return name and arguments of the answer, CONNECTED or ERROR.
 
         Raises:
@@ -255,7 +254,7 @@ def _body(sock: socket.socket, headers: Mapping[str, str], known: int) -> bytes:
     return data
 
 
-def frame(number: int, name: str, args: Mapping[str, Any]) -> str:
+def frame(number: int, name: str, args: Mapping[str, object]) -> str:
     """Return a frame as the browser client sends it."""
     return json.dumps([number, name, args]) + "\r\n"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.urls import reverse
@@ -13,12 +13,10 @@ from django.utils.translation import gettext as _
 
 from ..conf import settings
 from ..process import reachability
+from ..workers.place import Options
 
 if TYPE_CHECKING:
     from ..server.config import ServerConfig
-
-#: The options of the command line as argparse has read them; see `runhookbox`.
-Options: TypeAlias = Mapping[str, Any]
 
 
 def warnings(config: ServerConfig, options: Options) -> Iterator[str]:

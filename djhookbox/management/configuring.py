@@ -14,10 +14,10 @@ from djhookbox.conf import settings
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.wire import capabilities, webhooks
 from djhookbox.wire.urls import bracketed, is_unix, split_unix
+from djhookbox.workers.place import Options
 
 from ..batches.rule import accepted
 from ..genuine import options as genuine
-from .advice import Options
 
 #: The webhooks whose paths the genuine server can be configured with.
 CALLBACKS = tuple(webhook.name for webhook in webhooks.HOOKBOX)

@@ -131,8 +131,8 @@ def _answered(info: ServerInfo, holder: Holder | None, known: ProcessStatus) -> 
     elif len(versions := {version, *(n.version for n in info.nodes if n.alive)} - {""}) > 1:
         state = State.VERSION_DIFFERS
         message = _(
-            "Processes run different versions: %(versions)s. Restart those with another version "
-            "than the site's, %(site)s."
+            "Processes run different versions: %(versions)s. Restart those whose version "
+            "differs from the site's, %(site)s."
         ) % {"versions": ", ".join(sorted(versions)), "site": __version__}
     elif known.control and not known.identified:
         message = _not_identified(info.pid)

@@ -141,7 +141,7 @@ class Server:
             runtime, self._unconnected, proxies, self._frames.handle, self._ended
         )
         self._forwarding = (
-            Forwarding(config, cluster.shared.node, machine(), cluster.place_of)
+            Forwarding(config, cluster.shared.node, machine(), cluster.route_to)
             if cluster is not None
             else None
         )
@@ -187,7 +187,7 @@ class Server:
         try:
             if self._cluster is not None and self._forwarding is not None:
                 await self._forwarding.start(self._csp.handle)
-                self._cluster.place = self._forwarding.place
+                self._cluster.route = self._forwarding.route
                 await self._cluster.start()
             host, port = self._port.bind(listener)
         except BaseException:

@@ -12,21 +12,23 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..wire import records
 from ..wire.answers import NodeInfo
 from ..wire.events import Unsubscribed
 from ..wire.options import UserOptions
 from ..wire.rest import Disconnect
+from ..wire.values import JSON, JSONObject
 from .channels.outcomes import EngineFailed
 from .channels.replication import Replication
 from .channels.shared import SharedProposals
 from .core.messages import message
 from .engine.base import EngineError
+from .routes import Route
 from .runtime import Runtime
 from .site.webhooks import Refusal
 
@@ -43,6 +45,16 @@ PAUSE = 1.0
 WATCH_SECONDS = 60.0
 
 
+class _Message(TypedDict):
+    """A message from one user to another, as nodes pass it on."""
+
+    sender: str
+    recipient: str
+    payload: JSON
+    at: float
+    reflect: bool
+
+
 class Cluster:
     """What this node tells and asks the others.
 
@@ -54,8 +66,8 @@ class Cluster:
     def __init__(self, shared: RedisEngine) -> None:
         self.shared = shared
         self._arriving: Counter[str] = Counter()
-        #: Where other nodes reach this one.
-        self.place: Mapping[str, str] = {}
+        #: How other nodes reach this one.
+        self.route = Route()
         self._watched_at = 0.0
         self._departing = 0
         #: Whether other nodes are being woken, and whether they must be again after that.
@@ -105,10 +117,12 @@ class Cluster:
         ]
         return tuple(sorted(found, key=lambda node: (node.address, node.id)))
 
-    def place_of(self, node: str) -> Mapping[str, Any] | None:
-        """Return where another node is reached, or None if there is no such node."""
+    def route_to(self, node: str) -> Route | None:
+        """Return the route to another node, or None if there is no such node."""
         known = self.shared.nodes.known.get(node)
-        return None if known is None or not known.alive else known.about.get("place", {})
+        if known is None or not known.alive:
+            return None
+        return records.read(Route, known.about.get("route", {}), lenient=True)
 
     async def start(self) -> None:
         """Connect.
@@ -126,7 +140,7 @@ class Cluster:
             await asyncio.sleep(0.01)
         await self.shared.stop()
 
-    def _about(self) -> Mapping[str, Any]:
+    def _about(self) -> JSONObject:
         runtime = self._runtime
         return {
             "host": socket.gethostname()[:64],
@@ -141,7 +155,7 @@ class Cluster:
             "lag": round(runtime.metrics.loop_lag, 4),
             "round_trip": self.shared.link.latest,
             **self.shared.figures,
-            "place": self.place,
+            "route": asdict(self.route),
         }
 
     # ---- users who come and go -------------------------------------------
@@ -285,7 +299,7 @@ class Cluster:
         )
         self._runtime.delivery.perform(effects)
         mirrors = await self.nodes_of(sender) if reflect and sender != recipient else []
-        call = {
+        call: _Message = {
             "sender": sender, "recipient": recipient, "payload": payload, "at": now,
             "reflect": reflect,
         }  # fmt: skip
@@ -297,7 +311,7 @@ class Cluster:
         reached: int = delivered + sum(asked.by_node.values())
         return reached
 
-    async def _on_message(self, call: Mapping[str, Any]) -> int:
+    async def _on_message(self, call: _Message) -> int:
         effects, delivered = message(
             self._runtime.hub, call["sender"], call["recipient"], call["payload"], call["at"],
             call["reflect"], elsewhere=True,
@@ -333,7 +347,7 @@ class Cluster:
 
         self._runtime.tasks.start(work())
 
-    async def _on_disconnect(self, call: Mapping[str, Any]) -> int:
+    async def _on_disconnect(self, call: JSONObject) -> int:
         values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in call.items()}
         return self._runtime.connections.disconnect(Disconnect(**values))
 

@@ -7,10 +7,10 @@ counted as an event, and needs no decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ..wire.names import RESERVED_PREFIX
+from ..wire.values import JSONObject
 from .channels.proposals import Proposals
 from .core.announcing import compose
 from .runtime import Runtime
@@ -28,7 +28,7 @@ class Reporter:
     """Publish reports while the channel has subscribers."""
 
     def __init__(
-        self, runtime: Runtime, proposals: Proposals, report: Callable[[], Mapping[str, Any]]
+        self, runtime: Runtime, proposals: Proposals, report: Callable[[], JSONObject]
     ) -> None:
         self._hub = runtime.hub
         self._proposals = proposals

@@ -11,7 +11,10 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+#: The options of the command that starts the supervisor, as argparse returns them.
+Options: TypeAlias = Mapping[str, Any]
 
 #: What a worker writes to its lifeline once it listens.
 READY = b"ready\n"
@@ -34,14 +37,14 @@ class Place:
     listener: socket.socket
     lifeline: socket.socket
     supervisor: int
-    options: Mapping[str, Any]
+    options: Options
 
     def ready(self) -> None:
         """Tell the supervisor that this worker serves."""
         self.lifeline.sendall(READY)
 
 
-def job(number: int, listener: socket.socket, options: Mapping[str, Any]) -> bytes:
+def job(number: int, listener: socket.socket, options: Options) -> bytes:
     """Return what the supervisor writes to the lifeline of a new worker."""
     entry = {
         "number": number,

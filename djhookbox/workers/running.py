@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from ..process import spawning
 from ..server.systemd import Systemd
 from ..wire.urls import bracketed
+from .place import Options
 from .supervisor import Supervisor
 
 logger = logging.getLogger("djhookbox.workers")
@@ -28,7 +28,7 @@ OWN = frozenset({
 
 def supervise(
     listeners: Sequence[socket.socket],
-    options: Mapping[str, Any],
+    options: Options,
     grace_period: float,
     on_ready: Callable[[str], None],
 ) -> None:

@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from .place import READY, job
+from .place import READY, Options, job
 
 logger = logging.getLogger("djhookbox.workers")
 
@@ -61,7 +60,7 @@ class Supervisor:
         listeners: Sequence[socket.socket],
         command: Sequence[str],
         environment: Mapping[str, str],
-        options: Mapping[str, Any],
+        options: Options,
         grace_period: float,
     ) -> None:
         self._listeners = listeners

@@ -154,7 +154,7 @@ def test_the_page_of_a_user_offers_it(operator: Client, viewer: Client, hookbox:
     assert PAGE not in viewer.get(url).content.decode()
     ban = Ban.objects.create(kind="user", value="alice", reason="Spam.")
     page = operator.get(url).content.decode()
-    assert "This user is refused: Spam." in page
+    assert "This user is banned: Spam." in page
     assert f"{PAGE}?id={ban.pk}" in page
 
 

@@ -53,7 +53,7 @@ def test_a_refusal_is_explained(viewer: Client, rows: Any, django_assert_num_que
     assert "Its pattern does not match." in html
     assert "Fro&lt;nt&gt; off" in html
     assert "signal receivers" in html
-    assert "Handlers really run" in html
+    assert "Handlers are called" in html
     assert 'value="alice"' in html
     assert 'value="/front/"' in html
 

@@ -62,7 +62,7 @@ def test_the_chosen_ones_are_tried_again_after_a_question(root: Client, rows: An
     entry = LogEntry.objects.get()
     assert entry.change_message == "Tried 2 failed publications again (/a/, /c/)."
     again = root.post(TRY_AGAIN, data, follow=True)
-    assert "no longer there" in messages_of(again)[0]
+    assert "no longer exist" in messages_of(again)[0]
     assert len(left()) == 3
     assert LogEntry.objects.count() == 1
 

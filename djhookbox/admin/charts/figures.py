@@ -82,9 +82,9 @@ def charts(history: History, webhook: str = "") -> list[Chart]:
         ]
 
     times = (
-        Line(_("Half of them within"), within("p50")),
-        Line(_("95% within"), within("p95")),
-        Line(_("99% within"), within("p99")),
+        Line(_("Median"), within("p50")),
+        Line(_("95th percentile"), within("p95")),
+        Line(_("99th percentile"), within("p99")),
     )
     return [
         *overview(history),
@@ -144,7 +144,7 @@ def refusals(point: Point) -> Counter[str]:
 
 def operation(name: str) -> str:
     """Return a webhook as an operation in words."""
-    return str(OPERATIONS.get(name, name)) if name else _("Connecting, by the process itself")
+    return str(OPERATIONS.get(name, name)) if name else _("Connecting (by the process itself)")
 
 
 def code(name: str) -> str:

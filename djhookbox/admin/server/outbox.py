@@ -86,7 +86,9 @@ class OutboxPages(ServerBase):
             )
             return text % {"count": count}, f"Tried {count} failed publications again"
 
-        sentence = _("They are published after everything that waits now, in their order.")
+        sentence = _(
+            "They will be published in the same order, after everything that is already waiting."
+        )
         return self._handled(request, failed.try_again, question, answer, sentence)
 
     def discard_view(self, request: HttpRequest) -> HttpResponse:
@@ -189,7 +191,7 @@ def _number(text: str) -> int | None:
 def _nothing(request: HttpRequest) -> str:
     given = request.POST if request.method == "POST" else request.GET
     if "all" in given or "key" in given:
-        return _("They are no longer there; somebody else may have been faster.")
+        return _("These publications no longer exist; somebody else may have handled them.")
     return _("Select the publications first.")
 
 

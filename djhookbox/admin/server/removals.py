@@ -174,9 +174,9 @@ def _is_inside(user: str, channel: str) -> bool:
 
 
 def _gone(name: str) -> str:
-    return _("%(name)s is no longer connected; somebody else may have been faster.") % {
-        "name": name
-    }
+    return _(
+        "%(name)s is no longer connected; the connection may have been closed by somebody else."
+    ) % {"name": name}
 
 
 def _not_inside(user: str, channel: str) -> str:

@@ -131,7 +131,7 @@ def _counts(info: ServerInfo) -> list[Count]:
             _series(rates.outgoing),
         ),
         Count(
-            "p95", _("Webhooks, 95% within"),
+            "p95", _("Webhooks, 95th percentile"),
             "" if p95 is None else _("%(time)s ms") % {"time": whole(round(p95))},
         ),
         Count("failed", _("Failed webhooks"), whole(webhooks.failed)),

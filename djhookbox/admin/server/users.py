@@ -150,7 +150,7 @@ class UserPages(ServerBase):
         )
 
     def _ban_url(self, request: HttpRequest, kind: Kind, value: str, about: str) -> str:
-        """Return where something can be refused, or "" if the user may not refuse it."""
+        """Return the URL for a ban, or "" if the user may not add one."""
         if not value or not self.admin_site.is_registered(Ban):
             return ""
         if not request.user.has_perm("djhookbox.add_ban"):
@@ -159,13 +159,13 @@ class UserPages(ServerBase):
         return self.address("add", model="ban", **query)
 
     def _ban(self, request: HttpRequest, name: str) -> tuple[str, str]:
-        """Return the reason for which a user is refused, and where that can be changed."""
+        """Return why a user is banned, and the URL of the ban; "" if there is no ban."""
         entry = bans.find(Subject(name)) if name else None
         if entry is None:
             return "", ""
-        text = _("This user is refused.")
+        text = _("This user is banned.")
         if entry.reason:
-            text = _("This user is refused: %(reason)s") % {"reason": entry.reason}
+            text = _("This user is banned: %(reason)s") % {"reason": entry.reason}
         return text, self.list_address(request, Ban, id=entry.pk)
 
     def _account_url(self, request: HttpRequest, name: str) -> str:

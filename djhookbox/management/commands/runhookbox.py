@@ -22,10 +22,10 @@ from ...process import control, reachability
 from ...process.logfiles import UnusableFile, logging_set_up
 from ...process.owner import OwnerWatch
 from ...process.prefixing import prefixed
-from ...workers.place import take
+from ...workers.place import Options, take
 from ...workers.running import supervise
 from ...workers.supervisor import WorkersFailed
-from ..advice import Options, explain_os_error, warnings
+from ..advice import explain_os_error, warnings
 from ..configuring import CALLBACKS, genuine_arguments, given, is_foreign, server_config
 
 #: Variables that locate this Python's modules, which would break a program using another Python.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...wire.fields import ABSENT
 from ...wire.options import UserOptions
+from ...wire.values import JSON
 from ..core import replicas
 from ..core.announcing import announce, announce_numbered
 from ..core.changes import Publish, Snapshot, Subscribe, Unsubscribe
@@ -167,20 +168,19 @@ class Replication(Mirror, Followers):
 
     # ---- users -----------------------------------------------------------
 
-    def options(self, name: str, given: dict[str, Any]) -> None:
+    def options(self, name: str, options: UserOptions) -> None:
         """Replace the options of a user: those of the latest connect apply."""
         user = self._hub.users.get(name)
         if user is not None:
-            self._hub.set_user_options(user, UserOptions(**given))
+            self._hub.set_user_options(user, options)
 
-    def joins(self, name: str, channel: str, details: dict[str, Any]) -> None:
+    def joins(self, name: str, channel: str, *, by_code: bool, initial_data: JSON) -> None:
         """Let all connections of a user join a channel."""
         user = self._hub.users.get(name)
         if user is not None:
-            initial = details.get("initial_data", ABSENT)
-            self._tasks.start(self._join(user, channel, initial, bool(details["by_code"])))
+            self._tasks.start(self._join(user, channel, initial_data, by_code))
 
-    async def _join(self, user: User, name: str, initial: Any, by_code: bool) -> None:
+    async def _join(self, user: User, name: str, initial: JSON, by_code: bool) -> None:
         try:
             channel = await self._proposals.attach(name)
             # The user may still be on the way into a channel that exists only then.
@@ -196,15 +196,13 @@ class Replication(Mirror, Followers):
         except Refusal as refusal:
             logger.warning("%r did not join %r here: %s", user.name, name, refusal)
 
-    def leaves(self, name: str, channel: str, details: dict[str, Any]) -> None:
+    def leaves(self, name: str, channel: str, *, everyone: bool, reason: str) -> None:
         """Let connections of a user leave a channel."""
         user, found = self._hub.users.get(name), self._hub.channels.get(channel)
         if user is None or found is None or not self._hub.is_member(user, found):
             return
-        connection = None if details["everyone"] else _ELSEWHERE
-        change = Unsubscribe(
-            user, self._clock(), details["reason"], connection=connection, told=True
-        )
+        connection = None if everyone else _ELSEWHERE
+        change = Unsubscribe(user, self._clock(), reason, connection=connection, told=True)
         self._proposals.submit(found, change)
 
     def present(self) -> dict[str, tuple[UserOptions, list[str]]]:
@@ -229,8 +227,8 @@ class Replication(Mirror, Followers):
         for channel in channels:
             inside = user.subscriptions.get(channel)
             if inside is None or not inside.subscribers[name].shared:
-                self.joins(name, channel, {"by_code": False})
+                self.joins(name, channel, by_code=False, initial_data=ABSENT)
         for found in list(user.subscriptions.values()):
             subscription = found.subscribers[name]
             if subscription.shared and found.name not in channels and not found.reserved:
-                self.leaves(name, found.name, {"everyone": False, "reason": ""})
+                self.leaves(name, found.name, everyone=False, reason="")

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...wire.fields import ABSENT
-from ...wire.values import JSONObject
+from ...wire.values import JSON, JSONObject
 from .effects import Made
 from .model import Connection, User
 from .stream import Position, Publication, StreamState
+
+#: Time, kind and data of an entry of Hookbox's history.
+HistoryEntry: TypeAlias = tuple[float, str, JSONObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Create:
 
     """
 
-    given: Mapping[str, Any]
+    given: Mapping[str, JSON]
     at: float
     stream: StreamState | None = None
 
@@ -140,14 +143,14 @@ class Reload:
 class SetOptions:
     """Change options, which must have been checked; they may include `history` and `state`."""
 
-    given: Mapping[str, Any]
+    given: Mapping[str, JSON]
     at: float
 
 
 class SetState(NamedTuple):
     """Change and delete keys of a channel's state."""
 
-    updates: Mapping[str, Any]
+    updates: Mapping[str, JSON]
     deletes: tuple[str, ...] = ()
 
 
@@ -183,9 +186,9 @@ class Snapshot:
     id: str
     version: int
     changed: int
-    options: Mapping[str, Any]
-    state: Mapping[str, Any]
-    history: Sequence[tuple[float, str, dict[str, Any]]]
+    options: JSONObject
+    state: JSONObject
+    history: Sequence[HistoryEntry]
     members: Sequence[Member]
     stream: StreamState | None
     at: float

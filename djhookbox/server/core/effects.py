@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from ...wire.values import JSON
 from .model import Channel, Connection
 
 
@@ -30,7 +31,7 @@ class Send:
 
     connections: Collection[Connection]
     name: str
-    args: Mapping[str, Any]
+    args: Mapping[str, JSON]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Broadcast:
 
     channel: Channel
     name: str
-    args: Mapping[str, Any]
+    args: Mapping[str, JSON]
     exclude: Connection | None = None
     made: Made | None = None
 

@@ -6,9 +6,8 @@ other nodes have connections of a subscriber is in `Subscription.elsewhere`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...wire.options import ChannelOptions
+from ...wire.values import JSONObject
 from . import snapshots
 from .announcing import announce_numbered
 from .changes import Member, Snapshot
@@ -19,7 +18,7 @@ from .stream import Position, Stream
 from .values import changed, timestamp
 
 
-def options_of(options: ChannelOptions) -> dict[str, Any]:
+def options_of(options: ChannelOptions) -> JSONObject:
     """Return options as in a create_channel reply, without `history` and `state`."""
     given = {name: getattr(options, name) for name in ChannelOptions.__slots__}
     given["polling"] = options.polling.info() if options.polling.mode else {}

@@ -7,9 +7,9 @@ fit is therefore refused. What makes a state smaller is always possible.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from ...wire.options import ChannelOptions
+from ...wire.values import JSON
 from .changes import Change, Create, SetOptions, SetState
 from .effects import Broadcast, Effect
 from .keeping import weigh
@@ -80,7 +80,7 @@ class States:
             )
 
     def change(
-        self, channel: Channel, updates: Mapping[str, Any], deletes: Iterable[str] = ()
+        self, channel: Channel, updates: Mapping[str, JSON], deletes: Iterable[str] = ()
     ) -> list[Effect]:
         """Change keys of a state; send only the keys whose values differ."""
         new = changed(channel.state, updates)
@@ -95,7 +95,7 @@ class States:
         self._grow(channel, _weigh_keys(channel.state, touched) - before)
         return [_update(channel, new, gone)]
 
-    def replace(self, channel: Channel, state: Mapping[str, Any]) -> list[Effect]:
+    def replace(self, channel: Channel, state: Mapping[str, JSON]) -> list[Effect]:
         """Replace a state; the frame is sent even if nothing changes, as in the original."""
         updates = changed(channel.state, state)
         deletes = [key for key in channel.state if key not in state]
@@ -118,14 +118,14 @@ class States:
         self.total += size
 
 
-def _update(channel: Channel, updates: Mapping[str, Any], deletes: list[str]) -> Broadcast:
+def _update(channel: Channel, updates: Mapping[str, JSON], deletes: list[str]) -> Broadcast:
     args = {"channel_name": channel.name, "updates": dict(updates), "deletes": deletes}
     return Broadcast(channel, "STATE_UPDATE", args)
 
 
-def _held_after(channel: Channel | None, given: Mapping[str, Any]) -> int:
+def _held_after(channel: Channel | None, given: Mapping[str, JSON]) -> int:
     options = channel.options if channel is not None else ChannelOptions()
-    state: Mapping[str, Any] = channel.state if channel is not None else {}
+    state: Mapping[str, JSON] = channel.state if channel is not None else {}
     size = channel.state_weight if channel is not None else 0
     if "state" in given:
         state, size = given["state"], _weigh_state(given["state"])
@@ -136,11 +136,11 @@ def _held_after(channel: Channel | None, given: Mapping[str, Any]) -> int:
     return size + _weigh_names(names) + _weigh_polling(polling)
 
 
-def _weigh_keys(state: Mapping[str, Any], keys: Collection[str]) -> int:
+def _weigh_keys(state: Mapping[str, JSON], keys: Collection[str]) -> int:
     return _weigh_state({key: state[key] for key in keys if key in state})
 
 
-def _weigh_state(state: Mapping[str, Any]) -> int:
+def _weigh_state(state: Mapping[str, JSON]) -> int:
     return sum(PER_KEY + weigh(key) + weigh(value) for key, value in state.items())
 
 
@@ -152,5 +152,5 @@ def _weigh_names(names: Iterable[str]) -> int:
     return sum(PER_KEY + weigh(name) for name in names)
 
 
-def _weigh_polling(info: Mapping[str, Any]) -> int:
+def _weigh_polling(info: Mapping[str, JSON]) -> int:
     return sum(weigh(info[name]) for name in ("url", "form", "originator") if info[name])

@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ...wire.values import JSON
+
 
 def timestamp(now: float) -> str:
     """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
@@ -25,7 +27,7 @@ def _to_the_second(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def changed(state: Mapping[str, Any], updates: Mapping[str, Any]) -> dict[str, object]:
+def changed(state: Mapping[str, JSON], updates: Mapping[str, JSON]) -> dict[str, object]:
     """Return the updates that would change a state."""
     return {
         key: value

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypedDict
 
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED, SECRET_FIELDS
+from ...wire.values import JSONObject
 from ..channels.outcomes import EngineFailed
 from ..channels.proposals import Proposals
 from ..cluster import Cluster
@@ -33,6 +34,13 @@ ABOUT_A_CHANNEL = (
 )  # fmt: skip
 #: Seconds to wait for the lists of other nodes.
 LIST_SECONDS = 2.0
+
+
+class _RestCall(TypedDict):
+    """A REST call, as a node makes it on another one."""
+
+    call: str
+    form: Form
 
 
 class Elsewhere:
@@ -70,7 +78,7 @@ class Elsewhere:
 
     # ---- asking ----------------------------------------------------------
 
-    async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def _answer(self, call: _RestCall) -> JSONObject:
         """Answer a call of another node."""
         try:
             return {"answer": await self._here(call["call"], call["form"])}
@@ -86,7 +94,7 @@ class Elsewhere:
 
     async def _ask(
         self, name: str, form: Form, nodes: Sequence[str] | None, seconds: float = 5.0
-    ) -> tuple[list[dict[str, Any]], list[str]]:
+    ) -> tuple[list[JSONObject], list[str]]:
         """Return the answers of other nodes, and the nodes that did not answer.
 
         Raises:
@@ -94,10 +102,9 @@ class Elsewhere:
             Refusal: The first refusal; other failures accordingly.
 
         """
+        call: _RestCall = {"call": name, "form": _without_secret(form)}
         try:
-            asked = await self._cluster.shared.peers.ask(
-                "rest", {"call": name, "form": _without_secret(form)}, nodes, seconds
-            )
+            asked = await self._cluster.shared.peers.ask("rest", call, nodes, seconds)
         except EngineError as error:
             logger.error("Other nodes could not be asked: %s", error)
             raise EngineFailed from None
@@ -108,9 +115,7 @@ class Elsewhere:
             found.append(answer["answer"])
         return found, asked.missing
 
-    async def _both(
-        self, name: str, form: Form, nodes: Sequence[str] | None
-    ) -> list[dict[str, Any]]:
+    async def _both(self, name: str, form: Form, nodes: Sequence[str] | None) -> list[JSONObject]:
         """Return the answers of this node and others; those that do not answer are missing."""
         mine, (others, missing) = await asyncio.gather(
             self._local[name](form), self._ask(name, form, nodes, LIST_SECONDS)
@@ -182,7 +187,7 @@ class Elsewhere:
         }
 
     async def _disconnect(self, form: Form) -> dict[str, object]:
-        mine: dict[str, Any] = await self._local[rest.Disconnect.name](form)  # checks the form
+        mine: JSONObject = await self._local[rest.Disconnect.name](form)  # checks the form
         found, missing = await self._ask(rest.Disconnect.name, form, None, 0.5)
         total = mine["disconnected"] + sum(each["disconnected"] for each in found)
         return {**mine, "disconnected": total, **({"unanswered": missing} if missing else {})}
@@ -203,7 +208,7 @@ class Elsewhere:
 
     async def _list_channels(self, form: Form) -> dict[str, object]:
         found = await self._both(rest.ListChannels.name, form, None)
-        by_name: dict[str, dict[str, Any]] = {}
+        by_name: dict[str, JSONObject] = {}
         for channel in (channel for each in found for channel in each["channels"]):
             known = by_name.setdefault(channel["name"], dict(channel))
             if known != channel:
@@ -226,7 +231,7 @@ def _without_secret(form: Form) -> dict[str, str]:
     return {name: value for name, value in form.items() if name not in SECRET_FIELDS}
 
 
-def _failure(answer: Mapping[str, Any]) -> Exception:
+def _failure(answer: JSONObject) -> Exception:
     kinds: dict[str, type[Exception]] = {
         "BadCall": BadCall, "NameProblem": BadCall, "OptionError": BadCall
     }  # fmt: skip

@@ -16,10 +16,9 @@ import re
 import socket
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -29,6 +28,7 @@ from yarl import URL
 from ...wire.proof import SECRET_HEADER, from_header, to_header
 from ...wire.urls import bracketed
 from ..config import ServerConfig
+from ..routes import Route
 from ..tasks import within
 
 logger = logging.getLogger("djhookbox.server")
@@ -70,7 +70,7 @@ class Forwarding:
         config: The internal address, the run folder and the secrets.
         node: The id of this node.
         machine: Identifies this machine.
-        find: Returns the place of another node, or None if there is no such node.
+        find: Returns the route to another node, or None if there is no such node.
 
     """
 
@@ -79,7 +79,7 @@ class Forwarding:
         config: ServerConfig,
         node: str,
         machine: str,
-        find: Callable[[str], Mapping[str, Any] | None],
+        find: Callable[[str], Route | None],
     ) -> None:
         self._config = config
         self._node = node
@@ -93,11 +93,11 @@ class Forwarding:
         self._waiting = 0
 
     @property
-    def place(self) -> dict[str, str]:
-        """Where other nodes reach this one, once it has started."""
+    def route(self) -> Route:
+        """How other nodes reach this one, once it has started."""
         if self._config.node_url:
-            return {"url": self._url()}
-        return {"socket": self._path, "machine": self._machine}
+            return Route(url=self._url())
+        return Route(socket=self._path, machine=self._machine)
 
     def new_key(self, token: str) -> str:
         """Return the id of a new session of this node."""
@@ -184,7 +184,7 @@ class Forwarding:
             NodeUnreachable: If the node does not answer; nothing has been sent to the client.
 
         """
-        session, base = self._route(await self._look_up(node))
+        session, base = self._client_of(await self._look_up(node))
         if session is None:
             logger.warning(
                 "A CSP request for a node on another machine cannot be passed on: set "
@@ -215,37 +215,36 @@ class Forwarding:
                 request.transport.abort()  # a part of an answer must not look complete
             return response
 
-    async def _look_up(self, node: str) -> Mapping[str, Any]:
-        """Return the place of a node, if need be after the next heartbeat.
+    async def _look_up(self, node: str) -> Route:
+        """Return the route to a node, after the next heartbeat if it is not known yet.
 
         Raises:
             NodeGone: If it does not exist any more.
 
         """
-        place = self._find(node)
-        if place is None and self._waiting < MAX_WAITING and NODE.fullmatch(node):
+        route = self._find(node)
+        if route is None and self._waiting < MAX_WAITING and NODE.fullmatch(node):
             self._waiting += 1
             try:
                 await asyncio.sleep(HEARTBEAT_SECONDS)
             finally:
                 self._waiting -= 1
-            place = self._find(node)
-        if place is None:
+            route = self._find(node)
+        if route is None:
             raise NodeGone
-        return place
+        return route
 
-    def _route(self, place: Mapping[str, Any]) -> tuple[aiohttp.ClientSession | None, str]:
+    def _client_of(self, route: Route) -> tuple[aiohttp.ClientSession | None, str]:
         """Return the client and the base URL for a node."""
-        if url := place.get("url"):
+        if route.url:
             if self._session is None:
                 self._session = _client(aiohttp.TCPConnector(limit=0))
-            return self._session, str(url)
-        if place.get("machine") != self._machine:
+            return self._session, route.url
+        if route.machine != self._machine:
             return None, ""
-        path = str(place.get("socket", ""))
-        if path not in self._sockets:
-            self._sockets[path] = _client(aiohttp.UnixConnector(path, limit=0))
-        return self._sockets[path], "http://node"
+        if route.socket not in self._sockets:
+            self._sockets[route.socket] = _client(aiohttp.UnixConnector(route.socket, limit=0))
+        return self._sockets[route.socket], "http://node"
 
 
 def _client(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:

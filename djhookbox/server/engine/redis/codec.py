@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....wire.options import ChannelOptions
-from ....wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
-from ...core.changes import Member, Snapshot
+from ....wire.values import JSON, MAX_DOCUMENT_DEPTH, JSONObject, dumps, loads
+from ...core.changes import HistoryEntry, Member, Snapshot
 from ...core.keeping import OVERHEAD, weigh
 from ...core.replicas import options_of
 from ...core.stream import Publication, StreamState
@@ -33,7 +33,7 @@ def read(blob: bytes | str) -> Any:
 # ---- to Redis ------------------------------------------------------------------
 
 
-def merged(options: ChannelOptions, given: Mapping[str, Any]) -> ChannelOptions:
+def merged(options: ChannelOptions, given: Mapping[str, JSON]) -> ChannelOptions:
     """Return options after a change; it must have been checked."""
     values = {name: getattr(options, name) for name in ChannelOptions.__slots__}
     values |= {k: v for k, v in given.items() if k in values and k != "polling"}
@@ -56,7 +56,7 @@ def whole(options: ChannelOptions) -> str:
     return dumps(options_of(options))
 
 
-def pairs(state: Mapping[str, Any]) -> list[Argument]:
+def pairs(state: Mapping[str, JSON]) -> list[Argument]:
     """Return the number of keys of a state, then keys and values."""
     found: list[Argument] = [len(state)]
     for key, value in state.items():
@@ -64,7 +64,7 @@ def pairs(state: Mapping[str, Any]) -> list[Argument]:
     return found
 
 
-def entries(history: Sequence[tuple[float, str, dict[str, Any]]]) -> list[Argument]:
+def entries(history: Sequence[HistoryEntry]) -> list[Argument]:
     """Return the number of history entries, then the entries."""
     return [len(history), *(f"E;{at!r};{dumps([kind, data])}" for at, kind, data in history)]
 
@@ -109,11 +109,9 @@ def _stream(stream: Sequence[bytes | None], log: Sequence[bytes]) -> StreamState
     return StreamState(epoch.decode(), offset, tuple(found))
 
 
-def _history(
-    history: Sequence[bytes], stream: StreamState | None
-) -> list[tuple[float, str, dict[str, Any]]]:
+def _history(history: Sequence[bytes], stream: StreamState | None) -> list[HistoryEntry]:
     publications = {each.offset: each for each in stream.publications} if stream else {}
-    found: list[tuple[float, str, dict[str, Any]]] = []
+    found: list[HistoryEntry] = []
     for entry in history:
         kind, _, rest = entry.partition(b";")
         if kind == b"P":
@@ -143,7 +141,7 @@ def _members(presence: Sequence[bytes]) -> list[Member]:
     return [member for _, member in found]
 
 
-def _state(state: Sequence[bytes]) -> dict[str, Any]:
+def _state(state: Sequence[bytes]) -> JSONObject:
     found = []
     for field, value in _pairs(state):
         order, _, blob = value.partition(b";")

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ....wire.values import dumps, loads
+from ....wire.values import JSONObject, dumps, loads
 from ..base import EngineError
 from .codec import name_of, raw
 from .packing import Argument
@@ -36,7 +36,7 @@ class Known:
 
     """
 
-    about: Mapping[str, Any]
+    about: JSONObject
     alive: bool
 
 
@@ -54,7 +54,7 @@ class Nodes:
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
         self.known: dict[str, Known] = {}
-        self.about: Callable[[], Mapping[str, Any]] = dict
+        self.about: Callable[[], JSONObject] = dict
         self.departed: Callable[[str, list[str]], None] = lambda channel, names: None
         self.disappeared: Callable[[list[str]], None] = lambda names: None
         self._registering: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Nodes:
 
     def _registration(self) -> list[Argument]:
         return self.arguments(
-            "", int(self._engine.lease * 1000), dumps(dict(self.about())), secrets.token_hex(8)
+            "", int(self._engine.lease * 1000), dumps(self.about()), secrets.token_hex(8)
         )
 
     def _is_emptied(self, life: bytes) -> bool:

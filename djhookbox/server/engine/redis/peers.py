@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ....wire.values import dumps
+from ....wire.values import JSON, dumps
 from ..base import EngineError
 from .codec import read
 from .connecting import Reply
@@ -28,14 +28,14 @@ PATIENCE = 5.0
 class Answers(NamedTuple):
     """The answers of nodes, and the nodes that did not answer in time."""
 
-    by_node: dict[str, Any]
+    by_node: dict[str, JSON]
     missing: list[str]
 
 
 class _Asked:
     def __init__(self) -> None:
         self.waiting: set[str] | None = None
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, JSON] = {}
         self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look(self) -> None:
@@ -60,7 +60,7 @@ class Peers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(
-        self, kind: str, call: Any, nodes: Sequence[str] | None = None, seconds: float = PATIENCE
+        self, kind: str, call: object, nodes: Sequence[str] | None = None, seconds: float = PATIENCE
     ) -> Answers:
         """Make a call on other nodes.
 
@@ -89,7 +89,7 @@ class Peers:
         finally:
             del self._asked[number]
 
-    async def tell(self, kind: str, call: Any, nodes: Sequence[str] | None = None) -> None:
+    async def tell(self, kind: str, call: object, nodes: Sequence[str] | None = None) -> None:
         """Make a call on other nodes without waiting for an answer.
 
         Raises:
@@ -100,7 +100,7 @@ class Peers:
             await self._send(kind, "0", call, nodes)
 
     async def _send(
-        self, kind: str, number: str, call: Any, nodes: Sequence[str] | None
+        self, kind: str, number: str, call: object, nodes: Sequence[str] | None
     ) -> list[str]:
         arguments = self._engine.nodes.arguments("", kind, number, dumps(call), *(nodes or ()))
         reply = await self._engine.ask("send", arguments)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ....wire.fields import ABSENT
 from ....wire.options import UserOptions
-from ....wire.values import dumps
+from ....wire.values import JSON, JSONObject, dumps
 from ...core.changes import Subscribe, Unsubscribe
 from ..base import EngineError
 from .codec import name_of, raw, read
@@ -28,14 +27,30 @@ BATCH = 100
 class Followers:
     """Carries out what other nodes decide about users; this one does nothing."""
 
-    def options(self, name: str, given: dict[str, Any]) -> None:
+    def options(self, name: str, options: UserOptions) -> None:
         """Replace the options of a user."""
 
-    def joins(self, name: str, channel: str, details: dict[str, Any]) -> None:
-        """Let all connections of a user join a channel."""
+    def joins(self, name: str, channel: str, *, by_code: bool, initial_data: JSON) -> None:
+        """Let all connections of a user join a channel.
 
-    def leaves(self, name: str, channel: str, details: dict[str, Any]) -> None:
-        """Let connections of a user leave a channel."""
+        Args:
+            name: The user.
+            channel: The channel.
+            by_code: Whether the site's code has subscribed the user.
+            initial_data: What the site has returned for the subscriber, or `ABSENT`.
+
+        """
+
+    def leaves(self, name: str, channel: str, *, everyone: bool, reason: str) -> None:
+        """Let connections of a user leave a channel.
+
+        Args:
+            name: The user.
+            channel: The channel.
+            everyone: Whether connections with subscriptions of their own leave too.
+            reason: Why, for the pages; may be empty.
+
+        """
 
     def present(self) -> dict[str, tuple[UserOptions, list[str]]]:
         """Return the users who are connected here, with the channels that all connections share."""
@@ -86,7 +101,7 @@ class Users:
 
     def joins(self, name: str, channel: str, change: Subscribe) -> None:
         """Tell the user's other nodes about a subscription for all connections."""
-        details: dict[str, Any] = {"by_code": change.by_code}
+        details: JSONObject = {"by_code": change.by_code}
         if change.initial_data is not ABSENT:
             details["initial_data"] = change.initial_data
         self._share("+", name, channel, details)
@@ -100,7 +115,7 @@ class Users:
         """Record that a user has left a channel with the last connection."""
         self._share("-", name, channel, {"everyone": False, "reason": ""})
 
-    def _share(self, sign: str, name: str, channel: str, details: dict[str, Any]) -> None:
+    def _share(self, sign: str, name: str, channel: str, details: JSONObject) -> None:
         engine = self._engine
         arguments = engine.nodes.arguments(name, sign, raw(channel), dumps(details))
 
@@ -152,14 +167,19 @@ class Users:
     def follow(self, name: str, kind: str, head: str, body: bytes) -> None:
         """Handle a message about a user."""
         if kind == "O":
-            self.followers.options(name, read(body))
+            self.followers.options(name, UserOptions(**read(body)))
             return
         size = int(head)
         channel, details = name_of(body[:size]), read(body[size:])
-        act: Callable[[str, str, dict[str, Any]], None] = self.followers.leaves
         if kind == "+":
-            act = self.followers.joins
-        act(name, channel, details)
+            initial = details.get("initial_data", ABSENT)
+            self.followers.joins(
+                name, channel, by_code=bool(details["by_code"]), initial_data=initial
+            )
+        else:
+            self.followers.leaves(
+                name, channel, everyone=bool(details["everyone"]), reason=details["reason"]
+            )
 
     async def repair(self) -> None:
         """Compare all users of this node with Redis.
