@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.db.models import F
+from django.test import Client
 
 import djhookbox
 from djhookbox.exceptions import HookboxDatabaseError
 from djhookbox.models import ChannelPolicy, Outbox, Publication, StreamEntry
 from djhookbox.outbox import heads, inserting, numbering, pulling
 from djhookbox.wire import webhooks
+from djhookbox.wire.revocations import Position
 from djhookbox.wire.streams import Pulled
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -172,3 +174,76 @@ def test_a_cut_connection_is_the_end_of_one_pull_only() -> None:
     cut: Callable[[], None] = connection.close
     cut()
     assert node.pull() == ["1"]
+
+
+def test_the_database_is_gone_for_a_minute(
+    client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Each pull is answered `unavailable`; what was committed is there when it is back."""
+    settings.HOOKBOX_WEBHOOK_SECRET = "s"
+    node = Node()
+    djhookbox.publish("/orders/", 1)
+    attempts: list[str] = []
+
+    def gone(self: Any) -> None:
+        attempts.append(self.alias)
+        raise OperationalError("could not connect to server")
+
+    def post() -> Any:
+        form = webhooks.write(webhooks.Outbox(revoked=Position()), secret="s")
+        return client.post("/hookbox/outbox", form)
+
+    with monkeypatch.context() as patch:
+        connection.close()
+        patch.setattr(type(connections["default"]), "connect", gone)
+        for _ in range(3):
+            response = post()
+            assert response.status_code == 503
+            assert response.json()[1]["code"] == "unavailable"
+        assert len(attempts) == 3, "one attempt for each, as each may take long"
+        with pytest.raises(HookboxDatabaseError, match="could not connect"):
+            djhookbox.publish("/orders/", 2)
+    assert post().json()[0] is True
+    assert node.pull() == ["1"]
+
+
+def test_the_table_is_locked() -> None:
+    """The caller learns it instead of waiting for ever, and publishes the message again."""
+    node = Node()
+    djhookbox.publish("/orders/", 0)  # loads the policies
+    held, over = threading.Event(), threading.Event()
+    limits = {
+        "sqlite": "PRAGMA busy_timeout = 50",
+        "postgresql": "SET lock_timeout = 50",
+        "mysql": "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1",
+    }
+
+    def hold() -> None:
+        table = Outbox._meta.db_table
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute(f"LOCK TABLE {table}")
+                elif connection.vendor == "mysql":
+                    cursor.execute(f"LOCK TABLES {table} WRITE")
+                else:
+                    Group.objects.create(name="holder")
+                held.set()
+                over.wait(60)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(limits[connection.vendor])
+        with pytest.raises(HookboxDatabaseError):
+            djhookbox.publish("/orders/", 1)
+    finally:
+        over.set()
+        holder.join()
+        connection.close()
+    djhookbox.publish("/orders/", 2)
+    assert node.pull() == ["0", "2"]
