@@ -109,6 +109,17 @@ PAGES = {
         "filter: a rare source": "?source__exact=admin",
         "filter: a source that is missing": "?source__exact=poll",
     },
+    "refusals": {
+        "all": "",
+        "until 5 days ago": "?until={old}",
+        "one old day": "?from={old}&until={old}",
+        "of a frequent user": "?q=alice",
+        "of a rare user": "?q=user77",
+        "one reason": "?by=policy:Rooms&reason=",
+        "a reason that is missing": "?by=policy:Rooms&reason=None",
+        "first byte of the file": "export/?from={old}&until={old}",
+        "first rows of the file": "export/?until={old}",
+    },
     "channelpolicy": {
         "list": "",
         "list, last page": "?p={last}",

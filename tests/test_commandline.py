@@ -365,6 +365,7 @@ def live() -> Iterator[None]:
         (["tail", "--json", "/rooms/7/", "/n"], ["/news/"]),
         (["who", ""], ["/news/", "/rooms/7/"]),
         (["kick", ""], ["alice"]),
+        (["erase", "a"], ["alice"]),
         (["explain", "a"], ["alice"]),
         (["explain", "alice", "/n"], ["/news/"]),
         (["publish", "--t"], []),

@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tail": ("channel",),
     "who": ("channel",),
     "kick": ("user",),
+    "erase": ("user",),
     "explain": ("user", "channel"),
 }
 

@@ -15,6 +15,7 @@ from djhookbox.models import (
     ConnectionLog,
     Publication,
     Publishing,
+    Refusals,
     Server,
     SubscriptionLog,
 )
@@ -27,6 +28,7 @@ REGISTRATIONS = (
     (SubscriptionLog, ours.SubscriptionLogAdmin),
     (Publication, ours.PublicationAdmin),
     (Publishing, ours.PublishingAdmin),
+    (Refusals, ours.RefusalsAdmin),
     (Server, ours.ServerAdmin),
 )
 
