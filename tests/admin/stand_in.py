@@ -63,7 +63,9 @@ class Hookbox:
         #: What a call gets in the place of what the process would say; an exception is raised.
         self.answers: dict[str, dict[str, Any] | Exception] = {}
 
-    def __call__(self, call: str, seconds: float | None = None, /, **form: Any) -> dict[str, Any]:
+    def __call__(
+        self, call: str, seconds: float | None = None, base: str = "", /, **form: Any
+    ) -> dict[str, Any]:
         self.calls.append((call, form))
         if not self.running:
             raise HookboxNotRunning("The Hookbox process cannot be reached.", code="unavailable")
