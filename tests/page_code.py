@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from docutils import core, nodes
+from .documents import PAGES, blocks
 
-from .projects import ROOT
-
-DOCUMENTS = (
-    "README.rst",
-    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.rst")),
-)
 LANGUAGES = {"html", "html+django", "javascript", "jsx"}
 
 #: A part of each block that is in no other, and the test that runs it.
@@ -54,21 +48,12 @@ RUN_BY = {
 @functools.cache
 def all_page_code() -> tuple[str, ...]:
     """Return all blocks of these languages, each ending in a form feed."""
-    found = []
-    for document in DOCUMENTS:
-        path = ROOT / document
-        tree = core.publish_doctree(
-            path.read_text(), source_path=str(path),
-            settings_overrides={
-                "report_level": 5, "syntax_highlight": "none", "file_insertion_enabled": False,
-            },
-        )  # fmt: skip
-        found += [
-            f"{node.astext()}\n\f"
-            for node in tree.findall(nodes.literal_block)
-            if LANGUAGES & set(node["classes"])
-        ]
-    return tuple(found)
+    return tuple(
+        f"{block.text}\n\f"
+        for document in PAGES
+        for block in blocks(document)
+        if block.language in LANGUAGES
+    )
 
 
 def page_code(part: str) -> str:

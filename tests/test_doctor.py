@@ -28,11 +28,11 @@ from djhookbox.process import control
 from djhookbox.wire.answers import ServerInfo, WebhookFigures
 
 from . import nginx, proxies
+from .documents import blocks
 from .needs import need
 from .ports import free_port
 from .projects import Project
 from .stand_ins.process import fake_hookbox
-from .test_documentation import blocks
 
 URLS = """
 from django.contrib import admin

@@ -16,14 +16,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 from django.template import Template
-from docutils import core, nodes
 
+from .documents import PAGES, Block, blocks
 from .interop import genuine
 from .needs import need
 from .page_code import RUN_BY, all_page_code
@@ -33,40 +32,10 @@ from .stand_ins.client import client
 
 pytestmark = pytest.mark.once
 
-DOCUMENTS = (
-    "README.rst",
-    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.rst")),
-    "bench/README.rst",
-)
+DOCUMENTS = (*PAGES, "bench/README.rst")
 
 #: tests/test_tutorial.py follows it.
 TUTORIAL = "docs/tutorial.rst"
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of code in a document."""
-
-    document: str
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.document}: {self.text.splitlines()[0]}"
-
-
-def blocks(document: str) -> Iterator[Block]:
-    """Return the code blocks; the language of those after a plain `::` is ""."""
-    path = ROOT / document
-    settings = {"report_level": 5, "syntax_highlight": "none", "file_insertion_enabled": False}
-    tree = core.publish_doctree(
-        path.read_text(), source_path=str(path), settings_overrides=settings
-    )
-    for node in tree.findall(nodes.literal_block):
-        if isinstance(node.parent, nodes.system_message):
-            continue  # a directive of Sphinx
-        language = next((name for name in node["classes"] if name != "code"), "")
-        yield Block(document, language, node.astext())
 
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
