@@ -14,6 +14,7 @@ import pytest
 
 from ..stand_ins.client import Client, client
 from ..stand_ins.process import FakeHookbox, scripted
+from ..stand_ins.waiting import PATIENCE
 from .processes import Hookbox, Pair, Process, Site
 from .scripted import ORIGIN, Lonely, yes
 
@@ -94,7 +95,10 @@ def started(
 @pytest.fixture(scope="session")
 def pair(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """The site that most tests share; each has users and channels of its own."""
-    with started(tmp_path_factory.mktemp("pair"), migrated) as pair:
+    # By default SQLite waits 5 seconds for a lock, which is too short on a machine with many tests.
+    patience = {"timeout": PATIENCE}
+    folder = tmp_path_factory.mktemp("pair")
+    with started(folder, migrated, DATABASE_OPTIONS=patience) as pair:
         yield pair
 
 

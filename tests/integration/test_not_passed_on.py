@@ -263,20 +263,32 @@ def test_a_channel_that_becomes_anonymous_names_nobody_any_more(
     alice.subscribe(channel)
     alice.publish(channel, "of alice")
     assert bob.expect("PUBLISH", payload="of alice")["user"] == alice.name
-    if way == "policy":
-        site.do("policy", channel, anonymous=True)
+
+    def is_anonymous() -> bool:
+        return bool(site.do("channel_info", channel)["options"]["anonymous"])
+
+    def what_comes() -> list[Any]:
+        """Return what two people get who subscribe now; one of them was there before."""
+        new, back = enter(f"carol{word}"), enter(f"dave{word}")
+        everything = [new.subscribe(channel)]
+        since = f"{began['epoch']}:{began['offset']}"
+        back.ask("SUBSCRIBE", channels=[{"channel_name": channel, "since": since}])
+        everything.append(back.expect("SUBSCRIBE", channel_name=channel))
+        return everything + [args for page in (new, back) for _, args in page.inbox]
+
+    for _ in range(5):
+        if way == "policy":
+            site.do("policy", channel, anonymous=True)
+        else:
+            site.do("set_channel_options", channel, anonymous=True)
+        wait_for(is_anonymous, "the change")
+        everything = what_comes()
+        if way == "policy" or is_anonymous():
+            break
+        # On a busy machine, the process may apply only now that the policy was added. That
+        # replaces what code has set.
     else:
-        site.do("set_channel_options", channel, anonymous=True)
-    wait_for(lambda: site.do("channel_info", channel)["options"]["anonymous"], "the change")
-    new, back = enter(f"carol{word}"), enter(f"dave{word}")
-    everything = [new.subscribe(channel)]
-    since = {"epoch": began["epoch"], "offset": began["offset"]}
-    back.ask(
-        "SUBSCRIBE",
-        channels=[{"channel_name": channel, "since": f"{since['epoch']}:{since['offset']}"}],
-    )
-    everything.append(back.expect("SUBSCRIBE", channel_name=channel))
-    everything += [args for page in (new, back) for _, args in page.inbox]
+        pytest.fail("the channel does not stay anonymous")
     assert "of alice" in json.dumps(everything[0]["history"])
     assert "of alice" in json.dumps(everything[1:])
     assert alice.name not in json.dumps(everything)
