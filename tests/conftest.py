@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -28,6 +32,10 @@ from djhookbox.wire.webhooks import BATCHABLE
 
 from . import databases
 from .needs import CI
+from .projects import ROOT
+
+#: How a module declares that all its tests depend on neither Python, Django nor the database.
+ONCE = re.compile(r"^pytestmark = .*\bonce\b", re.MULTILINE)
 
 pytest_plugins = ["tests.reruns"]
 
@@ -35,9 +43,49 @@ pytest_plugins = ["tests.reruns"]
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Run two tests for each processor: most of the slow ones wait for processes and browsers."""
-    return min(8, 2 * len(os.sched_getaffinity(0)))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run two tests for each processor: most of the slow ones wait for processes and browsers.
+
+    The fast tests hardly wait, and each worker takes its time to collect all of them.
+    """
+    processors = len(os.sched_getaffinity(0))
+    return min(8, processors if "not slow" in config.getoption("markexpr") else 2 * processors)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import a module of tests that `-m "… not once …"` would all omit."""
+    omitted = (
+        "not once" in config.getoption("markexpr")
+        and collection_path.suffix == ".py"
+        and ONCE.search(collection_path.read_text())
+    )
+    return True if omitted else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let workers import the modules in different orders, so that each is compiled by one of them.
+
+    Every worker imports all modules, and compiling their assertions takes longer than anything else
+    in that. In the same order, all would compile the same module at the same time.
+    """
+    config = session.config
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    ignored = [Path(path).absolute() for path in config.getoption("ignore") or ()]
+    modules = [
+        path
+        for argument in config.args
+        for path in sorted(Path(argument.partition("::")[0]).absolute().rglob("test_*.py"))
+        if not any(path.is_relative_to(folder) for folder in ignored)
+        and not pytest_ignore_collect(path, config)
+    ]
+    own = len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for path in modules[own:] + modules[:own]:
+        # What is wrong with a module is reported when pytest imports it.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 #: Tests with these markers wait for other programs.
