@@ -64,7 +64,9 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return the forms of the REST calls that are made in place of the process."""
     forms: list[dict[str, Any]] = []
 
-    def call(name: str, seconds: float | None = None, /, **form: Any) -> dict[str, Any]:
+    def call(
+        name: str, seconds: float | None = None, base: str | None = None, /, **form: Any
+    ) -> dict[str, Any]:
         forms.append(form)
         return {"delivered": 1, "outcomes": [{"delivered": 1}] * 2}
 

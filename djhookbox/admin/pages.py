@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import django
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
@@ -55,8 +56,13 @@ class PageMixin(ModelAdmin):
     #: The text shown below the rows.
     footnote: Any = ""
 
-    class Media:
-        css = {"all": ["djhookbox/admin.css"]}
+    @property
+    def media(self) -> Media:
+        """The stylesheets of our pages: one, and another one for django-unfold."""
+        sheets = ["djhookbox/admin.css"]
+        if apps.is_installed("unfold"):
+            sheets.append("djhookbox/admin_unfold.css")
+        return super().media + Media(css={"all": sheets})
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may publish; also used for actions."""

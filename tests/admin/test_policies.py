@@ -64,7 +64,9 @@ def test_a_save_says_how_many_it_concerns(
     policy = ChannelPolicy.objects.get()
 
     def after(answer: Any) -> str:
-        def call(name: str, seconds: float | None = None, /, **form: Any) -> Any:
+        def call(
+            name: str, seconds: float | None = None, base: str | None = None, /, **form: Any
+        ) -> Any:
             if isinstance(answer, Exception):
                 raise answer
             return answer

@@ -50,7 +50,9 @@ def as_role(root: Client, viewer: Client, staff: Client, stranger: Client) -> di
 
 
 def refuse(error: Exception) -> Callable[..., Any]:
-    def call(name: str, seconds: float | None = None, /, **form: Any) -> Any:
+    def call(
+        name: str, seconds: float | None = None, base: str | None = None, /, **form: Any
+    ) -> Any:
         raise error
 
     return call

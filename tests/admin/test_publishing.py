@@ -372,7 +372,9 @@ def test_the_rest_is_not_tried_once_the_process_is_gone(
 ) -> None:
     answer = hookbox.__call__
 
-    def once(call: str, seconds: float | None = None, /, **form: Any) -> Any:
+    def once(
+        call: str, seconds: float | None = None, base: str | None = None, /, **form: Any
+    ) -> Any:
         result = answer(call, **form)
         hookbox.running = call != "publish"
         return result

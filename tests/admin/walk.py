@@ -20,6 +20,7 @@ SITES = {"/admin/djhookbox/": "/admin/", "/staff/back-office/djhookbox/": "/staf
 
 def main() -> int:
     django.setup()
+    from django.apps import apps
     from django.contrib.auth import get_user_model
     from django.db import connections, transaction
     from django.test import Client
@@ -43,6 +44,7 @@ def main() -> int:
     try:
         with_long_keys()
         rows = populate()
+        unfold = apps.is_installed("unfold")
         browser = Client()
         name = "root" if get_user_model().USERNAME_FIELD == "username" else "4915112345"
         # Its own argument has the field's name, whatever that is.
@@ -58,6 +60,8 @@ def main() -> int:
                 # The history of a row is Django's own page.
                 if "djhookbox/admin.css" not in html and "history" not in name:
                     problems.append(f"{name}: without our stylesheet ({url})")
+                if ("admin_unfold.css" in html) != unfold and "history" not in name:
+                    problems.append(f"{name}: the stylesheet for unfold ({url})")
                 links = {unescape(link) for link in re.findall(r'(?:href|action)="(/[^"]*)"', html)}
                 for link in links:
                     # "/" is the link to the public site.

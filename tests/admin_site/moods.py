@@ -31,7 +31,9 @@ _now = threading.local()
 class Process(Hookbox):
     """Stands in for the process, in the mood of the request."""
 
-    def __call__(self, call: str, seconds: float | None = None, /, **form: Any) -> dict[str, Any]:
+    def __call__(
+        self, call: str, seconds: float | None = None, base: str | None = None, /, **form: Any
+    ) -> dict[str, Any]:
         mood = getattr(_now, "mood", "running")
         self.running = mood not in ("stopped", "starting", "unreachable")
         if mood == "secret":
