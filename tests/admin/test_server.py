@@ -411,8 +411,9 @@ def test_one_call_to_the_process_and_few_queries(viewer: Client, hookbox: Hookbo
         with CaptureQueriesContext(connection) as queries:
             viewer.get(page)
         assert len(hookbox.calls) == 1, "a slow process costs two seconds, not four"
-        # Session, user, the user's permissions and those of the groups; what waits; charts.
-        assert len(queries) <= 6, queries.captured_queries
+        # Session, user, the user's permissions and those of the groups; publications and
+        # revocations that wait; charts.
+        assert len(queries) <= 7, queries.captured_queries
 
 
 def test_what_the_system_checks_find_is_shown(
