@@ -107,7 +107,7 @@ class TestEveryWebhook:
         accepts = response.headers["X-Hookbox-Accepts"]
         assert accepts == (
             "events, recheck, message, report, prune, subscribe_many, json, nodes, outbox, "
-            "measured, batch, confirm"
+            "measured, batch, confirm, leaving"
         )
         assert response.headers["Content-Type"] == "application/json"
 
