@@ -239,6 +239,14 @@ describe("a page that disconnects the moment it hears of", () => {
 });
 
 describe("publishing", () => {
+  test("publishing with a key, so that sending again stores nothing twice", async () => {
+    browser.accept();
+    const promise = hookbox.publish("/a/", 1, { key: "order-7" });
+    assert.deepEqual(browser.sent("PUBLISH")[0][2], { channel_name: "/a/", payload: "1", key: "order-7" });
+    browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
+    await promise;
+  });
+
   test("resolves on ACK and rejects on ERROR", async () => {
     browser.accept();
     const first = hookbox.publish("/a/", { text: "hi" });

@@ -181,20 +181,20 @@ export class Connection extends Emitter {
    * @returns {Subscription} The subscription to that channel.
    */
   subscribe(channelName, { since, signal } = {}) {
-    if (typeof channelName !== "string" || channelName === "") {
+    if (typeof channelName !== "string" || !channelName) {
       throw new TypeError("A channel name must be a non-empty string.");
     }
     const subscription = this.#channels.of(channelName);
     if (subscription.status === "leaving") {
       subscription.clear(); // earlier listeners have left
     }
-    if (since && subscription.position.cursor === undefined) {
+    if (since && !subscription.position.cursor) {
       subscription.position.cursor = since;
     }
     if (!signal?.aborted) {
       subscription.hold(signal);
       this.#channels.want(subscription);
-    } else if (!subscription.wanted && subscription.handles === 0) {
+    } else if (!subscription.wanted && !subscription.handles) {
       subscription.unsubscribe(); // nobody needs it
     }
     return subscription;
@@ -224,10 +224,12 @@ export class Connection extends Emitter {
    *
    * @param {string} channelName
    * @param {any} payload Any JSON value.
+   * @param {{ key?: string }} [options] `key`: if the channel is durable, messages of a user with the
+   *   same key are stored once. Use it to send a message again whose answer was lost.
    * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
    */
-  publish(channelName, payload) {
-    return this.#request("PUBLISH", { channel_name: channelName }, payload);
+  publish(channelName, payload, { key } = {}) {
+    return this.#request("PUBLISH", { channel_name: channelName, key }, payload);
   }
 
   /**

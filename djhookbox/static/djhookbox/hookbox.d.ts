@@ -71,9 +71,13 @@ export declare class Connection extends Emitter<ConnectionEvents> {
      *
      * @param {string} channelName
      * @param {any} payload Any JSON value.
+     * @param {{ key?: string }} [options] `key`: if the channel is durable, messages of a user with the
+     *   same key are stored once. Use it to send a message again whose answer was lost.
      * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
      */
-    publish(channelName: string, payload: any): Promise<void>;
+    publish(channelName: string, payload: any, { key }?: {
+        key?: string;
+    }): Promise<void>;
     /**
      * Send a message to a user.
      *

@@ -165,7 +165,7 @@ export class Subscription extends Emitter {
    * @returns {Record<string, any>}
    */
   get state() {
-    return Object.assign(Object.create(null), Object.fromEntries(this.#state));
+    return { __proto__: null, ...Object.fromEntries(this.#state) };
   }
 
   /** The messages of the history. @returns {Message[]} */
