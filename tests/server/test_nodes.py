@@ -496,6 +496,26 @@ async def test_nothing_remains_in_redis_but_streams_that_are_kept(redis: RedisSe
     assert {key for key in keys if not key.startswith(b"hookbox:o:")} <= {b"hookbox:life"}
 
 
+async def test_streams_that_are_kept_expire(redis: RedisServer) -> None:
+    node = Node(redis.url)
+    await node.start()
+    node.site.answers["create_channel"] = {"history_size": 5, "history_duration": 60}
+    client = await node.connect("alice")
+    await node.subscribe_and_forget(client)
+    await node.settle()
+    await node.rest("publish", channel_name="room", payload="1")
+    client.lost(NORMAL)
+    await eventually(lambda: not node.channels)
+    await node.stop()
+    room = b"hookbox:c:4:room:"
+    keys = [key for key in await keys_of(redis) if not key.startswith(b"hookbox:o:")]
+    assert keys == [room + b"l", room + b"o", b"hookbox:life"]
+    # None outlives everything; the publications go after the duration of the history.
+    for key in await keys_of(redis):
+        remaining = int(redis.command("PTTL", key.decode()).removeprefix(b":"))
+        assert 0 < remaining <= (61_000 if key.startswith(room) else 86_400_000), key
+
+
 async def keys_of(redis: RedisServer) -> list[bytes]:
     from redis.asyncio import Redis
 
