@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from ..needs import need
+from ..ports import free_port
 from .forked import runhookbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +115,13 @@ def verdicts(
     """Play the selected transcripts, several at a time: most of it is waiting for nothing."""
     assert replay is not None
     logs = tmp_path_factory.mktemp("logs")
-    settings = replay.Settings(json_payload=True, cookie_superset=True)
+    settings = replay.Settings(
+        json_payload=True,
+        cookie_superset=True,
+        patience=20.0,
+        # Without these, it takes ports that the connections of other tests can take at any moment.
+        ports=iter(free_port, None),
+    )
     names = {item.callspec.id for item in request.session.items
              if item.fspath == request.fspath and hasattr(item, "callspec")}  # fmt: skip
 
