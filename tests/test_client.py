@@ -512,6 +512,7 @@ def test_the_next_url_is_called_if_nothing_listens_at_the_first(two, settings, m
         (lambda: client.create_channel("/a/", {}), False),
         (lambda: client.get_server_info(), True),
         (lambda: client.unsubscribe("/a/", "eve"), True),
+        (lambda: client.revoke([]), True),
     ],
 )
 @pytest.mark.parametrize(

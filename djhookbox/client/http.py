@@ -50,7 +50,7 @@ MAX_IDLE_CONNECTIONS = 16
 
 #: Calls that have the same effect if they are made twice, besides those that only read.
 _REPEATABLE = frozenset({
-    "cursor", "disconnect", "poke", "recheck", "set_channel_options", "state_delete_key",
+    "cursor", "disconnect", "poke", "revoke", "set_channel_options", "state_delete_key",
     "state_set_key", "subscribe", "unsubscribe",
 })  # fmt: skip
 
