@@ -36,6 +36,8 @@ def pack(arguments: Iterable[Argument]) -> Packed:
             data = each
         elif isinstance(each, str):
             data = each.encode()
+        elif isinstance(each, bool):  # a whole number, as a history_size of true is
+            data = b"%d" % each
         else:
             data = repr(each).encode()
         number += 1
