@@ -420,6 +420,54 @@ async def test_rest_works_on_the_node_that_does_not_have_the_channel(pair: Pair)
         await one.rest("get_channel_info", channel_name="room")
 
 
+async def test_true_is_a_size_of_a_history(pair: Pair) -> None:
+    one, two = pair
+    options(pair, history_size=True, history_duration=True)
+    await subscribe(pair, one, await one.connect("alice"))
+    await two.rest("set_channel_options", channel_name="room", history_size="true")
+    for node in pair:
+        shown = (await node.rest("get_channel_info", channel_name="room"))["options"]
+        assert (shown["history_size"], shown["history_duration"]) == (True, True)
+
+
+async def test_a_channel_has_the_connections_of_all_nodes(pair: Pair) -> None:
+    one, two = pair
+    options(pair)
+    for node, name in ((one, "alice"), (two, "bob"), (two, "carol")):
+        await subscribe(pair, node, await node.connect(name))
+    for node in pair:
+        assert (await node.rest("get_channel_info", channel_name="room"))["connections"] == 3
+
+
+async def test_the_configuration_is_changed_on_all_nodes(redis: RedisServer) -> None:
+    one, two = Node(redis.url, allow_set_config=True), Node(redis.url, allow_set_config=True)
+    for node in (one, two):
+        await node.start()
+    await one.rest("set_config", cbpath='"/elsewhere"')
+    for node in (one, two):
+        assert node.server.runtime.webhooks.config.webhook_url.endswith("/elsewhere")
+        await node.stop()
+
+
+@pytest.mark.parametrize("published", [0, 1, 2, 3], ids=str)
+async def test_connections_on_two_nodes_see_the_same_history_when_their_user_arrives(
+    pair: Pair, published: int
+) -> None:
+    one, two = pair
+    options(pair, presenceful=True, history_size=2)
+    await subscribe(pair, one, await one.connect("carol"))
+    for number in range(published):
+        await one.rest("publish", channel_name="room", payload=str(number))
+    await settle(pair)
+    here, there = await one.connect("alice"), await two.connect("alice")
+    await one.send(here, "SUBSCRIBE", channel_name="room")
+    await settle(pair)
+    seen = frames(here, "CHANNEL_INIT", "SUBSCRIBE")
+    shown = [data.get("payload", data.get("user")) for _, data in seen[-1][1]["history"]]
+    assert shown == ["carol", *range(published)][-2:]
+    assert frames(there, "CHANNEL_INIT", "SUBSCRIBE") == seen
+
+
 async def test_the_last_to_leave_destroys_the_channel_on_all_nodes(pair: Pair) -> None:
     one, two = pair
     options(pair)

@@ -154,6 +154,11 @@ class Replication(Mirror, Followers):
             for other in change.user.connections
         )
 
+    def displaced(self, name: str, user: str) -> list[JSON] | None:
+        """Return the history entries that the arrival of a user displaces; None if it is none."""
+        channel = self._hub.channels.get(name)
+        return None if channel is None else replicas.displaced(channel, user)
+
     def dump(self, name: str) -> Snapshot | None:
         """Return a channel as this node has it."""
         channel = self._hub.channels.get(name)
@@ -174,13 +179,23 @@ class Replication(Mirror, Followers):
         if user is not None:
             self._hub.set_user_options(user, options)
 
-    def joins(self, name: str, channel: str, *, by_code: bool, initial_data: JSON) -> None:
+    def joins(
+        self,
+        name: str,
+        channel: str,
+        *,
+        by_code: bool,
+        initial_data: JSON,
+        displaced: list[JSON] | None = None,
+    ) -> None:
         """Let all connections of a user join a channel."""
         user = self._hub.users.get(name)
         if user is not None:
-            self._tasks.start(self._join(user, channel, initial_data, by_code))
+            self._tasks.start(self._join(user, channel, initial_data, by_code, displaced))
 
-    async def _join(self, user: User, name: str, initial: JSON, by_code: bool) -> None:
+    async def _join(
+        self, user: User, name: str, initial: JSON, by_code: bool, displaced: list[JSON] | None
+    ) -> None:
         try:
             channel = await self._proposals.attach(name)
             # The user may still be on the way into a channel that exists only then.
@@ -190,8 +205,8 @@ class Replication(Mirror, Followers):
             if not joining:
                 return
             change = Subscribe(
-                user, None, self._clock(), initial_data=initial, by_code=by_code, told=True
-            )
+                user, None, self._clock(), initial, by_code, told=True, displaced=displaced
+            )  # fmt: skip
             await self._proposals.propose(channel, change)
         except Refusal as refusal:
             logger.warning("%r did not join %r here: %s", user.name, name, refusal)

@@ -332,6 +332,12 @@ class SharedProposals(Proposals):
             self._applied(channel, accepted)
         return applied._replace(delivered=applied.delivered + accepted.elsewhere)
 
+    def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
+        effects = super()._effects(channel, change, accepted)
+        if isinstance(change, Subscribe) and effects:
+            return replicas.as_on_arrival(channel, change, effects)
+        return effects
+
     def _applied(self, channel: Channel, accepted: Accepted) -> None:
         self._shared.applied(channel.name, accepted.version)
         self._shared.openings.touched(channel.name)

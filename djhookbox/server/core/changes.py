@@ -93,6 +93,8 @@ class Subscribe:
         since: The connection's position. It receives everything after that, even if it is
             already subscribed.
         told: Whether another node of the user has asked for it.
+        displaced: If the user arrived on that node just before: the history entries that this
+            displaced, at most one.
 
     """
 
@@ -103,6 +105,7 @@ class Subscribe:
     by_code: bool = False
     since: Position | None = None
     told: bool = False
+    displaced: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

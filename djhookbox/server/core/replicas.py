@@ -6,11 +6,14 @@ other nodes have connections of a subscriber is in `Subscription.elsewhere`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ...wire.fields import ABSENT
 from ...wire.options import ChannelOptions
-from ...wire.values import JSONObject
+from ...wire.values import JSON, JSONObject
 from . import snapshots
 from .announcing import announce_numbered
-from .changes import Member, Snapshot
+from .changes import Member, Snapshot, Subscribe
 from .effects import Effect, Emptied, PollingChanged, PresenceDue, Send
 from .hub import Hub
 from .model import Channel, Subscription
@@ -69,6 +72,40 @@ def forget(hub: Hub, channel: Channel) -> list[Effect]:
     channel.subscribers.clear()
     effects = hub.destroy_channel(channel, 0.0)
     return [each for each in effects if isinstance(each, PollingChanged)]
+
+
+# ---- connections of one user on several nodes --------------------------------
+
+
+def displaced(channel: Channel, name: str) -> list[JSON] | None:
+    """Return the history entries that the arrival of a user displaces; None if it is none."""
+    if name in channel.subscribers:
+        return None
+    options = channel.options
+    remembers = options.presenceful and not options.anonymous and not options.history_publish_only
+    if not remembers or len(channel.history) < options.history_size or not channel.history:
+        return []
+    return [[channel.history[0].kind, channel.history[0].data]]
+
+
+def as_on_arrival(channel: Channel, change: Subscribe, effects: list[Effect]) -> list[Effect]:
+    """Show connections that follow their user the history that those of the first node saw.
+
+    There, the user arrives after that; here, the arrival is in the history already.
+    """
+    if change.displaced is None:
+        return effects
+    since = channel.subscribers[change.user.name].since
+    arrival = ["SUBSCRIBE", {"user": change.user.name, "datetime": timestamp(since)}]
+    found: list[Effect] = []
+    for effect in effects:
+        if not isinstance(effect, Send) or arrival not in effect.args.get("history", ()):
+            found.append(effect)
+            continue
+        history = [*change.displaced, *(e for e in effect.args["history"] if e != arrival)]
+        if history or effect.name == "SUBSCRIBE" or change.initial_data is not ABSENT:
+            found.append(replace(effect, args={**effect.args, "history": history}))
+    return found
 
 
 # ---- what other nodes do -----------------------------------------------------

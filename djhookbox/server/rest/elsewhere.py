@@ -66,8 +66,10 @@ class Elsewhere:
         for name in (rest.Subscribe.name, rest.Unsubscribe.name):
             calls[name] = self._about_user(name, calls[name])
         self._local |= {name: calls[name] for name in ABOUT_A_CHANNEL}
+        calls[rest.GetChannelInfo.name] = self._get_channel_info
         calls[rest.PublishMulti.name] = self._publish_multi
         calls[rest.SetUserOptions.name] = self._set_user_options
+        calls[rest.SetConfig.name] = self._set_config
         calls[rest.GetUserInfo.name] = self._get_user_info
         calls[rest.Disconnect.name] = self._disconnect
         calls[rest.Recheck.name] = self._recheck
@@ -75,6 +77,7 @@ class Elsewhere:
         calls[rest.ListChannels.name] = self._list_channels
         calls[rest.ListConnections.name] = self._list_connections
         cluster.answer("rest", self._answer)
+        cluster.answer("audience", self._count_audience)
 
     # ---- asking ----------------------------------------------------------
 
@@ -142,6 +145,23 @@ class Elsewhere:
         await asyncio.gather(*map(self._attach, names))
         return await self._local[rest.PublishMulti.name](form)
 
+    async def _get_channel_info(self, form: Form) -> dict[str, object]:
+        mine: JSONObject = await self._local[rest.GetChannelInfo.name](form)
+        try:
+            asked = await self._cluster.shared.peers.ask(
+                "audience", mine["name"], seconds=LIST_SECONDS
+            )
+        except EngineError as error:
+            logger.error("Other nodes could not be asked: %s", error)
+            raise EngineFailed from None
+        if asked.missing:
+            logger.warning("%s: no answer from %s", mine["name"], ", ".join(asked.missing))
+        return {**mine, "connections": mine["connections"] + sum(asked.by_node.values())}
+
+    async def _count_audience(self, name: str) -> int:
+        channel = self._hub.channels.get(name)
+        return 0 if channel is None else len(channel.audience)
+
     # ---- users -----------------------------------------------------------
 
     def _about_user(self, name: str, call: Call) -> Call:
@@ -195,6 +215,16 @@ class Elsewhere:
     async def _recheck(self, form: Form) -> dict[str, object]:
         found = await self._both(rest.Recheck.name, form, None)
         return {key: sum(each[key] for each in found) for key in found[0]}
+
+    # ---- configuration ---------------------------------------------------
+
+    async def _set_config(self, form: Form) -> dict[str, object]:
+        mine = await self._local[rest.SetConfig.name](form)  # checks the form
+        _, missing = await self._ask(rest.SetConfig.name, form, None)
+        if missing:
+            logger.error("%s: no answer from %s", rest.SetConfig.name, ", ".join(missing))
+            raise EngineFailed
+        return mine
 
     # ---- lists -----------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ....wire.options import ChannelOptions
+from ....wire.values import JSON
 from ...core.changes import (
     Accepted,
     Change,
@@ -76,6 +77,10 @@ class Mirror:
     def stays(self, name: str, change: Unsubscribe) -> bool:
         """Return whether the user still has connections in a channel here after a change."""
         return False
+
+    def displaced(self, name: str, user: str) -> list[JSON] | None:
+        """Return the history entries that the arrival of a user displaces; None if it is none."""
+        return None
 
     def dump(self, name: str) -> Snapshot | None:
         """Return a channel as this node has it, to restore it; None if it is gone."""

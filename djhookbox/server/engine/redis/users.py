@@ -30,7 +30,15 @@ class Followers:
     def options(self, name: str, options: UserOptions) -> None:
         """Replace the options of a user."""
 
-    def joins(self, name: str, channel: str, *, by_code: bool, initial_data: JSON) -> None:
+    def joins(
+        self,
+        name: str,
+        channel: str,
+        *,
+        by_code: bool,
+        initial_data: JSON,
+        displaced: list[JSON] | None = None,
+    ) -> None:
         """Let all connections of a user join a channel.
 
         Args:
@@ -38,6 +46,7 @@ class Followers:
             channel: The channel.
             by_code: Whether the site's code has subscribed the user.
             initial_data: What the site has returned for the subscriber, or `ABSENT`.
+            displaced: The history entries that the arrival of the user displaced, or None.
 
         """
 
@@ -102,6 +111,9 @@ class Users:
     def joins(self, name: str, channel: str, change: Subscribe) -> None:
         """Tell the user's other nodes about a subscription for all connections."""
         details: JSONObject = {"by_code": change.by_code}
+        displaced = self._engine.mirror.displaced(channel, name)
+        if displaced is not None:
+            details["displaced"] = displaced
         if change.initial_data is not ABSENT:
             details["initial_data"] = change.initial_data
         self._share("+", name, channel, details)
@@ -174,8 +186,9 @@ class Users:
         if kind == "+":
             initial = details.get("initial_data", ABSENT)
             self.followers.joins(
-                name, channel, by_code=bool(details["by_code"]), initial_data=initial
-            )
+                name, channel, by_code=bool(details["by_code"]), initial_data=initial,
+                displaced=details.get("displaced"),
+            )  # fmt: skip
         else:
             self.followers.leaves(
                 name, channel, everyone=bool(details["everyone"]), reason=details["reason"]

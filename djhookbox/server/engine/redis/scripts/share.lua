@@ -2,7 +2,9 @@
 -- for the user's other nodes.
 if leaseless() then return {'LEASE'} end
 if ARGV[3] == '+' then
-  redis.call('HSET', USER, 'c' .. ARGV[4], '1')
+  local now = redis.call('TIME') -- channels keep the order in which they were entered
+  redis.call('HSETNX', USER, 'c' .. ARGV[4],
+    string.format('%.0f', tonumber(now[1]) * 1000000 + tonumber(now[2])))
   redis.call('PEXPIRE', USER, ttl)
 else
   redis.call('HDEL', USER, 'c' .. ARGV[4])
