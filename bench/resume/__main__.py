@@ -1,4 +1,4 @@
-"""Do clients miss anything? `python -m bench.resume [cuts] [kills] [tabs] [--quick] [--seed N]`.
+"""Do clients miss anything? `python -m bench.resume [cuts] [kills] [tabs] [--nodes N] [--quick]`.
 
 A hundred clients (Node, and pages in headless Chromium) are subscribed to a channel with a
 history while ten thousand messages are published by `djhookbox.publish()`.
@@ -6,11 +6,13 @@ history while ten thousand messages are published by `djhookbox.publish()`.
 cuts    The network between clients and server is cut twenty times, for a random duration and in
         two ways (reset and silence); the server keeps running.
 kills   The server is killed (SIGKILL) and restarted twenty times.
+        With --nodes 2, the clients are spread over two nodes that share a Redis of their own; one
+        of them is killed, and its clients continue on the other.
 tabs    Tabs that share one connection, including the one that holds it, are frozen, closed,
         reloaded and left at random; the server and the network keep running.
 
 The exit status is 1 if anything was lost silently, duplicated or reordered, or, in `cuts` and
-`tabs`, announced as lost, and 2 if it could not be measured.
+`tabs` and with several nodes, announced as lost, and 2 if it could not be measured.
 """
 
 from __future__ import annotations
@@ -20,24 +22,25 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from bench.processes import BenchError, python
 from tests.ports import free_port
+from tests.redis_server import redis_server
 from tests.stand_ins.waiting import TimedOut, wait_for
 
 from .network import Network
+from .servers import PATIENCE, Hookboxes
 from .verdict import Verdict, judge
 
 RUNS = ["cuts", "kills", "tabs"]
@@ -46,49 +49,30 @@ CHANNEL = "/figures/1/"
 HISTORY = 8000
 #: Seconds between two messages while failures are caused.
 PAUSE = 0.02
-#: Seconds to wait for anything.
-PATIENCE = 120.0
 #: Milliseconds within which the heartbeat notices a silent cut.
 CLIENT_OPTIONS = {"heartbeat": {"interval": 2000, "timeout": 2000}}
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The size of a run."""
+    """The size of a run.
+
+    Attributes:
+        nodes: Clients in Node.
+        pages: Clients in Chromium.
+        tabs: Tabs of one page.
+        messages: What is published at least.
+        blows: Failures.
+        servers: Processes of Hookbox.
+
+    """
 
     nodes: int
     pages: int
     tabs: int
     messages: int
     blows: int
-
-
-class Hookbox:
-    """The Hookbox process, which can be killed and started."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "django", "runhookbox"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        wait_for(self._answers, "the Hookbox process to answer", PATIENCE, 0.02)
-
-    def _answers(self) -> bool:
-        address = f"http://127.0.0.1:{self._port}/health"
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1) as answer:
-            return bool(answer.status == 200)
-        return False
-
-    def kill(self) -> None:
-        """Kill it without a chance to close its connections."""
-        if self._child is not None:
-            self._child.send_signal(signal.SIGKILL)
-            self._child.wait()
+    servers: int = 1
 
 
 class Clients:
@@ -170,6 +154,7 @@ class Publisher:
     """Publishes numbered messages, and records which were accepted."""
 
     def __init__(self) -> None:
+        self._life = secrets.token_hex(4)
         self.taken: list[int] = []
         self.number = 0
         self.went_well = False
@@ -184,7 +169,8 @@ class Publisher:
 
         self.number += 1
         try:
-            publish(CHANNEL, {"n": self.number})
+            # By its key, what one node has not answered is repeated at another.
+            publish(CHANNEL, {"n": self.number}, key=f"{self._life}.{self.number}")
         except HookboxError:
             self.went_well = False
             time.sleep(0.02)
@@ -213,9 +199,10 @@ def migrate(ports: dict[str, str]) -> None:
     )  # fmt: skip
 
 
-def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int]) -> bool:
+def run(
+    name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int], hookbox: Hookboxes
+) -> bool:
     """Perform one of the runs; return whether no client missed anything."""
-    hookbox = Hookbox(ports["hookbox"])
     publisher = Publisher()
     with contextlib.ExitStack() as stack:
         stack.callback(hookbox.kill)
@@ -241,7 +228,7 @@ def run(name: str, scale: Scale, seed: int, network: Network, ports: dict[str, i
         seconds = time.monotonic() - started
         ended = kinds[0].records("ended") if shares else []
     total = Verdict()
-    causes = scale.blows if name == "kills" else 0
+    causes = scale.blows if name == "kills" and scale.servers == 1 else 0
     for record in records:
         first = int(record.pop(0)) if shares else 0
         total.add(judge(record, publisher.taken_between(first, publisher.number), causes))
@@ -265,7 +252,7 @@ class Blows(threading.Thread):
     """Causes the failures, distributed over the messages."""
 
     def __init__(
-        self, name: str, scale: Scale, chance: random.Random, hookbox: Hookbox,
+        self, name: str, scale: Scale, chance: random.Random, hookbox: Hookboxes,
         network: Network, publisher: Publisher, tabs: Clients,
     ) -> None:  # fmt: skip
         super().__init__(daemon=True)
@@ -293,9 +280,7 @@ class Blows(threading.Thread):
         return bool(info["connections"] >= self._clients)
 
     def _kill(self, blow: int) -> None:
-        self._hookbox.kill()
-        time.sleep(self._chance.uniform(0.0, 1.0))
-        self._hookbox.start()
+        self._hookbox.strike(self._chance)
 
     def _disturb(self, blow: int) -> None:
         self._tabs.ask("blow")
@@ -319,6 +304,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
     }[name]  # fmt: skip
     rows = [
         ("clients", who),
+        ("nodes", str(scale.servers)),
         (what, str(scale.blows)),
         ("published", f"{publisher.number}, of which {len(publisher.taken)} were taken"),
         ("received", received),
@@ -326,7 +312,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
         ("out of order", str(total.disordered)),
         ("gaps announced", f"{total.gaps}, with {total.announced} messages in them"),
         ("lost in silence", str(total.silent)),
-        ("clients with more gaps than restarts", str(total.crowded)),
+        ("clients with more gaps than allowed", str(total.crowded)),
         ("seconds", f"{seconds:.0f}"),
     ]
     print(f"\n{name}")
@@ -342,25 +328,33 @@ def main() -> int:
     parser.add_argument("runs", nargs="*", choices=RUNS, metavar="|".join(RUNS))
     parser.add_argument("--quick", action="store_true", help="ten clients, 1,000 messages, 3 blows")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--nodes", type=int, default=1, help="processes that share a Redis")
+    parser.add_argument("--kills", type=int, help="kills, cuts or disturbances of a run")
     given = parser.parse_args()
     scale = Scale(8, 2, 2, 1000, 3) if given.quick else Scale(90, 10, 2, 10_000, 20)
+    scale = replace(scale, servers=given.nodes, blows=given.kills or scale.blows)
     print(f"seed {given.seed}", flush=True)
     fine = True
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        ports = {name: free_port() for name in ("site", "hookbox", "public")}
+        ports = {name: free_port() for name in ("site", "public")}
+        hookboxes = [free_port() for _ in range(scale.servers)]
+        engine = "memory" if scale.servers == 1 else stack.enter_context(redis_server()).url
         migrate({
             "RESUME_FOLDER": folder,
             "RESUME_SITE_PORT": str(ports["site"]),
-            "RESUME_HOOKBOX_PORT": str(ports["hookbox"]),
+            "RESUME_HOOKBOX_PORT": str(hookboxes[0]),
+            "RESUME_REST_URLS": " ".join(f"http://127.0.0.1:{port}" for port in hookboxes),
+            "RESUME_ENGINE": engine,
             "RESUME_PUBLIC_URL": f"http://127.0.0.1:{ports['public']}",
         })  # fmt: skip
         stack.enter_context(
             python("bench.resume.site", str(ports["site"]), cpu=1, port=ports["site"])
         )
         try:
-            network = Network(ports["public"], ports["hookbox"])
-            for name in given.runs or RUNS:
-                fine = run(name, scale, given.seed, network, ports) and fine
+            network = Network(ports["public"], hookboxes)
+            hookbox = Hookboxes(hookboxes, Path(folder))
+            for name in given.runs or (RUNS if scale.servers == 1 else ["cuts", "kills"]):
+                fine = run(name, scale, given.seed, network, ports, hookbox) and fine
         except (BenchError, TimedOut) as error:
             print(f"could not be measured: {error}", file=sys.stderr)
             return 2

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 
 class Network(threading.Thread):
-    """Forwards connections to a port to another port of this machine."""
+    """Forwards connections to a port to other ports of this machine, in turn.
 
-    def __init__(self, port: int, server_port: int) -> None:
+    A port that refuses is passed over, as a load balancer does.
+    """
+
+    def __init__(self, port: int, server_ports: Sequence[int]) -> None:
         super().__init__(daemon=True)
-        self._port, self._server_port = port, server_port
+        self._port, self._server_ports = port, list(server_ports)
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +53,7 @@ class Network(threading.Thread):
         try:
             if self._silent:
                 await asyncio.Event().wait()  # until the end of the cut resets it
-            back, forth = await asyncio.open_connection("127.0.0.1", self._server_port)
+            back, forth = await self._connect()
             self._writers.add(forth)
             await asyncio.gather(self._pass(reader, forth), self._pass(back, writer))
         except (OSError, asyncio.CancelledError):
@@ -62,6 +66,17 @@ class Network(threading.Thread):
                 if end is not None:
                     end.transport.abort()
                     self._writers.discard(end)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for attempt in range(len(self._server_ports)):
+            port = self._server_ports.pop(0)
+            self._server_ports.append(port)
+            try:
+                return await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                if attempt == len(self._server_ports) - 1:
+                    raise
+        raise OSError("there is no server")
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):

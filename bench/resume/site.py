@@ -54,8 +54,10 @@ DATABASES = {
 HOOKBOX_PORT = int(os.environ["RESUME_HOOKBOX_PORT"])
 HOOKBOX_CBPORT = int(os.environ["RESUME_SITE_PORT"])
 HOOKBOX_PUBLIC_URL = os.environ["RESUME_PUBLIC_URL"]
-HOOKBOX_REST_URL = f"http://127.0.0.1:{HOOKBOX_PORT}"
-HOOKBOX_RUN_DIR = FOLDER / "run"
+HOOKBOX_REST_URL = os.environ["RESUME_REST_URLS"].split()
+HOOKBOX_ENGINE = os.environ["RESUME_ENGINE"]
+HOOKBOX_NODE_URL = os.environ.get("RESUME_NODE_URL", "")
+HOOKBOX_RUN_DIR = os.environ.get("RESUME_RUN_FOLDER", FOLDER / "run")
 
 
 class _Server(ThreadingMixIn, WSGIServer):
