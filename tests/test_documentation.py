@@ -289,11 +289,14 @@ NOT_RUN = {
     "python manage.py loaddata policies": "tests/test_tutorial.py runs it",
     "python manage.py test": "tests/test_tutorial.py runs it",
     "gunicorn": "tests/test_wsgi_servers.py runs it",
-    "uvicorn": "it runs until it is ended, and is not installed for the tests",
+    "uvicorn": "tests/test_wsgi_servers.py runs it",
     "docker compose": "Docker is not installed here; tests/test_docker.py checks the files",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
     "python manage.py runserver": "it runs until it is ended: `project` has started it",
     "python -m bench.run": "it takes minutes, and the machine for itself",
+    "python -m bench.engine": "it takes minutes, and the machine for itself",
+    "export OTEL_EXPORTER_OTLP_ENDPOINT": "tests/test_tracing.py exports to memory",
+    "OTEL_SERVICE_NAME=": "tests/test_tracing.py exports to memory",
     "python -m bench.fuzz": "it takes minutes; tests/server/test_fuzz.py runs it in small",
     "python -m bench.resume": "it takes minutes",
     "python -m bench.admin_scale": "it takes minutes; tests/test_admin_scale.py runs it in small",
@@ -314,7 +317,9 @@ def shell_lines() -> list[str]:
         text = block.text.replace("\\\n", " ")
         if block.language == "console":
             text = "\n".join(re.findall(r"^\$ (.+)$", text, re.M))
-        found += [" ".join(shlex.split(line, comments=True)) for line in text.splitlines()]
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            found.append(shlex.join(words) if words[:1] == ["make"] else " ".join(words))
     return [line for line in dict.fromkeys(found) if line]
 
 
@@ -326,7 +331,7 @@ def test_shell(request: pytest.FixtureRequest, line: str) -> None:
     elif line.startswith("make "):
         # The targets exist, and make can read them; what they do the other tests do.
         subprocess.run(
-            ["make", "--dry-run", *line.split()[1:]],
+            ["make", "--dry-run", *shlex.split(line)[1:]],
             cwd=ROOT,
             check=True,
             stdout=subprocess.DEVNULL,
