@@ -116,6 +116,7 @@ def test_every_call_survives_its_form(kind: type[Any]) -> None:
 def test_every_answer_can_be_read_and_written(kind: type[Any]) -> None:
     needed = {
         "name": "x", "conn_id": "x", "id": "x", "user": "u", "total": 1, "listed": [], "value": 1.5,
+        "offset": 1,
     }  # fmt: skip
     record = records.read(kind, needed, lenient=True)
     assert records.read(kind, records.write(record)) == record
