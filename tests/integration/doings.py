@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 import djhookbox
+import djhookbox.online
 from djhookbox.exceptions import HookboxError
 from djhookbox.models import ChannelPolicy
 from djhookbox.process import control as process_control
@@ -187,6 +188,11 @@ def rows(request: HttpRequest, model: str, **filters: Any) -> list[dict[str, Any
 
 
 # ---- Hookbox -----------------------------------------------------------------
+
+
+@doing
+def online(request: HttpRequest, channel: str | None = None) -> list[str]:
+    return sorted(djhookbox.online.users(channel).values_list("username", flat=True))
 
 
 @doing

@@ -78,6 +78,9 @@ def test_workers_share_channels(pair: Pair, enter: Enter) -> None:
     pair.site.do("publish", "/open/", "to all")
     for client in clients:
         client.expect("PUBLISH", payload="to all")
+    names = sorted(client.name for client in clients)
+    assert pair.site.do("online", "/open/") == names
+    assert pair.site.do("online") == names
 
 
 def test_the_memory_of_one_process_cannot_be_shared(make_pair: MakePair) -> None:
