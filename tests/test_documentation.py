@@ -292,7 +292,7 @@ NOT_RUN = {
     "uvicorn": "tests/test_wsgi_servers.py runs it",
     "docker compose": "Docker is not installed here; tests/test_docker.py checks the files",
     "python manage.py createsuperuser": "it asks; tests/test_package.py runs it without asking",
-    "python manage.py hookbox erase": "tests/test_erasing.py runs it: there is nobody to erase here",
+    "python manage.py hookbox erase": "tests/test_erasing.py runs it: nobody is here to erase",
     "python manage.py runserver": "it runs until it is ended: `project` has started it",
     "python -m bench.run": "it takes minutes, and the machine for itself",
     "python -m bench.engine": "it takes minutes, and the machine for itself",
