@@ -1,4 +1,4 @@
-"""The documented commands for gunicorn and uvicorn serve a site with channels."""
+"""A site with channels is served by gunicorn, uvicorn and uWSGI as the document says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_a_server_on_tcp(project: Project, pattern: str) -> None:
     server = serve(project, command.replace("8000", str(project.site_port)))
     try:
         project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "the server")
+        subscribes(project, project.origin)
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+
+
+def test_uwsgi(project: Project) -> None:
+    block = textwrap.dedent(documented(r"code-block:: ini\n\n((?:    .*\n)+)"))
+    project.write("uwsgi.ini", block.replace("8000", str(project.site_port)))
+    server = serve(project, "uwsgi --ini uwsgi.ini")
+    try:
+        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "uWSGI")
         subscribes(project, project.origin)
     finally:
         server.terminate()
