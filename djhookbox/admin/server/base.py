@@ -8,10 +8,17 @@ from typing import Any
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotModified,
+    HttpResponseRedirect,
+)
+from django.utils import translation
 
 from ...models import ChannelPolicy, ConnectionLog, Publication, Publishing, Server, SubscriptionLog
 from ..pages import TablelessMixin
+from .report import etag
 
 logger = logging.getLogger("djhookbox")
 
@@ -56,6 +63,27 @@ class ServerBase(TablelessMixin):
         """Redirect to the server page with a message."""
         self.message_user(request, text, level)
         return HttpResponseRedirect(self.address("changelist"))
+
+    def live_part(
+        self, request: HttpRequest, template: str, context: dict[str, Any], *shown: object
+    ) -> HttpResponse:
+        """Return the part of a page that changes, or 304 if the script has it already.
+
+        Args:
+            request: The request of the script.
+            template: The template of the part.
+            context: What the template needs.
+            shown: The values that the part shows.
+
+        """
+        tag = etag(translation.get_language(), *shown)
+        response: HttpResponse
+        if request.headers.get("If-None-Match") == tag:
+            response = HttpResponseNotModified()
+        else:
+            response = self.page(request, template, "", **context)
+        response.headers["ETag"] = tag
+        return response
 
     # ---- other pages -------------------------------------------------------------------------
 

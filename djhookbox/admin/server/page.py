@@ -14,11 +14,10 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseNotAllowed,
-    HttpResponseNotModified,
     HttpResponseRedirect,
 )
 from django.urls import NoReverseMatch, URLPattern, path
-from django.utils import formats, timezone, translation
+from django.utils import formats, timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -35,7 +34,7 @@ from .lists import Places
 from .outbox import OutboxPages
 from .problems import Shown, problems_of
 from .removals import Removals
-from .report import etag, facts, nodes, read_report, transports
+from .report import facts, nodes, read_report, transports
 from .users import UserPages
 
 #: Word and tone of each state.
@@ -125,14 +124,9 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
         now: ProcessStatus = context["status"]
         # Not the whole status: the uptime always differs.
         shown = [value for name, value in sorted(context.items()) if name != "status"]
-        tag = etag(translation.get_language(), now.state, now.message, now.control, shown)
-        response: HttpResponse
-        if request.headers.get("If-None-Match") == tag:
-            response = HttpResponseNotModified()
-        else:
-            response = self.page(request, "server_live.html", "", **context)
-        response.headers["ETag"] = tag
-        return response
+        return self.live_part(
+            request, "server_live.html", context, now.state, now.message, now.control, shown
+        )
 
     def _live_context(self, request: HttpRequest) -> dict[str, Any]:
         places = Places.of(request)

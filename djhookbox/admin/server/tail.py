@@ -6,8 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
-from django.utils import translation
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from ... import client
@@ -17,7 +16,7 @@ from ...wire import values
 from ...wire.answers import Tailed
 from ..pages import encodable
 from .base import ServerBase
-from .report import etag, moment_of
+from .report import moment_of
 
 PAYLOAD_PERMISSION = "djhookbox.view_payload"
 
@@ -53,14 +52,7 @@ class TailPages(ServerBase):
         """
         self.require(self.has_view_permission(request))
         context = self.tail_context(request, request.GET.get("name", ""))
-        tag = etag(translation.get_language(), sorted(context.items()))
-        response: HttpResponse
-        if request.headers.get("If-None-Match") == tag:
-            response = HttpResponseNotModified()
-        else:
-            response = self.page(request, "server_tail.html", "", **context)
-        response.headers["ETag"] = tag
-        return response
+        return self.live_part(request, "server_tail.html", context, sorted(context.items()))
 
     def tail_context(self, request: HttpRequest, name: str) -> dict[str, Any]:
         """Return what `server_tail.html` needs."""
