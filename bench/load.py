@@ -154,7 +154,7 @@ class Load:
                 self._epoll.unregister(fd)
 
     def join(self, channels: int) -> dict[str, Any]:
-        """Let all subscribers join further channels, one after the other, each of them at once.
+        """Let all subscribers at once join further channels, one channel at a time.
 
         The first subscriber creates a channel, which is not measured.
         """

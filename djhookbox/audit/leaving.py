@@ -11,9 +11,9 @@ from ..wire.events import Event
 
 
 def tell(event: Event) -> bool:
-    """Call whoever wants to know of an event; return whether there is anybody.
+    """Call the receivers of an event; return whether there are any.
 
-    These are receivers of signals and functions of `whcallback`. None of them can refuse: it has
+    They are receivers of signals and functions of `whcallback`. None of them can refuse: it has
     happened.
     """
     if isinstance(event, events.Disconnected) and event.last:

@@ -101,7 +101,7 @@ def _urls() -> Iterator[Finding]:
             yield warning(
                 str(problem),
                 _(
-                    "Django uses the other URLs of HOOKBOX_REST_URL meanwhile. Start the process "
-                    "there, or remove the URL."
+                    "Django uses the other URLs of HOOKBOX_REST_URL. Start the process there, or "
+                    "remove the URL."
                 ),
             )

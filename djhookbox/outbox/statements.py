@@ -168,7 +168,7 @@ def _converters(connection: Any, columns: Sequence[Any]) -> dict[int, tuple[Any,
 
 
 class Writes:
-    """Statements that write, executed one after the other.
+    """Statements that write, executed in sequence.
 
     PostgreSQL gets them in one message where parameters are merged by the client, as is usual.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 #: Where control groups say how much memory a container may use: version 2, then 1.
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-#: A limit from this on is none.
+#: From this value on, a limit means that there is no limit.
 NO_LIMIT = 2**50
 
 

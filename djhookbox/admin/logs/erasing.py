@@ -86,8 +86,8 @@ class ErasingMixin(PageMixin):
         if account_named(name) is not None:
             sentences.append(
                 _(
-                    "There is an account of this name. What it does from now on is recorded again: "
-                    "delete or rename it first."
+                    "There is an account of this name, and its future actions will be recorded "
+                    "again. Delete or rename it first."
                 )
             )
         return sentences

@@ -155,7 +155,7 @@ class Replication(Mirror, Followers):
         )
 
     def displaced(self, name: str, user: str) -> list[JSON] | None:
-        """Return the history entries that the arrival of a user displaces; None if it is none."""
+        """Return the history entries that the arrival of a user displaces, or None."""
         channel = self._hub.channels.get(name)
         return None if channel is None else replicas.displaced(channel, user)
 

@@ -78,7 +78,7 @@ def forget(hub: Hub, channel: Channel) -> list[Effect]:
 
 
 def displaced(channel: Channel, name: str) -> list[JSON] | None:
-    """Return the history entries that the arrival of a user displaces; None if it is none."""
+    """Return the history entries that the arrival of a user displaces, or None."""
     if name in channel.subscribers:
         return None
     options = channel.options

@@ -79,7 +79,7 @@ class Mirror:
         return False
 
     def displaced(self, name: str, user: str) -> list[JSON] | None:
-        """Return the history entries that the arrival of a user displaces; None if it is none."""
+        """Return the history entries that the arrival of a user displaces, or None."""
         return None
 
     def dump(self, name: str) -> Snapshot | None:
