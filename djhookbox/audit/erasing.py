@@ -217,7 +217,11 @@ def _size(rows: QuerySet[Any]) -> int:
 
 # ---- channels of the person ----------------------------------------------------------------------
 
-_NO_PAYLOAD: Mapping[str, Any] = {"payload": None, "preview": "", "kept": Publication.Kept.NOTHING}
+_NO_PAYLOAD: Mapping[str, object] = {
+    "payload": None,
+    "preview": "",
+    "kept": Publication.Kept.NOTHING,
+}
 
 
 def _channels(model: type[Log], label: str | Promise, **cleared: Any) -> Part:

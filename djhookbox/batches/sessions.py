@@ -39,7 +39,7 @@ from ..users.sessions import make_read_only
 
 #: The data of sessions by key, of any types that their serializer knows, and when they expire, if
 #: that is known.
-_Found = dict[str, tuple[Mapping[str, Any], datetime.datetime | None]]
+_Found = dict[str, tuple[Mapping[str, object], datetime.datetime | None]]
 
 
 @dataclass(frozen=True, slots=True)

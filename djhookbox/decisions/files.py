@@ -164,7 +164,7 @@ def _fields(entry: object) -> values.JSONObject:
 
 
 def _change(
-    fields: Mapping[str, Any], known: ChannelPolicy | None, groups: Mapping[str, Group]
+    fields: Mapping[str, object], known: ChannelPolicy | None, groups: Mapping[str, Group]
 ) -> Change:
     policy = known or ChannelPolicy()
     changed: dict[str, tuple[object, object]] = {}

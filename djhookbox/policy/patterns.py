@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from django.urls.converters import get_converters
 from django.utils.translation import gettext as _
@@ -24,6 +24,18 @@ MOST_BY_REGEX = 2
 _PARAMETER = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>]*)>")
 
 
+class Converter(Protocol):
+    """A path converter, as `django.urls.register_converter()` takes it."""
+
+    regex: str
+
+    def to_python(self, value: str) -> object:
+        """Return the value that a text means; ValueError if there is none."""
+
+    def to_url(self, value: Any) -> str:
+        """Return the canonical text of a value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A compiled pattern, returned by `compile_pattern`.
@@ -40,11 +52,11 @@ class Pattern:
 
     text: str
     regex: str
-    parts: tuple[Any, ...] = field(repr=False, compare=False)
+    parts: tuple[str | Converter, ...] = field(repr=False, compare=False)
     beginning: str = field(repr=False, compare=False)
     ending: str = field(repr=False, compare=False)
     _texts: Callable[[str], Mapping[str, str] | None] = field(repr=False, compare=False)
-    _converters: Mapping[str, Any] = field(repr=False, compare=False)
+    _converters: Mapping[str, Converter] = field(repr=False, compare=False)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -121,8 +133,8 @@ def _compile(text: str) -> Pattern:
         raise PatternError(_("A pattern cannot contain control characters."))
     named, plain, end = [], [], 0
     sequence = Sequence()
-    parts: list[Any] = []
-    converters: dict[str, Any] = {}
+    parts: list[str | Converter] = []
+    converters: dict[str, Converter] = {}
     for found in _PARAMETER.finditer(text):
         literal = _literal(text[end : found.start()])
         name, converter = _parameter(found, converters)
@@ -156,7 +168,7 @@ def _compile(text: str) -> Pattern:
 
 
 def _program(
-    parts: list[Any], converters: Mapping[str, Any]
+    parts: list[str | Converter], converters: Mapping[str, Converter]
 ) -> Callable[[str], Mapping[str, str] | None]:
     """Return a matcher for what is not a plain sequence.
 
@@ -215,7 +227,7 @@ def _literal(text: str) -> str:
     return re.escape(text)
 
 
-def _parameter(found: re.Match[str], seen: Mapping[str, object]) -> tuple[str, Any]:
+def _parameter(found: re.Match[str], seen: Mapping[str, object]) -> tuple[str, Converter]:
     kind, name, whole = found["converter"], found["name"], found[0]
     if any(character.isspace() for character in whole):
         raise PatternError(_("“%(part)s” must not contain spaces.") % {"part": whole})

@@ -108,7 +108,7 @@ class MemoryConnection(Connection):
     def _end(self, disconnect: Disconnect) -> None:
         self.ending = disconnect
 
-    async def ask(self, name: str, args: Mapping[str, Any]) -> JSONObject | None:
+    async def ask(self, name: str, args: Mapping[str, object]) -> JSONObject | None:
         """Send a frame and wait for its answer; return the arguments of ERROR, or None.
 
         Raises:
@@ -162,7 +162,9 @@ class InProcessServer:
         self._connections.append(connection)
         return connection
 
-    async def rest(self, name: str, form: Mapping[str, str]) -> tuple[bool, Mapping[str, Any], int]:
+    async def rest(
+        self, name: str, form: Mapping[str, str]
+    ) -> tuple[bool, Mapping[str, object], int]:
         """Make a REST call; return success, the answer and the HTTP status.
 
         Raises:

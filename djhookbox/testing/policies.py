@@ -18,7 +18,7 @@ _OPEN = {
 
 @contextmanager
 def override_policies(
-    *policies: str | Mapping[str, Any] | ChannelPolicy, keep: bool = False
+    *policies: str | Mapping[str, object] | ChannelPolicy, keep: bool = False
 ) -> Iterator[None]:
     """Use other policies until the block ends; also a decorator for functions and methods::
 
@@ -43,7 +43,7 @@ def override_policies(
         yield
 
 
-def _rule(given: str | Mapping[str, Any] | ChannelPolicy, number: int) -> Rule:
+def _rule(given: str | Mapping[str, object] | ChannelPolicy, number: int) -> Rule:
     if isinstance(given, ChannelPolicy):
         return rule_of(given, _saved_groups(given))
     fields: dict[str, Any] = {"pattern": given, **_OPEN} if isinstance(given, str) else dict(given)

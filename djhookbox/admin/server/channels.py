@@ -43,7 +43,7 @@ class ChannelPages(TailPages):
         """
         self.require(self.has_view_permission(request))
         name = request.GET.get("name", "")
-        info: Mapping[str, Any] = {}
+        info: Mapping[str, object] = {}
         problem = ""
         try:
             info = api.channel_info(name)
@@ -54,7 +54,7 @@ class ChannelPages(TailPages):
         except HookboxError as error:
             problem = str(error)
         options = info.get("options")
-        known: Mapping[str, Any] = options if isinstance(options, Mapping) else {}
+        known: Mapping[str, object] = options if isinstance(options, Mapping) else {}
         search = request.GET.get("q", "")
         return self.page(
             request,

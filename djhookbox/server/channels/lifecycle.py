@@ -18,7 +18,6 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from typing import Any
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Destroyed
@@ -131,7 +130,7 @@ class Lifecycle:
                 channel = await self.create(name, reply.check().options)
             return channel
 
-    async def create(self, name: str, options: Mapping[str, Any]) -> Channel:
+    async def create(self, name: str, options: Mapping[str, object]) -> Channel:
         """Create a channel with decided options, or return the existing one.
 
         Raises:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ...wire.options import UserOptions
 from ..clients.connection import Connection
@@ -154,7 +154,7 @@ class Proposals:
 
     # ---- creation and destruction ----------------------------------------
 
-    async def open(self, name: str, given: Mapping[str, Any]) -> Channel:
+    async def open(self, name: str, given: Mapping[str, object]) -> Channel:
         """Create a channel, or return the existing one.
 
         Raises:
@@ -209,7 +209,7 @@ class Proposals:
         connection: Connection,
         name: str,
         options: UserOptions,
-        greeting: Mapping[str, Any],
+        greeting: Mapping[str, object],
     ) -> None:
         """Attach a connection to a user; the arguments are those of `Hub.connect`."""
         self._delivery.flush()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ...wire.names import RESERVED_PREFIX
 from ...wire.options import UserOptions
@@ -155,7 +155,7 @@ class SharedProposals(Proposals):
         connection: Connection,
         name: str,
         options: UserOptions,
-        greeting: Mapping[str, Any],
+        greeting: Mapping[str, object],
     ) -> None:
         """Attach a connection to a user; the arguments are those of `Hub.connect`."""
         super().connect(connection, name, options, greeting)

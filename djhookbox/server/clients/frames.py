@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
 from ...wire.values import JSONObject
@@ -181,7 +180,7 @@ def frame_name(frame: Frame | BadFrame) -> str:
     return "" if isinstance(frame, BadFrame) else frame.name
 
 
-def _optional_name(args: Mapping[str, Any], name: str, limit: int) -> str:
+def _optional_name(args: Mapping[str, object], name: str, limit: int) -> str:
     """Return a text that follows the rules for names, or "" if it is missing."""
     value = args.get(name)
     return "" if value is None or value == "" else check_name(name, value, limit)

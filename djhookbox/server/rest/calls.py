@@ -295,7 +295,7 @@ class Calls:
             await self._subscribe_by_code(user, channel, reply.initial_data)
         return answers.Done()
 
-    async def _subscribe_later(self, user: User, name: str, options: Mapping[str, Any]) -> None:
+    async def _subscribe_later(self, user: User, name: str, options: Mapping[str, object]) -> None:
         try:
             channel = await self._lifecycle.create(name, options)
             await self._subscribe_by_code(user, channel)
@@ -372,7 +372,7 @@ class Calls:
         await self._lifecycle.create(name, options)
         return answers.Done()
 
-    async def _create_later(self, name: str, given: Mapping[str, Any]) -> None:
+    async def _create_later(self, name: str, given: Mapping[str, object]) -> None:
         try:
             await self._lifecycle.create(name, given)
         except Refusal as refusal:

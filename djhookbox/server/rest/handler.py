@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -31,10 +31,10 @@ GET_CALLS = frozenset({
 logger = logging.getLogger("djhookbox.server.rest")
 
 #: Whether a call was successful, its answer and the HTTP status.
-Outcome: TypeAlias = tuple[bool, Mapping[str, Any], int]
+Outcome: TypeAlias = tuple[bool, Mapping[str, object], int]
 
 
-def answer(success: bool, value: Mapping[str, Any], status: int = 200) -> web.Response:
+def answer(success: bool, value: Mapping[str, object], status: int = 200) -> web.Response:
     """Return a response in the format of both versions of Hookbox."""
     return web.Response(
         body=dumps([success, value]).encode(), status=status, content_type="application/json"
