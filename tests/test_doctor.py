@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +31,7 @@ from .documents import blocks
 from .needs import need
 from .ports import free_port
 from .projects import Project
+from .stand_ins.http import Handler, serving
 from .stand_ins.process import fake_hookbox
 
 URLS = """
@@ -360,14 +360,14 @@ def test_nothing_listens() -> None:
     assert worst(run(outside.Origins(), patient(url))).level is Level.WARNING
 
 
-class Buffering(BaseHTTPRequestHandler):
+class Buffering(Handler):
     """A proxy that holds the beginning of a stream back."""
 
     release = threading.Event()
     polled = b"([[1,0,'']])"
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body()
         body = b'("OK")'
         if "handshake" in self.path:
             session = b"stream" if "is=1" in self.path else b"poll"
@@ -376,32 +376,23 @@ class Buffering(BaseHTTPRequestHandler):
             body = self.polled
         elif "comet" in self.path:
             self.release.wait(30)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
+        self.answer(body)
 
 
 @contextmanager
-def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Run an HTTP server and yield its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        Buffering.release.set()
-        server.shutdown()
-        server.server_close()
+def proxy() -> Iterator[str]:
+    """Run the proxy and yield its address; it holds nothing back at the end."""
+    with serving(Buffering) as url:
+        try:
+            yield url
+        finally:
+            Buffering.release.set()
 
 
 def test_a_stream_that_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fallbacks, "STREAMED", 0.3)
     monkeypatch.setattr(Buffering, "release", threading.Event())
-    with answering(Buffering) as url:
+    with proxy() as url:
         found = run(fallbacks.Fallback(), patient(url))
         assert found[0].level is Level.OK
         assert (found[1].level, "buffered" in found[1].text) == (Level.WARNING, True), found
@@ -414,7 +405,7 @@ def test_a_stream_that_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Buffering, "polled", b'("OK")')
-    with answering(Buffering) as url:
+    with proxy() as url:
         (found,) = run(fallbacks.Fallback(), patient(url))
         assert (found.level, "the poll was empty" in found.text) == (Level.ERROR, True)
 
@@ -520,14 +511,14 @@ def test_the_version_of_http(
 
 
 def test_an_old_version_of_http() -> None:
-    class Old(Buffering):
+    class Old(Handler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
 
     for protocol, level in (("HTTP/1.0", Level.ERROR), ("HTTP/1.1", Level.OK)):
         Old.protocol_version = protocol
-        with answering(Old) as url:
+        with serving(Old) as url:
             (found,) = run(fallbacks.HttpVersion(), patient(url))
             assert (found.level, protocol in found.text) == (level, True), found
     nowhere = patient(f"http://127.0.0.1:{free_port()}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 from django.template import Context, Engine
 
 from ..page_code import page_code
+from ..stand_ins.http import Handler, serving
 from .conftest import ROOT, Demo
 
 MODULES = ROOT / "node_modules"
@@ -45,18 +45,14 @@ class Site:
         self.failing: Counter[str] = Counter()
         site = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Pages(Handler):
             def do_GET(self) -> None:
                 site.answer(self)
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
+        self._stack = ExitStack()
+        self.address = self._stack.enter_context(serving(Pages))
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: Handler) -> None:
         path = request.path.partition("?")[0]
         kind = "text/javascript"
         if path in self.failing:
@@ -74,11 +70,7 @@ class Site:
         else:
             request.send_error(404)
             return
-        request.send_response(200)
-        request.send_header("Content-Type", kind)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        request.answer(body, Content_Type=kind)
 
     def add(self, path: str, body: str, scripts: str = "", user: str = "alice") -> None:
         config = CONFIG.format(port=self.port, user=user)
@@ -99,8 +91,7 @@ class Site:
         self.add(path, f"{body}<script type='module' src='{path}bundle.js'></script>")
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._stack.close()
 
 
 IMPORT = 'import { connect } from "djhookbox"; window.connect = connect;'

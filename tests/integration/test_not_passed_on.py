@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from ..projects import pytest_plugin
+from ..stand_ins.http import Handler, serving
 from ..stand_ins.waiting import wait_for
 from .conftest import Enter, MakePair, entering
 from .processes import ROOT, Pair, Site
@@ -169,42 +167,6 @@ def test_what_is_refused_in_asynchronous_code_is_not_sent(
 # ---- polling ------------------------------------------------------------------------------------
 
 
-class Feed(BaseHTTPRequestHandler):
-    """Something that is polled, and remembers how."""
-
-    asked: list[tuple[str, str, str, dict[str, list[str]]]]
-
-    def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        form = parse_qs(self.rfile.read(length).decode(), keep_blank_values=True)
-        self.asked.append((self.command, self.path, str(self.headers), form))
-        moved = self.path == "/moved"
-        self.send_response(302 if moved else 200)
-        if moved:
-            self.send_header("Location", "/inside")
-        body = b"" if moved else json.dumps([True, {"payload": "polled"}]).encode()
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def feed() -> Iterator[tuple[int, list[tuple[str, str, str, dict[str, list[str]]]]]]:
-    asked: list[tuple[str, str, str, dict[str, list[str]]]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("This", (Feed,), {"asked": asked}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1], asked
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_polled_hosts_learn_no_secret_and_lead_nowhere(make_pair: MakePair) -> None:
     secret = "hush" * 9
     pair = make_pair(
@@ -212,7 +174,23 @@ def test_polled_hosts_learn_no_secret_and_lead_nowhere(make_pair: MakePair) -> N
     )
     pair.site.run()
     pair.hookbox.run()
-    with feed() as (port, asked), ExitStack() as stack:
+    asked: list[tuple[str, str, str, dict[str, list[str]]]] = []
+
+    class Feed(Handler):
+        """Something that is polled, and remembers how."""
+
+        def do_GET(self) -> None:
+            form = parse_qs(self.body().decode(), keep_blank_values=True)
+            asked.append((self.command, self.path, str(self.headers), form))
+            if self.path == "/moved":
+                self.answer(status=302, Location="/inside")
+            else:
+                self.answer(json.dumps([True, {"payload": "polled"}]).encode())
+
+        do_POST = do_GET
+
+    with serving(Feed) as address, ExitStack() as stack:
+        port = urlsplit(address).port
         page = entering(pair, stack)("alice")
 
         def polling(channel: str, mode: str, host: str, path: str) -> None:

@@ -84,7 +84,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "events_waiting": Kind(
         gettext_lazy("%(value)s events wait to be recorded; %(limit)s are kept at most."),
-        gettext_lazy("The site does not accept them. The oldest are lost when there are more."),
+        gettext_lazy("The site does not accept them. If more arrive, the oldest are lost."),
     ),
     "events_lost": Kind(
         gettext_lazy("%(value)s events were lost in the last ten minutes."),
@@ -118,7 +118,7 @@ KINDS: Mapping[str, Kind] = {
     "too_slow": Kind(
         gettext_lazy("%(value)s clients were disconnected in the last ten minutes because they "
         "did not read."),
-        gettext_lazy("Publish less to their channels, or smaller messages."),
+        gettext_lazy("Publish less often to their channels, or publish smaller messages."),
         log=("connectionlog", {"event__exact": "disconnect"}),
     ),
     "gaps": Kind(
