@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .procfs import cpu_time_of_family
+
 #: Users to run the server as if we are root, as which it refuses to run.
 OTHERS = ("postgres", "nobody")
 
@@ -83,6 +85,11 @@ class Cluster:
             self._run("pg_ctl", "-w", "-m", "immediate", "stop")
         finally:
             self._folder.cleanup()
+
+    def cpu_time(self) -> float:
+        """Return the user and system time of all its processes in seconds, ended ones included."""
+        pid = int(Path(self.socket_folder, "data", "postmaster.pid").read_text().split()[0])
+        return cpu_time_of_family(pid)
 
     def create(self, name: str) -> None:
         """Create a database."""
