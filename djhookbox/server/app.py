@@ -82,7 +82,8 @@ class Server:
         config: The validated configuration.
         webhooks: Makes the calls to the site; over HTTP by default.
         engine: Stores the streams of channels; in memory by default.
-        clock: Returns the time in seconds since the epoch.
+        clock: Returns the time in seconds since the epoch; several nodes go by the clock of their
+            engine instead.
 
     """
 
@@ -100,6 +101,8 @@ class Server:
         engine = engine or make_engine(config)
         #: This node among others, if there are any.
         self._cluster = cluster = make_cluster(engine)
+        if cluster is not None:
+            clock = cluster.clock(clock)
         webhooks = webhooks or Webhooks(config, self.metrics)
         self.runtime = runtime = _runtime(config, self.metrics, webhooks, clock, cluster)
         # Channels.

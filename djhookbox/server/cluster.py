@@ -89,6 +89,11 @@ class Cluster:
             "presence": self._on_presence,
         }
 
+    def clock(self, own: Callable[[], float]) -> Callable[[], float]:
+        """Return the clock of all nodes, given this one's, which is used until it is known."""
+        self.shared.nodes.clock.fallback = own
+        return self.shared.nodes.clock
+
     def answer(self, kind: str, call: Callable[[Any], Any]) -> None:
         """Answer calls of other nodes."""
         self.shared.peers.answers[kind] = call
@@ -131,7 +136,10 @@ class Cluster:
             Unusable: If Redis cannot be used.
 
         """
+        clock = self.shared.nodes.clock
+        before = clock.fallback() - self._runtime.metrics.started
         await self.shared.start()
+        self._runtime.metrics.started = clock() - before
 
     async def stop(self) -> None:
         """Leave, once the departures of the clients are stored."""

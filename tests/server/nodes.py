@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,7 @@ class Proxy:
     Attributes:
         delay: Seconds by which everything is late.
         mute: Whether answers are swallowed.
+        passes: Cleared while nothing gets through, as if packets were lost; then all of it does.
 
     """
 
@@ -100,6 +102,11 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.delay = 0.0
         self.mute = False
+        self.passes = asyncio.Event()
+        self.passes.set()
+        #: The connections of inboxes, and those whose messages stay where they are.
+        self._inboxes: set[asyncio.StreamWriter] = set()
+        self._choked: set[asyncio.StreamWriter] = set()
         self.is_cut = False
         self.port = 0
 
@@ -124,6 +131,14 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def choke(self) -> None:
+        """Read nothing more from the connections of inboxes, so that Redis has to keep it."""
+        self._choked |= self._inboxes
+
+    def release(self) -> None:
+        """Read on from the connections of inboxes."""
+        self._choked.clear()
+
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
@@ -140,25 +155,41 @@ class Proxy:
         if self.is_cut:
             writer.transport.abort()
             return
-        far_reader, far = await asyncio.open_connection("127.0.0.1", self._port)
+        # Small buffers: what does not fit stays with Redis.
+        near = socket.socket()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        near.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(near, ("127.0.0.1", self._port))
+        far_reader, far = await asyncio.open_connection(sock=near, limit=16_384)
         self._writers |= {writer, far}
         try:
             await asyncio.gather(
-                self._copy(reader, far, answers=False), self._copy(far_reader, writer, answers=True)
+                self._copy(reader, far, back=writer), self._copy(far_reader, writer)
             )
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._writers -= {writer, far}
+            self._inboxes -= {writer}
+            self._choked -= {writer}
             writer.transport.abort()
             far.transport.abort()
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamWriter | None = None,
     ) -> None:
+        answers = back is None
         while data := await reader.read(65_536):
             if self.delay:
                 await asyncio.sleep(self.delay)
+            if back is not None and b"\r\nSUBSCRIBE\r\n" in data:
+                self._inboxes.add(back)
+            await self.passes.wait()
+            while writer in self._choked:
+                await asyncio.sleep(0.01)
             if not (answers and self.mute):
                 writer.write(data)
                 await writer.drain()

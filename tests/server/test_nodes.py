@@ -500,7 +500,12 @@ async def test_a_key_makes_a_publication_once_whichever_node_it_reaches(pair: Pa
 async def test_names_cannot_reach_into_each_other(pair: Pair) -> None:
     one, two = pair
     options(pair, history_size=2)
-    names = ["a", "a:m", "1:a", "room:m", "}{a", "*", "ü€\U0001f600", "c:1:a", " ", "%s", "a;b,c"]
+    names = [
+        "a", "a:m", "1:a", "room:m", "}{a", "*", "ü€\U0001f600", "c:1:a", " ", "%s", "a;b,c",
+        "$1", "*3",
+        "'", '"', "\\", "..", "-1", "]]", "[^a]?", "\u202e\u0301", "life", "nodes", "x" * 255,
+        f"n:{one.redis.node}", f"i:{two.redis.node}",
+    ]  # fmt: skip
     alice, bob = await one.connect("a:1"), await two.connect("n*;,")
     for name in names:
         await subscribe(pair, one, alice, name)
@@ -513,6 +518,11 @@ async def test_names_cannot_reach_into_each_other(pair: Pair) -> None:
     assert received == [(name, name, 1) for name in names]
     for name in names:
         assert list(two.channels[name].subscribers) == ["a:1", "n*;,"]
+    keys = [*names, "\0", "a\nb", "\r\n$1\r\n", "1.000001;", "\ud800"]
+    for key in keys:
+        await one.rest("state_set_key", channel_name="a", key=key, val=json.dumps(key))
+    await settle(pair)
+    assert list(two.channels["a"].state.items()) == [(key, key) for key in keys]
 
 
 async def test_reserved_channels_never_enter_redis(pair: Pair, redis: RedisServer) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from djhookbox.server.engine.redis import link
 from djhookbox.server.engine.redis.connecting import Unusable, open_connection
 from djhookbox.server.site.webhooks import Refusal
 from djhookbox.wire.engines import parse
@@ -31,14 +36,19 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
+async def new_node(url: str, **config: Any) -> Node:
+    node = Node(url, lease=LEASE, **config)
+    node.site.answers["create_channel"] = {"history_size": 20, "presenceful": True}
+    await node.start()
+    return node
+
+
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
     nodes: list[Node] = []
 
-    async def make(url: str) -> Node:
-        node = Node(url, lease=LEASE)
-        node.site.answers["create_channel"] = {"history_size": 20, "presenceful": True}
-        await node.start()
+    async def make(url: str, **config: Any) -> Node:
+        node = await new_node(url, **config)
         nodes.append(node)
         return node
 
@@ -233,7 +243,7 @@ async def test_redis_that_is_emptied_starts_new_epochs(server: RedisServer, make
 
 
 async def test_slow_redis_makes_callers_wait_within_bounds(
-    server: RedisServer, make: Make, proxy: Proxy
+    server: RedisServer, proxy: Proxy, make: Make
 ) -> None:
     one, two = await make(proxy.url), await make(server.url)
     alice, bob = await join(one, "alice"), await join(two, "bob")
@@ -256,7 +266,7 @@ async def test_slow_redis_makes_callers_wait_within_bounds(
 
 
 async def test_a_node_cut_off_beyond_its_lease_leaves_no_ghosts_and_no_doubles(
-    server: RedisServer, make: Make, proxy: Proxy
+    server: RedisServer, proxy: Proxy, make: Make
 ) -> None:
     one, two = await make(server.url), await make(proxy.url)
     alice, bob = await join(one, "alice"), await join(two, "bob")
@@ -281,7 +291,7 @@ async def test_a_node_cut_off_beyond_its_lease_leaves_no_ghosts_and_no_doubles(
 
 @pytest.mark.parametrize("busy", [True, False])
 async def test_a_killed_inbox_connection_is_noticed_and_repaired(
-    server: RedisServer, make: Make, proxy: Proxy, busy: bool
+    server: RedisServer, proxy: Proxy, make: Make, busy: bool
 ) -> None:
     one, two = await make(server.url), await make(server.url)
     alice, bob = await join(one, "alice"), await join(two, "bob")
@@ -323,7 +333,7 @@ async def test_a_node_without_heartbeats_registers_anew(server: RedisServer, mak
 
 
 async def test_what_was_done_before_the_answer_was_lost_is_done_once(
-    server: RedisServer, make: Make, proxy: Proxy
+    server: RedisServer, proxy: Proxy, make: Make
 ) -> None:
     one, two = await make(proxy.url), await make(server.url)
     alice, bob = await join(one, "alice"), await join(two, "bob")
@@ -361,6 +371,171 @@ async def test_two_nodes_create_destroy_and_join_at_once(server: RedisServer, ma
     for node in nodes:
         assert sorted(node.channels["room"].subscribers) == ["u0", "u1", "u2", "u3"]
         node.check()
+
+
+# ---- an inbox, a process and a network that stop ------------------------------
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_an_inbox_that_overruns_its_buffer_is_noticed_and_repaired(
+    server: RedisServer, proxy: Proxy, make: Make, busy: bool
+) -> None:
+    """If nothing follows, the node does not even learn that Redis has closed the connection."""
+    server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 0 0")
+    one, two = await make(server.url), await make(proxy.url)
+    for node in (one, two):
+        node.site.answers["create_channel"]["history_size"] = 500
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    proxy.choke()
+    number = 0
+    while server.command("PUBSUB", "CHANNELS", f"*i:{two.redis.node}") == b"*1":
+        assert number < 140, "the buffers of the kernel have room for everything"
+        payload = json.dumps([number, "x" * 50_000])
+        await one.rest("publish", channel_name="room", payload=payload)
+        number += 1
+    assert number
+    await one.rest("state_set_key", channel_name="room", key="k", val="1")
+    if busy:
+        proxy.release()
+        for last in range(number, number + 20):
+            await one.rest("publish", channel_name="room", payload=json.dumps([last, ""]))
+        number += 20
+    await converge(one, two)
+    assert two.redis.figures["inbox_reconnects"] == 1
+    assert two.channels["room"].state == {"k": 1}
+    for client in (alice, bob):
+        assert [payload[0] for payload in payloads(client)] == list(range(number))
+        assert not client.closed
+
+
+@asynccontextmanager
+async def another_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    await asyncio.to_thread(thread.join)
+    loop.close()
+
+
+async def test_a_paused_node_comes_back(server: RedisServer, make: Make) -> None:
+    """Its loop stands still for longer than its lease, as that of a process after SIGSTOP."""
+    one = await make(server.url)
+    alice = await join(one, "alice")
+    async with another_loop() as loop:
+
+        def there(work: Any) -> asyncio.Future[Any]:
+            return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+        two = await there(new_node(server.url))
+        bob = await there(join(two, "bob"))
+        await publish(one, 0)
+        await eventually(lambda: payloads(bob) == [0])
+        alice.took()
+        stopped, goes_on = threading.Event(), threading.Event()
+        loop.call_soon_threadsafe(lambda: (stopped.set(), goes_on.wait(60)))
+        await eventually(stopped.is_set)
+        # What its clients do waits for it, as in the buffers of sockets.
+        waiting = [there(publish(two, 2)), there(join(two, "carol"))]
+        await eventually(lambda: presence(alice) == [("UNSUBSCRIBE", "bob")])
+        await publish(one, 1)
+        goes_on.set()
+        await asyncio.gather(*waiting)
+        everybody = ["alice", "bob", "carol"]
+        for node in (one, two):
+            await eventually(lambda n=node: sorted(n.channels["room"].subscribers) == everybody)  # type: ignore[misc]
+        await asyncio.sleep(2 * LEASE)
+        assert presence(alice)[:1] == [("UNSUBSCRIBE", "bob")]
+        assert sorted(presence(alice)[1:]) == [("SUBSCRIBE", "bob"), ("SUBSCRIBE", "carol")]
+        assert payloads(alice) == payloads(bob)[1:]
+        assert sorted(payloads(alice)) == [1, 2]
+        assert not bob.closed
+        await there(two.stop())
+    await eventually(lambda: sorted(one.channels["room"].subscribers) == ["alice"])
+
+
+@pytest.mark.parametrize("silence", [5.0, 0.7])
+async def test_a_network_that_delivers_after_the_lease_what_it_was_given_before(
+    server: RedisServer, proxy: Proxy, make: Make, silence: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With little patience, the node connects again, and old commands arrive as well."""
+    monkeypatch.setattr(link, "SILENCE_SECONDS", silence)
+    one, two = await make(server.url), await make(proxy.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await publish(one, 0)
+    await converge(one, two)
+    alice.took()
+    proxy.passes.clear()
+    publishing = [asyncio.ensure_future(insist(two, n)) for n in (2, 3)]
+    await eventually(lambda: ("UNSUBSCRIBE", "bob") in presence(alice))
+    await publish(one, 1)
+    proxy.passes.set()
+    await asyncio.gather(*publishing)
+    await converge(one, two)
+    await eventually(lambda: "bob" in one.channels["room"].subscribers)
+    await asyncio.sleep(2 * LEASE)
+    await converge(one, two)
+    assert presence(alice) == [("UNSUBSCRIBE", "bob"), ("SUBSCRIBE", "bob")]
+    assert payloads(bob)[1:] == payloads(alice)
+    assert sorted(payloads(alice)) == [1, 2, 3]
+    assert not bob.closed
+
+
+async def test_a_key_that_timed_out_here_is_known_there(
+    server: RedisServer, proxy: Proxy, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script has run, but its answer did not come in time."""
+    monkeypatch.setattr(link, "SILENCE_SECONDS", 0.7)
+    one, two = await make(proxy.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await converge(one, two)
+    proxy.mute = True
+    call = {"channel_name": "room", "payload": "1", "key": "order-7"}
+    with pytest.raises(Refusal) as refused:
+        await one.rest("publish", **call)
+    assert refused.value.code == "unavailable"
+    assert payloads(bob) == [1]
+    answer = await two.rest("publish", **call)
+    assert answer["offset"] == 1
+    proxy.mute = False
+    await converge(one, two)
+    assert (await one.rest("publish", **call))["offset"] == 1
+    await publish(one, 2)
+    await converge(one, two)
+    assert payloads(alice) == payloads(bob) == [1, 2]
+
+
+async def test_nodes_whose_clocks_differ_go_by_that_of_redis(
+    server: RedisServer, make: Make
+) -> None:
+    ahead = await make(server.url, clock=lambda: time.time() + 7200)
+    behind = await make(server.url, clock=lambda: time.time() - 7200)
+    for node in (ahead, behind):
+        node.site.answers["create_channel"] |= {"history_duration": 600}
+    alice, bob = await join(ahead, "alice"), await join(behind, "bob")
+    for number in range(4):
+        await publish((ahead, behind)[number % 2], number)
+    await converge(ahead, behind)
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    for client in (alice, bob):
+        assert payloads(client) == [0, 1, 2, 3]
+        for name, args in client.frames:
+            if name == "PUBLISH":
+                made = datetime.fromisoformat(args["datetime"].rstrip("Z")).replace(tzinfo=None)
+                assert abs((now - made).total_seconds()) < 300
+    for node in (ahead, behind):
+        await node.server._publications.expire(node.server.runtime.clock())
+        late = await join(node, f"late{node.redis.node}")
+        snapshot = next(a for n, a in late.frames if n == "SUBSCRIBE" and "history" in a)
+        shown = [entry[1]["payload"] for entry in snapshot["history"] if entry[0] == "PUBLISH"]
+        assert shown == [0, 1, 2, 3]
+        assert abs(node.server.metrics.started - time.time()) < 300
+    await asyncio.sleep(1.5 * LEASE)
+    assert all(known.alive for known in ahead.redis.nodes.known.values())
+    assert len(ahead.channels["room"].subscribers) == 4
 
 
 # ---- what is wrong from the start --------------------------------------------

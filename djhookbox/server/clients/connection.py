@@ -181,6 +181,11 @@ class Connection:
         """Ask the client to go, and end the connection within a second regardless."""
         raise NotImplementedError
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was opened, by the clock of this machine as `since`."""
+        return time.time() - self.since
+
     def ended(self, user_name: str, disconnect: Disconnect) -> Disconnected:
         """Return the event that reports the end of the connection."""
         return Disconnected(
@@ -188,7 +193,7 @@ class Connection:
             conn_id=self.id,
             code=disconnect.code,
             reason=disconnect.reason,
-            duration=round(time.time() - self.since, 3),
+            duration=round(self.age, 3),
             transport=self.transport,
             remote_addr=self.handshake.remote_addr,
         )

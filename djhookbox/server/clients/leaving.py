@@ -42,7 +42,6 @@ class Leaving:
         self._events = runtime.events
         self._tasks = runtime.tasks
         self._cluster = runtime.cluster
-        self._clock = runtime.clock
         self._sample = Sample(runtime.config.log_sample)
         self._proposals = proposals
         self._lifecycle = lifecycle
@@ -72,7 +71,7 @@ class Leaving:
                 extra={
                     "connection": connection.id, "user": user.name, "code": disconnect.code,
                     "reason": disconnect.reason, "transport": connection.transport,
-                    "duration_ms": round((self._clock() - connection.since) * 1000),
+                    "duration_ms": round(connection.age * 1000),
                 },
             )  # fmt: skip
         for channel in left:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....wire.values import JSONObject, dumps, loads
 from ..base import EngineError
+from .clock import SharedClock
 from .codec import name_of, raw
 from .packing import Argument
 
@@ -45,6 +45,7 @@ class Nodes:
 
     Attributes:
         known: All nodes by id, this one included.
+        clock: The time by which all nodes go.
         about: Returns what this node says about itself.
         departed: Called with a channel and the users who have left it with a dead node.
         disappeared: Called with users who have no node left.
@@ -54,6 +55,7 @@ class Nodes:
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
         self.known: dict[str, Known] = {}
+        self.clock = SharedClock()
         self.about: Callable[[], JSONObject] = dict
         self.departed: Callable[[str, list[str]], None] = lambda channel, names: None
         self.disappeared: Callable[[list[str]], None] = lambda names: None
@@ -87,7 +89,9 @@ class Nodes:
 
         """
         self._calm_since = asyncio.get_running_loop().time()
+        asked = self.clock.elapsed()
         reply = await self._engine.link.at_once("register", self._registration())
+        self.clock.read(reply[3], asked)
         return self._is_emptied(reply[2])
 
     async def register(self) -> None:
@@ -143,11 +147,12 @@ class Nodes:
             EngineError: If it was not done.
 
         """
-        engine = self._engine
+        engine, asked = self._engine, self.clock.elapsed()
         reply = await engine.link.run("beat", self._registration())
         if reply[0] == b"LEASE":
             await self.register()
             return
+        self.clock.read(reply[3], asked)
         engine.inbox.compare(int(reply[1]))
         flat = reply[2]
         self.known = {
@@ -178,7 +183,7 @@ class Nodes:
                 continue
             channels, users = map(name_of, reply[1]), map(name_of, reply[2])
             for name in channels:
-                arguments = engine.arguments(name, "", time.time(), node)
+                arguments = engine.arguments(name, "", self.clock(), node)
                 answer = await engine.ask("reap", arguments)
                 if answer[0] == b"ALIVE":
                     break

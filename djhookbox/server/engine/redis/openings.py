@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +74,7 @@ class Openings:
             EngineError: If that cannot be found out.
 
         """
-        return await self._open(name, "attach", time.time(), ())
+        return await self._open(name, "attach", self._engine.nodes.clock(), ())
 
     def _content(
         self, options: ChannelOptions, state: Any, history: Any, entries: Any
@@ -236,7 +235,7 @@ class Openings:
             content = self._content(options, mine.state, mine.history, mine.history)
             reply = await self._ask_open(name, "restore", mine.at, content)
         else:
-            reply = await self._ask_open(name, "attach", time.time(), ())
+            reply = await self._ask_open(name, "attach", self._engine.nodes.clock(), ())
         if engine.replicas.get(name) is not replica:
             return
         if reply[0] == b"NONE":
@@ -278,7 +277,7 @@ class Openings:
                     replica.follow(int(version), Followed("Z", (), b""))
 
         arguments = engine.arguments(
-            replica.name, replica.id, time.time(), *more, op=engine.number()
+            replica.name, replica.id, engine.nodes.clock(), *more, op=engine.number()
         )
         try:
             engine.submit(script, arguments, done)
