@@ -14,7 +14,9 @@ from aiohttp.test_utils import TestServer
 
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
+from djhookbox.server.site import rush
 from djhookbox.server.site import webhooks as module
+from djhookbox.server.site.rush import ENOUGH, WITHIN_SECONDS, Rush
 from djhookbox.server.site.slots import FIRST, LEAST, Slots
 from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed, Webhooks
 from djhookbox.wire import batches, capabilities
@@ -407,6 +409,75 @@ async def test_rejections_keep_their_class() -> None:
 
 
 # ---- the number of slots
+
+
+# ---- many calls at once, while slots are free ------------------------------
+
+
+@pytest.fixture
+def patient_rush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count calls as many at once even on a machine that is busy."""
+    monkeypatch.setattr(rush, "WITHIN_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("patient_rush")
+async def test_in_a_rush_calls_leave_together_although_slots_are_free(
+    site: Site, start: Start
+) -> None:
+    webhooks = await start()
+    webhooks._slots._limit = 30.0
+    names = [f"c{number}" for number in range(ENOUGH + 10)]
+    calls = creations(webhooks, *names)
+    assert await asyncio.gather(*calls) == ["granted"] * len(names)
+    assert site.batches == [names[ENOUGH:]]
+    assert webhooks.waiting == 0
+
+
+@pytest.mark.usefixtures("patient_rush")
+async def test_a_complete_batch_is_not_held(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush, "HOLD_SECONDS", 600.0)
+    webhooks = await start()
+    webhooks._slots._limit = 30.0
+    whole = webhooks._slots.weight_of_a_batch
+    calls = creations(webhooks, *(f"c{number}" for number in range(ENOUGH + whole)))
+    assert await asyncio.gather(*calls) == ["granted"] * len(calls)
+    assert [len(names) for names in site.batches] == [whole]
+
+
+@pytest.mark.usefixtures("patient_rush")
+async def test_a_site_that_takes_no_batches_is_not_made_to_wait(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush, "HOLD_SECONDS", 600.0)
+    site.accepts = "json"
+    webhooks = await start(webhook_accepts=frozenset({capabilities.JSON}))
+    calls = creations(webhooks, *(f"c{number}" for number in range(3 * ENOUGH)))
+    assert await asyncio.gather(*calls) == ["granted"] * len(calls)
+    assert site.batches == []
+
+
+@pytest.mark.usefixtures("patient_rush")
+async def test_what_is_held_fails_when_the_server_stops(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush, "HOLD_SECONDS", 600.0)
+    webhooks = await start()
+    webhooks._slots._limit = 30.0
+    calls = creations(webhooks, *(f"c{number}" for number in range(ENOUGH + 3)))
+    await until(lambda: webhooks.waiting == 3)
+    await webhooks.stop()
+    assert (await asyncio.gather(*calls))[ENOUGH:] == ["WebhookFailed"] * 3
+
+
+def test_a_rush_is_many_calls_within_a_short_time() -> None:
+    found = Rush(lambda: None)
+    slow = [found.notice(now * 1.01 * WITHIN_SECONDS / ENOUGH) for now in range(3 * ENOUGH)]
+    assert not any(slow)
+    fast = [found.notice(100 + now * WITHIN_SECONDS / ENOUGH / 2) for now in range(3 * ENOUGH)]
+    assert fast == [False] * ENOUGH + [True] * 2 * ENOUGH
+    assert not found.notice(200)
 
 
 def test_slots_begin_with_few_and_grow_while_calls_wait() -> None:

@@ -79,6 +79,27 @@ async def test_time_is_short() -> None:
     assert room.gone == ["slow"]
 
 
+async def test_each_has_its_own_time_on_one_timer() -> None:
+    room = Room(seconds=0.05)
+    for name in "abc":
+        room.add(name, timed=True)
+        await asyncio.sleep(0.02)
+    room.add("again", timed=True)
+    await until(lambda: room.gone == ["a", "b", "c", "again"])
+    room.add("later", timed=True)
+    await until(lambda: room.gone[-1] == "later")
+    assert room.room._deadlines == {}
+
+
+async def test_who_is_kept_has_no_time_limit() -> None:
+    room = Room(seconds=0.02)
+    room.add("kept", timed=True)
+    room.room.keep("kept")
+    room.add("timed", timed=True)
+    await until(lambda: room.gone == ["timed"])
+    assert len(room.room) == 1
+
+
 @pytest.mark.parametrize(("stays", "left"), [(True, 1), (False, 0)])
 async def test_the_site_may_take_its_time(stays: bool, left: int) -> None:
     room = Room(most=1, seconds=0.05)

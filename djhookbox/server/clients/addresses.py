@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
@@ -78,6 +79,7 @@ def _network(text: str) -> Network:
     return network
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> Address | None:
     if found := _WITH_PORT.fullmatch(text):
         text = found[1] or found[2]

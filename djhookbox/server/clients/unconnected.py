@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -28,7 +30,6 @@ IPV6_PREFIX = 64
 class _Guest:
     network: str
     drop: Callable[[], None]
-    timer: asyncio.TimerHandle | None
 
 
 class Unconnected:
@@ -57,6 +58,10 @@ class Unconnected:
         self._seconds = seconds
         self._shared = shared
         self._guests: dict[Hashable, _Guest] = {}
+        #: Until when clients may stay, in the loop's time; the next one first. All share
+        #: one timer, because thousands of clients may arrive at once.
+        self._deadlines: dict[Hashable, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._by_network: dict[str, dict[Hashable, None]] = {}
         self._gone = 0
         self._logged = -LOG_INTERVAL
@@ -92,20 +97,17 @@ class Unconnected:
             if len(self._guests) < self._most:
                 break
             self.drop_oldest()
-        timer = None
+        self._guests[guest] = _Guest(network, drop)
         if timed:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._seconds, self._time_over, guest)
-        self._guests[guest] = _Guest(network, drop, timer)
+            self._deadlines[guest] = asyncio.get_running_loop().time() + self._seconds
+            self._watch()
         self._by_network.setdefault(network, {})[guest] = None
 
     def keep(self, guest: Hashable) -> None:
         """Let a client stay without a deadline, as the last one that has to make room."""
         found = self._guests.pop(guest, None)
         if found is not None:
-            if found.timer is not None:
-                found.timer.cancel()
-                found.timer = None
+            self._deadlines.pop(guest, None)
             self._guests[guest] = found
             same = self._by_network[found.network]
             same[guest] = same.pop(guest)
@@ -115,8 +117,7 @@ class Unconnected:
         found = self._guests.pop(guest, None)
         if found is None:
             return False
-        if found.timer is not None:
-            found.timer.cancel()
+        self._deadlines.pop(guest, None)
         same = self._by_network[found.network]
         del same[guest]
         if not same:
@@ -148,6 +149,22 @@ class Unconnected:
             if found is not None and stays():
                 self._put(guest, found.network, found.drop)
 
+    def _look(self) -> None:
+        """Drop those whose time is over, and look again when that of the next one is."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for guest in [guest for guest, _deadline in self._due(now)]:
+            self._time_over(guest)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._timer is None and self._deadlines:
+            first = next(iter(self._deadlines.values()))
+            self._timer = asyncio.get_running_loop().call_at(first, self._look)
+
+    def _due(self, now: float) -> Iterator[tuple[Hashable, float]]:
+        return takewhile(lambda each: each[1] <= now, self._deadlines.items())
+
     def _time_over(self, guest: Hashable) -> None:
         found = self._guests.get(guest)
         if found is not None and self.remove(guest):
@@ -166,6 +183,7 @@ class Unconnected:
         self._time_over(guest)
 
 
+@lru_cache(maxsize=1024)
 def _network(address: str) -> str:
     """Return a key that stands for all addresses of one client."""
     try:

@@ -36,6 +36,7 @@ from .outcomes import (
 )
 from .posting import FAILURES, Posting
 from .queue import Queue, Waiting, caller
+from .rush import Rush
 from .slots import Slots
 
 __all__ = [
@@ -64,6 +65,7 @@ class Webhooks(Posting):
         super().__init__(config, metrics)
         self._slots = Slots(config.webhook_concurrency)
         self._queue = Queue(MAX_QUEUE_SECONDS, self._late)
+        self._rush = Rush(self._pump)
         #: The turn of those that do not decide: events, re-checks and pruning.
         self._turn = asyncio.Semaphore(1)
         #: When batches may be tried again, in the loop's time.
@@ -77,6 +79,7 @@ class Webhooks(Posting):
 
     async def stop(self) -> None:
         """Fail whatever waits, and close the connection pools."""
+        self._rush.release()
         await self._tasks.finish(0)
         self._fail_all(self._queue.clear(), WebhookFailed())
         await super().stop()
@@ -147,18 +150,25 @@ class Webhooks(Posting):
                 return await self._single(webhook, connection, cookie, patience, quiet=quiet)
         if self.earlier is not None and (earlier := self.earlier(webhook, connection)) is not None:
             await earlier
-        if not self._queue and self._slots.has_free(adaptive=self._batches):
+        loop = asyncio.get_running_loop()
+        alone = self._wants_alone(webhook.name)
+        batched = self._batches
+        held = self._rush.notice(loop.time()) and batched and not alone
+        if not self._queue and not held and self._slots.has_free(adaptive=batched):
             self._slots.take()
             try:
                 return await self._single(webhook, connection, cookie, patience, quiet=quiet)
             finally:
                 self._slots.give()
                 self._pump()
-        answered = asyncio.get_running_loop().create_future()
-        alone = self._wants_alone(webhook.name)
-        waiting = Waiting(webhook, connection, cookie, patience, quiet, answered, alone)
+        waiting = Waiting(webhook, connection, cookie, patience, quiet, loop.create_future(), alone)
+        if held and not self._queue:
+            self._rush.hold()
         self._queue.add(waiting)
-        reply: Reply[R] = await answered
+        if self._rush.holds and len(self._queue) >= self._slots.weight_of_a_batch:
+            self._rush.release()
+            self._pump()
+        reply: Reply[R] = await waiting.answered
         return reply
 
     # ---- the queue -------------------------------------------------------
@@ -198,8 +208,8 @@ class Webhooks(Posting):
         return until is not None and asyncio.get_running_loop().time() < until
 
     def _pump(self) -> None:
-        """Send what waits while there are slots."""
-        while self._queue and self._slots.has_free(adaptive=self._batches):
+        """Send what waits while there are slots, unless it is held for others."""
+        while not self._rush.holds and self._queue and self._slots.has_free(adaptive=self._batches):
             taken = self._queue.take(self._slots.weight_of_a_batch, batched=self._batches)
             if not taken:
                 return
@@ -354,4 +364,5 @@ class Webhooks(Posting):
             took = time.monotonic() - started
             return answer
         finally:
-            self._slots.learn(hook, weight, took, waiting=bool(self._queue))
+            waiting = bool(self._queue) and not self._rush.holds
+            self._slots.learn(hook, weight, took, waiting=waiting)
