@@ -14,9 +14,11 @@ from django.db.models import F
 from django.test import Client
 
 import djhookbox
+from djhookbox.audit import payloads
 from djhookbox.exceptions import HookboxDatabaseError
 from djhookbox.models import ChannelPolicy, Outbox, Publication, StreamEntry
 from djhookbox.outbox import heads, inserting, numbering, pulling
+from djhookbox.outbox.rows import Recorded, Row
 from djhookbox.wire import webhooks
 from djhookbox.wire.revocations import Position
 from djhookbox.wire.streams import Pulled
@@ -66,7 +68,7 @@ def test_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     assert node.pull() == ["2"]
 
 
-@pytest.mark.parametrize("step", ["insert", "save", "delete", "execute"])
+@pytest.mark.parametrize("step", ["insert", "update", "delete", "execute"])
 def test_the_database_fails_while_rows_are_numbered(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -89,16 +91,15 @@ def test_the_publish_history_cannot_store_a_value(monkeypatch: pytest.MonkeyPatc
     node = Node()
     djhookbox.publish("/orders/", 1)
     djhookbox.publish("/orders/", 2)
-    usual = numbering._publication
+    usual = numbering.recorded
 
-    def unfit(row: Outbox, entry: int | None) -> Publication:
-        publication = usual(row, entry)
+    def unfit(row: Row, rules: payloads.Rules, **rest: Any) -> Recorded:
+        found = usual(row, rules, **rest)
         if row.payload == "2":
-            publication.delivered = None
-            publication.status = None  # type: ignore[assignment] # NOT NULL
-        return publication
+            found.fields["status"] = None  # NOT NULL
+        return found
 
-    monkeypatch.setattr(numbering, "_publication", unfit)
+    monkeypatch.setattr(numbering, "recorded", unfit)
     assert node.pull() == ["1", "2"]
     assert [row.number for row in StreamEntry.objects.order_by("number")] == [1, 2]
     assert [row.payload for row in Publication.objects.all()] == [1]

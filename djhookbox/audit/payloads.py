@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -31,11 +31,30 @@ def kept(payload: object, *, is_copy: bool = False) -> dict[str, object]:
         is_copy: Whether it is plain JSON that nobody else uses, so that it may be changed.
 
     """
+    return kept_and_text(payload, rules(), is_copy=is_copy)[0]
+
+
+class Rules(NamedTuple):
+    """What the settings say about payloads, read once for many of them."""
+
+    store: bool
+    names: Set[str]
+
+
+def rules() -> Rules:
+    """Return what the settings say now."""
+    return Rules(settings.store_payloads, settings.redact)
+
+
+def kept_and_text(
+    payload: object, rules: Rules, *, is_copy: bool
+) -> tuple[dict[str, object], str | None]:
+    """Return what `kept` returns, and the stored payload as JSON text, if there is one."""
     text = compact(payload)
     fields: dict[str, object] = {"size": len(text.encode("utf-8", "surrogatepass"))}
-    if not settings.store_payloads:
-        return fields | {"payload": None, "preview": "", "kept": Publication.Kept.NOTHING}
-    names = settings.redact
+    if not rules.store:
+        return fields | {"payload": None, "preview": "", "kept": Publication.Kept.NOTHING}, None
+    names = rules.names
     unstorable = _MAYBE_UNSTORABLE.search(text) is not None
     kind = Publication.Kept.WHOLE
     if names or unstorable:
@@ -48,7 +67,8 @@ def kept(payload: object, *, is_copy: bool = False) -> dict[str, object]:
             kind = Publication.Kept.MASKED
         if unstorable or kind is Publication.Kept.MASKED:
             text = compact(payload)
-    return fields | {"payload": payload, "preview": beginning(text), "kept": kind}
+    stored = None if payload is None else text  # which is NULL
+    return fields | {"payload": payload, "preview": beginning(text), "kept": kind}, stored
 
 
 def left_out(size: int) -> dict[str, object]:

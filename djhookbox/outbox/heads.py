@@ -14,7 +14,8 @@ from django.db.models import Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
-from .statements import Lock, Select, Update, Writes
+from .statements import Lock, Select, Update
+from .writing import Writes
 
 #: Seconds to wait for the lock.
 LOCK_SECONDS = 1

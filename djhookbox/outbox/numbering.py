@@ -5,45 +5,43 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from operator import attrgetter
 
 from django.db import DatabaseError, router, transaction
-from django.utils.translation import gettext as _
 
 from ..audit import payloads
 from ..audit.fitting import is_at_fault
-from ..audit.writing import fit, write_all
+from ..audit.writing import write_all
 from ..decisions.store import cache
 from ..models import Publication
-from ..policy import reserved
-from ..policy.rules import Audience, Rule
-from ..wire import values
+from ..policy.rules import Rule
 from ..wire.streams import MOST_ENTRIES, MOST_TEXT
 from . import heads
+from .allowing import Allowing
 from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
-from .statements import Select, Writes
+from .rows import ENTRY, PUBLICATION, Fresh, Recorded, Row, recorded
+from .statements import Select
+from .writing import Writes
 
 logger = logging.getLogger("djhookbox")
 
-#: Channels up to this number are updated one by one.
-_FEW = 4
-#: The fields of a channel that a publication changes.
+#: The fields of a channel that a publication changes, and its key.
 _POSITION = (
     "epoch", "offset", "began", "renewed", "history_size", "history_duration", "opened_by",
-    "published",
+    "published", "id",
 )  # fmt: skip
+_position = attrgetter(*_POSITION)
 
-_WAITING = tuple(field.attname for field in Outbox._meta.concrete_fields)
 _CHANNEL_FIELDS = tuple(field.attname for field in StreamChannel._meta.concrete_fields)
 _ROWS = Select(
     lambda using: (
         Outbox.objects.using(using)
         .waiting()
         .order_by("pk")
-        .values_list(*_WAITING)[: MOST_ENTRIES + 1]
+        .values_list(*Row.__match_args__)[: MOST_ENTRIES + 1]
     )
 )
 _CHANNEL = Select(
@@ -57,16 +55,14 @@ class Numbered:
 
     Attributes:
         head: The head afterwards.
-        entries: The new entries in order, with their channels loaded.
+        entries: The new entries in order.
         more: Whether rows may be left.
-        repeated: Rows that were not stored again, each with the entry that has its key.
 
     """
 
     head: Head
-    entries: list[StreamEntry] = field(default_factory=list)
+    entries: list[Fresh] = field(default_factory=list)
     more: bool = False
-    failed: list[Outbox] = field(default_factory=list)
 
 
 def digest(name: str) -> str:
@@ -114,21 +110,23 @@ class _Work:
     def __init__(self, using: str, head: Head, rules: Sequence[Rule], *, together: bool) -> None:
         self._using = using
         self._head = head
-        self._rules = rules
+        self._allowing = Allowing(rules)
         self._together = together
         self._writes = Writes(using)
+        self._keeping = payloads.rules()
+        self._digests: dict[str, str] = {}
         self._channels: dict[str, StreamChannel] = {}
         self._changed: dict[str, StreamChannel] = {}
-        self._sources: dict[int, Outbox] = {}
+        self._history: list[Recorded] = []
         self.done = Numbered(head)
 
     def run(self) -> None:
         rows = self._rows()
         if not rows:
             return
-        valid: list[Outbox] = []
+        valid: list[Row] = []
         for row in rows:
-            problem = self._check(row)
+            problem = self._allowing.check(row)
             if problem:
                 self._fail(row, problem)
             else:
@@ -137,19 +135,15 @@ class _Work:
         known = self._keys(valid)
         for row in valid:
             self._enter(row, known)
-        self._write([row.pk for row in valid])
-        history = [
-            _publication(self._sources[entry.number], entry.number) for entry in self.done.entries
-        ]
-        history += [_publication(row, None) for row in self.done.failed]
+        self._write([row.id for row in valid])
         if self._together:
-            self._writes.insert(history)
+            self._add_history(self._writes)
         self._writes.execute()
         if not self._together:
-            self._record(history)
+            self._record()
 
-    def _rows(self) -> list[Outbox]:
-        found = [Outbox.from_db(self._using, _WAITING, row) for row in _ROWS.rows(self._using)]
+    def _rows(self) -> list[Row]:
+        found = [Row(*row) for row in _ROWS.rows(self._using)]
         size, count = 0, 0
         for row in found[:MOST_ENTRIES]:
             size += len(row.payload)
@@ -159,36 +153,16 @@ class _Work:
         self.done.more = count < len(found)
         return found[:count]
 
-    # ---- policies --------------------------------------------------------
-
-    def _check(self, row: Outbox) -> str:
-        """Return why a row can no longer be published, or ""; note under which policy it is."""
-        by_handler = row.opened_by.startswith("handler:")
-        for rule in chain(reserved.RULES, self._rules):
-            if not rule.covers(row.channel):
-                continue
-            if rule.pattern is None:
-                return _("The policy “%(name)s” is malformed.") % {"name": rule.name}
-            if rule.create == Audience.HANDLERS and by_handler:
-                return ""
-            if not rule.options.get("durable"):
-                return _("The policy “%(name)s” is not durable (any more).") % {"name": rule.name}
-            row.opened_by = rule.decider[:255]
-            row.history_size = _count(rule.options, "history_size")
-            row.history_duration = _count(rule.options, "history_duration")
-            return ""
-        return "" if by_handler else _("No policy opens this channel any more.")
-
-    def _fail(self, row: Outbox, problem: str) -> None:
-        Outbox.objects.using(self._using).filter(pk=row.pk).update(failed=True, error=problem)
-        row.failed, row.error = True, problem
-        self.done.failed.append(row)
+    def _fail(self, row: Row, problem: str) -> None:
+        Outbox.objects.using(self._using).filter(pk=row.id).update(failed=True, error=problem)
+        self._history.append(recorded(row, self._keeping, error=problem))
         logger.warning("A publication to %s failed: %s", row.channel, problem)
 
     # ---- numbers ---------------------------------------------------------
 
     def _load(self, names: Iterable[str]) -> None:
-        digests = [digest(name) for name in names]
+        self._digests = {name: digest(name) for name in names}
+        digests = list(self._digests.values())
         rows: Iterable[StreamChannel]
         if len(digests) == 1:
             found = _CHANNEL.rows(self._using, digests[0])
@@ -197,25 +171,25 @@ class _Work:
             rows = StreamChannel.objects.using(self._using).filter(digest__in=digests)
         self._channels = {row.digest: row for row in rows}
 
-    def _keys(self, rows: Iterable[Outbox]) -> dict[tuple[int, str], StreamEntry]:
-        """Return the entries that have the keys of these rows, by channel and key."""
+    def _keys(self, rows: Iterable[Row]) -> set[tuple[int, str]]:
+        """Return which of the keys of these rows are known, with their channels."""
         keys = {row.key for row in rows if row.key}
         channels = [row.pk for row in self._channels.values()]
         if not keys or not channels:
-            return {}
+            return set()
         entries = StreamEntry.objects.using(self._using).filter(
             channel__in=channels, key__in=list(keys)
         )
-        return {(entry.channel_id, entry.key): entry for entry in entries}
+        return set(entries.values_list("channel_id", "key"))
 
-    def _enter(self, row: Outbox, known: dict[tuple[int, str], StreamEntry]) -> None:
+    def _enter(self, row: Row, known: set[tuple[int, str]]) -> None:
         channel = self._channel(row)
         if row.key and (channel.pk, row.key) in known:
             return  # deleted with the others, but not stored again
         last = self.done.entries[-1].number if self.done.entries else self._head.number
         channel.offset += 1
         channel.published = self._head.now
-        entry = StreamEntry(
+        entry = Fresh(
             number=last + 1,
             token=heads.new_token(),
             channel=channel,
@@ -230,13 +204,13 @@ class _Work:
             numbered=self._head.now,
         )
         self.done.entries.append(entry)
-        self._sources[entry.number] = row
+        self._history.append(recorded(row, self._keeping, number=entry.number))
         if row.key:
-            known[channel.pk, row.key] = entry
+            known.add((channel.pk, row.key))
 
-    def _channel(self, row: Outbox) -> StreamChannel:
+    def _channel(self, row: Row) -> StreamChannel:
         """Return the row of a channel; a new one, or another policy, begins an epoch."""
-        key = digest(row.channel)
+        key = self._digests[row.channel]
         channel = self._channels.get(key)
         last = self.done.entries[-1].number if self.done.entries else self._head.number
         if channel is None:
@@ -258,59 +232,31 @@ class _Work:
         self._changed[key] = channel
         return channel
 
-    def _write(self, pks: list[int]) -> None:
+    def _write(self, keys: list[int]) -> None:
         entries = self.done.entries
-        self._writes.insert(entries)
-        self._update_channels()
-        self._writes.delete(Outbox, pks)
+        self._writes.insert(StreamEntry, ENTRY, [entry.values() for entry in entries])
+        channels = self._changed.values()
+        self._writes.update(StreamChannel, _POSITION, [*map(_position, channels)])
+        self._writes.delete(Outbox, keys)
         if entries:
             last = entries[-1]
             heads.advance(self._using, self._writes, last.number, last.token)
             self.done.head = replace(self._head, number=last.number, token=last.token)
 
-    def _update_channels(self) -> None:
-        channels = list(self._changed.values())
-        if len(channels) > _FEW:
-            rows = StreamChannel.objects.using(self._using)
-            rows.bulk_update(channels, _POSITION, batch_size=50)
-            return
-        for channel in channels:  # a quarter of the time that `bulk_update` takes for one
-            self._writes.save(channel, _POSITION)
-
     # ---- the audit log ---------------------------------------------------
 
-    def _record(self, rows: list[Publication]) -> None:
+    def _add_history(self, writes: Writes) -> None:
+        writes.insert(Publication, PUBLICATION, [each.values() for each in self._history])
+
+    def _record(self) -> None:
         """Enter the publications in the publish history, without what does not fit."""
         database = router.db_for_write(Publication)
         try:
             with transaction.atomic(using=database):
                 writes = Writes(database)
-                writes.insert(rows)
+                self._add_history(writes)
                 writes.execute()
         except (DatabaseError, ValueError) as error:
             if not is_at_fault(error):
                 raise
-            write_all(Publication, rows)
-
-
-def _publication(row: Outbox, entry: int | None) -> Publication:
-    status = Publication.Status.FAILED if row.failed else Publication.Status.SENT
-    return Publication(
-        created=row.created,
-        channel=row.channel,
-        user_name=fit(row.sender),
-        connection_id=row.connection_id,
-        source=row.source,
-        status=status,
-        error=row.error,
-        decided_by=row.decided_by,
-        reason=row.reason,
-        number=entry,
-        delivered=None if entry is None else 0,
-        **payloads.kept(values.loads(row.payload), is_copy=True),
-    )
-
-
-def _count(options: Mapping[str, object], name: str) -> int:
-    value = options.get(name)
-    return value if isinstance(value, int) else 0
+            write_all(Publication, [Publication(**each.fields) for each in self._history])

@@ -22,12 +22,7 @@ from . import heads, retention
 from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
 from .numbering import digest, number
-
-_FIELDS = (
-    "number", "channel_id", "epoch", "offset", "payload", "user_name", "connection_id", "key",
-    "created", "numbered",
-)  # fmt: skip
-
+from .rows import Fresh
 
 def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
     """Number what waits, and return what a node lacks.
@@ -49,7 +44,7 @@ def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
         if _is_foreign(request, head, using):
             head = heads.renew(using, unknown=request.incarnation)
     more = False
-    fresh: list[StreamEntry] = []
+    fresh: Sequence[StreamEntry | Fresh] = []
     start = head.number
     if pending:
         done = number(using)
@@ -122,7 +117,7 @@ def _after(last: int, using: str) -> list[StreamEntry]:
     return list(rows.order_by("number")[:MOST_ENTRIES])
 
 
-def _fitting(entries: Sequence[StreamEntry], most: int) -> list[StreamEntry]:
+def _fitting(entries: Sequence[StreamEntry | Fresh], most: int) -> list[StreamEntry | Fresh]:
     """Return the first entries whose payloads have at most so many characters; at least one."""
     size = 0
     for count, entry in enumerate(entries):
@@ -132,7 +127,7 @@ def _fitting(entries: Sequence[StreamEntry], most: int) -> list[StreamEntry]:
     return list(entries)
 
 
-def _entry(row: StreamEntry, now: datetime.datetime, *, whole: bool) -> Entry:
+def _entry(row: StreamEntry | Fresh, now: datetime.datetime, *, whole: bool) -> Entry:
     return Entry(
         number=row.number,
         offset=row.offset,

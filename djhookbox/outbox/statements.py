@@ -12,10 +12,6 @@ from typing import Any
 from django.db import connections, models
 from django.db.models.sql import UpdateQuery
 
-#: Rows to insert with one statement, and values where the database has no limit of its own.
-_MOST_ROWS = 100
-_MOST_VALUES = 10_000
-
 
 class Select:
     """A query that is always the same, apart from the values given to it.
@@ -165,96 +161,3 @@ def _converters(connection: Any, columns: Sequence[Any]) -> dict[int, tuple[Any,
         if functions:
             found[position] = (functions, column)
     return found
-
-
-class Writes:
-    """Statements that write, executed in sequence.
-
-    PostgreSQL gets them in one message where parameters are merged by the client, as is usual.
-    """
-
-    def __init__(self, using: str) -> None:
-        self._using = using
-        self._statements: list[tuple[str, Sequence[Any]]] = []
-
-    def add(self, sql: str, params: Sequence[Any]) -> None:
-        """Add a statement."""
-        self._statements.append((sql, params))
-
-    def insert(self, rows: Sequence[models.Model]) -> None:
-        """Insert rows of one model; keys that the database assigns are not read back."""
-        if not rows:
-            return
-        connection = connections[self._using]
-        meta: Any = type(rows[0])._meta
-        fields = [
-            field
-            for field in meta.concrete_fields
-            if not (field.primary_key and isinstance(field, models.AutoField))
-        ]
-        quote = connection.ops.quote_name
-        columns = ", ".join(quote(field.column) for field in fields)
-        group = f"({', '.join(['%s'] * len(fields))})"
-        most = connection.features.max_query_params or _MOST_VALUES
-        size = max(1, min(_MOST_ROWS, most // len(fields)))
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            values = [
-                field.get_db_prep_save(getattr(row, field.attname), connection)
-                for row in some
-                for field in fields
-            ]
-            sql = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES "  # noqa: S608 - no values
-            self.add(sql + ", ".join([group] * len(some)), values)
-
-    def save(self, row: models.Model, names: Sequence[str]) -> None:
-        """Update some fields of a row."""
-        connection = connections[self._using]
-        meta: Any = type(row)._meta
-        quote = connection.ops.quote_name
-        fields = [meta.get_field(name) for name in names]
-        columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-        values = [
-            field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields
-        ]
-        key = quote(meta.pk.column)
-        self.add(
-            f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {key} = %s",  # noqa: S608
-            [*values, row.pk],
-        )
-
-    def delete(self, model: type[models.Model], keys: Sequence[int]) -> None:
-        """Delete rows to which nothing refers."""
-        quote = connections[self._using].ops.quote_name
-        meta: Any = model._meta
-        table, key = quote(meta.db_table), quote(meta.pk.column)
-        for start in range(0, len(keys), _MOST_ROWS):
-            some = keys[start : start + _MOST_ROWS]
-            places = ", ".join(["%s"] * len(some))
-            self.add(f"DELETE FROM {table} WHERE {key} IN ({places})", some)  # noqa: S608
-
-    def execute(self) -> None:
-        """Execute what was added.
-
-        Raises:
-            DatabaseError: One of them failed; the others must be rolled back.
-
-        """
-        statements, self._statements = self._statements, []
-        connection = connections[self._using]
-        if not statements:
-            return
-        with connection.cursor() as cursor:
-            if _merges_parameters(connection):
-                params = [value for _sql, values in statements for value in values]
-                cursor.execute("; ".join(sql for sql, _values in statements), params)
-                return
-            for sql, values in statements:
-                cursor.execute(sql, values)
-
-
-def _merges_parameters(connection: Any) -> bool:
-    """Return whether several statements with parameters can be one message."""
-    return connection.vendor == "postgresql" and not getattr(
-        connection.features, "uses_server_side_binding", False
-    )

@@ -167,6 +167,13 @@ class Proof:
             Process(folder, f"publisher{number}", self.pair.environment) for number in range(3)
         ]
         self.pages = [Page(self, number) for number in range(pages)]
+        # Importing Django takes longer than everything else that a restart does.
+        self.pair.site.preload("django.core.wsgi", "tests.integration.urls")
+        self.pair.hookbox.preload(
+            "djhookbox.management.commands.runhookbox", "djhookbox.server.running"
+        )
+        for publisher in self.publishers:
+            publisher.preload("djhookbox.publishing")
 
     # ---- running ---------------------------------------------------------
 

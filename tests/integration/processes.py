@@ -20,6 +20,7 @@ from djhookbox.process.lockfile import Holder, LockFile
 from ..ports import free_port
 from ..projects import ROOT, answers
 from ..stand_ins.waiting import PATIENCE, wait_for
+from .preloaded import Forked, Preloaded
 
 
 def listens(port: int) -> bool:
@@ -38,10 +39,18 @@ class Process:
         self.log_path = folder / f"{name}.log"
         Process.running.add(self)
         self._environment = environment
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes] | Forked | None = None
+        self._preloaded: Preloaded | None = None
+
+    def preload(self, *modules: str) -> None:
+        """Start it faster from now on, by forking a process that has imported these modules."""
+        self._preloaded = Preloaded(self._environment, *modules)
 
     def start(self, *arguments: str) -> None:
         """Run Python with these arguments."""
+        if self._preloaded is not None:
+            self._child = self._preloaded.start(arguments, self.log_path)
+            return
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-u", *arguments],
@@ -49,7 +58,7 @@ class Process:
             )  # fmt: skip
 
     @property
-    def child(self) -> subprocess.Popen[bytes]:
+    def child(self) -> subprocess.Popen[bytes] | Forked:
         """The process."""
         assert self._child is not None, "it has not been started"
         return self._child
@@ -96,9 +105,7 @@ class Process:
     def stop(self) -> None:
         """End it, politely first."""
         Process.running.discard(self)
-        if self._child is None:
-            return
-        if self._child.poll() is None:
+        if self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGCONT)
             self._child.terminate()
             try:
@@ -106,6 +113,9 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+        if self._preloaded is not None:
+            self._preloaded.stop()
+            self._preloaded = None
 
 
 class Hookbox(Process):
