@@ -37,6 +37,8 @@ from .processes import Pair, Process
 
 #: The channels that are published to.
 CHANNELS = [f"/durable/{number}/" for number in range(5)]
+#: Seconds after which the proof gives up; it may get little of the processor.
+PATIENCE = 400.0
 #: What is caught while everything is being killed.
 TROUBLE = (ConnectionClosed, InvalidHandshake, OSError, AssertionError, Refused)
 
@@ -88,7 +90,9 @@ class Page(threading.Thread):
             page.send("SUBSCRIBE", channels=wanted)
             sent_at = None
             while not (self.over and self._sending is None):
-                if time.monotonic() > until and len(self.positions) == len(CHANNELS):
+                late = time.monotonic() - until
+                # Not yet, without a position; but a subscription may have been refused.
+                if late > (0 if len(self.positions) == len(CHANNELS) else 15):
                     break
                 if self._proof.sends and self._sending is None and not self.over:
                     self._next += 1
@@ -159,7 +163,9 @@ class Proof:
         self.pair = Pair(
             folder,
             sqlite,
-            {"DATABASES": {"default": database}, "HOOKBOX_WEBHOOK_TIMEOUT": 2.0},
+            # Much longer than the site takes if it gets little of the processor: what is killed
+            # or garbled fails at once.
+            {"DATABASES": {"default": database}, "HOOKBOX_WEBHOOK_TIMEOUT": 15.0},
         )
         self.proxy = FlakyProxy(self.pair.site.port, seed)
         self.pair.hookbox.set(HOOKBOX_CBPORT=self.proxy.port)
@@ -174,6 +180,8 @@ class Proof:
         )
         for publisher in self.publishers:
             publisher.preload("djhookbox.publishing")
+        for process in (self.pair.site, self.pair.hookbox, *self.publishers):
+            process.patience = PATIENCE
 
     # ---- running ---------------------------------------------------------
 
@@ -192,7 +200,7 @@ class Proof:
             page.start()
         # All of them begin before anything is published.
         wait_for(
-            lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages", 120
+            lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages", PATIENCE
         )
         self.go_on()
 
@@ -236,14 +244,14 @@ class Proof:
                 for channel in CHANNELS
             )
 
-        wait_for(arrived, "everything to arrive", 180, 0.5)
+        wait_for(arrived, "everything to arrive", PATIENCE, 0.5)
 
     def quieten(self) -> None:
         """Let nobody publish any more."""
         for publisher in self.publishers:
             publisher.kill()
         self.sends = False
-        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", 120)
+        wait_for(lambda: all(page._sending is None for page in self.pages), "the senders", PATIENCE)
 
     def restore(self, backup: Callable[[], Callable[[], None]], kills: int) -> None:
         """Restore a backup of the database, after more was published and received."""
@@ -258,7 +266,7 @@ class Proof:
         self.pair.site.run()
         wait_for(
             lambda: all(None in got for page in self.pages for got in page.got.values()),
-            "the gaps", 60, 0.2,
+            "the gaps", PATIENCE, 0.2,
         )  # fmt: skip
         self.go_on()
         self.disturb(kills, 0.05)
@@ -420,8 +428,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="hookbox-durable-"))
+    print(f"seed {options.seed}, logs in {folder}", flush=True)
     with ExitStack() as stack:
         if options.database == "sqlite":
             database = sqlite_settings(folder)

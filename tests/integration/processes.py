@@ -41,6 +41,8 @@ class Process:
         self._environment = environment
         self._child: subprocess.Popen[bytes] | Forked | None = None
         self._preloaded: Preloaded | None = None
+        #: Seconds after which something that needs it is given up.
+        self.patience = PATIENCE
 
     def preload(self, *modules: str) -> None:
         """Start it faster from now on, by forking a process that has imported these modules."""
@@ -74,7 +76,7 @@ class Process:
             assert self.child.poll() is None, f"{what}: it ended\n{self.log()}"
             return happened()
 
-        wait_for(ask, f"{what}\n{self.log()}")
+        wait_for(ask, f"{what}\n{self.log()}", self.patience)
 
     def set(self, **settings: Any) -> None:
         """Let it have other settings than its partner."""
@@ -188,7 +190,7 @@ class Site(Process):
             json=[name, args, kwargs],
             cookies={"sessionid": session} if session else {},
             headers=self.headers,
-            timeout=PATIENCE,
+            timeout=self.patience,
             allow_redirects=False,
         )
         try:
@@ -238,7 +240,7 @@ class Pair:
         """Run a management command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "django", *arguments],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120,
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
     def holder(self) -> Holder | None:

@@ -49,6 +49,7 @@ class Posting:
         #: The same for a site that listens on a Unix socket.
         self._unix_sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._one_each = False
+        self._stopped = False
 
     async def start(self) -> None:
         """Open the connection pools."""
@@ -70,7 +71,8 @@ class Posting:
         )
 
     async def stop(self) -> None:
-        """Close the connection pools."""
+        """Close the connection pools; webhooks fail from now on."""
+        self._stopped = True
         for session in (*(self._sessions or ()), *(self._unix_sessions or ())):
             await session.close()
 
@@ -131,6 +133,8 @@ class Posting:
         sessions = self._unix_sessions if self.config.webhook_socket else self._sessions
         if sessions is None:
             raise RuntimeError("start() has not been called")
+        if self._stopped:
+            raise aiohttp.ClientError("this process is stopping")
         # A `Connection: close` header is not enough: aiohttp ignores it, and reuses the
         # connection, which the site has closed, for the next call.
         async with sessions[self._one_each].post(
