@@ -13,6 +13,7 @@ from ..exceptions import HookboxMisconfigured, PayloadError
 from ..wire import answers, records, rest
 from ..wire.closing import BY_SITE
 from ..wire.revocations import Revocation
+from . import poking
 from .http import rest_call, to_json
 
 Answer = TypeVar("Answer")
@@ -73,13 +74,13 @@ def publish(
 
 
 def poke(timeout: float) -> None:
-    """Notify the server that the outbox has something for it.
+    """Notify the server that the outbox has something for it, if it does not look soon anyway.
 
     Args:
-        timeout: Maximum seconds to wait for the answer.
+        timeout: Maximum seconds to wait for it.
 
     """
-    rest_call(rest.Poke.name, timeout)
+    poking.poke(timeout)
 
 
 def publish_many(

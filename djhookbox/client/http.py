@@ -41,7 +41,7 @@ from ..wire.bodies import FORM_TYPE
 from ..wire.proof import SECRET_HEADER, to_header
 from . import places
 
-_USER_AGENT = f"django-hookbox/{__version__}"
+USER_AGENT = f"django-hookbox/{__version__}"
 
 #: How long an idle connection may still be used; below any server's keep-alive timeout.
 IDLE_SECONDS = 10.0
@@ -129,7 +129,7 @@ def _post(url: str, fields: Mapping[str, str], seconds: float) -> Response:
     headers = {
         "Content-Type": FORM_TYPE,
         "Accept-Encoding": "identity",
-        "User-Agent": _USER_AGENT,
+        "User-Agent": USER_AGENT,
         SECRET_HEADER: to_header(fields["secret"]),
     }
     if parts.username is not None:
@@ -218,7 +218,7 @@ def rest_call(
         if (stand_in := isolation.stand_in()) is None:
             return isolation.answer(call)
         status, text = stand_in(call, body)
-        return _read_answer(settings.rest_url, call, Response(status, {}, text.encode()))
+        return read_answer(settings.rest_url, call, Response(status, {}, text.encode()))
     urls = (base,) if base else places.usable(settings.rest_urls)
     timeout = settings.timeout if seconds is None else seconds
     for url in urls[:-1]:
@@ -275,10 +275,16 @@ def _call(base: str, call: str, body: Mapping[str, str], timeout: float) -> dict
             _("The request to %(url)s failed: %(problem)s. Check HOOKBOX_REST_URL.")
             % {"url": url, "problem": error}
         ) from error
-    return _read_answer(base, call, response)
+    return read_answer(base, call, response)
 
 
-def _read_answer(base: str, call: str, response: Response) -> dict[str, object]:
+def read_answer(base: str, call: str, response: Response) -> dict[str, object]:
+    """Return the object of an answer.
+
+    Raises:
+        HookboxError: As for `rest_call`.
+
+    """
     if response.status_code == 413:
         raise PayloadError(
             _(

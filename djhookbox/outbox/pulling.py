@@ -24,6 +24,7 @@ from .models import Outbox, StreamChannel, StreamEntry
 from .numbering import digest, number
 from .rows import Fresh
 
+
 def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
     """Number what waits, and return what a node lacks.
 

@@ -349,5 +349,18 @@ class ServerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Poked:
+    """The answer to `poke`.
+
+    Attributes:
+        looks_in: Seconds until the server will look at the outbox again; 0 if it may be looking
+            now. What is committed before needs no other poke.
+
+    """
+
+    looks_in: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The answer of calls that return nothing."""

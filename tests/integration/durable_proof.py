@@ -200,7 +200,9 @@ class Proof:
             page.start()
         # All of them begin before anything is published.
         wait_for(
-            lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages), "pages", PATIENCE
+            lambda: all(len(page.positions) == len(CHANNELS) for page in self.pages),
+            "pages",
+            PATIENCE,
         )
         self.go_on()
 

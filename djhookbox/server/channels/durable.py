@@ -10,21 +10,15 @@ Revocations come in the same replies; see `revoking`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - asyncio imports it late: no file may be left then
 import logging
-import os
 import random
 import time
-from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Delivered
 from ...wire.streams import MOST_STREAMS, Entry, Pulled, StreamPart, Wanted
-from ...wire.values import dumps, loads
+from ...wire.values import loads
 from ..core.announcing import stored
 from ..core.changes import Reload
 from ..core.effects import Made
@@ -38,7 +32,9 @@ from ..site.webhooks import Refusal, WebhookFailed
 from ..tasks import within
 from .expected import Results
 from .feeds import Feeds
+from .progress import Progress, State
 from .proposals import Proposals
+from .recent import Recent
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -52,57 +48,10 @@ OPEN_SECONDS = 15.0
 ACK_SECONDS = 10.0
 #: Maximum number of keys to ask for in one call.
 MOST_KEYS = 100
-#: How long pulled publications are kept for channels that are being opened, and how many bytes.
-RECENT_SECONDS = 60.0
-RECENT_BYTES = 16_777_216
-#: The file in the run folder.
-STATE_FILE = "outbox.json"
-
-
-class _State(NamedTuple):
-    """How far this process has pulled."""
-
-    incarnation: str = ""
-    number: int = 0
-    token: str = ""
-
-
-class Recent:
-    """The publications that were pulled lately, whether or not their channels are live.
-
-    Attributes:
-        floor: Everything with a greater number is there, up to the last number pulled.
-
-    """
-
-    def __init__(self, seconds: float = RECENT_SECONDS, most: int = RECENT_BYTES) -> None:
-        self._seconds = seconds
-        self._most = most
-        self._entries: deque[tuple[float, Entry]] = deque()
-        self._size = 0
-        self.floor = 0
-
-    def clear(self, number: int) -> None:
-        """Forget everything; what follows has greater numbers than this one."""
-        self._entries.clear()
-        self._size = 0
-        self.floor = number
-
-    def add(self, entries: Sequence[Entry], now: float) -> None:
-        """Add what was pulled, and drop what is too old or too much."""
-        for entry in entries:
-            self._entries.append((now, entry))
-            self._size += len(entry.payload) + OVERHEAD
-        while self._entries and (
-            self._size > self._most or self._entries[0][0] < now - self._seconds
-        ):
-            _, dropped = self._entries.popleft()
-            self._size -= len(dropped.payload) + OVERHEAD
-            self.floor = dropped.number
-
-    def of(self, channel: str, number: int) -> list[Entry]:
-        """Return a channel's publications with greater numbers than this one."""
-        return [e for _, e in self._entries if e.number > number and e.channel == channel]
+#: Seconds from the beginning of a pull to that of the next one: for each publication that it has
+#: returned, and at most. Pulls that find much make each process that commits poke less often.
+PAUSE_EACH = 0.002
+MOST_PAUSE = 0.025
 
 
 class Durable:
@@ -119,11 +68,11 @@ class Durable:
         self._proposals = proposals
         self._feeds = Feeds(runtime, self._publish, self._lost)
         self._recent = Recent()
-        folder = runtime.config.run_dir
-        self._file = Path(folder, STATE_FILE) if folder else None
-        self._state = _State()
-        self._written = self._state
+        self._progress = Progress(runtime.config.run_dir, runtime.tasks)
         self._woken = asyncio.Event()
+        #: When the last pull began, when the next one may, and when one was promised to begin.
+        self._began = self._not_before = self._promised = float("-inf")
+        self._pause = 0.0
         #: Other nodes, which pull for themselves, if there are any.
         self._cluster = runtime.cluster
         #: When the outbox was last found to be empty, in the loop's time.
@@ -145,11 +94,22 @@ class Durable:
             return None
         return asyncio.get_running_loop().time() - self._emptied
 
-    def poke(self) -> None:
-        """Pull soon, on all nodes: the site has committed something."""
+    def poke(self) -> float:
+        """Pull soon, on all nodes: the site has committed something.
+
+        Returns:
+            Seconds until a pull will begin; 0 if that may be now. What is committed before needs
+            no other poke.
+
+        """
         self._woken.set()
         if self._cluster is not None:
             self._cluster.wake_others()
+        left = self._not_before - asyncio.get_running_loop().time()
+        if left <= 0:
+            return 0.0
+        self._promised = self._not_before
+        return left
 
     async def wake(self, _call: object = None) -> None:
         """Pull soon: another node was poked."""
@@ -220,47 +180,63 @@ class Durable:
 
     async def run(self) -> None:
         """Pull until cancelled."""
-        self._state = self._written = await asyncio.to_thread(self._read)
-        self._recent.clear(self._state.number)
-        while True:
-            self._woken.clear()
-            if capabilities.OUTBOX in self._webhooks.accepted:
-                try:
-                    more = await self._pull()
-                except Exception as error:
-                    # Whatever the site sends, continue.
-                    if not isinstance(error, Refusal):
-                        logger.exception("A bug: the outbox could not be pulled")
-                    # Also if somebody waits: a site that is down is not called more often for it.
-                    await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
-                    continue
-                if more or len(self._wanted):
-                    while self._feeds.is_full:
-                        await self._pull_revocations()
-                    continue
-            timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._woken.set)
+        self._recent.clear((await self._progress.read()).number)
+        try:
+            while True:
+                await self._pull_when_needed()
+        finally:
+            self._progress.write_now()
+
+    async def _pull_when_needed(self) -> None:
+        """Pull, and wait until there may be more."""
+        loop = asyncio.get_running_loop()
+        self._woken.clear()
+        if capabilities.OUTBOX in self._webhooks.accepted:
             try:
-                await self._woken.wait()
-            finally:
-                timer.cancel()
+                more = await self._pull()
+            except Exception as error:
+                # Whatever the site sends, continue.
+                if not isinstance(error, Refusal):
+                    logger.exception("A bug: the outbox could not be pulled")
+                # Also if somebody waits: a site that is down is not called more often for it.
+                await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
+                return
+            if more or len(self._wanted):
+                while self._feeds.is_full:
+                    await self._pull_revocations()
+                return
+        seconds = IDLE_SECONDS
+        if self._promised > self._began:
+            seconds = min(seconds, self._promised - loop.time())
+        timer = loop.call_later(seconds, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
+        if (pause := self._not_before - loop.time()) > 0:
+            await asyncio.sleep(pause)
 
     async def _pull(self) -> bool:
         """Pull once; return whether there is more."""
+        if self._promised > self._began and self._cluster is not None:
+            self._cluster.wake_others()  # nobody has poked them since
         wanted = self._wanted.keys(MOST_STREAMS)
         webhook = webhooks.Outbox(
-            *self._state, tuple(wanted), self._unsettled(), self._revoking.position
+            *self._progress.state, tuple(wanted), self._unsettled(), self._revoking.position
         )
-        began = asyncio.get_running_loop().time()
+        began = self._began = asyncio.get_running_loop().time()
+        self._not_before = began + self._pause
         pulled = (await self._webhooks.send(webhook, urgent=True)).check()
         more = self._revoking.take(pulled.revocations, began)
         if pulled.unavailable:
             raise WebhookFailed
         if pulled.over:
             self._start_over(pulled)
-        self._state = _State(pulled.incarnation, pulled.number, pulled.token)
         now = asyncio.get_running_loop().time()
         if self._emptied is None or not pulled.more:
             self._emptied = now
+        self._pause = min(MOST_PAUSE, PAUSE_EACH * len(pulled.entries))
+        self._not_before = max(began + self._pause, self._promised)
         self._recent.add(pulled.entries, now)
         self._feeds.take(pulled.entries)
         # In the order in which they were asked for; the rest is asked for again.
@@ -270,8 +246,7 @@ class Durable:
             refusal = Refusal(each.error, "unavailable") if each.error else None
             position = Position(each.epoch, each.offset)
             self._keys.settle((each.channel, each.key), refusal or position)
-        if self._state != self._written:
-            await asyncio.to_thread(self._write, self._state)
+        self._progress.save(State(pulled.incarnation, pulled.number, pulled.token))
         return more or pulled.more
 
     async def _pull_revocations(self) -> None:
@@ -297,7 +272,8 @@ class Durable:
 
     def _start_over(self, pulled: Pulled) -> None:
         """Forget what does not continue, and load all live durable channels again."""
-        if self._state.incarnation and self._state.incarnation != pulled.incarnation:
+        before = self._progress.state.incarnation
+        if before and before != pulled.incarnation:
             logger.warning(
                 "The site's outbox was restored or started again: all positions in durable "
                 "channels are void, and clients receive a gap"
@@ -374,30 +350,3 @@ class Durable:
                     return
         finally:
             self._reloading.discard(channel.name)
-
-    # ---- the file --------------------------------------------------------
-
-    def _read(self) -> _State:
-        if self._file is None:
-            return _State()
-        try:
-            incarnation, number, token = loads(self._file.read_text())
-        except FileNotFoundError:
-            return _State()
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read, so the outbox is pulled anew: %s", self._file, error)
-            return _State()
-        if isinstance(incarnation, str) and isinstance(number, int) and isinstance(token, str):
-            return _State(incarnation, number, token)
-        return _State()
-
-    def _write(self, state: _State) -> None:
-        if self._file is not None:
-            draft = self._file.with_suffix(".new")
-            try:
-                draft.write_text(dumps(list(state)))
-                os.replace(draft, self._file)
-            except OSError as error:
-                logger.warning("%s cannot be written: %s", self._file, error)
-                return
-        self._written = state

@@ -234,9 +234,8 @@ class Calls:
             user = request.originator or ""
             self._events.add(events.Published(name, user, "", "rest", delivered, payload))
 
-    async def _poke(self, request: rest.Poke) -> answers.Done:
-        self._durable.poke()
-        return answers.Done()
+    async def _poke(self, request: rest.Poke) -> answers.Poked:
+        return answers.Poked(round(self._durable.poke(), 4))
 
     async def _cursor(self, request: rest.Cursor) -> answers.CursorAnswer:
         history = bool((request.options or {}).get("history_size"))
