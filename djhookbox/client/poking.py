@@ -13,8 +13,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import time
 from http.client import HTTPConnection, HTTPException
+from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
 from django.utils.translation import gettext as _
@@ -48,7 +48,7 @@ class _Line:
             self.close()
             self._base = base
         self.settle(seconds)
-        now = time.monotonic()
+        now = monotonic()
         if now < self._enough_until:
             return
         if now - self._sent > http.IDLE_SECONDS or self._has_ended():
@@ -67,24 +67,26 @@ class _Line:
         if not self._is_open or self._connection is None:
             return
         self._is_open = False
+        left = max(0.0, self._sent + seconds - monotonic())
+        if not wait_for_read(self._connection.sock, left):
+            self.close()
+            raise HookboxUnreachable(
+                _("The Hookbox process at %(url)s did not answer within %(seconds)s seconds.")
+                % {"url": self._base, "seconds": f"{seconds:g}"},
+                code="unavailable",
+            )
         try:
-            left = max(0.0, self._sent + seconds - time.monotonic())
-            if not wait_for_read(self._connection.sock, left):
-                raise HookboxUnreachable(
-                    _("The Hookbox process at %(url)s did not answer within %(seconds)s seconds.")
-                    % {"url": self._base, "seconds": f"{seconds:g}"},
-                    code="unavailable",
-                )
             self._connection.sock.settimeout(seconds)
             response = self._connection.getresponse()
-            read = http.Response(response.status, response.headers, response.read())
-            answer = http.read_answer(self._base, rest.Poke.name, read)
-            if response.will_close:
-                self.close()
+            read = http.Response(response.status, dict(response.headers), response.read())
         except (OSError, HTTPException):
             # It has ended. Its successor looks by itself when it starts, and gets the next poke.
             self.close()
             return
+        if response.will_close:
+            self.close()
+        try:
+            answer = http.read_answer(self._base, rest.Poke.name, read)
         except HookboxError:
             self.close()
             raise
@@ -174,6 +176,7 @@ def _only_base() -> str | None:
 def forget() -> None:
     """Start without a connection: a child process must not use that of its parent."""
     global _line
+    _line.close()  # the connection of the parent stays open
     _line = _Line()
 
 

@@ -44,16 +44,20 @@ class Writes:
 
     PostgreSQL gets them in one message where parameters are merged by the client, as is usual. The
     values of many rows are one JSON text there: psycopg takes long to merge thousands of them.
+
+    Attributes:
+        statements: SQL and its parameters; or, with True, the parameters of each of many
+            executions.
+
     """
 
     def __init__(self, using: str) -> None:
         self._using = using
-        #: SQL, and its parameters; or the parameters of each of many executions.
-        self._statements: list[tuple[str, Sequence[Any], bool]] = []
+        self.statements: list[tuple[str, Sequence[Any], bool]] = []
 
     def add(self, sql: str, params: Sequence[Any]) -> None:
         """Add a statement."""
-        self._statements.append((sql, params, False))
+        self.statements.append((sql, params, False))
 
     def insert(
         self, model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]
@@ -134,7 +138,7 @@ class Writes:
             DatabaseError: One of them failed; the others must be rolled back.
 
         """
-        statements, self._statements = self._statements, []
+        statements, self.statements = self.statements, []
         connection = connections[self._using]
         if not statements:
             return
@@ -174,7 +178,7 @@ class Writes:
     def _many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Add a statement that is executed for each row."""
         if len(rows) > 1 and self._vendor != "postgresql":
-            self._statements.append((sql, rows, True))
+            self.statements.append((sql, rows, True))
             return
         for row in rows:
             self.add(sql, row)
@@ -183,6 +187,23 @@ class Writes:
         """Return the rows that a parameter contains as JSON, as a table called x."""
         kinds = ", ".join(f"{self._quote(each.name)} {each.kind}" for each in columns)
         return f"json_to_recordset(%s) AS x({kinds})"
+
+
+def insert_one(
+    using: str, model: type[models.Model], names: tuple[str, ...], values: Sequence[Any]
+) -> int:
+    """Insert a row, as `Writes.insert` does, and return the key that the database has assigned."""
+    connection = connections[using]
+    writes = Writes(using)
+    writes.insert(model, names, [values])
+    ((sql, params, _),) = writes.statements
+    key: Any = model._meta.pk
+    with connection.cursor() as cursor:
+        if not connection.features.can_return_columns_from_insert:
+            cursor.execute(sql, params)
+            return int(connection.ops.last_insert_id(cursor, model._meta.db_table, key.column))
+        cursor.execute(f"{sql} RETURNING {connection.ops.quote_name(key.column)}", params)
+        return int(cursor.fetchone()[0])
 
 
 @cache
@@ -204,14 +225,15 @@ def _require_all(model: type[models.Model], columns: tuple[_Column, ...]) -> Non
 
 
 def _column(using: str, field: Any) -> _Column:
+    name = str(field.column)
     if isinstance(field, models.JSONField):
-        return _Column(field.column, None, "text", "::jsonb")
+        return _Column(name, None, "text", "::jsonb")
     if isinstance(field, models.CharField | models.TextField):
         # With its length, a text that is too long would be cut instead of refused.
-        return _Column(field.column, None, "text")
+        return _Column(name, None, "text")
     automatic = isinstance(field, models.AutoField)
     kind = (field.rel_db_type if automatic else field.db_type)(connections[using])
-    return _Column(field.column, None if type(field) in _PLAIN else field, kind)
+    return _Column(name, None if type(field) in _PLAIN else field, kind)
 
 
 def _as_json(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> str:

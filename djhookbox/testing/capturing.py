@@ -62,7 +62,7 @@ def capture_publications(
 
     """
     captured: list[CapturedPublication] = []
-    stored: list[tuple[CapturedPublication, Any]] = []
+    stored: list[tuple[CapturedPublication, inserting.Stored]] = []
     decide, store = vouching.decided, inserting.insert
 
     def publish(
@@ -88,14 +88,14 @@ def capture_publications(
             for each in publications
         )  # fmt: skip
 
-    def insert(decision: Decision, channel: str, text: str, **given: Any) -> Any:
-        row = store(decision, channel, text, **given)  # in the transaction of the test
+    def insert(decision: Decision, channel: str, text: str, **given: Any) -> inserting.Stored:
+        where = store(decision, channel, text, **given)  # in the transaction of the test
         opened = given.get("opened") or decision
         captured.append(
-            CapturedPublication(channel, json.loads(text), row.user_name, opened.options)
+            CapturedPublication(channel, json.loads(text), given["user"], opened.options)
         )
-        stored.append((captured[-1], row))
-        return row
+        stored.append((captured[-1], where))
+        return where
 
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
@@ -116,8 +116,6 @@ def capture_publications(
         mock.patch.object(inserting, "poke", return_value=None),
     ):
         yield captured
-        for publication, row in stored:
-            rows = type(row)._base_manager.using(row._state.db)
-            # SQLite gives the key of a row that was rolled back to the next one.
-            if not rows.filter(pk=row.pk, created=row.created).exists():
+        for publication, where in stored:
+            if not where.still_waits():
                 captured[:] = [each for each in captured if each is not publication]

@@ -116,7 +116,8 @@ def _answer(kind: str, *arguments: Any) -> int:
         if not pid:
             _run(*arguments)
         return pid
-    found, status = os.waitpid(*arguments, os.WNOHANG)
+    (pid,) = arguments
+    found, status = os.waitpid(pid, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else _RUNS
 
 
