@@ -42,3 +42,57 @@ async def test_a_site_that_is_down_is_not_called_more_often_for_those_who_wait(
         pulling.server._durable.poke()
         await turns()
     assert len(pulling.site.took("outbox")) == 1
+
+
+ENTRIES = [
+    {"number": number, "offset": number, "payload": "1", "channel": "/c/", "epoch": "e"}
+    for number in range(4, 8)
+]
+
+
+async def test_pulls_that_find_much_make_pauses_and_promise_the_next_one(
+    pulling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_EACH", 3600.0)
+    monkeypatch.setattr(module, "MOST_PAUSE", 3600.0)
+    durable = pulling.server._durable
+    await until(lambda: pulling.site.took("outbox"), "the first pull")
+    assert durable.poke() == 0, "it has found nothing"
+    pulling.site.answers["outbox"] = {
+        "incarnation": "i", "number": 7, "token": "t", "entries": ENTRIES,
+    }  # fmt: skip
+    durable.poke()
+    await until(lambda: durable._pause, "a pull that finds much")
+    pulling.site.took()
+    assert durable.poke() > 3000
+    for _ in range(20):
+        await turns()
+    assert not pulling.site.took("outbox"), "not before it was promised"
+
+
+async def test_what_was_promised_is_done(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pokes again, and the process looks by itself only much later."""
+    durable = pulling.server._durable
+    await until(lambda: pulling.site.took("outbox"), "the first pull")
+    monkeypatch.setattr(module, "IDLE_SECONDS", 3600.0)
+    pulling.site.answers["outbox"] = {
+        "incarnation": "i", "number": 7, "token": "t", "entries": ENTRIES,
+    }  # fmt: skip
+    durable.poke()
+    await until(lambda: durable._pause, "a pull that finds much")
+    loop = asyncio.get_running_loop()
+    # As if a poke had been answered while another pull, which began earlier, was under way.
+    durable._promised = due = loop.time() + 0.05
+    pulling.site.took()
+    durable._woken.set()
+    await until(lambda: durable._began >= due, "the pull that was promised", 60)
+    assert pulling.site.took("outbox")
+
+
+async def test_the_answer_to_a_poke_says_when_it_looks(pulling: Rig) -> None:
+    durable = pulling.server._durable
+    durable._not_before = asyncio.get_running_loop().time() + 60
+    answer = await pulling.rest("poke")
+    assert 50 < answer["looks_in"] <= 60
+    durable._not_before = 0.0
+    assert await pulling.rest("poke") == {"looks_in": 0.0}
