@@ -71,7 +71,10 @@ class _Line:
         if not wait_for_read(self._connection.sock, left):
             self.close()
             raise HookboxUnreachable(
-                _("The Hookbox process at %(url)s did not answer within %(seconds)s seconds.")
+                _(
+                    "The Hookbox process at %(url)s did not answer within %(seconds)s seconds. "
+                    "Is it running? Start it with “manage.py runhookbox”."
+                )
                 % {"url": self._base, "seconds": f"{seconds:g}"},
                 code="unavailable",
             )
