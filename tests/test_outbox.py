@@ -26,7 +26,7 @@ from djhookbox.models import (
     StreamEntry,
     StreamHead,
 )
-from djhookbox.outbox import heads, inserting, pulling, retention
+from djhookbox.outbox import heads, inserting, numbering, pulling, retention
 from djhookbox.wire import webhooks
 from djhookbox.wire.streams import Pulled, Wanted
 
@@ -146,6 +146,49 @@ def test_another_program_cannot_do_it(settings: Any) -> None:
 
 
 # ---- numbering
+
+
+#: Values that are easily changed on their way through SQL and JSON.
+ODD = [
+    None, True, 0, -1.5, 2**53, "", "%s %(a)s %%", "'\"\\", "\x00", "🙂 é", "\u2028", [], {},
+    {"": {"'": [None]}}, {"password": "secret", "list": [{"a": "<b>"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, len(ODD)])
+def test_what_was_published_is_stored_unchanged(
+    node: Node, monkeypatch: pytest.MonkeyPatch, settings: Any, count: int
+) -> None:
+    """Also in the publish history, with the same statements: one row, a few, and many."""
+    settings.HOOKBOX_REDACT = ["password"]
+    monkeypatch.setattr(numbering._Work, "_record", None)
+    with transaction.atomic():
+        for number, value in enumerate(ODD[:count]):
+            djhookbox.publish(f"/orders/{number}/", value, user="é'%s", key=f"k{number}")
+    texts = list(Outbox.objects.order_by("pk").values_list("payload", flat=True))
+    created = list(Outbox.objects.order_by("pk").values_list("created", flat=True))
+    assert [json.loads(text) for text in texts] == ODD[:count]
+    node.pull()
+    assert [entry.payload for entry in node.last.entries] == texts
+    for number, entry in enumerate(
+        StreamEntry.objects.order_by("number").select_related("channel")
+    ):
+        assert (entry.payload, entry.created) == (texts[number], created[number])
+        assert (entry.channel.name, entry.channel.offset) == (f"/orders/{number}/", 1)
+        assert (entry.user_name, entry.key, entry.offset) == ("é'%s", f"k{number}", 1)
+        assert entry.channel.opened_by == "policy:orders"
+    history = Publication.objects.order_by("number")
+    assert [row.created for row in history] == created
+    for value, row in zip(ODD, history, strict=False):
+        if value == "\x00":
+            assert row.payload == "�"
+        elif isinstance(value, dict) and "password" in value:
+            assert row.payload == {**value, "password": "***"}
+        else:
+            assert row.payload == value
+        assert (row.status, row.delivered, row.user_name) == ("sent", 0, "é'%s")
+        assert (row.note, row.error) == ("", "")
+    assert not Outbox.objects.exists()
 
 
 def test_numbers_and_offsets(node: Node) -> None:
