@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -37,7 +36,7 @@ from .projects import ROOT
 #: How a module declares that all its tests depend on neither Python, Django nor the database.
 ONCE = re.compile(r"^pytestmark = .*\bonce\b", re.MULTILINE)
 
-pytest_plugins = ["tests.reruns"]
+pytest_plugins = ["tests.economy", "tests.reruns"]
 
 #: By these a test or one of its fixtures asks pytest-django for the database.
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
@@ -158,17 +157,6 @@ def django_db_modify_db_settings(
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
     """Let the database disappear with its server: threads may still be connected to it."""
     return django_db_keepdb or bool(databases.asked_for())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_left_open() -> Iterator[None]:
-    """Collect garbage after each module, so that what it left open fails there.
-
-    Otherwise a forgotten database connection or socket fails whichever test happens to run when
-    Python finds it.
-    """
-    yield
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
