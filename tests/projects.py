@@ -46,6 +46,7 @@ TEMPLATES = [{
         "django.contrib.messages.context_processors.messages"]},
 }]
 STATIC_URL = "/static/"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 """
 

@@ -83,6 +83,12 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# With Django's default, hashing takes seconds on a slow machine, for each account and each login.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
 # All ports of a host share cookies; these names avoid logging you out of other projects.
 SESSION_COOKIE_NAME = "hookbox_demo_session"
 CSRF_COOKIE_NAME = "hookbox_demo_csrf"
