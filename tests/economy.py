@@ -45,17 +45,18 @@ def _nothing_left_open() -> Iterator[None]:
 
 
 def _empty(self: TransactionTestCase) -> None:
-    """Empty the tables as Django does, but do not create each permission anew.
+    """Delete all rows as Django does after a test that commits, except those of `KEPT`.
 
-    Django's way takes ten times as long, after each test that commits.
+    Django creates each permission anew, and PostgreSQL's TRUNCATE a file for each table and index.
     """
     for alias in self._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         connection = connections[alias]
-        tables = connection.introspection.django_table_names(
-            only_existing=True, include_views=False
-        )
-        emptied = [table for table in tables if table not in KEPT]
-        statements = connection.ops.sql_flush(no_style(), emptied)
+        found = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        tables = sorted(set(found) - KEPT)
+        statements = connection.ops.sql_flush(no_style(), tables)
+        if connection.vendor == "postgresql":
+            # In one transaction, at whose end the foreign keys are checked.
+            statements = [f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables]
         connection.ops.execute_sql_flush(statements)
 
 
