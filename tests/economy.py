@@ -12,6 +12,8 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
+from . import tries  # noqa: F401 - it sets the profile of Hypothesis
+
 #: Filled by Django after the migrations; no test changes them.
 KEPT = {"auth_permission", "django_content_type"}
 

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.urls import register_converter
 from django.urls.converters import REGISTERED_CONVERTERS, StringConverter, get_converters
 from django.urls.resolvers import RoutePattern
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from djhookbox.checks.databases import check_saved_patterns
@@ -24,6 +24,8 @@ from djhookbox.models import ChannelPolicy
 from djhookbox.policy.expressions import Program, tree_of
 from djhookbox.policy.matching import Sequence, parts_of
 from djhookbox.policy.patterns import Pattern, compile_pattern
+
+from .tries import tries
 
 NEW = pytest.mark.skipif(sys.version_info < (3, 11), reason="new in Python 3.11")
 KINDS = ["int", "str", "slug", "path", "uuid"]
@@ -43,7 +45,7 @@ names = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@tries(400)
 @given(patterns, names)
 def test_names_are_divided_as_django_does(pattern: str, name: str) -> None:
     sequence = Sequence()
@@ -92,7 +94,7 @@ def test_four_paths_of_the_report() -> None:
     ["[0-9]+", "[^/]+", "[-a-zA-Z0-9_]+", ".+", "[0-9]{4}", "[a-z]{2,5}", "[a-z]{2,}", r"\d+",
      r"[^]/]*", "v[0-9]?", r"\.[a-z]+", r"[\]x]+", r"\w{2}-\w{2}"],
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@tries(60)
 @given(name=st.text("/-a1].x_v", max_size=12))
 def test_expressions_that_are_sequences(regex: str, name: str) -> None:
     sequence = Sequence()
@@ -210,14 +212,14 @@ def program_of(first: str, second: str) -> Program:
     return program
 
 
-@settings(max_examples=600, deadline=None)
+@tries(600)
 @given(expressions(empty=False), expressions(empty=False), st.text("ab-", max_size=7))
 def test_expressions_divide_names_as_re_does(first: str, second: str, name: str) -> None:
     expected = re.fullmatch(f"(?P<x>{first})(?P<y>{second})", name)
     assert program_of(first, second).match(name) == (expected and expected.groupdict())
 
 
-@settings(max_examples=600, deadline=None)
+@tries(600)
 @given(expressions(empty=True), expressions(empty=True), st.text("ab-", max_size=7))
 def test_expressions_match_the_same_names_as_re(first: str, second: str, name: str) -> None:
     expected = re.fullmatch(f"(?:{first})(?:{second})", name)

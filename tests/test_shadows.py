@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import Group
 from django.urls import converters, register_converter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from djhookbox.decisions import store
@@ -18,6 +18,8 @@ from djhookbox.policy.coverage import Order, covered, near, overlap, shadows
 from djhookbox.policy.examples import examples
 from djhookbox.policy.patterns import compile_pattern
 from djhookbox.policy.rules import Rule
+
+from .tries import tries
 
 
 def rule(text: str) -> Rule:
@@ -172,7 +174,7 @@ def pattern(chosen: list[str]) -> Rule:
     return rule(text)
 
 
-@settings(max_examples=150, deadline=None)
+@tries(150)
 @given(parts, st.lists(parts, min_size=1, max_size=3))
 def test_as_matching_every_short_name_shows(later: list[str], earlier: list[list[str]]) -> None:
     subject, others = pattern(later), [pattern(chosen) for chosen in earlier]
@@ -187,7 +189,7 @@ def test_as_matching_every_short_name_shows(later: list[str], earlier: list[list
         assert overlap(subject, others[0])
 
 
-@settings(max_examples=100, deadline=None)
+@tries(100)
 @given(parts)
 def test_examples_are_examples(chosen: list[str]) -> None:
     subject = pattern(chosen)
@@ -199,7 +201,7 @@ def test_examples_are_examples(chosen: list[str]) -> None:
     assert shadows(subject, [subject]) == (subject,)
 
 
-@settings(max_examples=100, deadline=None)
+@tries(100)
 @given(st.lists(parts, min_size=2, max_size=2))
 def test_nothing_that_is_left_is_missed_where_there_are_no_numbers(two: list[list[str]]) -> None:
     """The answer is exact, not only cautious: short patterns show it in short names."""
@@ -238,7 +240,7 @@ def test_an_order_compares_only_what_may_be_equal(monkeypatch: pytest.MonkeyPatc
     "/a/", "/a/<int:x>/", "/a/<slug:x>/", "/<slug:y>/", "/<path:z>", "/a/1/", "/a", "<path:w>",
     "/<slug:y>/b", "/a/<slug:x>/b", "/a/<int:x>/<slug:y>",
 ]), unique=True, max_size=6))  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@tries(150)
 def test_an_order_finds_what_comparing_all_finds(texts: list[str]) -> None:
     rules = [rule(text) for text in texts]
     order = Order(rules)

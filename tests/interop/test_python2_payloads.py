@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from djhookbox.genuine import payloads
 
 from ..integration.processes import Site
+from ..tries import tries
 from . import genuine
 from .conftest import Enter
 
@@ -87,13 +88,13 @@ def test_known_values(written: Callable[[object], str], payload: object) -> None
     assert same(payloads.value(written(payload)), payload)
 
 
-@settings(max_examples=200, deadline=None)
+@tries(200)
 @given(payload=containers)
 def test_any_list_and_object(written: Callable[[object], str], payload: object) -> None:
     assert same(payloads.value(written(payload)), payload)
 
 
-@settings(max_examples=100, deadline=None)
+@tries(100)
 @given(payload=st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_any_number(written: Callable[[object], str], payload: float) -> None:
     # Alone it is written by str(), which keeps twelve digits of a float.

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from hypothesis import settings
 
 from ..redis_server import RedisServer, redis_server
 from .rig import Rig, turns
 from .running import site as site
 from .running import start as start
-
-# A busy machine must not fail a test that is right.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from bench import garbage
@@ -23,6 +23,7 @@ from djhookbox.server.protocol import csp, rtjp
 from djhookbox.server.protocol.csp import BadBatch, Inbox, Outbox, Variables, parse_batch
 from djhookbox.wire.closing import ABNORMAL
 
+from ..tries import tries
 from .rig import FakeConnection, Rig, turns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +153,7 @@ def rubbish_or_yes(rnd: random.Random) -> Callable[[Any], Any]:
     return answer
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequences)
 async def test_any_frames_from_several_clients(
     make_rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture, rnd: random.Random

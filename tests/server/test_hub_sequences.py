@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ..tries import tries
 from .house import NOW, Client, House, deliver
 
 USERS = ("alice", "bob", "carol")
@@ -192,4 +192,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+TestAnySequence.settings = tries(60, stateful_step_count=40)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -23,6 +22,7 @@ from djhookbox.server.core.stream import Position
 from djhookbox.server.engine.memory import MemoryEngine
 from djhookbox.wire.options import UserOptions
 
+from ..tries import tries
 from .house import NOW, Client, deliver
 
 Result = TypeVar("Result")
@@ -226,4 +226,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+TestAnySequence.settings = tries(200, stateful_step_count=40)
