@@ -35,6 +35,9 @@ export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BIN
 # The tests start some hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# tox installs its environments with uv, which must not download what is missing.
+export UV_PYTHON_DOWNLOADS := never
+
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$python && break; \
 	done)
@@ -179,7 +182,7 @@ $(VENV)/.redis: pyproject.toml | $(VENV)/.site
 	$(call install,the client of Redis,-e ".[redis]")
 
 $(VENV)/.tox: pyproject.toml | $(VENV)/.created
-	$(call install,tox,"tox>=4.25")
+	$(call install,tox,"tox>=4.25" "tox-uv>=1.20")
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.created
 	$(call install,the tests,-e ".[test]" -e ".[uvloop]")
