@@ -31,8 +31,8 @@ from .documents import blocks
 from .needs import need
 from .ports import free_port
 from .projects import Project
-from .stand_ins.http import Handler, serving
 from .stand_ins.process import fake_hookbox
+from .stand_ins.web import Handler, serving
 
 URLS = """
 from django.contrib import admin

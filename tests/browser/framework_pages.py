@@ -12,7 +12,7 @@ from pathlib import Path
 from django.template import Context, Engine
 
 from ..page_code import page_code
-from ..stand_ins.http import Handler, serving
+from ..stand_ins.web import Handler, serving
 from .conftest import ROOT, Demo
 
 MODULES = ROOT / "node_modules"

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ..projects import pytest_plugin
-from ..stand_ins.http import Handler, serving
 from ..stand_ins.waiting import wait_for
+from ..stand_ins.web import Handler, serving
 from .conftest import Enter, MakePair, entering
 from .processes import ROOT, Pair, Site
 
