@@ -275,7 +275,7 @@ def test_one_that_crashes_shows_its_last_words(stand_in: Any) -> None:
 def test_one_that_does_not_answer_is_not_called_started(
     stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "START_TIMEOUT", 1.0)
+    monkeypatch.setattr(control, "START_TIMEOUT", 3.0)
     stand_in("mute")
     with pytest.raises(ProcessError, match="did not answer") as caught:
         control.start()
