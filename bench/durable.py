@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.postgres import Cluster
-from bench.procfs import cpu_time
+from bench.procfs import cpu_time, cpu_time_of_family
 from tests.integration.durable_proof import sqlite_settings
 from tests.integration.processes import Pair
 from tests.stand_ins.client import Client, client
@@ -51,7 +51,7 @@ def publish(by: int, rate: float, seconds: float, together: int) -> None:
     import djhookbox
 
     count = int(rate * seconds)
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.process_time()
     for first in range(0, count, together):
         late = began + first / rate - time.monotonic()
         if late > 0:
@@ -61,7 +61,7 @@ def publish(by: int, rate: float, seconds: float, together: int) -> None:
                 payload = {"by": by, "number": number, "at": time.time()}
                 djhookbox.publish(CHANNEL, payload)
     took = time.monotonic() - began
-    print(json.dumps({"count": count, "seconds": took, "cpu": time.process_time()}))
+    print(json.dumps({"count": count, "seconds": took, "cpu": time.process_time() - cpu}))
 
 
 # ---- the subscriber ------------------------------------------------------------------------------
@@ -115,6 +115,7 @@ def run(folder: Path, database: dict[str, Any], options: argparse.Namespace) -> 
             page.connect()
             page.subscribe(CHANNEL)
             before = cpu_time(pair.hookbox.child.pid)
+            site_before = cpu_time_of_family(pair.site.child.pid)
             publishers = [_publisher(pair, number, options) for number in range(options.workers)]
             try:
                 arrived = receive(page, count)
@@ -124,6 +125,7 @@ def run(folder: Path, database: dict[str, Any], options: argparse.Namespace) -> 
                     each.kill()
                     each.wait()
             server = cpu_time(pair.hookbox.child.pid) - before
+            site = cpu_time_of_family(pair.site.child.pid) - site_before
     finally:
         pair.stop()
     lags = [each.lag for each in arrived]
@@ -137,6 +139,7 @@ def run(folder: Path, database: dict[str, Any], options: argparse.Namespace) -> 
         "lag_p99_ms": round(1000 * percentile(lags, 0.99), 1),
         "lag_max_ms": round(1000 * max(lags, default=float("nan")), 1),
         "publisher_cpu_ms": round(1000 * sum(each["cpu"] for each in told) / max(1, count), 3),
+        "site_cpu_ms": round(1000 * site / max(1, count), 3),
         "server_cpu_ms": round(1000 * server / max(1, count), 3),
     }
 

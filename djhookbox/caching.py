@@ -7,17 +7,40 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from django.db import models, router, transaction
+from django.db.transaction import TransactionManagementError
 
-from . import commits
+from . import commits, isolation
 
 #: Seconds for which a process uses what it has loaded.
 TTL = 1.0
 
 Held = TypeVar("Held")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own(Generic[Held]):
+    """What a transaction has loaded for itself; loads it again for all after the commit.
+
+    Attributes:
+        place: Where this waits among the callbacks of the transaction, as long as it lasts.
+
+    """
+
+    cache: RowCache[Held]
+    held: Held
+    at: float
+    generation: int
+    place: int
+
+    def __call__(self) -> None:
+        self.cache.get()
 
 
 class RowCache(Generic[Held]):
@@ -42,6 +65,8 @@ class RowCache(Generic[Held]):
         self._lock = threading.Lock()
         self._generation = 0
         self._held: tuple[float, Held] | None = None
+        #: What the current transaction of each connection has loaded for itself.
+        self._own: weakref.WeakKeyDictionary[Any, _Own[Held]] = weakref.WeakKeyDictionary()
         #: Marks a transaction that has changed rows.
         self._mark = f"{model._meta.label} changed"
 
@@ -51,16 +76,47 @@ class RowCache(Generic[Held]):
         if commits.is_marked(using, self._mark):
             # Only the transaction that has made an edit sees it until it is committed.
             return self._load()
-        inside = transaction.get_connection(using).in_atomic_block
+        connection = transaction.get_connection(using)
         generation, held, now = self._generation, self._held, self._clock()
-        if held is not None and not fresh and now - held[0] < TTL:
-            return held[1]
+        if not fresh:
+            if held is not None and now - held[0] < TTL:
+                return held[1]
+            own = self._own.get(connection)
+            if own is not None and self._is_valid(own, connection, now):
+                return own.held
         loaded = self._load()
-        if not inside:  # a transaction may see outdated rows that others must not use
-            with self._lock:
-                if generation == self._generation:  # else dropped while loading
-                    self._held = (now, loaded)
+        if connection.in_atomic_block:
+            # It may see outdated rows that others must not use.
+            self._keep(
+                connection, _Own(self, loaded, now, generation, len(connection.run_on_commit))
+            )
+            return loaded
+        with self._lock:
+            if generation == self._generation:  # else dropped while loading
+                self._held = (now, loaded)
         return loaded
+
+    def _is_valid(self, own: _Own[Held], connection: Any, now: float) -> bool:
+        """Return whether the transaction goes on that has loaded this, a moment ago."""
+        waiting = connection.run_on_commit
+        return (
+            own.generation == self._generation
+            and now - own.at < TTL
+            and own.place < len(waiting)
+            and waiting[own.place][1] is own
+        )
+
+    def _keep(self, connection: Any, own: _Own[Held]) -> None:
+        """Keep what a transaction has loaded until it ends.
+
+        A process may load rows only in transactions, for example if it publishes in each of them.
+        """
+        if isolation.is_isolated():
+            return  # tests of the site look at these callbacks
+        # With autocommit off, nobody knows when the commit comes.
+        with suppress(TransactionManagementError):
+            transaction.on_commit(own, using=connection.alias, robust=True)
+            self._own[connection] = own
 
     def drop(self) -> None:
         """Drop what is held."""

@@ -597,3 +597,48 @@ class TestCache:
         cache = store.Cache(load)
         assert cache.get() == ()
         assert len(cache.get()) == 1
+
+    @pytest.mark.usefixtures("real_process")
+    def test_a_transaction_loads_once_for_itself_and_then_for_all(
+        self, make_policy: MakePolicy, django_assert_num_queries: Any
+    ) -> None:
+        """A process that publishes only in transactions would otherwise load for each message."""
+        make_policy("/a/")
+        clock = Clock()
+        cache = store.Cache(clock=clock)
+        with transaction.atomic():
+            with django_assert_num_queries(1):
+                assert cache.get() == cache.get()
+            # Not by signals: others do not see it, and the transaction does after a moment.
+            ChannelPolicy.objects.update(pattern="/b/")
+            assert cache._held is None
+            assert cache.get()[0].text == "/a/"
+            clock.now += store.TTL
+            assert cache.get()[0].text == "/b/"
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            assert cache.get()[0].text == "/a/", "what was rolled back is gone at once"
+        assert cache._held is not None
+        with transaction.atomic(), django_assert_num_queries(0):
+            cache.get()
+
+    @pytest.mark.usefixtures("real_process")
+    def test_what_a_transaction_has_loaded_ends_with_an_edit_and_with_its_savepoint(
+        self, make_policy: MakePolicy, django_assert_num_queries: Any
+    ) -> None:
+        make_policy("/a/")
+        cache = store.Cache()
+        with transaction.atomic():
+            with transaction.atomic():
+                cache.get()
+                transaction.set_rollback(True)
+            with django_assert_num_queries(1):
+                cache.get()
+            cache.drop()  # another thread has committed an edit
+            with django_assert_num_queries(1):
+                cache.get()
+
+    def test_tests_of_a_site_see_no_callbacks_of_it(self, make_policy: MakePolicy) -> None:
+        with transaction.atomic():
+            store.Cache().get()
+            assert connection.run_on_commit == []
