@@ -147,6 +147,21 @@ def test_numbers_are_written_in_plain_digits(text: str) -> None:
         records.from_form(rest.ListChannels, {"limit": text})
 
 
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"options": "x"}, "channel_name"),
+        ({"options": "x", "channel_name": ""}, "channel_name"),
+        ({"made": "x", "options": "y", "channel_name": "room"}, "options"),
+        ({"origin": "[]", "unknown": "1", "channel_name": "room"}, "origin"),
+    ],
+)
+def test_the_first_problem_is_that_of_the_first_field(form: dict[str, str], field: str) -> None:
+    with pytest.raises(FieldProblem) as caught:
+        records.from_form(rest.Publish, form)
+    assert caught.value.field == field
+
+
 def test_the_secret_is_no_option() -> None:
     form = {"channel_name": "/a/", "history_size": "3", "secret": "x", "security_token": "x"}
     found = records.from_form(rest.SetChannelOptions, form, rest.SECRET_FIELDS)

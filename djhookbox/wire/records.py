@@ -18,8 +18,9 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from . import values
 from .fields import Fault, FieldProblem, Reader, is_union, json_of, name_limit, reader, text_reader
@@ -156,6 +157,10 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
         FieldProblem: If a field is missing or invalid.
 
     """
+    simple = _SIMPLE.get(kind) or _simple(kind)
+    if simple.spread is None:
+        with suppress(FieldProblem):  # the first one in the order of the fields is reported below
+            return _from_simple_form(kind, simple, form)
     given: dict[str, object] = {}
     rest = dict(form)
     collecting: str | None = None
@@ -178,6 +183,39 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
 
 
 # ---- parts -----------------------------------------------------------------
+
+
+class _Simple(NamedTuple):
+    """The fields of a record by name, those that it requires, and its spread field."""
+
+    by_name: Mapping[str, _Field]
+    required: frozenset[str]
+    spread: str | None
+
+
+_SIMPLE: dict[type, _Simple] = {}
+
+
+def _simple(kind: type[Any]) -> _Simple:
+    known = _fields(kind)
+    found = _Simple(
+        {each.name: each for each in known},
+        frozenset(each.attribute for each in known if each.is_required),
+        next((each.attribute for each in known if each.is_spread), None),
+    )
+    return _SIMPLE.setdefault(kind, found)
+
+
+def _from_simple_form(kind: type[Record], simple: _Simple, form: Mapping[str, str]) -> Record:
+    """Do the same as `from_form`, but look only at the fields that the form has."""
+    given: dict[str, object] = {}
+    for name, text in form.items():
+        each = simple.by_name.get(name)
+        if each is not None and (text or each.takes_empty):
+            given[each.attribute] = each.reader(each.text(name, text), name, False)
+    if not simple.required <= given.keys():
+        raise FieldProblem(kind.__name__)
+    return kind(**given)
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:

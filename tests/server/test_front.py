@@ -423,8 +423,8 @@ async def test_who_does_not_read_answers_is_not_read_and_then_dropped() -> None:
 
 async def test_requests_wait_for_the_answer_to_the_one_before() -> None:
     async with serving() as (server, port), connected(port) as (reader, writer):
-        gate, answer = asyncio.Event(), server._rest.answer
-        server._rest.answer = held(gate, answer)  # type: ignore[method-assign]
+        gate = asyncio.Event()
+        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
         writer.write(post())
         await until(lambda: len(server._port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)
@@ -439,10 +439,11 @@ async def test_requests_wait_for_the_answer_to_the_one_before() -> None:
         assert b"ok" in await read_answer(reader)
 
 
-def held(gate: asyncio.Event, answer: Any) -> Any:
+def held(gate: asyncio.Event, begin: Any) -> Any:
     async def wait(*arguments: Any) -> Any:
         await gate.wait()
-        return await answer(*arguments)
+        answer = begin(*arguments)
+        return answer if isinstance(answer, tuple) else await answer
 
     return wait
 
@@ -453,7 +454,7 @@ async def test_a_call_is_answered_before_its_socket_makes_room_for_others() -> N
         connected(port) as (reader, writer),
     ):
         gate = asyncio.Event()
-        server._rest.answer = held(gate, server._rest.answer)  # type: ignore[method-assign]
+        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
         writer.write(post())
         await until(lambda: len(server._port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)
@@ -467,7 +468,7 @@ async def test_a_call_is_answered_before_its_socket_makes_room_for_others() -> N
 async def test_a_call_is_answered_before_the_server_stops() -> None:
     async with serving() as (server, port), connected(port) as (reader, writer):
         gate = asyncio.Event()
-        server._rest.answer = held(gate, server._rest.answer)  # type: ignore[method-assign]
+        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
         writer.write(post())
         await until(lambda: len(server._port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)

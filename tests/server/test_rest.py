@@ -19,6 +19,7 @@ from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 from djhookbox.wire.proof import SECRET_HEADER, to_header
 
 from ..stand_ins.waiting import until
+from .engines import FarEngine
 from .rig import Rig, turns
 
 Http = TestClient[web.Request, web.Application]
@@ -788,3 +789,99 @@ async def test_disconnect_by_address_and_for_some_time(rig: Rig) -> None:
     assert late.end is not None, "the site may have decided before it knew"
     with pytest.raises(BadCall, match="cannot be combined"):
         await rig.rest("disconnect", addresses='["::/0"]', name="alice")
+
+
+# ---- without a task -----------------------------------------------------------------------------
+
+
+def form_of(**fields: str) -> bytes:
+    return urlencode({"secret": "s", **fields}).encode()
+
+
+async def test_a_publication_to_a_live_channel_is_answered_at_once(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice, "room")
+    rest = rig.server._rest
+    answer = rest.begin("publish", None, form_of(channel_name="room", payload="[1]"))
+    assert isinstance(answer, tuple)
+    assert answer[0] == 200
+    assert json.loads(answer[1])[1]["delivered"] == 1
+    assert rest._bodies._budget.used == 0
+    await turns()
+    assert [args["payload"] for _, args in alice.took()] == [[1]]
+    (event,) = [each for each in rig.reported() if each["event"] == "publish"]
+    assert (event["source"], event["delivered"]) == ("rest", 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "told"),
+    [
+        ({"channel_name": "room", "payload": "x"}, 400, "Invalid json for payload"),
+        ({"payload": "1"}, 400, "Missing channel_name"),
+        ({"channel_name": "room", "secret": "x"}, 200, "Invalid secret"),
+        ({"channel_name": "x" * 3000}, 400, "channel_name"),
+    ],
+)
+async def test_a_mistake_is_answered_at_once(
+    rig: Rig, form: dict[str, str], status: int, told: str
+) -> None:
+    await rig.lifecycle.create("room", {})
+    answer = rig.server._rest.begin("publish", None, form_of(**form))
+    assert isinstance(answer, tuple)
+    assert answer[0] == status
+    assert told in answer[1].decode()
+    assert rig.server._rest._bodies._budget.used == 0
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"channel_name": "new", "payload": "1"},
+        {"channel_name": "room", "payload": "1", "key": "k"},
+        {"channel_name": "room", "payload": "1", "send_hook": "1"},
+    ],
+)
+async def test_a_publication_that_waits_for_something(rig: Rig, form: dict[str, str]) -> None:
+    await rig.lifecycle.create("room", {})
+    rest = rig.server._rest
+    answer = rest.begin("publish", None, form_of(**form))
+    assert not isinstance(answer, tuple)
+    assert rest._bodies._budget.used > 0
+    status, body = await answer
+    assert status == 200
+    assert b"delivered" in body
+    assert rest._bodies._budget.used == 0
+
+
+async def test_a_publication_that_waits_for_the_engine(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(engine=FarEngine())
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice, "room")
+    rest = rig.server._rest
+    answers = [
+        rest.begin("publish", None, form_of(channel_name="room", payload=str(number)))
+        for number in range(3)
+    ]
+    assert not any(isinstance(answer, tuple) for answer in answers)
+    for answer in reversed(answers):
+        assert not isinstance(answer, tuple)
+        status, body = await answer
+        assert (status, json.loads(body)[0]) == (200, True)
+    await turns()
+    assert [args["payload"] for _, args in alice.took()] == [0, 1, 2]
+    assert rest._bodies._budget.used == 0
+
+
+async def test_a_bug_in_a_publication(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rig.lifecycle.create("room", {})
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rig.server._rest._calls._publications, "begin", broken)
+    answer = rig.server._rest.begin("publish", None, form_of(channel_name="room", payload="1"))
+    assert isinstance(answer, tuple)
+    assert answer[0] == 500
+    assert "ZeroDivisionError" in caplog.text

@@ -5,6 +5,7 @@ Nothing here waits for the site.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -77,19 +78,36 @@ class Publications:
             EngineFailed: If the publication failed; nobody has received it or will receive it.
 
         """
-        change = compose(channel, payload, user, self._clock(), origin)
-        if key or polled or made is not None:
-            change = change._replace(key=key, polled=polled, made=made)
         if only_to is None:
-            if channel.options.durable:
-                raise Stored(channel.name)
-            applied = self._proposals.begin(channel, change)
+            applied = self.begin(
+                channel, payload, user, origin=origin, key=key, polled=polled, made=made
+            )
             return (
                 applied if isinstance(applied, Applied) else await self._proposals.answer(applied)
             )
+        change = compose(channel, payload, user, self._clock(), origin)
         if self._hub.channels.get(channel.name) is not channel:
             raise ChannelGone
         return Applied(self._delivery.perform(show(channel, change, only_to)))
+
+    def begin(
+        self,
+        channel: Channel,
+        payload: Any,
+        user: str | None,
+        *,
+        origin: Connection | None = None,
+        key: str = "",
+        polled: bool = False,
+        made: Made | None = None,
+    ) -> Applied | asyncio.Future[Applied]:
+        """Do the same as `publish`, but return an immediate result without awaiting."""
+        change = compose(channel, payload, user, self._clock(), origin)
+        if key or polled or made is not None:
+            change = change._replace(key=key, polled=polled, made=made)
+        if channel.options.durable:
+            raise Stored(channel.name)
+        return self._proposals.begin(channel, change)
 
     async def skip(self, name: str) -> bool:
         """Skip a publication to a channel that is not live and has no history, if nobody misses it.

@@ -14,11 +14,14 @@ from ..protocol.websocket import accept_key
 
 def json_answer(status: int, body: bytes) -> bytes:
     """Return an answer whose body is JSON."""
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{_common()}\r\n"
-    )
+    head = f"{_json_head(status)}Content-Length: {len(body)}\r\n{_common()}\r\n"
     return head.encode("ascii") + body
+
+
+@functools.lru_cache(maxsize=64)
+def _json_head(status: int) -> str:
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+    return f"{line}\r\nContent-Type: application/json\r\n"
 
 
 def upgraded(key: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,18 +161,25 @@ class FrontSocket(asyncio.Protocol):
         elif len(data) == head.end + head.length:
             self._received, self._head = b"", None
             self._fronts.waiting.keep(self)
-            self.call = asyncio.get_running_loop().create_task(self._answer(head, data))
+            answer = self._fronts.rest.begin(
+                head.call, head.headers.get(SECRET_HEADER), data[head.end :]
+            )
+            if isinstance(answer, tuple):
+                self._since = asyncio.get_running_loop().time()
+                self._reply(*answer)
+            else:
+                self.call = asyncio.get_running_loop().create_task(self._answer(answer))
         elif self._head is None:
             self._head = head  # many clients send the form separately
             self._since = asyncio.get_running_loop().time()
 
-    async def _answer(self, head: Head, data: bytes) -> None:
+    def _reply(self, status: int, body: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answers.json_answer(status, body))
+
+    async def _answer(self, answer: Coroutine[object, None, tuple[int, bytes]]) -> None:
         try:
-            status, body = await self._fronts.rest.answer(
-                head.call, head.headers.get(SECRET_HEADER), data[head.end :]
-            )
-            if not self._transport.is_closing():
-                self._transport.write(answers.json_answer(status, body))
+            self._reply(*await answer)
         finally:
             self.call = None
         if self._closes:

@@ -95,10 +95,14 @@ class Bodies:
         self._budget = Budget(max(max_total, max_size + 2))
         self._unproved = 0
 
+    def hold(self) -> Hold:
+        """Return the share of a call; the caller releases it."""
+        return Hold(self._budget)
+
     @contextmanager
     def holding(self) -> Iterator[Hold]:
         """Provide the share of a call, which counts until the context is left."""
-        hold = Hold(self._budget)
+        hold = self.hold()
         try:
             yield hold
         finally:

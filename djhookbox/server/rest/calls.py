@@ -7,11 +7,10 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from ...wire import answers, capabilities, events, rest, webhooks
+from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
@@ -35,7 +34,18 @@ from ..site.rechecks import Rechecks
 from ..site.revoking import Revoking
 from ..site.webhooks import Refusal
 from .failures import FAILURES, NoChannel, failure
-from .forms import BadCall, Form, bound, compiled, missing, not_json, when_made
+from .forms import (
+    AtOnce,
+    BadCall,
+    Form,
+    bound,
+    bound_at_once,
+    compiled,
+    missing,
+    not_json,
+    when_made,
+)
+from .publishing import Publishing
 from .reports import Reports, named_user
 
 T = TypeVar("T")
@@ -75,6 +85,11 @@ class Calls:
         self._rechecks = rechecks
         self._revoking = revoking
         self._keys: Keys[Applied] = Keys(runtime.clock)
+        self._publishing = Publishing(runtime, publications)
+        #: Calls that are tried first, because they are mostly answered without waiting.
+        self.at_once: dict[str, AtOnce] = {
+            "publish": bound_at_once(rest.Publish, self._publishing.at_once)
+        }
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             "publish": bound(rest.Publish, self._publish),
             "publish_many": bound(rest.PublishMany, self._publish_many),
@@ -110,20 +125,11 @@ class Calls:
     async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
         payload = parse_payload(request.payload)
         if not request.key:
-            return self._answer(await self._publish_to(name, payload, request), request)
+            return self._publishing.answer(await self._publish_to(name, payload, request), request)
         published = await self._keys.once(
             name, request.key, lambda: self._publish_to(name, payload, request)
         )
-        return self._answer(published, request)
-
-    def _answer(self, published: Applied, request: rest.Publish) -> answers.Published:
-        answer = published.answer()
-        return replace(answer, reported=True) if self._reports(request) else answer
-
-    def _reports(self, request: rest.Publish | rest.PublishMulti) -> bool:
-        """Return whether an event reports a publication from code, which the site wants."""
-        wanted = isinstance(request, rest.Publish) and request.origin is not None
-        return wanted and capabilities.EVENTS in self._webhooks.accepted
+        return self._publishing.answer(published, request)
 
     async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
         outcomes = await self._in_order(
@@ -188,7 +194,7 @@ class Calls:
             # The site has decided. Without subscribers, only a history justifies a channel, or
             # somebody who may return to it.
             if not options.get("history_size") and await self._publications.skip(name):
-                self._report(name, payload, request, 0)
+                self._publishing.report(name, payload, request, 0)
                 return Applied(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or request.send_hook:
@@ -214,25 +220,8 @@ class Calls:
         if publication is not None:
             self._events.add(events.Delivered(publication, delivered))
         else:
-            self._report(name, payload, request, delivered)
+            self._publishing.report(name, payload, request, delivered)
         return published
-
-    def _report(
-        self,
-        name: str,
-        payload: object,
-        request: rest.Publish | rest.PublishMulti,
-        delivered: int,
-    ) -> None:
-        if isinstance(request, rest.Publish) and request.origin and self._reports(request):
-            by = request.origin
-            self._events.add(events.Published(
-                name, by.user, "", by.source, delivered, payload,
-                decided_by=by.decided_by or None, reason=by.reason or None,
-            ))  # fmt: skip
-        elif not request.recorded:
-            user = request.originator or ""
-            self._events.add(events.Published(name, user, "", "rest", delivered, payload))
 
     async def _poke(self, request: rest.Poke) -> answers.Poked:
         return answers.Poked(round(self._durable.poke(), 4))

@@ -38,14 +38,38 @@ def bound(
     """
 
     async def call(form: Form) -> dict[str, object]:
-        try:
-            request = records.from_form(kind, form, SECRET_FIELDS)
-        except FieldProblem as problem:
-            raise _bad_call(problem, what) from None
-        answer = await method(request)
+        answer = await method(_read(kind, form, what))
         return answer if isinstance(answer, dict) else records.write(answer)
 
     return call
+
+
+#: A call that returns its answer, something to wait for, or None if it cannot be made at once.
+AtOnce = Callable[[Form], "dict[str, object] | Awaitable[dict[str, object]] | None"]
+
+
+def bound_at_once(
+    kind: type[Request], method: Callable[[Request], object | Awaitable[object] | None]
+) -> AtOnce:
+    """Wrap a method that mostly returns the record of its answer at once; see `bound`."""
+
+    async def later(answer: Awaitable[object]) -> dict[str, object]:
+        return records.write(await answer)
+
+    def call(form: Form) -> dict[str, object] | Awaitable[dict[str, object]] | None:
+        answer = method(_read(kind, form, "option"))
+        if answer is None:
+            return None
+        return later(answer) if isinstance(answer, Awaitable) else records.write(answer)
+
+    return call
+
+
+def _read(kind: type[Request], form: Form, what: str) -> Request:
+    try:
+        return records.from_form(kind, form, SECRET_FIELDS)
+    except FieldProblem as problem:
+        raise _bad_call(problem, what) from None
 
 
 def when_made(request: rest.Publish | rest.PublishMulti) -> Made | None:

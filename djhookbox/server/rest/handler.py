@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TypeAlias
 
 from aiohttp import web
@@ -39,6 +39,11 @@ def answer(success: bool, value: Mapping[str, object], status: int = 200) -> web
     return web.Response(
         body=dumps([success, value]).encode(), status=status, content_type="application/json"
     )
+
+
+def _encoded(outcome: Outcome) -> tuple[int, bytes]:
+    success, value, status = outcome
+    return status, dumps([success, value]).encode()
 
 
 class Rest:
@@ -75,31 +80,42 @@ class Rest:
         """Return whether there is a call of this name."""
         return name in self._calls.by_name
 
-    async def answer(self, name: str, secret: str | None, body: bytes) -> tuple[int, bytes]:
-        """Answer a POST whose form has arrived completely; return the status and the JSON.
+    def begin(
+        self, name: str, secret: str | None, body: bytes
+    ) -> tuple[int, bytes] | Coroutine[object, None, tuple[int, bytes]]:
+        """Answer a POST whose form has arrived completely.
 
         Args:
             name: An existing call.
             secret: The header with the secret, if there is one.
             body: The form, which is not long.
 
+        Returns:
+            The status and the JSON, or a coroutine that returns them if the call must wait.
+
         """
-        with self._bodies.holding() as hold:
-            success, value, status = await self._answer(
-                name, lambda: self._complete_form(secret, body, hold)
-            )
-        return status, dumps([success, value]).encode()
+        hold = self._bodies.hold()
+        outcome: Outcome | Awaitable[dict[str, object]]
+        try:
+            form = self._complete_form(secret, body, hold)
+            outcome = self._too_long(form) or self._at_once(name, form)
+        except Exception as error:
+            outcome = self._failed(name, error)
+        if not isinstance(outcome, tuple):
+            return self._finish(name, outcome, hold)
+        hold.release()
+        return _encoded(outcome)
 
     async def _answer(self, name: str, read: Callable[[], Awaitable[Form]]) -> Outcome:
         """Make a call with the form that is read; return its outcome."""
         try:
             form = await read()
-        except Forged:
-            if not self._calls.secrets:
-                logger.warning("A REST call was refused: no REST secret is configured")
-            return False, {"msg": "Invalid secret", "code": "secret"}, 200
-        except BadBody as problem:
-            return False, {"msg": str(problem), "code": problem.code}, problem.status
+        except (Forged, BadBody) as error:
+            return self._failed(name, error)
+        return self._too_long(form) or await self.perform(name, form)
+
+    def _too_long(self, form: Form) -> Outcome | None:
+        """Return the outcome of a call one of whose fields is too long, else None."""
         for field, value in form.items():
             size = len(value)
             if 4 * size > self._max_size:  # a character takes at most four bytes
@@ -107,7 +123,7 @@ class Rest:
             if size > self._max_size:
                 text = f"{field} is longer than {self._max_size} bytes"
                 return False, {"msg": text, "code": "limit"}, 413
-        return await self.perform(name, form)
+        return None
 
     async def perform(self, name: str, form: Form) -> Outcome:
         """Make a call whose secret is correct; return success, the answer and the HTTP status.
@@ -119,12 +135,40 @@ class Rest:
         call = self._calls.by_name[name]
         try:
             return True, await call(form), 200
-        except FAILURES as error:
+        except Exception as error:
+            return self._failed(name, error)
+
+    def _at_once(self, name: str, form: Form) -> Outcome | Awaitable[dict[str, object]]:
+        """Make a call whose secret is correct; return its outcome, or its answer to wait for."""
+        call = self._calls.at_once.get(name)
+        answer = None if call is None else call(form)
+        if answer is None:
+            return self._calls.by_name[name](form)
+        return (True, answer, 200) if isinstance(answer, dict) else answer
+
+    async def _finish(
+        self, name: str, waits: Awaitable[dict[str, object]], hold: Hold
+    ) -> tuple[int, bytes]:
+        try:
+            return _encoded((True, await waits, 200))
+        except Exception as error:
+            return _encoded(self._failed(name, error))
+        finally:
+            hold.release()
+
+    def _failed(self, name: str, error: Exception) -> Outcome:
+        """Return the outcome of a call that failed."""
+        if isinstance(error, Forged):
+            if not self._calls.secrets:
+                logger.warning("A REST call was refused: no REST secret is configured")
+            return False, {"msg": "Invalid secret", "code": "secret"}, 200
+        if isinstance(error, BadBody):
+            return False, {"msg": str(error), "code": error.code}, error.status
+        if isinstance(error, FAILURES):
             told = failure(error)
             return False, {"msg": told.msg, "code": told.code}, told.status
-        except Exception:
-            logger.exception("A bug: REST call %s", name)
-            return False, {"msg": "Internal error", "code": "error"}, 500
+        logger.error("A bug: REST call %s", name, exc_info=error)
+        return False, {"msg": "Internal error", "code": "error"}, 500
 
     async def _form(self, request: web.Request, hold: Hold) -> Form:
         """Return the fields of a call whose secret is correct.
@@ -145,7 +189,7 @@ class Rest:
             self._check_secret(form)
         return form
 
-    async def _complete_form(self, header: str | None, body: bytes, hold: Hold) -> Form:
+    def _complete_form(self, header: str | None, body: bytes, hold: Hold) -> Form:
         """Do the same as `_form` for a POST that has arrived completely."""
         if header is not None and not self._is_genuine(from_header(header)):
             raise Forged
