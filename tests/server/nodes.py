@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from djhookbox.server.engine.redis.clock import SharedClock
 from djhookbox.server.engine.redis.engine import RedisEngine
 from djhookbox.wire.closing import NORMAL
 from djhookbox.wire.engines import parse
@@ -26,11 +27,28 @@ async def eventually(condition: Callable[[], object], patience: float = PATIENCE
         await asyncio.sleep(0.01)
 
 
+class GivenClock(SharedClock):
+    """A clock that a test sets, whatever time Redis has."""
+
+    def read(self, told: Sequence[bytes], asked: float) -> None:
+        """Ignore the reading."""
+
+
 class Node(Rig):
     """A node: its frames and calls wait for Redis."""
 
-    def __init__(self, url: str, lease: float = 10.0, **config: Any) -> None:
-        self.redis = RedisEngine(parse(url), lease=lease)
+    def __init__(
+        self,
+        url: str,
+        lease: float = 10.0,
+        recovery: float = 0.0,
+        given_clock: Callable[[], float] | None = None,
+        **config: Any,
+    ) -> None:
+        self.redis = RedisEngine(parse(url), lease=lease, recovery=recovery)
+        if given_clock is not None:
+            self.redis.nodes.clock = GivenClock()
+            config["clock"] = given_clock
         super().__init__(self.redis, **config)
         self.cluster = self.server._cluster
         self.ticking: asyncio.Task[None] | None = None

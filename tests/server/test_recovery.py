@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
 import pytest
 
-from djhookbox.server.engine.memory import MemoryEngine
-
 from .engines import FarEngine
-from .rig import FakeConnection, Rig, turns
+from .rig import FakeConnection, Rig
+from .setups import SETUPS, Group, make_group
 
 
 class Clock:
@@ -28,26 +27,30 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=[MemoryEngine, FarEngine])
-def rig(request: pytest.FixtureRequest, make_rig: Any, clock: Clock) -> Iterator[Rig]:
-    rig: Rig = make_rig(engine=request.param(recovery=60), clock=clock)
-    rig.site.answers["create_channel"] = {"moderated": False}
-    yield rig
-    rig.check()
+@pytest.fixture(params=[*SETUPS, "far"])
+async def rig(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Group]:
+    if request.param == "far":
+        group = Group([Rig(FarEngine(recovery=60), clock=clock)])
+    else:
+        url = lambda: request.getfixturevalue("redis").url  # noqa: E731
+        group = make_group(request.param, url, clock=clock, recovery_seconds=60)
+    await group.start()
+    group.answers("create_channel", {"moderated": False})
+    yield group
+    group.check()
+    await group.stop()
 
 
 _numbers = count()
 
 
-async def publish(rig: Rig, payload: object) -> dict[str, Any]:
-    answer = await rig.rest(
+async def publish(rig: Group, payload: object) -> dict[str, Any]:
+    return await rig.rest(
         "publish", channel_name="room", payload=str(payload), options="{}", recorded="1"
     )
-    await turns()
-    return answer
 
 
-async def join(rig: Rig, since: str | None = None) -> tuple[FakeConnection, dict[str, Any]]:
+async def join(rig: Group, since: str | None = None) -> tuple[FakeConnection, dict[str, Any]]:
     client = await rig.connect(f"visitor{next(_numbers)}")
     more = {} if since is None else {"since": since}
     await rig.send(client, "SUBSCRIBE", channel_name="room", **more)
@@ -56,14 +59,13 @@ async def join(rig: Rig, since: str | None = None) -> tuple[FakeConnection, dict
     return client, args
 
 
-async def catch_up(rig: Rig, since: str) -> tuple[list[Any], int | None]:
+async def catch_up(rig: Group, since: str) -> tuple[list[Any], int | None]:
     client, args = await join(rig, since)
     await rig.leave(client)
-    await turns()
     return [each["payload"] for each in args["recovered"]], args["missed"]
 
 
-async def test_a_client_that_returns_receives_what_it_missed(rig: Rig, clock: Clock) -> None:
+async def test_a_client_that_returns_receives_what_it_missed(rig: Group, clock: Clock) -> None:
     client, args = await join(rig)
     await publish(rig, 1)
     name, first = client.took()[-1]
@@ -78,13 +80,12 @@ async def test_a_client_that_returns_receives_what_it_missed(rig: Rig, clock: Cl
     clock.now += 51
     assert await catch_up(rig, seen) == ([3], 1)
     clock.now += 60
-    await rig.server.tick()
+    await rig.expire(clock.now)
     assert await catch_up(rig, seen) == ([], 2)
     await rig.leave(stays)
-    await turns()
 
 
-async def test_new_subscribers_receive_only_the_history(rig: Rig) -> None:
+async def test_new_subscribers_receive_only_the_history(rig: Group) -> None:
     await join(rig)
     await publish(rig, 1)
     client = await rig.connect("other")
@@ -99,36 +100,33 @@ async def test_new_subscribers_receive_only_the_history(rig: Rig) -> None:
     assert await catch_up(rig, f"{args['epoch']}:0") == ([1, 2, 3], 0)
 
 
-async def test_a_channel_that_everybody_left_is_returned_to(rig: Rig, clock: Clock) -> None:
+async def test_a_channel_that_everybody_left_is_returned_to(rig: Group, clock: Clock) -> None:
     client, args = await join(rig)
     await rig.leave(client)
-    await turns()
-    assert "room" not in rig.server.runtime.hub.channels
+    assert not list(rig.channels("room"))
     clock.now += 30
     await publish(rig, 1)  # opens it again
     clock.now += 29
     assert await catch_up(rig, f"{args['epoch']}:0") == ([1], 0)
     for _ in range(3):  # nobody was there for the recovery time: nothing is kept
         clock.now += 61
-        await rig.lifecycle.expire(clock.now)
-        await turns()
+        await rig.expire(clock.now)
         await publish(rig, 2)
-        assert "room" not in rig.server.runtime.hub.channels
+        assert not list(rig.channels("room"))
     assert await catch_up(rig, f"{args['epoch']}:1") == ([], None)
 
 
-async def test_a_page_starts_at_its_cursor(rig: Rig, clock: Clock) -> None:
+async def test_a_page_starts_at_its_cursor(rig: Group, clock: Clock) -> None:
     cursor = (await rig.rest("cursor", channel_name="room", options="{}"))["cursor"]
     await publish(rig, 1)
     assert await catch_up(rig, cursor) == ([1], 0)
     clock.now += 200
-    await rig.lifecycle.expire(clock.now)
-    await turns()
-    await rig.lifecycle.expire(clock.now + 100)
+    await rig.expire(clock.now)
+    await rig.expire(clock.now + 100)
     assert await catch_up(rig, cursor) == ([], None)
 
 
-async def test_a_clock_that_jumps_hides_nothing(rig: Rig, clock: Clock) -> None:
+async def test_a_clock_that_jumps_hides_nothing(rig: Group, clock: Clock) -> None:
     stays, args = await join(rig)
     seen = f"{args['epoch']}:0"
     await publish(rig, 1)
@@ -142,8 +140,8 @@ async def test_a_clock_that_jumps_hides_nothing(rig: Rig, clock: Clock) -> None:
 
 
 async def test_switched_off_there_are_no_numbers(make_rig: Any) -> None:
-    rig: Rig = make_rig(recovery_seconds=0)
-    rig.site.answers["create_channel"] = {"moderated": False}
+    rig = Group([make_rig(recovery_seconds=0)])
+    rig.answers("create_channel", {"moderated": False})
     client, args = await join(rig)
     assert not {"epoch", "offset"} & args.keys()
     assert await publish(rig, 1) == {"delivered": 1}

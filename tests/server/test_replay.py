@@ -11,56 +11,25 @@ by GET, and set_config.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import json
-import os
 import re
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ..needs import need
-from ..ports import free_port
 from .forked import runhookbox
+from .transcripts import DEVIATIONS, FOLDER, ROOT, TRANSCRIPTS, arguments_for, replay, settings
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("HOOKBOX_PROTOCOL", ROOT.parent / "shared" / "protocol"))
 AT_A_TIME = 12
 #: Seconds for a server to start or to end, on a busy machine.
 PATIENCE = 30.0
-DEVIATIONS = json.loads((Path(__file__).parent / "deviations.json").read_text())
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-
-def load_replay() -> ModuleType | None:
-    """Return the tool that plays transcripts; it comes with them, not with this package."""
-    path = FOLDER / "replay.py"
-    if not path.exists():
-        return None
-    spec = importlib.util.spec_from_file_location("hookbox_replay", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-replay = load_replay()
-
-
-#: More of them, which we have recorded with the genuine server: rows of its reference that the
-#: others do not reach.
-RECORDED = Path(__file__).parent / "recorded"
-TRANSCRIPTS = replay.load([FOLDER / "transcripts", RECORDED]) if replay else []
 
 
 def test_the_transcripts_are_there() -> None:
@@ -77,12 +46,7 @@ async def server(
 ) -> AsyncIterator[None]:
     """Run the server of one transcript."""
     assert replay is not None
-    arguments = ["-i", "127.0.0.1", "-p", str(port)]
-    arguments += ["--jsonp", "--rest-get", "--allow-set-config"]
-    arguments += ["--polling-host", "127.0.0.1", "--polling-host", "localhost"]
-    arguments += ["--cbhost", "127.0.0.1", "--cbport", str(callback_port)]
-    for name, value in options.items():
-        arguments += [f"--{name}", value]
+    arguments = arguments_for(port, callback_port, options)
     process = runhookbox(arguments, str(log))
     try:
         deadline = time.monotonic() + PATIENCE
@@ -115,21 +79,14 @@ def verdicts(
     """Play the selected transcripts, several at a time: most of it is waiting for nothing."""
     assert replay is not None
     logs = tmp_path_factory.mktemp("logs")
-    settings = replay.Settings(
-        json_payload=True,
-        cookie_superset=True,
-        patience=20.0,
-        # Without these, it takes ports that the connections of other tests can take at any moment.
-        ports=iter(free_port, None),
-    )
     names = {item.callspec.id for item in request.session.items
-             if item.fspath == request.fspath and hasattr(item, "callspec")}  # fmt: skip
+             if item.path == request.path and hasattr(item, "callspec")}  # fmt: skip
 
     async def play(transcript: Any, gate: asyncio.Semaphore) -> tuple[str, tuple[str, list[str]]]:
         start = partial(server, logs / f"{transcript.name}.log")
         async with gate:
             deviation = DEVIATIONS.get(transcript.name)
-            verdict, remarks = await replay.check(transcript, start, settings, deviation)
+            verdict, remarks = await replay.check(transcript, start, settings(), deviation)
         return transcript.name, (verdict, [str(remark) for remark in remarks])
 
     async def play_all() -> dict[str, tuple[str, list[str]]]:
