@@ -198,6 +198,7 @@ class Server:
                 await self._cluster.stop()
                 await self._forwarding.stop()
             raise
+        self._collecting.start()
         await self.runtime.webhooks.start()
         await self._operators.start()
         await self._port.start()

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import gc
 
+#: New objects after which these are collected. With Python's 700, a process that publishes through
+#: Redis spent a seventh of its time on objects that were still in use.
+YOUNG = 10_000
 #: Connections by which the server has grown before their objects are frozen.
 GROWTH = 500
 #: Share by which the number of connections has changed before everything is collected again.
@@ -29,6 +32,12 @@ class Collecting:
         self._activity = -1
         self._active = 0.0
         self._collected = float("-inf")
+        self._thresholds: tuple[int, int, int] | None = None
+
+    def start(self) -> None:
+        """Collect young objects less often, until stopped."""
+        self._thresholds = gc.get_threshold()
+        gc.set_threshold(max(YOUNG, self._thresholds[0]), *self._thresholds[1:])
 
     def look(self, now: float, connections: int, activity: int) -> None:
         """Freeze after growth; collect when idle.
@@ -55,6 +64,8 @@ class Collecting:
             self._collected = now
 
     def stop(self) -> None:
-        """Let everything be collected again."""
+        """Let everything be collected again as usual."""
+        if self._thresholds is not None:
+            gc.set_threshold(*self._thresholds)
         if self._frozen_at:
             gc.unfreeze()

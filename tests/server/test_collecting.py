@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from djhookbox.server.collecting import GROWTH, IDLE_SECONDS, PAUSE_SECONDS, Collecting
+from djhookbox.server.collecting import GROWTH, IDLE_SECONDS, PAUSE_SECONDS, YOUNG, Collecting
 
 
 @pytest.fixture
@@ -62,3 +62,12 @@ def test_nothing_is_collected_while_the_server_is_busy_or_has_just_collected(
     assert len(calls) == 3
     collecting.look(200 + PAUSE_SECONDS, 10, 99)
     assert len(calls) == 6, "what has gone is released"
+
+
+def test_young_objects_are_collected_less_often_until_the_server_stops() -> None:
+    before = gc.get_threshold()
+    collecting = Collecting()
+    collecting.start()
+    assert gc.get_threshold() == (max(YOUNG, before[0]), *before[1:])
+    collecting.stop()
+    assert gc.get_threshold() == before

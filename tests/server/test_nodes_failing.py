@@ -20,7 +20,7 @@ from djhookbox.wire.engines import parse
 
 from ..redis_server import RedisServer, redis_server
 from .nodes import Node, Proxy, eventually
-from .rig import FakeConnection
+from .rig import FakeConnection, turns
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -128,6 +128,7 @@ async def converge(*nodes: Node) -> None:
         )
 
     await eventually(same, 30)
+    await turns()  # what was published in this turn is sent at its end
 
 
 async def test_the_users_of_a_killed_node_leave_exactly_once(

@@ -13,7 +13,7 @@ import pytest
 from djhookbox.server.core.announcing import compose
 from djhookbox.server.engine.redis.connecting import Replies, ask, open_connection
 from djhookbox.server.engine.redis.link import Link, LinkDown, Operation, _failure
-from djhookbox.server.engine.redis.packing import Packed, pack
+from djhookbox.server.engine.redis.packing import Packed, pack, pack_text
 from djhookbox.wire.engines import parse
 
 from ..redis_server import RedisServer
@@ -60,6 +60,13 @@ async def test_commands_are_packed_as_redis_py_packs_them(redis: RedisServer) ->
     assert packed.number == len(words)
     assert b"*7\r\n" + packed.data == b"".join(connection.pack_command(*words))
     await connection.disconnect(nowait=True)
+
+
+def test_texts_are_packed_as_other_arguments() -> None:
+    texts = ["", "0", "a b", '{"payload":"\\u00fc"}', "1764280000.25"]
+    assert pack_text(texts) == pack(texts)
+    with pytest.raises(UnicodeEncodeError):
+        pack_text(["ü"])
 
 
 async def test_replies_are_read_together_and_errors_returned(redis: RedisServer) -> None:

@@ -34,6 +34,7 @@ from ..engine.redis.changing import Direct
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
 from .outcomes import Applied, Unanswered, refusal
+from .patience import ANSWER_SECONDS, Patience
 from .proposals import UNSEEN, Proposals
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds to wait for an answer.
-ANSWER_SECONDS = 5.0
 #: Changes that may be proposed before earlier ones have been answered.
 _INDEPENDENT = (Publish, SetState, Subscribe, Unsubscribe)
+
+
+class _Answer(asyncio.Future[Applied]):
+    """The result of a change in flight, which may be given up or cancelled without it."""
 
 
 class _Flight(Direct):
@@ -61,8 +64,7 @@ class _Flight(Direct):
     ) -> None:
         super().__init__()
         self.channel = channel
-        #: For the result; it is not cancelled with its caller.
-        self.future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self.future = _Answer()
         self._change = change
         self._last = last
         self._proposals = proposals
@@ -74,13 +76,15 @@ class _Flight(Direct):
             self.fail(error)
             return
         self._proposals.landed(self.channel.name)
-        self.future.set_result(applied)
+        if not self.future.done():
+            self.future.set_result(applied)
 
     def fail(self, error: BaseException) -> None:
         self._proposals.landed(self.channel.name)
         if isinstance(error, (EngineError, NotOpen)):
             error = refusal(self.channel.name, error)
-        self.future.set_exception(error)
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class SharedProposals(Proposals):
@@ -93,6 +97,7 @@ class SharedProposals(Proposals):
         self._unasked: Counter[str] = Counter()
         #: Changes in flight by channel: how many, and the turn that later turns wait for.
         self._flying: dict[str, tuple[int, asyncio.Future[None]]] = {}
+        self._patience = Patience()
 
     # ---- channels of other nodes -----------------------------------------
 
@@ -185,6 +190,10 @@ class SharedProposals(Proposals):
             return self._fly(channel, change)
         return super().begin(channel, change)
 
+    async def answer(self, applied: Applied | asyncio.Future[Applied]) -> Applied:
+        """Return the result of `begin`, waiting for it if necessary; raises as `propose`."""
+        return await applied if isinstance(applied, _Answer) else await super().answer(applied)
+
     async def propose_all(
         self, proposals: Sequence[tuple[Channel, Change]], last: Callable[[Effect], bool]
     ) -> list[Refusal | None]:
@@ -223,6 +232,7 @@ class SharedProposals(Proposals):
                 self._flying[name] = (1, landed)
             else:
                 self._flying[name] = (flying[0] + 1, flying[1])
+            self._patience.add(flight.future)
             return flight.future
         if flying is None:
             return self.land(channel, change, accepted, last)

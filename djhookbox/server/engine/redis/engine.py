@@ -40,7 +40,7 @@ from .inbox import Inbox
 from .link import Link, Operation
 from .nodes import Nodes
 from .openings import Openings
-from .packing import Argument, Packed, pack
+from .packing import Argument, pack, pack_text
 from .peers import Peers
 from .replicas import Mirror, Replica
 from .users import Users
@@ -306,25 +306,19 @@ class RedisEngine:
         key: str = "",
     ) -> None:
         """Run a script that changes a channel; the result waits for everything before it."""
-        number = self.number()
-        if script == "publish":
-            more = (number, *more)
+        number, keep = self.number(), str(self.keep_ms)
         if key:
-            bucket, op = "", raw(f"{len(raw(replica.name))}:{replica.name}{key}")
+            op = raw(f"{len(raw(replica.name))}:{replica.name}{key}")
+            then = pack(("", op, keep, repr(at)))
         else:
-            bucket, op = str(int(time.monotonic()) // BUCKET_SECONDS), number.encode()
-        packed = self.link.packed(
-            script, (self._head(replica), bucket, op, self.keep_ms, repr(at), *more)
-        )
+            bucket = str(int(time.monotonic()) // BUCKET_SECONDS)
+            then = pack_text((bucket, number, keep, repr(at)))
+        if isinstance(change, Publish):
+            polled = "1" if change.polled else "0"
+            more = (pack_text((number, dumps(change.data), polled)),)
+        head = replica.head(self.address.prefix, self.link.run_id)
+        packed = self.link.packed(script, (head, then, *more))
         self._put(Proposal(self, replica, change, number, packed, sink, accept, bool(key)))
-
-    def _head(self, replica: Replica) -> Packed:
-        """Return the first arguments of scripts that change a channel."""
-        run_id = self.link.run_id
-        if replica.head is None or replica.head[0] != run_id:
-            start = (2, self.address.prefix, raw(replica.name), self.node, run_id, replica.id)
-            replica.head = (run_id, pack(start))
-        return replica.head[1]
 
     # ---- changes ---------------------------------------------------------
 
@@ -348,10 +342,7 @@ class RedisEngine:
                 publication = Publication(int(offset), change.at, change.data, weight)
             return Accepted(int(version), publication, elsewhere=int(elsewhere))
 
-        self._change(
-            replica, change, sink, "publish", change.at, dumps(change.data),
-            "1" if change.polled else "0", accept=accept, key=change.key,
-        )  # fmt: skip
+        self._change(replica, change, sink, "publish", change.at, accept=accept, key=change.key)
 
     def _join(self, replica: Replica, change: Subscribe, sink: Sink) -> Accepted | None:
         name, connection = change.user.name, change.connection

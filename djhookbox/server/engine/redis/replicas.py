@@ -24,7 +24,7 @@ from ...core.changes import (
 )
 from . import codec
 from .changing import Direct, Sink
-from .packing import Packed
+from .packing import Packed, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,12 @@ class Replica:
         renewed: When its keys were renewed, in the loop's time.
         ended: The version with which this node has destroyed the channel, or 0.
         ahead_since: Since when changes wait for an earlier one, in the loop's time.
-        head: The first arguments of scripts that change it, and the run_id that they name.
 
     """
 
     __slots__ = (
-        "_begun", "_busy", "_mirror", "_node", "_slots", "_snapshot", "ahead_since", "audience",
-        "changed", "ended", "head", "id", "members", "name", "options", "renewed", "version",
+        "_begun", "_busy", "_head", "_mirror", "_node", "_slots", "_snapshot", "ahead_since",
+        "audience", "changed", "ended", "id", "members", "name", "options", "renewed", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, snapshot: Snapshot, mirror: Mirror, node: str) -> None:
@@ -135,7 +134,8 @@ class Replica:
 
     def _take(self, snapshot: Snapshot, node: str) -> None:
         self.id = snapshot.id
-        self.head: tuple[str, Packed] | None = None
+        #: The first arguments of scripts that change it, and the run_id that they name.
+        self._head: tuple[str, Packed] | None = None
         self.version = snapshot.version
         self.changed = snapshot.changed
         self.options = codec.merged(ChannelOptions(), snapshot.options)
@@ -144,6 +144,13 @@ class Replica:
             for each in snapshot.members
             if node in each.nodes
         }
+
+    def head(self, prefix: str, run_id: str) -> Packed:
+        """Return the first arguments of scripts that change the channel."""
+        if self._head is None or self._head[0] != run_id:
+            name = codec.raw(self.name)
+            self._head = (run_id, pack((2, prefix, name, self._node, run_id, self.id)))
+        return self._head[1]
 
     def own(self, version: int, change: Change, accepted: Accepted, sink: Sink) -> None:
         """Let a change of this node be applied when its turn comes."""
