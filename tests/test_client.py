@@ -504,6 +504,20 @@ def test_the_next_url_is_called_if_nothing_listens_at_the_first(two, settings, m
     assert len(second.requests) == 3
 
 
+def test_a_url_that_failed_is_called_if_the_others_fail_too(two, settings):
+    """Two processes are killed one after the other; the first is back before the second dies."""
+    first, second = two
+    first.answer = lambda request: Answer(hang_up=True)
+    client.publish("/a/", "1", key="1")
+    first.answer = lambda request: Answer()
+    settings.HOOKBOX_REST_URL = [first.url, f"http://127.0.0.1:{free_port()}"]
+    client.publish("/a/", "2")
+    second.answer = lambda request: Answer(hang_up=True)
+    settings.HOOKBOX_REST_URL = [first.url, second.url]
+    client.publish("/a/", "3", key="3")
+    assert [request.form["payload"] for request in first.requests] == ["1", "2", "3"]
+
+
 @pytest.mark.parametrize(
     ("call", "repeated"),
     [

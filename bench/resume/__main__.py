@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -156,6 +157,7 @@ class Publisher:
     def __init__(self) -> None:
         self._life = secrets.token_hex(4)
         self.taken: list[int] = []
+        self.failures: Counter[str] = Counter()
         self.number = 0
         self.went_well = False
 
@@ -171,7 +173,8 @@ class Publisher:
         try:
             # By its key, what one node has not answered is repeated at another.
             publish(CHANNEL, {"n": self.number}, key=f"{self._life}.{self.number}")
-        except HookboxError:
+        except HookboxError as error:
+            self.failures[type(error).__name__] += 1
             self.went_well = False
             time.sleep(0.02)
         else:
@@ -307,6 +310,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
         ("nodes", str(scale.servers)),
         (what, str(scale.blows)),
         ("published", f"{publisher.number}, of which {len(publisher.taken)} were taken"),
+        ("not taken", ", ".join(f"{n} {kind}" for kind, n in publisher.failures.items()) or "0"),
         ("received", received),
         ("duplicates", str(total.duplicates)),
         ("out of order", str(total.disordered)),

@@ -219,18 +219,19 @@ def rest_call(
             return isolation.answer(call)
         status, text = stand_in(call, body)
         return read_answer(settings.rest_url, call, Response(status, {}, text.encode()))
-    urls = (base,) if base else places.usable(settings.rest_urls)
+    urls = (base,) if base else places.in_order(settings.rest_urls)
     timeout = settings.timeout if seconds is None else seconds
-    for url in urls[:-1]:
+    for number, url in enumerate(urls, 1):
         try:
             return _call(url, call, body, timeout)
         except (HookboxUnreachable, HookboxMisconfigured) as error:
             if isinstance(error, HookboxMisconfigured) and error.status not in _GATEWAY:
                 raise
             places.failed(url)
-            if not (isinstance(error.__cause__, _NEVER_SENT) or _is_repeatable(call, form)):
+            never_sent = isinstance(error.__cause__, _NEVER_SENT)
+            if number == len(urls) or not (never_sent or _is_repeatable(call, form)):
                 raise
-    return _call(urls[-1], call, body, timeout)
+    raise AssertionError("there is always a URL")
 
 
 def _is_repeatable(call: str, form: Mapping[str, str | None]) -> bool:
