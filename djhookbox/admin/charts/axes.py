@@ -6,8 +6,10 @@ import datetime
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
-from django.utils import formats
+from django.conf import settings
+from django.utils import formats, timezone
 from django.utils.translation import pgettext
 
 from ...measurements.reading import History
@@ -74,14 +76,25 @@ MARGIN = 3.0
 
 def ticks(history: History) -> Iterator[Tick]:
     """Yield the marks on the axis of time."""
-    period = history.period
-    marks = _MARKS[period.seconds]
+    seconds = history.period.seconds
+    zone = timezone.get_current_timezone() if settings.USE_TZ else None
+    for place, shown in _places(history.begin, seconds, zone):
+        yield Tick(place, _MARKS[seconds].text(shown))
+
+
+@lru_cache(maxsize=8)
+def _places(
+    begin: datetime.datetime, seconds: int, zone: datetime.tzinfo | None
+) -> list[tuple[float, datetime.datetime]]:
+    """Return which times are marked, and where: all charts of a page have the same."""
+    marks = _MARKS[seconds]
     step = datetime.timedelta(seconds=marks.seconds)
-    begin = history.begin
+    found = []
     when = begin + datetime.timedelta(seconds=-begin.timestamp() % marks.seconds)
-    while (passed := (when - begin).total_seconds()) <= period.seconds:
-        shown = local(when)
-        place = 100 * passed / period.seconds
+    while (passed := (when - begin).total_seconds()) <= seconds:
+        shown = when.astimezone(zone) if zone else local(when)
+        place = 100 * passed / seconds
         if marks.fits(shown) and MARGIN <= place <= 100 - MARGIN:
-            yield Tick(round(place, 2), marks.text(shown))
+            found.append((round(place, 2), shown))
         when += step
+    return found
