@@ -301,6 +301,8 @@ NOT_RUN = {
     "python -m bench.fuzz": "it takes minutes; tests/server/test_fuzz.py runs it in small",
     "python -m bench.resume": "it takes minutes",
     "python -m bench.autobahn": "it needs Python 2.7, and takes minutes",
+    "python -m bench.durable": "it takes the machine for itself",
+    "python -m tests.integration.durable_speed": "it takes the machine for itself",
     "python -m bench.admin_scale": "it takes minutes; tests/test_admin_scale.py runs it in small",
     "pip install virtualenv": "it needs Python 2.7; tests/interop/genuine.py does it",
     "virtualenv -p python2.7": "it needs Python 2.7; tests/interop/genuine.py does it",
