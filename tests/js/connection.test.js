@@ -245,6 +245,12 @@ describe("publishing", () => {
     assert.deepEqual(browser.sent("PUBLISH")[0][2], { channel_name: "/a/", payload: "1", key: "order-7" });
     browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
     await promise;
+    const room = hookbox.subscribe("/r/");
+    browser.subscribe("/r/");
+    const again = room.publish(2, { key: "order-8" });
+    assert.deepEqual(browser.sent("PUBLISH")[1][2], { channel_name: "/r/", payload: "2", key: "order-8" });
+    browser.deliver(["ACK", { id: browser.idOf("PUBLISH") }]);
+    await again;
   });
 
   test("resolves on ACK and rejects on ERROR", async () => {

@@ -53,7 +53,8 @@ describe("the console of a site with DEBUG", () => {
     const hookbox = open();
     browser.accept();
     const sent = [{ delivered: 0 }, { delivered: 2 }, {}].map((answer) => {
-      const promise = hookbox.publish("/a/", 1);
+      const promise = hookbox.publish("/a/", 1, { key: "k" });
+      assert.equal(browser.sent("PUBLISH").at(-1)[2].key, "k", "what is watched is sent unchanged");
       browser.deliver(["ACK", { id: browser.idOf("PUBLISH"), ...answer }]);
       return promise;
     });

@@ -195,9 +195,10 @@ export class Channels {
    *
    * @param {string} channelName
    * @param {any} payload
+   * @param {{ key?: string }} [options]
    */
-  publish(channelName, payload) {
-    return this.#connection.publish(channelName, payload);
+  publish(channelName, payload, options) {
+    return this.#connection.publish(channelName, payload, options);
   }
 
   /**

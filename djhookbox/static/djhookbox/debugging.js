@@ -77,8 +77,8 @@
       }
     });
     const { publish } = connection;
-    connection.publish = (channelName, payload) => {
-      const answered = publish.call(connection, channelName, payload);
+    connection.publish = (channelName, payload, options) => {
+      const answered = publish.call(connection, channelName, payload, options);
       answered.then(
         (answer) => {
           if (answer?.delivered === 0) {

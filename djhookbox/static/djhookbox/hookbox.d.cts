@@ -145,9 +145,12 @@ export declare class Subscription extends Emitter<SubscriptionEvents> {
      * Publish a message to the channel.
      *
      * @param {any} payload Any JSON value.
+     * @param {{ key?: string }} [options] As in `Hookbox.publish()`.
      * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
      */
-    publish(payload: any): Promise<void>;
+    publish(payload: any, options?: {
+        key?: string;
+    }): Promise<void>;
     /**
      * Iterate over the subsequent messages, until the subscription or the connection ends. Throws if
      * either is refused.

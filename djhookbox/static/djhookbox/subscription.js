@@ -195,10 +195,11 @@ export class Subscription extends Emitter {
    * Publish a message to the channel.
    *
    * @param {any} payload Any JSON value.
+   * @param {{ key?: string }} [options] As in `Hookbox.publish()`.
    * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
    */
-  publish(payload) {
-    return this.#channels.publish(this.channelName, payload);
+  publish(payload, options) {
+    return this.#channels.publish(this.channelName, payload, options);
   }
 
   /**
