@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from djhookbox.server.channels import durable as module
+from djhookbox.server.core.stream import Position, Publication, Stream, StreamState
 from djhookbox.server.site.webhooks import WebhookFailed
 from djhookbox.wire import capabilities
 
@@ -96,3 +98,33 @@ async def test_the_answer_to_a_poke_says_when_it_looks(pulling: Rig) -> None:
     assert 50 < answer["looks_in"] <= 60
     durable._not_before = 0.0
     assert await pulling.rest("poke") == {"looks_in": 0.0}
+
+
+async def test_clients_that_were_away_for_long_do_not_disturb_each_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need the same older publications, of which each reply has only a part."""
+    durable = rig.server._durable
+
+    def part(first: int, last: int) -> StreamState:
+        kept = tuple(Publication(n, 0.0, {}, 1, n) for n in range(first, last + 1))
+        return StreamState("e", 9, kept)
+
+    async def load(name: str, epoch: str = "", before: int = 0) -> StreamState:
+        await asyncio.sleep(0)
+        return part(max(1, before - 2), before - 1)
+
+    monkeypatch.setattr(durable, "load", load)
+    channel: Any = SimpleNamespace(
+        name="/c/", stream=Stream(part(8, 9)), options=SimpleNamespace(durable=True)
+    )
+    await asyncio.gather(*(durable.load_back(channel, Position("e", n)) for n in (0, 0, 3)))
+    assert [each.offset for each in channel.stream.publications] == list(range(1, 10))
+    # The stream is loaded anew while older publications are on their way.
+    reloaded = channel.stream = Stream(part(8, 9))
+    loading = asyncio.ensure_future(durable.load_back(channel, Position("e", 0)))
+    await asyncio.sleep(0)
+    channel.stream = Stream(part(8, 9))
+    await loading
+    assert channel.stream is not reloaded
+    assert channel.stream.oldest == 1

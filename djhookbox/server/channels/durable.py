@@ -140,13 +140,15 @@ class Durable:
             WebhookFailed: If the site does not answer in time.
 
         """
-        stream = channel.stream
-        if since is None or stream is None or not channel.options.durable:
+        if since is None or not channel.options.durable:
             return
-        while channel.stream is stream and not stream.is_complete_after(since):
+        while (stream := channel.stream) is not None and not stream.is_complete_after(since):
             if stream.weight >= self._most_back:
                 return  # the client learns what is missing
-            older = await self.load(channel.name, stream.epoch, stream.oldest)
+            oldest = stream.oldest
+            older = await self.load(channel.name, stream.epoch, oldest)
+            if channel.stream is not stream or stream.oldest < oldest:
+                continue  # it is another stream now, or they were added for another client
             if older.epoch != stream.epoch or not stream.extend_back(older.publications):
                 return
 
