@@ -8,6 +8,9 @@ from pathlib import Path
 
 #: Where control groups say how much memory a container may use: version 2, then 1.
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+#: Where Linux lists the open file descriptors, and how many are listed at most.
+OPEN_FILES = "/proc/self/fd"
+MOST_LISTED = 1000
 #: From this value on, a limit means that there is no limit.
 NO_LIMIT = 2**50
 
@@ -17,9 +20,19 @@ def files() -> tuple[int | None, int | None]:
     try:
         import resource
 
-        return len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return _open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     except (ImportError, OSError):
         return None, None
+
+
+def _open_files() -> int:
+    """Return the number of open file descriptors; listing 20,000 takes 90 ms and more."""
+    if number := os.stat(OPEN_FILES).st_size:  # Linux 6.2 and later
+        return number
+    with open(os.devnull) as lowest:
+        # The system gives out the lowest number that is free. Among thousands, few are free.
+        number = lowest.fileno()
+    return number if number > MOST_LISTED else len(os.listdir(OPEN_FILES))
 
 
 def memory() -> tuple[int | None, int | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,51 @@ def test_the_limit_of_a_container(
         assert usage.memory() == (None, None) if limit is None else usage.memory()[1] == limit
     finally:
         usage.memory_limit.cache_clear()
+
+
+class BeforeLinux62:
+    """`os` on a system that does not count the files of a process."""
+
+    devnull = os.devnull
+
+    def __init__(self, *, lists: bool) -> None:
+        self._lists = lists
+
+    def stat(self, path: str) -> SimpleNamespace:
+        return SimpleNamespace(st_size=0)
+
+    def listdir(self, path: str) -> list[str]:
+        assert self._lists, "a list of thousands takes too long"
+        return ["0", "1", "2"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells")
+@pytest.mark.parametrize(("most", "lists"), [(100_000, True), (0, False)])
+def test_file_descriptors_that_the_system_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, most: int, lists: bool
+) -> None:
+    monkeypatch.setattr(usage, "os", BeforeLinux62(lists=lists))
+    monkeypatch.setattr(usage, "MOST_LISTED", most)
+    used = usage.files()[0]
+    if lists:
+        assert used == 3
+        return
+    with Path(__file__).open() as file:
+        assert used == file.fileno()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells")
+def test_file_descriptors_are_not_listed_where_the_system_counts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not os.stat("/proc/self/fd").st_size:
+        pytest.skip("Linux counts them since 6.2")
+
+    def listdir(path: str) -> list[str]:
+        raise AssertionError("a list of thousands takes too long")
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert (usage.files()[0] or 0) > 2
 
 
 def test_file_descriptors() -> None:
