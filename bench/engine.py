@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from statistics import median
+from time import process_time
 from typing import Any
 
 from tests.ports import free_port
@@ -55,6 +56,7 @@ class Race:
 
     def __init__(self, runs: int, url: str, redis_pid: int) -> None:
         self._runs = runs
+        self.url = url
         self._options = {"memory": (), "redis": ("--engine", url)}
         self._redis_pid = redis_pid
 
@@ -110,6 +112,24 @@ def fanout(race: Race, seconds: float) -> list[Figure]:
     return [compared("fanout", what, found, "received", 1.15)]
 
 
+def floor(url: str, rounds: int = 200) -> float:
+    """Return how many scripts per second of CPU redis-py alone has run, a batch at a time."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        digest = client.script_load("return {'OK', redis.call('INCR', KEYS[1])}")
+        words = ("bench:", "room", "n" * 16, "r" * 40, "o" * 16, "1", "2", 600_000, "x" * PAYLOAD)
+        begun = process_time()
+        for _ in range(rounds):
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(BATCH):
+                pipeline.evalsha(digest, 2, *words)
+            pipeline.execute()
+        taken = process_time() - begun
+        client.delete("bench:")
+    return rounds * BATCH / taken
+
+
 def publish(race: Race, seconds: float) -> list[Figure]:
     """Publish to one subscriber by REST, on many connections and in batches."""
     single = race.measure(
@@ -130,6 +150,7 @@ def publish(race: Race, seconds: float) -> list[Figure]:
     told = "; ".join(
         f"{name} {wall:.0f}/s, {cpu:.0f} per second of CPU" for name, (wall, cpu) in rates.items()
     )
+    told += f"; redis-py alone {floor(race.url):.0f} scripts per second of CPU"
     return [
         compared("publish", f"CPU per message, {PUBLISHERS} connections", single, "published", 2.0),
         compared("publish", f"CPU per message, {BATCH} at a time", batched, "published", 2.0),
