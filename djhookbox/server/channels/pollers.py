@@ -19,7 +19,7 @@ from ...wire.values import dumps, loads
 from ..core.changes import SetOptions
 from ..core.effects import PollingChanged
 from ..core.model import Channel
-from ..engine.base import EngineError
+from ..engine.base import EngineError, Turn
 from ..runtime import Runtime
 from .fetching import Fetcher, HostRefused
 from .outcomes import ChannelGone, EngineFailed
@@ -92,8 +92,12 @@ class Pollers:
         await asyncio.sleep(polling.interval)
         while True:
             try:
-                again = not await self._may_poll(channel, polling)
-                again = again or await self._once(channel, polling)
+                turn = await self._turn(channel, polling)
+                again = turn is Turn.OTHER
+                if turn is Turn.MINE:
+                    again = await self._once(channel, polling)
+                    if not again:
+                        await self._turn(channel, polling, done=True)
                 failures = 0
             except (
                 aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, EngineFailed
@@ -107,14 +111,15 @@ class Pollers:
         if self._tasks.get(channel) is asyncio.current_task():
             del self._tasks[channel]
 
-    async def _may_poll(self, channel: Channel, polling: Polling) -> bool:
-        """Return whether this node is the one that polls the channel."""
+    async def _turn(self, channel: Channel, polling: Polling, done: bool = False) -> Turn:
+        """Return whether this node is the one that polls the channel, or record that it is done."""
         if self._shared is None or channel.reserved:
-            return True
+            return Turn.MINE
+        seconds = 2 * polling.interval + POLLER_SECONDS
         try:
-            return await self._shared.may_poll(channel.name, 2 * polling.interval + POLLER_SECONDS)
+            return await self._shared.poller(channel.name, seconds, done)
         except EngineError:
-            return False
+            return Turn.OTHER
 
     async def _once(self, channel: Channel, polling: Polling) -> bool:
         """Fetch and publish once; return whether to continue."""

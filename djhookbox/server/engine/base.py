@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from enum import Enum
 from typing import Protocol
 
 from ..core.changes import Accepted, Change
@@ -19,6 +20,15 @@ class EngineError(Exception):
 
 class Unusable(Exception):
     """An engine that the server cannot start with; the text is a sentence that says why."""
+
+
+class Turn(Enum):
+    """Which node may poll a channel."""
+
+    OTHER = b"0"
+    MINE = b"1"
+    #: None any more: it was to be polled once, and has been.
+    NONE = b"2"
 
 
 class NotOpen(Exception):

@@ -162,6 +162,7 @@ class Calls:
             origin=each.origin, made=request.made, traceparent=request.traceparent,
         )  # fmt: skip
         try:
+            await self._proposals.attach(each.channel_name)  # perhaps only other nodes have it
             published = await self._publish(one)
             return answers.Outcome(published.delivered, reported=published.reported)
         except FAILURES as error:

@@ -29,7 +29,7 @@ from ...core.changes import (
 )
 from ...core.keeping import OVERHEAD, weigh
 from ...core.stream import Position, Publication, StreamState, new_epoch
-from ..base import EngineError, NotOpen
+from ..base import EngineError, NotOpen, Turn
 from ..memory import MemoryEngine
 from . import codec
 from .changing import Proposal, Sink, Stale, Submitted
@@ -210,19 +210,19 @@ class RedisEngine:
         epoch = reply[1].decode()
         return Position(epoch, int(reply[2])) if epoch else None
 
-    async def may_poll(self, channel: str, seconds: float) -> bool:
-        """Hold the right to poll a channel for some seconds, unless another node has it.
+    async def poller(self, channel: str, seconds: float, done: bool = False) -> Turn:
+        """Hold the right to poll a channel for some seconds, or record that it has been polled.
 
         Raises:
-            EngineError: If that cannot be found out.
+            EngineError: If that was not done.
 
         """
         replica = self.replicas.get(channel)
         if replica is None:
-            return False
-        arguments = self.arguments(channel, replica.id, 0.0, int(seconds * 1000))
-        reply = await self.ask("poller", arguments)
-        return bool(reply[0] == b"OK" and reply[1] == b"1")
+            return Turn.OTHER
+        more = (int(seconds * 1000), "1" if done else "0")
+        reply = await self.ask("poller", self.arguments(channel, replica.id, 0.0, *more))
+        return Turn(reply[1]) if reply[0] == b"OK" else Turn.OTHER
 
     async def forget(self, channel: str, now: float) -> bool:
         """Drop the stream of a closed channel, unless clients may return; return whether."""

@@ -9,6 +9,8 @@ if redis.call('HGET', META, 'changed') ~= ARGV[10] then return {'STALE'} end
 local version = advance()
 redis.call('HSET', META, 'options', ARGV[9], 'changed', version, 'keeps', ARGV[11],
   'remembers', ARGV[16])
+-- A channel that has been polled once is polled again: nodes begin anew as well.
+if string.find(ARGV[8], '"polling"', 1, true) then redis.call('HDEL', META, 'polled') end
 local count = tonumber(ARGV[19])
 if ARGV[17] == '1' then
   redis.call('DEL', STATE)
