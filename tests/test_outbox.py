@@ -521,3 +521,14 @@ def test_the_command_shows_waiting_revocations(capsys: pytest.CaptureFixture[str
     assert found["revocations"]["seconds"] >= 20
     Revocation.objects.update(number=1)
     assert run()[0] == 0
+
+
+def test_the_first_page_has_a_cursor_before_anything_was_pulled(policy: ChannelPolicy) -> None:
+    """Otherwise it would miss what is published until it has subscribed."""
+    StreamHead.objects.all().delete()
+    cursor = djhookbox.cursor("/orders/1/")
+    head = StreamHead.objects.get()
+    assert cursor == f"{head.incarnation}-{head.number}:0"
+    StreamHead.objects.all().delete()
+    with transaction.atomic():
+        assert djhookbox.cursor("/orders/1/") == "", "a page's transaction does not wait for a lock"

@@ -12,7 +12,7 @@ from .numbering import digest
 
 
 def cursor(channel: str, using: str) -> str:
-    """Return a channel's cursor; "" before anything was ever published or pulled.
+    """Return a channel's cursor; "" if nothing was ever published or pulled, in a transaction.
 
     Raises:
         DatabaseError: The database failed.
@@ -20,16 +20,17 @@ def cursor(channel: str, using: str) -> str:
     """
     rows = StreamChannel.objects.using(using).filter(digest=digest(channel))
     # The head first in the result, and in one statement: both are of the same moment.
-    found = (
+    position = (
         StreamHead.objects.using(using)
         .filter(pk=StreamHead.KEY)
         .annotate(epoch=Subquery(rows.values("epoch")), offset=Subquery(rows.values("offset")))
         .values_list("incarnation", "number", "epoch", "offset")
-        .first()
     )
+    found = position.first()
+    if found is None and not connections[using].in_atomic_block:
+        heads.look(heads.database())  # creates the head
+        found = position.first()
     if found is None:
-        if not connections[using].in_atomic_block:
-            heads.look(heads.database())  # creates it, for the next page
         return ""
     incarnation, number, epoch, offset = found
     if epoch is None:
