@@ -81,8 +81,10 @@ def program(
 class Target:
     """A server under test and its load generator."""
 
-    def __init__(self, kind: str, pid: int, load: subprocess.Popen[str], folder: str) -> None:
-        self.kind, self.pid = kind, pid
+    def __init__(
+        self, kind: str, pid: int, port: int, load: subprocess.Popen[str], folder: str
+    ) -> None:
+        self.kind, self.pid, self.port = kind, pid, port
         self._blocks = Path(folder, "blocks")
         self._load = load
 
@@ -164,4 +166,4 @@ def target(kind: str, *options: str) -> Iterator[Target]:
                 "--secret", SECRET, cpu=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
         )  # fmt: skip
-        yield Target(kind, server.pid, load, folder)
+        yield Target(kind, server.pid, port, load, folder)

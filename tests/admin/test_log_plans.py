@@ -17,7 +17,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bench.admin_scale import PAGES, fill, middle
+from bench.admin_pages import PAGES
+from bench.admin_rows import fill
+from bench.admin_scale import middle
 from djhookbox.models import ConnectionLog
 
 from .stand_in import APP
