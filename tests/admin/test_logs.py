@@ -20,7 +20,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from djhookbox.admin.logs import periods
+from djhookbox.admin.logs import leading, periods
 from djhookbox.admin.logs.codes import MEANINGS
 from djhookbox.admin.logs.exports import BOM, cell
 from djhookbox.admin.pages import pretty_json
@@ -176,6 +176,39 @@ def found(client: Client, model: str, query: str) -> list[Any]:
     response = client.get(f"{APP}{model}/{query}")
     assert response.status_code == 200, query
     return list(response.context["cl"].result_list)
+
+
+def test_two_filters_are_searched_in_parts(
+    root: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index has both columns: a page does not look through everything for rare pairs."""
+    monkeypatch.setattr(leading, "SEARCHED", 10)
+    SubscriptionLog.objects.bulk_create(
+        SubscriptionLog(
+            event="refused" if number in (3, 22) else "subscribe", user_name=user, channel="/a/"
+        )
+        for number in range(35)
+        for user in ("alice", "bob")
+    )
+    SubscriptionLog.objects.bulk_create(
+        SubscriptionLog(event="refused", user_name="carol", channel="/a/") for _row in range(35)
+    )
+    both = "event__exact=refused&user_name=alice"
+    url, pages = f"{APP}subscriptionlog/?{both}", []
+    while url:
+        page = root.get(url)
+        text = html.unescape(page.content.decode())
+        pages.append(len(page.context["cl"].result_list))
+        older = [url for url, _text, kind in page.context["cl"].page_links if kind == "older"]
+        assert bool(older) == ("Older entries have not been searched yet." in text)
+        assert ("Nothing has been found yet." in text) == (bool(older) and not pages[-1])
+        url = f"{APP}subscriptionlog/{older[0]}" if older else ""
+    assert sum(pages) == 2
+    assert len(pages) == 4
+    one = root.get(f"{APP}subscriptionlog/?user_name=alice").context["cl"]
+    assert (len(one.result_list), one.stopped) == (35, False)
+    several = root.get(f"{APP}subscriptionlog/?event=refused&event=destroy&user_name=alice")
+    assert several.context["cl"].stopped
 
 
 def test_searches_are_exact_or_by_the_beginning_of_a_channel(root: Client, db: None) -> None:

@@ -17,6 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from djhookbox.admin.logs import leading
 from djhookbox.admin.logs.exports import BOM
 from djhookbox.admin.refusals import reading
 from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
@@ -138,7 +139,7 @@ def test_it_leads_from_page_to_page(root: Client, db: None) -> None:
 def test_a_rare_reason_is_searched_in_parts(
     root: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "SEARCHED", 10)
+    monkeypatch.setattr(leading, "SEARCHED", 10)
     for number in range(35):
         refuse("subscribe", number, reason="Rare." if number in (3, 10, 22, 34) else "No.")
     url, found = f"{PAGE}?reason=Rare.", 0

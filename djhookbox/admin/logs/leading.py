@@ -8,6 +8,7 @@ backwards. And of two filters, SQLite does not know which is rarer.
 
 from __future__ import annotations
 
+import datetime
 import heapq
 import itertools
 import math
@@ -15,17 +16,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, DateTimeField, F, Func, QuerySet, Value
+from django.db.models import BooleanField, DateTimeField, F, Func, Q, QuerySet, Value
 from django.db.models.expressions import OrderBy
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
+from django.db.models.sql.where import WhereNode
 
 from ...querysets import Exactly
 
 #: How far the rows of a filter are counted to find the rarest filter.
 PROBED = 2_000
 
+#: Rows of the rarest filter that are looked through for those that other filters allow, too.
+SEARCHED = 20_000
+
 #: Queries for the combinations of several values, at most.
 COMBINED = 16
+
+#: The columns of the order, in which a page begins and ends.
+ORDER = ("created", "id")
+
+#: When a row was created, and its key.
+Reached = tuple[datetime.datetime, int]
 
 
 def newest(rows: QuerySet[Any], count: int) -> list[Any]:
@@ -44,6 +55,51 @@ def newest(rows: QuerySet[Any], count: int) -> list[Any]:
         return found[0]
     newest_first = rows.query.standard_ordering
     return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
+
+
+def reach(rows: QuerySet[Any]) -> Reached | None:
+    """Return how far rows are looked through: the place of a row, or None for all of them.
+
+    If many rows pass the rarest filter and none of them another one, no index helps: there is none
+    for each pair of columns. Then only the first of the rarest filter are looked through.
+
+    Args:
+        rows: The rows in the order of a list, newest first.
+
+    """
+    return max(filter(None, map(_reach, _combinations(rows))), default=None)
+
+
+def _reach(rows: QuerySet[Any]) -> Reached | None:
+    found = _filters(rows)
+    others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, found))]
+    if not found or len(others) < 2:
+        return None  # an index finds them
+    probed = min(PROBED, SEARCHED)
+    counts = {name: _count(rows, one, probed) for name, one in found.items()}
+    rarest = min(counts, key=counts.__getitem__)
+    if counts[rarest] < probed:
+        return None
+    alone = rows.all()
+    conditions = _conditions(alone)
+    conditions[:] = [one for one in conditions if one is found[rarest] or _is_of_order(one)]
+    places = lead(alone).values_list("created", "pk")[SEARCHED : SEARCHED + 1]
+    return next(iter(places), None)
+
+
+def within(rows: QuerySet[Any], place: Reached | None) -> QuerySet[Any]:
+    """Return the rows down to a place, including it."""
+    if place is None:
+        return rows
+    created, key = place
+    return rows.filter(Q(created__gte=created), Q(created__gt=created) | Q(pk__gte=key))
+
+
+def _is_of_order(condition: Any) -> bool:
+    """Return whether a condition is one of the order's columns, as those of a page and a period."""
+    if isinstance(condition, WhereNode):
+        return all(_is_of_order(child) for child in condition.children)
+    return _column(condition) in ORDER
 
 
 def _place(row: Any) -> tuple[Any, Any]:
@@ -73,17 +129,12 @@ def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
     vendor = connections[rows.db].vendor
     if vendor not in ("sqlite", "postgresql"):
         return rows
-    indexed = _indexed(rows)
-    found = {
-        _column(one): one
-        for one in _conditions(rows)
-        if isinstance(one, Exact) and _column(one) in indexed and isinstance(one.rhs, str)
-    }
+    found = _filters(rows)
     if not found:
         return rows
     leader = next(iter(found.values()))
     if len(found) > 1:
-        leader = min(found.values(), key=lambda one: _count(rows, one))
+        leader = min(found.values(), key=lambda one: _count(rows, one, PROBED))
     led = rows.all()
     conditions = _conditions(led)
     # A filter may be there twice, and once more for databases that do not compare exactly.
@@ -93,6 +144,16 @@ def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
     else:
         _bound(led, leader)
     return led
+
+
+def _filters(rows: QuerySet[Any]) -> dict[str, Any]:
+    """Return the comparisons with one value that have an index, by their columns."""
+    indexed = _indexed(rows)
+    return {
+        _column(one): one
+        for one in _conditions(rows)
+        if isinstance(one, Exact) and _column(one) in indexed and isinstance(one.rhs, str)
+    }
 
 
 def _indexed(rows: QuerySet[Any]) -> set[str]:
@@ -122,10 +183,10 @@ def _column(lookup: Any) -> str:
     return "" if target is None else str(target.name)
 
 
-def _count(rows: QuerySet[Any], one: Any) -> int:
-    """Return how many rows have a filter's value, counting no further than `PROBED`."""
+def _count(rows: QuerySet[Any], one: Any, most: int) -> int:
+    """Return how many rows have a filter's value, counting no further than asked."""
     everything = rows.model._default_manager.using(rows.db)
-    count: int = everything.filter(**{_column(one): one.rhs}).order_by()[:PROBED].count()
+    count: int = everything.filter(**{_column(one): one.rhs}).order_by()[:most].count()
     return count
 
 

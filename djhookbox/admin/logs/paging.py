@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 
 from ...querysets import has_text
 from ..pages import grouped
-from .leading import newest
+from .leading import Reached, newest, reach, within
 from .trails import COLUMNS
 
 #: The parameters of a page: rows older, or newer, than a row.
@@ -51,6 +51,8 @@ class LogChangeList(ChangeList):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._older = self._newer = ""
+        #: How far the rows have been looked through, if not to the end.
+        self._reached: Reached | None = None
         self._row_url: tuple[str, str] | None = None
         super().__init__(*args, **kwargs)
 
@@ -86,9 +88,13 @@ class LogChangeList(ChangeList):
             page = found[:size][::-1]
             self.has_newer, self.has_older = len(found) > size, True
         else:
-            found = newest(_before(rows, self._older), size + 1)
+            rows = _before(rows, self._older)
+            reached = reach(rows)
+            found = newest(within(rows, reached), size + 1)
             page = found[:size]
             self.has_newer, self.has_older = bool(self._older), len(found) > size
+            if reached is not None and not self.has_older:
+                self._reached, self.has_older = reached, True
         self.result_list = page
         # Equal, so that the search does not show a number that is not the number of results.
         self.result_count = self.full_result_count = len(page)
@@ -108,6 +114,11 @@ class LogChangeList(ChangeList):
             self._row_url = before, after
         before, after = self._row_url
         return f"{before}{result.pk}{after}"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether older rows have not been looked through."""
+        return self._reached is not None
 
     @property
     def count_text(self) -> str:
@@ -132,7 +143,11 @@ class LogChangeList(ChangeList):
             if rows:
                 url = self.get_query_string({NEWER: _cursor(rows[0])}, [*OF_A_PAGE])
                 links.append((url, _("Newer entries"), "newer"))
-        if self.has_older and rows:
+        if self._reached is not None:
+            created, key = self._reached
+            url = self.get_query_string({OLDER: f"{created.isoformat()}_{key}"}, [*OF_A_PAGE])
+            links.append((url, _("Search older entries"), "older"))
+        elif self.has_older and rows:
             url = self.get_query_string({OLDER: _cursor(rows[-1])}, [*OF_A_PAGE])
             links.append((url, _("Older entries"), "older"))
         return links

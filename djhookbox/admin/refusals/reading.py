@@ -1,8 +1,9 @@
 """Read the refusals of three logs as one list, never more rows than a page needs.
 
 The newest refusals of each kind are found through an index that begins with the event. Neither who
-decided nor the reason has an index: what lists the rows of one reason looks through a limited
-number of refusals, and says where it has stopped. Nothing is counted beyond such a limit.
+decided nor the reason has an index, and no index has both a user and the event: what lists such
+rows looks through a limited number of entries, and says where it has stopped. Nothing is counted
+beyond such a limit.
 """
 
 from __future__ import annotations
@@ -24,13 +25,10 @@ from django.utils.translation import gettext_lazy
 from ...models import ConnectionLog, Log, Publication, SubscriptionLog
 from ...querysets import has_text
 from ..logs.exports import CHUNK, Batch, fetched
-from ..logs.leading import lead
+from ..logs.leading import lead, reach, within
 
 #: Refusals of each kind whose reasons are counted.
 COUNTED = 3_000
-
-#: Refusals of each kind that are looked through for those with one reason.
-SEARCHED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,10 @@ def groups(sources: Sequence[Source]) -> tuple[list[Group], bool]:
         names = ["decided_by", "reason", "user_name"]
         names += ["channel"] if source.kind.model is not ConnectionLog else []
         names += ["source"] if source.kind.model is Publication else []
-        rows = list(lead(source.rows).values_list(*names)[: COUNTED + 1])
-        cut |= len(rows) > COUNTED
+        place = reach(source.rows)
+        near = lead(within(source.rows, place))
+        rows = list(near.values_list(*names)[: COUNTED + 1])
+        cut |= len(rows) > COUNTED or place is not None
         counts: dict[tuple[str, str], int] = {}
         newest: dict[tuple[str, str], Sequence[Any]] = {}
         for row in rows[:COUNTED]:
@@ -228,10 +228,12 @@ def page(
     floor: Place | None = None
     for source in sources:
         rows = source.rows.filter(place.older(source.kind)) if place else source.rows
-        if why.conditions:
-            bound = _bound(source.kind, rows)
+        rows = _with(rows, why)
+        reached = reach(rows)
+        if reached is not None:
+            bound = Place(reached[0], source.kind.rank, reached[1])
             floor = max(filter(None, (floor, bound)), default=None)
-            rows = _with(rows, why, Q(created__gte=bound.created) if bound else Q())
+        rows = within(rows, reached)
         parts.append(_placed(source.kind, lead(rows)[: size + 1]))
     found = list(islice(heapq.merge(*parts, key=_first, reverse=True), size + 1))
     if floor is not None:
@@ -278,14 +280,8 @@ def export(
         yield batch
 
 
-def _with(rows: QuerySet[Any], why: Why, *more: Q) -> QuerySet[Any]:
-    return rows.filter(*why.conditions, *more)
-
-
-def _bound(kind: Kind, rows: QuerySet[Any]) -> Place | None:
-    """Return the place down to which refusals are looked through; None for all of them."""
-    beyond = lead(rows).values_list("created", "pk")[SEARCHED : SEARCHED + 1]
-    return next((Place(created, kind.rank, key) for created, key in beyond), None)
+def _with(rows: QuerySet[Any], why: Why) -> QuerySet[Any]:
+    return rows.filter(*why.conditions)
 
 
 def _placed(kind: Kind, rows: QuerySet[Any]) -> list[tuple[Place, Kind, Any]]:
