@@ -164,8 +164,9 @@ class Server:
             Elsewhere(calls.by_name, cluster, proposals, runtime.hub)
         self._rest = Rest(calls, config)
         self._operators = Operators(
-            runtime, self._durable, self._handshakes.unsent, engine.name, lambda: calls.secrets
-        )
+            runtime, self._durable, self._handshakes.unsent, self._handshakes.incoming,
+            engine.name, lambda: calls.secrets,
+        )  # fmt: skip
         self._systemd = Systemd()
         self._port = Port(
             config, self._handshakes, self._sockets, self._rest,

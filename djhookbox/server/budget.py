@@ -43,12 +43,17 @@ class Incoming(Budget):
     """The frames that wait, and those that are being handled, which use more memory.
 
     A frame is handled once there is room for that. Frames take their turns in order.
+
+    Attributes:
+        received: Number of bytes that clients have sent since the start.
+
     """
 
-    __slots__ = ("_handled", "_turns")
+    __slots__ = ("_handled", "_turns", "received")
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
+        self.received = 0
         self._handled = 0
         self._turns: deque[tuple[asyncio.Future[None], int]] = deque()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .budget import Incoming
 from .metrics import ENGINE_BUCKETS, Histogram
 from .runtime import Runtime
 from .unsent import Unsent
@@ -36,6 +37,7 @@ class Facts:
     runtime: Runtime
     outbox_lag: float | None
     unsent: Unsent
+    incoming: Incoming
     engine: str
 
 
@@ -137,6 +139,7 @@ class _Collector:
             ("messages_received", "Messages from clients and code.", metrics.messages_in),
             ("messages_sent", "Messages written to clients.", metrics.messages_out),
             ("sent_bytes", "Bytes written to clients.", metrics.bytes_out),
+            ("received_bytes", "Bytes of frames from clients.", self._facts.incoming.received),
             ("connections_opened", "Connections opened.", metrics.connections_total),
             ("connections_refused", "Connections refused.", metrics.refused_total),
             ("connections_dropped_slow", "Clients that did not read.", metrics.dropped_slow),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
+from .budget import Incoming
 from .channels.durable import Durable
 from .exposition import Facts, Missing, exposition
 from .runtime import Runtime
@@ -37,12 +38,14 @@ class Operators:
         runtime: Runtime,
         durable: Durable,
         unsent: Unsent,
+        incoming: Incoming,
         engine: str,
         secrets: Callable[[], tuple[str, ...]],
     ) -> None:
         self._runtime = runtime
         self._durable = durable
         self._unsent = unsent
+        self._incoming = incoming
         self._engine = engine
         self._secrets = secrets
         self._runner: web.AppRunner | None = None
@@ -119,7 +122,7 @@ class Operators:
         return await self._metrics(request)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        facts = Facts(self._runtime, self._durable.lag, self._unsent, self._engine)
+        facts = Facts(self._runtime, self._durable.lag, self._unsent, self._incoming, self._engine)
         try:
             body, content_type = exposition(facts)
         except Missing as error:

@@ -268,6 +268,9 @@ class Connection:
 
         Frames are handled in later turns of the event loop.
         """
+        # Text in ASCII, which most of it is, knows its length in bytes.
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self._budget.received += size
         lines = self._parser.lines(text)
         for line in lines:
             if self.closed:
