@@ -78,10 +78,11 @@ class ErasingMixin(PageMixin):
         sentences = [
             _(
                 "The name is replaced by a random one in all logs. Addresses, "
-                "browsers and messages are deleted, and so are waiting publications and bans of "
+                "browsers and messages are deleted, and so are waiting publications of "
                 "this user. Notes, channels that name the user, and durable channels are searched "
                 "as well. This cannot be undone."
-            )
+            ),
+            _("Bans of this user are deleted, and are therefore lifted."),
         ]
         if account_named(name) is not None:
             sentences.append(
