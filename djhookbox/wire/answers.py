@@ -213,12 +213,19 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class BusyChannel:
-    """A channel in a report; `rate` is in publications per second."""
+    """A channel in a report.
+
+    Attributes:
+        rate: Publications per second.
+        since: When it was opened, in seconds since the epoch.
+
+    """
 
     name: str
     subscribers: int | None = None
     history: int | None = None
     rate: float | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

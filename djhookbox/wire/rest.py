@@ -406,10 +406,10 @@ class GetServerInfo:
         channel: List only channels whose names contain this text.
         user: List only connections of users whose names contain this text.
         channel_sort: Which channels come first: those with the most `subscribers` (the default),
-            the highest `rate` or the longest `history`.
+            the highest `rate` or the longest `history`, the `newest` or the `oldest`.
         channel_page: Which part of them is listed, from 1, the default.
         user_sort: Which connections come first: those with the most `unsent` bytes or `channels`,
-            or the `oldest`; by default the newest.
+            the `newest` or the `oldest`; by default those with unsent bytes, then the newest.
         user_page: Which part of them is listed, from 1, the default.
 
     """

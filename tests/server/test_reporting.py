@@ -121,7 +121,9 @@ async def test_a_report_is_searched_and_bounded(rig: Rig) -> None:
     assert nobody["connection_list"] == {"total": 0, "listed": []}
 
 
-async def test_each_part_of_the_lists_can_be_asked_for_in_several_orders(rig: Rig) -> None:
+async def test_each_part_of_the_lists_can_be_asked_for_in_several_orders(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clients = {name: await rig.connect(name) for name in ("alice", "bob", "carol")}
     for number in range(45):
         await rig.subscribe(clients["alice"], f"/rooms/{number:02}/")
@@ -145,8 +147,18 @@ async def test_each_part_of_the_lists_can_be_asked_for_in_several_orders(rig: Ri
     assert await names("channel_list", channel_page="99999") == []
     assert await names("channel_list", channel_page="0", channel="/40/") == ["/rooms/40/"]
     assert (await names("channel_list", channel_sort="rate"))[0] == "/rooms/44/"
+    for number, room in enumerate(rooms):
+        rig.server.runtime.hub.channels[room].created = 1000.0 + number
+    assert await names("channel_list", channel_sort="oldest") == rooms[:20]
+    assert await names("channel_list", channel_sort="newest") == rooms[::-1][:20]
     assert await names("connection_list") == ["bob", "alice", "carol"]
     assert await names("connection_list", user_sort="oldest") == ["carol", "alice", "bob"]
     assert (await names("connection_list", user_sort="channels"))[0] == "alice"
     assert len(await names("connection_list", user_sort="unsent")) == 3
     assert await names("connection_list", user_sort="<odd>") == ["bob", "alice", "carol"]
+    # Those who do not read are first, unless another order is asked for.
+    monkeypatch.setattr(
+        type(clients["carol"]), "unsent", property(lambda one: 9 * (one is clients["carol"]))
+    )
+    assert await names("connection_list") == ["carol", "bob", "alice"]
+    assert await names("connection_list", user_sort="newest") == ["bob", "alice", "carol"]

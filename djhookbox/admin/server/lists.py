@@ -21,9 +21,12 @@ SORTS: Mapping[str, Mapping[str, str | Promise]] = {
         "": gettext_lazy("most subscribers"),
         "rate": gettext_lazy("most messages per second"),
         "history": gettext_lazy("longest history"),
+        "newest": gettext_lazy("newest"),
+        "oldest": gettext_lazy("oldest"),
     },
     "user": {
-        "": gettext_lazy("newest"),
+        "": gettext_lazy("slow clients, then the newest"),
+        "newest": gettext_lazy("newest"),
         "oldest": gettext_lazy("oldest"),
         "unsent": gettext_lazy("most waiting bytes"),
         "channels": gettext_lazy("most channels"),

@@ -38,6 +38,12 @@ class ChannelRow:
     subscribers: str
     history: str
     rate: str
+    since: datetime.datetime | None
+
+    @property
+    def clock(self) -> str:
+        """The time it was opened."""
+        return clock(self.since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,15 @@ class ConnectionRow:
 
     @property
     def clock(self) -> str:
-        """The time it was opened, with the day if that is not today."""
-        if self.since is None:
-            return ""
-        same_day = self.since.date() == today()
-        return f"{self.since:%H:%M:%S}" if same_day else f"{self.since:%Y-%m-%d %H:%M}"
+        """The time it was opened."""
+        return clock(self.since)
+
+
+def clock(moment: datetime.datetime | None) -> str:
+    """Format a time, with the day if that is not today."""
+    if moment is None:
+        return ""
+    return f"{moment:%H:%M:%S}" if moment.date() == today() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,13 @@ def _channels(found: BusyChannels | None) -> Listing[ChannelRow] | None:
     if found is None:
         return None
     rows = [
-        ChannelRow(row.name, whole(row.subscribers), whole(row.history), rate(row.rate))
+        ChannelRow(
+            name=row.name,
+            subscribers=whole(row.subscribers),
+            history=whole(row.history),
+            rate=rate(row.rate),
+            since=moment_of(row.since),
+        )
         for row in found.listed[:PAGE]  # an older process lists more
         if row.name
     ]

@@ -150,6 +150,8 @@ class Reports:
         value: Callable[[Channel], float] = {
             "rate": lambda channel: channel.published.per_second(now),
             "history": lambda channel: len(channel.history),
+            "newest": lambda channel: channel.created,
+            "oldest": lambda channel: -channel.created,
         }.get(request.channel_sort, lambda channel: len(channel.subscribers))
         listed = _part(found, lambda channel: (-value(channel), channel.name), request.channel_page)
         return answers.BusyChannels(
@@ -160,6 +162,7 @@ class Reports:
                     subscribers=len(channel.subscribers),
                     history=len(channel.history),
                     rate=round(channel.published.per_second(now), 2),
+                    since=round(channel.created, 3),
                 )
                 for channel in listed
             ),
@@ -172,11 +175,12 @@ class Reports:
             for connection in self._connections
             if connection.user is not None and part in connection.user.name.casefold()
         ]
-        value: Callable[[tuple[Connection, User]], float] = {
-            "unsent": lambda pair: -pair[0].unsent,
-            "channels": lambda pair: -len(pair[1].subscriptions),
-            "oldest": lambda pair: pair[0].since,
-        }.get(request.user_sort, lambda pair: -pair[0].since)
+        value: Callable[[tuple[Connection, User]], tuple[float, ...]] = {
+            "unsent": lambda pair: (-pair[0].unsent,),
+            "channels": lambda pair: (-len(pair[1].subscriptions),),
+            "newest": lambda pair: (-pair[0].since,),
+            "oldest": lambda pair: (pair[0].since,),
+        }.get(request.user_sort, lambda pair: (-pair[0].unsent, -pair[0].since))
         # Compare ids too, which are unique: users cannot be compared.
         listed = _part(found, lambda pair: (value(pair), pair[0].id), request.user_page)
         return answers.LatestConnections(

@@ -62,9 +62,11 @@ export class ReportView {
           subscribers: this.whole(channel.subscribers),
           history: this.whole(channel.history),
           rate: this.rate(channel.rate),
+          since: typeof channel.since === "number" ? this.clock(channel.since) : "",
         },
         links: { name: { name: channel.name } },
         ticks: channel.name,
+        since: channel.since ?? undefined,
       }),
     );
     this.#fillTable(part, rows, list.total);
