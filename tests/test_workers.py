@@ -18,7 +18,7 @@ from djhookbox.workers.place import job, take
 from djhookbox.workers.supervisor import Supervisor, WorkersFailed
 
 from .ports import free_port
-from .stand_ins.waiting import until
+from .stand_ins.waiting import PATIENCE, until
 
 WORKER = (sys.executable, "-m", "tests.worker")
 
@@ -180,7 +180,7 @@ def test_a_worker_that_keeps_failing_is_started_less_and_less_often(tmp_path, ca
     ],
 )
 def test_a_first_worker_that_fails_ends_all(tmp_path, monkeypatch, fault, problem):
-    monkeypatch.setattr(supervising, "START_TIMEOUT", 1)
+    monkeypatch.setattr(supervising, "START_TIMEOUT", 1 if fault == "hang" else PATIENCE)
     (tmp_path / "fault").write_text(fault)
 
     async def main():
