@@ -18,7 +18,7 @@ from .running import App, Running, Start, read, send
 
 #: Usually, three seconds are enough. The clients and the site share a thread with the server, and
 #: several tests share the machine.
-GRACE = 30.0
+GRACE = 60.0
 
 
 class Crowd:
