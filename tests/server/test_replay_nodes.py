@@ -57,7 +57,7 @@ async def server(
     """Run the nodes of one transcript, which share nothing with those of others."""
     arguments = arguments_for(port, callback_port, options)
     parsed = vars(Command().create_parser("manage.py", "runhookbox").parse_args(arguments))
-    config = replace(server_config(parsed), engine=f"{url}?prefix={name}:{count}:", run_dir="")
+    config = replace(server_config(parsed), engine=f"{url}?prefix={name}:{port}:", run_dir="")
     seed = f"{os.environ.get('HOOKBOX_TEST_SEED', SEED)} {name}"
     async with spread(config, count, seed, starting):
         yield

@@ -96,7 +96,8 @@ class Pollers:
                 again = turn is Turn.OTHER
                 if turn is Turn.MINE:
                     again = await self._once(channel, polling)
-                    if not again:
+                    # If its own answer has changed the options, another task continues.
+                    if not again and self._tasks.get(channel) is asyncio.current_task():
                         await self._turn(channel, polling, done=True)
                 failures = 0
             except (
