@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -18,11 +17,6 @@ from .repeats import Repeats
 from .tasks import within
 
 logger = logging.getLogger("djhookbox.server")
-
-#: New objects after which the garbage collector looks at the newest, and how many times it does
-#: that before it looks at older ones. Each client that arrives leaves dozens of objects that stay,
-#: so that Python's defaults look at them again and again.
-GC_THRESHOLDS = (5000, 10, 100)
 
 
 def run(
@@ -45,14 +39,11 @@ def run(
 
     """
     loop = new_loop()
-    usual = gc.get_threshold()
-    gc.set_threshold(*GC_THRESHOLDS)
     try:
         loop.run_until_complete(_main(config, on_ready, listener, lifeline))
     finally:
         loop.run_until_complete(_end_rest())
         loop.close()
-        gc.set_threshold(*usual)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

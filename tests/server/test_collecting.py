@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from djhookbox.server.collecting import GROWTH, IDLE_SECONDS, PAUSE_SECONDS, YOUNG, Collecting
+from djhookbox.server.collecting import GROWTH, IDLE_SECONDS, PAUSE_SECONDS, THRESHOLDS, Collecting
 
 
 @pytest.fixture
@@ -68,6 +68,6 @@ def test_young_objects_are_collected_less_often_until_the_server_stops() -> None
     before = gc.get_threshold()
     collecting = Collecting()
     collecting.start()
-    assert gc.get_threshold() == (max(YOUNG, before[0]), *before[1:])
+    assert gc.get_threshold() == THRESHOLDS
     collecting.stop()
     assert gc.get_threshold() == before
