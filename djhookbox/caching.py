@@ -97,7 +97,7 @@ class RowCache(Generic[Held]):
         return loaded
 
     def _is_valid(self, own: _Own[Held], connection: Any, now: float) -> bool:
-        """Return whether the transaction goes on that has loaded this, a moment ago."""
+        """Return whether this was loaded a moment ago, in the transaction that is still open."""
         waiting = connection.run_on_commit
         return (
             own.generation == self._generation

@@ -59,7 +59,7 @@ class _Line:
         except HookboxUnreachable:
             if is_new:
                 raise
-            self._send(secret, seconds)  # to the process that was started meanwhile
+            self._send(secret, seconds)  # to the process that has been started since
         self._sent, self._is_open = now, True
 
     def settle(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ class Patience:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, future: asyncio.Future[Any]) -> None:
-        """Wait for a future from now on."""
+        """Start waiting for a future."""
         self._drop_done()
         loop = future.get_loop()
         due = loop.time() + ANSWER_SECONDS

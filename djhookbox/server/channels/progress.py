@@ -17,7 +17,7 @@ logger = logging.getLogger("djhookbox.server")
 #: The file in the run folder.
 STATE_FILE = "outbox.json"
 #: Seconds until a change is written, with those that follow it: a pull does not wait for that. A
-#: process that is killed meanwhile pulls what follows the older number once more.
+#: process that is killed before that pulls what follows the older number once more.
 WRITE_SECONDS = 0.05
 
 

@@ -1,4 +1,4 @@
-"""The publications that were pulled lately, for channels that are being opened meanwhile."""
+"""The publications that were pulled lately, for channels that are being opened."""
 
 from __future__ import annotations
 

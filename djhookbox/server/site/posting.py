@@ -71,7 +71,7 @@ class Posting:
         )
 
     async def stop(self) -> None:
-        """Close the connection pools; webhooks fail from now on."""
+        """Close the connection pools; webhooks fail afterwards."""
         self._stopped = True
         for session in (*(self._sessions or ()), *(self._unix_sessions or ())):
             await session.close()
