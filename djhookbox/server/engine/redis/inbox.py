@@ -30,7 +30,7 @@ class Inbox:
 
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
-        self._number: int | None = None
+        self._number = 0
         self._seen_behind = -1
         self._broken: asyncio.Future[None] | None = None
         self.is_up = False
@@ -58,8 +58,10 @@ class Inbox:
         connection = await open_connection(engine.address)
         try:
             await identify(connection, engine.address)
-            await ask(connection, "SUBSCRIBE", f"{engine.address.prefix}i:{engine.node}")
-            self._number, self._seen_behind = None, -1
+            name = f"{engine.address.prefix}i:{engine.node}"
+            # Before subscribing: what follows is either received or noticed as missing.
+            self._number, self._seen_behind = int(await ask(connection, "GET", name) or 0), -1
+            await ask(connection, "SUBSCRIBE", name)
             self._broken = asyncio.get_running_loop().create_future()
             self.is_up = True
             self._connections += 1
@@ -98,7 +100,7 @@ class Inbox:
         head, _, body = data.partition(b"\n")
         words = head.decode().split(" ")
         number = int(words[0])
-        if self._number is not None and number != self._number + 1:
+        if number != self._number + 1:
             self._engine.figures["versions_missed"] += 1
             logger.warning("%d messages of Redis were missed", number - self._number - 1)
             self._engine.openings.resync()
@@ -116,9 +118,6 @@ class Inbox:
     def compare(self, number: int) -> None:
         """Compare with the number in Redis; called about once a second."""
         if not self.is_up:
-            return
-        if self._number is None:
-            self._number = number
             return
         if number <= self._number:
             self._seen_behind = -1
