@@ -52,6 +52,22 @@ def test_a_policy_is_added(root: Client, hookbox: Hookbox, db: None) -> None:
     assert "20 past messages, presence" in page
 
 
+def test_the_list_names_every_option_that_differs_from_its_default(root: Client) -> None:
+    changed: dict[str, Any] = {
+        "history_size": 5, "durable": True, "presenceful": True, "anonymous": True,
+        "reflective": False, "state": {"a": 1}, "server_presenceful": True,
+        "polling": {"mode": "simple", "url": "http://example.com/", "interval": 5},
+    }  # fmt: skip
+    for number, (name, value) in enumerate(changed.items()):
+        ChannelPolicy.objects.create(name=name, pattern=f"/{number}/", **{name: value})
+    page = root.get(LIST).content.decode()
+    shown = re.findall(r'class="field-options[^"]*">([^<]*)</td>', page)
+    assert sorted(shown) == [
+        "5 past messages", "anonymous", "durable", "initial state", "not reflective", "polling",
+        "presence", "server presence",
+    ]  # fmt: skip
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_save_says_how_many_it_concerns(
     hookbox: Hookbox, monkeypatch: pytest.MonkeyPatch

@@ -224,6 +224,8 @@ class ChannelPolicyAdmin(PageMixin):
     def options(self, policy: ChannelPolicy) -> str:
         """The options that differ from the defaults."""
         facts: list[str] = []
+        if policy.durable:
+            facts.append(_("durable"))
         if policy.history_size:
             facts.append(
                 ngettext("%(count)d past message", "%(count)d past messages", policy.history_size)
