@@ -505,7 +505,7 @@ def test_the_next_url_is_called_if_nothing_listens_at_the_first(two, settings, m
 
 
 def test_a_url_that_failed_is_called_if_the_others_fail_too(two, settings):
-    """Two processes are killed one after the other; the first is back before the second dies."""
+    """Two processes are killed in sequence; the first is back before the second dies."""
     first, second = two
     first.answer = lambda request: Answer(hang_up=True)
     client.publish("/a/", "1", key="1")

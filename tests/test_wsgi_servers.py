@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,23 @@ def project(tmp_path: Path) -> Iterator[Project]:
         project.stop()
 
 
-def serve(project: Project, command: str) -> subprocess.Popen[bytes]:
-    """Start a documented command."""
+@contextmanager
+def serving(project: Project, command: str) -> Iterator[None]:
+    """Run a documented command until the block ends."""
     words = shlex.split(command)
     program = Path(sys.executable).parent / words[0]
     need(program.exists(), f"{words[0]} is missing")
     with (project.folder / "server.log").open("wb") as log:
-        return subprocess.Popen(
+        server = subprocess.Popen(
             [str(program), *words[1:]],
             cwd=project.folder, stdout=log, stderr=log, start_new_session=True,
             env=project.environment(DJANGO_SETTINGS_MODULE="settings"),
         )  # fmt: skip
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
 
 
 def subscribes(project: Project, origin: str) -> None:
@@ -83,6 +90,13 @@ def subscribes(project: Project, origin: str) -> None:
         assert visitor.expect("PUBLISH")["payload"] == "Hello"
 
 
+def works_with(project: Project, command: str) -> None:
+    """Run a command that serves the site on its port, and subscribe."""
+    with serving(project, command):
+        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), command)
+        subscribes(project, project.origin)
+
+
 @pytest.mark.parametrize(
     "pattern",
     [r"(gunicorn --bind 127\.0\.0\.1:8000 .*)", r"(uvicorn --host 127\.0\.0\.1 --port 8000 .*)"],
@@ -90,25 +104,13 @@ def subscribes(project: Project, origin: str) -> None:
 )
 def test_a_server_on_tcp(project: Project, pattern: str) -> None:
     command = documented(pattern)
-    server = serve(project, command.replace("8000", str(project.site_port)))
-    try:
-        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "the server")
-        subscribes(project, project.origin)
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
+    works_with(project, command.replace("8000", str(project.site_port)))
 
 
 def test_uwsgi(project: Project) -> None:
     block = textwrap.dedent(documented(r"code-block:: ini\n\n((?:    .*\n)+)"))
     project.write("uwsgi.ini", block.replace("8000", str(project.site_port)))
-    server = serve(project, "uwsgi --ini uwsgi.ini")
-    try:
-        project.wait_until(lambda: answers(f"{project.origin}/admin/login/"), "uWSGI")
-        subscribes(project, project.origin)
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
+    works_with(project, "uwsgi --ini uwsgi.ini")
 
 
 def test_gunicorn_on_a_unix_socket(project: Project) -> None:
@@ -118,11 +120,9 @@ def test_gunicorn_on_a_unix_socket(project: Project) -> None:
     path = f"/tmp/djhookbox-{project.hookbox_port}.sock"
     text = (project.folder / "settings.py").read_text().replace("HOOKBOX_CBPORT", "UNUSED")
     project.write("settings.py", f"{text}\n{setting.replace('/run/site.sock', path)}\n")
-    server = serve(project, f"{command.replace('/run/site.sock', path)} mysite.wsgi")
     try:
-        project.wait_until(lambda: Path(path).exists(), "gunicorn")
-        subscribes(project, "http://localhost:8000")
+        with serving(project, f"{command.replace('/run/site.sock', path)} mysite.wsgi"):
+            project.wait_until(lambda: Path(path).exists(), "gunicorn")
+            subscribes(project, "http://localhost:8000")
     finally:
-        server.terminate()
-        server.wait(PATIENCE)
         Path(path).unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Process:
         self.patience = PATIENCE
 
     def preload(self, *modules: str) -> None:
-        """Start it faster from now on, by forking a process that has imported these modules."""
+        """Start it faster afterwards, by forking a process that has imported these modules."""
         self._preloaded = Preloaded(self._environment, *modules)
 
     def start(self, *arguments: str) -> None:

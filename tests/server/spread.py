@@ -16,7 +16,7 @@ from djhookbox.server.transports.accepting import Acceptor
 
 @asynccontextmanager
 async def node(config: ServerConfig) -> AsyncIterator[Server]:
-    """Run a server on a port of its own."""
+    """Run a server on its own port."""
     server = Server(replace(config, port=0))
     await server.start()
     try:

@@ -412,7 +412,7 @@ async def test_an_inbox_that_overruns_its_buffer_is_noticed_and_repaired(
 
 @asynccontextmanager
 async def another_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """Run an event loop in a thread of its own."""
+    """Run an event loop in its own thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -87,7 +87,7 @@ def check(machine: Any, examples: int, steps: int) -> None:
     )
 
 
-# ---- who is where, and is told what --------------------------------------------------------------
+# ---- who is where, and who is notified -----------------------------------------------------------
 
 
 class Servers(AnySequence):

@@ -228,7 +228,7 @@ def page(
     floor: Place | None = None
     for source in sources:
         rows = source.rows.filter(place.older(source.kind)) if place else source.rows
-        rows = _with(rows, why)
+        rows = rows.filter(*why.conditions)
         reached = reach(rows)
         if reached is not None:
             bound = Place(reached[0], source.kind.rank, reached[1])
@@ -247,13 +247,10 @@ def page(
 
 
 def _newer(sources: Sequence[Source], why: Why, size: int, place: Place) -> Page:
-    parts = [
-        _placed(
-            source.kind,
-            lead(_with(source.rows.filter(place.newer(source.kind)).reverse(), why))[: size + 1],
-        )
-        for source in sources
-    ]
+    parts = []
+    for source in sources:
+        rows = source.rows.filter(place.newer(source.kind), *why.conditions)
+        parts.append(_placed(source.kind, lead(rows.reverse())[: size + 1]))
     found = list(islice(heapq.merge(*parts, key=_first), size + 1))
     shown = found[:size][::-1]
     return Page(
@@ -270,7 +267,7 @@ def export(
 
     def of(source: Source) -> Iterator[tuple[Place, Sequence[Any]]]:
         kind = source.kind
-        for batch in fetched(_with(source.rows, why), columns[kind.model], limit):
+        for batch in fetched(source.rows.filter(*why.conditions), columns[kind.model], limit):
             for row in batch:
                 yield Place(row[0], kind.rank, row[1]), (kind, *row)
 
@@ -278,10 +275,6 @@ def export(
     rows = islice((row for _place, row in merged), limit)
     while batch := list(islice(rows, CHUNK)):
         yield batch
-
-
-def _with(rows: QuerySet[Any], why: Why) -> QuerySet[Any]:
-    return rows.filter(*why.conditions)
 
 
 def _placed(kind: Kind, rows: QuerySet[Any]) -> list[tuple[Place, Kind, Any]]:
