@@ -14,6 +14,7 @@ from typing import Any
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.memory import MemoryEngine
 
+from ..redis_server import RedisServer
 from .nodes import Node
 from .rig import FakeConnection, Rig, turns
 
@@ -27,11 +28,15 @@ class Group:
     Args:
         servers: The servers; several of them are nodes on one Redis.
         seed: Decides which client, or call, is which server's.
+        make: Makes the successor of a node that is killed.
 
     """
 
-    def __init__(self, servers: list[Rig], seed: int = 1) -> None:
+    def __init__(
+        self, servers: list[Rig], seed: int = 1, make: Callable[[], Node] | None = None
+    ) -> None:
         self.servers = servers
+        self.make = make
         self.chance = random.Random(seed)
         #: The server of each client.
         self.home: dict[FakeConnection, Rig] = {}
@@ -59,9 +64,36 @@ class Group:
     async def start(self) -> Group:
         for node in self.nodes:
             await node.start()
+        await self.beat()
+        return self
+
+    async def beat(self) -> None:
         for node in self.nodes:
             await node.redis.nodes.beat_once()
-        return self
+
+    async def kill(self, node: Node, redis: RedisServer) -> None:
+        """Kill a node; another one tidies up after it as if its lease had ended."""
+        await node.kill()
+        self.home = {client: home for client, home in self.home.items() if home is not node}
+        assert self.make is not None
+        successor = self.make()
+        self.servers[self.servers.index(node)] = successor
+        await successor.start()
+        redis.command("DEL", f"{node.redis.address.prefix}n:{node.redis.node}")
+        await self.any_node().redis.nodes._reap([node.redis.node])
+        await self.beat()
+        await self.settle()
+
+    async def lose_all(self, redis: RedisServer) -> None:
+        """Let Redis lose everything, and wait until the nodes have noticed and restored it."""
+        redis.command("FLUSHALL")
+        await self.beat()
+        while any(node.redis.openings._tasks for node in self.nodes):
+            await turns()
+        await self.settle()
+
+    def any_node(self) -> Node:
+        return self.chance.choice(self.nodes)
 
     async def stop(self) -> None:
         for node in self.nodes:
@@ -150,6 +182,8 @@ def make_group(
     recovery = config.get("recovery_seconds", 60)
     if not count:
         return Group([Rig(MemoryEngine(recovery=recovery), clock, **config)])
-    return Group(
-        [Node(url(), recovery=recovery, given_clock=clock, **config) for _ in range(count)]
-    )
+
+    def make() -> Node:
+        return Node(url(), recovery=recovery, given_clock=clock, **config)
+
+    return Group([make() for _ in range(count)], make=make)

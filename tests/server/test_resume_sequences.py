@@ -6,7 +6,7 @@ The pages follow the rules that `docs/protocol.rst` gives to clients.
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ class Page:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.client: Client | None = None
+        self.client: Any = None
         self.subscribed = False
         self.epoch = ""
         self.position = 0
@@ -80,6 +80,13 @@ class Page:
             elif name == "UNSUBSCRIBE":
                 self.subscribed = False
 
+    def acknowledged(self, args: Mapping[str, Any], number: int) -> None:
+        """Take the ACK of a message of its own, which it does not receive."""
+        assert self.settled == number - 1
+        self.settled = number
+        self.epoch = args.get("epoch", self.epoch)
+        self.position = args.get("offset", self.position)
+
     def publish(self, args: dict[str, Any]) -> None:
         offset = args.get("offset")
         if "epoch" in args and args["epoch"] != self.epoch:
@@ -111,9 +118,11 @@ class AnySequence(RuleBasedStateMachine):
         super().__init__()
         self.now = NOW
         self.sent = 0
-        self.options: dict[str, Any] = {"history_size": 3}
+        self.options: dict[str, Any] = {"history_size": 3, "reflective": True}
         self.pages = [Page(name) for name in ("alice", "bob", "carol")]
         self.begin()
+
+    # ---- what is done to the core --------------------------------------------------------------
 
     def begin(self) -> None:
         self.hub = Hub()
@@ -121,8 +130,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def perform(self, effects: list[Effect]) -> None:
         deliver(effects)
-        for page in self.pages:
-            page.read(self.sent)
+        self.read()
 
     def apply(self, channel: Channel, change: Change) -> None:
         accepted = self.engine.propose("room", change)
@@ -137,18 +145,62 @@ class AnySequence(RuleBasedStateMachine):
             self.perform(effects)
         return channel
 
-    @rule(number=st.integers(0, 2), cursor=st.booleans())
-    def come(self, number: int, cursor: bool) -> None:
-        page = self.pages[number]
+    def channels(self) -> Iterable[Channel]:
+        """Return the channel as each server knows it that has it open."""
+        return self.hub.channels.values()
+
+    def do_come(self, page: Page, since: Position | None) -> None:
         if page.client is None:
             page.client = Client(page.name)
             self.perform(self.hub.connect(page.client, page.name, UserOptions(), self.now, {}))
         assert page.client.user is not None
+        change = Subscribe(page.client.user, page.client, self.now, since=since)
+        self.apply(self.channel(), change)
+
+    def do_go(self, client: Any) -> None:
+        effects, left = self.hub.detach(client, self.now)
+        self.perform(effects)
+        for channel in left:
+            if not channel.subscribers:
+                self.apply(channel, Destroy(self.now, LINGER))
+
+    def do_publish(self, origin: Page | None) -> None:
+        channel = self.channel()
+        self.apply(channel, compose(channel, self.sent, None, self.now, origin and origin.client))
+        stream = channel.stream
+        if origin is not None and origin.subscribed and not channel.options.reflective:
+            place = stream.position.place() if stream is not None else {}
+            origin.acknowledged(place, self.sent)
+
+    def do_change(self) -> None:
+        channel = self.hub.channels.get("room")
+        if channel is not None:
+            self.apply(channel, SetOptions(self.options, self.now))
+
+    def do_wait(self) -> None:
+        run(self.engine.expire(self.now))
+
+    def do_destroy(self) -> None:
+        channel = self.hub.channels.get("room")
+        if channel is not None:
+            self.apply(channel, Destroy(self.now, LINGER))
+
+    def ask_position(self, number: int) -> None:
+        run(self.engine.position(f"other{number}", self.now))
+
+    # ---- the rules -----------------------------------------------------------------------------
+
+    def read(self) -> None:
+        for page in self.pages:
+            page.read(self.sent)
+
+    @rule(number=st.integers(0, 2), cursor=st.booleans())
+    def come(self, number: int, cursor: bool) -> None:
+        page = self.pages[number]
         since = page.cursor if cursor or not page.subscribed else None
         if since is None and not page.subscribed:
             page.gap = None  # it has nothing to come back to, and claims nothing
-        change = Subscribe(page.client.user, page.client, self.now, since=since)
-        self.apply(self.channel(), change)
+        self.do_come(page, since)
 
     @rule(number=st.integers(0, 2))
     def go(self, number: int) -> None:
@@ -156,11 +208,7 @@ class AnySequence(RuleBasedStateMachine):
         if page.client is None:
             return
         client, page.client, page.subscribed = page.client, None, False
-        effects, left = self.hub.detach(client, self.now)
-        self.perform(effects)
-        for channel in left:
-            if not channel.subscribers:
-                self.apply(channel, Destroy(self.now, LINGER))
+        self.do_go(client)
 
     @rule(number=st.integers(0, 3), times=st.integers(1, 4))
     def publish(self, number: int, times: int) -> None:
@@ -168,18 +216,8 @@ class AnySequence(RuleBasedStateMachine):
             origin = self.pages[number] if number < 3 else None
             if origin is not None and origin.client is None:
                 origin = None
-            channel = self.channel()
             self.sent += 1
-            client = origin.client if origin else None
-            self.apply(channel, compose(channel, self.sent, None, self.now, client))
-            if origin is not None and origin.subscribed and not channel.options.reflective:
-                # The ACK says which it was.
-                assert origin.settled == self.sent - 1
-                origin.settled = self.sent
-                if channel.stream is not None:
-                    if channel.stream.offset == 1:
-                        origin.epoch = channel.stream.epoch
-                    origin.position = channel.stream.offset
+            self.do_publish(origin)
 
     @rule(
         size=st.sampled_from([0, 2, 4]),
@@ -190,24 +228,20 @@ class AnySequence(RuleBasedStateMachine):
         self.options = {
             "history_size": size, "history_duration": duration, "reflective": reflective,
         }  # fmt: skip
-        channel = self.hub.channels.get("room")
-        if channel is not None:
-            self.apply(channel, SetOptions(self.options, self.now))
+        self.do_change()
 
     @rule(seconds=st.sampled_from([1, 15, 30, 60]))
     def wait(self, seconds: int) -> None:
         self.now += seconds
-        run(self.engine.expire(self.now))
+        self.do_wait()
 
     @rule()
     def destroy(self) -> None:
-        channel = self.hub.channels.get("room")
-        if channel is not None:
-            self.apply(channel, Destroy(self.now, LINGER))
+        self.do_destroy()
 
     @rule(number=st.integers(0, 3))
     def another_channel(self, number: int) -> None:
-        run(self.engine.position(f"other{number}", self.now))
+        self.ask_position(number)
 
     @rule()
     def crash(self) -> None:
@@ -220,9 +254,10 @@ class AnySequence(RuleBasedStateMachine):
         for page in self.pages:
             if page.subscribed:
                 assert page.settled == self.sent
-                stream = self.hub.channels["room"].stream
-                if stream is not None and page.epoch == stream.epoch:
-                    assert page.position == stream.offset
+                for channel in self.channels():
+                    stream = channel.stream
+                    if stream is not None and page.epoch == stream.epoch:
+                        assert page.position == stream.offset
 
 
 TestAnySequence = AnySequence.TestCase
