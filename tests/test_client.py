@@ -531,8 +531,12 @@ def test_a_url_that_failed_is_called_if_the_others_fail_too(two, settings):
 )
 @pytest.mark.parametrize(
     "answer",
-    [Answer(hang_up=True), Answer(status=502, body="Bad gateway")],
-    ids=["hangs up", "502"],
+    [
+        Answer(hang_up=True),
+        Answer(status=502, body="Bad gateway"),
+        Answer(body='[false, {"msg": "the channel could not be changed", "code": "unavailable"}]'),
+    ],
+    ids=["hangs up", "502", "unavailable"],
 )
 def test_a_call_that_may_have_been_carried_out_is_repeated_only_if_that_is_harmless(
     two, call, repeated, answer
@@ -549,10 +553,22 @@ def test_a_call_that_may_have_been_carried_out_is_repeated_only_if_that_is_harml
 
 def test_a_refusal_is_final(two):
     first, second = two
-    first.answer = lambda request: Answer(body='[false, {"msg": "no"}]')
+    first.answer = lambda request: Answer(body='[false, {"msg": "no", "code": "refused"}]')
     with pytest.raises(HookboxRefused, match="no"):
         client.get_server_info()
     assert second.requests == []
+    first.answer = lambda request: Answer()
+    client.get_server_info()
+    assert len(first.requests) == 2, "it is not skipped either"
+
+
+def test_if_every_node_is_without_its_engine_the_refusal_is_raised(two):
+    for each in two:
+        each.answer = lambda request: Answer(body='[false, {"msg": "no", "code": "unavailable"}]')
+    with pytest.raises(HookboxRefused) as refused:
+        client.publish("/a/", "1", key="order-7")
+    assert refused.value.code == "unavailable"
+    assert [len(each.requests) for each in two] == [1, 1]
 
 
 def test_if_nobody_answers_the_last_url_is_named(two, settings):

@@ -224,8 +224,11 @@ def rest_call(
     for number, url in enumerate(urls, 1):
         try:
             return _call(url, call, body, timeout)
-        except (HookboxUnreachable, HookboxMisconfigured) as error:
+        except (HookboxUnreachable, HookboxMisconfigured, HookboxRefused) as error:
             if isinstance(error, HookboxMisconfigured) and error.status not in _GATEWAY:
+                raise
+            # A node without its Redis refuses what another one can do.
+            if isinstance(error, HookboxRefused) and error.code != "unavailable":
                 raise
             places.failed(url)
             never_sent = isinstance(error.__cause__, _NEVER_SENT)
