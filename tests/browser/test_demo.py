@@ -50,7 +50,11 @@ def messages(page):
 
 def test_two_people_chat(demo, visit):
     room = f"{demo.site}/chat/lobby/"
-    alice, bob = visit(room, "alice"), visit(room, "bob")
+    alice, bob = visit(room, "alice"), visit(room)
+    bob.get_by_label("Name").fill("bob")
+    bob.get_by_label("Password").fill("bob")
+    bob.get_by_role("button", name="Sign in").click()
+    bob.wait_for_url(room)
     expect(people(alice)).to_have_text(["alice (you)", "bob"])
     expect(people(bob)).to_have_text(["alice", "bob (you)"])
     say(alice, "Hello <b>bob</b> ü")
@@ -167,17 +171,14 @@ def test_whoever_signs_out_is_not_connected_any_more(demo, visit):
 # ---- the demo itself -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_running(own_demo, number):
-    demo = own_demo()
-    demo.wait_until_it_runs()
+def assert_it_ends(demo, number):
     assert len(demo.processes()) >= 3, "the demo, Django, Hookbox"
     assert demo.end(number) == 0
     assert "The demo has stopped." in demo.output
     demo.assert_nothing_is_left()
 
 
-def test_a_second_start_keeps_what_there_is(own_demo, visit):
+def test_its_end_leaves_nothing_running_and_a_second_start_keeps_what_there_is(own_demo, visit):
     demo = own_demo()
     demo.wait_until_it_runs()
     page = visit(f"{demo.site}/admin/djhookbox/channelpolicy/", "admin")
@@ -185,13 +186,14 @@ def test_a_second_start_keeps_what_there_is(own_demo, visit):
     page.get_by_label("History size").fill("7")
     page.get_by_role("button", name="Save", exact=True).first.click()
     expect(page.locator(".messagelist .success")).to_be_visible()
-    demo.end()
+    assert_it_ends(demo, signal.SIGINT)
     demo.start()
     demo.wait_until_it_runs()
     page = visit(f"{demo.site}/admin/djhookbox/channelpolicy/", "admin")
     expect(page.get_by_role("link", name="Chat", exact=True)).to_have_count(1)
     page.get_by_role("link", name="Chat", exact=True).first.click()
     expect(page.get_by_label("History size")).to_have_value("7")
+    assert_it_ends(demo, signal.SIGTERM)
 
 
 def test_ending_while_it_starts(own_demo):
@@ -264,14 +266,12 @@ def test_an_order_and_its_message_are_one_transaction(demo, visit):
     expect(alice.locator("#orders .step")).to_have_text(["paid", "placed"])
 
 
-def test_a_second_demo_leaves_the_first_alone(own_demo, tmp_path):
-    first = own_demo()
-    first.wait_until_it_runs()
+def test_a_second_demo_leaves_the_first_alone(demo, tmp_path):
     second = Demo(tmp_path / "second")
-    second.folder, second.hookbox_port = first.folder, first.hookbox_port
+    second.folder, second.hookbox_port = demo.folder, demo.hookbox_port
     second.start()
     assert second.process.wait(60) == 1
-    assert f"another demo is running with port {first.hookbox_port}" in second.output
-    assert first.process.poll() is None
-    with socket.create_connection(("127.0.0.1", first.hookbox_port), 5):
+    assert f"another demo is running with port {demo.hookbox_port}" in second.output
+    assert demo.process.poll() is None
+    with socket.create_connection(("127.0.0.1", demo.hookbox_port), 5):
         pass  # its process still listens
