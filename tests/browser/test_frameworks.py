@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from ..needs import need
 from ..stand_ins.waiting import wait_for
-from .conftest import ROOT, Demo
+from .conftest import ROOT, Demo, sign_in
 from .framework_pages import (
     CHANNEL,
     COMPONENTS,
@@ -46,8 +46,8 @@ def site(demo: Demo) -> Iterator[Site]:
 @pytest.fixture
 def page(demo: Demo, visit: Callable[..., Page]) -> Page:
     """Signed in; cookies do not care about ports."""
-    page = visit(f"{demo.site}/news/today/", "alice")
-    page.goto("about:blank")
+    page = visit("about:blank")
+    sign_in(page, demo.site, "alice")
     page.sockets = []  # type: ignore[attr-defined]
     page.on("websocket", lambda socket: page.sockets.append(socket.url))  # type: ignore[attr-defined]
     return page
