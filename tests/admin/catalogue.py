@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db import connection
 from django.utils import timezone
 
 from djhookbox.measurements.recording import KEPT, moment
@@ -74,8 +76,29 @@ def populate() -> dict[str, Any]:
     }  # fmt: skip
 
 
+#: What `measure` has executed, with parameters: the second time it need not create any objects.
+_statements: list[tuple[str, Any]] = []
+
+
 def measure() -> None:
     """Create what a process has counted in a month; it was not running for some time."""
+
+    def note(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        _statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+    if _statements:
+        with connection.cursor() as cursor:
+            for statement in _statements:
+                cursor.execute(*statement)
+        return
+    with connection.execute_wrapper(note):
+        count_a_month()
+
+
+def count_a_month() -> None:
     now = timezone.now()
     for step, kept in KEPT.items():
         rows = []
