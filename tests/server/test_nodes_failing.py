@@ -36,6 +36,13 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture
+def saving_server() -> Iterator[RedisServer]:
+    """A Redis that can save what it has, and outlives the nodes as well."""
+    with redis_server("--save", "3600 1000000") as server:
+        yield server
+
+
 async def new_node(url: str, **config: Any) -> Node:
     node = Node(url, lease=LEASE, **config)
     node.site.answers["create_channel"] = {"history_size": 20, "presenceful": True}
@@ -182,43 +189,43 @@ async def test_redis_that_stops_for_a_while_closes_no_connection(
 
 
 async def test_redis_that_goes_back_to_an_old_snapshot_starts_new_epochs(
-    make: Make,
+    saving_server: RedisServer, make: Make
 ) -> None:
-    with redis_server("--save", "3600 1000000") as server:
-        one, two = await make(server.url), await make(server.url)
-        alice, bob = await join(one, "alice"), await join(two, "bob")
-        await one.rest("state_set_key", channel_name="room", key="k", val="1")
-        for number in range(3):
-            await publish(one, number)
-        assert server.command("SAVE") == b"+OK"
-        for number in range(3, 6):
-            await publish(two, number)
-        await one.rest("state_set_key", channel_name="room", key="k", val="2")
-        await converge(one, two)
-        stream = one.channels["room"].stream
-        assert stream is not None
-        before = stream.position
-        assert before.offset == 6
-        alice.took()
-        bob.took()
-        server.kill()
-        await asyncio.sleep(0.5)
-        server.start()
-        await converge(one, two)
-        await eventually(lambda: one.channels["room"].stream.epoch != before.epoch)  # type: ignore[union-attr]
-        await asyncio.sleep(2 * LEASE)
-        await converge(one, two)
-        for client in (alice, bob):
-            assert not client.closed
-            gaps = [a for n, a in client.frames if n == "SUBSCRIBE" and "missed" in a]
-            assert gaps
-            assert gaps[-1]["missed"] is None
-            assert gaps[-1]["epoch"] != before.epoch
-            assert presence(client) == [], "nobody has left"
-        assert one.channels["room"].state == {"k": 2}
-        await publish(one, 6)
-        await converge(one, two)
-        assert payloads(alice) == payloads(bob) == [6]
+    server = saving_server
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await one.rest("state_set_key", channel_name="room", key="k", val="1")
+    for number in range(3):
+        await publish(one, number)
+    assert server.command("SAVE") == b"+OK"
+    for number in range(3, 6):
+        await publish(two, number)
+    await one.rest("state_set_key", channel_name="room", key="k", val="2")
+    await converge(one, two)
+    stream = one.channels["room"].stream
+    assert stream is not None
+    before = stream.position
+    assert before.offset == 6
+    alice.took()
+    bob.took()
+    server.kill()
+    await asyncio.sleep(0.5)
+    server.start()
+    await converge(one, two)
+    await eventually(lambda: one.channels["room"].stream.epoch != before.epoch)  # type: ignore[union-attr]
+    await asyncio.sleep(2 * LEASE)
+    await converge(one, two)
+    for client in (alice, bob):
+        assert not client.closed
+        gaps = [a for n, a in client.frames if n == "SUBSCRIBE" and "missed" in a]
+        assert gaps
+        assert gaps[-1]["missed"] is None
+        assert gaps[-1]["epoch"] != before.epoch
+        assert presence(client) == [], "nobody has left"
+    assert one.channels["room"].state == {"k": 2}
+    await publish(one, 6)
+    await converge(one, two)
+    assert payloads(alice) == payloads(bob) == [6]
 
 
 async def test_redis_that_is_emptied_starts_new_epochs(server: RedisServer, make: Make) -> None:
