@@ -87,12 +87,30 @@ def pytest_collection(session: pytest.Session) -> None:
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
+#: The modules that take longest, longest first, as the end of `make test` lists them. They begin
+#: first, so that at the end no worker waits for another.
+LONGEST = (
+    "browser/test_admin_axe.py",
+    "browser/test_demo.py",
+    "test_autostart.py",
+    "admin/test_bad_days.py",
+    "test_doctor.py",
+    "browser/test_frameworks.py",
+    "browser/test_server_page.py",
+    "integration/test_revocations.py",
+    "admin/test_rights.py",
+    "server/test_nodes_failing.py",
+    "integration/test_processes.py",
+    "test_documentation.py",
+    "browser/test_policies_page.py",
+)
+
 #: Tests with these markers wait for other programs.
 WAITING = ("browser", "process", "slow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use the database, and run slow modules first, so that none runs last.
+    """Mark tests that use the database, and run slow modules first, the slowest before all others.
 
     In CI, a test that fails is tried again, once, or twice if it waits for browsers and processes:
     on two busy cores a deadline can pass by accident. The summary names such tests.
@@ -110,8 +128,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items
         if item.get_closest_marker("slow") or item.get_closest_marker("browser")
     }
+    longest = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     # Modules stay together: with `--dist loadfile` each is one worker's.
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (longest.get(item.path, len(LONGEST)), item.path not in slow))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -125,13 +144,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{tests} passed only on rerun:", yellow=True)
         for name in lucky:
             terminalreporter.write_line(f"    {name}")
-    if not terminalreporter.config.getoption("numprocesses", None):
-        return
     seconds: Counter[str] = Counter()
     for reports in stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[report.location[0]] += report.duration  # type: ignore[assignment]
+    if len(seconds) < 25:
+        return
     terminalreporter.section("slowest modules, in seconds")
     for module, duration in seconds.most_common(25):
         terminalreporter.write_line(f"{duration:7.1f}  {module}")
