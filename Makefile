@@ -59,9 +59,10 @@ demo: $(VENV)/.site $(if $(findstring --redis,$(ARGS)),$(VENV)/.redis)
 test: $(VENV)/.test partners
 	@exec $(BIN)/python $(PYTEST) $(ARGS)
 
-# To run part of the matrix: make matrix ENV=py312-django60,mariadb
+# One environment for each processor, in one process each: workers would each collect all tests. To
+# run a part, with workers: make matrix ENV=py312-django60 ARGS="-n auto"
 matrix: $(VENV)/.tox
-	@exec $(BIN)/tox run $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
+	@exec $(BIN)/tox run-parallel --parallel auto --parallel-no-spinner $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
 
 # Install the environments of the matrix without running tests.
 environments: $(VENV)/.tox
