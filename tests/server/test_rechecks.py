@@ -142,7 +142,7 @@ async def test_nothing_stays_granted_that_nobody_vouches_for(
     assert client.names() == ["UNSUBSCRIBE"]
     calls = [form for _, form in rig.site.took("recheck") if "u0" in form["channels"]]
     assert len(calls) == 3
-    assert rig.channels == {}
+    await until(lambda: rig.channels == {}, "the channel to go")
 
 
 async def test_a_site_that_is_down_gets_its_time_once_not_for_each_batch(rig: Rig) -> None:
