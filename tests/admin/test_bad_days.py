@@ -76,17 +76,34 @@ def process(monkeypatch: pytest.MonkeyPatch, settings: Any, hookbox: Hookbox) ->
     rest.http.forget_connections()
 
 
-def look_everywhere(root: Client, populated: Any) -> None:
+#: What asked a running process for nothing: how that answers makes no difference there.
+_silent: set[str] = set()
+
+
+@contextmanager
+def heard(what: str, process: FakeHookbox | None) -> Iterator[None]:
+    """Note what asks for nothing while the block runs."""
+    times = len(process.requests) if process else 0
+    yield
+    if process and len(process.requests) == times:
+        _silent.add(what)
+
+
+def look_everywhere(root: Client, populated: Any, process: FakeHookbox | None = None) -> None:
     for name, page in pages(populated).items():
-        response = root.get(page, follow=True)
-        assert response.status_code == 200, name
-        assert "No <b>way" not in response.content.decode(), name
+        if name not in _silent:
+            with heard(name, process):
+                response = root.get(page, follow=True)
+            assert response.status_code == 200, name
+            assert "No <b>way" not in response.content.decode(), name
 
 
-def post_everywhere(root: Client, populated: Any) -> None:
+def post_everywhere(root: Client, populated: Any, process: FakeHookbox | None = None) -> None:
     for route, address in ADDRESSES.items():
-        if "/delete/" not in route and route not in ("server/start/", "server/stop/"):
-            response = fetch(root, "post", route, address, populated)
+        left_out = "/delete/" in route or route in ("server/start/", "server/stop/")
+        if not left_out and route not in _silent:
+            with heard(route, process):
+                response = fetch(root, "post", route, address, populated)
             assert response.status_code in (200, 302, 403, 405), route
     # The deletion last: the others need the rows.
     url = f"{APP}channelpolicy/{populated['channelpolicy'].pk}/delete/"
@@ -98,9 +115,9 @@ def post_everywhere(root: Client, populated: Any) -> None:
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_whatever_it_answers(root: Client, populated: Any, process: FakeHookbox, kind: str) -> None:
     process.answer = ANSWERS[kind]
-    look_everywhere(root, populated)
-    post_everywhere(root, populated)
-    assert process.requests, "pages have asked"
+    look_everywhere(root, populated, process)
+    post_everywhere(root, populated, process)
+    assert len(process.requests) > 20, "pages have asked"
 
 
 @pytest.mark.once
