@@ -42,6 +42,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$python && break; \
 	done)
 
+SIDE_BY_SIDE = $(shell $(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo 2)
+
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 # Locally, tox skips missing interpreters; if CI is set, they are failures.
@@ -59,10 +61,11 @@ demo: $(VENV)/.site $(if $(findstring --redis,$(ARGS)),$(VENV)/.redis)
 test: $(VENV)/.test partners
 	@exec $(BIN)/python $(PYTEST) $(ARGS)
 
-# One environment for each processor, in one process each: workers would each collect all tests. To
-# run a part, with workers: make matrix ENV=py312-django60 ARGS="-n auto"
+# Several environments side by side, most of them in one process: each worker would collect all tests.
+# One more than there are processors, because some tests wait. To run a part of the matrix, with
+# workers: make matrix ENV=py312-django60 ARGS="-n auto"
 matrix: $(VENV)/.tox
-	@exec $(BIN)/tox run-parallel --parallel auto --parallel-no-spinner $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
+	@exec $(BIN)/tox run-parallel --parallel $(SIDE_BY_SIDE) --parallel-no-spinner $(TOX_FLAGS) $(if $(ENV),-e "$(ENV)") $(if $(ARGS),-- $(ARGS))
 
 # Install the environments of the matrix without running tests.
 environments: $(VENV)/.tox
