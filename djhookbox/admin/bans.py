@@ -24,7 +24,7 @@ from ..exceptions import HookboxError
 from ..models import Ban
 from ..notices import disconnect
 from ..wire.closing import BY_SITE
-from .pages import PageMixin, badge
+from .pages import PageMixin, badge, labelled
 from .times import local, today
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def lift(page: BanAdmin, request: HttpRequest, queryset: QuerySet[Ban]) -> None:
 class BanAdmin(PageMixin):
     """Bans are made and lifted here, or made from the page of a user."""
 
-    list_display = ("value_column", "kind", "status_column", "until_column", "reason", "created_by")
+    list_display = ("value_column", "kind", "status_column", "until_column", "reason", "maker")
     list_display_links = ("value_column",)
     list_filter = (StatusFilter, "kind")
     search_fields = ("value", "about", "reason", "note")
@@ -208,11 +208,16 @@ class BanAdmin(PageMixin):
         return badge(status.label, TONES[status])
 
     @admin.display(description=gettext_lazy("until"), ordering="until")
-    def until_column(self, ban: Ban) -> str:
+    def until_column(self, ban: Ban) -> SafeString:
         """The end, with the day if it is not today."""
         if ban.until is None:
-            return _("it is lifted")
+            return labelled(_("until"), _("it is lifted"))
         end = local(ban.until)
         if end.date() == today():
-            return formats.time_format(end, "TIME_FORMAT")
-        return formats.date_format(end, "SHORT_DATETIME_FORMAT")
+            return labelled(_("until"), formats.time_format(end, "TIME_FORMAT"))
+        return labelled(_("until"), formats.date_format(end, "SHORT_DATETIME_FORMAT"))
+
+    @admin.display(description=gettext_lazy("by"), ordering="created_by")
+    def maker(self, ban: Ban) -> str | SafeString:
+        """Who made it."""
+        return labelled(_("by"), ban.created_by) if ban.created_by else ""

@@ -51,6 +51,8 @@ PUBLISH_PERMISSION = "djhookbox.publish_message"
 class PageMixin(ModelAdmin):
     """Adds pages to the default ones, and the stylesheet."""
 
+    #: Marked, because a card does not show it.
+    empty_value_display = SafeString('<span class="hookbox-void">-</span>')
     #: The text shown if the list is empty.
     empty_state: Any = ""
     #: The text shown below the rows.
@@ -200,6 +202,11 @@ def badge(word: object, tone: str) -> SafeString:
         '<span class="hookbox-shape" aria-hidden="true">{}</span> {}</span>',
         tone, SHAPES[tone], word,
     )  # fmt: skip
+
+
+def labelled(label: object, text: object) -> SafeString:
+    """Render a cell with its label, which is shown where the table has no header: in cards."""
+    return format_html('<span class="hookbox-label">{}: </span>{}', label, text)
 
 
 def link(url: str, text: object, title: object = "") -> SafeString:

@@ -61,7 +61,7 @@ def test_the_list_names_every_option_that_differs_from_its_default(root: Client)
     for number, (name, value) in enumerate(changed.items()):
         ChannelPolicy.objects.create(name=name, pattern=f"/{number}/", **{name: value})
     page = root.get(LIST).content.decode()
-    shown = re.findall(r'class="field-options[^"]*">([^<]*)</td>', page)
+    shown = re.findall(r'hookbox-options">([^<]*)</div>', page)
     assert sorted(shown) == [
         "5 past messages", "anonymous", "durable", "initial state", "not reflective", "polling",
         "presence", "server presence",
@@ -410,7 +410,7 @@ def test_the_last_row_says_what_comes_after_all(root: Client, rows: Any) -> None
     page = root.get(LIST).content.decode()
     table = page[page.index("<tbody>") : page.index("</tbody>")]
     assert table.count("<tr") == 3
-    assert re.search(r'<tr class="hookbox-last"><td colspan="8">Where no policy matches', table)
+    assert re.search(r'<tr class="hookbox-last"><td colspan="7">Where no policy matches', table)
     ChannelPolicy.objects.all().delete()
     assert "hookbox-last" not in root.get(LIST).content.decode()
 
@@ -568,3 +568,23 @@ def test_the_question_about_several(root: Client, rows: Any) -> None:
     response = root.post(LIST, {**data, "post": "yes"}, follow=True)
     assert names() == ["Front"]
     assert len(messages_of(response)) == 2
+
+
+def test_the_question_about_many_sums_them_up(root: Client) -> None:
+    for number in range(6):
+        ChannelPolicy.objects.create(name=f"Off {number}", pattern="/off/", enabled=False)
+        ChannelPolicy.objects.create(name=f"Alone {number}", pattern=f"/alone/{number}/")
+        ChannelPolicy.objects.create(name=f"Part {number}", pattern=f"/part/{number}/<path:rest>")
+        ChannelPolicy.objects.create(name=f"Under {number}", pattern=f"/rest/{number}/")
+    chosen = [policy.pk for policy in ChannelPolicy.objects.all()]
+    ChannelPolicy.objects.create(name="Partly", pattern="/part/<int:number>/more/", order=200)
+    ChannelPolicy.objects.create(name="Rest", pattern="/rest/<path:rest>", order=200)
+    page = root.post(LIST, {"action": "delete_selected", "_selected_action": chosen})
+    refused = "registered handlers decide, and channels that no handler allows are refused."
+    assert sorted(page.context["aftermath"]) == [
+        "6 policies are disabled or never decide: nothing changes for any channel.",
+        "Access to the channels of 6 policies is then decided by other policies where they "
+        f"match. For the other channels {refused}",
+        "Access to the channels of 6 policies is then decided by other policies.",
+        f"No policy then covers the channels of 6 policies: {refused}",
+    ]

@@ -26,7 +26,7 @@ from ...conf import settings
 from ...exceptions import HookboxError, HookboxRefused
 from ...models import Publication, Publishing
 from ...policy.rules import Operation
-from ..pages import grouped, module_script, preformatted, pretty_json
+from ..pages import grouped, labelled, module_script, preformatted, pretty_json
 from ..publishing.message import MessageMixin, reached_text
 from .base import SEARCH_HELP, LogAdmin
 from .periods import PeriodFilter
@@ -35,6 +35,8 @@ from .several import SeveralFilter
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
 _NOT_STORED = gettext_lazy("not stored")
+_BYTES = gettext_lazy("bytes")
+_DELIVERED = gettext_lazy("delivered to")
 
 #: Payloads up to this many bytes are shown unfolded.
 UNFOLDED = 20_000
@@ -44,7 +46,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     """Publications: what was published, who published it, and whether it arrived."""
 
     list_display = (
-        "when", "outcome", "channel_link", "beginning", "sender", "size", "delivered",
+        "when", "outcome", "channel_link", "beginning", "sender", "length", "reached",
     )  # fmt: skip
     list_filter = (("status", SeveralFilter), ("source", SeveralFilter), PeriodFilter)
     search_fields = ("channel__exact", "user_name__exact", "connection_id__exact")
@@ -175,6 +177,17 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         if entry.kept == Publication.Kept.NOTHING:
             return str(_NOT_STORED)
         return SafeString(f'<bdi class="hookbox-preview">{escape(entry.preview)}</bdi>')
+
+    @admin.display(description=gettext_lazy("bytes"))
+    def length(self, entry: Any) -> str | SafeString:
+        """How long the message was."""
+        return "" if entry.size is None else labelled(entry.cells.text(_BYTES), entry.size)
+
+    @admin.display(description=gettext_lazy("delivered to"))
+    def reached(self, entry: Any) -> str | SafeString:
+        """How many connections it was written to."""
+        count = entry.delivered
+        return "" if count is None else labelled(entry.cells.text(_DELIVERED), count)
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_pretty(self, entry: Publication) -> str | SafeString:

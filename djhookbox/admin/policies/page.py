@@ -29,9 +29,10 @@ from ...notices import Told, listening
 from ...policy.coverage import Order
 from ...policy.examples import examples
 from ..forms import PlainJSONField
-from ..pages import PageMixin, badge, module_script
+from ..pages import PageMixin, badge, labelled, module_script
 from . import texts as texts
 from .actions import disable, duplicate, enable, publish_to_channels
+from .aftermath import aftermath
 from .files import PolicyFiles, export_selected
 from .ordering import GAP, PolicyOrder
 from .preview import PolicyPreview, around
@@ -76,7 +77,7 @@ class ChannelPolicyAdmin(PageMixin):
         css = {"all": ["djhookbox/admin_policies.css"]}
 
     list_display = (
-        "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column", "options",
+        "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column",
     )  # fmt: skip
     list_display_links = ("name",)
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
@@ -203,47 +204,24 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
-        """The pattern, from left to right in every language, wrapped between its parts."""
+        """The pattern, from left to right in every language, and the options below it."""
         parts = re.split(r"(?<=.)(?=/.)", policy.pattern)
+        options = ", ".join(_options(policy))
         return format_html(
-            '<bdi dir="ltr">{}</bdi>',
+            '<bdi dir="ltr">{}</bdi>{}',
             format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in parts)),
+            format_html('<div class="quiet hookbox-options">{}</div>', options) if options else "",
         )
 
     @admin.display(description=gettext_lazy("subscribe"), ordering="subscribe_audience")
-    def subscribe_column(self, policy: Any) -> str:
+    def subscribe_column(self, policy: Any) -> SafeString:
         """Who may subscribe."""
-        return _audience(policy, policy.subscribe_audience)
+        return labelled(_("subscribe"), _audience(policy, policy.subscribe_audience))
 
     @admin.display(description=gettext_lazy("publish"), ordering="publish_audience")
-    def publish_column(self, policy: ChannelPolicy) -> str:
+    def publish_column(self, policy: ChannelPolicy) -> SafeString:
         """Who may publish."""
-        return _audience(policy, policy.publish_audience)
-
-    @admin.display(description=gettext_lazy("options"))
-    def options(self, policy: ChannelPolicy) -> str:
-        """The options that differ from the defaults."""
-        facts: list[str] = []
-        if policy.durable:
-            facts.append(_("durable"))
-        if policy.history_size:
-            facts.append(
-                ngettext("%(count)d past message", "%(count)d past messages", policy.history_size)
-                % {"count": policy.history_size}
-            )
-        if policy.presenceful:
-            facts.append(_("presence"))
-        if policy.anonymous:
-            facts.append(_("anonymous"))
-        if not policy.reflective:
-            facts.append(_("not reflective"))
-        if policy.state:
-            facts.append(_("initial state"))
-        if isinstance(policy.polling, dict) and policy.polling.get("mode"):
-            facts.append(_("polling"))
-        if policy.server_presenceful:
-            facts.append(_("server presence"))
-        return ", ".join(facts)
+        return labelled(_("publish"), _audience(policy, policy.publish_audience))
 
     @admin.display(description=gettext_lazy("on"), ordering="enabled")
     def is_on(self, policy: Any) -> SafeString:
@@ -365,7 +343,7 @@ class ChannelPolicyAdmin(PageMixin):
         view = super().delete_view
         response = self._followed(request, lambda: view(request, *args, **kwargs))
         if (policy := _context(response).get("object")) is not None:
-            _context(response)["aftermath"] = _aftermath([policy])
+            _context(response)["aftermath"] = aftermath([policy])
         return response
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
@@ -381,8 +359,33 @@ class ChannelPolicyAdmin(PageMixin):
         response = super().response_action(request, queryset, *args, **kwargs)
         context = _context(response)
         if "deletable_objects" in context:
-            context["aftermath"] = _aftermath(list(context["queryset"]))
+            context["aftermath"] = aftermath(list(context["queryset"]))
         return response
+
+
+def _options(policy: ChannelPolicy) -> list[str]:
+    """Return the options that differ from the defaults."""
+    facts: list[str] = []
+    if policy.durable:
+        facts.append(_("durable"))
+    if policy.history_size:
+        facts.append(
+            ngettext("%(count)d past message", "%(count)d past messages", policy.history_size)
+            % {"count": policy.history_size}
+        )
+    if policy.presenceful:
+        facts.append(_("presence"))
+    if policy.anonymous:
+        facts.append(_("anonymous"))
+    if not policy.reflective:
+        facts.append(_("not reflective"))
+    if policy.state:
+        facts.append(_("initial state"))
+    if isinstance(policy.polling, dict) and policy.polling.get("mode"):
+        facts.append(_("polling"))
+    if policy.server_presenceful:
+        facts.append(_("server presence"))
+    return facts
 
 
 def _audience(policy: ChannelPolicy, audience: str) -> str:
@@ -399,16 +402,3 @@ def _context(response: HttpResponse | None) -> dict[str, Any]:
     """Return the context of a response that has not been rendered yet."""
     context = response.context_data if isinstance(response, TemplateResponse) else None
     return {} if context is None else context
-
-
-def _aftermath(policies: Sequence[ChannelPolicy]) -> list[str]:
-    """Return who decides for the channels of policies after they are deleted."""
-    gone = {policy.name for policy in policies}
-    rules = cache.get(fresh=True)
-    remaining = [rule for rule in rules if rule.name not in gone]
-    sentences = []
-    for policy in policies:
-        earlier, _later = around(rules, policy)
-        staying = [rule for rule in earlier if rule.name not in gone]
-        sentences.append(texts.aftermath(policy, remaining, staying))
-    return sentences

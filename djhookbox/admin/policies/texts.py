@@ -19,7 +19,7 @@ from ...exceptions import (
 )
 from ...models import ChannelPolicy
 from ...notices import Told
-from ...policy.coverage import covered, near, overlap, shadows
+from ...policy.coverage import near, overlap, shadows
 from ...policy.examples import examples
 from ...policy.patterns import compile_pattern
 from ...policy.rules import Audience, Operation, Rule
@@ -214,47 +214,6 @@ def opened(policy: ChannelPolicy) -> list[str]:
 def named(rules: Iterable[Rule]) -> str:
     """Join the names of rules."""
     return ", ".join(_("“%(name)s”") % {"name": rule.name} for rule in rules)
-
-
-# ---- what comes after it -------------------------------------------------
-
-
-def aftermath(policy: ChannelPolicy, remaining: Sequence[Rule], earlier: Sequence[Rule]) -> str:
-    """Return who decides for a policy's channels after it is deleted.
-
-    Args:
-        policy: The policy to delete.
-        remaining: All other enabled policies, in their order.
-        earlier: Those of them that are tried before it.
-
-    """
-    words = {"name": policy.name}
-    rule = as_rule(policy)
-    if not policy.enabled:
-        return _("“%(name)s” is disabled: nothing changes for any channel.") % words
-    if shadows(rule, earlier):
-        return _("“%(name)s” never decides: nothing changes for any channel.") % words
-    before = set(earlier)
-    after = [o for o in near(rule, remaining) if o not in before and overlap(o, rule)]
-    if not after:
-        return (
-            _(
-                "No policy then covers the channels of “%(name)s”: registered handlers decide, "
-                "and channels that no handler allows are refused."
-            )
-            % words
-        )
-    words["others"] = named(after)
-    if covered(rule, [*near(rule, earlier), *after]):
-        return _("Access to the channels of “%(name)s” is then decided by %(others)s.") % words
-    return (
-        _(
-            "Access to the channels of “%(name)s” is then decided by %(others)s where they "
-            "match. For the other channels registered handlers decide, and channels that "
-            "no handler allows are refused."
-        )
-        % words
-    )
 
 
 # ---- what became of an edit ----------------------------------------------
