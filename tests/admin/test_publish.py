@@ -41,6 +41,22 @@ def test_a_failed_publication_is_edited_and_sent_again(
     assert row.status == "failed", "what happened stays as it was"
 
 
+def test_lists_link_to_publishing_for_those_who_may(
+    publisher: Client, root: Client, rows: Any
+) -> None:
+    pk, policy = rows["publication"].pk, rows["channelpolicy"].pk
+    reader = signed_in(person("reader", "view_publication", "view_payload", "view_channelpolicy"))
+    again = f'href="{APP}publication/{pk}/publish-again/"'
+    assert again in publisher.get(f"{APP}publication/").content.decode()
+    assert again not in reader.get(f"{APP}publication/").content.decode()
+    for kept in ("masked", "nothing"):
+        Publication.objects.filter(pk=pk).update(kept=kept)
+        assert again not in publisher.get(f"{APP}publication/").content.decode(), kept
+    link = f'href="{PUBLISH}?policy={policy}"'
+    assert link in root.get(f"{APP}channelpolicy/").content.decode()
+    assert link not in reader.get(f"{APP}channelpolicy/").content.decode()
+
+
 def test_publishing_a_row_again_that_is_gone(publisher: Client, db: None) -> None:
     response = publisher.get(f"{APP}publication/99/publish-again/", follow=True)
     assert response.status_code == 200

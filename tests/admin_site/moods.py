@@ -60,6 +60,7 @@ def install() -> None:
             {"conn_id": "c1", "transport": "csp", "since": 1.7e9, "channels": ["/front/"]},
         ],
     }  # fmt: skip
+    stand_in.answers["disconnect"] = {"disconnected": 2}
     stand_in.answers["get_channel_info"] = {
         "subscribers": ["alice", "bob", "‮ليلى"],
         "options": {

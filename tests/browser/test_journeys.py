@@ -11,6 +11,9 @@ from .admin_pages import AdminSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+#: Clicks from the index of the admin to the end of a journey.
+MOST = 4
+
 #: Whether something is wider than its place.
 CUT = "element => element.scrollWidth > element.clientWidth"
 
@@ -24,9 +27,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
 
 @pytest.fixture
 def index(site: AdminSite, browser: Browser) -> Iterator[Page]:
+    """Count the clicks; choosing and typing by keyboard are not counted."""
+    clicks: list[str] = []
     with site.looked_at(browser, width=1280) as page:
+        page.expose_function("clicked", lambda path: clicks.append(path))
+        page.add_init_script("addEventListener('click', event => clicked(location.pathname), true)")
         page.goto(f"{site.origin}/admin/djhookbox/")
         yield page
+    assert 1 < len(clicks) <= MOST, clicks
 
 
 def follow(page: Page, *links: str) -> None:
@@ -50,6 +58,61 @@ def test_the_refusals_of_a_week_are_one_file(index: Page) -> None:
     lines = download.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert lines[0].startswith("created,refused,id,user_name,channel,")
     assert {line.split(",")[1] for line in lines[1:]} == {"connect", "subscribe"}
+
+
+def test_a_channel_is_opened_for_a_group(site: AdminSite, browser: Browser, index: Page) -> None:
+    with site.looked_at(browser) as page:
+        page.goto(f"{site.origin}/admin/auth/group/add/")
+        page.locator("#id_name").fill("editors")
+        page.locator("[name=_save]").click()
+        page.wait_for_selector(".messagelist .success")
+    index.locator("tr.model-channelpolicy .addlink").click()
+    index.locator("#id_name").fill("For editors")
+    index.locator("#id_pattern").fill("/editors/<slug:topic>/")
+    index.locator("#id_subscribe_audience").press_sequentially("members")
+    index.locator(".field-groups .select2-selection").click()
+    index.keyboard.type("edi")
+    expect(index.locator(".select2-results__option--highlighted")).to_have_text("editors")
+    index.keyboard.press("Enter")
+    explained = index.get_by_text("Members of editors may subscribe to /editors/today/.")
+    expect(explained).to_be_visible()
+    index.locator("[name=_save]").first.click()
+    row = index.locator("#result_list tr").filter(has_text="For editors")
+    expect(row.locator(".field-subscribe_column")).to_contain_text("editors")
+
+
+def test_somebody_is_removed_everywhere(index: Page) -> None:
+    follow(index, "Server", "alice", "Ban until lifted…")
+    index.locator("[name=_save]").click()
+    expect(index.locator(".messagelist")).to_contain_text("2 connections were closed.")
+    row = index.locator("#result_list tr").filter(has_text="alice")
+    expect(row.locator(".field-status_column")).to_contain_text("active")
+
+
+def test_a_message_is_published_to_the_channels_of_a_policy(index: Page) -> None:
+    follow(index, "Channel policies")
+    row = index.locator("#result_list tr").filter(has_text="/news/<slug:topic>/")
+    row.get_by_role("link", name="Publish to the channels of “News”").click()
+    index.locator("[name=payload]").fill('{"text": "hello"}')
+    index.locator(".hookbox-buttons button.default").click()
+    index.get_by_role("button", name="Publish to 120 connections").click()
+    expect(index.locator(".messagelist .success")).to_contain_text("/news/today/")
+
+
+def test_a_message_is_repeated(index: Page) -> None:
+    follow(index, "Publish history", "Today")
+    row = index.locator("#result_list tr").filter(has_text="It was down.")
+    row.get_by_role("link", name="Publish again…").click()
+    index.locator(".hookbox-buttons button.default").click()
+    expect(index.locator(".messagelist .success")).to_contain_text("Published to /front/")
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1600])
+def test_no_policy_and_no_ban_is_cut_off(site: AdminSite, browser: Browser, width: int) -> None:
+    with site.looked_at(browser, width=width) as page:
+        for name in ("policies", "bans"):
+            site.open(page, name)
+            assert not page.locator("#changelist .results").evaluate(CUT), name
 
 
 @pytest.mark.parametrize("log", ["connections", "subscriptions", "publications"])

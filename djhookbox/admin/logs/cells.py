@@ -39,6 +39,8 @@ class Cells:
         self.policies = policies
         self.bans = bans
         self.payloads = payloads
+        #: Whether the reader may publish messages again.
+        self.again = False
         self._addresses: dict[tuple[int, str, str], str] = {}
         self._badges: dict[tuple[str, str, str], SafeString] = {}
         self._days: dict[datetime.date, str] = {}
@@ -59,12 +61,12 @@ class Cells:
         parts = [f"{key}={quote_plus(encodable(value))}" for key, value in query.items()]
         return f"{url}?{'&'.join(parts)}" if parts else url
 
-    def row_address(self, page: PageMixin, key: int) -> str:
+    def row_address(self, page: PageMixin, key: int, name: str = "change") -> str:
         """Return the URL of a row."""
-        known = (id(page), "change", "")
+        known = (id(page), name, "")
         url = self._addresses.get(known)
         if url is None:
-            url = self._addresses[known] = page.address("change", 0)
+            url = self._addresses[known] = page.address(name, 0)
         beginning, _slash, end = url.rpartition("/0/")
         return f"{beginning}/{key}/{end}"
 

@@ -35,6 +35,7 @@ from .several import SeveralFilter
 TONES = {"sent": "good", "refused": "warning", "failed": "bad"}
 
 _NOT_STORED = gettext_lazy("not stored")
+_AGAIN = gettext_lazy("Publish again…")
 _BYTES = gettext_lazy("bytes")
 _DELIVERED = gettext_lazy("delivered to")
 
@@ -138,6 +139,12 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     # ---- columns -----------------------------------------------------------------------------
 
+    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Attach also whether the request's user may publish messages again."""
+        super().dress(request, rows)
+        if rows:
+            rows[0].cells.again = self.has_publish_again_permission(request)
+
     @admin.display(description=gettext_lazy("status"))
     def event_badge(self, entry: Any) -> SafeString:
         """Whether the message was sent."""
@@ -176,7 +183,15 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         """The beginning of the message."""
         if entry.kept == Publication.Kept.NOTHING:
             return str(_NOT_STORED)
-        return SafeString(f'<bdi class="hookbox-preview">{escape(entry.preview)}</bdi>')
+        preview = f'<bdi class="hookbox-preview">{escape(entry.preview)}</bdi>'
+        if not entry.cells.again or entry.kept != Publication.Kept.WHOLE:
+            return SafeString(preview)
+        url = escape(entry.cells.row_address(self, entry.pk, "publish_again"))
+        words = escape(entry.cells.text(_AGAIN))
+        return SafeString(
+            f'{preview} <a href="{url}" class="hookbox-trail" title="{words}" '
+            f'aria-label="{words}"><span aria-hidden="true">↻</span></a>'
+        )
 
     @admin.display(description=gettext_lazy("bytes"))
     def length(self, entry: Any) -> str | SafeString:

@@ -59,13 +59,18 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
 
 
 class PolicyList(ChangeList):
-    """A list that knows for each policy whether it ever decides."""
+    """A list that knows for each policy whether it ever decides, and where to publish."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Find policies that never decide because of earlier ones."""
+        """Find policies that never decide because of earlier ones, and their pages to publish."""
         super().get_results(request)
         order = Order(cache.get(fresh=True))
+        page: Any = self.model_admin
+        publishing = ""
+        if page.has_publish_permission(request):
+            publishing = page.address("changelist", model="publishing")
         for policy in self.result_list:
+            policy.hookbox_publish_url = publishing and f"{publishing}?policy={policy.pk}"
             by = order.shadows(policy.name) if policy.enabled else ()
             policy.hookbox_shadowed_by = texts.named(by)
 
@@ -219,9 +224,16 @@ class ChannelPolicyAdmin(PageMixin):
         return labelled(_("subscribe"), _audience(policy, policy.subscribe_audience))
 
     @admin.display(description=gettext_lazy("publish"), ordering="publish_audience")
-    def publish_column(self, policy: ChannelPolicy) -> SafeString:
-        """Who may publish."""
-        return labelled(_("publish"), _audience(policy, policy.publish_audience))
+    def publish_column(self, policy: Any) -> SafeString:
+        """Who may publish, and a link for whoever may do so here."""
+        who = labelled(_("publish"), _audience(policy, policy.publish_audience))
+        if not policy.hookbox_publish_url:
+            return who
+        name = _("Publish to the channels of “%(name)s”") % {"name": policy.name}
+        return format_html(
+            '{} <a href="{}" class="hookbox-publish" title="{}" aria-label="{}">{}</a>',
+            who, policy.hookbox_publish_url, name, name, _("Publish…"),
+        )  # fmt: skip
 
     @admin.display(description=gettext_lazy("on"), ordering="enabled")
     def is_on(self, policy: Any) -> SafeString:
