@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.db import models, router, transaction
+from django.db import Error, models, router, transaction
 from django.db.transaction import TransactionManagementError
 
 from . import commits, isolation
@@ -40,7 +40,8 @@ class _Own(Generic[Held]):
     place: int
 
     def __call__(self) -> None:
-        self.cache.get()
+        with suppress(Error):  # whoever needs it next loads it again
+            self.cache.get()
 
 
 class RowCache(Generic[Held]):

@@ -14,7 +14,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import NotSupportedError, connection, transaction
+from django.db import NotSupportedError, OperationalError, connection, transaction
 from django.db.models.signals import post_delete
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -51,6 +51,20 @@ def test_an_edit_reaches_live_channels_old_pattern_and_new(
     edited.delete()
     assert told.rechecked() == (["/halls/"], [])
     assert cache.get() == ()
+
+
+def test_policies_that_cannot_be_loaded_after_a_commit_are_loaded_later(
+    make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OperationalError("the database has gone")
+
+    make_policy(pattern="/rooms/")
+    cache.drop()
+    with monkeypatch.context() as patch, transaction.atomic():
+        cache.get()  # for this transaction
+        patch.setattr(cache, "_load", fail)
+    assert [rule.text for rule in cache.get()] == ["/rooms/"]
 
 
 def test_groups_of_a_policy_count(told: Told, make_policy: MakePolicy) -> None:
