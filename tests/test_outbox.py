@@ -75,7 +75,7 @@ def policy() -> ChannelPolicy:
 @pytest.fixture
 def pokes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
-    monkeypatch.setattr(client, "poke", found.append)
+    monkeypatch.setattr(client, "poke", lambda seconds, push: found.append(seconds))
     monkeypatch.setattr(inserting, "_quiet_until", 0.0)
     return found
 
@@ -121,7 +121,7 @@ def test_rolled_back_it_never_was(pokes: list[float], node: Node) -> None:
 def test_after_a_failed_poke_requests_do_not_wait(
     pokes: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(seconds: float) -> None:
+    def fail(seconds: float, push: object) -> None:
         pokes.append(seconds)
         raise HookboxUnreachable("down", code="unavailable")
 
@@ -130,6 +130,21 @@ def test_after_a_failed_poke_requests_do_not_wait(
         djhookbox.publish("/orders/1/", number)
     assert len(pokes) == 1
     assert Outbox.objects.count() == 3
+
+
+def test_a_bug_in_the_poke_does_not_reach_the_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(seconds: float, push: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(client, "poke", fail)
+    monkeypatch.setattr(inserting, "_quiet_until", 0.0)
+    djhookbox.publish("/orders/1/", 1)
+    with transaction.atomic():
+        djhookbox.publish("/orders/1/", 2)
+    assert caplog.text.count("RuntimeError: a bug") == 2
+    assert Outbox.objects.count() == 2
 
 
 def test_what_is_too_large_is_refused_before_it_is_stored() -> None:

@@ -42,7 +42,7 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def policy(monkeypatch: pytest.MonkeyPatch) -> ChannelPolicy:
-    monkeypatch.setattr(inserting, "poke", lambda: None)
+    monkeypatch.setattr(inserting, "poke", lambda channels: None)
     return ChannelPolicy.objects.create(name="orders", pattern="/orders/", durable=True)
 
 

@@ -52,7 +52,7 @@ def streams(
     connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[
         ALIAS
     ]
-    monkeypatch.setattr(inserting, "poke", lambda: None)
+    monkeypatch.setattr(inserting, "poke", lambda channels: None)
     with django_db_blocker.unblock():
         call_command("migrate", "djhookbox", database=ALIAS, verbosity=0)
         monkeypatch.setattr(router, "routers", [Router()])

@@ -13,6 +13,9 @@ import pytest
 from djhookbox import client
 from djhookbox.client import poking
 from djhookbox.exceptions import HookboxMisconfigured, HookboxUnreachable
+from djhookbox.wire import records, rest
+from djhookbox.wire.revocations import Position
+from djhookbox.wire.streams import Entry, Pulled, Pushed
 
 from .ports import free_port
 from .stand_ins.process import Answer, FakeHookbox, fake_hookbox
@@ -148,6 +151,42 @@ def test_one_of_several_urls_is_called_like_for_other_calls(
     settings.HOOKBOX_REST_URL = [nobody, hookbox.url]
     client.poke(60)
     came(hookbox, 1)
+
+
+PUSHED = Pushed(
+    6, "t6", Position(1, "r"), Pulled("i", 7, "t7", entries=(Entry(7, 1, '"1"', "/c/"),))
+)
+
+
+def test_what_was_numbered_is_sent_along(hookbox: FakeHookbox, clock: list[float]) -> None:
+    client.poke(60, lambda: PUSHED)
+    client.poke(60, lambda: None)
+    came(hookbox, 2)
+    first, second = (request.form for request in hookbox.requests)
+    assert records.from_form(rest.Poke, first) == rest.Poke(PUSHED)
+    assert second == {"secret": SECRET}
+
+
+def test_those_who_commit_often_number_nothing(hookbox: FakeHookbox, clock: list[float]) -> None:
+    numbered: list[int] = []
+    hookbox.replies(True, {"looks_in": 0.02})
+    client.poke(60)
+    came(hookbox, 1)
+    hookbox.replies(True, {"looks_in": 0})
+    for count, passed in ((2, 0.05), (3, 0.1)):
+        clock[0] = passed
+        client.poke(60, lambda: numbered.append(1))
+        came(hookbox, count)
+        assert len(numbered) == count - 2, "only after an answer that it looks at once"
+
+
+def test_nothing_is_numbered_if_nobody_listens(settings: Any) -> None:
+    poking.forget()
+    settings.HOOKBOX_REST_URL = f"http://127.0.0.1:{free_port()}"
+    numbered: list[int] = []
+    with pytest.raises(HookboxUnreachable, match="runhookbox"):
+        client.poke(0.25, lambda: numbered.append(1))
+    assert not numbered
 
 
 def test_threads_share_one_connection(hookbox: FakeHookbox) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from django.utils.translation import gettext as _
@@ -13,6 +13,7 @@ from ..exceptions import HookboxMisconfigured, PayloadError
 from ..wire import answers, records, rest
 from ..wire.closing import BY_SITE
 from ..wire.revocations import Revocation
+from ..wire.streams import Pushed
 from . import poking
 from .http import rest_call, to_json
 
@@ -73,14 +74,15 @@ def publish(
     return _ask(request, answers.Published)
 
 
-def poke(timeout: float) -> None:
+def poke(timeout: float, push: Callable[[], Pushed | None] | None = None) -> None:
     """Notify the server that the outbox has something for it, if it does not look soon anyway.
 
     Args:
         timeout: Maximum seconds to wait for it.
+        push: Numbers what was committed, and returns it if it can be sent along.
 
     """
-    poking.poke(timeout)
+    poking.poke(timeout, push)
 
 
 def publish_many(

@@ -14,7 +14,7 @@ from django.db.models import Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from .models import TOKEN_LENGTH, Outbox, StreamChannel, StreamEntry, StreamHead
-from .statements import Lock, Select, Update
+from .statements import Lock, Read, Select, Update
 from .writing import Writes
 
 #: Seconds to wait for the lock.
@@ -102,11 +102,30 @@ def locked(using: str) -> Iterator[Head]:
         DatabaseError: The lock could not be had within `LOCK_SECONDS`.
 
     """
-    with short_transaction(using, _LOCK) as found:
+    with locked_with(using) as (head, _):
+        yield head
+
+
+@contextmanager
+def locked_with(
+    using: str, *reads: Read, seconds: float = LOCK_SECONDS
+) -> Iterator[tuple[Head, list[list[tuple[Any, ...]]]]]:
+    """Hold the lock as `locked` does, and yield what was read after it was taken, too.
+
+    Args:
+        using: The alias of the database.
+        reads: What to read.
+        seconds: Maximum time to wait for the lock; at least a second on MySQL and MariaDB.
+
+    Raises:
+        DatabaseError: The lock could not be had in time.
+
+    """
+    with short_transaction(using, _LOCK, *reads, seconds=seconds) as (found, results):
         if not found:
             _create(using)
-            found = _LOCK.take(using)
-        yield Head(*found[0])
+            found, results = _LOCK.take(using, *reads)
+        yield Head(*found[0]), results
 
 
 def _create(using: str) -> None:
@@ -156,7 +175,7 @@ def renew(using: str, *, unknown: str = "") -> Head:
             first_token=token,
         )
         _restart_channels(using, incarnation, head.number)
-        return Head(*_LOCK.take(using)[0])
+        return Head(*_LOCK.take(using)[0][0])
 
 
 def end_epochs(using: str, opened_by: str) -> None:
@@ -180,42 +199,41 @@ def _restart_channels(using: str, epoch: str, number: int) -> None:
 # ---- what databases need for it ------------------------------------------------------------------
 
 
-#: What PostgreSQL needs in a new transaction, before anything is read.
-_FIRST = {
-    "postgresql": (
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
-        f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
-    )
-}
-
-
 @contextmanager
-def short_transaction(using: str, lock: Lock) -> Iterator[list[tuple[Any, ...]]]:
+def short_transaction(
+    using: str, lock: Lock, *reads: Read, seconds: float = LOCK_SECONDS
+) -> Iterator[tuple[list[tuple[Any, ...]], list[list[tuple[Any, ...]]]]]:
     """Open a separate transaction that takes a lock with its first statement.
 
-    Each of its statements sees what was committed before it, and none waits for longer than
-    `LOCK_SECONDS` for a lock. Yields the locked row; nothing if there is none.
+    Each of its statements sees what was committed before it, and none waits for longer than the
+    given time for a lock. Yields what `Lock.take` returns.
     """
     connection = connections[using]
     nested = connection.in_atomic_block  # in a test, which has read already
+    first = ""
+    if connection.vendor == "postgresql" and not nested:
+        first = (
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+            f"SET LOCAL lock_timeout = '{round(1000 * seconds)}ms'"
+        )
     with ExitStack() as stack:
         if not nested:
-            stack.enter_context(_short_waits(using))
+            stack.enter_context(_short_waits(using, seconds))
         stack.enter_context(transaction.atomic(using=using, durable=True))
         # MySQL: see `_short_waits`. SQLite: the update takes the only write lock.
-        yield lock.take(using, "" if nested else _FIRST.get(connection.vendor, ""))
+        yield lock.take(using, *reads, first=first)
 
 
 @contextmanager
-def _short_waits(using: str) -> Iterator[None]:
+def _short_waits(using: str, seconds: float) -> Iterator[None]:
     """Limit how long a lock is waited for where that is a property of the connection."""
     connection = connections[using]
     if connection.vendor == "sqlite":
-        ask, limit = "PRAGMA busy_timeout", f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}"
+        ask, limit = "PRAGMA busy_timeout", f"PRAGMA busy_timeout = {round(1000 * seconds)}"
         back = "PRAGMA busy_timeout = {}"
     elif connection.vendor == "mysql":
         ask = "SELECT @@SESSION.innodb_lock_wait_timeout"
-        limit = f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+        limit = f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}"
         back = "SET SESSION innodb_lock_wait_timeout = {}"
     else:
         yield

@@ -7,7 +7,9 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
@@ -20,7 +22,7 @@ from ..conf import settings
 from ..decisions.decide import Decision
 from ..exceptions import HookboxError, HookboxRefused, PayloadError
 from ..wire.streams import MOST_TEXT
-from . import heads
+from . import heads, pushing
 from .models import Outbox
 from .writing import insert_one
 
@@ -132,7 +134,7 @@ def insert(
     # Not with the model: that would take twice as long as everything else.
     pk = insert_one(alias, Outbox, _COLUMNS, values)
     if pokes:
-        poke_after_commit(alias)
+        poke_after_commit(alias, channel)
     return Stored(alias, pk, created)
 
 
@@ -178,15 +180,25 @@ def _warn_of_other_transaction(alias: str) -> None:
 
 
 class _Commit:
-    """One commit to come; only the first of its callbacks does something."""
+    """One commit to come; only the first of its callbacks does something.
+
+    Attributes:
+        done: Whether it has come.
+        rows: The number of publications in it, at least.
+        channels: Their channels; "" stands for unknown ones.
+
+    """
 
     def __init__(self) -> None:
         self.done = False
+        self.rows = 0
+        self.channels: set[str] = set()
 
-    def __call__(self) -> None:
+    def has_come(self) -> None:
+        """Poke the process."""
         if not self.done:
             self.done = True
-            poke()
+            poke(self.channels if self.rows <= pushing.MOST_ROWS else None)
 
 
 #: The commit that is waited for, by connection. A rollback drops the callbacks, and leaves the
@@ -195,28 +207,42 @@ _commits: weakref.WeakKeyDictionary[Any, _Commit] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def poke_after_commit(using: str) -> None:
-    """Poke the process once after the current transaction is committed, or now without one."""
+def poke_after_commit(using: str, channel: str = "") -> None:
+    """Poke the process once after the current transaction is committed, or now without one.
+
+    Args:
+        using: The alias of the database.
+        channel: The channel that was published to, if there is only one.
+
+    """
     connection = connections[using]
     with _lock:
         commit = _commits.get(connection)
         if commit is None or commit.done:
             commit = _commits[connection] = _Commit()
+        commit.rows += 1
+        commit.channels.add(channel)
     # With autocommit off, nobody knows when the commit comes: the process looks by itself.
     with suppress(TransactionManagementError):
         # One callback for each row: those of a savepoint are dropped if it is rolled back.
-        transaction.on_commit(commit, using=using, robust=True)
+        transaction.on_commit(commit.has_come, using=using, robust=True)
 
 
-def poke() -> None:
-    """Notify the process that there is something to pull; without it, it looks by itself."""
+def poke(channels: Collection[str] | None) -> None:
+    """Notify the process that there is something to pull; without it, it looks by itself.
+
+    Args:
+        channels: The channels of what was committed; None if it is too much to be pushed.
+
+    """
     from .. import client
 
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
     try:
-        client.poke(min(POKE_SECONDS, settings.timeout))
+        push = None if channels is None else partial(pushing.push, channels)
+        client.poke(min(POKE_SECONDS, settings.timeout), push)
     except HookboxError as error:
         # Each request would wait for a process that is stopped.
         _quiet_until = time.monotonic() + POKE_PAUSE

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import Any
 
 from django.db import DatabaseError, router, transaction
+from django.db.models import QuerySet
 
 from ..audit import payloads
 from ..audit.fitting import is_at_fault
@@ -23,7 +25,7 @@ from .allowing import Allowing
 from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
 from .rows import ENTRY, PUBLICATION, Fresh, Recorded, Row, recorded
-from .statements import Select
+from .statements import Read, Select
 from .writing import Writes
 
 logger = logging.getLogger("djhookbox")
@@ -36,17 +38,16 @@ _POSITION = (
 _position = attrgetter(*_POSITION)
 
 _CHANNEL_FIELDS = tuple(field.attname for field in StreamChannel._meta.concrete_fields)
-_ROWS = Select(
-    lambda using: (
-        Outbox.objects.using(using)
-        .waiting()
-        .order_by("pk")
-        .values_list(*Row.__match_args__)[: MOST_ENTRIES + 1]
-    )
-)
+_ROWS = Select(lambda using: waiting(using, MOST_ENTRIES + 1))
 _CHANNEL = Select(
     lambda using: StreamChannel.objects.using(using).filter(digest="").values_list(*_CHANNEL_FIELDS)
 )
+
+
+def waiting(using: str, most: int) -> QuerySet[Any, Any]:
+    """Return the first rows that wait, in order, as a query."""
+    rows = Outbox.objects.using(using).waiting().order_by("pk")
+    return rows.values_list(*Row.__match_args__)[:most]
 
 
 @dataclass(slots=True)
@@ -90,10 +91,41 @@ def number(using: str) -> Numbered:
 
 
 def _number(using: str, rules: Sequence[Rule], *, together: bool) -> Numbered:
-    with heads.locked(using) as head:
+    with heads.locked_with(using, Read(_ROWS)) as (head, (rows,)):
         work = _Work(using, head, rules, together=together)
-        work.run()
+        work.run(rows)
         return work.done
+
+
+def number_rows(
+    using: str,
+    head: Head,
+    rules: Sequence[Rule],
+    rows: Sequence[tuple[Any, ...]],
+    channels: Mapping[str, Sequence[tuple[Any, ...]]],
+) -> Numbered:
+    """Number rows that were read under the lock, which nothing may follow.
+
+    Args:
+        using: The alias of the database, which has the publish history, too.
+        head: The locked head.
+        rules: The policies.
+        rows: What the query `waiting` has returned.
+        channels: What `read_channel` has returned for channels that were read already, by digest.
+
+    Raises:
+        DatabaseError: The database failed, or the publish history cannot store a value.
+
+    """
+    work = _Work(using, head, rules, together=True)
+    work.known = channels
+    work.run(rows)
+    return work.done
+
+
+def read_channel(digest: str) -> Read:
+    """Return the query for the row of a channel."""
+    return Read(_CHANNEL, (digest,))
 
 
 class _Work:
@@ -118,10 +150,12 @@ class _Work:
         self._channels: dict[str, StreamChannel] = {}
         self._changed: dict[str, StreamChannel] = {}
         self._history: list[Recorded] = []
+        self.known: Mapping[str, Sequence[tuple[Any, ...]]] = {}
         self.done = Numbered(head)
 
-    def run(self) -> None:
-        rows = self._rows()
+    def run(self, found: Sequence[tuple[Any, ...]]) -> None:
+        """Number rows of the outbox."""
+        rows = self._fitting(found)
         if not rows:
             return
         valid: list[Row] = []
@@ -138,12 +172,12 @@ class _Work:
         self._write([row.id for row in valid])
         if self._together:
             self._add_history(self._writes)
-        self._writes.execute()
+        self._writes.execute(last=self._together)
         if not self._together:
             self._record()
 
-    def _rows(self) -> list[Row]:
-        found = [Row(*row) for row in _ROWS.rows(self._using)]
+    def _fitting(self, rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+        found = [Row(*row) for row in rows]
         size, count = 0, 0
         for row in found[:MOST_ENTRIES]:
             size += len(row.payload)
@@ -165,7 +199,9 @@ class _Work:
         digests = list(self._digests.values())
         rows: Iterable[StreamChannel]
         if len(digests) == 1:
-            found = _CHANNEL.rows(self._using, digests[0])
+            found = self.known.get(digests[0])
+            if found is None:
+                found = _CHANNEL.rows(self._using, digests[0])
             rows = [StreamChannel.from_db(self._using, _CHANNEL_FIELDS, row) for row in found]
         else:
             rows = StreamChannel.objects.using(self._using).filter(digest__in=digests)

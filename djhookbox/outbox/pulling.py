@@ -61,7 +61,7 @@ def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
         kept = _fitting(fresh, MOST_TEXT)
         last, token = (kept[-1].number, kept[-1].token) if kept else (head.number, head.token)
         more = more or len(kept) < len(fresh) or last < head.number
-        entries = [_entry(entry, head.now, whole=True) for entry in kept]
+        entries = [as_entry(entry, head.now, whole=True) for entry in kept]
     as_of, streams = 0, []
     if request.streams:
         # The head first, then the streams: they have at least what was numbered up to it.
@@ -128,7 +128,8 @@ def _fitting(entries: Sequence[StreamEntry | Fresh], most: int) -> list[StreamEn
     return list(entries)
 
 
-def _entry(row: StreamEntry | Fresh, now: datetime.datetime, *, whole: bool) -> Entry:
+def as_entry(row: StreamEntry | Fresh, now: datetime.datetime, *, whole: bool) -> Entry:
+    """Return a row of a stream as it travels; `whole` includes what a stream has in common."""
     return Entry(
         number=row.number,
         offset=row.offset,
@@ -185,7 +186,7 @@ def _streams(wanted: Sequence[Wanted], head: Head, using: str) -> list[StreamPar
                 offset=row.offset,
                 began=row.began,
                 renewed=row.renewed,
-                entries=tuple(_entry(entry, head.now, whole=False) for entry in entries),
+                entries=tuple(as_entry(entry, head.now, whole=False) for entry in entries),
             )
         )
     return streams

@@ -7,7 +7,7 @@ SQLite takes to execute it. A pull makes a dozen of them, and the message waits 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, models
 from django.db.models.sql import UpdateQuery
@@ -27,20 +27,38 @@ class Select:
 
     def rows(self, using: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows; the values replace those that the query was built with, in order."""
-        connection = connections[using]
-        known = self._compiled.get(connection.vendor)
+        sql, params = self.compiled(using)
+        with connections[using].cursor() as cursor:
+            cursor.execute(sql, values or params)
+            return self.convert(using, cursor.fetchall())
+
+    def compiled(self, using: str) -> tuple[str, tuple[Any, ...]]:
+        """Return the query, and the values that it was built with."""
+        return self._known(using)[:2]
+
+    def convert(self, using: str, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return rows of the driver as those of Django."""
+        converters = self._known(using)[2]
+        if not converters:
+            return [tuple(row) for row in rows]
+        return [tuple(row) for row in _converted(rows, converters, connections[using])]
+
+    def _known(self, using: str) -> tuple[str, tuple[Any, ...], Any]:
+        vendor = connections[using].vendor
+        known = self._compiled.get(vendor)
         if known is None:
             compiler: Any = self._build(using).query.get_compiler(using)
             sql, params = compiler.as_sql()
             converters = compiler.get_converters([each[0] for each in compiler.select])
-            known = self._compiled[connection.vendor] = (sql, params, converters)
-        sql, params, converters = known
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values or params)
-            found = cursor.fetchall()
-        if not converters:
-            return [tuple(row) for row in found]
-        return [tuple(row) for row in _converted(found, converters, connection)]
+            known = self._compiled[vendor] = (sql, params, converters)
+        return known
+
+
+class Read(NamedTuple):
+    """A query, and the values that replace those that it was built with."""
+
+    query: Select
+    values: tuple[Any, ...] = ()
 
 
 def _converted(rows: Sequence[Any], converters: Any, connection: Any) -> list[list[Any]]:
@@ -105,11 +123,15 @@ class Lock:
         self._read = Select(lambda using: row(using).values_list(*fields))
         self._returning: dict[str, tuple[str, dict[int, tuple[Any, Any]]]] = {}
 
-    def take(self, using: str, first: str = "") -> list[tuple[Any, ...]]:
-        """Return the locked row; nothing if there is none.
+    def take(
+        self, using: str, *reads: Read, first: str = ""
+    ) -> tuple[list[tuple[Any, ...]], list[list[tuple[Any, ...]]]]:
+        """Return the locked row, or nothing if there is none, and what was read after it.
 
         Args:
             using: The alias of the database.
+            reads: What to read once the lock is held: in the same message, if the driver returns
+                the results of several statements. Each of them sees what was committed before it.
             first: Statements to execute before, in the same message, if the database is PostgreSQL.
 
         """
@@ -118,18 +140,30 @@ class Lock:
         with connection.cursor() as cursor:
             if not _returns_updated(connection):
                 cursor.execute(sql, params)
-                return self._read.rows(using) if cursor.rowcount else []
+                found = self._read.rows(using) if cursor.rowcount else []
+                return found, [each.query.rows(using, *each.values) for each in reads]
             columns, converters = self._columns(using)
             sql = f"{sql} RETURNING {columns}"
+            together = reads if returns_all_results(connection) else ()
             if first:
-                # Several statements must not have parameters; here these are integers.
-                cursor.execute(f"{first}; {sql % tuple(map(int, params))}")
-                while cursor.description is None:
-                    cursor.nextset()
-            else:
-                cursor.execute(sql, params)
-            found = cursor.fetchall()
-        return [tuple(row) for row in _converted(found, converters, connection)]
+                # Where the server binds parameters, several statements must not have any; these
+                # are integers.
+                sql = f"{first}; {sql % tuple(map(int, params))}"
+                params = ()
+            for each in together:
+                query, usual = each.query.compiled(using)
+                sql, params = f"{sql}; {query}", (*params, *(each.values or usual))
+            cursor.execute(sql, params or None)
+            while cursor.description is None:
+                cursor.nextset()
+            found = [tuple(row) for row in _converted(cursor.fetchall(), converters, connection)]
+            results = []
+            for each in together:
+                cursor.nextset()
+                results.append(each.query.convert(using, cursor.fetchall()))
+        if not together:
+            results = [each.query.rows(using, *each.values) for each in reads]
+        return found, results
 
     def _columns(self, using: str) -> tuple[str, dict[int, tuple[Any, Any]]]:
         """Return the columns to return, and what converts their values."""
@@ -142,6 +176,18 @@ class Lock:
             converters = _converters(connection, [field.get_col(meta.db_table) for field in fields])
             known = self._returning[connection.vendor] = (columns, converters)
         return known
+
+
+def merges_parameters(connection: Any) -> bool:
+    """Return whether several statements with parameters can be one message."""
+    return connection.vendor == "postgresql" and not getattr(
+        connection.features, "uses_server_side_binding", False
+    )
+
+
+def returns_all_results(connection: Any) -> bool:
+    """Return whether the driver returns the results of all statements of a message: psycopg 3."""
+    return merges_parameters(connection) and connection.Database.__name__ == "psycopg"
 
 
 def _returns_updated(connection: Any) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
+from .statements import merges_parameters, returns_all_results
+
 #: Up to this number of rows, PostgreSQL gets their values as parameters.
 _FEW = 4
 
@@ -131,8 +133,12 @@ class Writes:
             (),
         )
 
-    def execute(self) -> None:
+    def execute(self, *, last: bool = False) -> None:
         """Execute what was added.
+
+        Args:
+            last: Whether nothing else follows in the outermost transaction. It may then be
+                committed in the same message; Django's commit afterwards does nothing.
 
         Raises:
             DatabaseError: One of them failed; the others must be rolled back.
@@ -143,9 +149,13 @@ class Writes:
         if not statements:
             return
         with connection.cursor() as cursor:
-            if _merges_parameters(connection) and not any(many for *_, many in statements):
+            if merges_parameters(connection) and not any(many for *_, many in statements):
                 params = [value for _sql, values, _many in statements for value in values]
-                cursor.execute("; ".join(sql for sql, *_ in statements), params)
+                texts = [sql for sql, *_ in statements]
+                # psycopg knows from the server whether a transaction is open; psycopg2 does not.
+                if last and returns_all_results(connection) and not connection.savepoint_ids:
+                    texts.append("COMMIT")
+                cursor.execute("; ".join(texts), params)
                 return
             for sql, values, many in statements:
                 if many:
@@ -249,10 +259,3 @@ def _isoformat(value: object) -> str:
     if isinstance(value, datetime.datetime):
         return value.isoformat()
     raise TypeError(f"{value!r} cannot be written to a JSON column")
-
-
-def _merges_parameters(connection: Any) -> bool:
-    """Return whether several statements with parameters can be one message."""
-    return connection.vendor == "postgresql" and not getattr(
-        connection.features, "uses_server_side_binding", False
-    )

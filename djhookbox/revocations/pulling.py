@@ -60,7 +60,8 @@ def are_pending(using: str) -> Exists:
 
 #: The attributes of `Head` that are columns, in order.
 POSITION = ("number", "token", "pruned", "pruned_token")
-_LOOK = Select(lambda using: head_row(using).values_list(*POSITION, are_pending(using)))
+#: Reads the attributes of `Head`.
+LOOK = Select(lambda using: head_row(using).values_list(*POSITION, are_pending(using)))
 _LOCK = Lock(head_row, ("number",), locked=Now())
 
 
@@ -92,10 +93,10 @@ def pull(position: Position, head: Head | None = None) -> Revocations:
 
 def look(using: str) -> Head:
     """Return the head without locking it; one query, unless its row is missing."""
-    found = _LOOK.rows(using)
+    found = LOOK.rows(using)
     if not found:
         _create(using)
-        found = _LOOK.rows(using)
+        found = LOOK.rows(using)
     number, token, pruned, pruned_token, pending = found[0]
     return Head(number, token, pruned, pruned_token, bool(pending))
 

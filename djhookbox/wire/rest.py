@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from . import streams
 from .closing import BY_SITE
 from .records import spread
 from .revocations import Revocation
@@ -160,9 +161,16 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Poke:
-    """Notify the server that something was committed to the outbox (ours); it answers first."""
+    """Notify the server that something was committed to the outbox (ours); it answers first.
+
+    Attributes:
+        pushed: What was committed, if the site has numbered it.
+
+    """
 
     name: ClassVar[str] = "poke"
+
+    pushed: streams.Pushed | None = None
 
 
 # ---- subscriptions and connections -------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .fields import Name
-from .revocations import Revocations
+from .revocations import Position, Revocations
 
 #: Maximum length of an epoch.
 EPOCH_LENGTH = 32
@@ -142,3 +142,21 @@ class Pulled:
     keys: tuple[Key, ...] = ()
     revocations: Revocations | None = None
     unavailable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What the site has numbered without being asked, and what it continues.
+
+    Attributes:
+        number: The last number before it.
+        token: The token of that number.
+        revoked: The last revocation; none waits for a number.
+        pulled: What a pull would have returned: `entries` and where they end.
+
+    """
+
+    number: int
+    token: str
+    revoked: Position
+    pulled: Pulled

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from djhookbox.server.channels import durable as module
-from djhookbox.server.core.stream import Position, Publication, Stream, StreamState
+from djhookbox.server.core.stream import Position as StreamPosition
+from djhookbox.server.core.stream import Publication, Stream, StreamState
 from djhookbox.server.site.webhooks import WebhookFailed
-from djhookbox.wire import capabilities
+from djhookbox.wire import capabilities, records, rest
+from djhookbox.wire.revocations import Position
+from djhookbox.wire.streams import Entry, Pulled, Pushed
 
 from ..stand_ins.waiting import until
 from .rig import Rig, turns
@@ -100,6 +103,77 @@ async def test_the_answer_to_a_poke_says_when_it_looks(pulling: Rig) -> None:
     assert await pulling.rest("poke") == {"looks_in": 0.0}
 
 
+def push(after: int, *, token: str = "t", revoked: str = "r") -> Pushed:
+    """What the site has numbered after a number."""
+    number = after + 1
+    entry = Entry(number, number, str(number), channel="/c/", epoch="e")
+    pulled = Pulled("i", number, "t", entries=(entry,))
+    return Pushed(after, token, Position(1, revoked), pulled)
+
+
+@pytest.fixture
+async def pushed_to(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A process that waits, and what it applies to its channels."""
+    durable = pulling.server._durable
+    pulling.site.answers["outbox"]["revocations"] = {"number": 1, "token": "r"}
+    found: list[int] = []
+    monkeypatch.setattr(
+        durable._feeds, "take", lambda entries: found.extend(each.number for each in entries)
+    )
+    await until(lambda: durable._is_waiting, "the first pull")
+    pulling.site.took()
+    return pulling, durable, found
+
+
+async def test_what_is_pushed_needs_no_pull(pushed_to: Any) -> None:
+    rig, durable, found = pushed_to
+    pushed = push(3)
+    assert await rig.rest("poke", **records.to_form(rest.Poke(pushed))) == {"looks_in": 0.0}
+    assert found == [4]
+    assert durable._progress.state == ("i", 4, "t")
+    durable._not_before = 0.0
+    assert durable.poke(push(4)) == 0
+    assert found == [4, 5]
+    for _ in range(20):
+        await turns()
+    assert not rig.site.took("outbox")
+
+
+@pytest.mark.parametrize(
+    "pushed", [push(2), push(3, token="other"), push(3, revoked="other")], ids=str
+)
+async def test_what_does_not_continue_is_pulled(pushed_to: Any, pushed: Pushed) -> None:
+    rig, durable, found = pushed_to
+    durable.poke(pushed)
+    assert not found
+    assert await until(lambda: rig.site.took("outbox"), "a pull")
+
+
+async def test_what_is_pushed_during_a_pull_is_pulled_after_it(pushed_to: Any) -> None:
+    """Its reply may have the same publications."""
+    rig, durable, found = pushed_to
+    release = rig.site.held["outbox"] = asyncio.Event()
+    durable.poke()
+    await until(lambda: rig.site.took("outbox"), "a pull")
+    durable.poke(push(3))
+    assert not found
+    release.set()
+    assert await until(lambda: rig.site.took("outbox"), "another one")
+
+
+async def test_those_who_commit_often_are_told_to_leave_it_to_a_pull(
+    pushed_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, durable, found = pushed_to
+    monkeypatch.setattr(module, "PAUSE_EACH", 60.0)
+    monkeypatch.setattr(module, "MOST_PAUSE", 3600.0)
+    monkeypatch.setattr(module, "BUSY_PAUSE", 100.0)
+    assert durable.poke(push(3)) == 0
+    assert 100 < durable.poke(push(4)) <= 120, "the second one within the pause of the first"
+    assert found == [4, 5]
+    assert durable._promised == durable._not_before
+
+
 async def test_clients_that_were_away_for_long_do_not_disturb_each_other(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,11 +192,11 @@ async def test_clients_that_were_away_for_long_do_not_disturb_each_other(
     channel: Any = SimpleNamespace(
         name="/c/", stream=Stream(part(8, 9)), options=SimpleNamespace(durable=True)
     )
-    await asyncio.gather(*(durable.load_back(channel, Position("e", n)) for n in (0, 0, 3)))
+    await asyncio.gather(*(durable.load_back(channel, StreamPosition("e", n)) for n in (0, 0, 3)))
     assert [each.offset for each in channel.stream.publications] == list(range(1, 10))
     # The stream is loaded anew while older publications are on their way.
     reloaded = channel.stream = Stream(part(8, 9))
-    loading = asyncio.ensure_future(durable.load_back(channel, Position("e", 0)))
+    loading = asyncio.ensure_future(durable.load_back(channel, StreamPosition("e", 0)))
     await asyncio.sleep(0)
     channel.stream = Stream(part(8, 9))
     await loading

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Delivered
-from ...wire.streams import MOST_STREAMS, Entry, Pulled, StreamPart, Wanted
+from ...wire.streams import MOST_STREAMS, Entry, Pulled, Pushed, StreamPart, Wanted
 from ...wire.values import loads
 from ..core.announcing import stored
 from ..core.changes import Reload
@@ -52,6 +52,8 @@ MOST_KEYS = 100
 #: returned, and at most. Pulls that find much make each process that commits poke less often.
 PAUSE_EACH = 0.002
 MOST_PAUSE = 0.025
+#: The pause from which on nothing more is pushed: it is faster to pull what is committed in it.
+BUSY_PAUSE = 0.006
 
 
 class Durable:
@@ -73,6 +75,8 @@ class Durable:
         #: When the last pull began, when the next one may, and when one was promised to begin.
         self._began = self._not_before = self._promised = float("-inf")
         self._pause = 0.0
+        #: Whether no pull is under way, so that what is pushed can be used.
+        self._is_waiting = False
         #: Other nodes, which pull for themselves, if there are any.
         self._cluster = runtime.cluster
         #: When the outbox was last found to be empty, in the loop's time.
@@ -94,22 +98,40 @@ class Durable:
             return None
         return asyncio.get_running_loop().time() - self._emptied
 
-    def poke(self) -> float:
+    def poke(self, pushed: Pushed | None = None) -> float:
         """Pull soon, on all nodes: the site has committed something.
+
+        Args:
+            pushed: What it has committed, if it has numbered it; this node then need not pull.
 
         Returns:
             Seconds until a pull will begin; 0 if that may be now. What is committed before needs
             no other poke.
 
         """
-        self._woken.set()
         if self._cluster is not None:
             self._cluster.wake_others()
-        left = self._not_before - asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if pushed is not None and self._continues(pushed):
+            earlier = self._pause if now < self._not_before else 0.0
+            self._take(pushed.pulled, now, earlier)
+            if not earlier or self._pause < BUSY_PAUSE:
+                return 0.0
+        self._woken.set()
+        left = self._not_before - now
         if left <= 0:
             return 0.0
         self._promised = self._not_before
         return left
+
+    def _continues(self, pushed: Pushed) -> bool:
+        """Return whether what is pushed is what a pull would return now."""
+        state = State(pushed.pulled.incarnation, pushed.number, pushed.token)
+        return (
+            self._is_waiting
+            and state == self._progress.state
+            and pushed.revoked == self._revoking.position
+        )
 
     async def wake(self, _call: object = None) -> None:
         """Pull soon: another node was poked."""
@@ -191,7 +213,6 @@ class Durable:
 
     async def _pull_when_needed(self) -> None:
         """Pull, and wait until there may be more."""
-        loop = asyncio.get_running_loop()
         self._woken.clear()
         if capabilities.OUTBOX in self._webhooks.accepted:
             try:
@@ -207,6 +228,15 @@ class Durable:
                 while self._feeds.is_full:
                     await self._pull_revocations()
                 return
+        self._is_waiting = True
+        try:
+            await self._until_needed()
+        finally:
+            self._is_waiting = False
+
+    async def _until_needed(self) -> None:
+        """Wait until the outbox may have something."""
+        loop = asyncio.get_running_loop()
         seconds = IDLE_SECONDS
         if self._promised > self._began:
             seconds = min(seconds, self._promised - loop.time())
@@ -234,13 +264,7 @@ class Durable:
             raise WebhookFailed
         if pulled.over:
             self._start_over(pulled)
-        now = asyncio.get_running_loop().time()
-        if self._emptied is None or not pulled.more:
-            self._emptied = now
-        self._pause = min(MOST_PAUSE, PAUSE_EACH * len(pulled.entries))
-        self._not_before = max(began + self._pause, self._promised)
-        self._recent.add(pulled.entries, now)
-        self._feeds.take(pulled.entries)
+        self._take(pulled, began)
         # In the order in which they were asked for; the rest is asked for again.
         for asked, stream in zip(wanted, pulled.streams, strict=False):
             self._wanted.settle(asked, self._state_of(stream, pulled))
@@ -248,8 +272,25 @@ class Durable:
             refusal = Refusal(each.error, "unavailable") if each.error else None
             position = Position(each.epoch, each.offset)
             self._keys.settle((each.channel, each.key), refusal or position)
-        self._progress.save(State(pulled.incarnation, pulled.number, pulled.token))
         return more or pulled.more
+
+    def _take(self, pulled: Pulled, began: float, earlier: float = 0.0) -> None:
+        """Apply publications to live channels, and remember how far this node has come.
+
+        Args:
+            pulled: What was pulled or pushed.
+            began: When that began, in the loop's time.
+            earlier: What to add to the pause that follows.
+
+        """
+        now = asyncio.get_running_loop().time()
+        if self._emptied is None or not pulled.more:
+            self._emptied = now
+        self._pause = min(MOST_PAUSE, earlier + PAUSE_EACH * len(pulled.entries))
+        self._not_before = max(began + self._pause, self._promised)
+        self._recent.add(pulled.entries, now)
+        self._feeds.take(pulled.entries)
+        self._progress.save(State(pulled.incarnation, pulled.number, pulled.token))
 
     async def _pull_revocations(self) -> None:
         """Pull revocations while publications wait for slow readers; then wait for a moment."""

@@ -225,7 +225,7 @@ class Calls:
         return published
 
     async def _poke(self, request: rest.Poke) -> answers.Poked:
-        return answers.Poked(round(self._durable.poke(), 4))
+        return answers.Poked(round(self._durable.poke(request.pushed), 4))
 
     async def _cursor(self, request: rest.Cursor) -> answers.CursorAnswer:
         history = bool((request.options or {}).get("history_size"))

@@ -1,0 +1,98 @@
+"""Number what was just committed, and send it with the poke.
+
+A process that is asked to pull makes a webhook, and most of the time until the message arrives is
+spent on that. If little waits, the thread that has committed numbers it and sends it along. The
+process uses that if it continues what it has pulled, and is not pulling; otherwise it pulls.
+
+Whoever commits does not wait for others: if the lock is taken, the process is only poked.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from django.db import Error, connections, router
+
+from ..decisions.store import cache
+from ..models import Publication
+from ..revocations import pulling as revoking
+from ..revocations import storing
+from ..wire.revocations import Position
+from ..wire.streams import Pulled, Pushed
+from . import heads, numbering
+from .pulling import as_entry
+from .rows import Row
+from .statements import Read, Select
+
+logger = logging.getLogger("djhookbox")
+
+#: Maximum number of rows to number, and of the characters of their payloads.
+MOST_ROWS = 20
+MOST_TEXT = 16_384
+#: Seconds to wait for the lock, and to number nothing after a failure.
+LOCK_SECONDS = 0.02
+PAUSE = 1.0
+
+#: Databases that can wait for a lock for less than a second.
+_VENDORS = ("postgresql", "sqlite")
+
+_ROWS = Select(lambda using: numbering.waiting(using, MOST_ROWS + 1))
+
+_quiet_until = 0.0
+
+
+def push(channels: Collection[str] = ()) -> Pushed | None:
+    """Number what waits, and return it; None if the process must pull it.
+
+    Args:
+        channels: The channels that the transaction has published to, if they are known.
+
+    """
+    global _quiet_until
+    using = heads.database()
+    if not _is_possible(using) or time.monotonic() < _quiet_until:
+        return None
+    try:
+        return _push(using, channels)
+    except (Error, ValueError) as error:
+        # The lock is taken, or the publish history cannot store a value; the webhook copes.
+        _quiet_until = time.monotonic() + PAUSE
+        logger.info("Publications were not numbered by those who committed them: %s", error)
+        return None
+
+
+def _is_possible(using: str) -> bool:
+    connection = connections[using]
+    return (
+        connection.vendor in _VENDORS
+        and not connection.in_atomic_block  # as in a test
+        and connection.get_autocommit()
+        and storing.database() == using
+        and router.db_for_write(Publication) == using
+    )
+
+
+def _push(using: str, channels: Collection[str]) -> Pushed | None:
+    rules = cache.get()  # before the lock is taken
+    reads = [Read(_ROWS), Read(revoking.LOOK)]
+    digests = [numbering.digest(name) for name in channels] if len(channels) == 1 else []
+    reads += [numbering.read_channel(digest) for digest in digests]
+    locked = heads.locked_with(using, *reads, seconds=LOCK_SECONDS)
+    with locked as (head, (rows, revoked, *known)):
+        # Revocations come first, also those of the same transaction: then the process must pull.
+        if not _is_little(rows) or not revoked or revoked[0][-1]:
+            return None
+        number, token, *_ = revoked[0]
+        read = dict(zip(digests, known, strict=True))
+        done = numbering.number_rows(using, head, rules, rows, read)
+    entries = tuple(as_entry(entry, head.now, whole=True) for entry in done.entries)
+    pulled = Pulled(head.incarnation, done.head.number, done.head.token, entries=entries)
+    return Pushed(head.number, head.token, Position(number, token), pulled)
+
+
+def _is_little(rows: Sequence[tuple[Any, ...]]) -> bool:
+    size = sum(len(Row(*row).payload) for row in rows)
+    return 0 < len(rows) <= MOST_ROWS and size <= MOST_TEXT
