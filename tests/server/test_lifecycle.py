@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.channels.lifecycle import IDLE_SECONDS
+from djhookbox.server.protocol.rtjp import frame
 from djhookbox.server.site.webhooks import Refusal, WebhookFailed
 
 from .rig import Rig, turns
@@ -64,6 +65,32 @@ async def test_a_channel_that_fills_again_meanwhile_stays(rig: Rig) -> None:
     await turns()
     assert bob.names() == ["SUBSCRIBE"]
     assert list(rig.channels["room"].audience) == [bob]
+
+
+async def test_who_unsubscribes_and_subscribes_at_once_gets_a_new_channel(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    before = rig.channels["room"]
+    rig.site.took()
+    await alice.receive(
+        frame(8, "UNSUBSCRIBE", {"channel_name": "room"})
+        + frame(9, "SUBSCRIBE", {"channel_name": "room"})
+    )
+    await turns()
+    assert rig.site.names() == ["unsubscribe", "destroy_channel", "subscribe_many"]
+    assert rig.channels["room"] is not before
+    assert alice.names() == ["UNSUBSCRIBE", "SUBSCRIBE"]
+
+
+async def test_a_slow_destroy_outlives_the_client_that_waits_for_it(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await rig.subscribe(alice)
+    held = rig.site.hold("destroy_channel")
+    await rig.send(alice, "UNSUBSCRIBE", channel_name="room")
+    await rig.leave(alice)
+    held.set()
+    await turns()
+    assert rig.channels == {}
 
 
 async def test_a_channel_without_subscribers_goes_after_a_while(rig: Rig) -> None:

@@ -77,10 +77,11 @@ class Lifecycle:
         """Keep channels from being destroyed, both existing ones and ones created later."""
         return _Pinned(self, names)
 
-    def unpin(self, name: str) -> None:
-        """Release a pin; the last release begins the destruction of a channel that is due."""
+    def unpin(self, name: str) -> asyncio.Task[None] | None:
+        """Release a pin; the last release begins and returns the destruction of a due channel."""
         if self._unpinned(name):
-            self._tasks.start(self._destroy(self._hub.channels[name]))
+            return self._tasks.start(self._destroy(self._hub.channels[name]))
+        return None
 
     def exist(self, names: Iterable[str]) -> bool:
         """Return whether channels exist, and nobody is creating or destroying any of them."""
@@ -233,7 +234,11 @@ class _Using(AbstractAsyncContextManager[Channel]):
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._lifecycle.unpin(self._name)
+        destruction = self._lifecycle.unpin(self._name)
+        if destruction is not None:
+            # As in 0.3.3, the next frame of the connection waits: a SUBSCRIBE after an
+            # UNSUBSCRIBE creates the channel again instead of keeping it.
+            await asyncio.wait({destruction})
 
 
 class _Pinned(AbstractContextManager[None]):

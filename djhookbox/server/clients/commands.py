@@ -240,19 +240,19 @@ class Commands:
                 channel, payload, user.name, origin=connection, only_to=only_to
             )
             delivered = 1 if only_to is not None else published.delivered
-        if publication is not None:
-            self._events.add(Delivered(publication, delivered))
-        elif not asked:
-            self._events.add(
-                Published(
-                    channel_name=name,
-                    user=user.name,
-                    conn_id=connection.id,
-                    source="client",
-                    delivered=delivered,
-                    payload=payload,
+            if publication is not None:
+                self._events.add(Delivered(publication, delivered))
+            elif not asked:
+                self._events.add(
+                    Published(
+                        channel_name=name,
+                        user=user.name,
+                        conn_id=connection.id,
+                        source="client",
+                        delivered=delivered,
+                        payload=payload,
+                    )
                 )
-            )
         told = {"delivered": delivered} if self._config.tell_delivered else {}
         return told if published.position is None else {**published.position.place(), **told}
 

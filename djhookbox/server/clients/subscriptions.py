@@ -181,10 +181,10 @@ class Subscriptions:
             with suppress(ChannelGone):  # which means that the user has left it
                 change = Unsubscribe(user, self._clock(), connection=connection)
                 await self._proposals.propose(channel, change)
-        if leaves and not asked:
-            event = Unsubscribed(channel.name, user.name, connection.id, "client")
-            event.signal = asks or None
-            self._events.add(event, traces(connection) if asks else ())
+            if leaves and not asked:
+                event = Unsubscribed(channel.name, user.name, connection.id, "client")
+                event.signal = asks or None
+                self._events.add(event, traces(connection) if asks else ())
 
     # ---- parts -----------------------------------------------------------
 
