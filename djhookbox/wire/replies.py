@@ -286,8 +286,9 @@ def write(reply: object) -> list[object]:
     """Return a reply, which may be a refusal, as a JSON value."""
     if isinstance(reply, Refused):
         # 0.3.3 reads `error`; django-hookbox of 2011 sent `msg`.
+        reason = reply.reason or UNAUTHORIZED
         decider = {"decided_by": reply.decided_by} if reply.decided_by else {}
-        return [False, {"error": reply.reason, "msg": reply.reason, "code": reply.code, **decider}]
+        return [False, {"error": reason, "msg": reason, "code": reply.code, **decider}]
     if isinstance(reply, SubscribeManyReply):
         channels = {name: _write_decided(decided) for name, decided in reply.channels.items()}
         return [True, {"channels": channels}]
@@ -313,10 +314,9 @@ def read(kind: type[R], value: object, tolerated: list[FieldProblem] | None = No
     if not isinstance(fields, dict):
         raise WrongShape("Invalid response (expected json object in response index 1)")
     if not allowed:
-        reason, code = fields.get("error"), fields.get("code")
-        decided_by = fields.get("decided_by")
+        code, decided_by = fields.get("code"), fields.get("decided_by")
         return Refused(
-            reason if isinstance(reason, str) and reason else UNAUTHORIZED,
+            _reason(fields.get("error")),
             code if isinstance(code, str) and code else REFUSED,
             decided_by if isinstance(decided_by, str) else "",
         )
@@ -326,6 +326,14 @@ def read(kind: type[R], value: object, tolerated: list[FieldProblem] | None = No
 
 
 # ---- parts -----------------------------------------------------------------
+
+
+def _reason(error: object) -> str:
+    """Return the text of a refusal: even an empty one is the application's choice."""
+    if isinstance(error, str):
+        return error
+    is_number = isinstance(error, int | float) and not isinstance(error, bool)
+    return str(error) if is_number else UNAUTHORIZED
 
 
 def _write_decided(decided: Decided) -> dict[str, object]:

@@ -234,8 +234,9 @@ async def test_success_is_a_truth_value(
         ({"msg": "for the console"}, "Unauthorized", "refused"),
         ({"error": "sorry, é"}, "sorry, é", "refused"),
         ({"error": "x", "code": "session_expired"}, "x", "session_expired"),
-        ({"error": 5, "code": 5}, "Unauthorized", "refused"),
-        ({"error": ""}, "Unauthorized", "refused"),
+        ({"error": [5], "code": 5}, "Unauthorized", "refused"),
+        ({"error": 5}, "5", "refused"),
+        ({"error": ""}, "", "refused"),
     ],
 )
 async def test_refusals(

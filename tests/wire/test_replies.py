@@ -106,13 +106,22 @@ def test_a_refusal_has_its_reason_twice() -> None:
     assert replies.write(Refused("no", "limit")) == refused
 
 
+def test_a_refusal_of_the_site_is_never_without_a_reason() -> None:
+    refused = [False, {"error": "Unauthorized", "msg": "Unauthorized", "code": "refused"}]
+    assert replies.write(Refused("")) == refused
+
+
 @pytest.mark.parametrize(
     ("fields", "refused"),
     [
         ({}, Refused("Unauthorized", "refused")),
         ({"msg": "for 2011"}, Refused("Unauthorized", "refused")),
         ({"error": ["x"], "code": 5}, Refused("Unauthorized", "refused")),
-        ({"error": "", "code": ""}, Refused("Unauthorized", "refused")),
+        ({"error": None, "code": ""}, Refused("Unauthorized", "refused")),
+        ({"error": True}, Refused("Unauthorized", "refused")),
+        ({"error": ""}, Refused("", "refused")),
+        ({"error": 0}, Refused("0", "refused")),
+        ({"error": 1.5}, Refused("1.5", "refused")),
         ({"error": "x", "code": "y", "name": 1}, Refused("x", "y")),
     ],
 )
