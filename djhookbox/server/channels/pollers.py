@@ -130,7 +130,7 @@ class Pollers:
                 payload = loads(text)
             except ValueError:
                 payload = text.decode("utf-8", "replace")
-            await self._publish(channel, payload, polling)
+            await self._publish(channel, payload)
             return True
         form = {
             key: value if isinstance(value, str) else dumps(value)
@@ -144,7 +144,7 @@ class Pollers:
         payload = options.pop("payload", None)
         if options:
             await self._set_options(channel, options)
-        await self._publish(channel, payload, polling)
+        await self._publish(channel, payload)
         return polling.mode != "once"
 
     async def _set_options(self, channel: Channel, options: dict[str, object]) -> None:
@@ -158,10 +158,10 @@ class Pollers:
         finally:
             self._changing.discard(channel)
 
-    async def _publish(self, channel: Channel, payload: Any, polling: Polling) -> None:
+    async def _publish(self, channel: Channel, payload: Any) -> None:
         if self._hub.channels.get(channel.name) is not channel:
             return
-        sender = polling.originator
+        sender = channel.options.polling.originator  # which the answer may have changed
         published = await self._publications.publish(
             channel, payload, sender, polled=self._shared is not None
         )
