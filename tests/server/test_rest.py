@@ -249,6 +249,8 @@ async def test_a_secret_in_pieces(http: Http) -> None:
         ("publish", {"channel_name": "r", "options": "5"}, 400, "malformed",
          "options must be an object"),
         ("get_channel_info", {"channel_name": "é"}, 200, "no_channel", "Channel é doesn't exist"),
+        ("set_channel_options", {"channel_name": "r", "junk": "x"}, 200, "no_channel",
+         "Channel r doesn't exist"),
         ("subscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",
          "User nobody doesn't exist"),
         ("unsubscribe", {"channel_name": "r", "name": "nobody"}, 400, "malformed",

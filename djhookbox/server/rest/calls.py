@@ -105,7 +105,9 @@ class Calls:
             "create_channel": bound(rest.CreateChannel, self._create_channel),
             "destroy_channel": bound(rest.DestroyChannel, self._destroy_channel),
             "get_channel_info": bound(rest.GetChannelInfo, self._get_channel_info),
-            "set_channel_options": bound(rest.SetChannelOptions, self._set_channel_options),
+            "set_channel_options": bound(
+                rest.SetChannelOptions, self._set_channel_options, first=self._named
+            ),
             "state_set_key": bound(rest.StateSetKey, self._state_set_key),
             "state_delete_key": bound(rest.StateDeleteKey, self._state_delete_key),
             "set_user_options": bound(rest.SetUserOptions, self._set_user_options),
@@ -430,6 +432,11 @@ class Calls:
 
     def _checked(self, name: str) -> str:
         return check_name("channel_name", name, self._config.max_name_length)
+
+    def _named(self, form: Form) -> None:
+        """Check that the channel exists, if one is named: 0.3.3 does so before anything else."""
+        if form.get("channel_name"):
+            self._channel(form["channel_name"])
 
     def _channel(self, name: str) -> Channel:
         channel = self._hub.channels.get(self._checked(name))

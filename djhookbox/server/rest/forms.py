@@ -26,6 +26,7 @@ def bound(
     method: Callable[[Request], Awaitable[object]],
     *,
     what: str = "option",
+    first: Callable[[Form], None] | None = None,
 ) -> Callable[[Form], Awaitable[dict[str, object]]]:
     """Wrap a method that takes a record as a call that takes a form and returns a JSON object.
 
@@ -34,10 +35,13 @@ def bound(
         method: Carries out the call, and returns the answer or its record. The wrapped call
             raises BadCall for a form that does not match the record.
         what: The term for JSON fields in error messages.
+        first: Checks the form before its fields are read.
 
     """
 
     async def call(form: Form) -> dict[str, object]:
+        if first is not None:
+            first(form)
         answer = await method(_read(kind, form, what))
         return answer if isinstance(answer, dict) else records.write(answer)
 
