@@ -284,7 +284,7 @@ class Server:
         now = self.runtime.clock()
         self.metrics.sample(now)
         self._handshakes.unsent.look()
-        self._port.look()
+        await self._port.look()
         self._collecting.look(now, len(self.runtime.connections), self.metrics.activity)
         self._problems.look(now)
         self._measuring.look(now)

@@ -93,9 +93,9 @@ class Port:
         await self._fronts.stop(CLOSE_SECONDS)
         await self._runner.cleanup()
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Look once a second which sockets take too long."""
-        self._fronts.look()
+        await self._fronts.look()
 
     # ---- requests --------------------------------------------------------
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 logger = logging.getLogger("djhookbox.server")
 
 T = TypeVar("T")
+
+#: Members of a collection to look at before yielding to other tasks; each may start one of its own.
+TURN = 200
 
 
 async def within(
@@ -50,6 +53,18 @@ def _abandon(task: asyncio.Future[T], undo: Callable[[T], object] | None) -> Non
 
     task.add_done_callback(ended)
     task.cancel()
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[list[T]]:
+    """Yield what is in a large collection now, in parts between which other tasks run.
+
+    Something may have been removed from the collection by the time that its part is yielded.
+    """
+    found = list(items)
+    for start in range(0, len(found), TURN):
+        if start:
+            await asyncio.sleep(0)
+        yield found[start : start + TURN]
 
 
 class Tasks:

@@ -191,6 +191,31 @@ async def test_a_batch_is_bounded(site: Site, start: Start, monkeypatch: Any) ->
     assert [len(names) for names in site.batches] == [7, 7, 6]
 
 
+async def test_the_answers_of_a_batch_are_passed_on_in_parts(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWERS_AT_ONCE", 3)
+    webhooks = await start()
+    first = await busy(site, webhooks)
+    tasks = creations(webhooks, *(f"room{number}" for number in range(7)))
+    done: list[int] = []
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while len(done) < len(tasks):
+            turn += 1
+            await asyncio.sleep(0)
+
+    for task in tasks:
+        task.add_done_callback(lambda _: done.append(turn))
+    counting = asyncio.create_task(count())
+    site.go.set()
+    assert await asyncio.gather(*tasks, *first) == ["granted"] * (7 + FIRST)
+    await counting
+    assert [done.count(number) for number in sorted(set(done))] == [3, 3, 1]
+
+
 async def test_a_batch_is_bounded_in_bytes(site: Site, start: Start) -> None:
     webhooks = await start()
     first = await busy(site, webhooks)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from djhookbox.server.tasks import Tasks, within
+from djhookbox.server.tasks import TURN, Tasks, in_turns, within
 
 from .rig import turns
 
@@ -84,3 +84,16 @@ async def test_work_that_does_not_end_when_it_is_cancelled_holds_nobody_up() -> 
     over.set()
     await turns()
     assert undone == ["a slot"]
+
+
+async def test_others_run_between_the_parts_of_a_large_collection() -> None:
+    others: list[int] = []
+    seen: list[int] = []
+    size = 2 * TURN + 1
+    async for part in in_turns(range(size)):
+        seen += part
+        asyncio.get_running_loop().call_soon(others.append, len(part))
+        if len(seen) > TURN:
+            assert others  # they ran after the part before
+    assert seen == list(range(size))
+    assert others == [TURN, TURN]

@@ -28,7 +28,7 @@ from ..tracing import Tracing
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
 #: Connections to write to in one turn, and how many a slice has if there are more.
-MOST_AT_ONCE, SLICE = 1000, 500
+MOST_AT_ONCE, SLICE = 1000, 250
 #: Unfinished fan-outs; beyond that, the oldest is finished at once.
 MOST_UNFINISHED = 16
 

@@ -27,6 +27,7 @@ from ..core.model import Channel
 from ..runtime import Runtime
 from ..site.order import trace_of
 from ..site.webhooks import Refusal
+from ..tasks import in_turns
 from .locks import KeyedLocks
 from .outcomes import EngineFailed
 from .proposals import Proposals
@@ -142,18 +143,22 @@ class Lifecycle:
 
     async def expire(self, now: float) -> None:
         """Destroy channels that have been unused for a while, and drop expired history."""
-        for channel in list(self._hub.channels.values()):
-            since = channel.empty_since
-            if (
-                since is not None
-                and now - since >= IDLE_SECONDS
-                and channel.options.polling.mode not in ("simple", "persistent")
-            ):
-                self._hub.keep(channel, now)  # ask again only after the same time
-                self._tasks.start(self._destroy(channel))
-            elif self._shared is not None:
-                self._release_unread(channel, now)
+        async for channels in in_turns(self._hub.channels.values()):
+            for channel in channels:
+                self._look_at(channel, now)
         await self._publications.expire(now)
+
+    def _look_at(self, channel: Channel, now: float) -> None:
+        since = channel.empty_since
+        if (
+            since is not None
+            and now - since >= IDLE_SECONDS
+            and channel.options.polling.mode not in ("simple", "persistent")
+        ):
+            self._hub.keep(channel, now)  # ask again only after the same time
+            self._tasks.start(self._destroy(channel))
+        elif self._shared is not None and self._hub.channels.get(channel.name) is channel:
+            self._release_unread(channel, now)
 
     def _release_unread(self, channel: Channel, now: float) -> None:
         """Stop following a channel that only other nodes read."""

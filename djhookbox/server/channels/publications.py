@@ -16,6 +16,7 @@ from ..core.model import Channel
 from ..engine.base import Engine, EngineError
 from ..runtime import Runtime
 from ..site.webhooks import Refusal
+from ..tasks import in_turns
 from .outcomes import Applied, ChannelGone, EngineFailed
 from .proposals import Proposals
 
@@ -150,8 +151,9 @@ class Publications:
         """Drop expired publications at regular intervals."""
         if abs(now - self._expired) >= EXPIRE_SECONDS:
             self._expired = now
-            for channel in self._hub.channels.values():
-                channel.expire(now)
+            async for channels in in_turns(self._hub.channels.values()):
+                for channel in channels:
+                    channel.expire(now)
             try:
                 await self._engine.expire(now)
             except EngineError as error:  # must not end the periodic work

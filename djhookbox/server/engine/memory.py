@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import count
+from itertools import count, takewhile
 
 from ..core.changes import Accepted, Change, Create, Destroy, Publish, Reload, SetOptions
 from ..core.keeping import OVERHEAD, weigh
 from ..core.stream import Position, Publication, StreamState, new_epoch
+from ..tasks import in_turns
 from .base import EngineError, NotOpen
 
 #: Maximum number of streams of closed channels whose epoch and offset are kept; the least
@@ -131,14 +132,15 @@ class MemoryEngine:
 
     async def expire(self, now: float) -> None:
         """Drop expired publications; keep epochs and offsets while there is room."""
-        while self._brief:
-            channel, stream = next(iter(self._brief.items()))
-            if now < stream.awaited:
-                break
-            del self._brief[channel]
-            self._clear(channel, stream)
-        for channel, stream in list(self._filled.items()):
-            self._trim(channel, stream, now)
+        over = takewhile(lambda each: now >= each[1].awaited, self._brief.items())
+        async for streams in in_turns(over):
+            for channel, stream in streams:
+                if self._brief.get(channel) is stream and now >= stream.awaited:
+                    del self._brief[channel]
+                    self._clear(channel, stream)
+        async for streams in in_turns(self._filled.items()):
+            for channel, stream in streams:
+                self._trim(channel, stream, now)
 
     # ---- changes ---------------------------------------------------------
 

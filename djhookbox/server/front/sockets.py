@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from ...wire.proof import SECRET_HEADER
 from ..clients.unconnected import Unconnected
 from ..rest.handler import Rest
+from ..tasks import in_turns
 from ..transports.sockets import ANSWER_SECONDS, IDLE_SECONDS
 from ..transports.websocket import WebSocketConnection
 from . import answers, heads
@@ -61,11 +62,13 @@ class Fronts:
         """Create the protocol of a socket."""
         return FrontSocket(self)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Look once a second which sockets take too long."""
         now = asyncio.get_running_loop().time()
-        for socket in list(self.sockets):
-            socket.look(now)
+        async for sockets in in_turns(self.sockets):
+            for socket in sockets:
+                if socket in self.sockets:
+                    socket.look(now)
 
     async def stop(self, seconds: float) -> None:
         """Let calls finish within this many seconds, and close all sockets."""

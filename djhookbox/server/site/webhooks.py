@@ -52,6 +52,8 @@ MAX_QUEUE_SECONDS = 30.0
 ALONE_SECONDS = 10.0
 #: How long there are no batches after something between us and the site refused one.
 WITHOUT_BATCHES_SECONDS = 60.0
+#: Answers of a batch to pass on in one turn of the event loop: each lets a client go on.
+ANSWERS_AT_ONCE = 25
 
 
 class Webhooks(Posting):
@@ -268,14 +270,14 @@ class Webhooks(Posting):
             self._batches_from = asyncio.get_running_loop().time() + WITHOUT_BATCHES_SECONDS
             self._queue.put_back(group)
         else:
-            self._pass_on(group, answers)
+            await self._pass_on(group, answers)
 
     def _fail_all(self, group: Sequence[Waiting], failure: Refusal) -> None:
         for waiting in group:
             if not waiting.answered.done():  # one object each: raising it changes its traceback
                 waiting.answered.set_exception(WebhookFailed(failure.reason))
 
-    def _pass_on(
+    async def _pass_on(
         self, group: Sequence[Waiting], answers: Sequence[batches.Answered | None]
     ) -> None:
         """Pass on the answers of a batch; make alone what the site wants alone."""
@@ -290,9 +292,11 @@ class Webhooks(Posting):
                 self._alone_until[hook] = until
         for hook in answered:
             self._alone_until.pop(hook, None)
-        for waiting, answer in zip(group, answers, strict=True):
+        for number, (waiting, answer) in enumerate(zip(group, answers, strict=True), 1):
             if answer is not None and not waiting.answered.done():
                 self._answer(waiting, answer)
+            if number % ANSWERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _answer(self, waiting: Waiting, answer: batches.Answered) -> None:
         hook = waiting.webhook.name
