@@ -19,7 +19,7 @@ def blocks(scale: Scale) -> list[Figure]:
     count = min(MOST, limit - 500)
     note(f"blocks: {count} subscribers of one channel")
     bound = 50.0
-    with target("hookbox") as measured:
+    with target("hookbox", ticking=True) as measured:
         measured("connect", count=100)
         measured.longest_block()
         arriving = measured("connect", count=count - 100, wave=WAVE)

@@ -124,12 +124,13 @@ class Target:
 
 
 @contextlib.contextmanager
-def target(kind: str, *options: str) -> Iterator[Target]:
+def target(kind: str, *options: str, ticking: bool = False) -> Iterator[Target]:
     """Run a new server of this kind and its load generator.
 
     Args:
         kind: What is measured.
         options: Further options of our server.
+        ticking: Whether our server measures for how long its loop blocks, which costs CPU.
 
     """
     # The load generator raises its limit itself; aiohttp and Daphne take what they get.
@@ -145,7 +146,7 @@ def target(kind: str, *options: str) -> Iterator[Target]:
                 "bench.server", "--port", str(port), "--rest-secret", SECRET,
                 "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
                 "--accepts", ",".join(ACCEPTED), "--per-address", "100000",
-                "--blocks", f"{folder}/blocks", *options,
+                *(("--blocks", f"{folder}/blocks") if ticking else ()), *options,
             ]  # fmt: skip
         elif kind in ("baseline", "bare"):
             command = [f"bench.{kind}", "--port", str(port)]

@@ -18,7 +18,6 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -42,6 +41,7 @@ class _Field:
         takes_empty: Whether an empty text is a value in a form.
         is_spread: Whether it takes all fields that no other field takes.
         is_plain: Whether its values are JSON without conversion.
+        is_text: Whether any text in a form is its value as it is.
         default: Its default, or MISSING if it has none.
         substitute: The value that replaces an invalid one, or MISSING if it is refused.
 
@@ -56,6 +56,7 @@ class _Field:
     takes_empty: bool
     is_spread: bool
     is_plain: bool
+    is_text: bool
     default: Any
     substitute: Any
 
@@ -159,8 +160,10 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
     """
     simple = _SIMPLE.get(kind) or _simple(kind)
     if simple.spread is None:
-        with suppress(FieldProblem):  # the first one in the order of the fields is reported below
+        try:
             return _from_simple_form(kind, simple, form)
+        except FieldProblem:
+            pass  # the first one in the order of the fields is reported below
     given: dict[str, object] = {}
     rest = dict(form)
     collecting: str | None = None
@@ -212,7 +215,9 @@ def _from_simple_form(kind: type[Record], simple: _Simple, form: Mapping[str, st
     for name, text in form.items():
         each = simple.by_name.get(name)
         if each is not None and (text or each.takes_empty):
-            given[each.attribute] = each.reader(each.text(name, text), name, False)
+            given[each.attribute] = (
+                text if each.is_text else each.reader(each.text(name, text), name, False)
+            )
     if not simple.required <= given.keys():
         raise FieldProblem(kind.__name__)
     return kind(**given)
@@ -281,6 +286,7 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
                 takes_empty=bool(each.metadata.get("empty")),
                 is_spread=bool(each.metadata.get("spread")),
                 is_plain=all(inner in _PLAIN for inner in kinds),
+                is_text=hints[each.name] in (str, str | None),
                 default=each.default,
                 substitute=each.metadata.get("invalid", MISSING),
             )

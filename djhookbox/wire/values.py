@@ -68,7 +68,13 @@ def loads(text: str | bytes | bytearray, *, max_depth: int = MAX_DEPTH) -> JSON:
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
     try:
-        value = _decoder.decode(text)
+        try:
+            # `decode` also searches for white space around the value.
+            value, end = _scan(text, 0)
+        except StopIteration:
+            end = 0
+        if not end or end < len(text):
+            value = _decoder.decode(text)
     except RecursionError:
         raise ValueProblem(Fault.DEPTH, str(max_depth)) from None
     check_depth(value, text, max_depth)
@@ -115,13 +121,22 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
         default: Converts other values to JSON ones, as in `json.JSONEncoder`.
 
     """
-    encode = json.JSONEncoder(
+    plain = json.JSONEncoder(
         ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=default
-    ).encode
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # PyPy
+        return plain.encode
+    # `encode` creates this for each call, which takes longer than writing a short text.
+    parts = make(
+        None, plain.default, json.encoder.encode_basestring_ascii, plain.indent,
+        plain.key_separator, plain.item_separator, plain.sort_keys, plain.skipkeys,
+        plain.allow_nan,
+    )  # fmt: skip
 
     def write(value: object) -> str:
         try:
-            return encode(value)
+            return "".join(parts(value, 0))
         except RecursionError:
             raise ValueProblem(Fault.DEPTH, str(MAX_DEPTH)) from None
 
@@ -147,3 +162,4 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_scan = _decoder.scan_once  # type: ignore[attr-defined]

@@ -267,7 +267,8 @@ class Proposals:
 
         """
         self._check_alive(channel)
-        self._limits.check(channel, change)
+        if not isinstance(change, Publish):
+            self._limits.check(channel, change)
         return isinstance(change, Publish) or not is_moot(self._hub, channel, change)
 
     def _check_alive(self, channel: Channel) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...wire.closing import TOO_SLOW, Disconnect
 from ...wire.events import Disconnected
@@ -58,8 +58,7 @@ _MOVES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """Bytes of RTJP, and the same bytes framed as a WebSocket message.
 
     Attributes:

@@ -79,7 +79,9 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
             channel.stream.begin(change.epoch)
         channel.stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
-        args |= channel.stream.position.place()
+        args["offset"] = publication.offset
+        if publication.offset == 1:
+            args["epoch"] = channel.stream.epoch
     exclude = None if channel.options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 

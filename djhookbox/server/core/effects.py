@@ -34,8 +34,7 @@ class Send:
     args: Mapping[str, JSON]
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(NamedTuple):
     """Send a frame to a channel's audience, except for the excluded connection.
 
     Attributes:

@@ -191,7 +191,7 @@ class Channel:
             self._history_weight += weight
         elif self.stream is None:
             return
-        self.trim(now)
+        self._trim(now)
         self._shelf.added(self)
 
     @property
@@ -230,6 +230,10 @@ class Channel:
 
     def trim(self, now: float) -> None:
         """Drop entries that are too many or too old."""
+        self._trim(now)
+        self._shelf.changed(self)
+
+    def _trim(self, now: float) -> None:
         if self.stream is not None:
             if self.options.durable:
                 self.stream.expire(now, self.keeping)
@@ -241,4 +245,3 @@ class Channel:
         if self.options.history_duration:
             while self.history and self.history[0].at < now - self.options.history_duration:
                 self._pop()
-        self._shelf.changed(self)

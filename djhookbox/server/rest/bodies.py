@@ -200,8 +200,12 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
         form: dict[str, str] = {}
         for pair in pairs:
             name, _, value = pair.partition("=")
-            if value:
-                form.setdefault(_unquoted(name), _unquoted(value))
+            if not value:
+                continue
+            if "%" in pair or "+" in pair:
+                name, value = _unquoted(name), _unquoted(value)
+            if name not in form:
+                form[name] = value
     except ValueError:
         raise BadBody("The form is not UTF-8", "malformed", 400) from None
     return form

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import CoroutineType
 from typing import TypeVar
 
 from ...wire import records, rest
@@ -62,9 +63,9 @@ def bound_at_once(
 
     def call(form: Form) -> dict[str, object] | Awaitable[dict[str, object]] | None:
         answer = method(_read(kind, form, "option"))
-        if answer is None:
-            return None
-        return later(answer) if isinstance(answer, Awaitable) else records.write(answer)
+        if isinstance(answer, CoroutineType):  # checking for Awaitable takes longer
+            return later(answer)
+        return None if answer is None else records.write(answer)
 
     return call
 

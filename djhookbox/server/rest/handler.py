@@ -95,10 +95,13 @@ class Rest:
 
         """
         hold = self._bodies.hold()
-        outcome: Outcome | Awaitable[dict[str, object]]
+        outcome: Outcome | Awaitable[dict[str, object]] | None = None
         try:
             form = self._complete_form(secret, body, hold)
-            outcome = self._too_long(form) or self._at_once(name, form)
+            if len(body) > self._max_size:
+                outcome = self._too_long(form)
+            if outcome is None:
+                outcome = self._at_once(name, form)
         except Exception as error:
             outcome = self._failed(name, error)
         if not isinstance(outcome, tuple):
@@ -208,5 +211,7 @@ class Rest:
         # Compare bytes, since compare_digest raises for text outside ASCII; a query may even
         # contain bytes that are not UTF-8.
         secret = given.encode(errors="surrogateescape")
-        fits = [hmac.compare_digest(secret, known.encode()) for known in self._calls.secrets]
-        return any(fits)
+        fits = False
+        for known in self._calls.secrets:
+            fits |= hmac.compare_digest(secret, known.encode())
+        return fits

@@ -37,9 +37,10 @@ class Publishing:
         """
         if request.key or request.send_hook:
             return None
-        name = check_name("channel_name", request.channel_name, self._limit)
+        name = request.channel_name
         channel = self._hub.channels.get(name)
         if channel is None:
+            check_name("channel_name", name, self._limit)
             return None
         payload = parse_payload(request.payload)
         applied = self._publications.begin(
