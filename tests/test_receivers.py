@@ -53,6 +53,7 @@ def test_an_edit_reaches_live_channels_old_pattern_and_new(
     assert cache.get() == ()
 
 
+@pytest.mark.usefixtures("real_process")
 def test_policies_that_cannot_be_loaded_after_a_commit_are_loaded_later(
     make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
