@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -54,6 +55,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[Pushed | None]:
     monkeypatch.setattr(client, "poke", poke)
     monkeypatch.setattr(inserting, "_quiet_until", 0.0)
     monkeypatch.setattr(pushing, "_quiet_until", 0.0)
+    monkeypatch.setattr(pushing, "_allowance", pushing._Allowance())
     return found
 
 
@@ -135,6 +137,22 @@ def test_nobody_waits_for_the_lock(
     djhookbox.publish("/orders/1/", 3)
     assert pushed[-1] is not None
     assert [each.payload for each in pushed[-1].pulled.entries] == ["1", "2", "3"]
+
+
+def test_those_who_commit_often_leave_it_to_the_process() -> None:
+    allowance = pushing._Allowance()
+    most = int(pushing.BURST)
+    assert [allowance.take(1000.0) for _ in range(most + 2)] == [True] * most + [False] * 2
+    assert [allowance.take(1000.0 + 2.5 / pushing.RATE) for _ in range(3)] == [True, True, False]
+    assert sum(allowance.take(5000.0) for _ in range(2 * most)) == most
+
+
+def test_without_an_allowance_nothing_is_numbered(pushed: list[Pushed | None]) -> None:
+    while pushing._allowance.take(time.monotonic()):
+        pass
+    djhookbox.publish("/orders/1/", 1)
+    assert pushed == [None]
+    assert Outbox.objects.count() == 1
 
 
 @contextmanager
