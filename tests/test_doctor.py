@@ -105,7 +105,12 @@ KINDS: dict[str, tuple[Proxy, str, str | None]] = {
 
 
 def diagnosed(
-    project: Project, folder: Path, kind: str, change: Callable[[str], str] = lambda text: text
+    project: Project,
+    folder: Path,
+    kind: str,
+    change: Callable[[str], str] = lambda text: text,
+    *,
+    slow: bool = True,
 ) -> dict[str, list[Finding]]:
     """Return what the outer checks find behind a proxy whose configuration was changed."""
     proxy, snippet, program = KINDS[kind]
@@ -113,7 +118,7 @@ def diagnosed(
     changed = change(snippet)
     lines = changed.replace(":8001", f":{project.hookbox_port}")
     with proxy(folder, port=free_port(), site=project.origin, snippet=lines) as origin:
-        patient = Patient(f"{origin}/realtime", origin, proxied=True, slow=True)
+        patient = Patient(f"{origin}/realtime", origin, proxied=True, slow=slow)
         outer = {module.__name__ for module in (outside, cookies, fallbacks)}
         names = [check.name for check in CHECKS if type(check).__module__ in outer]
         return {check.name: found for check, found in examine(patient, names)}
@@ -258,7 +263,7 @@ PLANTED = {
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_planted_mistake_is_found(project: Project, tmp_path: Path, mistake: str) -> None:
     kind, change, name, text = PLANTED[mistake]
-    found = diagnosed(project, tmp_path, kind, change)
+    found = diagnosed(project, tmp_path, kind, change, slow=name == "timeouts")
     finding = worst(found[name])
     assert finding.level is not Level.OK, found
     assert text in finding.text
