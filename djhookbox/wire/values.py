@@ -143,8 +143,28 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
     return write
 
 
+def _fast_encoder() -> Callable[[object], str]:
+    """Return `encoder()`, which takes half the time: `json` makes an encoder for each value."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
+    if make is None:  # there is no C module, as in PyPy
+        return encoder()
+    # Without `markers`, a circular value is one that is nested too deeply.
+    parts = make(None, json.JSONEncoder().default, quoted, None, ":", ",", False, False, False)
+
+    def write(value: object) -> str:
+        if type(value) is str:
+            return quoted(value)
+        try:
+            return "".join(parts(value, 0))
+        except RecursionError:
+            raise ValueProblem(Fault.DEPTH, str(MAX_DEPTH)) from None
+
+    return write
+
+
 #: Writes a JSON value in ASCII.
-dumps = encoder()
+dumps = _fast_encoder()
 
 _CONTAINERS = (list, tuple, dict)
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from djhookbox.server.channels import shared
 from djhookbox.server.core.announcing import compose
 from djhookbox.server.engine.redis.connecting import Replies, ask, open_connection
 from djhookbox.server.engine.redis.link import Link, LinkDown, Operation, _failure
 from djhookbox.server.engine.redis.packing import Packed, pack, pack_text
+from djhookbox.server.site.webhooks import Refusal
 from djhookbox.wire.engines import parse
 
 from ..redis_server import RedisServer
@@ -182,3 +184,36 @@ async def test_somebody_who_gives_up_does_not_undo_a_change(node: Node) -> None:
         await task
     await node.settle()
     assert [args["payload"] for name, args in client.took() if name == "PUBLISH"] == [7]
+
+
+async def test_a_publication_that_must_wait_is_answered_in_time_as_any_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.rest("publish", channel_name="room", payload="1")
+    gate = asyncio.Event()
+    before = node.server._proposals._take(("room",), gate.wait)
+    monkeypatch.setattr(shared, "ANSWER_SECONDS", 0.02)
+    begun = node.calls.at_once["publish"]({"channel_name": "room", "payload": "2"})
+    assert begun is not None
+    with pytest.raises(Refusal) as refused:
+        await begun  # type: ignore[misc]
+    assert refused.value.code == "unavailable"
+    gate.set()
+    await before
+    await node.settle()
+
+
+async def test_many_publications_make_no_tasks(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    await node.rest("publish", channel_name="room", payload="1")
+    many = [{"channel_name": "room", "payload": str(number)} for number in range(50)]
+    many[7]["payload"] = "["
+    loop = asyncio.get_running_loop()
+    made: list[object] = []
+    create = loop.create_task
+    monkeypatch.setattr(loop, "create_task", lambda *a, **k: made.append(a) or create(*a, **k))
+    answer = await node.rest("publish_many", publications=json.dumps(many))
+    assert [each.get("delivered") for each in answer["outcomes"]] == [0] * 7 + [None] + [0] * 42
+    assert len(made) < 10
+    (stream,) = [node.channels["room"].stream]
+    assert stream is not None
+    assert [each.data["payload"] for each in stream.publications][-3:] == [47, 48, 49]

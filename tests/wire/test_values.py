@@ -111,6 +111,12 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(values)
+def test_texts_are_those_of_json(value: Any) -> None:
+    """`dumps` uses what is below `json.dumps`."""
+    assert dumps(value) == json.dumps(value, separators=(",", ":"))
+
+
+@given(values)
 def test_whatever_is_written_can_be_read(value: Any) -> None:
     assert loads(dumps(value)) == value
     assert dumps(value).isascii()

@@ -83,9 +83,7 @@ class Publications:
             applied = self.begin(
                 channel, payload, user, origin=origin, key=key, polled=polled, made=made
             )
-            return (
-                applied if isinstance(applied, Applied) else await self._proposals.answer(applied)
-            )
+            return applied if isinstance(applied, Applied) else await self.answer(applied)
         change = compose(channel, payload, user, self._clock(), origin)
         if self._hub.channels.get(channel.name) is not channel:
             raise ChannelGone
@@ -109,6 +107,10 @@ class Publications:
         if channel.options.durable:
             raise Stored(channel.name)
         return self._proposals.begin(channel, change)
+
+    async def answer(self, applied: asyncio.Future[Applied]) -> Applied:
+        """Return the result of `begin`, waiting for a limited time; raises as `publish`."""
+        return await self._proposals.answer(applied)
 
     async def skip(self, name: str) -> bool:
         """Skip a publication to a channel that is not live and has no history, if nobody misses it.

@@ -33,7 +33,7 @@ from ..runtime import Runtime
 from ..site.rechecks import Rechecks
 from ..site.revoking import Revoking
 from ..site.webhooks import Refusal
-from .failures import FAILURES, NoChannel, failure
+from .failures import NoChannel
 from .forms import (
     AtOnce,
     BadCall,
@@ -45,7 +45,7 @@ from .forms import (
     not_json,
     when_made,
 )
-from .publishing import Publishing
+from .publishing import Begun, Publishing, outcome
 from .reports import Reports, named_user
 
 T = TypeVar("T")
@@ -134,11 +134,26 @@ class Calls:
         return self._publishing.answer(published, request)
 
     async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
-        outcomes = await self._in_order(
-            (each.channel_name, partial(self._outcome, each, request))
-            for each in request.publications
-        )
-        return answers.PublishedMany(tuple(outcomes))
+        """Publish in order, without waiting for each answer of an engine that takes time.
+
+        A channel that is not live is waited for, so that whatever follows comes after it.
+        """
+        begun: list[answers.Outcome | Begun] = []
+        for each in request.publications:
+            one = rest.Publish(
+                each.channel_name, each.payload, each.originator, each.options, request.recorded,
+                origin=each.origin, made=request.made, traceparent=request.traceparent,
+            )  # fmt: skip
+            begun.append(self._publishing.begin_one(one) or await outcome(self._publish_late(one)))
+        return answers.PublishedMany(tuple([
+            each if isinstance(each, answers.Outcome)
+            else await outcome(self._publishing.end(each))
+            for each in begun
+        ]))  # fmt: skip
+
+    async def _publish_late(self, one: rest.Publish) -> answers.Published:
+        await self._proposals.attach(one.channel_name)  # perhaps only other nodes have it
+        return await self._publish(one)
 
     async def _in_order(
         self, works: Iterable[tuple[str, Callable[[], Coroutine[Any, Any, T]]]]
@@ -157,19 +172,6 @@ class Calls:
             else:
                 outcomes.append(await work())
         return [await each if isinstance(each, asyncio.Task) else each for each in outcomes]
-
-    async def _outcome(self, each: rest.Publishing, request: rest.PublishMany) -> answers.Outcome:
-        one = rest.Publish(
-            each.channel_name, each.payload, each.originator, each.options, request.recorded,
-            origin=each.origin, made=request.made, traceparent=request.traceparent,
-        )  # fmt: skip
-        try:
-            await self._proposals.attach(each.channel_name)  # perhaps only other nodes have it
-            published = await self._publish(one)
-            return answers.Outcome(published.delivered, reported=published.reported)
-        except FAILURES as error:
-            told = failure(error)
-            return answers.Outcome(None, told.msg, told.code)
 
     async def _publish_multi(self, request: rest.PublishMulti) -> answers.Published:
         names = [name for name in request.channel_names.split(",") if name]

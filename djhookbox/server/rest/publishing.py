@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...wire import answers, capabilities, events, rest
 from ...wire.names import check_name
@@ -13,7 +13,30 @@ from ..channels.outcomes import Applied
 from ..channels.publications import Publications
 from ..clients.commands import parse_payload
 from ..runtime import Runtime
+from .failures import FAILURES, failure
 from .forms import when_made
+
+
+class Begun(NamedTuple):
+    """A publication that was begun, whose result may be awaited."""
+
+    request: rest.Publish
+    payload: Any
+    applied: Applied | asyncio.Future[Applied]
+
+
+async def outcome(work: Awaitable[answers.Published]) -> answers.Outcome:
+    """Return what has become of one of many publications."""
+    try:
+        published = await work
+    except FAILURES as error:
+        return _failed(error)
+    return answers.Outcome(published.delivered, reported=published.reported)
+
+
+def _failed(error: Any) -> answers.Outcome:
+    told = failure(error)
+    return answers.Outcome(None, told.msg, told.code)
 
 
 class Publishing:
@@ -35,6 +58,15 @@ class Publishing:
         This does the same as the call, but most publications are answered without a task, which
         would cost a turn of the event loop.
         """
+        begun = self.begin(request)
+        if begun is None:
+            return None
+        if isinstance(begun.applied, Applied):
+            return self._done(begun, begun.applied)
+        return self.end(begun)
+
+    def begin(self, request: rest.Publish) -> Begun | None:
+        """Do the same as `at_once`, but return what `end` takes."""
         if request.key or request.send_hook:
             return None
         name = request.channel_name
@@ -46,20 +78,26 @@ class Publishing:
         applied = self._publications.begin(
             channel, payload, request.originator, made=when_made(request)
         )
-        if isinstance(applied, Applied):
-            return self._done(name, payload, request, applied)
-        return self._later(name, payload, request, applied)
+        return Begun(request, payload, applied)
 
-    async def _later(
-        self, name: str, payload: Any, request: rest.Publish, applied: asyncio.Future[Applied]
-    ) -> answers.Published:
-        return self._done(name, payload, request, await applied)
+    def begin_one(self, request: rest.Publish) -> answers.Outcome | Begun | None:
+        """Do the same as `begin` for one of many publications, whose failure is an outcome."""
+        try:
+            return self.begin(request)
+        except FAILURES as error:
+            return _failed(error)
 
-    def _done(
-        self, name: str, payload: Any, request: rest.Publish, applied: Applied
-    ) -> answers.Published:
+    async def end(self, begun: Begun) -> answers.Published:
+        """Return the answer to a publication that was begun, waiting if necessary."""
+        applied = begun.applied
+        if not isinstance(applied, Applied):
+            applied = await self._publications.answer(applied)
+        return self._done(begun, applied)
+
+    def _done(self, begun: Begun, applied: Applied) -> answers.Published:
+        request = begun.request
         self._metrics.messages_in += 1
-        self.report(name, payload, request, applied.delivered)
+        self.report(request.channel_name, begun.payload, request, applied.delivered)
         return self.answer(applied, request)
 
     def answer(self, published: Applied, request: rest.Publish) -> answers.Published:

@@ -307,15 +307,15 @@ class RedisEngine:
     ) -> None:
         """Run a script that changes a channel; the result waits for everything before it."""
         number, keep = self.number(), str(self.keep_ms)
+        texts: tuple[str, ...] = ()
+        if isinstance(change, Publish):
+            texts = (number, dumps(change.data), "1" if change.polled else "0")
         if key:
             op = raw(f"{len(raw(replica.name))}:{replica.name}{key}")
-            then = pack(("", op, keep, repr(at)))
+            then = pack(("", op, keep, repr(at), *texts))
         else:
             bucket = str(int(time.monotonic()) // BUCKET_SECONDS)
-            then = pack_text((bucket, number, keep, repr(at)))
-        if isinstance(change, Publish):
-            polled = "1" if change.polled else "0"
-            more = (pack_text((number, dumps(change.data), polled)),)
+            then = pack_text((bucket, number, keep, repr(at), *texts))
         head = replica.head(self.address.prefix, self.link.run_id)
         packed = self.link.packed(script, (head, then, *more))
         self._put(Proposal(self, replica, change, number, packed, sink, accept, bool(key)))
