@@ -84,11 +84,13 @@ PAGES = {
         "try a channel": "try/?channel=/rooms-{few}/7/&user=&operation=subscribe",
         "preview": "preview/?pattern=/rooms-{few}/<int:room>/&order=100&enabled=on&name=x",
         "delete": "{policy}/delete/",
+        "export": "export/",
     },
 }  # fmt: skip
 
 #: Pages that show more the more rows there are, up to a limit: compared with the goal only.
 LIMITED = {
+    "export",
     "all",
     "one reason",
     "a rare reason",

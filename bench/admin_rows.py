@@ -67,27 +67,28 @@ ROWS = {
 }  # fmt: skip
 
 
-def fill(alias: str, count: int, *, vacuum: bool = True) -> None:
-    """Write this many rows of the past ten days to each log."""
+def fill(alias: str, most: int, others: int | None = None, *, vacuum: bool = True) -> None:
+    """Write rows of the past ten days: so many to the connection log, and to the others."""
     from django.apps import apps
     from django.db import connections
 
     connection = connections[alias]
     postgresql = connection.vendor == "postgresql"
-    seconds = 10 * 86_400 / count
-    rare = str(max(FEW // 100, count // 1000) * 2)
-    if postgresql:
-        series = f"generate_series(CAST(1 AS bigint), {count}) AS series(i)"
-        created = f"now() - make_interval(secs => ({count} - i) * {seconds})"
-    else:
-        series = (
-            f"(WITH RECURSIVE series(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series "
-            f"WHERE i < {count}) SELECT i FROM series)"
-        )
-        created = f"datetime('now', '-' || (({count} - i) * {seconds}) || ' seconds')"
     casts = {"ip": "inet", "payload": "jsonb"} if postgresql else {}
     with connection.cursor() as cursor:
         for name, columns in ROWS.items():
+            count = rows_of(name, most, others)
+            seconds = 10 * 86_400 / count
+            rare = str(max(FEW // 100, count // 1000) * 2)
+            if postgresql:
+                series = f"generate_series(CAST(1 AS bigint), {count}) AS series(i)"
+                created = f"now() - make_interval(secs => ({count} - i) * {seconds})"
+            else:
+                series = (
+                    f"(WITH RECURSIVE series(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series "
+                    f"WHERE i < {count}) SELECT i FROM series)"
+                )
+                created = f"datetime('now', '-' || (({count} - i) * {seconds}) || ' seconds')"
             table = apps.get_model("djhookbox", name)._meta.db_table
             values = [
                 f"CAST({value} AS {casts[column]})" if column in casts else value
@@ -102,6 +103,11 @@ def fill(alias: str, count: int, *, vacuum: bool = True) -> None:
                 )
         if postgresql and vacuum:
             cursor.execute("VACUUM ANALYZE")  # as its own daemon does it
+
+
+def rows_of(log: str, most: int, others: int | None) -> int:
+    """Return how many rows a log has."""
+    return most if others is None or log == "connectionlog" else others
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Compare the admin's pages with many rows to the same pages with few.
 
 On PostgreSQL (a private cluster, see `postgres.py`) with a million rows in each log, and on
-SQLite with 200,000; `--rows 10000000` measures ten million. Few are a thousand rows. There are 100
-policies, or 5,000. Both databases exist at the same time, and the pages are fetched alternately
-through the WSGI handler in this process; each figure is the best of the runs. Then come the pages
-of `admin_busy.py`, which are compared with their own goals. The exit status is 1 if a page takes
-more than three times as long with many rows, or more than 0.1 s, or misses its own goal, and 2 if
-it could not be measured.
+SQLite with 200,000; `--rows 10000000 --others 5000000` measures ten million connections and five
+million subscriptions and publications. Few are a thousand rows. There are 100 policies, or 5,000.
+Both databases exist at the same time, and the pages are fetched alternately through the WSGI
+handler in this process; each figure is the best of the runs. Then come the pages of
+`admin_busy.py`, which are compared with their own goals. The exit status is 1 if a page takes more
+than three times as long with many rows, or more than 0.1 s, or misses its own goal, and 2 if it
+could not be measured.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from bench import admin_busy
 from bench.admin_pages import LIMITED, PAGES
-from bench.admin_rows import FEW, fill, write_policies
+from bench.admin_rows import FEW, fill, rows_of, write_policies
 from bench.postgres import Cluster, NoPostgreSQL
 
 BOUND = 3.0
@@ -110,7 +111,9 @@ def configure(databases: dict[str, dict[str, Any]]) -> None:
 urlpatterns: list[Any] = []
 
 
-def visitor(alias: str, rows: int) -> tuple[Any, Callable[[str, str], float]]:
+def visitor(
+    alias: str, rows: int, others: int | None = None
+) -> tuple[Any, Callable[[str, str], float]]:
     """Prepare a database; return a client, and what fetches a page and returns the time it took."""
     import datetime
 
@@ -123,7 +126,7 @@ def visitor(alias: str, rows: int) -> tuple[Any, Callable[[str, str], float]]:
 
     Turn.alias = alias
     call_command("migrate", database=alias, verbosity=0)
-    fill(alias, rows)
+    fill(alias, rows, others)
     count = min(POLICIES[ALIASES[alias]], rows)
     write_policies(alias, count)
     client = Client()
@@ -132,14 +135,16 @@ def visitor(alias: str, rows: int) -> tuple[Any, Callable[[str, str], float]]:
     words = {
         "yesterday": today - datetime.timedelta(days=1),
         "old": today - datetime.timedelta(days=5),
-        "last": count // 100,
+        "last": count // 50,
         "few": POLICIES["few"] // 2,
         "policy": ChannelPolicy.objects.get(name=f"Rooms {count // 2}").pk,
     }
 
     def visit(log: str, query: str) -> float:
         Turn.alias = alias
-        values = {**words, "middle": middle(log, rows // 2)} if "{middle}" in query else words
+        values = words
+        if "{middle}" in query:
+            values = {**words, "middle": middle(log, rows_of(log, rows, others) // 2)}
         url = f"/admin/djhookbox/{log}/{query.format(**values)}"
         begin = time.perf_counter()
         response = client.get(url)
@@ -167,7 +172,9 @@ def middle(log: str, key: int) -> str:
     return quote(f"{row.created.isoformat()}_{key}")
 
 
-def measure(vendor: str, rows: int, runs: int) -> Iterator[dict[str, Any]]:
+def measure(
+    vendor: str, rows: int, runs: int, others: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Return the best times of each page with few and with many rows."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -188,7 +195,7 @@ def measure(vendor: str, rows: int, runs: int) -> Iterator[dict[str, Any]]:
 
         begin = time.perf_counter()
         _client, few = visitor("default", FEW)
-        client, many = visitor("many", rows)
+        client, many = visitor("many", rows, others)
         visitors = {"few": few, "many": many}
         print(f"{vendor}: rows written in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
         try:
@@ -272,6 +279,9 @@ def main() -> None:
     parser.add_argument("databases", nargs="*", help="postgresql, sqlite, process (all)")
     parser.add_argument("--runs", type=int, default=7, help="times that a page is fetched")
     parser.add_argument("--rows", type=int, help="rows of each log, in the place of the usual")
+    parser.add_argument(
+        "--others", type=int, help="rows of the logs other than that of connections"
+    )
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -281,7 +291,8 @@ def main() -> None:
     if options.child:
         rows = options.rows or MANY[options.child]
         try:
-            print(json.dumps(list(measure(options.child, rows, options.runs))))
+            found = measure(options.child, rows, options.runs, options.others)
+            print(json.dumps(list(found)))
         except NoPostgreSQL as error:
             raise SystemExit(f"PostgreSQL cannot be measured: {error}") from error
         return
@@ -293,6 +304,7 @@ def main() -> None:
         command = [sys.executable, "-m", "bench.admin_scale", "--child", vendor]
         command += ["--runs", str(options.runs)]
         command += ["--rows", str(options.rows)] if options.rows else []
+        command += ["--others", str(options.others)] if options.others else []
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if result.returncode:
             raise SystemExit(2)

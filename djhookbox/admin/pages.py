@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import django
 from django.apps import apps
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.db import DatabaseError, models, router, transaction
@@ -27,7 +28,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import formats
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -202,6 +203,15 @@ def badge(word: object, tone: str) -> SafeString:
         '<span class="hookbox-shape" aria-hidden="true">{}</span> {}</span>',
         tone, SHAPES[tone], word,
     )  # fmt: skip
+
+
+def checkbox(key: object, name: str) -> SafeString:
+    """Render the checkbox of a row as Django does, without a template for each."""
+    title = escape(_("Select for an action: %(entry)s") % {"entry": name})
+    return SafeString(
+        f'<input type="checkbox" name="{ACTION_CHECKBOX_NAME}" value="{escape(key)}" '
+        f'class="action-select" aria-label="{title}">'
+    )
 
 
 def labelled(label: object, text: object) -> SafeString:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +20,7 @@ from ...conf import settings
 from ...exceptions import HookboxMisconfigured
 from ...models import Ban, ChannelPolicy
 from ...policy.rules import Operation
-from ..pages import grouped
+from ..pages import checkbox, grouped
 from ..times import local
 from .cells import Cells
 from .exports import ExportMixin
@@ -38,7 +37,6 @@ SEARCH_HELP = gettext_lazy(
 )
 
 
-_SELECT = gettext_lazy("Select for an action: %(entry)s")
 _ONLY = gettext_lazy("Only %(value)s")
 _EVERYTHING = gettext_lazy("Everything about %(value)s")
 _CONNECTION = gettext_lazy("Everything about the connection %(value)s")
@@ -245,12 +243,8 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     @admin.display(description=SafeString('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, entry: Any) -> SafeString:
-        """Render the checkbox as Django does, without a template for each."""
-        title = entry.cells.text(_SELECT) % {"entry": self.naming(entry)}
-        return SafeString(
-            f'<input type="checkbox" name="{ACTION_CHECKBOX_NAME}" value="{entry.pk}" '
-            f'class="action-select" aria-label="{escape(title)}">'
-        )
+        """Render the checkbox."""
+        return checkbox(entry.pk, self.naming(entry))
 
     def naming(self, entry: Any) -> str:
         """Return what a screen reader calls a row."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
@@ -68,7 +67,7 @@ class PolicyFiles:
         """
         if not self._admin.has_view_permission(request):
             raise PermissionDenied
-        return _file(ChannelPolicy.objects.order_by("order", "pk").prefetch_related("groups"))
+        return _file(ChannelPolicy.objects.order_by("order", "pk"))
 
     # ---- import ------------------------------------------------------------------------------
 
@@ -169,7 +168,7 @@ def export_selected(
     return _file(queryset.order_by("order", "pk"))
 
 
-def _file(policies: Any) -> HttpResponse:
+def _file(policies: QuerySet[ChannelPolicy]) -> HttpResponse:
     name = f"channel-policies-{today():%Y-%m-%d}.json"
     response = HttpResponse(files.export(policies), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{name}"'

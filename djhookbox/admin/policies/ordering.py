@@ -51,7 +51,7 @@ class PolicyOrder:
         """Return whether the list shows all policies in their order, so that they can be moved."""
         return set(request.GET) <= {"p"} and self._admin.has_change_permission(request)
 
-    def place(self, policy: ChannelPolicy) -> SafeString:
+    def place(self, policy: Any) -> SafeString:
         """Render the number, a drag handle and two buttons."""
         pk = policy.pk
         return format_html(
@@ -66,7 +66,7 @@ class PolicyOrder:
             "</button></span>",
             pk=pk,
             number=policy.order,
-            url=self._admin.address("move"),
+            url=policy.hookbox_move_url,
             drag=_("Move “%(name)s” by dragging or with the arrow keys") % {"name": policy.name},
             up=_("Move “%(name)s” up") % {"name": policy.name},
             down=_("Move “%(name)s” down") % {"name": policy.name},

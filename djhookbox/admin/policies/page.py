@@ -29,7 +29,7 @@ from ...notices import Told, listening
 from ...policy.coverage import Order
 from ...policy.examples import examples
 from ..forms import PlainJSONField
-from ..pages import PageMixin, badge, labelled, module_script
+from ..pages import PageMixin, badge, checkbox, labelled, module_script
 from . import texts as texts
 from .actions import disable, duplicate, enable, publish_to_channels
 from .aftermath import aftermath
@@ -66,11 +66,12 @@ class PolicyList(ChangeList):
         super().get_results(request)
         order = Order(cache.get(fresh=True))
         page: Any = self.model_admin
-        publishing = ""
+        moving, publishing = page.address("move"), ""
         if page.has_publish_permission(request):
             publishing = page.address("changelist", model="publishing")
         for policy in self.result_list:
             policy.hookbox_publish_url = publishing and f"{publishing}?policy={policy.pk}"
+            policy.hookbox_move_url = moving
             by = order.shadows(policy.name) if policy.enabled else ()
             policy.hookbox_shadowed_by = texts.named(by)
 
@@ -85,6 +86,7 @@ class ChannelPolicyAdmin(PageMixin):
         "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column",
     )  # fmt: skip
     list_display_links = ("name",)
+    list_per_page = 50
     list_filter = ("enabled", "subscribe_audience", "publish_audience", KeepsHistoryFilter)
     search_fields = ("name", "pattern", "note")
     ordering = ("order", "pk")
@@ -201,6 +203,11 @@ class ChannelPolicyAdmin(PageMixin):
         return response
 
     # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description=SafeString('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, policy: ChannelPolicy) -> SafeString:
+        """Render the checkbox."""
+        return checkbox(policy.pk, policy.name)
 
     @admin.display(description=gettext_lazy("order"), ordering="order")
     def place(self, policy: ChannelPolicy) -> SafeString:
