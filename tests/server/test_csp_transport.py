@@ -589,6 +589,13 @@ async def test_the_client_ends_it_by_a_null_packet(session: Session, site: App) 
     await until(lambda: "disconnect" in [hook for hook, *_ in site.calls])
 
 
+async def test_requests_put_off_the_end_of_an_ended_session(session: Session) -> None:
+    await session.text("close", a="1")
+    due = session.connection._timer.when()
+    assert packets(await session.text("comet")) == [(2, None)]
+    assert session.connection._timer.when() > due
+
+
 async def test_the_client_ends_it_by_close(session: Session, site: App) -> None:
     assert await session.text("close", a="1") == '("OK")'
     await until(lambda: "disconnect" in [hook for hook, *_ in site.calls])

@@ -196,7 +196,9 @@ class CspConnection(Connection):
     def heard(self) -> None:
         """Record that a request has arrived."""
         self._heard = asyncio.get_running_loop().time()
-        if not self.closed:
+        if self.closed:
+            self._linger()
+        else:
             self._expect()
 
     def leave(self) -> None:
@@ -228,6 +230,10 @@ class CspConnection(Connection):
     def _finish(self) -> None:
         self.outbox.end()
         self._wake()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Forget the ended session if no request arrives for the session's timeout."""
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
