@@ -37,6 +37,8 @@ class TrustedProxies:
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._networks = tuple(_network(entry) for entry in entries)
+        #: Returns whether an address belongs to a trusted proxy. Few addresses ask often.
+        self.includes = lru_cache(maxsize=1024)(self._includes)
 
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the address of a client, as reported by trusted proxies.
@@ -61,8 +63,7 @@ class TrustedProxies:
             address = found
         return str(address)
 
-    def includes(self, address: str) -> bool:
-        """Return whether an address belongs to a trusted proxy."""
+    def _includes(self, address: str) -> bool:
         found = _address(address)
         return found is not None and self._trusts(found)
 

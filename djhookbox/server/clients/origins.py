@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ...wire.urls import origin_of
 from .hosts import HostRules
+
+#: Maximum characters of an origin that is remembered.
+LONGEST_REMEMBERED = 255
 
 
 class CookieProblem(ValueError):
@@ -64,9 +68,16 @@ class OriginRules:
                 self._host_suffixes.append(entry)
             elif entry != "*":
                 self._hosts.add(entry.strip("[]"))
+        #: Nearly all clients come from the same few pages.
+        self._remembered = lru_cache(maxsize=256)(self._allows)
 
     def allows(self, origin: str) -> bool:
         """Return whether an Origin header names an allowed page; `null` never does."""
+        if len(origin) > LONGEST_REMEMBERED:
+            return self._allows(origin)
+        return self._remembered(origin)
+
+    def _allows(self, origin: str) -> bool:
         origin = origin.lower()
         try:
             parts = urlsplit(origin)
@@ -145,12 +156,14 @@ def merge_cookies(handshake: str, stated: object) -> str:
     """
     if not isinstance(stated, str):
         raise CookieProblem("cookie_string must be a string")
-    if any(not " " <= c <= "~" for c in stated):
+    if not (stated.isascii() and stated.isprintable()):
         raise CookieProblem("cookie_string must be printable ASCII")
     if len(stated) > 16_384:
         raise CookieProblem("cookie_string is too long (at most 16384 characters)")
     if not handshake:
         return stated
+    if not stated:
+        return handshake
     names = {_cookie_name(part) for part in handshake.split(";")}
     added = [part.strip() for part in stated.split(";") if _cookie_name(part) not in names]
     return "; ".join([handshake, *(part for part in added if part)])

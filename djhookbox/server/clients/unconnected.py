@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -132,8 +132,7 @@ class Unconnected:
         self._send_away(oldest)
         return True
 
-    @contextmanager
-    def asking(self, guest: Hashable, stays: Callable[[], bool]) -> Iterator[None]:
+    def asking(self, guest: Hashable, stays: Callable[[], bool]) -> AbstractContextManager[None]:
         """Exempt a client from being dropped while the site decides.
 
         Args:
@@ -141,13 +140,17 @@ class Unconnected:
             stays: Returns afterwards whether it is still open and has not connected.
 
         """
+        return _Asking(self, guest, stays)
+
+    def exempt(self, guest: Hashable) -> _Guest | None:
+        """Remove a client for a while; return what `admit` needs, or None if it was absent."""
         found = self._guests.get(guest)
         self.remove(guest)
-        try:
-            yield
-        finally:
-            if found is not None and stays():
-                self._put(guest, found.network, found.drop)
+        return found
+
+    def admit(self, guest: Hashable, found: _Guest) -> None:
+        """Add a client again, as one that has just come."""
+        self._put(guest, found.network, found.drop)
 
     def _look(self) -> None:
         """Drop those whose time is over, and look again when that of the next one is."""
@@ -181,6 +184,27 @@ class Unconnected:
             )
             self._logged, self._gone = now, 0
         self._time_over(guest)
+
+
+class _Asking(AbstractContextManager[None]):
+    """Exempts a client. A class, as every client needs one, and a generator costs more."""
+
+    __slots__ = ("_found", "_guest", "_stays", "_unconnected")
+
+    def __init__(
+        self, unconnected: Unconnected, guest: Hashable, stays: Callable[[], bool]
+    ) -> None:
+        self._unconnected = unconnected
+        self._guest = guest
+        self._stays = stays
+        self._found: _Guest | None = None
+
+    def __enter__(self) -> None:
+        self._found = self._unconnected.exempt(self._guest)
+
+    def __exit__(self, *_: object) -> None:
+        if self._found is not None and self._stays():
+            self._unconnected.admit(self._guest, self._found)
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ from aiohttp import web
 from ...wire.proof import SECRET_HEADER, from_header
 from ...wire.values import dumps
 from ..config import ServerConfig
-from .bodies import BadBody, Bodies, Forged, Hold, fields, first_values
+from .bodies import MIN_BYTES, BadBody, Bodies, Forged, Hold, fields, first_values
 from .calls import Calls
 from .failures import FAILURES, failure
 from .forms import Form
@@ -94,7 +94,8 @@ class Rest:
             The status and the JSON, or a coroutine that returns them if the call must wait.
 
         """
-        hold = self._bodies.hold()
+        # A short form that is answered at once is not counted.
+        hold = self._bodies.hold() if len(body) > MIN_BYTES else None
         outcome: Outcome | Awaitable[dict[str, object]] | None = None
         try:
             form = self._complete_form(secret, body, hold)
@@ -105,8 +106,12 @@ class Rest:
         except Exception as error:
             outcome = self._failed(name, error)
         if not isinstance(outcome, tuple):
+            if hold is None:
+                hold = self._bodies.hold()
+                hold.take(len(body))
             return self._finish(name, outcome, hold)
-        hold.release()
+        if hold is not None:
+            hold.release()
         return _encoded(outcome)
 
     async def _answer(self, name: str, read: Callable[[], Awaitable[Form]]) -> Outcome:
@@ -192,14 +197,15 @@ class Rest:
             self._check_secret(form)
         return form
 
-    def _complete_form(self, header: str | None, body: bytes, hold: Hold) -> Form:
+    def _complete_form(self, header: str | None, body: bytes, hold: Hold | None) -> Form:
         """Do the same as `_form` for a POST that has arrived completely."""
         if header is not None and not self._is_genuine(from_header(header)):
             raise Forged
         form = fields(body)
         if header is None:
             self._check_secret(form)
-        hold.take(len(body))
+        if hold is not None:
+            hold.take(len(body))
         return form
 
     def _check_secret(self, form: Form) -> None:
