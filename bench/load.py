@@ -103,7 +103,7 @@ class Load:
     @property
     def _audience(self) -> int:
         """The number of subscribers of each channel."""
-        return len(self._sockets) // self._channels
+        return max(1, len(self._sockets) // self._channels)
 
     def _open(self, number: int, *, stuck: bool, sampled: bool) -> None:
         sock = socket.socket()
@@ -152,6 +152,20 @@ class Load:
             del self._pending[fd], self._numbers[fd]
             if fd in self._stuck:
                 self._epoll.unregister(fd)
+
+    def spread(self, channels: int) -> dict[str, Any]:
+        """Share so many channels among the subscribers; each has one of them, which are joined."""
+        self.received = 0
+        joined, self._channels = self._channels, channels
+        for number, sock in enumerate(self._sockets.values()):
+            names = [channel_name(each) for each in range(joined + number, channels, joined)]
+            if not names:
+                continue
+            expected = self.received + len(names)
+            sock.send(masked(f'[3,"SUBSCRIBE",{json.dumps({"channels": names})}]\r\n'))
+            if not self._await(lambda: self.received >= expected):  # noqa: B023
+                raise LoadError(f"{expected - self.received} snapshots did not come")
+        return {}
 
     def join(self, channels: int) -> dict[str, Any]:
         """Let all subscribers at once join further channels, one channel at a time.
@@ -370,6 +384,7 @@ class Load:
         commands: dict[str, Callable[..., dict[str, Any]]] = {
             "connect": self.connect,
             "join": self.join,
+            "spread": self.spread,
             "fanout": self.fanout,
             "burst": self.burst,
             "paced": self.paced,

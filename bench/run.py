@@ -16,6 +16,7 @@ from statistics import median
 
 from . import nchan
 from .blocks import blocks
+from .growth import growth
 from .processes import KINDS, BenchError, channels_installed, target
 from .races import PAYLOAD, Figure, Scale, against_nchan, compared, costs, note, race, ratio
 from .small import connect, small
@@ -188,6 +189,7 @@ BENCHES: dict[str, Callable[[Scale], list[Figure]]] = {
     "webhook": webhook,
     "batch": batch,
     "storm": storm,
+    "growth": growth,
 }
 
 
