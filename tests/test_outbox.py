@@ -502,7 +502,7 @@ def test_failed_rows_are_tried_again_or_discarded(
     node.pull()
     status, text = run()
     assert status == 1
-    assert "3 have failed" in text
+    assert "Nothing waits, 3 have failed." in text
     assert "/orders/1/" in text
     policy.durable = True
     policy.save()

@@ -64,10 +64,10 @@ class OutboxCommand(Subcommand):
                 ],
             })  # fmt: skip
             return status
-        self.say(
-            _("%(count)d wait (the oldest for %(seconds)d s), %(failed)d have failed.")
-            % {"count": now.count, "seconds": now.seconds, "failed": now.failed}
-        )
+        text = _("Nothing waits, %(failed)d have failed.")
+        if now.count:
+            text = _("%(count)d wait (the oldest for %(seconds)d s), %(failed)d have failed.")
+        self.say(text % {"count": now.count, "seconds": now.seconds, "failed": now.failed})
         if now.revocations:
             self.say(
                 _("%(count)d revocations wait (the oldest for %(seconds)d s).")
