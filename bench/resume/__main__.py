@@ -1,4 +1,4 @@
-"""Do clients miss anything? `python -m bench.resume [cuts] [kills] [tabs] [--nodes N] [--quick]`.
+"""Do clients miss anything? `python -m bench.resume [RUN …] [--nodes N] [--quick]`.
 
 A hundred clients (Node, and pages in headless Chromium) are subscribed to a channel with a
 history while ten thousand messages are published by `djhookbox.publish()`.
@@ -10,9 +10,12 @@ kills   The server is killed (SIGKILL) and restarted twenty times.
         of them is killed, and its clients continue on the other.
 tabs    Tabs that share one connection, including the one that holds it, are frozen, closed,
         reloaded and left at random; the server and the network keep running.
+stalls  Only with --nodes 2: in turn, a node is stopped (SIGSTOP) for longer than its lease, Redis
+        is stopped for 30 seconds, and Redis is killed (SIGKILL) and started with an older snapshot.
 
 The exit status is 1 if anything was lost silently, duplicated or reordered, or, in `cuts` and
-`tabs` and with several nodes, announced as lost, and 2 if it could not be measured.
+`tabs` and with several nodes, announced as lost other than once for each Redis that was
+killed, and 2 if it could not be measured.
 """
 
 from __future__ import annotations
@@ -37,19 +40,21 @@ from urllib.parse import quote
 
 from bench.processes import BenchError, python
 from tests.ports import free_port
-from tests.redis_server import redis_server
+from tests.redis_server import RedisServer, redis_server
 from tests.stand_ins.waiting import TimedOut, wait_for
 
 from .network import Network
 from .servers import PATIENCE, Hookboxes
 from .verdict import Verdict, judge
 
-RUNS = ["cuts", "kills", "tabs"]
+RUNS = ["cuts", "kills", "tabs", "stalls"]
 CHANNEL = "/figures/1/"
 #: More than is published during the longest cut and until the clients are back.
 HISTORY = 8000
 #: Seconds between two messages while failures are caused.
 PAUSE = 0.02
+#: Seconds for which a node is stopped, whose lease is 10 seconds, and for which Redis is.
+NODE_STALL, REDIS_STALL = 14.0, 30.0
 #: Milliseconds within which the heartbeat notices a silent cut.
 CLIENT_OPTIONS = {"heartbeat": {"interval": 2000, "timeout": 2000}}
 
@@ -203,8 +208,9 @@ def migrate(ports: dict[str, str]) -> None:
 
 
 def run(
-    name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int], hookbox: Hookboxes
-) -> bool:
+    name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int],
+    hookbox: Hookboxes, redis: RedisServer | None,
+) -> bool:  # fmt: skip
     """Perform one of the runs; return whether no client missed anything."""
     publisher = Publisher()
     with contextlib.ExitStack() as stack:
@@ -216,7 +222,8 @@ def run(
         else:
             kinds = all_clients(stack, scale, ports)
         started = time.monotonic()
-        blows = Blows(name, scale, random.Random(seed), hookbox, network, publisher, kinds[0])
+        chance = random.Random(seed)
+        blows = Blows(name, scale, chance, hookbox, network, publisher, kinds[0], redis)
         blows.start()
         while blows.is_alive() or len(publisher.taken) < scale.messages or not publisher.went_well:
             publisher.publish()
@@ -232,6 +239,8 @@ def run(
         ended = kinds[0].records("ended") if shares else []
     total = Verdict()
     causes = scale.blows if name == "kills" and scale.servers == 1 else 0
+    if name == "stalls":
+        causes = scale.blows // len(blows.stalls)
     for record in records:
         first = int(record.pop(0)) if shares else 0
         total.add(judge(record, publisher.taken_between(first, publisher.number), causes))
@@ -256,14 +265,18 @@ class Blows(threading.Thread):
 
     def __init__(
         self, name: str, scale: Scale, chance: random.Random, hookbox: Hookboxes,
-        network: Network, publisher: Publisher, tabs: Clients,
+        network: Network, publisher: Publisher, tabs: Clients, redis: RedisServer | None,
     ) -> None:  # fmt: skip
         super().__init__(daemon=True)
+        self._redis = redis
+        self.stalls = (self._stop_node, self._stop_redis, self._kill_redis)
         self._scale, self._chance, self._publisher = scale, chance, publisher
         self._hookbox, self._network = hookbox, network
         self._tabs = tabs
         self._clients = 1 if name == "tabs" else scale.nodes + scale.pages
-        self._strike = {"kills": self._kill, "cuts": self._cut, "tabs": self._disturb}[name]
+        self._strike = {
+            "kills": self._kill, "cuts": self._cut, "tabs": self._disturb, "stalls": self._stall,
+        }[name]  # fmt: skip
 
     def run(self) -> None:
         """Cause each failure after all clients have recovered from the previous one."""
@@ -285,6 +298,29 @@ class Blows(threading.Thread):
     def _kill(self, blow: int) -> None:
         self._hookbox.strike(self._chance)
 
+    def _stall(self, blow: int) -> None:
+        self.stalls[blow % len(self.stalls)]()
+
+    def _stop_node(self) -> None:
+        self._hookbox.pause(self._chance, NODE_STALL)
+
+    def _stop_redis(self) -> None:
+        assert self._redis is not None
+        self._redis.pause()
+        try:
+            time.sleep(REDIS_STALL)
+        finally:
+            self._redis.resume()
+
+    def _kill_redis(self) -> None:
+        assert self._redis is not None
+        self._redis.command("SAVE")
+        time.sleep(self._chance.uniform(0.5, 2.0))
+        self._redis.kill()
+        time.sleep(self._chance.uniform(0.0, 1.0))
+        self._redis.start()
+        time.sleep(2.0)  # until the nodes are connected, and each client has been told
+
     def _disturb(self, blow: int) -> None:
         self._tabs.ask("blow")
 
@@ -304,6 +340,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
         received = f"{total.received}, by all pages that there were"
     what = {
         "cuts": "network cuts", "kills": "kill -9 and restarts", "tabs": "tabs disturbed",
+        "stalls": "nodes and Redis stopped, Redis killed",
     }[name]  # fmt: skip
     rows = [
         ("clients", who),
@@ -335,6 +372,8 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1, help="processes that share a Redis")
     parser.add_argument("--kills", type=int, help="kills, cuts or disturbances of a run")
     given = parser.parse_args()
+    if "stalls" in given.runs and given.nodes < 2:
+        parser.error("stalls needs --nodes 2")
     scale = Scale(8, 2, 2, 1000, 3) if given.quick else Scale(90, 10, 2, 10_000, 20)
     scale = replace(scale, servers=given.nodes, blows=given.kills or scale.blows)
     print(f"seed {given.seed}", flush=True)
@@ -342,13 +381,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         ports = {name: free_port() for name in ("site", "public")}
         hookboxes = [free_port() for _ in range(scale.servers)]
-        engine = "memory" if scale.servers == 1 else stack.enter_context(redis_server()).url
+        redis = None
+        if scale.servers > 1:
+            redis = stack.enter_context(redis_server("--save", "3600 1000000"))
         migrate({
             "RESUME_FOLDER": folder,
             "RESUME_SITE_PORT": str(ports["site"]),
             "RESUME_HOOKBOX_PORT": str(hookboxes[0]),
             "RESUME_REST_URLS": " ".join(f"http://127.0.0.1:{port}" for port in hookboxes),
-            "RESUME_ENGINE": engine,
+            "RESUME_ENGINE": "memory" if redis is None else redis.url,
             "RESUME_PUBLIC_URL": f"http://127.0.0.1:{ports['public']}",
         })  # fmt: skip
         stack.enter_context(
@@ -357,8 +398,10 @@ def main() -> int:
         try:
             network = Network(ports["public"], hookboxes)
             hookbox = Hookboxes(hookboxes, Path(folder))
-            for name in given.runs or (RUNS if scale.servers == 1 else ["cuts", "kills"]):
-                fine = run(name, scale, given.seed, network, ports, hookbox) and fine
+            several = ["cuts", "kills", "stalls"]
+            for name in given.runs or (several if redis else ["cuts", "kills", "tabs"]):
+                size = replace(scale, blows=min(scale.blows, 6)) if name == "stalls" else scale
+                fine = run(name, size, given.seed, network, ports, hookbox, redis) and fine
         except (BenchError, TimedOut) as error:
             print(f"could not be measured: {error}", file=sys.stderr)
             return 2

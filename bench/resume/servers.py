@@ -58,6 +58,15 @@ class Hookbox:
             self._child.send_signal(signal.SIGKILL)
             self._child.wait()
 
+    def pause(self, seconds: float) -> None:
+        """Stop it from running for some seconds, with its connections open."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self._child.send_signal(signal.SIGCONT)
+
 
 class Hookboxes:
     """One process, or several nodes that share a Redis."""
@@ -81,3 +90,7 @@ class Hookboxes:
         hookbox.kill()
         time.sleep(chance.uniform(0.0, 1.0))
         hookbox.start()
+
+    def pause(self, chance: random.Random, seconds: float) -> None:
+        """Stop one of them from running for some seconds."""
+        chance.choice(self._all).pause(seconds)
