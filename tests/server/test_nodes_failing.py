@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.engine.redis import link
+from djhookbox.server.engine.redis import link, nodes
 from djhookbox.server.engine.redis.connecting import Unusable, open_connection
 from djhookbox.server.site.webhooks import Refusal
 from djhookbox.wire.engines import parse
@@ -544,6 +544,32 @@ async def test_nodes_whose_clocks_differ_go_by_that_of_redis(
     await asyncio.sleep(1.5 * LEASE)
     assert all(known.alive for known in ahead.redis.nodes.known.values())
     assert len(ahead.channels["room"].subscribers) == 4
+
+
+async def test_a_full_redis_refuses_what_it_cannot_store(
+    server: RedisServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leases cannot be renewed either, and what waits for one must not pile up."""
+    monkeypatch.setattr(nodes, "WAIT_SECONDS", 0.1)
+    one, two = await make(server.url), await make(server.url)
+    alice, bob = await join(one, "alice"), await join(two, "bob")
+    await publish(one, 0)
+    await converge(one, two)
+    server.command("DEL", f"{one.redis.address.prefix}n:{one.redis.node}")
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    began = time.monotonic()
+    for node in (one, two, one):
+        with pytest.raises(Refusal) as refused:
+            await publish(node, 1)
+        assert refused.value.code == "unavailable"
+    assert time.monotonic() - began < 4.5, "nobody waits as for a Redis that does not answer"
+    assert not one.redis._parked
+    server.command("CONFIG", "SET", "maxmemory", "0")
+    await insist(one, 2)
+    await converge(one, two)
+    assert payloads(alice) == payloads(bob) == [0, 2]
+    assert not alice.closed
+    assert not bob.closed
 
 
 # ---- what is wrong from the start --------------------------------------------

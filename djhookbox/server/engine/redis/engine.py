@@ -37,7 +37,7 @@ from .codec import raw
 from .connecting import Reply
 from .figures import new_figures
 from .inbox import Inbox
-from .link import Link, Operation
+from .link import Link, Operation, Unknown
 from .nodes import Nodes
 from .openings import Openings
 from .packing import Argument, pack, pack_text
@@ -281,6 +281,7 @@ class RedisEngine:
 
     def _put(self, operation: Operation) -> None:
         if self._parked:
+            operation.since = asyncio.get_running_loop().time()
             self._parked.append(operation)
         else:
             self.link.put(operation)
@@ -293,6 +294,11 @@ class RedisEngine:
                 self.link.put(operation)
             except EngineError as error:
                 operation.done(error)
+
+    def give_up_parked(self, before: float) -> None:
+        """Give up what has waited for a lease since then: Redis may be full for long."""
+        while self._parked and self._parked[0].since < before:
+            self._parked.pop(0).done(Unknown("this node has no lease"))
 
     def _change(
         self,

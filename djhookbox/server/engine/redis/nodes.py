@@ -13,6 +13,7 @@ from ....wire.values import JSONObject, dumps, loads
 from ..base import EngineError
 from .clock import SharedClock
 from .codec import name_of, raw
+from .link import WAIT_SECONDS
 from .packing import Argument
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Nodes:
         """Renew the lease every second until cancelled."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            self._engine.give_up_parked(asyncio.get_running_loop().time() - WAIT_SECONDS)
             try:
                 if self._engine.link.is_up:
                     await self.beat_once()
