@@ -102,7 +102,8 @@ def test_plans_of_postgresql(root: Client, filled: None, log: str) -> None:
             discarded = node.get("Rows Removed by Filter", 0)
             read = node["Actual Rows"] * node["Actual Loops"]
             # More than there are here: reading and sorting all of them is no more work.
-            most = any(part in sql for part in ("LIMIT 3001", "LIMIT 2000", "OFFSET 20000"))
+            limits = ("LIMIT 3001", "LIMIT 2000", f"OFFSET {leading.SEARCHED}")
+            most = any(part in sql for part in limits)
             limited = most or any(word in page for word in SEARCHED)  # by `leading.SEARCHED`
             least = max(DISCARDED, read, ROWS // 100 if "of a user" in page else 0)
             least = max(least, leading.SEARCHED if limited else 0)

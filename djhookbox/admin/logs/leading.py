@@ -17,17 +17,16 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import BooleanField, DateTimeField, F, Func, Q, QuerySet, Value
-from django.db.models.expressions import OrderBy
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 from django.db.models.sql.where import WhereNode
 
-from ...querysets import Exactly
+from ...querysets import ByPrefix, Exactly
 
 #: How far the rows of a filter are counted to find the rarest filter.
 PROBED = 2_000
 
 #: Rows of the rarest filter that are looked through for those that other filters allow, too.
-SEARCHED = 20_000
+SEARCHED = 5_000
 
 #: Queries for the combinations of several values, at most.
 COMBINED = 16
@@ -38,8 +37,11 @@ ORDER = ("created", "id")
 #: When a row was created, and its key.
 Reached = tuple[datetime.datetime, int]
 
+#: How many rows have a value, of what has been counted for a page: by model, column and value.
+Counts = dict[tuple[type[Any], str, str], int]
 
-def newest(rows: QuerySet[Any], count: int) -> list[Any]:
+
+def newest(rows: QuerySet[Any], count: int, counts: Counts | None = None) -> list[Any]:
     """Return the first rows, of which a filter may allow several values: `?event__in=…`.
 
     No index has the newest rows of several values in order, so each combination is a query of its
@@ -48,16 +50,17 @@ def newest(rows: QuerySet[Any], count: int) -> list[Any]:
     Args:
         rows: The rows in the order of a list; lists of values begin with `created` and the key.
         count: How many are returned at most.
+        counts: What has been counted before, to which more is added.
 
     """
-    found = [list(lead(one)[:count]) for one in _combinations(rows)]
+    found = [list(lead(one, counts)[:count]) for one in _combinations(rows)]
     if len(found) == 1:
         return found[0]
     newest_first = rows.query.standard_ordering
     return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
 
 
-def reach(rows: QuerySet[Any]) -> Reached | None:
+def reach(rows: QuerySet[Any], counts: Counts | None = None) -> Reached | None:
     """Return how far rows are looked through: the place of a row, or None for all of them.
 
     If many rows pass the rarest filter and none of them another one, no index helps: there is none
@@ -65,20 +68,21 @@ def reach(rows: QuerySet[Any]) -> Reached | None:
 
     Args:
         rows: The rows in the order of a list, newest first.
+        counts: What has been counted before, to which more is added.
 
     """
-    return max(filter(None, map(_reach, _combinations(rows))), default=None)
+    reached = (_reach(one, counts) for one in _combinations(rows))
+    return max(filter(None, reached), default=None)
 
 
-def _reach(rows: QuerySet[Any]) -> Reached | None:
+def _reach(rows: QuerySet[Any], counts: Counts | None) -> Reached | None:
     found = _filters(rows)
     others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, found))]
     if not found or len(others) < 2:
         return None  # an index finds them
-    probed = min(PROBED, SEARCHED)
-    counts = {name: _count(rows, one, probed) for name, one in found.items()}
-    rarest = min(counts, key=counts.__getitem__)
-    if counts[rarest] < probed:
+    known = {name: _count(rows, one, counts) for name, one in found.items()}
+    rarest = min(known, key=known.__getitem__)
+    if known[rarest] < min(PROBED, SEARCHED):
         return None
     alone = rows.all()
     conditions = _conditions(alone)
@@ -124,7 +128,7 @@ def _combinations(rows: QuerySet[Any]) -> Iterator[QuerySet[Any]]:
         yield part
 
 
-def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
+def lead(rows: QuerySet[Any], counts: Counts | None = None) -> QuerySet[Any]:
     """Return the same rows in the same order, found through the index of the rarest filter."""
     vendor = connections[rows.db].vendor
     if vendor not in ("sqlite", "postgresql"):
@@ -134,7 +138,7 @@ def lead(rows: QuerySet[Any]) -> QuerySet[Any]:
         return rows
     leader = next(iter(found.values()))
     if len(found) > 1:
-        leader = min(found.values(), key=lambda one: _count(rows, one, PROBED))
+        leader = min(found.values(), key=lambda one: _count(rows, one, counts))
     led = rows.all()
     conditions = _conditions(led)
     # A filter may be there twice, and once more for databases that do not compare exactly.
@@ -183,10 +187,16 @@ def _column(lookup: Any) -> str:
     return "" if target is None else str(target.name)
 
 
-def _count(rows: QuerySet[Any], one: Any, most: int) -> int:
-    """Return how many rows have a filter's value, counting no further than asked."""
+def _count(rows: QuerySet[Any], one: Any, counts: Counts | None) -> int:
+    """Return how many rows have a filter's value, counting no further than `PROBED`."""
+    key = (rows.model, _column(one), one.rhs)
+    if counts is not None and key in counts:
+        return counts[key]
     everything = rows.model._default_manager.using(rows.db)
-    count: int = everything.filter(**{_column(one): one.rhs}).order_by()[:most].count()
+    most = min(PROBED, SEARCHED)
+    count: int = everything.filter(**{key[1]: one.rhs}).order_by()[:most].count()
+    if counts is not None:
+        counts[key] = count
     return count
 
 
@@ -231,18 +241,6 @@ class _Row(Func):
         return f"(({left}) {self.operator} ({right}))", parameters
 
 
-class _ByPrefix(OrderBy):
-    """The order of an index of prefixes, which is that of bytes."""
-
-    # Django looks for the direction at the end.
-    template = "%(expression)s USING %(operator)s /* %(ordering)s */"
-
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the SQL and its parameters."""
-        kwargs["operator"] = "~>~" if self.descending else "~<~"
-        return super().as_sql(compiler, connection, *args, **kwargs)
-
-
 def _bound(rows: QuerySet[Any], leader: Any) -> None:
     """Write an equality as a range, and sort by its column first.
 
@@ -264,7 +262,7 @@ def _bound(rows: QuerySet[Any], leader: Any) -> None:
     if name == "channel":  # whose index is one of prefixes
         if len(upper) > 1:
             return  # rows of two types have no common operator for prefixes
-        first, operators, lower = _ByPrefix(F(name), descending=True), ("~>=~", "~<=~"), [value]
+        first, operators, lower = ByPrefix(F(name), descending=True), ("~>=~", "~<=~"), [value]
     conditions = _conditions(rows)
     conditions.remove(leader)
     columns = [F(name), F("created")]

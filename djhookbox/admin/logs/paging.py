@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 
 from ...querysets import has_text
 from ..pages import grouped
-from .leading import Reached, newest, reach, within
+from .leading import Counts, Reached, newest, reach, within
 from .trails import COLUMNS
 
 #: The parameters of a page: rows older, or newer, than a row.
@@ -89,8 +89,9 @@ class LogChangeList(ChangeList):
             self.has_newer, self.has_older = len(found) > size, True
         else:
             rows = _before(rows, self._older)
-            reached = reach(rows)
-            found = newest(within(rows, reached), size + 1)
+            counts: Counts = {}
+            reached = reach(rows, counts)
+            found = newest(within(rows, reached), size + 1, counts)
             page = found[:size]
             self.has_newer, self.has_older = bool(self._older), len(found) > size
             if reached is not None and not self.has_older:

@@ -18,6 +18,7 @@ from ...conf import settings
 from ...exceptions import HookboxMisconfigured
 from ..logs.base import SEARCH_HELP, LogAdmin
 from ..logs.exports import Batch, Column, ExportMixin
+from ..logs.leading import Counts
 from ..logs.paging import NEWER, OLDER
 from ..logs.periods import FROM, UNTIL, common, midnight
 from ..pages import TablelessMixin, grouped, route
@@ -74,13 +75,13 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
         try:
             why = _why(request)
             sources = self._sources(request)
-            shown = reading.page(
-                sources, why, ROWS, older=given.get(OLDER, ""), newer=given.get(NEWER, "")
-            )
+            counts: Counts = {}
+            older, newer = given.get(OLDER, ""), given.get(NEWER, "")
+            shown = reading.page(sources, why, ROWS, counts, older=older, newer=newer)
         except IncorrectLookupParameters as error:
             self.message_user(request, " ".join(error.args[0].messages), "ERROR")
             return HttpResponseRedirect(self.address("changelist"))
-        found, cut = reading.groups(sources)
+        found, cut = reading.groups(sources, counts)
         pages = self._pages(request)
         for kind, page in pages.items():
             page.dress(request, [row for of, row in shown.rows if of.name == kind])

@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy
 from ...models import ConnectionLog, Log, Publication, SubscriptionLog
 from ...querysets import has_text
 from ..logs.exports import CHUNK, Batch, fetched
-from ..logs.leading import lead, reach, within
+from ..logs.leading import Counts, lead, reach, within
 
 #: Refusals of each kind whose reasons are counted.
 COUNTED = 3_000
@@ -179,25 +179,31 @@ class Why:
         object.__setattr__(self, "conditions", found)
 
 
-def groups(sources: Sequence[Source]) -> tuple[list[Group], bool]:
-    """Return the reasons, most frequent first, and whether the counts are only of the newest."""
+def groups(sources: Sequence[Source], counts: Counts) -> tuple[list[Group], bool]:
+    """Return the reasons, most frequent first, and whether their numbers are only of the newest.
+
+    Args:
+        sources: The refusals of each kind.
+        counts: What has been counted for the page.
+
+    """
     found: list[Group] = []
     cut = False
     for source in sources:
         names = ["decided_by", "reason", "user_name"]
         names += ["channel"] if source.kind.model is not ConnectionLog else []
         names += ["source"] if source.kind.model is Publication else []
-        place = reach(source.rows)
-        near = lead(within(source.rows, place))
+        place = reach(source.rows, counts)
+        near = lead(within(source.rows, place), counts)
         rows = list(near.values_list(*names)[: COUNTED + 1])
         cut |= len(rows) > COUNTED or place is not None
-        counts: dict[tuple[str, str], int] = {}
+        numbers: dict[tuple[str, str], int] = {}
         newest: dict[tuple[str, str], Sequence[Any]] = {}
         for row in rows[:COUNTED]:
             key = (row[0], row[1])
-            counts[key] = counts.get(key, 0) + 1
+            numbers[key] = numbers.get(key, 0) + 1
             newest.setdefault(key, row)
-        for (decided_by, reason), count in counts.items():
+        for (decided_by, reason), count in numbers.items():
             values = dict(zip(names, newest[decided_by, reason], strict=True))
             values[source.kind.column] = source.kind.value
             entry = source.kind.model(**values)
@@ -206,7 +212,13 @@ def groups(sources: Sequence[Source]) -> tuple[list[Group], bool]:
 
 
 def page(
-    sources: Sequence[Source], why: Why, size: int, *, older: str = "", newer: str = ""
+    sources: Sequence[Source],
+    why: Why,
+    size: int,
+    counts: Counts,
+    *,
+    older: str = "",
+    newer: str = "",
 ) -> Page:
     """Return a page of refusals.
 
@@ -214,6 +226,7 @@ def page(
         sources: The refusals of each kind.
         why: The reason, if only those with one are wanted.
         size: How many are wanted.
+        counts: What has been counted for the page, to which more is added.
         older: The place that the page begins after.
         newer: The place that it ends before.
 
@@ -222,19 +235,19 @@ def page(
 
     """
     if newer:
-        return _newer(sources, why, size, Place.parse(newer))
+        return _newer(sources, why, size, counts, Place.parse(newer))
     place = Place.parse(older) if older else None
     parts = []
     floor: Place | None = None
     for source in sources:
         rows = source.rows.filter(place.older(source.kind)) if place else source.rows
         rows = rows.filter(*why.conditions)
-        reached = reach(rows)
+        reached = reach(rows, counts)
         if reached is not None:
             bound = Place(reached[0], source.kind.rank, reached[1])
             floor = max(filter(None, (floor, bound)), default=None)
         rows = within(rows, reached)
-        parts.append(_placed(source.kind, lead(rows)[: size + 1]))
+        parts.append(_placed(source.kind, lead(rows, counts)[: size + 1]))
     found = list(islice(heapq.merge(*parts, key=_first, reverse=True), size + 1))
     if floor is not None:
         found = [one for one in found if one[0] > floor]
@@ -246,11 +259,11 @@ def page(
     return Page([one[1:] for one in found[:size]], rest, begin, stopped)
 
 
-def _newer(sources: Sequence[Source], why: Why, size: int, place: Place) -> Page:
+def _newer(sources: Sequence[Source], why: Why, size: int, counts: Counts, place: Place) -> Page:
     parts = []
     for source in sources:
         rows = source.rows.filter(place.newer(source.kind), *why.conditions)
-        parts.append(_placed(source.kind, lead(rows.reverse())[: size + 1]))
+        parts.append(_placed(source.kind, lead(rows.reverse(), counts)[: size + 1]))
     found = list(islice(heapq.merge(*parts, key=_first), size + 1))
     shown = found[:size][::-1]
     return Page(
