@@ -106,7 +106,7 @@ def test_plans_of_postgresql(root: Client, filled: None, log: str) -> None:
             most = any(part in sql for part in limits)
             limited = most or any(word in page for word in SEARCHED)  # by `leading.SEARCHED`
             least = max(DISCARDED, read, ROWS // 100 if "of a user" in page else 0)
-            least = max(least, leading.SEARCHED if limited else 0)
+            least = max(least, ROWS if most else leading.SEARCHED if limited else 0)
             assert discarded <= least, (page, sql, json.dumps(plan, indent=1))
             if not most and not any(
                 word in page for word in ("CSV", "file", "of a user", "of a frequent user")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, DateTimeField, F, Func, Q, QuerySet, Value
+from django.db.models import BooleanField, CharField, DateTimeField, F, Func, Q, QuerySet, Value
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 from django.db.models.sql.where import WhereNode
 
@@ -143,9 +143,11 @@ def lead(rows: QuerySet[Any], counts: Counts | None = None) -> QuerySet[Any]:
     conditions = _conditions(led)
     # A filter may be there twice, and once more for databases that do not compare exactly.
     conditions[:] = [one for one in conditions if not _repeats(one, found)]
-    if vendor == "sqlite":
-        _hide(led, [one for one in found.values() if one is not leader])
-    else:
+    others = [one for one in found.values() if one is not leader]
+    if vendor == "postgresql":  # which hides only texts
+        others = [one for one in others if isinstance(one.lhs.output_field, CharField)]
+    _hide(led, others)
+    if vendor == "postgresql":
         _bound(led, leader)
     return led
 
@@ -200,14 +202,21 @@ def _count(rows: QuerySet[Any], one: Any, counts: Counts | None) -> int:
     return count
 
 
-# ---- SQLite ------------------------------------------------------------------------------------
+# ---- other filters -----------------------------------------------------------------------------
 
 
 class _WithoutIndex(Func):
-    """A column for which SQLite does not consider an index."""
+    """A column of texts for which the database does not consider an index.
+
+    PostgreSQL would read all entries of a frequent value to combine both indexes.
+    """
 
     template = "+%(expressions)s"
     arity = 1
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Return the SQL and its parameters."""
+        return self.as_sql(compiler, connection, template="(%(expressions)s || '')", **context)
 
 
 def _hide(rows: QuerySet[Any], others: Sequence[Any]) -> None:
