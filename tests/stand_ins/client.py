@@ -190,6 +190,7 @@ def client(
         additional_headers={**({"Cookie": cookies} if cookies else {}), **(headers or {})},
         open_timeout=PATIENCE,
         close_timeout=1,
+        max_size=None,  # as browsers; a page that was away for long gets megabytes at once
         ping_interval=None,
         proxy=None,
     ) as websocket:
