@@ -31,6 +31,8 @@ AUDIENCE, CROWD, IDLE = 1000, 500, 2000
 PUBLISHERS, BATCH = 64, 100
 #: Publications per second through one node, at least.
 RATE = 8000.0
+#: How many times as much two nodes deliver as one, at least.
+GAIN = 1.6
 
 Measure = Callable[[Target], dict[str, Any]]
 
@@ -55,7 +57,7 @@ class Race:
     """The same measurements with both engines."""
 
     def __init__(self, runs: int, url: str, redis_pid: int) -> None:
-        self._runs = runs
+        self.runs = runs
         self.url = url
         self._options = {"memory": (), "redis": ("--engine", url)}
         self._redis_pid = redis_pid
@@ -74,7 +76,7 @@ class Race:
         found: dict[str, list[dict[str, Any]]] = {"memory": [], "redis": []}
         with contextlib.ExitStack() as stack:
             targets: dict[str, Target] = {}
-            for number in range(self._runs):
+            for number in range(self.runs):
                 for name in sorted(found, reverse=bool(number % 2)):
                     with contextlib.ExitStack() as brief:
                         measured = targets.get(name)
@@ -110,6 +112,36 @@ def fanout(race: Race, seconds: float) -> list[Figure]:
     )
     what = f"CPU per delivery, {AUDIENCE} subscribers"
     return [compared("fanout", what, found, "received", 1.15)]
+
+
+def nodes(race: Race, seconds: float) -> list[Figure]:
+    """Publish to many subscribers of one node, and of two nodes with half of them each.
+
+    The load generators take more than the second processor, so that what two nodes deliver is not
+    measured but follows from the CPU of the busier one.
+    """
+    options = ("hookbox", "--engine", race.url)
+    load = {"messages": 400, "size": PAYLOAD, "seconds": seconds * 2}
+    alone, shared = [], []
+    for _ in range(race.runs):
+        with target(*options) as one:
+            one("connect", count=AUDIENCE)
+            result = one("fanout", **load)
+            alone.append(result["cpu"] / result["published"])
+        with target(*options) as one, target(*options) as two:
+            one("connect", count=AUDIENCE // 2)
+            two("connect", count=AUDIENCE // 2)
+            before = cpu_time(two.pid)
+            result = one("fanout", **load)
+            two("settle", seconds=0.5)
+            busier = max(result["cpu"], cpu_time(two.pid) - before)
+            shared.append(busier / result["published"])
+    gain = median(one / half for one, half in zip(alone, shared, strict=True))
+    told = (
+        f"per publication to {AUDIENCE}: one node {median(alone) * 1e3:.2f} ms, the busier of two "
+        f"{median(shared) * 1e3:.2f} ms, so that two deliver {gain:.2f} times as much"
+    )
+    return [Figure("nodes", f"two nodes deliver ≥ {GAIN} times", GAIN / gain, "x", 1.0, told)]
 
 
 def floor(url: str, rounds: int = 200) -> float:
@@ -193,6 +225,7 @@ def memory(race: Race, seconds: float) -> list[Figure]:
 
 BENCHES: dict[str, Callable[[Race, float], list[Figure]]] = {
     "fanout": fanout,
+    "nodes": nodes,
     "publish": publish,
     "join": join,
     "memory": memory,
