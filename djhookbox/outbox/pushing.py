@@ -34,15 +34,15 @@ logger = logging.getLogger("djhookbox")
 #: Maximum number of rows to number, and of the characters of their payloads.
 MOST_ROWS = 20
 MOST_TEXT = 16_384
-#: Seconds to wait for the lock, and to number nothing after a failure.
-LOCK_SECONDS = 0.001
+#: Seconds to number nothing after a failure.
 PAUSE = 1.0
 #: How often a web process numbers: so many times per second on average, and in a row.
 RATE = 20.0
 BURST = 400.0
 
-#: Databases that can wait for a lock for less than a second.
-_VENDORS = ("postgresql", "sqlite")
+#: Seconds to wait for the lock, where it may be less than a second. On SQLite, everybody who writes
+#: holds it; on PostgreSQL, only others who number.
+_LOCK_SECONDS = {"postgresql": 0.001, "sqlite": 0.02}
 
 _ROWS = Select(lambda using: numbering.waiting(using, MOST_ROWS + 1))
 
@@ -94,7 +94,7 @@ def push(channels: Collection[str] = ()) -> Pushed | None:
 def _is_possible(using: str) -> bool:
     connection = connections[using]
     return (
-        connection.vendor in _VENDORS
+        connection.vendor in _LOCK_SECONDS
         and not connection.in_atomic_block  # as in a test
         and connection.get_autocommit()
         and storing.database() == using
@@ -107,7 +107,8 @@ def _push(using: str, channels: Collection[str]) -> Pushed | None:
     reads = [Read(_ROWS), Read(revoking.LOOK)]
     digests = [numbering.digest(name) for name in channels] if len(channels) == 1 else []
     reads += [numbering.read_channel(digest) for digest in digests]
-    locked = heads.locked_with(using, *reads, seconds=LOCK_SECONDS)
+    seconds = _LOCK_SECONDS[connections[using].vendor]
+    locked = heads.locked_with(using, *reads, seconds=seconds)
     with locked as (head, (rows, revoked, *known)):
         # Revocations come first, also those of the same transaction: then the process must pull.
         if not _is_little(rows) or not revoked or revoked[0][-1]:
