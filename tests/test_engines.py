@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from django.test import override_settings
 
 from djhookbox.checks.engines import check_engine
 from djhookbox.process import engines
+from djhookbox.server.engine.redis.link import Link
+from djhookbox.wire.engines import parse
 
 from .ports import free_port
 from .redis_server import RedisServer, redis_server
@@ -27,7 +30,7 @@ def server() -> Iterator[RedisServer]:
 def problem(url: str) -> str:
     with override_settings(HOOKBOX_ENGINE=url):
         messages = check_engine()
-        assert [m.msg for m in messages] == ([engines.problem()] if messages else [])
+        assert [m.msg for m in messages] == [found for found in engines.problems() if found]
         assert all(isinstance(message, Warning) for message in messages)
         return messages[0].msg if messages else ""
 
@@ -42,6 +45,27 @@ def test_a_password_that_is_wrong_or_missing(server: RedisServer) -> None:
         said = problem(url)
         assert "password" in said.lower() or "auth" in said.lower()
         assert "wr0ng" not in said
+
+
+async def connected(run_id: str, renewed: bool) -> None:
+    """Do nothing when a link is up."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "is_warned_of"),
+    [("allkeys-lru", "100mb", True), ("volatile-ttl", "100mb", True), ("allkeys-lru", "0", False),
+     ("noeviction", "100mb", False)],
+)  # fmt: skip
+def test_a_cache_may_lose_keys(
+    policy: str, limit: str, is_warned_of: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_server("--maxmemory-policy", policy, "--maxmemory", limit) as server:
+        said = problem(server.url)
+        asyncio.run(Link(parse(server.url), connected).try_once())
+    assert bool(said) == bool(caplog.messages) == is_warned_of
+    if is_warned_of:
+        assert caplog.messages == [said]
+        assert f"maxmemory-policy is {policy}; set it to noeviction" in said
 
 
 def test_nobody_answers() -> None:

@@ -12,10 +12,18 @@ from .registering import site_check
 
 @site_check
 def check_engine() -> Iterator[CheckMessage]:
-    """W031: the Redis that HOOKBOX_ENGINE names cannot be used."""
-    if problem := engines.problem():
+    """W031, W035: the Redis that HOOKBOX_ENGINE names cannot be used, or may lose keys."""
+    unusable, careless = engines.problems()
+    if unusable:
         yield Warning(
-            problem,
+            unusable,
             hint="Start it, or correct HOOKBOX_ENGINE; the Hookbox process does not start without.",
             id="djhookbox.W031",
+        )
+    if careless:
+        yield Warning(
+            careless,
+            hint="Subscribers would miss messages. If other programs use this Redis as a cache, "
+            "run another one for the Hookbox processes.",
+            id="djhookbox.W035",
         )

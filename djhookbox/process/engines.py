@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ..conf import settings
-from ..wire.engines import MEMORY, parse, unfit
+from ..wire.engines import MEMORY, parse, risk, unfit
 
 #: Seconds to wait for each answer.
 PATIENCE = 1.0
 
 
-def problem() -> str:
-    """Return why the engine cannot be used, as a sentence; or ""."""
+def problems() -> tuple[str, str]:
+    """Return why the engine cannot be used, and why it may lose keys, as sentences; or ""."""
     if settings.engine == MEMORY:
-        return ""
+        return "", ""
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, RedisError
@@ -35,11 +35,14 @@ def problem() -> str:
         )
         with client:
             facts = client.info("server")
+            memory = client.info("memory")
     except AuthenticationError as error:
-        return f"{where} refuses the password: {error}."
+        return f"{where} refuses the password: {error}.", ""
     except (RedisError, OSError) as error:
-        return f"{where} cannot be reached: {error}."
+        return f"{where} cannot be reached: {error}.", ""
     except (ValueError, TypeError) as error:
-        return f"{where} is not an address that redis-py accepts: {error}."
-    found = unfit(facts)
-    return f"{where} {found}." if found else ""
+        return f"{where} is not an address that redis-py accepts: {error}.", ""
+    unusable, careless = (
+        f"{where} {found}." if found else "" for found in (unfit(facts), risk(memory))
+    )
+    return unusable, careless

@@ -16,6 +16,8 @@ EXAMPLES = (
 )
 #: The oldest version that has everything that the scripts use.
 OLDEST = (6, 2)
+#: The policy of a Redis that refuses writes when its memory is full, and deletes nothing.
+KEEPS_ALL = "noeviction"
 #: All keys begin with this, unless the address says otherwise.
 PREFIX = "hookbox:"
 
@@ -97,6 +99,17 @@ def unfit(facts: Mapping[str, object]) -> str:
     if facts.get("redis_mode") == "cluster":
         return "is a Redis Cluster, which is not supported: use a single Redis"
     return ""
+
+
+def risk(facts: Mapping[str, object]) -> str:
+    """Return why a Redis may lose keys, given its answer to INFO; or ""."""
+    policy = str(facts.get("maxmemory_policy", KEEPS_ALL))
+    if policy == KEEPS_ALL or str(facts.get("maxmemory", "0")) == "0":
+        return ""
+    return (
+        f"may delete keys of channels when its memory is full: maxmemory-policy is {policy}; "
+        f"set it to {KEEPS_ALL}"
+    )
 
 
 def _host(text: str) -> tuple[str, int]:

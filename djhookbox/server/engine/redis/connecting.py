@@ -7,15 +7,18 @@ twice, so its connections are used directly, with retries off.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ....wire.engines import Address, unfit
+from ....wire.engines import Address, risk, unfit
 from ...tasks import within
 from ..base import Unusable
 from .packing import Argument
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
+
+logger = logging.getLogger("djhookbox.server")
 
 #: Seconds to wait for a connection, and for any answer of one.
 CONNECT_SECONDS = 3.0
@@ -129,6 +132,12 @@ async def identify(connection: AbstractConnection, address: Address) -> str:
     if problem := unfit(facts):
         raise Unusable(f"{where} {problem}.")
     return facts["run_id"]
+
+
+async def warn_of_risk(connection: AbstractConnection, address: Address) -> None:
+    """Log a warning if the Redis may delete keys."""
+    if careless := risk(_facts(await ask(connection, "INFO", "memory"))):
+        logger.warning("Redis at %s (HOOKBOX_ENGINE) %s.", address.shown, careless)
 
 
 class Replies:

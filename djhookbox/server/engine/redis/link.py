@@ -23,6 +23,7 @@ from .connecting import (
     ask_packed,
     identify,
     open_connection,
+    warn_of_risk,
 )
 from .packing import Argument, pack
 
@@ -213,7 +214,7 @@ class Link:
     # ---- the connection --------------------------------------------------
 
     async def try_once(self) -> None:
-        """Connect and disconnect, to find out whether it is possible.
+        """Connect and disconnect, to find out whether it is possible; warn of what is risky.
 
         Raises:
             Unusable: If it is not.
@@ -222,6 +223,7 @@ class Link:
         connection = await open_connection(self._address)
         try:
             await identify(connection, self._address)
+            await warn_of_risk(connection, self._address)
         finally:
             await connection.disconnect(nowait=True)
 
