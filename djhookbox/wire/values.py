@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -124,33 +124,19 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
     plain = json.JSONEncoder(
         ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=default
     )
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # PyPy
-        return plain.encode
-    # `encode` creates this for each call, which takes longer than writing a short text.
-    parts = make(
-        None, plain.default, json.encoder.encode_basestring_ascii, plain.indent,
-        plain.key_separator, plain.item_separator, plain.sort_keys, plain.skipkeys,
-        plain.allow_nan,
-    )  # fmt: skip
-
-    def write(value: object) -> str:
-        try:
-            return "".join(parts(value, 0))
-        except RecursionError:
-            raise ValueProblem(Fault.DEPTH, str(MAX_DEPTH)) from None
-
-    return write
-
-
-def _fast_encoder() -> Callable[[object], str]:
-    """Return `encoder()`, which takes half the time: `json` makes an encoder for each value."""
-    make = getattr(json.encoder, "c_make_encoder", None)
     quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
-    if make is None:  # there is no C module, as in PyPy
-        return encoder()
-    # Without `markers`, a circular value is one that is nested too deeply.
-    parts = make(None, json.JSONEncoder().default, quoted, None, ":", ",", False, False, False)
+    # `encode` makes this for each value, which takes as long as writing a short one. Without
+    # `markers`, the first argument, a circular value is one that is nested too deeply.
+    parts: Callable[[object, int], Iterable[str]]
+    if make := getattr(json.encoder, "c_make_encoder", None):
+        parts = make(
+            None, plain.default, quoted, plain.indent, plain.key_separator, plain.item_separator,
+            plain.sort_keys, plain.skipkeys, plain.allow_nan,
+        )  # fmt: skip
+    else:  # there is no C module, as in PyPy
+
+        def parts(value: object, level: int) -> Iterable[str]:
+            return plain.iterencode(value)
 
     def write(value: object) -> str:
         if type(value) is str:
@@ -164,7 +150,7 @@ def _fast_encoder() -> Callable[[object], str]:
 
 
 #: Writes a JSON value in ASCII.
-dumps = _fast_encoder()
+dumps = encoder()
 
 _CONTAINERS = (list, tuple, dict)
 
