@@ -40,7 +40,7 @@ class _Own(Generic[Held]):
     place: int
 
     def __call__(self) -> None:
-        with suppress(Error):  # whoever needs it next loads it again
+        with suppress(Error):  # the next one that needs it loads it again
             self.cache.get()
 
 

@@ -67,7 +67,7 @@ class _Line:
         self._connect(seconds)
         # Nothing is numbered if nobody listens.
         request = rest.Poke(push() if push is not None and self._is_calm else None)
-        now = monotonic()  # what is committed from now on is not sent along
+        now = monotonic()  # what is committed after this is not sent along
         try:
             self._send(request, secret, seconds)
         except HookboxUnreachable:

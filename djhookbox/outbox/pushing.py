@@ -1,12 +1,12 @@
 """Number what was just committed, and send it with the poke.
 
-A process that is asked to pull makes a webhook, and most of the time until the message arrives is
-spent on that. If little waits, the thread that has committed numbers it and sends it along. The
-process uses that if it continues what it has pulled, and is not pulling; otherwise it pulls.
+A process that is asked to pull calls a webhook, which takes most of the time until the message
+arrives. If little waits, the thread that has committed numbers it and sends it along. The process
+uses that if it continues what it has pulled and no pull is under way; otherwise it pulls.
 
-Whoever commits does not wait for others: if the lock is taken, the process is only poked. Whoever
-commits often is not slowed down either: a pull numbers all that has been committed since the last
-one.
+A thread that commits does not wait for others: if the lock is taken, it only pokes the process.
+Web processes that commit often are not slowed down either: they leave numbering to the pulls, each
+of which numbers all that has been committed since the last one.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("publish"), ordering="publish_audience")
     def publish_column(self, policy: Any) -> SafeString:
-        """Who may publish, and a link for whoever may do so here."""
+        """Who may publish, and a link to do so for users who may."""
         who = labelled(_("publish"), _audience(policy, policy.publish_audience))
         if not policy.hookbox_publish_url:
             return who

@@ -1,6 +1,6 @@
 """Calls on other nodes, through their inboxes; the answers come back through this node's inbox.
 
-A call is carried out at most once. Whoever needs more must repair by level.
+A call is carried out at most once. Callers that need more must compare states and repair them.
 """
 
 from __future__ import annotations
