@@ -128,6 +128,8 @@ class Project:
         """Return this process's environment without the variables of the tests."""
         ours = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PYTHONWARNINGS", "HOOKBOX_TEST_DB")
         environment = {k: v for k, v in os.environ.items() if k not in ours}
+        # The child of runserver's reloader does not inherit -u.
+        environment["PYTHONUNBUFFERED"] = "1"
         if self.python == sys.executable:  # another Python has the package installed
             environment["PYTHONPATH"] = str(ROOT)
         return environment | more
@@ -147,7 +149,7 @@ class Project:
         log = self.folder / f"{arguments[0]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [self.python, "-u", "manage.py", *arguments],
+                [self.python, "manage.py", *arguments],
                 cwd=self.folder, env=self.environment(),
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                 # Whoever started the tests may ignore it, as shells do in the background.
