@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,8 +77,10 @@ def populate() -> dict[str, Any]:
     }  # fmt: skip
 
 
-#: What `measure` has executed, with parameters: the second time it need not create any objects.
+#: What `measure` has executed, with parameters, and in which minute. Until that is over, it need
+#: not create any objects.
 _statements: list[tuple[str, Any]] = []
+_minute = 0.0
 
 
 def measure() -> None:
@@ -89,13 +92,16 @@ def measure() -> None:
         _statements.append((sql, params))
         return execute(sql, params, many, context)
 
-    if _statements:
+    global _minute
+    if _minute == (minute := time.time() // 60):
         with connection.cursor() as cursor:
             for statement in _statements:
                 cursor.execute(*statement)
         return
+    _statements.clear()
     with connection.execute_wrapper(note):
         count_a_month()
+    _minute = minute
 
 
 def count_a_month() -> None:
