@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -126,7 +127,7 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
     )
     quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
     # `encode` makes this for each value, which takes as long as writing a short one. Without
-    # `markers`, the first argument, a circular value is one that is nested too deeply.
+    # `markers`, the first argument, it does not notice circular values until the stack is full.
     parts: Callable[[object, int], Iterable[str]]
     if make := getattr(json.encoder, "c_make_encoder", None):
         parts = make(
@@ -144,6 +145,8 @@ def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[object], s
         try:
             return "".join(parts(value, 0))
         except RecursionError:
+            with suppress(RecursionError):
+                return plain.encode(value)  # says whether it is circular
             raise ValueProblem(Fault.DEPTH, str(MAX_DEPTH)) from None
 
     return write
