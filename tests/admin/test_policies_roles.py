@@ -30,7 +30,7 @@ PAGES: dict[str, tuple[str, int]] = {
     "channelpolicy/try/": ("root viewer", 4),
     "channelpolicy/try/?channel=/front/&user=viewer": ("root viewer", 13),
     "channelpolicy/try/users/?q=v": ("root", 4),
-    "channelpolicy/export/": ("root viewer", 6),
+    "channelpolicy/export/": ("root viewer", 7),
     "channelpolicy/import/": ("root", 4),
     "publishing/": ("root publisher", 4),
     "publishing/?channel=/front/": ("root publisher", 5),

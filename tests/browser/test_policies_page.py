@@ -80,7 +80,7 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
     news = visit(f"{demo.site}/news/today/")
     expect(news.get_by_text("Nothing yet.")).to_be_visible()
 
-    admin.locator("#result_list").get_by_role("link", name="News").click()
+    admin.locator("#result_list").get_by_role("link", name="News", exact=True).click()
     admin.get_by_role("link", name="Publish…").click()
     expect(admin.get_by_label("Channel")).to_have_value("/news/today/")
     expect(admin.get_by_text("1 connection will receive it.")).to_be_visible()
@@ -110,7 +110,7 @@ def test_from_the_first_policy_to_the_first_message(demo, visit, admin):
 
     # An edit reaches the page that is open.
     admin.goto(f"{demo.site}/admin/djhookbox/channelpolicy/")
-    admin.locator("#result_list").get_by_role("link", name="News").click()
+    admin.locator("#result_list").get_by_role("link", name="News", exact=True).click()
     admin.get_by_label("Who may subscribe:").select_option("signed_in")
     admin.get_by_role("button", name="Save", exact=True).first.click()
     expect(admin.locator(".messagelist .info")).to_have_text(
@@ -171,7 +171,7 @@ def test_without_scripts(demo, visit, browser):
         add(page, demo, "Plain", "/plain/", subscribe="everyone")
         page.get_by_role("button", name="Move “Plain” up").click()
         expect(page.locator(".messagelist .success")).to_contain_text("“Plain” is now number")
-        page.locator("#result_list").get_by_role("link", name="Plain").click()
+        page.locator("#result_list").get_by_role("link", name="Plain", exact=True).click()
         expect(page.locator("#hookbox-examples")).to_contain_text("/plain/")
         page.get_by_role("link", name="Publish…").click()
         page.get_by_label("Payload").fill("{")
