@@ -7,20 +7,25 @@ from collections.abc import Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring  # in C if possible
 
+_SIMPLE = frozenset({str, bool, int})
+
 
 def entry(model: str, fields: Mapping[str, object]) -> str:
     """Return one object of a file: two spaces per level, and characters as they are."""
-    lines = ",\n".join(f'    "{name}": {_value(value)}' for name, value in fields.items())
+    lines = ",\n".join(
+        _simple(name, value) if type(value) in _SIMPLE else f'    "{name}": {_value(value)}'
+        for name, value in fields.items()
+    )
     return f'{{\n  "model": "{model}",\n  "fields": {{\n{lines}\n  }}\n}}'
 
 
+@lru_cache(maxsize=256, typed=True)  # most policies differ in a few fields
+def _simple(name: str, value: str | int) -> str:
+    text = encode_basestring(value) if isinstance(value, str) else json.dumps(value)
+    return f'    "{name}": {text}'
+
+
 def _value(value: object) -> str:
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
     return "{}" if value == {} else "[]" if value == [] else _nested(json.dumps(value))
 
 
