@@ -21,6 +21,7 @@ pytestmark = pytest.mark.once
         ([], [1, 2], Verdict(silent=2)),
         ([1, 1, 2], [1, 2], Verdict(received=3, duplicates=1)),
         ([1, 3, 2], [1, 2, 3], Verdict(received=3, silent=1, disordered=1)),
+        ([1, 3, 2], [1, 3], Verdict(received=3, late=1)),
         ([1, GAP, 4], [1, 2, 3, 4], Verdict(received=2, gaps=1, announced=2)),
         # A gap excuses only what lies between the publications around it.
         ([1, GAP, 3, 5], [1, 2, 3, 4, 5], Verdict(received=3, gaps=1, announced=1, silent=1)),

@@ -350,7 +350,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
         ("not taken", ", ".join(f"{n} {kind}" for kind, n in publisher.failures.items()) or "0"),
         ("received", received),
         ("duplicates", str(total.duplicates)),
-        ("out of order", str(total.disordered)),
+        ("out of order", f"{total.disordered}, and {total.late} that were not taken"),
         ("gaps announced", f"{total.gaps}, with {total.announced} messages in them"),
         ("lost in silence", str(total.silent)),
         ("clients with more gaps than allowed", str(total.crowded)),

@@ -17,7 +17,8 @@ class Verdict:
     Attributes:
         received: Publications, including repeated ones.
         duplicates: Publications that had been received before.
-        disordered: Publications that were received after a later one.
+        disordered: Accepted publications that were received after a later one.
+        late: The same of others: a process that had stopped published them when it continued.
         gaps: Gaps that were announced to the client.
         announced: Accepted publications inside these gaps.
         silent: Accepted publications that are missing without an announcement.
@@ -28,6 +29,7 @@ class Verdict:
     received: int = 0
     duplicates: int = 0
     disordered: int = 0
+    late: int = 0
     gaps: int = 0
     announced: int = 0
     silent: int = 0
@@ -73,7 +75,10 @@ def judge(record: Iterable[int | str], taken: Sequence[int], causes: int) -> Ver
         if number in seen:
             verdict.duplicates += 1
         elif number < last:
-            verdict.disordered += 1
+            if bisect_left(taken, number) < bisect_right(taken, number):
+                verdict.disordered += 1
+            else:
+                verdict.late += 1
         else:
             hole = missing(number)
             if announced:
