@@ -79,9 +79,7 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
             channel.stream.begin(change.epoch)
         channel.stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
-        args["offset"] = publication.offset
-        if publication.offset == 1:
-            args["epoch"] = channel.stream.epoch
+        args |= channel.stream.position.place()
     exclude = None if channel.options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 

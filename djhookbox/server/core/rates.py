@@ -19,7 +19,7 @@ class Rate:
 
     def add(self, now: float) -> None:
         """Record one event."""
-        self._value = self._value * math.exp(min(0.0, self._at - now) / FADING) + 1 / FADING
+        self._value = self.per_second(now) + 1 / FADING
         self._at = now
 
     def per_second(self, now: float) -> float:
