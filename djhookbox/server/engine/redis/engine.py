@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -96,7 +97,7 @@ class RedisEngine:
         self.recovery = recovery
         self._reserved = MemoryEngine(recovery=recovery)
         self._numbers = count(1)
-        self._parked: list[Operation] = []
+        self._parked: deque[Operation] = deque()
         self.link = Link(address, self._connected)
         self.openings = Openings(self)
         self.nodes = Nodes(self)
@@ -288,7 +289,7 @@ class RedisEngine:
 
     def resend(self) -> None:
         """Repeat what was refused for want of a lease."""
-        parked, self._parked = self._parked, []
+        parked, self._parked = self._parked, deque()
         for operation in parked:
             try:
                 self.link.put(operation)
@@ -298,7 +299,7 @@ class RedisEngine:
     def give_up_parked(self, before: float) -> None:
         """Give up what has waited for a lease since then: Redis may be full for long."""
         while self._parked and self._parked[0].since < before:
-            self._parked.pop(0).done(Unknown("this node has no lease"))
+            self._parked.popleft().done(Unknown("this node has no lease"))
 
     def _change(
         self,
