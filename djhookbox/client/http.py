@@ -29,6 +29,7 @@ from .. import certificates, isolation, strict_json
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import (
+    HookboxError,
     HookboxMisconfigured,
     HookboxNotRunning,
     HookboxRefused,
@@ -224,17 +225,23 @@ def rest_call(
     for number, url in enumerate(urls, 1):
         try:
             return _call(url, call, body, timeout)
-        except (HookboxUnreachable, HookboxMisconfigured, HookboxRefused) as error:
-            if isinstance(error, HookboxMisconfigured) and error.status not in _GATEWAY:
-                raise
-            # A node without its Redis refuses what another one can do.
-            if isinstance(error, HookboxRefused) and error.code != "unavailable":
+        except HookboxError as error:
+            if not _may_work_elsewhere(error):
                 raise
             places.failed(url)
             never_sent = isinstance(error.__cause__, _NEVER_SENT)
             if number == len(urls) or not (never_sent or _is_repeatable(call, form)):
                 raise
     raise AssertionError("there is always a URL")
+
+
+def _may_work_elsewhere(error: HookboxError) -> bool:
+    """Return whether another process may do what this one has not done."""
+    if isinstance(error, HookboxMisconfigured):
+        return error.status in _GATEWAY
+    if isinstance(error, HookboxRefused):
+        return error.code == "unavailable"  # a node without its Redis
+    return isinstance(error, HookboxUnreachable)
 
 
 def _is_repeatable(call: str, form: Mapping[str, str | None]) -> bool:
