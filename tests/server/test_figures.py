@@ -73,7 +73,7 @@ async def test_each_number_is_in_the_metrics(
     one = await start()
     metrics = one.server.metrics
     sample = metrics.sample
-    monkeypatch.setattr(metrics, "sample", lambda now: None)  # only when the test says so
+    monkeypatch.setattr(metrics, "sample", lambda now: None)  # only when the test calls it
     await load(one, site)
     # What is counted when it happens must stand still; the events may still be under way.
     earlier: dict[Any, float] = {}

@@ -40,7 +40,7 @@ def ask_django(form: Mapping[str, str]) -> list[Any]:
     fields = {"secret": settings.webhook_secrets[0], **form}
     headers = {"X-Hookbox-Version": "djhookbox/test"}
     loop = asyncio.get_running_loop()
-    asyncio._set_running_loop(None)  # Django is a process of its own, which has no loop
+    asyncio._set_running_loop(None)  # Django runs in a separate process without a loop
     try:
         response = Client().post(f"/hookbox/{form['action']}", fields, headers=headers)
     finally:

@@ -81,7 +81,7 @@ class Page:
                 self.subscribed = False
 
     def acknowledged(self, args: Mapping[str, Any], number: int) -> None:
-        """Take the ACK of a message of its own, which it does not receive."""
+        """Take the ACK of a message that the page has sent, and will not receive."""
         assert self.settled == number - 1
         self.settled = number
         self.epoch = args.get("epoch", self.epoch)
