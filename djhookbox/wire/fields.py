@@ -89,10 +89,6 @@ def json_of(name: str, text: str) -> Any:
         raise FieldProblem(name, Fault.JSON) from error
 
 
-def _string_of(name: str, text: str) -> object:
-    return text
-
-
 def _boolean_of(name: str, text: str) -> object:
     return text in ("1", "true", "True")
 
@@ -104,13 +100,21 @@ def _integer_of(name: str, text: str) -> object:
     return int(text)
 
 
-def text_reader(kinds: Container[Any]) -> Callable[[str, str], object]:
-    """Return a function that converts a form's text to a value of one of these types."""
+def text_reader(kinds: Container[Any], value_reader: Reader) -> Callable[[str, str], object]:
+    """Return the function that reads a value from a form: from the field's name and its text.
+
+    Args:
+        kinds: The types of the value.
+        value_reader: Reads values of these types.
+
+    """
     if str in kinds:
-        return _string_of
+        return lambda name, text: value_reader(text, name, False)
     if bool in kinds:
         return _boolean_of
-    return _integer_of if int in kinds else json_of
+    if int in kinds:
+        return _integer_of
+    return lambda name, text: value_reader(json_of(name, text), name, False)
 
 
 def is_union(kind: Any) -> bool:
@@ -146,6 +150,8 @@ def reader(kind: Any, record_reader: Callable[[type[Any]], Reader]) -> Reader:
     if origin is tuple:
         return _list_reader(reader(inside[0], record_reader))
     if origin is not None and issubclass(origin, Mapping):
+        if inside == (str, object):
+            return _object
         return _mapping_reader(reader(inside[0], record_reader), reader(inside[1], record_reader))
     if is_dataclass(kind):
         record: Any = kind
@@ -235,6 +241,17 @@ def _number(value: object, path: str, lenient: bool) -> float:
     if not math.isfinite(number):
         raise FieldProblem(path, Fault.NUMBER)
     return number
+
+
+def _object(value: object, path: str, lenient: bool) -> dict[str, Any]:
+    """Read an object of any values."""
+    # The first check takes much less time than the second.
+    if type(value) is not dict and not isinstance(value, Mapping):
+        raise FieldProblem(path, Fault.OBJECT)
+    for name in value:
+        if not isinstance(name, str):
+            raise FieldProblem(path, Fault.OBJECT)
+    return dict(value)
 
 
 def _anything(value: object, path: str, lenient: bool) -> object:

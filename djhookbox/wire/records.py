@@ -35,7 +35,7 @@ class _Field:
         attribute: Its name in the record.
         name: Its name in JSON and forms.
         reader: Reads its value.
-        text: Converts its text in a form to a value.
+        of_text: Reads its value from its text in a form; the first argument is its name.
         is_required: Whether it has no default.
         takes_none: Whether null is one of its values.
         takes_empty: Whether an empty text is a value in a form.
@@ -50,7 +50,7 @@ class _Field:
     attribute: str
     name: str
     reader: Reader
-    text: Callable[[str, str], object]
+    of_text: Callable[[str, str], object]
     is_required: bool
     takes_none: bool
     takes_empty: bool
@@ -177,7 +177,7 @@ def from_form(kind: type[Record], form: Mapping[str, str], ignored: Container[st
             if each.is_required:
                 raise FieldProblem(name)
             continue
-        given[each.attribute] = each.reader(each.text(name, text), name, False)
+        given[each.attribute] = each.of_text(name, text)
     if collecting is not None:
         given[collecting] = {
             name: json_of(name, text) for name, text in rest.items() if text and name not in ignored
@@ -215,9 +215,7 @@ def _from_simple_form(kind: type[Record], simple: _Simple, form: Mapping[str, st
     for name, text in form.items():
         each = simple.by_name.get(name)
         if each is not None and (text or each.takes_empty):
-            given[each.attribute] = (
-                text if each.is_text else each.reader(each.text(name, text), name, False)
-            )
+            given[each.attribute] = text if each.is_text else each.of_text(name, text)
     if not simple.required <= given.keys():
         raise FieldProblem(kind.__name__)
     return kind(**given)
@@ -275,12 +273,13 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
     found = []
     for each in fields(kind):
         kinds = _kinds(hints[each.name])
+        read_value = reader(hints[each.name], _record_reader)
         found.append(
             _Field(
                 attribute=each.name,
                 name=each.metadata.get("as", each.name),
-                reader=reader(hints[each.name], _record_reader),
-                text=text_reader(kinds),
+                reader=read_value,
+                of_text=text_reader(kinds, read_value),
                 is_required=each.default is MISSING and each.default_factory is MISSING,
                 takes_none=object in kinds or type(None) in kinds,
                 takes_empty=bool(each.metadata.get("empty")),

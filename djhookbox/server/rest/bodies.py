@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote_plus, unquote_to_bytes
@@ -203,7 +204,9 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
             if not value:
                 continue
             if "%" in pair or "+" in pair:
-                name, value = _unquoted(name), _unquoted(value)
+                value = _unquoted(value)
+                if "%" in name or "+" in name:
+                    name = _unquoted(name)
             if name not in form:
                 form[name] = value
     except ValueError:
@@ -215,7 +218,15 @@ def _unquoted(text: str) -> str:
     """Return a name or a value of a form; raise ValueError if it is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")
-    return unquote_to_bytes(text).decode() if "%" in text else text
+    if "%" not in text:
+        return text
+    if "\n" not in text and "\r" not in text:
+        # Quoted-printable has the same escapes, but with an equals sign. It is decoded in C.
+        data = text.replace("=", "%3D").encode()
+        found = a2b_qp(data.replace(b"%", b"="))
+        if len(found) == len(data) - 2 * data.count(b"%"):  # otherwise, some escapes are malformed
+            return found.decode()
+    return unquote_to_bytes(text).decode()
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
