@@ -18,7 +18,7 @@ from djhookbox.server.core.changes import Change, Create, Destroy, SetOptions, S
 from djhookbox.server.core.effects import Effect
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.model import Channel
-from djhookbox.server.core.stream import Position
+from djhookbox.server.core.stream import Position, place
 from djhookbox.server.engine.memory import MemoryEngine
 from djhookbox.wire.options import UserOptions
 
@@ -169,8 +169,8 @@ class AnySequence(RuleBasedStateMachine):
         self.apply(channel, compose(channel, self.sent, None, self.now, origin and origin.client))
         stream = channel.stream
         if origin is not None and origin.subscribed and not channel.options.reflective:
-            place = stream.position.place() if stream is not None else {}
-            origin.acknowledged(place, self.sent)
+            fields = place(*stream.position) if stream is not None else {}
+            origin.acknowledged(fields, self.sent)
 
     def do_change(self) -> None:
         channel = self.hub.channels.get("room")

@@ -168,6 +168,9 @@ class Delivery:
     def _end_turn(self) -> None:
         """Write what was published in this turn, except to channels whose slices are under way."""
         self._is_turn_ending = False
+        if not self._unfinished:
+            self.flush()
+            return
         busy = {fan_out.channel for fan_out in self._unfinished}
         for channel in list(self._pending):
             if channel not in busy:

@@ -25,11 +25,10 @@ class Applied(NamedTuple):
     delivered: int
     position: Position | None = None
 
-    def answer(self) -> answers.Published:
-        """Return the REST answer to a publication."""
-        if self.position is None:
-            return answers.Published(self.delivered)
-        return answers.Published(self.delivered, self.position.epoch, self.position.offset)
+    def answer(self, reported: bool | None = None) -> answers.Published:
+        """Return the REST answer to a publication, and whether an event will report it."""
+        epoch, offset = self.position or (None, None)
+        return answers.Published(self.delivered, epoch, offset, reported)
 
 
 class EngineFailed(Refusal):

@@ -101,9 +101,9 @@ class Publications:
         made: Made | None = None,
     ) -> Applied | asyncio.Future[Applied]:
         """Do the same as `publish`, but return an immediate result without awaiting."""
-        change = compose(channel, payload, user, self._clock(), origin)
-        if key or polled or made is not None:
-            change = change._replace(key=key, polled=polled, made=made)
+        change = compose(
+            channel, payload, user, self._clock(), origin, key=key, polled=polled, made=made
+        )
         if channel.options.durable:
             raise Stored(channel.name)
         return self._proposals.begin(channel, change)

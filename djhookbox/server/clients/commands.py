@@ -26,7 +26,7 @@ from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..channels.publications import Publications
 from ..core.messages import message
-from ..core.stream import Position
+from ..core.stream import Position, place
 from ..decision_log import Sample
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
@@ -254,7 +254,7 @@ class Commands:
                     )
                 )
         told = {"delivered": delivered} if self._config.tell_delivered else {}
-        return told if published.position is None else {**published.position.place(), **told}
+        return told if published.position is None else {**place(*published.position), **told}
 
     async def _ask_to_publish(
         self, webhook: webhooks.Publish, connection: Connection

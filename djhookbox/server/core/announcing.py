@@ -7,15 +7,23 @@ from typing import Any
 
 from ...wire.values import JSONObject
 from .changes import Publish
-from .effects import Broadcast, Effect, Send
+from .effects import Broadcast, Effect, Made, Send
 from .keeping import OVERHEAD, weigh
 from .model import Channel, Connection
-from .stream import Publication
+from .stream import Publication, place
 from .values import timestamp
 
 
 def compose(
-    channel: Channel, payload: Any, user: str | None, now: float, origin: Connection | None = None
+    channel: Channel,
+    payload: Any,
+    user: str | None,
+    now: float,
+    origin: Connection | None = None,
+    *,
+    key: str = "",
+    polled: bool = False,
+    made: Made | None = None,
 ) -> Publish:
     """Return a publication, which takes effect only when it is announced.
 
@@ -26,12 +34,15 @@ def compose(
         now: Seconds since the epoch.
         origin: The sending connection, which does not receive the publication if the channel is
             not reflective.
+        key: See `Publish`, as for the others.
+        polled: Whether only the node that polls the channel may make it.
+        made: When and where code made it.
 
     """
     data: JSONObject = {"payload": payload, "datetime": timestamp(now)}
     if not channel.options.anonymous:
         data["user"] = user
-    return Publish(data, now, origin)
+    return Publish(data, now, origin, None, "", key, polled, made)
 
 
 def stored(
@@ -79,7 +90,7 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
             channel.stream.begin(change.epoch)
         channel.stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
-        args |= channel.stream.position.place()
+        args |= place(channel.stream.epoch, publication.offset)
     exclude = None if channel.options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from sys import getsizeof
 from typing import Any, Protocol
 
 #: Bytes per entry in addition to its payload: the objects around it, and its place in a list.
@@ -17,15 +17,14 @@ def weigh(value: Any) -> int:
     This is more than the length of its text: twenty times as much for `[[],[],[]…`.
     """
     size = 0
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        size += sys.getsizeof(one)
-        if isinstance(one, dict):
-            waiting.extend(one.keys())
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
+    found = [value]
+    for one in found:  # including what is appended in the meantime
+        size += getsizeof(one)
+        if type(one) is dict:
+            found += one
+            found += one.values()
+        elif type(one) is list:
+            found += one
     return size
 
 
@@ -71,9 +70,10 @@ class Shelf:
     def added(self, kept: Kept) -> None:
         """Record that a holder added an entry, and drop entries beyond the limits."""
         self.forget(kept)
-        while kept.weight > self._most_each and kept.drop_oldest():
-            pass
-        weight = self._weights[kept] = kept.weight
+        weight = kept.weight
+        while weight > self._most_each and kept.drop_oldest():
+            weight = kept.weight
+        self._weights[kept] = weight
         self.total += weight
         if kept.spare:
             self._spare[kept] = None

@@ -40,11 +40,6 @@ class Position(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}"
 
-    def place(self) -> dict[str, object]:
-        """Return the position fields of a publication; the first one includes the epoch."""
-        epoch = {"epoch": self.epoch} if self.offset == 1 else {}
-        return {"offset": self.offset, **epoch}
-
     @classmethod
     def parse(cls, cursor: str) -> Position:
         """Parse a cursor.
@@ -57,6 +52,11 @@ class Position(NamedTuple):
         if match is None:
             raise ValueError("no cursor")
         return cls(match[1], int(match[2]))
+
+
+def place(epoch: str, offset: int) -> dict[str, object]:
+    """Return the position fields of a publication; the first one includes the epoch."""
+    return {"offset": offset, "epoch": epoch} if offset == 1 else {"offset": offset}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,26 +14,24 @@ from ..protocol.websocket import accept_key
 
 def json_answer(status: int, body: bytes) -> bytes:
     """Return an answer whose body is JSON."""
-    head = f"{_json_head(status)}Content-Length: {len(body)}\r\n{_common()}\r\n"
-    return head.encode("ascii") + body
+    return _json_form(status, int(time.time())) % (len(body), body)
 
 
-@functools.lru_cache(maxsize=64)
-def _json_head(status: int) -> str:
-    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
-    return f"{line}\r\nContent-Type: application/json\r\n"
+@functools.lru_cache(maxsize=8)
+def _json_form(status: int, now: int) -> bytes:
+    """Return an answer without its length and its body."""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: %d\r\n{_headers(now)}\r\n%b"
+    ).encode("ascii")
 
 
 def upgraded(key: str) -> bytes:
     """Return the answer to a WebSocket handshake with this key."""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{_common()}\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{_headers(int(time.time()))}\r\n"
     ).encode("ascii")
-
-
-def _common() -> str:
-    return _headers(int(time.time()))
 
 
 @functools.lru_cache(maxsize=1)

@@ -158,7 +158,7 @@ class FrontSocket(asyncio.Protocol):
         elif (
             head.length > LONGEST_FORM
             or len(data) > head.end + head.length
-            or not self._fronts.rest.has_call(head.call)
+            or head.call not in self._fronts.rest.names
         ):
             self._hand_over()
         elif len(data) == head.end + head.length:

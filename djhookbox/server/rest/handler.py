@@ -57,6 +57,8 @@ class Rest:
 
     def __init__(self, calls: Calls, config: ServerConfig) -> None:
         self._calls = calls
+        #: The names of all calls.
+        self.names = calls.by_name.keys()
         self._config = config
         self._max_size = config.max_payload_size
         # A form encodes most bytes of JSON as three.
@@ -67,7 +69,7 @@ class Rest:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request below /rest/ or /web/."""
         name = request.match_info["call"]
-        if name not in self._calls.by_name:
+        if name not in self.names:
             return web.Response(status=404, text="Not Found")
         if request.method == "GET" and not (self._config.rest_get and name in GET_CALLS):
             refusal = answer(False, {"msg": "Use POST", "code": "malformed"}, 405)
@@ -75,10 +77,6 @@ class Rest:
             return refusal
         with self._bodies.holding() as hold:
             return answer(*await self._answer(name, lambda: self._form(request, hold)))
-
-    def has_call(self, name: str) -> bool:
-        """Return whether there is a call of this name."""
-        return name in self._calls.by_name
 
     def begin(
         self, name: str, secret: str | None, body: bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ...wire import answers, capabilities, events, rest
@@ -75,9 +74,8 @@ class Publishing:
             check_name("channel_name", name, self._limit)
             return None
         payload = parse_payload(request.payload)
-        applied = self._publications.begin(
-            channel, payload, request.originator, made=when_made(request)
-        )
+        made = None if request.made is None else when_made(request)
+        applied = self._publications.begin(channel, payload, request.originator, made=made)
         return Begun(request, payload, applied)
 
     def begin_one(self, request: rest.Publish) -> answers.Outcome | Begun | None:
@@ -102,8 +100,7 @@ class Publishing:
 
     def answer(self, published: Applied, request: rest.Publish) -> answers.Published:
         """Return the answer to a call."""
-        answer = published.answer()
-        return replace(answer, reported=True) if self._reports(request) else answer
+        return published.answer(reported=self._reports(request) or None)
 
     def report(
         self,
@@ -113,8 +110,8 @@ class Publishing:
         delivered: int,
     ) -> None:
         """Report a publication that no webhook decided, unless the site has recorded it."""
-        if isinstance(request, rest.Publish) and request.origin and self._reports(request):
-            by = request.origin
+        by = request.origin if isinstance(request, rest.Publish) else None
+        if by is not None and self._wants_events:
             self._events.add(events.Published(
                 name, by.user, "", by.source, delivered, payload,
                 decided_by=by.decided_by or None, reason=by.reason or None,
@@ -125,4 +122,8 @@ class Publishing:
 
     def _reports(self, request: rest.Publish) -> bool:
         """Return whether an event reports a publication from code, which the site wants."""
-        return request.origin is not None and capabilities.EVENTS in self._webhooks.accepted
+        return request.origin is not None and self._wants_events
+
+    @property
+    def _wants_events(self) -> bool:
+        return capabilities.EVENTS in self._webhooks.accepted
