@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser
-from collections.abc import Mapping
-from typing import Any
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -14,7 +12,7 @@ from ..audit import erasing
 from ..guards import database_errors
 from ..users.accounts import find as account_named
 from ..wire.names import find_fault
-from .base import DONE, REFUSED, Mistake, Subcommand
+from .base import DONE, REFUSED, Mistake, Options, Subcommand
 
 logger = logging.getLogger("djhookbox")
 
@@ -42,7 +40,7 @@ class Erase(Subcommand):
             "--dry-run", action="store_true", help="Only show how many rows would be changed."
         )
 
-    def run(self, options: Mapping[str, Any]) -> int:
+    def run(self, options: Options) -> int:
         """Erase the person and print how many rows were changed.
 
         Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
 
 from ..audit import payloads
 from ..audit.writing import fit
@@ -84,7 +83,7 @@ class Recorded:
 
     """
 
-    fields: dict[str, Any]
+    fields: dict[str, object]
     text: str | None
 
     def values(self) -> tuple[object, ...]:

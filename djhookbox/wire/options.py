@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from . import names
 from .urls import is_absolute
-from .values import JSONObject
+from .values import JSON, JSONObject
 
 #: Maximum number of history entries a channel may keep, whatever its options say.
 MAX_HISTORY = 10_000
@@ -155,7 +155,7 @@ class Polling:
     form: JSONObject = field(default_factory=dict)
     originator: str = ""
 
-    def changed(self, given: Mapping[str, Any]) -> Polling:
+    def changed(self, given: Mapping[str, JSON]) -> Polling:
         """Return these settings with the given members replaced.
 
         Raises:
@@ -240,7 +240,7 @@ _LIMITS = {"history_size": MAX_HISTORY, "history_duration": MAX_SECONDS}
 CHANNEL = frozenset(_CHANNEL)
 
 
-def _check(checks: Mapping[str, _Check], given: Mapping[str, Any]) -> None:
+def _check(checks: Mapping[str, _Check], given: Mapping[str, JSON]) -> None:
     for name, value in given.items():
         check = checks.get(name)
         fault = check(value) if check is not None else Fault.UNKNOWN
@@ -248,7 +248,7 @@ def _check(checks: Mapping[str, _Check], given: Mapping[str, Any]) -> None:
             raise OptionError(name, fault)
 
 
-def check_channel_options(given: Mapping[str, Any]) -> None:
+def check_channel_options(given: Mapping[str, JSON]) -> None:
     """Check channel options, except for the members of `polling`.
 
     Raises:
@@ -265,7 +265,7 @@ def check_channel_options(given: Mapping[str, Any]) -> None:
     check_durable(given)
 
 
-def check_durable(given: Mapping[str, Any]) -> None:
+def check_durable(given: Mapping[str, JSON]) -> None:
     """Check that a durable channel does not poll.
 
     Raises:
@@ -277,7 +277,7 @@ def check_durable(given: Mapping[str, Any]) -> None:
         raise OptionError("polling", Fault.DURABLE)
 
 
-def user_options(given: Mapping[str, Any]) -> UserOptions:
+def user_options(given: Mapping[str, JSON]) -> UserOptions:
     """Return the options of a user; missing ones have their defaults.
 
     An `auto_subscribe` is not kept: it has an effect in replies only.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
@@ -52,7 +51,7 @@ class ChartPages(ServerBase):
         self.require(self.has_view_permission(request))
         key = request.GET.get("period", "")
         key = key if key in PERIODS else FIRST
-        context: dict[str, Any] = {}
+        context: dict[str, object] = {}
         try:
             history = read(PERIODS[key])
         except DatabaseError as error:

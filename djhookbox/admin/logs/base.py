@@ -109,7 +109,7 @@ class LogAdmin(TrailMixin, ExportMixin):
                 ) % {"count": grouped(settings.export_limit)}
         except HookboxMisconfigured as error:
             written, footnote = True, str(error)
-        added: dict[str, Any] = {"footnote": footnote}
+        added: dict[str, object] = {"footnote": footnote}
         if not written:
             added |= {"notice": self.switched_off, "empty_state": self.switched_off}
         if self.has_export_permission(request):

@@ -193,7 +193,7 @@ class ChannelPolicyAdmin(PageMixin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Pass the permissions to the list."""
-        added: dict[str, Any] = {"may_import": self._files.may_import(request)}
+        added = {"may_import": self._files.may_import(request)}
         view = super().changelist_view
         response = self.saved(request, lambda: view(request, {**added, **(extra_context or {})}))
         context = _context(response)

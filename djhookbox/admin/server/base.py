@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_permission_codename
@@ -65,7 +66,7 @@ class ServerBase(TablelessMixin):
         return HttpResponseRedirect(self.address("changelist"))
 
     def live_part(
-        self, request: HttpRequest, template: str, context: dict[str, Any], *shown: object
+        self, request: HttpRequest, template: str, context: Mapping[str, object], *shown: object
     ) -> HttpResponse:
         """Return the part of a page that changes, or 304 if the script has it already.
 

@@ -95,7 +95,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
 
         """
         self.require(self.has_view_permission(request))
-        context = self._live_context(request)
+        now, context = self._live_context(request)
         return self.page(
             request,
             "server.html",
@@ -107,8 +107,8 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log file may reveal more than view-only users should see.
-            log=self._log(request, context["status"]),
-            log_open=context["status"].state in FAILED,
+            log=self._log(request, now),
+            log_open=now.state in FAILED,
             **(extra_context or {}),
         )
 
@@ -120,15 +120,15 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
 
         """
         self.require(self.has_view_permission(request))
-        context = self._live_context(request)
-        now: ProcessStatus = context["status"]
+        now, context = self._live_context(request)
         # Not the whole status: the uptime always differs.
         shown = [value for name, value in sorted(context.items()) if name != "status"]
         return self.live_part(
             request, "server_live.html", context, now.state, now.message, now.control, shown
         )
 
-    def _live_context(self, request: HttpRequest) -> dict[str, Any]:
+    def _live_context(self, request: HttpRequest) -> tuple[ProcessStatus, dict[str, object]]:
+        """Return the state of the process, and what `server_live.html` needs."""
         places = Places.of(request)
         ask = partial(
             client.get_server_report,
@@ -153,7 +153,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             ) % {"count": count}  # fmt: skip
             calm = message == _("Everything is fine.")
             message = attention if calm else f"{message} {attention}"
-        return {
+        return now, {
             "badge": badge(word, tone),
             "charts": self.overview_charts(),
             "charts_url": self.address("charts"),
@@ -192,7 +192,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
         except NoReverseMatch:
             return ""  # this admin site does not have that log
 
-    def _live_settings(self, request: HttpRequest) -> dict[str, Any]:
+    def _live_settings(self, request: HttpRequest) -> dict[str, object]:
         """Return the settings of the page's script."""
         # Other users see the page by another permission and would be refused.
         reads = request.user.has_perm(REPORT_PERMISSION) and getattr(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -54,7 +53,7 @@ class TailPages(ServerBase):
         context = self.tail_context(request, request.GET.get("name", ""))
         return self.live_part(request, "server_tail.html", context, sorted(context.items()))
 
-    def tail_context(self, request: HttpRequest, name: str) -> dict[str, Any]:
+    def tail_context(self, request: HttpRequest, name: str) -> dict[str, object]:
         """Return what `server_tail.html` needs."""
         shows = request.user.has_perm(PAYLOAD_PERMISSION)
         rows: list[TailRow] = []
@@ -79,7 +78,7 @@ class TailPages(ServerBase):
                 note = _("Nothing has been published lately.")
         return {"tail": rows, "tail_note": note, "tail_payloads": shows}
 
-    def tail_settings(self, name: str) -> dict[str, Any]:
+    def tail_settings(self, name: str) -> dict[str, object]:
         """Return the settings of the script that keeps the tail up to date."""
         return {
             "address": self.address("tail", name=name),

@@ -7,10 +7,10 @@ not decide whether a change is allowed: the caller must have done so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ...wire.fields import ABSENT
 from ...wire.options import ChannelOptions, Polling, UserOptions, check_channel_options
+from ...wire.values import JSON
 from . import snapshots
 from .effects import Effect, Emptied, PollingChanged, PresenceDue, Send
 from .keeping import Shelf
@@ -60,7 +60,7 @@ class Hub:
         name: str,
         options: UserOptions,
         now: float,
-        greeting: Mapping[str, Any],
+        greeting: Mapping[str, JSON],
     ) -> list[Effect]:
         """Attach a connection to a user; it joins the channels that it shares with the user.
 
@@ -147,7 +147,7 @@ class Hub:
     # ---- channels --------------------------------------------------------
 
     def create_channel(
-        self, name: str, given: Mapping[str, Any], now: float, stream: StreamState | None = None
+        self, name: str, given: Mapping[str, JSON], now: float, stream: StreamState | None = None
     ) -> tuple[Channel, list[Effect]]:
         """Create a channel.
 
@@ -198,7 +198,7 @@ class Hub:
         return [effect for effect in effects if not isinstance(effect, Emptied)]
 
     @staticmethod
-    def check_options(options: ChannelOptions, given: Mapping[str, Any]) -> Polling:
+    def check_options(options: ChannelOptions, given: Mapping[str, JSON]) -> Polling:
         """Check new values for options; return the resulting polling settings.
 
         Raises:
@@ -211,7 +211,7 @@ class Hub:
     def set_options(
         self,
         channel: Channel,
-        given: Mapping[str, Any],
+        given: Mapping[str, JSON],
         now: float,
         stream: StreamState | None = None,
     ) -> list[Effect]:
@@ -289,7 +289,7 @@ class Hub:
         connection: Connection | None,
         now: float,
         *,
-        initial_data: Any = ABSENT,
+        initial_data: JSON = ABSENT,
         by_code: bool = False,
         since: Position | None = None,
     ) -> list[Effect]:

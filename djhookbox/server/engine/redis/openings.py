@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....wire.options import ChannelOptions
+from ....wire.values import JSON
 from ...core.changes import Snapshot
 from ...core.stream import new_epoch
 from ..base import EngineError
@@ -50,7 +51,7 @@ class Openings:
     # ---- opening ---------------------------------------------------------
 
     async def open(
-        self, name: str, at: float, options: ChannelOptions, given: Mapping[str, Any]
+        self, name: str, at: float, options: ChannelOptions, given: Mapping[str, JSON]
     ) -> Snapshot:
         """Create a channel, or open it as it is.
 
