@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,7 @@ from djhookbox.exceptions import (
     HookboxUnreachable,
     PayloadError,
 )
+from djhookbox.process import control
 from djhookbox.wire.proof import SECRET_HEADER, from_header
 from djhookbox.wire.rest import Origin
 
@@ -280,6 +282,24 @@ def test_what_is_no_hookbox_is_named_so(hookbox, answer):
         client.get_server_info()
     assert caught.value.status == answer.status
     assert len(hookbox.requests) == 1
+
+
+def test_credentials_of_the_url_are_sent_but_never_shown(hookbox, settings):
+    plain = settings.HOOKBOX_REST_URL
+    settings.HOOKBOX_REST_URL = plain.replace("//", "//proxy:p%40ss@")
+    client.get_channel_info("/a/")
+    sent = hookbox.requests[-1].headers["authorization"]
+    assert sent == "Basic " + b64encode(b"proxy:p@ss").decode()
+
+    hookbox.answer = lambda request: Answer(200, "<html>")
+    with pytest.raises(HookboxMisconfigured, match=plain) as other:
+        client.get_channel_info("/a/")
+    settings.HOOKBOX_REST_URL = f"http://proxy:p%40ss@127.0.0.1:{free_port()}"
+    with pytest.raises(HookboxUnreachable, match="cannot be reached") as unreachable:
+        client.get_channel_info("/a/")
+    for error in (other, unreachable):
+        assert "p%40ss" not in str(error.value)
+    assert "p%40ss" not in str(control.status())
 
 
 def test_nothing_listens(settings):

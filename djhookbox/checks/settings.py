@@ -27,7 +27,7 @@ from ..process.reachability import (
     language_before,
     leads_to_webhook,
 )
-from ..wire.urls import bracketed
+from ..wire.urls import bracketed, without_password
 from .registering import explicit as _explicit
 from .registering import has_middleware as _has_middleware
 from .registering import site_check as _check
@@ -151,7 +151,7 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
     if not all(any(pattern.search(path) for pattern in exempt) for path in paths):
         yield Warning(
             "SECURE_SSL_REDIRECT redirects the webhooks, which are sent to "
-            f"{settings.webhook_url}.",
+            f"{without_password(settings.webhook_url)}.",
             hint=f"Add r'^{path.strip('/')}/' to SECURE_REDIRECT_EXEMPT, set "
             "SECURE_PROXY_SSL_HEADER if a proxy terminates TLS, or set HOOKBOX_WEBHOOK_URL "
             "to an https address.",

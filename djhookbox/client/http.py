@@ -40,6 +40,7 @@ from ..genuine import limits
 from ..wire import values
 from ..wire.bodies import FORM_TYPE
 from ..wire.proof import SECRET_HEADER, to_header
+from ..wire.urls import without_password
 from . import places
 
 USER_AGENT = f"django-hookbox/{__version__}"
@@ -251,11 +252,11 @@ def _is_repeatable(call: str, form: Mapping[str, str | None]) -> bool:
 
 def _call(base: str, call: str, body: Mapping[str, str], timeout: float) -> dict[str, object]:
     """Make a call at one of the URLs."""
-    url = f"{base}/rest/{call}"
+    shown = without_password(base)
     try:
-        response = _post(url, body, timeout)
+        response = _post(f"{base}/rest/{call}", body, timeout)
     except exceptions.SSLError as error:
-        raise HookboxMisconfigured(certificates.explain(base, error)) from error
+        raise HookboxMisconfigured(certificates.explain(shown, error)) from error
     # Before the timeouts: in some versions of urllib3, NewConnectionError is one of them.
     except (exceptions.NewConnectionError, exceptions.ProtocolError) as error:
         kind = HookboxNotRunning if certificates.is_refused(error) else HookboxUnreachable
@@ -264,7 +265,7 @@ def _call(base: str, call: str, body: Mapping[str, str], timeout: float) -> dict
                 "The Hookbox process at %(url)s cannot be reached. "
                 "Is it running? Start it with “manage.py runhookbox”."
             )
-            % {"url": base},
+            % {"url": shown},
             code="unavailable",
         ) from error
     except exceptions.TimeoutError as error:
@@ -279,12 +280,12 @@ def _call(base: str, call: str, body: Mapping[str, str], timeout: float) -> dict
                 "a second worker or thread."
             )
         raise HookboxUnreachable(
-            text % {"url": base, "seconds": f"{timeout:g}"}, code="unavailable"
+            text % {"url": shown, "seconds": f"{timeout:g}"}, code="unavailable"
         ) from error
     except (exceptions.HTTPError, ValueError, OSError) as error:
         raise HookboxMisconfigured(
             _("The request to %(url)s failed: %(problem)s. Check HOOKBOX_REST_URL.")
-            % {"url": url, "problem": error}
+            % {"url": f"{shown}/rest/{call}", "problem": error}
         ) from error
     return read_answer(base, call, response)
 
@@ -296,6 +297,7 @@ def read_answer(base: str, call: str, response: Response) -> dict[str, object]:
         HookboxError: As for `rest_call`.
 
     """
+    base = without_password(base)
     if response.status_code == 413:
         raise PayloadError(
             _(

@@ -13,6 +13,7 @@ from ..conf import settings
 from ..exceptions import HookboxError
 from ..process import control, reachability
 from ..wire.answers import WebhookFigures
+from ..wire.urls import without_password
 from .base import Check, Finding, Patient, error, ok, warning
 from .wires import Answer, NoAnswer, WebSocket
 
@@ -83,6 +84,7 @@ class Webhook(Check):
                 ),
             )
             return
+        url = without_password(url)
         yield ok(_("%(url)s answers webhooks.") % {"url": url})
         if figures is None:
             return

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from ..conf import settings
 from ..exceptions import HookboxRefused
+from ..wire.urls import without_password
 
 #: REST calls that the genuine Hookbox 0.3.3 implements. It has other names without a function.
 GENUINE_CALLS = frozenset({
@@ -35,7 +36,7 @@ def require_known(call: str, status: int) -> None:
                 "the genuine Hookbox 0.3.3. Delete HOOKBOX_EXECUTABLE to run the server that "
                 "comes with django-hookbox, which does."
             )
-            % {"url": settings.rest_url, "call": call},
+            % {"url": without_password(settings.rest_url), "call": call},
             status=status,
             code="unsupported",
         )

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from ..conf import settings
 from ..process import reachability
+from ..wire.urls import without_password
 from ..workers.place import Options
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def warnings(config: ServerConfig, options: Options) -> Iterator[str]:
         yield _(
             "This site expects the process at %(url)s, but -i and -p make it listen "
             "elsewhere. Set HOOKBOX_INTERFACE and HOOKBOX_PORT, or HOOKBOX_REST_URL."
-        ) % {"url": settings.rest_url}
+        ) % {"url": without_password(settings.rest_url)}
 
 
 def explain_os_error(error: OSError, config: ServerConfig) -> str:

@@ -25,6 +25,7 @@ from .._version import __version__
 from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
 from ..wire.answers import ServerInfo
+from ..wire.urls import without_password
 from . import spawning
 from .lockfile import Holder, Keeper, LockFile, RunDirError, ensure_run_dir, started_at
 from .spawning import ProcessError
@@ -51,7 +52,9 @@ def status(ask: Callable[[], ServerInfo] | None = None) -> ProcessStatus:
     """
     known = ProcessStatus(state=State.MISCONFIGURED, message="", control=False)
     try:
-        known = replace(known, address=settings.rest_url, control=settings.process_control)
+        known = replace(
+            known, address=without_password(settings.rest_url), control=settings.process_control
+        )
         lock = _lock()
         holder = lock.holder()
         if holder is not None:

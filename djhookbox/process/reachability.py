@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import HookboxMisconfigured, HookboxUnreachable
-from ..wire.urls import bracketed, is_unix, split_unix
+from ..wire.urls import bracketed, is_unix, split_unix, without_password
 from . import probing
 
 #: Seconds between two attempts: the first delay, which doubles, and the longest.
@@ -240,7 +240,8 @@ class WebhookWatch(threading.Thread):
         form = {"action": "events", "events": "[]", "secret": self._secret}
         url = f"{self._url}/events"
         try:
-            return explain(url, probing.post_webhook(url, form, self._headers, self._timeout))
+            answer = probing.post_webhook(url, form, self._headers, self._timeout)
+            return explain(without_password(url), answer)
         except HookboxUnreachable:
             return self._silence()
         except HookboxMisconfigured as error:
@@ -256,4 +257,5 @@ class WebhookWatch(threading.Thread):
         ) % {"path": split_unix(self._url)[0]}
 
     def _silence(self) -> str:
-        return _("Django does not answer at %(url)s. Is it running? Retrying.") % {"url": self._url}
+        url = without_password(self._url)
+        return _("Django does not answer at %(url)s. Is it running? Retrying.") % {"url": url}

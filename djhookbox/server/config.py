@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..wire import webhooks
 from ..wire.hosts import HostProblem, HostRules
-from ..wire.urls import UNIX_SCHEME, bracketed, is_absolute, port_of
+from ..wire.urls import UNIX_SCHEME, bracketed, is_absolute, port_of, without_password
 
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
 WEBHOOKS = tuple(webhook.name for webhook in webhooks.ALL)
@@ -209,9 +209,9 @@ class ServerConfig:
             raise ConfigError("engine", f"is wrong: {problem}") from None
 
     def shown(self, url: str) -> str:
-        """Return the URL of a webhook for display, with the Unix socket if there is one."""
+        """Return the URL of a webhook for display: with the Unix socket, without a password."""
         if not self.webhook_socket:
-            return url
+            return without_password(url)
         return f"{UNIX_SCHEME}://{self.webhook_socket}:{urlsplit(url).path}"
 
     def tls_context(self) -> ssl.SSLContext | None:

@@ -61,6 +61,14 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
 
 
+def without_password(url: str) -> str:
+    """Return a web URL for display: without the user name and the password that it may contain."""
+    if "@" not in url or is_unix(url):
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def bracketed(host: str) -> str:
     """Return a host as written in URLs: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

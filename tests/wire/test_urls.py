@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from djhookbox.wire.urls import bracketed, is_absolute, origin_of, port_of
+from djhookbox.wire.urls import bracketed, is_absolute, origin_of, port_of, without_password
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,16 @@ def test_origin_of() -> None:
 
 def test_brackets() -> None:
     assert [bracketed(h) for h in ("::1", "[::1]", "a")] == ["[::1]", "[::1]", "a"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:p%40ss@example.com:8001/a?b=@", "http://example.com:8001/a?b=@"),
+        ("https://user@[::1]/a", "https://[::1]/a"),
+        ("http://example.com/@a", "http://example.com/@a"),
+        ("http+unix:///run/a@b.sock:/a", "http+unix:///run/a@b.sock:/a"),
+    ],
+)
+def test_without_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown

@@ -300,7 +300,7 @@ class Command(BaseCommand):
                 "program": program,
                 "interface": config.interface,
                 "port": config.port,
-                "url": config.single_url or config.webhook_url,
+                "url": config.shown(config.single_url or config.webhook_url),
             }
         )
         try:

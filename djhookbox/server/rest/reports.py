@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
+from ...wire.urls import without_password
 from ...wire.values import dumps
 from .. import usage
 from ..clients.connection import Connection
@@ -127,7 +128,7 @@ class Reports:
             messages_in_per_second=round(rate_in, 2),
             messages_out_per_second=round(rate_out, 2),
             webhooks=answers.WebhookFigures(
-                url=self._webhooks.config.webhook_url,
+                url=without_password(self._webhooks.config.webhook_url),
                 total=metrics.webhooks_total,
                 failed=metrics.webhooks_failed,
                 p95_ms=None if p95 is None else round(p95 * 1000, 1),
