@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
+from django.core import serializers
 from django.core.exceptions import FieldDoesNotExist
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
@@ -22,16 +23,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def notifier() -> Iterator[Notifier]:
+def disconnect() -> Iterator[None]:
+    """Forget the notifiers of a test, and its policies."""
+    signals = (post_save, post_delete)
+    before = [list(signal.receivers) for signal in signals]
+    yield
+    for signal, receivers in zip(signals, before, strict=True):
+        signal.receivers = receivers
+        signal.sender_receivers_cache.clear()
+    cache.drop()
+
+
+@pytest.fixture
+def notifier(disconnect: None) -> Notifier:
     ChannelPolicy.objects.create(name="groups", pattern="/groups/<slug:name>/", durable=True)
-    notifier = djhookbox.notify(
+    cache.drop()
+    return djhookbox.notify(
         Group, channel=lambda group: group.name and f"/groups/{group.name}/", fields=["name"]
     )
-    cache.drop()
-    yield notifier
-    post_save.disconnect(notifier._saved, sender=Group)
-    post_delete.disconnect(notifier._deleted, sender=Group)
-    cache.drop()
 
 
 def events(sent: list[Any]) -> list[tuple[str, str, object]]:
@@ -89,6 +98,40 @@ def test_a_channel_that_nothing_opens_does_not_break_the_save(
     ):
         Group.objects.create(name="a")
     assert "/groups/a/" in caplog.text
+
+
+def test_what_does_not_touch_the_fields_is_not_published(disconnect: None) -> None:
+    ChannelPolicy.objects.create(name="users", pattern="/users/", durable=True)
+    cache.drop()
+    djhookbox.notify(User, channel=lambda user: "/users/", fields=["email"])
+    with capture_publications() as sent:
+        user = User.objects.create(username="a")
+        user.save(update_fields=["first_name"])
+        user.save(update_fields=["first_name", "email"])
+    assert [event for _, event, _ in events(sent)] == ["created", "changed"]
+
+
+def test_loaded_fixtures_are_not_published(notifier: Notifier) -> None:
+    text = serializers.serialize("json", [Group(pk=7, name="loaded")])
+    with capture_publications() as sent:
+        for one in serializers.deserialize("json", text):
+            one.save()
+    assert Group.objects.get().name == "loaded"
+    assert sent == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_channel_without_a_usable_name_does_not_break_the_save(
+    disconnect: None, caplog: pytest.LogCaptureFixture, durable: bool
+) -> None:
+    ChannelPolicy.objects.create(name="groups", pattern="/groups/<slug:name>/", durable=durable)
+    cache.drop()
+    decorate = djhookbox.notify(channel=lambda group: ["/groups/\n/", f"/groups/{group.name}/"])
+    assert decorate(Group) is Group
+    with capture_publications() as sent, caplog.at_level(logging.ERROR, logger="djhookbox"):
+        Group.objects.create(name="a")
+    assert events(sent) == [("/groups/a/", "created", {})]
+    assert "control characters" in caplog.text
 
 
 def test_unknown_fields_are_refused() -> None:

@@ -14,6 +14,7 @@ from django.db.models import JSONField, Value
 from django.test import Client
 
 from djhookbox import client as rest
+from djhookbox.admin.policies import texts
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable
 from djhookbox.models import ChannelPolicy
 from djhookbox.notices import silence
@@ -380,6 +381,38 @@ def test_the_preview_follows_what_is_typed(
         "Only the user alice may publish to /u/alice/.",
         "Handlers decide who may create /u/alice/.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"subscribe_audience": "groups"},
+            "Nobody may subscribe to /a/. (No group is selected.)",
+        ),
+        (
+            {"publish_audience": "permission", "permission": "auth.add_user"},
+            "Holders of the permission auth.add_user may publish to /a/.",
+        ),
+        (
+            {"history_size": 1, "history_duration": 30},
+            "New subscribers receive the last message. Past messages are kept for 30 seconds.",
+        ),
+        ({"durable": True}, "Messages are stored in the database in the transaction"),
+        ({"presenceful": True}, "Subscribers see who is present."),
+        ({"anonymous": True}, "Messages do not say who published them."),
+        ({"reflective": False}, "Publishers do not receive their own messages."),
+        ({"state": {"a": 1}}, "The channel starts with an initial state."),
+        ({"polling": {"mode": "simple"}}, "The Hookbox process polls for messages."),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_option_is_explained(fields: dict[str, Any], sentence: str) -> None:
+    usual = texts.explained(ChannelPolicy(pattern="/a/", history_size=0), [])
+    policy = ChannelPolicy(**{"pattern": "/a/", "history_size": 0, **fields})
+    found = " ".join(texts.explained(policy, []))
+    assert sentence in found
+    assert sentence not in " ".join(usual)
 
 
 @pytest.mark.parametrize(

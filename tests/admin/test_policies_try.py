@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 import djhookbox
+from djhookbox.admin.policies.trying import SHOWN
 from djhookbox.models import ChannelPolicy
 
 from .stand_in import APP, Hookbox, person, signed_in
@@ -198,3 +200,25 @@ def test_names_are_completed_for_those_who_may_see_users(
     assert stranger.get(users).status_code == 302
     only_users = signed_in(User.objects.create_user("clerk", is_staff=True))
     assert only_users.get(users).status_code == 403
+
+
+def test_a_built_in_rule_decides_about_reserved_channels(viewer: Client, db: None) -> None:
+    html = asked(viewer, channel="djhookbox:server", operation="subscribe").content.decode()
+    assert "Built-in rule" in html
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_many_policies_that_do_not_match_are_summed_up(
+    viewer: Client, db: None, decides: bool
+) -> None:
+    count = SHOWN + 2
+    ChannelPolicy.objects.bulk_create(
+        ChannelPolicy(name=f"p{number:02}", pattern=f"/p{number}/", order=number)
+        for number in range(count)
+    )
+    if decides:
+        ChannelPolicy.objects.create(name="last", pattern="/x/", order=count)
+    html = asked(viewer, channel="/x/").content.decode()
+    shown = ["".join(found) for found in re.findall(r"Policy (\w+)|(\d+ further policies)", html)]
+    steps = [*(f"p{number:02}" for number in range(SHOWN)), "2 further policies"]
+    assert shown[: len(steps) + decides] == [*steps, *(["last"] if decides else [])]

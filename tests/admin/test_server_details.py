@@ -174,6 +174,15 @@ def test_links_lead_only_where_the_user_may_go(live: Hookbox, db: None) -> None:
     assert "/publishing/?channel=%2Fchat%2Fa%2F" in text
 
 
+def test_a_user_leads_to_the_account(root: Client, live: Hookbox) -> None:
+    account = person("alice", staff=False)
+    link = f'href="/admin/auth/user/{account.pk}/change/"'
+    assert link in root.get(user("alice")).content.decode()
+    assert "/change/" not in root.get(user("bob")).content.decode()
+    narrow = signed_in(person("narrow", "view_server"))
+    assert link not in narrow.get(user("alice")).content.decode()
+
+
 @override_settings(ROOT_URLCONF="tests.admin.test_server_details")
 def test_a_site_that_has_only_the_server_page(root: Client, live: Hookbox) -> None:
     for page in ("", "live/", "channel/?name=/chat/a/", "user/?name=alice",
