@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from ..bans.rules import Subject
 from ..client.http import to_json
 from ..decisions.decide import Decision, User, decide, decide_for_code, refused
-from ..exceptions import HookboxError
+from ..exceptions import HookboxRefused, PayloadError
 from ..policy.rules import Operation
 from ..wire.names import BROWSER_KEY
 from . import heads, inserting
@@ -89,7 +89,7 @@ def submit(submission: Submission, user: User) -> tuple[Decision, dict[str, obje
                 using=using,
                 pokes=False,  # the process that asks pulls by itself
             )
-        except HookboxError as error:
+        except (HookboxRefused, PayloadError) as error:
             transaction.set_rollback(True, using=using)
             return refused(str(error), decision.decided_by, error.code or "refused"), {}
     return decision, {"stored": key}
