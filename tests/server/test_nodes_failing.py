@@ -563,7 +563,7 @@ async def test_a_full_redis_refuses_what_it_cannot_store(
             await publish(node, 1)
         assert refused.value.code == "unavailable"
     assert time.monotonic() - began < 4.5, "nobody waits as for a Redis that does not answer"
-    assert not one.redis._parked
+    assert not one.redis.parking._parked
     server.command("CONFIG", "SET", "maxmemory", "0")
     await insist(one, 2)
     await converge(one, two)

@@ -234,16 +234,16 @@ class Replication(Mirror, Followers):
             for name, user in self._hub.users.items()
         }
 
-    def shares(self, name: str, channels: list[str]) -> None:
-        """Let a user be in exactly these channels with all connections."""
+    def shares(self, name: str, joined: list[str], left: list[str]) -> None:
+        """Let all connections of a user join some channels, and leave others."""
         user = self._hub.users.get(name)
         if user is None:
             return
-        for channel in channels:
+        for channel in joined:
             inside = user.subscriptions.get(channel)
             if inside is None or not inside.subscribers[name].shared:
                 self.joins(name, channel, by_code=False, initial_data=ABSENT)
-        for found in list(user.subscriptions.values()):
-            subscription = found.subscribers[name]
-            if subscription.shared and found.name not in channels and not found.reserved:
-                self.leaves(name, found.name, everyone=False, reason="")
+        for channel in left:
+            inside = user.subscriptions.get(channel)
+            if inside is not None and inside.subscribers[name].shared:
+                self.leaves(name, channel, everyone=False, reason="")

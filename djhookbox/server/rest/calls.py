@@ -85,7 +85,7 @@ class Calls:
         self._rechecks = rechecks
         self._revoking = revoking
         self._keys: Keys[Applied] = Keys(runtime.clock)
-        self._publishing = Publishing(runtime, publications)
+        self._publishing = Publishing(runtime, publications, self._publish_late)
         #: Calls that are tried first, because they are mostly answered without waiting.
         self.at_once: dict[str, AtOnce] = {
             "publish": bound_at_once(rest.Publish, self._publishing.at_once)

@@ -13,7 +13,7 @@ from typing import TypedDict
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED, SECRET_FIELDS
 from ...wire.values import JSONObject
-from ..channels.outcomes import EngineFailed
+from ..channels.outcomes import ChannelGone, EngineFailed
 from ..channels.proposals import Proposals
 from ..cluster import Cluster
 from ..core.hub import Hub
@@ -90,9 +90,8 @@ class Elsewhere:
                     "code": failure(error).code}  # fmt: skip
 
     async def _here(self, name: str, form: Form) -> dict[str, object]:
-        channel = form.get("channel_name", "")
-        if channel and name in (rest.Subscribe.name, rest.Unsubscribe.name):
-            await self._proposals.attach(channel)
+        if name in (rest.Subscribe.name, rest.Unsubscribe.name):
+            return await self._converge(form, self._local[name])
         return await self._local[name](form)
 
     async def _ask(
@@ -131,10 +130,21 @@ class Elsewhere:
 
     def _about_channel(self, call: Call) -> Call:
         async def wrapped(form: Form) -> dict[str, object]:
-            await self._attach(form.get("channel_name", ""))
-            return await call(form)
+            return await self._converge(form, call)
 
         return wrapped
+
+    async def _converge(self, form: Form, call: Call) -> dict[str, object]:
+        """Make a call about a channel; again if another node destroys the channel at that time."""
+        name = form.get("channel_name", "")
+        await self._attach(name)
+        try:
+            return await call(form)
+        except ChannelGone:
+            if form.get("send_hook"):  # the site may have acted
+                raise
+        await self._attach(name)
+        return await call(form)
 
     async def _attach(self, name: str) -> None:
         if name and name not in self._hub.channels:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from ...wire import answers, capabilities, events, rest
 from ...wire.names import check_name
-from ..channels.outcomes import Applied
+from ..channels.outcomes import Applied, ChannelGone
 from ..channels.publications import Publications
 from ..clients.commands import parse_payload
 from ..runtime import Runtime
@@ -39,15 +39,28 @@ def _failed(error: Any) -> answers.Outcome:
 
 
 class Publishing:
-    """Publish to live channels at once, and report publications."""
+    """Publish to live channels at once, and report publications.
 
-    def __init__(self, runtime: Runtime, publications: Publications) -> None:
+    Args:
+        runtime: The parts of the server.
+        publications: Makes them.
+        late: Publishes to a channel that is not live.
+
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        publications: Publications,
+        late: Callable[[rest.Publish], Awaitable[answers.Published]],
+    ) -> None:
         self._hub = runtime.hub
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._metrics = runtime.metrics
         self._limit = runtime.config.max_name_length
         self._publications = publications
+        self._late = late
 
     def at_once(
         self, request: rest.Publish
@@ -89,7 +102,10 @@ class Publishing:
         """Return the answer to a publication that was begun, waiting if necessary."""
         applied = begun.applied
         if not isinstance(applied, Applied):
-            applied = await self._publications.answer(applied)
+            try:
+                applied = await self._publications.answer(applied)
+            except ChannelGone:  # another node has destroyed it
+                return await self._late(begun.request)
         return self._done(begun, applied)
 
     def _done(self, begun: Begun, applied: Applied) -> answers.Published:

@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ...core.changes import Accepted, Change
-from ..base import NotOpen
+from ..base import EngineError, NotOpen
 from .connecting import Reply
 from .link import Operation
+from .packing import Argument
 
 if TYPE_CHECKING:
     from .engine import RedisEngine
     from .replicas import Replica
+
+
+#: How often a change is repeated because Redis had another life of its channel.
+MOST_REPEATS = 5
 
 
 class Stale(Exception):
@@ -98,7 +103,8 @@ class Proposal(Operation):
         replica: The channel.
         change: The change.
         number: The number of the operation.
-        packed: The command.
+        script: The script.
+        rest: Its arguments after those that say which channel it is.
         sink: Takes the answer.
         accept: Returns the answer from the parts of the reply, and whether another operation with
             the same key has given it; None means one that has only a version.
@@ -106,7 +112,10 @@ class Proposal(Operation):
 
     """
 
-    __slots__ = ("_accept", "_by_key", "_change", "_engine", "_number", "_replica", "_sink")
+    __slots__ = (
+        "_accept", "_by_key", "_change", "_engine", "_replica", "_rest", "_script", "_sink",
+        "number", "repeats",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -114,26 +123,40 @@ class Proposal(Operation):
         replica: Replica,
         change: Change,
         number: str,
-        packed: bytes,
+        script: str,
+        rest: tuple[Argument, ...],
         sink: Sink,
         accept: Callable[[Change, Sequence[str], bool], Accepted] | None,
         by_key: bool,
     ) -> None:
-        super().__init__(packed, True)
+        super().__init__(b"", True)
         self._engine = engine
         self._replica = replica
         self._change = change
-        self._number = number
+        self._script = script
+        self._rest = rest
+        self.number = number
+        self.repeats = 0
         self._sink = sink
         self._accept = accept
         self._by_key = by_key
+
+    def address(self) -> None:
+        """Name the channel as this node knows it now."""
+        link = self._engine.link
+        head = self._replica.head(self._engine.address.prefix, link.run_id)
+        self.packed = link.packed(self._script, (head, *self._rest))
+
+    def fail(self, error: Exception) -> None:
+        """Refuse the change."""
+        if not self._sink.done():
+            self._sink.set_exception(error)
 
     def done(self, reply: Reply | Exception) -> None:
         """Handle the reply."""
         sink, replica = self._sink, self._replica
         if isinstance(reply, Exception):
-            if not sink.done():
-                sink.set_exception(reply)
+            self.fail(reply)
             return
         told = reply[0]
         if told == b"LEASE":
@@ -147,12 +170,27 @@ class Proposal(Operation):
         elif told == b"VOID":
             sink.set_result(Accepted(replica.version, void=True))
         else:
-            sink.set_exception(NotOpen(replica.name))
-            self._engine.openings.reload(replica.name)
+            self._repeat()
+
+    def _repeat(self) -> None:
+        """Repeat the change once it is known what has become of the channel.
+
+        Redis has not made it: it has lost the channel, or has another life of it.
+        """
+        engine, replica = self._engine, self._replica
+        if engine.replicas.get(replica.name) is not replica:
+            self.fail(NotOpen(replica.name))
+        elif self.repeats == MOST_REPEATS:
+            self.fail(EngineError("Redis has other lives of the channel all the time"))
+        else:
+            self.repeats += 1
+            replica.held.append(self)
+            if not replica.loading:
+                engine.openings.reload(replica.name)
 
     def _take(self, parts: list[str], again: bool) -> None:
         replica = self._replica
-        others = again and self._by_key and parts[3] != f"{self._engine.node}.{self._number}"
+        others = again and self._by_key and parts[3] != f"{self._engine.node}.{self.number}"
         accepted = self._accept(self._change, parts, others) if self._accept else None
         if accepted is None:
             if not parts[0]:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -38,10 +37,11 @@ from .codec import raw
 from .connecting import Reply
 from .figures import new_figures
 from .inbox import Inbox
-from .link import Link, Operation, Unknown
+from .link import Link, Operation
 from .nodes import Nodes
 from .openings import Openings
 from .packing import Argument, pack, pack_text
+from .parking import Parking
 from .peers import Peers
 from .replicas import Mirror, Replica
 from .users import Users
@@ -97,8 +97,8 @@ class RedisEngine:
         self.recovery = recovery
         self._reserved = MemoryEngine(recovery=recovery)
         self._numbers = count(1)
-        self._parked: deque[Operation] = deque()
         self.link = Link(address, self._connected)
+        self.parking = Parking(self.link)
         self.openings = Openings(self)
         self.nodes = Nodes(self)
         self.users = Users(self)
@@ -135,11 +135,13 @@ class RedisEngine:
         await self.openings.stop()
 
     async def _connected(self, run_id: str, renewed: bool) -> None:
-        emptied = await self.nodes.register_at_once()
-        self.resend()
+        lost = await self.nodes.register_at_once() or renewed
+        if lost:
+            self.link.abandon()
+        self.parking.resend()
         if self.link.reconnects:
             self.figures["reconnects"] += 1
-            self.openings.resync(restore=renewed or emptied)
+            self.openings.resync(restore=lost)
 
     # ---- the interface of engines ----------------------------------------
 
@@ -273,33 +275,12 @@ class RedisEngine:
             EngineError: If there is no connection.
 
         """
-        self._put(Submitted(self, self.link.packed(script, arguments), done))
+        self.parking.put(Submitted(self, self.link.packed(script, arguments), done))
 
     def park(self, operation: Operation) -> None:
         """Repeat an operation that was refused for want of a lease, once there is one."""
-        self._parked.append(operation)
+        self.parking.park(operation)
         self.nodes.lost()
-
-    def _put(self, operation: Operation) -> None:
-        if self._parked:
-            operation.since = asyncio.get_running_loop().time()
-            self._parked.append(operation)
-        else:
-            self.link.put(operation)
-
-    def resend(self) -> None:
-        """Repeat what was refused for want of a lease."""
-        parked, self._parked = self._parked, deque()
-        for operation in parked:
-            try:
-                self.link.put(operation)
-            except EngineError as error:
-                operation.done(error)
-
-    def give_up_parked(self, before: float) -> None:
-        """Give up what has waited for a lease since then: Redis may be full for long."""
-        while self._parked and self._parked[0].since < before:
-            self._parked.popleft().done(Unknown("this node has no lease"))
 
     def _change(
         self,
@@ -323,9 +304,14 @@ class RedisEngine:
         else:
             bucket = str(int(time.monotonic()) // BUCKET_SECONDS)
             then = pack_text((bucket, number, keep, repr(at), *texts))
-        head = replica.head(self.address.prefix, self.link.run_id)
-        packed = self.link.packed(script, (head, then, *more))
-        self._put(Proposal(self, replica, change, number, packed, sink, accept, bool(key)))
+        proposal = Proposal(
+            self, replica, change, number, script, (then, *more), sink, accept, bool(key)
+        )
+        if replica.is_loading:
+            replica.held.append(proposal)
+        else:
+            proposal.address()
+            self.parking.put(proposal)
 
     # ---- changes ---------------------------------------------------------
 

@@ -260,8 +260,6 @@ class Link:
         renewed = bool(self.run_id) and run_id != self.run_id
         self.run_id = run_id
         self.reconnects += 1
-        if renewed:
-            self._abandon()
         await self._connected(run_id, renewed)
         loop = asyncio.get_running_loop()
         self.down_since, self.up_since = None, loop.time()
@@ -339,15 +337,18 @@ class Link:
         for operation in lost:
             operation.done(LinkDown("the connection to Redis was lost"))
 
-    def _abandon(self) -> None:
-        """Give up what another life of the Redis may have done, or was to do."""
-        sent, self._sent = self._sent, deque()
-        waiting, self._waiting = self._waiting, deque()
-        for operation in sent:
-            operation.done(Unknown("Redis has lost data"))
-        for operation in waiting:
-            problem = "Redis has lost data"
-            operation.done(Unknown(problem) if operation.sent else EngineError(problem))
+    def abandon(self) -> None:
+        """Give up what Redis may have done before it lost data, with the keys of operations."""
+        pending = [*self._sent, *self._waiting]
+        self._sent.clear()
+        self._waiting.clear()
+        for operation in pending:
+            if operation.sent:
+                operation.done(Unknown("Redis has lost data"))
+            elif operation.keyed:
+                self._waiting.append(operation)
+            else:  # it may name the Redis before
+                operation.done(EngineError("Redis has lost data"))
 
     async def _look(self) -> None:
         """Give up what waits for too long."""

@@ -62,7 +62,8 @@ class Nodes:
         self.disappeared: Callable[[list[str]], None] = lambda names: None
         self._registering: asyncio.Task[None] | None = None
         self._calm_since = 0.0
-        self._life = b""
+        #: The id of the data of Redis, as of the last registration.
+        self.life = b""
         self._reaping: asyncio.Task[None] | None = None
 
     def arguments(self, user: str, *more: Argument) -> list[Argument]:
@@ -77,7 +78,7 @@ class Nodes:
 
     def _is_emptied(self, life: bytes) -> bool:
         """Return whether Redis has lost everything since this node registered."""
-        before, self._life = self._life, life
+        before, self.life = self.life, life
         return before not in (b"", life)
 
     # ---- registering -----------------------------------------------------
@@ -119,7 +120,7 @@ class Nodes:
         reply = await engine.link.run("register", self._registration())
         emptied = self._is_emptied(reply[2])
         engine.openings.resync(restore=emptied)
-        engine.resend()
+        engine.parking.resend()
 
     async def leave(self) -> None:
         """Remove what Redis has of this node; its clients have left before."""
@@ -133,7 +134,7 @@ class Nodes:
         """Renew the lease every second until cancelled."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            self._engine.give_up_parked(asyncio.get_running_loop().time() - WAIT_SECONDS)
+            self._engine.parking.give_up(asyncio.get_running_loop().time() - WAIT_SECONDS)
             try:
                 if self._engine.link.is_up:
                     await self.beat_once()

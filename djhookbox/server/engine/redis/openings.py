@@ -11,7 +11,7 @@ from ....wire.options import ChannelOptions
 from ....wire.values import JSON
 from ...core.changes import Snapshot
 from ...core.stream import new_epoch
-from ..base import EngineError
+from ..base import EngineError, NotOpen
 from . import codec
 from .codec import raw
 from .connecting import Reply
@@ -40,7 +40,10 @@ class Openings:
         self._early: dict[str, list[tuple[str, int, Followed]]] = {}
         self._reloading: set[str] = set()
         self._resyncing: asyncio.Task[None] | None = None
+        #: Whether to compare everything again, and then whether Redis has lost data; or None.
         self._again: bool | None = None
+        #: Channels that could not be loaded.
+        self._failed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         #: Until when members may be missing because their nodes have not entered them again.
         self._lenient_until = 0.0
@@ -106,6 +109,7 @@ class Openings:
             replica.fail(EngineError("the channel was opened anew"))
         replica = Replica(name, snapshot, self._engine.mirror, self._engine.node)
         self._engine.replicas[name] = replica
+        replica.life = self._life
         replica.renewed = asyncio.get_running_loop().time()
         for opening, version, change in early:
             if opening == replica.id:
@@ -129,6 +133,7 @@ class Openings:
             return
         if replica.id != opening:
             if int(opening) > int(replica.id):  # a later life of the name
+                replica.later.append((opening, version, change))
                 self.reload(name)
             return
         replica.follow(version, change)
@@ -139,6 +144,7 @@ class Openings:
         """Forget a channel that is destroyed."""
         if self._engine.replicas.get(replica.name) is replica:
             del self._engine.replicas[replica.name]
+        replica.fail_held(NotOpen(replica.name))
         replica.fail(EngineError("the channel was destroyed"))
 
     async def release(self, name: str) -> None:
@@ -162,10 +168,11 @@ class Openings:
             restore: Whether Redis has lost data, so that each must be written again.
 
         """
-        if self._resyncing is not None and not self._resyncing.done():
-            self._again = bool(self._again) or restore
-            return
-        self._resyncing = self._start(self._resync(restore))
+        if restore:
+            self._lenient_until = asyncio.get_running_loop().time() + self._engine.lease
+        self._again = bool(self._again) or restore
+        if self._resyncing is None or self._resyncing.done():
+            self._resyncing = self._start(self._resync())
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -176,34 +183,46 @@ class Openings:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            if isinstance(error, EngineError):
-                logger.warning("Channels could not be loaded again: %s", error)
-            else:
-                logger.error("Channels could not be loaded again", exc_info=error)
+            logger.error("Channels could not be loaded again", exc_info=error)
 
     async def _reload_one(self, name: str) -> None:
         try:
             await self._reload(name)
+        except EngineError as error:
+            logger.warning("%r could not be loaded again: %s", name, error)
+            self._failed.add(name)
         finally:
             self._reloading.discard(name)
 
-    async def _resync(self, restore: bool) -> None:
+    async def _resync(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            if restore:
-                self._lenient_until = loop.time() + self._engine.lease
-            names = list(self._engine.replicas)
-            for start in range(0, len(names), BATCH):
-                batch = names[start : start + BATCH]
-                moved = batch if restore else await self._moved(batch)
-                await asyncio.gather(*(self._reload(name, restore) for name in moved))
-            await self._engine.users.repair()
-            if self._again is None:
-                break
+        while self._again is not None:
             restore, self._again = self._again, None
-        if restore:
-            # Users who have not come back by then are gone.
-            loop.call_later(self._engine.lease * 1.1, self._strict)
+            try:
+                await self._compare(restore)
+            except EngineError as error:
+                logger.warning("Channels could not be loaded again: %s", error)
+                asked_again = self._again is not None
+                self._again = bool(self._again) or restore
+                if not asked_again:
+                    return  # until `look`
+            else:
+                if restore:
+                    # Users who have not come back by then are gone.
+                    loop.call_later(self._engine.lease * 1.1, self._strict)
+
+    async def _compare(self, restore: bool) -> None:
+        """Load the channels that have moved, and repair the users.
+
+        Raises:
+            EngineError: If that was not done.
+
+        """
+        names = list(self._engine.replicas)
+        for start in range(0, len(names), BATCH):
+            moved = await self._moved(names[start : start + BATCH])
+            await asyncio.gather(*(self._reload(name) for name in moved))
+        await self._engine.users.repair(restore)
 
     def _strict(self) -> None:
         for name in list(self._engine.replicas):
@@ -220,23 +239,43 @@ class Openings:
             replica = self._engine.replicas.get(name)
             if replica is None:
                 continue
-            if opening.decode() != replica.id or int(version) != replica.version or not reads:
+            moved = opening.decode() != replica.id or int(version) != replica.version
+            if moved or not reads or replica.life != self._life:
                 found.append(name)
         return found
 
-    async def _reload(self, name: str, restore: bool = False) -> None:
+    @property
+    def _life(self) -> tuple[str, bytes]:
+        """Which data of Redis this node works with."""
+        return self._engine.link.run_id, self._engine.nodes.life
+
+    async def _reload(self, name: str) -> None:
         engine = self._engine
         replica = engine.replicas.get(name)
         if replica is None:
             return
         engine.figures["snapshots_reloaded"] += 1
-        mine = engine.mirror.dump(name) if restore else None
-        if mine is not None:
+        replica.loading += 1
+        try:
+            await self._load(replica)
+        except EngineError as error:
+            if replica.loading == 1:
+                replica.fail_held(error)
+            raise
+        finally:
+            replica.loading -= 1
+            if not replica.loading and engine.replicas.get(name) is replica:
+                self._repeat(replica)
+
+    async def _load(self, replica: Replica) -> None:
+        engine, name = self._engine, replica.name
+        mine = engine.mirror.dump(name) if replica.life != self._life else None
+        if mine is not None:  # Redis has lost it since it was loaded
             options = codec.merged(ChannelOptions(), mine.options)
             content = self._content(options, mine.state, mine.history, mine.history)
             reply = await self._ask_open(name, "restore", mine.at, content)
         else:
-            reply = await self._ask_open(name, "attach", self._engine.nodes.clock(), ())
+            reply = await self._ask_open(name, "attach", engine.nodes.clock(), ())
         if engine.replicas.get(name) is not replica:
             return
         if reply[0] == b"NONE":
@@ -245,10 +284,24 @@ class Openings:
             return
         lenient = asyncio.get_running_loop().time() < self._lenient_until
         replica.audience = None
+        replica.life = self._life
         replica.reload(codec.snapshot(reply), lenient=lenient)
         self._touched.add(name)
+        later, replica.later = replica.later, []
+        for each in later:
+            self.follow(name, *each)
         if engine.mirror.idle(name):
             self.repair(replica)
+
+    def _repeat(self, replica: Replica) -> None:
+        """Make the changes that have waited until a channel is loaded, in their order."""
+        held, replica.held = replica.held, []
+        for proposal in sorted(held, key=lambda proposal: int(proposal.number)):
+            try:
+                proposal.address()
+                self._engine.parking.put(proposal)
+            except EngineError as error:
+                proposal.fail(error)
 
     # ---- repairing -------------------------------------------------------
 
@@ -276,6 +329,8 @@ class Openings:
                 version = reply[1].split(b";")[0]
                 if version:
                     replica.follow(int(version), Followed("Z", (), b""))
+            else:
+                self.reload(replica.name)
 
         arguments = engine.arguments(
             replica.name, replica.id, engine.nodes.clock(), *more, op=engine.number()
@@ -288,6 +343,11 @@ class Openings:
     def look(self, loop_time: float) -> None:
         """Do what is due once a second."""
         engine = self._engine
+        if self._again is not None:
+            self.resync(restore=self._again)
+        failed, self._failed = self._failed, set()
+        for name in failed:
+            self.reload(name)
         for replica in list(engine.replicas.values()):
             if replica.ahead_since is not None and loop_time - replica.ahead_since > AHEAD_SECONDS:
                 engine.figures["versions_missed"] += 1

@@ -23,7 +23,7 @@ from ...core.changes import (
     Unsubscribe,
 )
 from . import codec
-from .changing import Direct, Sink
+from .changing import Direct, Proposal, Sink
 from .packing import Packed, pack
 
 
@@ -110,12 +110,17 @@ class Replica:
         renewed: When its keys were renewed, in the loop's time.
         ended: The version with which this node has destroyed the channel, or 0.
         ahead_since: Since when changes wait for an earlier one, in the loop's time.
+        life: Which data of Redis it was loaded from.
+        loading: How many times it is being loaded.
+        held: Changes of this node that wait until it is loaded.
+        later: Changes of other nodes to a later life of the name: opening, version, change.
 
     """
 
     __slots__ = (
         "_begun", "_busy", "_head", "_mirror", "_node", "_slots", "_snapshot", "ahead_since",
-        "audience", "changed", "ended", "id", "members", "name", "options", "renewed", "version",
+        "audience", "changed", "ended", "held", "id", "later", "life", "loading", "members", "name",
+        "options", "renewed", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, snapshot: Snapshot, mirror: Mirror, node: str) -> None:
@@ -130,6 +135,10 @@ class Replica:
         self.audience: int | None = None
         self.renewed = 0.0
         self.ended = 0
+        self.life: tuple[str, bytes] = ("", b"")
+        self.loading = 0
+        self.held: list[Proposal] = []
+        self.later: list[tuple[str, int, Followed]] = []
         self._take(snapshot, node)
 
     def _take(self, snapshot: Snapshot, node: str) -> None:
@@ -151,6 +160,11 @@ class Replica:
             name = codec.raw(self.name)
             self._head = (run_id, pack((2, prefix, name, self._node, run_id, self.id)))
         return self._head[1]
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether new changes must wait, behind those that are to be repeated."""
+        return bool(self.loading or self.held)
 
     def own(self, version: int, change: Change, accepted: Accepted, sink: Sink) -> None:
         """Let a change of this node be applied when its turn comes."""
@@ -197,6 +211,13 @@ class Replica:
             if not own.sink.done():
                 own.sink.set_exception(error)
         self._slots.clear()
+        self.fail_held(error)
+
+    def fail_held(self, error: Exception) -> None:
+        """Refuse the changes of this node that wait until the channel is loaded."""
+        held, self.held = self.held, []
+        for proposal in held:
+            proposal.fail(error)
 
     def drain(self) -> None:
         """Apply what is due."""

@@ -65,8 +65,8 @@ class Followers:
         """Return the users who are connected here, with the channels that all connections share."""
         return {}
 
-    def shares(self, name: str, channels: list[str]) -> None:
-        """Let a user be in exactly these channels with all connections."""
+    def shares(self, name: str, joined: list[str], left: list[str]) -> None:
+        """Let all connections of a user join some channels, and leave others."""
 
 
 class Users:
@@ -194,8 +194,11 @@ class Users:
                 name, channel, everyone=bool(details["everyone"]), reason=details["reason"]
             )
 
-    async def repair(self) -> None:
+    async def repair(self, restore: bool) -> None:
         """Compare all users of this node with Redis.
+
+        Args:
+            restore: Whether Redis has lost data: what other nodes have not entered yet is kept.
 
         Raises:
             EngineError: If it was not done.
@@ -204,14 +207,21 @@ class Users:
         present = list(self.followers.present().items())
         for start in range(0, len(present), BATCH):
             await asyncio.gather(
-                *(self._repair(name, *known) for name, known in present[start : start + BATCH])
+                *(
+                    self._repair(name, *known, restore)
+                    for name, known in present[start : start + BATCH]
+                )
             )
 
-    async def _repair(self, name: str, options: UserOptions, channels: list[str]) -> None:
+    async def _repair(
+        self, name: str, options: UserOptions, channels: list[str], restore: bool
+    ) -> None:
         first, _, shared = await self.arrive(name, options)
-        if first:
-            # Redis knew nothing of the user: what this node has is what there is.
-            for channel in channels:
+        # Only channels that differed at that time: here, the user may have moved on since.
+        joined = [channel for channel in shared if channel not in channels]
+        left = [channel for channel in channels if channel not in shared]
+        if first or restore:
+            for channel in left:
                 self._share("+", name, channel, {"by_code": False})
-            shared = channels
-        self.followers.shares(name, shared)
+            left = []
+        self.followers.shares(name, joined, left)
