@@ -26,7 +26,7 @@ class Received(Generic[AnyWebhook]):
     Attributes:
         webhook: The question or report of the server.
         caller: The connection that caused it.
-        embedded: Whether the embedded server sent it, and not the genuine Hookbox.
+        embedded: Whether the bundled server sent it, and not the genuine Hookbox.
         node: The boot id of the process that sent it, or "" if unknown.
         explain: Whether the reply is to say who decided.
 
@@ -52,9 +52,9 @@ def parse(
     Args:
         kind: The expected webhook.
         fields: Its fields.
-        embedded: Whether the embedded server sent it.
+        embedded: Whether the bundled server sent it.
         boot: The header that identifies the process; ignored unless it is a boot id.
-        explain: Whether the embedded server asks who decided.
+        explain: Whether the bundled server asks who decided.
 
     Raises:
         MalformedWebhook: A field is missing or invalid.
@@ -88,7 +88,7 @@ def publisher_of(received: Received[webhooks.Publish]) -> str:
     """Return the name of the publisher, which 0.3.3 does not send: only the cookie identifies it.
 
     Raises:
-        MalformedWebhook: The embedded server did not send it.
+        MalformedWebhook: The bundled server did not send it.
 
     """
     if received.embedded and not received.caller.user:

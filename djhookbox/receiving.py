@@ -38,7 +38,7 @@ VIEWS: dict[str, View] = {}
 #: Those whose webhooks may be part of a batch: the webhook, and the function behind the view.
 BATCHABLE: dict[str, tuple[type[webhooks.Webhook[Any]], WebhookView[Any]]] = {}
 
-#: The beginning of the X-Hookbox-Version of the embedded server.
+#: The beginning of the X-Hookbox-Version of the bundled server.
 OUR_SERVER = "djhookbox/"
 
 

@@ -148,7 +148,7 @@ def disconnect(request: HttpRequest, received: Received[webhooks.Disconnect]) ->
     """Record that a user's last connection has closed."""
     user = _leaving_user(request, received, received.webhook.user_name)
     decision = decide(Operation.DISCONNECT, user)
-    # The embedded server reports each connection as an event, with more details.
+    # The bundled server reports each connection as an event, with more details.
     if not received.embedded:
         writing.write_disconnection(received)
     return answer(_reply(received, EmptyReply, decision))

@@ -444,7 +444,7 @@ def test_another_program_takes_its_place(environment, tmp_path):
     assert lost == ["PYTHONPATH", "PYTHONHOME"]  # it may be of another Python
     for option in ("--cb-message", "--allow-origin", "--jsonp", "--rest-get", "--allow-set-config",
                    "--log-level"):  # fmt: skip
-        assert f"{option} applies only to the embedded server" in err
+        assert f"{option} applies only to the bundled server" in err
     assert "SESSION_COOKIE_HTTPONLY" in err
     assert "receives its secrets on the command line (-s, -r, -a)" in err
     assert "hidepid" in err

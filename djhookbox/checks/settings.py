@@ -344,7 +344,7 @@ def check_executable() -> Iterator[CheckMessage]:
             "The genuine Hookbox reads cookies through the scripts of a page, which cannot "
             "see the session cookie, so every browser connects as an anonymous visitor.",
             hint="Set SESSION_COOKIE_HTTPONLY = False if you accept that an injected script "
-            "could steal sessions, or delete HOOKBOX_EXECUTABLE: the embedded server does "
+            "could steal sessions, or delete HOOKBOX_EXECUTABLE: the bundled server does "
             "not need this.",
             id="djhookbox.W018",
         )

@@ -1,4 +1,4 @@
-"""`manage.py hookbox new-epochs`: void all positions after a database was restored."""
+"""`manage.py hookbox new-epochs`: invalidate all positions after a database was restored."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class NewEpochs(Subcommand):
 
     name = "new-epochs"
     help = (
-        "Voids all positions in durable channels. Run it after you restored the database from a "
-        "backup: clients that have seen more than the backup holds are then told of a gap."
+        "Invalidates all positions in durable channels. Run it after you have restored the "
+        "database from a backup: clients that have seen more than the backup contains are then "
+        "notified of a gap."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -64,13 +64,13 @@ class OutboxCommand(Subcommand):
                 ],
             })  # fmt: skip
             return status
-        text = _("Nothing waits, %(failed)d have failed.")
+        text = _("Waiting: 0. Failed: %(failed)d.")
         if now.count:
-            text = _("%(count)d wait (the oldest for %(seconds)d s), %(failed)d have failed.")
+            text = _("Waiting: %(count)d (the oldest for %(seconds)d s). Failed: %(failed)d.")
         self.say(text % {"count": now.count, "seconds": now.seconds, "failed": now.failed})
         if now.revocations:
             self.say(
-                _("%(count)d revocations wait (the oldest for %(seconds)d s).")
+                _("Waiting revocations: %(count)d (the oldest for %(seconds)d s).")
                 % {"count": now.revocations, "seconds": now.revocation_seconds}
             )
         if found:

@@ -10,12 +10,12 @@ class CompatibilitySettings(SettingsReader):
 
     @property
     def executable(self) -> str | None:
-        """Program to run instead of the embedded server."""
+        """Program to run instead of the bundled server."""
         return self._optional("HOOKBOX_EXECUTABLE")
 
     @property
     def admin_password(self) -> str | None:
-        """Password of the genuine server's console; the embedded server has none."""
+        """Password of the genuine server's console; the bundled server has none."""
         return self._optional("HOOKBOX_ADMIN_PASSWORD")
 
     @property

@@ -1,4 +1,4 @@
-"""Explain what the genuine Hookbox 0.3.3 does not support when it replaces the embedded server."""
+"""Explain what the genuine Hookbox 0.3.3 does not support when it replaces the bundled server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_not_found(headers: Mapping[str, str], text: str) -> bool:
 
 
 def require_known(call: str, status: int) -> None:
-    """Explain an answer of the genuine server to a call that only the embedded server supports.
+    """Explain an answer of the genuine server to a call that only the bundled server supports.
 
     Raises:
         HookboxRefused: It is such a call.

@@ -27,16 +27,14 @@ def extras(options: Mapping[str, object]) -> list[str]:
 
 
 def unusable(options: Mapping[str, object]) -> Iterator[str]:
-    """Yield explanations of options that the embedded server does not support."""
+    """Yield explanations of options that the bundled server does not support."""
     if options["debug"]:
         yield _(
-            "-d/--debug: the embedded server has no hookbox.js to compile. Remove the "
+            "-d/--debug: the bundled server has no hookbox.js to compile. Remove the "
             "option; --log-level debug logs more."
         )
     if options["objgraph"]:
-        yield _(
-            "-o/--objgraph: the embedded server does not draw object graphs. Remove the option."
-        )
+        yield _("-o/--objgraph: the bundled server does not draw object graphs. Remove the option.")
 
 
 def withheld(options: Mapping[str, object]) -> Iterator[str]:
@@ -47,7 +45,7 @@ def withheld(options: Mapping[str, object]) -> Iterator[str]:
     ):  # fmt: skip
         if options[name]:
             yield _(
-                "%(option)s applies only to the embedded server and is not passed to this program."
+                "%(option)s applies only to the bundled server and is not passed to this program."
             ) % {"option": f"--{name.replace('_', '-')}"}
     # If a setting names the program, a system check reports this.
     if django_settings.SESSION_COOKIE_HTTPONLY and not settings.executable:
@@ -63,6 +61,6 @@ def secrets_in_sight(password: str | None) -> str:
     return _(
         "This program receives its secrets on the command line (%(options)s), where "
         "every user of this machine can read them with ps. Do not let anybody else log "
-        "in here, or mount /proc with hidepid=2. The embedded server does not expose "
+        "in here, or mount /proc with hidepid=2. The bundled server does not expose "
         "its secrets."
     ) % {"options": options}

@@ -28,8 +28,8 @@ def warnings(config: ServerConfig, options: Options) -> Iterator[str]:
         )
         if not reachability.has_webhooks():
             yield _(
-                "This site's URLconf does not include the webhooks: add path(“hookbox/”, "
-                "include(“djhookbox.urls”))."
+                "This site's URLconf does not include the webhooks: add path('hookbox/', "
+                "include('djhookbox.urls'))."
             )
         elif not reachability.leads_to_webhook(path) and reachability.language_before(
             found := reverse("hookbox_connect")

@@ -89,14 +89,14 @@ def insert(
 
     Raises:
         PayloadError: The message is too large.
-        HookboxRefused: Another program than the embedded server runs, or nothing is pulled from
+        HookboxRefused: A program other than the bundled server runs, or nothing is pulled from
             the database.
 
     """
     check_size(text)
     if settings.executable:
         raise HookboxRefused(
-            _("Durable channels need the server of this package; see HOOKBOX_EXECUTABLE."),
+            _("Durable channels require the bundled server; see HOOKBOX_EXECUTABLE."),
             code="refused",
         )
     opened = decision if opened is None else opened

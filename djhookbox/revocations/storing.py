@@ -38,7 +38,7 @@ def new_key() -> str:
 
 
 def are_stored() -> bool:
-    """Return whether revocations are stored: only the server of this package pulls them."""
+    """Return whether revocations are stored: only the bundled server pulls them."""
     return not settings.executable
 
 

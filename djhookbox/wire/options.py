@@ -23,7 +23,7 @@ MIN_INTERVAL, MAX_INTERVAL = 0.1, 86_400
 #: The polling modes; "" turns polling off.
 POLLING_MODES = ("", "simple", "persistent", "once")
 
-#: Channel options that only 0.3.4 and the embedded server know; 0.3.3 refuses a channel that has
+#: Channel options that only 0.3.4 and the bundled server know; 0.3.3 refuses a channel that has
 #: them.
 LATER = frozenset(
     {

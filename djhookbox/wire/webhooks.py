@@ -173,7 +173,7 @@ class Publish(Webhook[replies.PublishReply]):
 
     Attributes:
         channel_name: The channel.
-        payload: The message: JSON text from the embedded server and from 0.3.4; from 0.3.3,
+        payload: The message: JSON text from the bundled server and from 0.3.4; from 0.3.3,
             Python 2's string form of the value.
         user: The sender; 0.3.3 does not send it.
         originator: The sender as shown to subscribers, unless the channel is anonymous (0.3.4).

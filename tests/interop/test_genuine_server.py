@@ -259,4 +259,4 @@ def test_its_options_are_made_of_the_settings(make_pair: MakePair) -> None:
         "-s", "w" * 20, "-r", "r" * 20, "-a", "sesame",
     ]  # fmt: skip
     for option in ("--cb-message", "--log-level"):
-        assert f"{option} applies only to the embedded server" in pair.hookbox.log()
+        assert f"{option} applies only to the bundled server" in pair.hookbox.log()

@@ -128,7 +128,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         ) % {"days": days}
         note = pruning.last()
         if note is None and settings.executable:
-            # Only the embedded server triggers pruning.
+            # Only the bundled server triggers pruning.
             return f"{kept} " + _(
                 "None have been deleted yet: run “manage.py hookbox_prune” daily."
             )

@@ -81,7 +81,7 @@ class Command(BaseCommand):
         )  # fmt: skip
         add(
             "-e", "--executable",
-            help="Program to run instead of the embedded server (HOOKBOX_EXECUTABLE).",
+            help="Program to run instead of the bundled server (HOOKBOX_EXECUTABLE).",
         )  # fmt: skip
         add(
             "--allow-origin", action="append", metavar="ORIGIN",
@@ -133,7 +133,7 @@ class Command(BaseCommand):
         add("-o", "--objgraph", type=int, metavar="SECONDS", help="Only with --executable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the embedded server, or replace this process with another program.
+        """Run the bundled server, or replace this process with another program.
 
         Raises:
             CommandError: An option is invalid; the text names it and the solution.
@@ -183,7 +183,7 @@ class Command(BaseCommand):
         for problem in genuine.unusable(options):
             raise CommandError(problem)
         if options["admin_password"]:
-            self._say(_("The embedded server has no console; -a is ignored."))
+            self._say(_("The bundled server has no console; -a is ignored."))
         if options["cookie_identifier"]:
             self._say(_("Webhooks carry all cookies, as with Hookbox 0.3.3; -c is ignored."))
         foreign = is_foreign(options)
@@ -290,7 +290,7 @@ class Command(BaseCommand):
             raise CommandError(
                 _(
                     "Cannot find the program “%(program)s”. Name an executable with --executable "
-                    "or HOOKBOX_EXECUTABLE, or omit both to run the embedded server."
+                    "or HOOKBOX_EXECUTABLE, or omit both to run the bundled server."
                 )
                 % {"program": executable}
             )
