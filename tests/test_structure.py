@@ -45,7 +45,7 @@ NEVER = {
     "djhookbox.models": ("djhookbox.views", "djhookbox.admin", "djhookbox.client"),
     "djhookbox.audit": ("djhookbox.views", "djhookbox.admin", "djhookbox.client"),
     "djhookbox.querysets": ("django.http", "djhookbox.client", *HTTP_CLIENTS),
-    "djhookbox.policy": ("django.http", "django.db", "djhookbox.models", "djhookbox.decisions"),
+    "djhookbox.policy": ("django.http", "django.db"),
     "djhookbox.decisions": ("django.http", "djhookbox.server"),
     "djhookbox.api": ("requests", "djhookbox.server"),
     "djhookbox.handlers": ("djhookbox.models", "djhookbox.views"),
@@ -89,6 +89,24 @@ NEVER = {
     "djhookbox.workers.supervisor": ("django", "djhookbox.server"),
 }
 
+#: The packages of the server, from the lowest to the highest → what they import of the others. A
+#: package that is lower may know a single module of a higher one: what asks the site, and the
+#: connection that is written to.
+SERVER = {
+    "core": (),
+    "protocol": (),
+    "engine": ("core",),
+    "channels": (
+        "core", "engine", "protocol",
+        "clients.connection", "site.order", "site.revoking", "site.webhooks",
+    ),
+    "site": ("core", "channels", "clients.connection"),
+    "clients": ("core", "protocol", "channels", "site"),
+    "rest": ("core", "engine", "channels", "site", "clients"),
+    "transports": ("protocol", "clients"),
+    "front": ("protocol", "clients", "rest", "transports"),
+}  # fmt: skip
+
 #: Enumerations that the ORM's package happens to hold: no database behind them.
 HARMLESS = ("django.db.models.TextChoices", "django.db.models.IntegerChoices")
 
@@ -105,6 +123,12 @@ ONLY = {
     "aiohttp": ("djhookbox.server",),
     "redis": ("djhookbox.server.engine.redis", "djhookbox.process.engines"),
     "djhookbox.workers": ("djhookbox.workers", "djhookbox.management"),
+    "djhookbox.genuine": (
+        "djhookbox.genuine",
+        "djhookbox.client.http",
+        "djhookbox.management",
+        "djhookbox.parsing",
+    ),
     "djhookbox.benchmark": ("djhookbox.benchmark", "djhookbox.commandline"),
     "djhookbox.server": (
         "djhookbox.server",
@@ -242,6 +266,10 @@ def test_is_imported_by_nobody_else(subject: str, users: tuple[str, ...]) -> Non
     [
         ("djhookbox.server", ("djhookbox.server", "djhookbox.wire")),
         ("djhookbox.wire", ("djhookbox.wire",)),
+        (
+            "djhookbox.policy",
+            ("djhookbox.policy", "djhookbox.exceptions", "djhookbox.wire", "django"),
+        ),
     ],
 )
 def test_what_stands_below_imports_nothing_of_ours_from_above(
@@ -256,6 +284,37 @@ def test_what_stands_below_imports_nothing_of_ours_from_above(
         and not within(name, allowed)
     ]
     assert strangers == []
+
+
+@pytest.mark.parametrize(("subject", "allowed"), SERVER.items(), ids=SERVER)
+def test_packages_of_the_server_import_only_what_stands_below(
+    subject: str, allowed: tuple[str, ...]
+) -> None:
+    root = "djhookbox.server"
+    packages = tuple(f"{root}.{name}" for name in SERVER)
+    below = (f"{root}.{subject}", *(f"{root}.{name}" for name in allowed))
+    subjects = {name: path for name, path in modules().items() if within(name, (below[0],))}
+    assert subjects
+    found = {
+        name
+        for module, path in subjects.items()
+        for _line, name in imports(module, path.read_text())
+        if within(name, packages)
+    }
+    assert [name for name in sorted(found) if not within(name, below)] == []
+    assert [each for each in below[1:] if not any(within(name, (each,)) for name in found)] == []
+
+
+def test_nothing_but_the_program_imports_the_whole_server() -> None:
+    users = ("djhookbox.server.app", "djhookbox.server.inprocess", "djhookbox.server.running",
+             "djhookbox.server.rehearsal")  # fmt: skip
+    others = {name: path for name, path in modules().items() if not within(name, users)}
+    assert [o for name, path in others.items() for o in offences(name, path, users[:1])] == []
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    vague = {"common", "helpers", "manager", "misc", "tools", "util", "utils"}
+    assert [name for name in modules() if vague & set(name.split("."))] == []
 
 
 def test_json_is_read_and_written_in_one_way() -> None:

@@ -28,9 +28,9 @@ from .channels.replication import Replication
 from .channels.shared import SharedProposals
 from .core.messages import message
 from .engine.base import EngineError
+from .refusals import Refusal
 from .routes import Route
 from .runtime import Runtime
-from .site.webhooks import Refusal
 
 if TYPE_CHECKING:
     from .engine.redis.engine import RedisEngine

@@ -11,7 +11,8 @@ from ..wire import replies, webhooks
 from ..wire.closing import Disconnect
 from ..wire.webhooks import Webhook
 from .clients.connection import Connection
-from .site.outcomes import Refusal, Reply, UnusableReply, WebhookFailed
+from .refusals import Refusal
+from .site.outcomes import Reply, UnusableReply, WebhookFailed
 
 logger = logging.getLogger("djhookbox.server.decisions")
 

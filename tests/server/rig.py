@@ -13,7 +13,8 @@ from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
-from djhookbox.server.site.webhooks import Refusal, Reply, caller, reply_to
+from djhookbox.server.refusals import Refusal
+from djhookbox.server.site.webhooks import Reply, caller, reply_to
 from djhookbox.wire import webhooks
 from djhookbox.wire.closing import NORMAL, Disconnect
 from djhookbox.wire.replies import Refused

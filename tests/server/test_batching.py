@@ -14,11 +14,12 @@ from aiohttp.test_utils import TestServer
 
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.site import rush
 from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.rush import ENOUGH, WITHIN_SECONDS, Rush
 from djhookbox.server.site.slots import FIRST, LEAST, Slots
-from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed, Webhooks
+from djhookbox.server.site.webhooks import Rejected, WebhookFailed, Webhooks
 from djhookbox.wire import batches, capabilities
 from djhookbox.wire.webhooks import (
     CreateChannel,

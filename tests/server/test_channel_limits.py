@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.reporting import CHANNEL
-from djhookbox.server.site.webhooks import Refusal
 
 from .rig import FakeConnection, Rig, turns
 

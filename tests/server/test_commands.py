@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from djhookbox.server.clients.commands import parse_payload
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.refusals import Refusal
+from djhookbox.server.site.webhooks import WebhookFailed
 from djhookbox.wire.closing import SESSION_EXPIRED
 
 from .rig import Rig, turns

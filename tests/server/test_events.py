@@ -12,9 +12,10 @@ import pytest
 
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.site import events as module
 from djhookbox.server.site.events import BATCH, BATCH_BYTES, Events
-from djhookbox.server.site.webhooks import Refusal, Rejected, WebhookFailed
+from djhookbox.server.site.webhooks import Rejected, WebhookFailed
 from djhookbox.wire.events import Disconnected, Published
 
 from ..stand_ins.waiting import until

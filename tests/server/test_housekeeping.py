@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from djhookbox.server.config import ServerConfig
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.site import housekeeping as module
 from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, HOUR, Housekeeping
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import WebhookFailed
 
 from ..stand_ins.waiting import until
 from .rig import Site

@@ -9,7 +9,8 @@ import pytest
 
 from djhookbox.server.channels.lifecycle import IDLE_SECONDS
 from djhookbox.server.protocol.rtjp import frame
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.refusals import Refusal
+from djhookbox.server.site.webhooks import WebhookFailed
 
 from .rig import Rig, turns
 

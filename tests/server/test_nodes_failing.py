@@ -15,7 +15,7 @@ import pytest
 
 from djhookbox.server.engine.redis import link, nodes
 from djhookbox.server.engine.redis.connecting import Unusable, open_connection
-from djhookbox.server.site.webhooks import Refusal
+from djhookbox.server.refusals import Refusal
 from djhookbox.wire.engines import parse
 
 from ..redis_server import RedisServer, redis_server

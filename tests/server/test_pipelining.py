@@ -15,7 +15,7 @@ from djhookbox.server.core.announcing import compose
 from djhookbox.server.engine.redis.connecting import Replies, ask, open_connection
 from djhookbox.server.engine.redis.link import Link, LinkDown, Operation, _failure
 from djhookbox.server.engine.redis.packing import Packed, pack, pack_text
-from djhookbox.server.site.webhooks import Refusal
+from djhookbox.server.refusals import Refusal
 from djhookbox.wire.engines import parse
 
 from ..redis_server import RedisServer

@@ -22,7 +22,7 @@ from djhookbox.server.core.changes import (
     Unsubscribe,
 )
 from djhookbox.server.core.model import Channel
-from djhookbox.server.site.webhooks import Refusal
+from djhookbox.server.refusals import Refusal
 from djhookbox.wire.options import OptionError
 
 from .engines import FarEngine, MoodyEngine

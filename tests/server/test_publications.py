@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from djhookbox.server.engine.memory import MemoryEngine
-from djhookbox.server.site.webhooks import Refusal
+from djhookbox.server.refusals import Refusal
 
 from .engines import FarEngine
 from .rig import FakeConnection, Rig, turns

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.site import rechecks as module
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import WebhookFailed
 
 from ..stand_ins.waiting import until
 from .rig import FakeConnection, Rig, turns

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.rest import bodies, handler
 from djhookbox.server.rest.forms import BadCall
-from djhookbox.server.site.webhooks import Refusal, WebhookFailed
+from djhookbox.server.site.webhooks import WebhookFailed
 from djhookbox.wire.proof import SECRET_HEADER, to_header
 
 from ..stand_ins.waiting import until

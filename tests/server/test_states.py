@@ -12,7 +12,7 @@ import pytest
 
 from djhookbox.server.core.hub import Hub
 from djhookbox.server.core.states import States, _weigh_options, _weigh_state
-from djhookbox.server.site.webhooks import Refusal
+from djhookbox.server.refusals import Refusal
 
 from .house import NOW, House
 from .rig import Rig, turns

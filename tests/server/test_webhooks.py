@@ -19,11 +19,11 @@ from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.core.model import User
 from djhookbox.server.metrics import Metrics
+from djhookbox.server.refusals import Refusal
 from djhookbox.server.site import receiving
 from djhookbox.server.site import webhooks as module
 from djhookbox.server.site.webhooks import (
     UNAVAILABLE,
-    Refusal,
     Rejected,
     Reply,
     WebhookFailed,

@@ -26,9 +26,10 @@ from ..core.keeping import OVERHEAD, weigh
 from ..core.model import Channel
 from ..core.stream import Position, Publication, StreamState
 from ..core.values import timestamp
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.revoking import Revoking
-from ..site.webhooks import Refusal, WebhookFailed
+from ..site.webhooks import WebhookFailed
 from ..tasks import within
 from .expected import Results
 from .feeds import Feeds

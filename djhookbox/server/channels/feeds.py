@@ -15,8 +15,8 @@ from ...wire.streams import Entry, number_of
 from ..clients.connection import Connection
 from ..core.model import Channel
 from ..core.stream import StreamState
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 
 logger = logging.getLogger("djhookbox.server")
 

@@ -24,9 +24,9 @@ from ...wire.events import Destroyed
 from ..clients.connection import Connection
 from ..core.effects import Emptied
 from ..core.model import Channel
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.order import trace_of
-from ..site.webhooks import Refusal
 from ..tasks import in_turns
 from .locks import KeyedLocks
 from .outcomes import EngineFailed

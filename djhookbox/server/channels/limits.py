@@ -9,8 +9,8 @@ from ...wire.options import ChannelOptions, OptionError
 from ..core.changes import Change, Create, Publish, SetOptions, Subscribe
 from ..core.model import Channel
 from ..core.states import StateTooLarge
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 
 logger = logging.getLogger("djhookbox.server")
 

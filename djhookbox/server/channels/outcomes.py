@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...wire import answers
 from ..core.stream import Position
 from ..engine.base import EngineError, NotOpen
-from ..site.webhooks import Refusal
+from ..refusals import Refusal
 
 logger = logging.getLogger("djhookbox.server")
 

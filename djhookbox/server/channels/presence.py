@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..core.changes import SetState
 from ..core.effects import PresenceDue
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 from .outcomes import Applied, ChannelGone, EngineFailed
 from .proposals import Proposals
 

@@ -31,8 +31,8 @@ from ..core.changes import (
 from ..core.effects import Effect
 from ..core.model import Channel, User
 from ..engine.base import Engine, EngineError, NotOpen
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 from .limits import ChannelLimits
 from .outcomes import Applied, ChannelGone, EngineFailed, refusal
 from .turns import Turns

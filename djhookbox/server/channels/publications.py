@@ -14,8 +14,8 @@ from ..core.announcing import compose, show
 from ..core.effects import Made
 from ..core.model import Channel
 from ..engine.base import Engine, EngineError
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 from ..tasks import in_turns
 from .outcomes import Applied, ChannelGone, EngineFailed
 from .proposals import Proposals

@@ -21,8 +21,8 @@ from ..core.stream import StreamState
 from ..engine.redis import codec
 from ..engine.redis.replicas import Followed, Mirror
 from ..engine.redis.users import Followers
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 
 if TYPE_CHECKING:
     from ..engine.redis.engine import RedisEngine

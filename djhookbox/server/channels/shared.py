@@ -31,8 +31,8 @@ from ..core.effects import Effect
 from ..core.model import Channel
 from ..engine.base import EngineError, NotOpen
 from ..engine.redis.changing import Direct
+from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.webhooks import Refusal
 from .outcomes import Applied, Unanswered, refusal
 from .patience import ANSWER_SECONDS, Patience
 from .proposals import UNSEEN, Proposals

@@ -28,9 +28,10 @@ from ..channels.publications import Publications
 from ..core.messages import message
 from ..core.stream import Position, place
 from ..decision_log import Sample
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
-from ..site.webhooks import Refusal, Rejected, UnusableReply, WebhookFailed
+from ..site.webhooks import Rejected, UnusableReply, WebhookFailed
 from .connection import Connection, State
 from .targets import includes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..budget import Budget
-from ..site.webhooks import Refusal
+from ..refusals import Refusal
 from .connection import BUSY, Connection
 
 #: Bytes of cookies that are kept for each connection whatever the others have.

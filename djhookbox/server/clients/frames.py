@@ -9,9 +9,9 @@ from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
 from ...wire.values import JSONObject
 from ..core.stream import Position
 from ..protocol.rtjp import BadFrame, Frame
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.authorize import ClientGone
-from ..site.webhooks import Refusal
 from .commands import Commands, parse_payload
 from .connection import Connection
 from .cookies import KeptCookies

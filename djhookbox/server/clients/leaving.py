@@ -20,9 +20,9 @@ from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..core.model import Channel, User
 from ..decision_log import Sample
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.order import traces
-from ..site.webhooks import Refusal
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")

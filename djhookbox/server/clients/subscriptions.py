@@ -21,11 +21,12 @@ from ..core.changes import Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
 from ..core.model import Channel, User
 from ..core.stream import Position
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
 from ..site.order import traces
 from ..site.queue import patience
-from ..site.webhooks import Refusal, WebhookFailed
+from ..site.webhooks import WebhookFailed
 from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")

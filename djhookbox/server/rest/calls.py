@@ -29,10 +29,10 @@ from ..core import snapshots
 from ..core.changes import SetOptions, SetState, Subscribe, Unsubscribe
 from ..core.messages import message
 from ..core.model import Channel, User
+from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.rechecks import Rechecks
 from ..site.revoking import Revoking
-from ..site.webhooks import Refusal
 from .failures import NoChannel
 from .forms import (
     AtOnce,

@@ -18,7 +18,7 @@ from ..channels.proposals import Proposals
 from ..cluster import Cluster
 from ..core.hub import Hub
 from ..engine.base import EngineError
-from ..site.webhooks import Refusal
+from ..refusals import Refusal
 from .failures import FAILURES, failure
 from .forms import BadCall, Form
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...wire.names import NameProblem
 from ...wire.options import OptionError
-from ..site.webhooks import Refusal
+from ..refusals import Refusal
 from .forms import BadCall
 
 _STATUSES = {"unavailable": 502, "malformed": 400, "forbidden": 403}

@@ -20,8 +20,9 @@ from ..channels.proposals import Proposals
 from ..clients.connection import Connection
 from ..core.changes import Subscribe, Unsubscribe
 from ..core.model import Channel, User
+from ..refusals import Refusal
 from ..runtime import Runtime
-from .webhooks import Refusal, Reply
+from .webhooks import Reply
 
 logger = logging.getLogger("djhookbox.server")
 

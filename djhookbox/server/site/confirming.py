@@ -17,8 +17,9 @@ from ...wire.replies import ConfirmReply
 from ...wire.values import dumps
 from ...wire.webhooks import Identified
 from ..clients.connection import Connection
+from ..refusals import Refusal
 from ..runtime import Runtime
-from .webhooks import Refusal, Rejected
+from .webhooks import Rejected
 
 logger = logging.getLogger("djhookbox.server")
 

@@ -19,9 +19,10 @@ from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ...wire.webhooks import Webhook
 from ..clients.connection import Connection
 from ..metrics import Metrics
+from ..refusals import Refusal
 from ..tasks import within
 from . import order
-from .webhooks import Refusal, Rejected, Webhooks
+from .webhooks import Rejected, Webhooks
 
 logger = logging.getLogger("djhookbox.server.events")
 

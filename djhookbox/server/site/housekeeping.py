@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from ...wire import capabilities, webhooks
-from .webhooks import Refusal, Webhooks
+from ..refusals import Refusal
+from .webhooks import Webhooks
 
 logger = logging.getLogger("djhookbox.server")
 

@@ -10,6 +10,7 @@ from ...wire import replies
 from ...wire.fields import Fault, FieldProblem
 from ...wire.replies import REFUSED, Refused
 from ...wire.webhooks import Webhook
+from ..refusals import Refusal
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
@@ -20,23 +21,6 @@ TOO_LARGE = "That is larger than the site takes"
 
 #: Statuses that mean that the call is at fault: malformed or too large.
 REJECTIONS = frozenset({400, 413})
-
-
-class Refusal(Exception):
-    """A refusal; the text is sent to the client or caller that asked.
-
-    Attributes:
-        reason: A plain sentence.
-        code: A short code for programs.
-        decided_by: Which policy, handler or receiver refuses, if the site has said so.
-
-    """
-
-    def __init__(self, reason: str, code: str = "refused", decided_by: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
-        self.decided_by = decided_by
 
 
 class WebhookFailed(Refusal):

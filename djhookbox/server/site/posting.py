@@ -12,9 +12,10 @@ from ...wire.replies import WrongShape
 from ..config import ServerConfig
 from ..decision_log import DecisionLog
 from ..metrics import Metrics
+from ..refusals import Refusal
 from ..tracing import TRACED, make_tracing
 from .explaining import explain, explain_certificate, parse, said_in
-from .outcomes import REJECTIONS, BadStatus, Refusal, Rejected, WebhookFailed
+from .outcomes import REJECTIONS, BadStatus, Rejected, WebhookFailed
 from .receiving import Answers
 
 logger = logging.getLogger("djhookbox.server.webhooks")

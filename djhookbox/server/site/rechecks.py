@@ -21,9 +21,9 @@ from ..channels.proposals import Proposals
 from ..core import snapshots
 from ..core.changes import SetOptions
 from ..core.model import Channel
+from ..refusals import Refusal
 from ..runtime import Runtime
 from .queue import patience
-from .webhooks import Refusal
 
 logger = logging.getLogger("djhookbox.server")
 

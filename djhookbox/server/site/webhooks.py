@@ -20,13 +20,13 @@ from ..clients.connection import Connection
 from ..config import ServerConfig
 from ..decision_log import DECIDING, DecisionLog
 from ..metrics import Metrics
+from ..refusals import Refusal
 from ..tasks import Tasks, within
 from .explaining import explain, said
 from .outcomes import (
     TOO_LARGE,
     UNAVAILABLE,
     BadStatus,
-    Refusal,
     Rejected,
     Reply,
     UnusableReply,
@@ -40,7 +40,7 @@ from .rush import Rush
 from .slots import Slots
 
 __all__ = [
-    "TOO_LARGE", "UNAVAILABLE", "Refusal", "Rejected", "Reply", "UnusableReply", "WebhookFailed",
+    "TOO_LARGE", "UNAVAILABLE", "Rejected", "Reply", "UnusableReply", "WebhookFailed",
     "Webhooks", "reply_to",
 ]  # fmt: skip
 

@@ -1,0 +1,20 @@
+"""The refusal that the client or the program that asked receives."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """A refusal; the text is sent to the client or caller that asked.
+
+    Attributes:
+        reason: A plain sentence.
+        code: A short code for programs.
+        decided_by: Which policy, handler or receiver refuses, if the site has said so.
+
+    """
+
+    def __init__(self, reason: str, code: str = "refused", decided_by: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.decided_by = decided_by
