@@ -60,7 +60,7 @@ def test_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
         djhookbox.publish("/orders/", 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(inserting, "insert_one", broken)
+        patch.setattr(inserting._insert, "execute", broken)
         with pytest.raises(HookboxDatabaseError, match="disk is full"):
             order()
     assert not Group.objects.exists()

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Collection
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,8 @@ from ..exceptions import HookboxError, HookboxRefused, PayloadError
 from ..wire.streams import MOST_TEXT
 from . import heads, pushing
 from .models import Outbox
-from .writing import insert_one
+from .rows import Row
+from .writing import Insert
 
 logger = logging.getLogger("djhookbox")
 
@@ -32,11 +33,7 @@ logger = logging.getLogger("djhookbox")
 POKE_SECONDS = 0.25
 POKE_PAUSE = 5.0
 
-_COLUMNS = (
-    "channel", "payload", "user_name", "sender", "connection_id", "source", "key", "opened_by",
-    "decided_by", "reason", "history_size", "history_duration", "created", "trace", "failed",
-    "error",
-)  # fmt: skip
+_insert = Insert(Outbox, Row.__match_args__[1:], failed="FALSE", error="''")
 
 _quiet_until = 0.0
 _warned: set[tuple[str, str]] = set()
@@ -112,8 +109,8 @@ def insert(
             % {"alias": alias, "using": using},
             code="refused",
         )
-    created = timezone.now()
-    values = (
+    row = Row(
+        0,
         channel,
         text,
         user,
@@ -126,16 +123,14 @@ def insert(
         decision.reason[:255],
         _count(opened, "history_size"),
         _count(opened, "history_duration"),
-        created,
+        timezone.now(),
         trace or None,
-        False,
-        "",
     )
     # Not with the model: that would take twice as long as everything else.
-    pk = insert_one(alias, Outbox, _COLUMNS, values)
+    row.id = _insert.execute(alias, row.values())
     if pokes:
-        poke_after_commit(alias, channel)
-    return Stored(alias, pk, created)
+        poke_after_commit(alias, row)
+    return Stored(alias, row.id, row.created)
 
 
 def check_size(text: str) -> None:
@@ -184,55 +179,64 @@ class _Commit:
 
     Attributes:
         done: Whether it has come.
-        rows: The number of publications in it, at least.
-        channels: Their channels; "" stands for unknown ones.
+        count: The number of publications in it, at least.
+        rows: The publications, if they are few; rows of savepoints may have been rolled back.
 
     """
 
     def __init__(self) -> None:
         self.done = False
-        self.rows = 0
-        self.channels: set[str] = set()
+        self.count = 0
+        self.rows: list[Row] = []
+
+    def add(self, row: Row | None) -> None:
+        """Add a publication; None is an unknown one."""
+        self.count += 1
+        if row is not None and self.count <= pushing.MOST_ROWS:
+            self.rows.append(row)
 
     def has_come(self) -> None:
         """Poke the process."""
         if not self.done:
             self.done = True
-            poke(self.channels if self.rows <= pushing.MOST_ROWS else None)
+            if self.count > pushing.MOST_ROWS:
+                poke(None)
+            else:
+                poke(self.rows if self.count == len(self.rows) else ())
 
 
 #: The commit that is waited for, by connection. A rollback drops the callbacks, and leaves the
-#: object for the next transaction.
+#: object for the next transaction, where it is replaced.
 _commits: weakref.WeakKeyDictionary[Any, _Commit] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def poke_after_commit(using: str, channel: str = "") -> None:
+def poke_after_commit(using: str, row: Row | None = None) -> None:
     """Poke the process once after the current transaction is committed, or now without one.
 
     Args:
         using: The alias of the database.
-        channel: The channel that was published to, if there is only one.
+        row: What was published, if it is one publication.
 
     """
     connection = connections[using]
     with _lock:
         commit = _commits.get(connection)
-        if commit is None or commit.done:
+        was_dropped = connection.in_atomic_block and not connection.run_on_commit
+        if commit is None or commit.done or was_dropped:
             commit = _commits[connection] = _Commit()
-        commit.rows += 1
-        commit.channels.add(channel)
+        commit.add(row)
     # With autocommit off, nobody knows when the commit comes: the process looks by itself.
     with suppress(TransactionManagementError):
         # One callback for each row: those of a savepoint are dropped if it is rolled back.
         transaction.on_commit(commit.has_come, using=using, robust=True)
 
 
-def poke(channels: Collection[str] | None) -> None:
+def poke(rows: Sequence[Row] | None) -> None:
     """Notify the process that there is something to pull; without it, it looks by itself.
 
     Args:
-        channels: The channels of what was committed; None if it is too much to be pushed.
+        rows: What was published, as far as it is known; None if it is too much to be pushed.
 
     """
     from .. import client
@@ -241,7 +245,7 @@ def poke(channels: Collection[str] | None) -> None:
     if time.monotonic() < _quiet_until:
         return
     try:
-        push = None if channels is None else partial(pushing.push, channels)
+        push = None if rows is None else partial(pushing.push, rows)
         client.poke(min(POKE_SECONDS, settings.timeout), push)
     except HookboxError as error:
         # Each request would wait for a process that is stopped.

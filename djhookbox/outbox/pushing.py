@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import Error, connections, router
 
 from ..decisions.store import cache
 from ..models import Publication
+from ..policy.rules import Rule
 from ..revocations import pulling as revoking
 from ..revocations import storing
 from ..wire.revocations import Position
 from ..wire.streams import Pulled, Pushed
-from . import heads, numbering
+from . import heads, numbering, procedure
 from .pulling import as_entry
 from .rows import Row
 from .statements import Read, Select
@@ -37,8 +38,8 @@ MOST_TEXT = 16_384
 #: Seconds to number nothing after a failure.
 PAUSE = 1.0
 #: How often a web process numbers: so many times per second on average, and in a row.
-RATE = 20.0
-BURST = 400.0
+RATE = 50.0
+BURST = 1000.0
 
 #: Seconds to wait for the lock, where it may be less than a second. On SQLite, everybody who writes
 #: holds it; on PostgreSQL, only others who number.
@@ -69,11 +70,12 @@ class _Allowance:
 _allowance = _Allowance()
 
 
-def push(channels: Collection[str] = ()) -> Pushed | None:
+def push(rows: Sequence[Row] = ()) -> Pushed | None:
     """Number what waits, and return it; None if the process must pull it.
 
     Args:
-        channels: The channels that the transaction has published to, if they are known.
+        rows: What the transaction has published, if it is known. Some of it may have been rolled
+            back.
 
     """
     global _quiet_until
@@ -83,7 +85,10 @@ def push(channels: Collection[str] = ()) -> Pushed | None:
     if not _is_possible(using) or now < _quiet_until or not _allowance.take(now):
         return None
     try:
-        return _push(using, channels)
+        rules = cache.get()  # before the lock is taken
+        return procedure.push(using, rules, rows) or _push(using, rules, rows)
+    except procedure.Locked:
+        return None
     except (Error, ValueError) as error:
         # The lock is taken, or the publish history cannot store a value; the webhook copes.
         _quiet_until = time.monotonic() + PAUSE
@@ -102,9 +107,9 @@ def _is_possible(using: str) -> bool:
     )
 
 
-def _push(using: str, channels: Collection[str]) -> Pushed | None:
-    rules = cache.get()  # before the lock is taken
+def _push(using: str, rules: Sequence[Rule], published: Sequence[Row]) -> Pushed | None:
     reads = [Read(_ROWS), Read(revoking.LOOK)]
+    channels = {row.channel for row in published}
     digests = [numbering.digest(name) for name in channels] if len(channels) == 1 else []
     reads += [numbering.read_channel(digest) for digest in digests]
     seconds = _LOCK_SECONDS[connections[using].vendor]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from ..audit import payloads
 from ..audit.writing import fit
@@ -43,6 +43,13 @@ class Row:
     history_duration: int
     created: datetime.datetime
     trace: str | None
+
+    def values(self) -> tuple[object, ...]:
+        """Return the values of the columns, without the key."""
+        return _row_values(self)
+
+
+_row_values = attrgetter(*Row.__match_args__[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,21 +199,50 @@ class Writes:
         return f"json_to_recordset(%s) AS x({kinds})"
 
 
-def insert_one(
-    using: str, model: type[models.Model], names: tuple[str, ...], values: Sequence[Any]
-) -> int:
-    """Insert a row, as `Writes.insert` does, and return the key that the database has assigned."""
-    connection = connections[using]
-    writes = Writes(using)
-    writes.insert(model, names, [values])
-    ((sql, params, _),) = writes.statements
-    key: Any = model._meta.pk
-    with connection.cursor() as cursor:
-        if not connection.features.can_return_columns_from_insert:
+class Insert:
+    """The insertion of one row, which is always the same, apart from the values of its columns.
+
+    Args:
+        model: The model.
+        names: The attributes of the columns that get values, in order.
+        others: What all other columns get, as SQL; except for a key that the database assigns.
+
+    """
+
+    def __init__(self, model: type[models.Model], names: tuple[str, ...], **others: str) -> None:
+        self._model = model
+        self._names = names
+        self._others = others
+        self._compiled: dict[str, tuple[str, tuple[tuple[int, Any], ...]]] = {}
+
+    def execute(self, using: str, values: Sequence[Any]) -> int:
+        """Insert a row, and return the key that the database has assigned."""
+        connection = connections[using]
+        sql, prepared = self._compiled.get(connection.vendor) or self._compile(using)
+        params = list(values)
+        for place, field in prepared:
+            params[place] = field.get_db_prep_save(params[place], connection)
+        with connection.cursor() as cursor:
             cursor.execute(sql, params)
-            return int(connection.ops.last_insert_id(cursor, model._meta.db_table, key.column))
-        cursor.execute(f"{sql} RETURNING {connection.ops.quote_name(key.column)}", params)
-        return int(cursor.fetchone()[0])
+            if connection.features.can_return_columns_from_insert:
+                return int(cursor.fetchone()[0])
+            meta: Any = self._model._meta
+            return int(connection.ops.last_insert_id(cursor, meta.db_table, meta.pk.column))
+
+    def _compile(self, using: str) -> tuple[str, tuple[tuple[int, Any], ...]]:
+        connection = connections[using]
+        quote = connection.ops.quote_name
+        meta: Any = self._model._meta
+        columns = _columns(connection.vendor, using, self._model, (*self._names, *self._others))
+        _require_all(self._model, columns)
+        given = ["%s"] * len(self._names) + list(self._others.values())
+        into = f"{quote(meta.db_table)} ({', '.join(quote(each.name) for each in columns)})"
+        sql = f"INSERT INTO {into} VALUES ({', '.join(given)})"  # noqa: S608
+        if connection.features.can_return_columns_from_insert:
+            sql += f" RETURNING {quote(meta.pk.column)}"
+        fields = enumerate(columns[: len(self._names)])
+        prepared = tuple((place, each.prepares) for place, each in fields if each.prepares)
+        return self._compiled.setdefault(connection.vendor, (sql, prepared))
 
 
 @cache
