@@ -52,7 +52,7 @@ MOST_KEYS = 100
 #: Seconds from the beginning of a pull to that of the next one: for each publication that it has
 #: returned, and at most. Pulls that find much make each process that commits poke less often.
 PAUSE_EACH = 0.002
-MOST_PAUSE = 0.025
+MOST_PAUSE = 0.05
 #: The pause from which on nothing more is pushed: it is faster to pull what is committed in it.
 BUSY_PAUSE = 0.006
 
