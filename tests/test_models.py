@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from djhookbox import models, options
+from djhookbox.audit.partial import PartialIndex
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 from djhookbox.wire.options import CHANNEL, MAX_HISTORY, MAX_SECONDS
 
@@ -222,3 +224,24 @@ def test_what_rows_are_called() -> None:
     assert str(SubscriptionLog(event="subscribe", channel="/a/")) == "-: subscribed: /a/"
     assert str(Publication(channel="/a/", status="sent")) == "/a/: sent"
     assert str(models.Server()) == "Hookbox"
+
+
+@pytest.mark.parametrize(
+    "model, column",
+    [(ConnectionLog, "event"), (SubscriptionLog, "event"), (Publication, "status")],
+)
+def test_refusals_have_indexes_of_their_own(model: Any, column: str) -> None:
+    """MySQL and MariaDB would index all rows instead."""
+    indexes = [one for one in model._meta.indexes if isinstance(one, PartialIndex)]
+    assert [one.compared for one in indexes] == [
+        [column, "user_name"], [column, "decided_by", "reason"],
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        there = connection.introspection.get_constraints(cursor, model._meta.db_table)
+    partial = connection.features.supports_partial_indexes
+    assert [one.name in there for one in indexes] == [partial, partial]
+    for one in indexes:
+        _path, arguments, options = one.deconstruct()
+        assert PartialIndex(*arguments, **options) == one
+        sql = str(one.create_sql(model, connection.schema_editor(collect_sql=True)))
+        assert ("WHERE" in sql, "'refused'" in sql) == (partial, partial)

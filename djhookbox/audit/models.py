@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..querysets import LogQuerySet
 from ..wire.names import MAX_LENGTH as NAME_LENGTH
+from .partial import PartialIndex
 
 #: Length of a boot id.
 BOOT_LENGTH = 32
@@ -19,6 +20,27 @@ BOOT_LENGTH = 32
 #: Lets PostgreSQL use this index for prefixes of channel names as well as whole names; other
 #: databases ignore it.
 _PREFIXES = ["varchar_pattern_ops", "timestamptz_ops", "int8_ops"]
+
+
+def _of_refusals(prefix: str, column: str, *values: str) -> list[models.Index]:
+    """Return indexes of the refusals of a user, and of those for a reason.
+
+    Args:
+        prefix: How their names begin.
+        column: The column that tells of refusals.
+        values: Its values.
+
+    """
+    first = [column] if len(values) > 1 else []
+    return [
+        PartialIndex(
+            column=column,
+            values=values,
+            fields=[*first, *names, "created", "id"],
+            name=f"{prefix}_refused_{name}",
+        )
+        for name, names in (("user", ["user_name"]), ("why", ["decided_by", "reason"]))
+    ]
 
 
 class Log(models.Model):
@@ -146,6 +168,7 @@ class ConnectionLog(NodeLog):
             models.Index(fields=["transport", "created", "id"], name="hookbox_conn_transport"),
             models.Index(fields=["ip", "created", "id"], name="hookbox_conn_ip"),
             models.Index(fields=["node", "id"], name="hookbox_conn_node"),
+            *_of_refusals("hookbox_conn", "event", "refused"),
         ]
 
     def __str__(self) -> str:
@@ -182,6 +205,7 @@ class SubscriptionLog(NodeLog):
                 fields=["channel", "created", "id"], name="hookbox_sub_channel", opclasses=_PREFIXES
             ),
             models.Index(fields=["event", "created", "id"], name="hookbox_sub_event"),
+            *_of_refusals("hookbox_sub", "event", "refused", "create_refused"),
         ]
 
     def __str__(self) -> str:
@@ -282,6 +306,7 @@ class Publication(Log):
             ),
             models.Index(fields=["status", "created", "id"], name="hookbox_pub_status"),
             models.Index(fields=["source", "created", "id"], name="hookbox_pub_source"),
+            *_of_refusals("hookbox_pub", "status", "refused"),
         ]
 
     def __str__(self) -> str:

@@ -152,6 +152,10 @@ def test_a_rare_reason_is_searched_in_parts(
         assert "Older refusals have not been searched yet." in text_of(page)
         url = address(page, "older")
     assert found == 4
+    if connection.features.supports_partial_indexes:  # with who has decided, as the links have it
+        page = root.get(f"{PAGE}?by=policy:Front&reason=Rare.")
+        assert len(shown(page)) == 4
+        assert "Search older entries" not in text_of(page)
 
 
 def test_counts_are_of_the_newest(root: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,9 @@ FORMULA = re.compile(
 #: The signs of a formula, without which no place needs to be looked for.
 SIGNS = re.compile(_SIGN)
 
-#: Rows in memory at once, and where each may have a payload of a megabyte.
-CHUNK, CHUNK_OF_PAYLOADS = 2_000, 100
+#: Rows in memory at once, and where each may have a payload of a megabyte; and the first ones,
+#: which a reader waits for.
+CHUNK, CHUNK_OF_PAYLOADS, FIRST = 2_000, 100, 100
 
 #: Spreadsheets read CSV as UTF-8 only if it starts with this.
 BOM = "\ufeff"
@@ -216,15 +217,15 @@ def fetched(rows: Any, names: Sequence[str], limit: int, chunk: int = CHUNK) -> 
     across commits, for which PostgreSQL first copies the whole result.
     """
     values = rows.values_list("created", "pk", *names)
-    rest = values
+    rest, most = values, FIRST
     while limit > 0:
-        size = min(chunk, limit)
+        size = min(most, chunk, limit)
         found = newest(rest, size)
         if found:
             yield found
         if len(found) < size:
             return
-        limit -= len(found)
+        limit, most = limit - len(found), chunk
         rest = before(values, found[-1][0], found[-1][1])
 
 

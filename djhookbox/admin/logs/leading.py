@@ -1,6 +1,7 @@
 """Make the database follow the index of a filter.
 
 Each index of a log is (column, created, id), so that the newest rows of a filter need no sorting.
+Refusals also have partial indexes of more columns: those of a user, and those for a reason.
 But databases also know an index of (created, id), and think that values are spread evenly: asked
 for the newest rows of a user who was busy last month, PostgreSQL reads everything since then
 backwards. And of two filters, SQLite does not know which is rarer.
@@ -20,13 +21,14 @@ from django.db.models import BooleanField, CharField, DateTimeField, F, Func, Q,
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 from django.db.models.sql.where import WhereNode
 
+from ...audit.partial import PartialIndex
 from ...querysets import ByPrefix, Exactly
 
 #: How far the rows of a filter are counted to find the rarest filter.
 PROBED = 2_000
 
 #: Rows of the rarest filter that are looked through for those that other filters allow, too.
-SEARCHED = 5_000
+SEARCHED = 3_000
 
 #: Queries for the combinations of several values, at most.
 COMBINED = 16
@@ -37,8 +39,11 @@ ORDER = ("created", "id")
 #: When a row was created, and its key.
 Reached = tuple[datetime.datetime, int]
 
-#: How many rows have a value, of what has been counted for a page: by model, column and value.
-Counts = dict[tuple[type[Any], str, str], int]
+#: How many rows have some values, of what has been counted for a page: by model and values.
+Counts = dict[tuple[type[Any], tuple[tuple[str, str], ...]], int]
+
+#: Comparisons with one value that an index has together, by their columns.
+Filter = Mapping[str, Any]
 
 
 def newest(rows: QuerySet[Any], count: int, counts: Counts | None = None) -> list[Any]:
@@ -63,8 +68,8 @@ def newest(rows: QuerySet[Any], count: int, counts: Counts | None = None) -> lis
 def reach(rows: QuerySet[Any], counts: Counts | None = None) -> Reached | None:
     """Return how far rows are looked through: the place of a row, or None for all of them.
 
-    If many rows pass the rarest filter and none of them another one, no index helps: there is none
-    for each pair of columns. Then only the first of the rarest filter are looked through.
+    If many rows pass the rarest filter and none of them another one, no index helps: few pairs of
+    columns have one. Then only the first of the rarest filter are looked through.
 
     Args:
         rows: The rows in the order of a list, newest first.
@@ -76,17 +81,16 @@ def reach(rows: QuerySet[Any], counts: Counts | None = None) -> Reached | None:
 
 
 def _reach(rows: QuerySet[Any], counts: Counts | None) -> Reached | None:
-    found = _filters(rows)
-    others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, found))]
-    if not found or len(others) < 2:
+    known = {column: one for found in _filters(rows) for column, one in found.items()}
+    others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, known))]
+    leader = _rarest(rows, counts)
+    if all(one in leader.values() for one in others) or not leader:
         return None  # an index finds them
-    known = {name: _count(rows, one, counts) for name, one in found.items()}
-    rarest = min(known, key=known.__getitem__)
-    if known[rarest] < min(PROBED, SEARCHED):
+    if _count(rows, leader, counts) < min(PROBED, SEARCHED):
         return None
     alone = rows.all()
     conditions = _conditions(alone)
-    conditions[:] = [one for one in conditions if one is found[rarest] or _is_of_order(one)]
+    conditions[:] = [one for one in conditions if one in leader.values() or _is_of_order(one)]
     places = lead(alone).values_list("created", "pk")[SEARCHED : SEARCHED + 1]
     return next(iter(places), None)
 
@@ -133,33 +137,59 @@ def lead(rows: QuerySet[Any], counts: Counts | None = None) -> QuerySet[Any]:
     vendor = connections[rows.db].vendor
     if vendor not in ("sqlite", "postgresql"):
         return rows
-    found = _filters(rows)
-    if not found:
+    leader = _rarest(rows, counts)
+    if not leader:
         return rows
-    leader = next(iter(found.values()))
-    if len(found) > 1:
-        leader = min(found.values(), key=lambda one: _count(rows, one, counts))
+    known = {column: one for found in _filters(rows) for column, one in found.items()}
     led = rows.all()
     conditions = _conditions(led)
     # A filter may be there twice, and once more for databases that do not compare exactly.
-    conditions[:] = [one for one in conditions if not _repeats(one, found)]
-    others = [one for one in found.values() if one is not leader]
+    conditions[:] = [one for one in conditions if not _repeats(one, known)]
+    others = [one for column, one in known.items() if column not in leader]
     if vendor == "postgresql":  # which hides only texts
         others = [one for one in others if isinstance(one.lhs.output_field, CharField)]
     _hide(led, others)
     if vendor == "postgresql":
-        _bound(led, leader)
+        _bound(led, [*leader.values()][-1])
     return led
 
 
-def _filters(rows: QuerySet[Any]) -> dict[str, Any]:
-    """Return the comparisons with one value that have an index, by their columns."""
-    indexed = _indexed(rows)
-    return {
+def _rarest(rows: QuerySet[Any], counts: Counts | None) -> Filter:
+    """Return the filter that the fewest rows pass; it is empty if none has an index."""
+    found = _filters(rows)
+    if len(found) < 2:
+        return found[0] if found else {}
+    return min(found, key=lambda one: _count(rows, one, counts))
+
+
+def _filters(rows: QuerySet[Any]) -> list[Filter]:
+    """Return the filters that have an index.
+
+    Those that a partial index has are one filter; the others are of one column.
+    """
+    equal = {
         _column(one): one
         for one in _conditions(rows)
-        if isinstance(one, Exact) and _column(one) in indexed and isinstance(one.rhs, str)
+        if isinstance(one, Exact) and isinstance(one.rhs, str)
     }
+    together = _together(rows, equal)
+    indexed = _indexed(rows)
+    single = [{name: one} for name, one in equal.items() if name in indexed - together.keys()]
+    return [together, *single] if together else [*single]
+
+
+def _together(rows: QuerySet[Any], equal: Filter) -> Filter:
+    """Return the comparisons that a partial index has, of as many columns as possible."""
+    found: list[str] = []
+    if connections[rows.db].features.supports_partial_indexes:
+        for index in rows.model._meta.indexes:
+            if (
+                isinstance(index, PartialIndex)
+                and all(name in equal for name in index.compared)
+                and equal[index.column].rhs in index.values
+            ):
+                found = max(found, index.compared, key=len)
+    return {name: equal[name] for name in found}
 
 
 def _indexed(rows: QuerySet[Any]) -> set[str]:
@@ -189,14 +219,15 @@ def _column(lookup: Any) -> str:
     return "" if target is None else str(target.name)
 
 
-def _count(rows: QuerySet[Any], one: Any, counts: Counts | None) -> int:
-    """Return how many rows have a filter's value, counting no further than `PROBED`."""
-    key = (rows.model, _column(one), one.rhs)
+def _count(rows: QuerySet[Any], found: Filter, counts: Counts | None) -> int:
+    """Return how many rows pass a filter, counting no further than `PROBED`."""
+    values = {name: one.rhs for name, one in found.items()}
+    key = (rows.model, tuple(values.items()))
     if counts is not None and key in counts:
         return counts[key]
     everything = rows.model._default_manager.using(rows.db)
     most = min(PROBED, SEARCHED)
-    count: int = everything.filter(**{key[1]: one.rhs}).order_by()[:most].count()
+    count: int = everything.filter(**values).order_by()[:most].count()
     if counts is not None:
         counts[key] = count
     return count

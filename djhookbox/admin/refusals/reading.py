@@ -1,9 +1,9 @@
 """Read the refusals of three logs as one list, never more rows than a page needs.
 
-The newest refusals of each kind are found through an index that begins with the event. Neither who
-decided nor the reason has an index, and no index has both a user and the event: what lists such
-rows looks through a limited number of entries, and says where it has stopped. Nothing is counted
-beyond such a limit.
+The newest refusals of each kind are found through an index that begins with the event, those of a
+user and those for a reason through partial indexes. Where the database has none, and for other
+pairs of filters, a limited number of entries is looked through, and the page says where it has
+stopped. Nothing is counted beyond such a limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy
 
 from ...models import ConnectionLog, Log, Publication, SubscriptionLog
 from ...querysets import has_text
-from ..logs.exports import CHUNK, Batch, fetched
+from ..logs.exports import CHUNK, FIRST, Batch, fetched
 from ..logs.leading import Counts, lead, reach, within
 
 #: Refusals of each kind whose reasons are counted.
@@ -286,8 +286,10 @@ def export(
 
     merged = heapq.merge(*map(of, sources), key=_first, reverse=True)
     rows = islice((row for _place, row in merged), limit)
-    while batch := list(islice(rows, CHUNK)):
+    size = FIRST
+    while batch := list(islice(rows, size)):
         yield batch
+        size = CHUNK
 
 
 def _placed(kind: Kind, rows: QuerySet[Any]) -> list[tuple[Place, Kind, Any]]:
