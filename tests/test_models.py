@@ -227,7 +227,7 @@ def test_what_rows_are_called() -> None:
 
 
 @pytest.mark.parametrize(
-    "model, column",
+    ("model", "column"),
     [(ConnectionLog, "event"), (SubscriptionLog, "event"), (Publication, "status")],
 )
 def test_refusals_have_indexes_of_their_own(model: Any, column: str) -> None:

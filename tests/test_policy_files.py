@@ -46,7 +46,7 @@ def everything() -> list[dict[str, Any]]:
 
 
 def test_what_is_exported_comes_back(policies: list[ChannelPolicy]) -> None:
-    text = export(policies)
+    text = export(ChannelPolicy.objects.order_by("pk"))
     before = everything()
     assert all(change.is_idle for change in plan(text))
     ChannelPolicy.objects.all().delete()
@@ -82,7 +82,7 @@ def test_files_and_fixtures_are_the_same(policies: list[ChannelPolicy], tmp_path
     )  # fmt: skip
     assert all(change.is_idle for change in plan(out.getvalue()))
     fixture = tmp_path / "policies.json"
-    fixture.write_text(export(policies))
+    fixture.write_text(export(ChannelPolicy.objects.order_by("pk")))
     ChannelPolicy.objects.update(note="changed", order=0)
     call_command("loaddata", str(fixture), verbosity=0)
     assert everything() == before
@@ -208,7 +208,7 @@ def test_a_file_whose_hosts_are_not_listed_says_what_to_set(
 def test_a_host_that_is_no_longer_listed_stops_no_other_change(
     policies: list[ChannelPolicy], settings: Any
 ) -> None:
-    text = export(policies)
+    text = export(ChannelPolicy.objects.order_by("pk"))
     settings.HOOKBOX_POLLING_HOSTS = []
     assert all(change.is_idle for change in plan(text)), "nothing would change"
     apply(plan(entry(name="Ünï <b>", note="paused", enabled=False)))

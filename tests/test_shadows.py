@@ -11,6 +11,7 @@ from django.urls import converters, register_converter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from djhookbox.admin.policies import listing
 from djhookbox.decisions import store
 from djhookbox.models import ChannelPolicy
 from djhookbox.policy import coverage
@@ -248,6 +249,24 @@ def test_an_order_finds_what_comparing_all_finds(texts: list[str]) -> None:
         assert order.shadows(one.name) == shadows(one, rules[:place])
         others = [other for other in rules if overlap(one, other)]
         assert set(others) <= set(near(one, rules))
+
+
+def test_the_order_is_the_same_as_long_as_the_policies_match_the_same(db: None) -> None:
+    ChannelPolicy.objects.create(name="A", pattern="/a/<int:x>/", order=1)
+    later = ChannelPolicy.objects.create(name="B", pattern="/a/5/", order=2)
+    malformed = ChannelPolicy.objects.create(name="C", pattern="/c/<", order=3)
+    first = listing.order()
+    assert [one.name for one in first.shadows("B")] == ["A"]
+    assert first.shadows(malformed.name) == ()
+    ChannelPolicy.objects.filter(pk=later.pk).update(history_size=3)  # which no signal reports
+    assert listing.order() is first
+    ChannelPolicy.objects.filter(pk=later.pk).update(pattern="/a/b/")
+    second = listing.order()
+    assert second.shadows("B") == ()
+    assert second.rules[0] is first.rules[0], "it is not compiled again"
+    ChannelPolicy.objects.filter(pk=later.pk).update(pattern="/a/5/", order=0)
+    assert [one.name for one in listing.order().rules] == ["B", "A", "C"]
+    assert listing.order().shadows("B") == ()
 
 
 def test_rules_are_the_same_as_long_as_their_rows_are(db: None) -> None:

@@ -58,10 +58,16 @@ def near(rule: Rule, others: Iterable[Rule]) -> list[Rule]:
 
 
 class Order:
-    """The enabled rules in their order, with an index of how their names begin."""
+    """The enabled rules in their order, with an index of how their names begin.
+
+    Attributes:
+        rules: The rules.
+
+    """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
+        self.rules = rules
+        self._shadows: dict[str, tuple[Rule, ...]] = {}
         self._places = {rule.name: place for place, rule in enumerate(rules)}
         self._by_start: dict[str, list[int]] = {}
         for place, rule in enumerate(rules):
@@ -73,7 +79,11 @@ class Order:
         place = self._places.get(name)
         if place is None:
             return ()
-        rule = self._rules[place]
+        if name not in self._shadows:
+            self._shadows[name] = self._shadowing(self.rules[place], place)
+        return self._shadows[name]
+
+    def _shadowing(self, rule: Rule, place: int) -> tuple[Rule, ...]:
         begins = _begins(rule)
         found = [self._by_start.get(begins[:length], ()) for length in range(len(begins))]
         # All that begin with the same characters, which include the same beginning.
@@ -83,7 +93,7 @@ class Order:
                 break
             found.append(self._by_start[start])
         places = sorted(one for some in found for one in some if one < place)
-        return shadows(rule, [self._rules[one] for one in places])
+        return shadows(rule, [self.rules[one] for one in places])
 
 
 def _begins(rule: Rule) -> str:

@@ -133,11 +133,12 @@ def test_mistakes(root: Client, rows: Any, data: dict[str, Any], words: str) -> 
     assert ChannelPolicy.objects.count() == 2
 
 
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL does not store them")
 def test_halves_of_characters_are_exported_as_escapes(root: Client, db: None) -> None:
-    policy = ChannelPolicy.objects.create(name="A", pattern="/a/")
-    policy.state = {"half": "\ud83d"}
-    (written,) = json.loads(files.export([policy]).encode())
-    assert written["fields"]["state"] == policy.state
+    state = {"half": "\ud83d"}
+    ChannelPolicy.objects.create(name="A", pattern="/a/", state=state)
+    (written,) = json.loads(files.export(ChannelPolicy.objects.all()).encode())
+    assert written["fields"]["state"] == state
 
 
 def test_the_csrf_token_is_needed(rows: Any) -> None:

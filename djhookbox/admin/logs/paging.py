@@ -12,18 +12,18 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...querysets import has_text
 from ..pages import grouped
+from ..rows import RowList
 from .leading import Counts, Reached, newest, reach, within
 from .trails import COLUMNS
 
@@ -32,9 +32,6 @@ OLDER, NEWER = "older", "newer"
 
 #: Parameters that belong to a page, not to a filter.
 OF_A_PAGE = (PAGE_VAR, OLDER, NEWER, "id__lt")
-
-#: A key that takes the place of a row's in a URL.
-_ANY_KEY = 1_234_567_890_123
 
 
 class PagePaginator(Paginator):  # type: ignore[type-arg]
@@ -46,14 +43,13 @@ class PagePaginator(Paginator):  # type: ignore[type-arg]
         return len(self.object_list)
 
 
-class LogChangeList(ChangeList):
+class LogChangeList(RowList):
     """Loads only what it shows, and links to older and newer rows."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._older = self._newer = ""
         #: How far the rows have been looked through, if not to the end.
         self._reached: Reached | None = None
-        self._row_url: tuple[str, str] | None = None
         super().__init__(*args, **kwargs)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
@@ -104,17 +100,6 @@ class LogChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = self._page.get_paginator(request, page, size)
         self._page.dress(request, page)
-
-    def url_for_result(self, result: Any) -> str:
-        """Return the URL of a row; it is reversed once."""
-        if self._row_url is None:
-            url = super().url_for_result(self.model(pk=_ANY_KEY))
-            before, key, after = url.partition(str(_ANY_KEY))
-            if not key:
-                raise NoReverseMatch("The address of an entry does not contain its key.")
-            self._row_url = before, after
-        before, after = self._row_url
-        return f"{before}{result.pk}{after}"
 
     @property
     def stopped(self) -> bool:

@@ -26,7 +26,6 @@ from ...commits import writing
 from ...decisions.store import cache
 from ...models import Audience, ChannelPolicy, Publishing
 from ...notices import Told, listening
-from ...policy.coverage import Order
 from ...policy.examples import examples
 from ..forms import PlainJSONField
 from ..pages import PageMixin, badge, checkbox, labelled, module_script
@@ -34,6 +33,7 @@ from . import texts as texts
 from .actions import disable, duplicate, enable, publish_to_channels
 from .aftermath import aftermath
 from .files import PolicyFiles, export_selected
+from .listing import PolicyList
 from .ordering import GAP, PolicyOrder
 from .preview import PolicyPreview, around
 from .trying import PolicyTrials
@@ -56,24 +56,6 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
         if self.value() == "yes":
             return queryset.filter(history_size__gt=0)
         return queryset.filter(history_size=0) if self.value() == "no" else queryset
-
-
-class PolicyList(ChangeList):
-    """A list that knows for each policy whether it ever decides, and where to publish."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Find policies that never decide because of earlier ones, and their pages to publish."""
-        super().get_results(request)
-        order = Order(cache.get(fresh=True))
-        page: Any = self.model_admin
-        moving, publishing = page.address("move"), ""
-        if page.has_publish_permission(request):
-            publishing = page.address("changelist", model="publishing")
-        for policy in self.result_list:
-            policy.hookbox_publish_url = publishing and f"{publishing}?policy={policy.pk}"
-            policy.hookbox_move_url = moving
-            by = order.shadows(policy.name) if policy.enabled else ()
-            policy.hookbox_shadowed_by = texts.named(by)
 
 
 class ChannelPolicyAdmin(PageMixin):
