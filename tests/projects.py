@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from . import forks
 from .ports import free_port
 from .stand_ins.waiting import PATIENCE, wait_for
 
@@ -85,7 +86,7 @@ class Project:
         self.python = python
         self.site_port = free_port()
         self.hookbox_port = free_port()
-        self._processes: list[tuple[str, subprocess.Popen[bytes], Path]] = []
+        self._processes: list[tuple[str, subprocess.Popen[bytes] | forks.Forked, Path]] = []
 
     @property
     def origin(self) -> str:
@@ -136,17 +137,32 @@ class Project:
 
     def manage(self, *arguments: str, **environment: str) -> str:
         """Run a management command to its end and return what it printed."""
-        result = subprocess.run(
-            [self.python, "manage.py", *arguments],
-            cwd=self.folder, env=self.environment(**environment),
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        command, own = ["manage.py", *arguments], self.environment(**environment)
+        if self._may_fork(*arguments):
+            result = forks.shared().run(command, folder=self.folder, environment=own, timeout=120)
+        else:
+            result = subprocess.run(
+                [self.python, *command],
+                cwd=self.folder, env=own, capture_output=True, text=True, timeout=120,
+            )  # fmt: skip
         assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
         return result.stdout
+
+    def _may_fork(self, *arguments: str) -> bool:
+        """Return whether a command does not depend on how Python has started it."""
+        reloads = "runserver" in arguments and "--noreload" not in arguments
+        return forks.is_possible() and self.python == sys.executable and not reloads
 
     def start(self, *arguments: str) -> None:
         """Start a management command that keeps running."""
         log = self.folder / f"{arguments[0]}.log"
+        log.unlink(missing_ok=True)
+        if self._may_fork(*arguments):
+            forked = forks.shared().start(
+                ["manage.py", *arguments], log, folder=self.folder, environment=self.environment()
+            )
+            self._processes.append((arguments[0], forked, log))
+            return
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [self.python, "manage.py", *arguments],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from .. import forks
 from ..ports import free_port
 from ..projects import answers
 from ..stand_ins.waiting import PATIENCE, wait_for
-from .conftest import ROOT
 
 
 class AdminSite:
@@ -27,12 +25,10 @@ class AdminSite:
         port = free_port()
         self.origin = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.admin_site", str(port), *arguments],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "ADMIN_SITE_FOLDER": str(folder)},
-            )  # fmt: skip
+        self._process = forks.shared().start(
+            ["-m", "tests.admin_site", str(port), *arguments], self._log,
+            environment={**os.environ, "ADMIN_SITE_FOLDER": str(folder)},
+        )  # fmt: skip
         try:
             wait_for(self._runs, "the site to run", 90)
         except BaseException:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from .. import forks
 from ..needs import need
 from ..ports import free_port
 from ..stand_ins.waiting import PATIENCE, wait_for
@@ -69,10 +70,9 @@ class Demo:
 
     def manage(self, *arguments: str) -> None:
         """Run a command of the example site."""
-        subprocess.run(
-            [sys.executable, str(ROOT / "example" / "manage.py"), *arguments],
-            env=self.environment, check=True, timeout=2 * PATIENCE,
-        )  # fmt: skip
+        command = [str(ROOT / "example" / "manage.py"), *arguments]
+        result = forks.shared().run(command, environment=self.environment, timeout=2 * PATIENCE)
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def start(self, *arguments: str) -> None:
         with self._output.open("wb") as output:

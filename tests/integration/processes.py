@@ -17,10 +17,10 @@ import requests
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.process.lockfile import Holder, LockFile
 
+from ..forks import Forked, ForkServer, is_possible, shared
 from ..ports import free_port
 from ..projects import ROOT, answers
 from ..stand_ins.waiting import PATIENCE, wait_for
-from .preloaded import Forked, Preloaded
 
 
 def listens(port: int) -> bool:
@@ -40,18 +40,22 @@ class Process:
         Process.running.add(self)
         self._environment = environment
         self._child: subprocess.Popen[bytes] | Forked | None = None
-        self._preloaded: Preloaded | None = None
+        self._preloaded: ForkServer | None = None
         #: Seconds after which something that needs it is given up.
         self.patience = PATIENCE
 
     def preload(self, *modules: str) -> None:
-        """Start it faster afterwards, by forking a process that has imported these modules."""
-        self._preloaded = Preloaded(self._environment, *modules)
+        """Start it even faster afterwards: with these modules, and with Django set up."""
+        self._preloaded = ForkServer(*modules, environment=self._environment)
 
     def start(self, *arguments: str) -> None:
         """Run Python with these arguments."""
         if self._preloaded is not None:
             self._child = self._preloaded.start(arguments, self.log_path)
+            return
+        if is_possible():
+            environment = self._environment
+            self._child = shared().start(arguments, self.log_path, environment=environment)
             return
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
@@ -238,8 +242,11 @@ class Pair:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
+        command = ["-m", "django", *arguments]
+        if is_possible():
+            return shared().run(command, environment=self.environment, timeout=300)
         return subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
+            [sys.executable, *command],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
