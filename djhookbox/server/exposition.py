@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from . import usage
 from .budget import Incoming
 from .metrics import ENGINE_BUCKETS, Histogram
 from .runtime import Runtime
@@ -63,6 +64,11 @@ def _nodes(runtime: Runtime) -> int:
     if runtime.shared is None:
         return 1
     return sum(node.alive for node in runtime.shared.nodes.known.values())
+
+
+def _engine_up(runtime: Runtime) -> float | None:
+    """Return whether Redis answers, or None without Redis."""
+    return None if runtime.shared is None else float(runtime.shared.link.is_up)
 
 
 @cache
@@ -125,6 +131,8 @@ class _Collector:
                 0.0 if failing is None else time.monotonic() - failing,
             ),
             ("nodes", "Processes that share their channels.", _nodes(runtime)),
+            ("engine_up", "1 while Redis answers.", _engine_up(runtime)),
+            ("memory_limit_bytes", "Memory that the process may use.", usage.memory_limit()),
             ("outbox_lag_seconds", "Time since the outbox was empty.", facts.outbox_lag),
             ("start_time_seconds", "When the process started.", metrics.started),
         ):
@@ -143,6 +151,7 @@ class _Collector:
             ("connections_opened", "Connections opened.", metrics.connections_total),
             ("connections_refused", "Connections refused.", metrics.refused_total),
             ("connections_dropped_slow", "Clients that did not read.", metrics.dropped_slow),
+            ("webhook_failures", "Questions without a usable answer.", metrics.webhooks_failed),
             ("events_dropped", "Events that the site will not get.", metrics.events_dropped),
             ("recovered_publications", "Publications sent again.", metrics.recovered),
             ("recovery_gaps", "Recoveries that missed something.", metrics.gaps),

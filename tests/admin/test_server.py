@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import json
 import math
 import re
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -501,7 +503,9 @@ def test_a_deed_that_cannot_be_entered_is_done_all_the_same(
     assert not LogEntry.objects.exists()
 
 
-def test_what_waits_in_the_outbox_is_shown(viewer: Client, hookbox: Hookbox) -> None:
+def test_what_waits_in_the_outbox_is_shown(
+    viewer: Client, hookbox: Hookbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = viewer.get(PAGE).content.decode()
     assert "Waiting in the outbox" not in page
     row = {"channel": "/a/", "payload": "1", "source": "code", "opened_by": "policy:a"}
@@ -516,6 +520,12 @@ def test_what_waits_in_the_outbox_is_shown(viewer: Client, hookbox: Hookbox) -> 
     page = viewer.get(PAGE).content.decode()
     assert "1 (the oldest for 20 s)" in page
     assert "have been waiting" in page
+    # The process does not know these rows; this is where a script finds the same figures.
+    with pytest.raises(SystemExit) as ended:
+        call_command("hookbox", "outbox", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["waiting"], said["failed"], ended.value.code) == (1, 1, 1)
+    assert 20 <= said["seconds"] < 40
 
 
 def test_waiting_revocations_are_shown(viewer: Client, hookbox: Hookbox) -> None:

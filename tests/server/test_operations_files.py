@@ -11,6 +11,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from djhookbox.server import exposition, usage
+
 from .running import Start, read, send
 
 FOLDER = Path(__file__).resolve().parents[2] / "example" / "operations"
@@ -19,7 +21,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "example" / "operations"
 FOREIGN = {"up"}
 
 METRIC = re.compile(r"\b(?:djhookbox|process)_[a-z_]+\b")
-LABELS = re.compile(r"([a-z]+)\s*=~?")
+LABELS = re.compile(r"([a-z]+)\s*=~?\s*\"")
 
 
 def dashboard() -> list[str]:
@@ -54,7 +56,10 @@ async def test_all_metrics_exist_and_all_are_shown(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await start()
-    monkeypatch.setattr(type(one.server._durable), "lag", 1.0)  # a site with an outbox
+    # A site with an outbox, a machine with a limit, and Redis.
+    monkeypatch.setattr(type(one.server._durable), "lag", 1.0)
+    monkeypatch.setattr(usage, "memory_limit", lambda: 10**9)
+    monkeypatch.setattr(exposition, "_engine_up", lambda runtime: 1.0)
     client = await one.open("alice")
     await send(client, "SUBSCRIBE", channel_name="room")
     while (await read(client))[1] != "SUBSCRIBE":
