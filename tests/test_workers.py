@@ -108,6 +108,41 @@ def test_a_worker_that_dies_is_replaced_under_its_number(tmp_path, monkeypatch):
     asyncio.run(main())
 
 
+def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(supervising, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(supervising, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(supervising, "MOST_LOOKS", 12)
+
+    async def main():
+        async with workers(tmp_path) as group:
+            before = await group.staff()
+            os.kill(before[1], signal.SIGSTOP)
+            # Those that wait in the listener's queue are served by the replacement. Those that the
+            # worker had accepted are cut off, as if it had ended.
+            await until(lambda: not is_alive(before[1]), "the worker to be killed")
+            after = await group.staff()
+            assert after[2] == before[2]
+            assert after[1] != before[1]
+        assert "Worker 1 does not respond any more and is killed" in caplog.text
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_pauses_for_a_moment_stays(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(supervising, "LOOK_SECONDS", 0.1)
+
+    async def main():
+        async with workers(tmp_path) as group:
+            before = await group.staff()
+            os.kill(before[1], signal.SIGSTOP)
+            await asyncio.sleep(0.3)
+            os.kill(before[1], signal.SIGCONT)
+            assert await group.staff() == before
+        assert "does not respond" not in caplog.text
+
+    asyncio.run(main())
+
+
 def test_nobody_is_refused_or_reset_while_workers_are_replaced(tmp_path):
     async def main():
         async with workers(tmp_path) as group:

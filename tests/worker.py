@@ -16,6 +16,12 @@ from pathlib import Path
 from djhookbox.workers.place import Place, take
 
 
+async def beat(place: Place) -> None:
+    while True:
+        place.alive()
+        await asyncio.sleep(0.05)
+
+
 async def serve(place: Place) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -31,7 +37,9 @@ async def serve(place: Place) -> None:
 
     server = await asyncio.start_server(answer, sock=place.listener)
     place.ready()
+    beating = asyncio.create_task(beat(place))
     await stopping.wait()
+    beating.cancel()
     server.close()
     await asyncio.sleep(0.3)  # answer those who were accepted
 

@@ -25,6 +25,7 @@ def run(
     on_ready: Callable[[str], None] | None = None,
     listener: socket.socket | None = None,
     lifeline: socket.socket | None = None,
+    on_alive: Callable[[], None] | None = None,
 ) -> None:
     """Run a server until SIGINT or SIGTERM, on uvloop if it is installed.
 
@@ -33,6 +34,7 @@ def run(
         on_ready: Called with the address once the server listens.
         listener: A listening socket, instead of the configured address.
         lifeline: A connected socket; the server stops when its other end is closed.
+        on_alive: Called about once a second while the server listens.
 
     Raises:
         OSError: If the server cannot listen on the address.
@@ -40,7 +42,7 @@ def run(
     """
     loop = new_loop()
     try:
-        loop.run_until_complete(_main(config, on_ready, listener, lifeline))
+        loop.run_until_complete(_main(config, on_ready, listener, lifeline, on_alive))
     finally:
         loop.run_until_complete(_end_rest())
         loop.close()
@@ -61,6 +63,7 @@ async def _main(
     on_ready: Callable[[str], None] | None,
     listener: socket.socket | None,
     lifeline: socket.socket | None,
+    on_alive: Callable[[], None] | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     server = Server(config)
@@ -82,6 +85,7 @@ async def _main(
     summing_up = loop.create_task(repeats.run())
     if on_ready is not None:
         on_ready(address)
+    beating = loop.create_task(_beat(on_alive or (lambda: None)))
     await stopping.wait()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)  # a second signal ends the process immediately
@@ -90,8 +94,15 @@ async def _main(
     _limit(config.grace_period)
     await server.stop()
     summing_up.cancel()
+    beating.cancel()
     repeats.uninstall()
     logger.info("Stopped")
+
+
+async def _beat(on_alive: Callable[[], None]) -> None:
+    while True:
+        on_alive()
+        await asyncio.sleep(1.0)
 
 
 def _limit(seconds: float) -> None:

@@ -1,7 +1,8 @@
 """What a worker gets from its supervisor: a number, a listening socket and a lifeline.
 
 The lifeline is a pair of connected sockets. The supervisor writes the job to it, the worker answers
-once it listens, and either notices the end of the other by the end of the stream.
+once it listens and then gives a sign of life every second, and either notices the end of the other
+by the end of the stream.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +20,8 @@ Options: TypeAlias = Mapping[str, Any]
 
 #: What a worker writes to its lifeline once it listens.
 READY = b"ready\n"
+#: What it writes every second from then on.
+ALIVE = b"."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Place:
     def ready(self) -> None:
         """Tell the supervisor that this worker serves."""
         self.lifeline.sendall(READY)
+
+    def alive(self) -> None:
+        """Tell the supervisor that the event loop of this worker runs."""
+        with suppress(OSError):  # a supervisor that does not read, or has ended
+            self.lifeline.send(ALIVE, socket.MSG_DONTWAIT)
 
 
 def job(number: int, listener: socket.socket, options: Options) -> bytes:

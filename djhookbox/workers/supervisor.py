@@ -27,6 +27,10 @@ MAX_PAUSE = 30.0
 SETTLED = 60.0
 #: Seconds within which a worker must serve.
 START_TIMEOUT = 30.0
+#: Seconds between two looks at whether a worker gives signs of life, and how many looks in vain
+#: mean that it hangs.
+LOOK_SECONDS = 1.0
+MOST_LOOKS = 15
 
 
 class WorkersFailed(Exception):
@@ -139,12 +143,15 @@ class Supervisor:
         while True:
             ended = asyncio.create_task(worker.process.wait())
             rolled = asyncio.create_task(roll.wait())
+            hung = asyncio.create_task(_until_silent(worker.lifeline))
             try:
-                await asyncio.wait((ended, rolled), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((ended, rolled, hung), return_when=asyncio.FIRST_COMPLETED)
+                if hung.done() and not ended.done():
+                    logger.error("Worker %d does not respond any more and is killed", worker.number)
+                    await self._kill(worker)
             finally:
-                rolled.cancel()
-                if not ended.done():
-                    ended.cancel()
+                for task in (ended, rolled, hung):
+                    task.cancel()
             if worker.process.returncode is None:
                 async with turn:
                     roll.clear()
@@ -263,6 +270,20 @@ async def _dialogue(lifeline: socket.socket, text: bytes) -> bool:
         await loop.sock_sendall(lifeline, text)
         return await loop.sock_recv(lifeline, len(READY)) == READY
     return False
+
+
+async def _until_silent(lifeline: socket.socket) -> None:
+    """Return once a worker has given no sign of life for a number of looks.
+
+    The looks are counted instead of the seconds: while the machine is suspended, there are none.
+    """
+    silent = 0
+    while silent < MOST_LOOKS:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            silent = 0 if lifeline.recv(4096) else silent + 1
+        except BlockingIOError:
+            silent += 1
 
 
 async def _beat(on_alive: Callable[[], None]) -> None:

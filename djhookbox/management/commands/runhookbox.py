@@ -273,6 +273,7 @@ class Command(BaseCommand):
                     on_ready=lambda _address: place.ready(),
                     listener=place.listener,
                     lifeline=place.lifeline,
+                    on_alive=place.alive,
                 )
             except Unusable as error:
                 raise CommandError(str(error)) from error
