@@ -12,6 +12,10 @@ tabs    Tabs that share one connection, including the one that holds it, are fro
         reloaded and left at random; the server and the network keep running.
 stalls  Only with --nodes 2: in turn, a node is stopped (SIGSTOP) for longer than its lease, Redis
         is stopped for 30 seconds, and Redis is killed (SIGKILL) and started with an older snapshot.
+chaos   Only with --nodes 2 or more: at random, Redis drops connections, sleeps, stops, has another
+        password, becomes a replica, is full, is emptied, or is killed and started with an older
+        snapshot, and nodes are stopped and killed, also both at once. After each, all nodes must
+        know the same subscribers.
 
 The exit status is 1 if anything was lost silently, duplicated or reordered, or, in `cuts` and
 `tabs` and with several nodes, announced as lost other than once for each Redis that was
@@ -30,11 +34,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,18 +47,17 @@ from tests.ports import free_port
 from tests.redis_server import RedisServer, redis_server
 from tests.stand_ins.waiting import TimedOut, wait_for
 
+from .blows import CHANNEL, Blows
+from .chaos import PASSWORD, REDIS_OPTIONS, USER
 from .network import Network
-from .servers import PATIENCE, Hookboxes
+from .servers import PATIENCE, Hookboxes, Servers, Workers
 from .verdict import Verdict, judge
 
-RUNS = ["cuts", "kills", "tabs", "stalls"]
-CHANNEL = "/figures/1/"
+RUNS = ["cuts", "kills", "tabs", "stalls", "chaos"]
 #: More than is published during the longest cut and until the clients are back.
 HISTORY = 8000
 #: Seconds between two messages while failures are caused.
 PAUSE = 0.02
-#: Seconds for which a node is stopped, whose lease is 10 seconds, and for which Redis is.
-NODE_STALL, REDIS_STALL = 14.0, 30.0
 #: Milliseconds within which the heartbeat notices a silent cut.
 CLIENT_OPTIONS = {"heartbeat": {"interval": 2000, "timeout": 2000}}
 
@@ -179,7 +182,7 @@ class Publisher:
             # By its key, what one node has not answered is repeated at another.
             publish(CHANNEL, {"n": self.number}, key=f"{self._life}.{self.number}")
         except HookboxError as error:
-            self.failures[type(error).__name__] += 1
+            self.failures[f"{type(error).__name__} {error.code}".strip()] += 1
             self.went_well = False
             time.sleep(0.02)
         else:
@@ -203,13 +206,14 @@ def migrate(ports: dict[str, str]) -> None:
         defaults={
             "pattern": "/figures/<int:number>/", "subscribe_audience": "everyone",
             "publish_audience": "nobody", "history_size": HISTORY, "history_duration": 600,
+            "presenceful": True,
         },
     )  # fmt: skip
 
 
 def run(
     name: str, scale: Scale, seed: int, network: Network, ports: dict[str, int],
-    hookbox: Hookboxes, redis: RedisServer | None,
+    hookbox: Servers, redis: RedisServer | None,
 ) -> bool:  # fmt: skip
     """Perform one of the runs; return whether no client missed anything."""
     publisher = Publisher()
@@ -223,12 +227,16 @@ def run(
             kinds = all_clients(stack, scale, ports)
         started = time.monotonic()
         chance = random.Random(seed)
-        blows = Blows(name, scale, chance, hookbox, network, publisher, kinds[0], redis)
+        clients = 1 if shares else scale.nodes + scale.pages
+        disturb = partial(kinds[0].ask, "blow")
+        blows = Blows(name, scale.blows, clients, chance, hookbox, network, disturb, redis)
         blows.start()
         while blows.is_alive() or len(publisher.taken) < scale.messages or not publisher.went_well:
             publisher.publish()
             if blows.is_alive():
                 time.sleep(PAUSE)  # an outage has to lie within the history
+        if blows.problem is not None:
+            raise blows.problem
         records = wait_for(
             lambda: complete([r for kind in kinds for r in kind.records()], publisher.number),
             "the last message at each client",
@@ -238,9 +246,7 @@ def run(
         seconds = time.monotonic() - started
         ended = kinds[0].records("ended") if shares else []
     total = Verdict()
-    causes = scale.blows if name == "kills" and scale.servers == 1 else 0
-    if name == "stalls":
-        causes = scale.blows // len(blows.stalls)
+    causes = blows.causes()
     for record in records:
         first = int(record.pop(0)) if shares else 0
         total.add(judge(record, publisher.taken_between(first, publisher.number), causes))
@@ -248,6 +254,11 @@ def run(
         total.add(judge(record, publisher.taken_between(int(earliest), last_of(record)), causes))
     report(name, scale, publisher, total, seconds)
     return total.fine
+
+
+def engine(redis: RedisServer) -> str:
+    """Return the address of a Redis for the nodes."""
+    return redis.url.replace("//", f"//{USER}:{PASSWORD}@")
 
 
 def last_of(record: list[int | str]) -> int:
@@ -260,76 +271,6 @@ def complete(records: list[list[int | str]], last: int) -> list[list[int | str]]
     return records if all(record and record[-1] == last for record in records) else None
 
 
-class Blows(threading.Thread):
-    """Causes the failures, distributed over the messages."""
-
-    def __init__(
-        self, name: str, scale: Scale, chance: random.Random, hookbox: Hookboxes,
-        network: Network, publisher: Publisher, tabs: Clients, redis: RedisServer | None,
-    ) -> None:  # fmt: skip
-        super().__init__(daemon=True)
-        self._redis = redis
-        self.stalls = (self._stop_node, self._stop_redis, self._kill_redis)
-        self._scale, self._chance, self._publisher = scale, chance, publisher
-        self._hookbox, self._network = hookbox, network
-        self._tabs = tabs
-        self._clients = 1 if name == "tabs" else scale.nodes + scale.pages
-        self._strike = {
-            "kills": self._kill, "cuts": self._cut, "tabs": self._disturb, "stalls": self._stall,
-        }[name]  # fmt: skip
-
-    def run(self) -> None:
-        """Cause each failure after all clients have recovered from the previous one."""
-        for blow in range(self._scale.blows):
-            wait_for(self._all_there, "all clients to be connected", PATIENCE)
-            time.sleep(self._chance.uniform(0.0, 2.0))
-            self._strike(blow)
-        wait_for(self._all_there, "all clients to be connected", PATIENCE)
-
-    def _all_there(self) -> bool:
-        from djhookbox import HookboxError, channel_info
-
-        try:
-            info = channel_info(CHANNEL)
-        except HookboxError:
-            return False
-        return bool(info["connections"] >= self._clients)
-
-    def _kill(self, blow: int) -> None:
-        self._hookbox.strike(self._chance)
-
-    def _stall(self, blow: int) -> None:
-        self.stalls[blow % len(self.stalls)]()
-
-    def _stop_node(self) -> None:
-        self._hookbox.pause(self._chance, NODE_STALL)
-
-    def _stop_redis(self) -> None:
-        assert self._redis is not None
-        self._redis.pause()
-        try:
-            time.sleep(REDIS_STALL)
-        finally:
-            self._redis.resume()
-
-    def _kill_redis(self) -> None:
-        assert self._redis is not None
-        self._redis.command("SAVE")
-        time.sleep(self._chance.uniform(0.5, 2.0))
-        self._redis.kill()
-        time.sleep(self._chance.uniform(0.0, 1.0))
-        self._redis.start()
-        time.sleep(2.0)  # until the nodes are connected, and each client has been told
-
-    def _disturb(self, blow: int) -> None:
-        self._tabs.ask("blow")
-
-    def _cut(self, blow: int) -> None:
-        self._network.cut(silent=bool(blow % 2))
-        time.sleep(self._chance.uniform(0.05, 5.0))
-        self._network.restore()
-
-
 def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, seconds: float) -> None:
     """Print the figures."""
     clients = scale.nodes + scale.pages
@@ -340,7 +281,7 @@ def report(name: str, scale: Scale, publisher: Publisher, total: Verdict, second
         received = f"{total.received}, by all pages that there were"
     what = {
         "cuts": "network cuts", "kills": "kill -9 and restarts", "tabs": "tabs disturbed",
-        "stalls": "nodes and Redis stopped, Redis killed",
+        "stalls": "nodes and Redis stopped, Redis killed", "chaos": "faults of Redis and nodes",
     }[name]  # fmt: skip
     rows = [
         ("clients", who),
@@ -370,26 +311,30 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="ten clients, 1,000 messages, 3 blows")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--nodes", type=int, default=1, help="processes that share a Redis")
+    parser.add_argument("--workers", action="store_true", help="the nodes have a supervisor")
     parser.add_argument("--kills", type=int, help="kills, cuts or disturbances of a run")
     given = parser.parse_args()
-    if "stalls" in given.runs and given.nodes < 2:
-        parser.error("stalls needs --nodes 2")
+    if given.workers and given.nodes < 2:
+        parser.error("--workers needs --nodes 2")
+    for name in ("stalls", "chaos"):
+        if name in given.runs and given.nodes < 2:
+            parser.error(f"{name} needs --nodes 2")
     scale = Scale(8, 2, 2, 1000, 3) if given.quick else Scale(90, 10, 2, 10_000, 20)
     scale = replace(scale, servers=given.nodes, blows=given.kills or scale.blows)
     print(f"seed {given.seed}", flush=True)
     fine = True
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         ports = {name: free_port() for name in ("site", "public")}
-        hookboxes = [free_port() for _ in range(scale.servers)]
+        hookboxes = [free_port() for _ in range(1 if given.workers else scale.servers)]
         redis = None
         if scale.servers > 1:
-            redis = stack.enter_context(redis_server("--save", "3600 1000000"))
+            redis = stack.enter_context(redis_server(*REDIS_OPTIONS))
         migrate({
             "RESUME_FOLDER": folder,
             "RESUME_SITE_PORT": str(ports["site"]),
             "RESUME_HOOKBOX_PORT": str(hookboxes[0]),
             "RESUME_REST_URLS": " ".join(f"http://127.0.0.1:{port}" for port in hookboxes),
-            "RESUME_ENGINE": "memory" if redis is None else redis.url,
+            "RESUME_ENGINE": "memory" if redis is None else engine(redis),
             "RESUME_PUBLIC_URL": f"http://127.0.0.1:{ports['public']}",
         })  # fmt: skip
         stack.enter_context(
@@ -397,8 +342,10 @@ def main() -> int:
         )
         try:
             network = Network(ports["public"], hookboxes)
-            hookbox = Hookboxes(hookboxes, Path(folder))
-            several = ["cuts", "kills", "stalls"]
+            hookbox: Servers = Hookboxes(hookboxes, Path(folder))
+            if given.workers:
+                hookbox = Workers(hookboxes[0], Path(folder) / "run", given.nodes)
+            several = ["cuts", "kills", "stalls", "chaos"]
             for name in given.runs or (several if redis else ["cuts", "kills", "tabs"]):
                 size = replace(scale, blows=min(scale.blows, 6)) if name == "stalls" else scale
                 fine = run(name, size, given.seed, network, ports, hookbox, redis) and fine
