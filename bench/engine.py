@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from statistics import median
 from time import process_time
@@ -60,7 +62,7 @@ class Race:
         self.runs = runs
         self.url = url
         self._options = {"memory": (), "redis": ("--engine", url)}
-        self._redis_pid = redis_pid
+        self.redis_pid = redis_pid
 
     def measure(
         self, prepare: Measure, measure: Measure, *, anew: bool = False
@@ -86,9 +88,9 @@ class Race:
                             prepare(measured)
                             if not anew:
                                 targets[name] = measured
-                        before = cpu_time(self._redis_pid)
+                        before = cpu_time(self.redis_pid)
                         result = measure(measured)
-                        result["redis cpu"] = cpu_time(self._redis_pid) - before
+                        result["redis cpu"] = cpu_time(self.redis_pid) - before
                         found[name].append(result)
         return found
 
@@ -117,8 +119,9 @@ def fanout(race: Race, seconds: float) -> list[Figure]:
 def nodes(race: Race, seconds: float) -> list[Figure]:
     """Publish to many subscribers of one node, and of two nodes with half of them each.
 
-    The load generators take more than the second processor, so that what two nodes deliver is not
-    measured but follows from the CPU of the busier one.
+    The two nodes have a processor each, and both are busy, because the load generators use what
+    the nodes leave. What two nodes would deliver if they had both to themselves follows from the
+    CPU of the busier one.
     """
     options = ("hookbox", "--engine", race.url)
     load = {"messages": 400, "size": PAYLOAD, "seconds": seconds * 2}
@@ -129,6 +132,7 @@ def nodes(race: Race, seconds: float) -> list[Figure]:
             result = one("fanout", **load)
             alone.append(result["cpu"] / result["published"])
         with target(*options) as one, target(*options) as two:
+            os.sched_setaffinity(two.pid, {1})
             one("connect", count=AUDIENCE // 2)
             two("connect", count=AUDIENCE // 2)
             before = cpu_time(two.pid)
@@ -142,6 +146,29 @@ def nodes(race: Race, seconds: float) -> list[Figure]:
         f"{median(shared) * 1e3:.2f} ms, so that two deliver {gain:.2f} times as much"
     )
     return [Figure("nodes", f"two nodes deliver ≥ {GAIN} times", GAIN / gain, "x", 1.0, told)]
+
+
+def follow(race: Race, seconds: float) -> list[Figure]:
+    """Publish to one subscriber by REST, while another node has none or one of its own."""
+    options = ("hookbox", "--engine", race.url)
+    costs: dict[str, list[float]] = defaultdict(list)
+    for _ in range(race.runs):
+        with target(*options) as one, target(*options) as two:
+            one("connect", count=1)
+            for readers in (1, 2):
+                if readers == 2:
+                    two("connect", count=1)
+                begun, redis_begun = cpu_time(two.pid), cpu_time(race.redis_pid)
+                result = one("burst", publishers=PUBLISHERS, size=PAYLOAD, seconds=seconds)
+                number = result["published"]
+                costs[f"redis {readers}"].append((cpu_time(race.redis_pid) - redis_begun) / number)
+            two("settle", seconds=0.5)
+            costs["following"].append((cpu_time(two.pid) - begun) / number)
+            costs["publishing"].append(result["cpu"] / number)
+    best = {name: min(each) * 1e6 for name, each in costs.items()}
+    told = "; ".join(f"{name} {cost:.1f} µs" for name, cost in best.items())
+    value = best["following"] / best["publishing"]
+    return [Figure("follow", "CPU of a node that follows, for each message", value, "x", 1.0, told)]
 
 
 def floor(url: str, rounds: int = 200) -> float:
@@ -226,6 +253,7 @@ def memory(race: Race, seconds: float) -> list[Figure]:
 BENCHES: dict[str, Callable[[Race, float], list[Figure]]] = {
     "fanout": fanout,
     "nodes": nodes,
+    "follow": follow,
     "publish": publish,
     "join": join,
     "memory": memory,
