@@ -192,10 +192,13 @@ async def test_a_batch_is_bounded(site: Site, start: Start, monkeypatch: Any) ->
     assert [len(names) for names in site.batches] == [7, 7, 6]
 
 
-async def test_the_answers_of_a_batch_are_passed_on_in_parts(
-    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "parts"), [(100, [1, 3, 3]), (4, [1, 3, 3])])
+async def test_the_answers_of_batches_are_passed_on_in_parts(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch, size: int, parts: list[int]
 ) -> None:
+    """The same holds for several batches that are answered at the same time."""
     monkeypatch.setattr(module, "ANSWERS_AT_ONCE", 3)
+    monkeypatch.setattr(batches, "MAX_CALLS", size)
     webhooks = await start()
     first = await busy(site, webhooks)
     tasks = creations(webhooks, *(f"room{number}" for number in range(7)))
@@ -214,7 +217,7 @@ async def test_the_answers_of_a_batch_are_passed_on_in_parts(
     site.go.set()
     assert await asyncio.gather(*tasks, *first) == ["granted"] * (7 + FIRST)
     await counting
-    assert [done.count(number) for number in sorted(set(done))] == [3, 3, 1]
+    assert sorted(done.count(number) for number in set(done)) == parts
 
 
 async def test_a_batch_is_bounded_in_bytes(site: Site, start: Start) -> None:

@@ -74,6 +74,8 @@ class Webhooks(Posting):
         self._batches_from = 0.0
         #: Webhooks that the site wants alone, until when.
         self._alone_until: dict[str, float] = {}
+        #: Held while the answers of a batch are passed on.
+        self._passing_on = asyncio.Lock()
         self._tasks = Tasks()
         #: Returns what a webhook must not overtake, as something to wait for, or None.
         self.earlier: Callable[[Webhook[Any], Connection | None], Awaitable[None] | None] | None
@@ -292,10 +294,12 @@ class Webhooks(Posting):
                 self._alone_until[hook] = until
         for hook in answered:
             self._alone_until.pop(hook, None)
-        for number, (waiting, answer) in enumerate(zip(group, answers, strict=True), 1):
-            if answer is not None and not waiting.answered.done():
-                self._answer(waiting, answer)
-            if number % ANSWERS_AT_ONCE == 0:
+        async with self._passing_on:  # several batches may be answered in the same turn
+            for start in range(0, len(group), ANSWERS_AT_ONCE):
+                part = slice(start, start + ANSWERS_AT_ONCE)
+                for waiting, answer in zip(group[part], answers[part], strict=True):
+                    if answer is not None and not waiting.answered.done():
+                        self._answer(waiting, answer)
                 await asyncio.sleep(0)
 
     def _answer(self, waiting: Waiting, answer: batches.Answered) -> None:
