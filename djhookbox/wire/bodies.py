@@ -40,6 +40,8 @@ def as_json(fields: Mapping[str, str]) -> bytes:
 
 def sendable(fields: Mapping[str, str]) -> dict[str, str]:
     """Return fields in which lone surrogates, which no form can contain, have become "?"."""
+    if all(map(str.isascii, fields.values())):
+        return dict(fields)
     return {name: sendable_text(text) for name, text in fields.items()}
 
 

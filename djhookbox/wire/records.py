@@ -133,15 +133,16 @@ def to_form(record: object, encode: Callable[[object], str] = values.dumps) -> d
         value, name = getattr(record, each.attribute), each.name
         if each.is_spread:
             form.update({key: encode(inner) for key, inner in value.items()})
-        elif isinstance(value, bool):
-            if value:
-                form[name] = "1"
+        elif value is None or value is False:
+            continue
+        elif value is True:
+            form[name] = "1"
         elif isinstance(value, str):
             if value or each.takes_empty:
                 form[name] = value
         elif isinstance(value, int | float):
             form[name] = str(value)
-        elif value is not None:
+        else:
             form[name] = encode(_plain(value))
     return form
 
@@ -295,9 +296,12 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
 
 def _plain(value: Any) -> Any:
     """Return a value with its records converted to objects, and its tuples to lists."""
-    if is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in _FIELDS or (is_dataclass(value) and not isinstance(value, type)):
         return write(value)
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | frozenset | set):
         return [_plain(inner) for inner in value]

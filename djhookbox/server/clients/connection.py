@@ -48,6 +48,9 @@ class State(Enum):
     CONNECTED = "connected"
     CLOSED = "closed"
 
+    # Enum's own is written in Python.
+    __hash__ = object.__hash__
+
 
 #: The legal transitions from each state.
 _MOVES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ class Queue:
                 self._leave(waiting)
                 continue
             form = waiting.form()
-            size = len(form.cookie) + sum(len(n) + len(t) + 8 for n, t in form.fields.items())
+            size = len(form.cookie) + _size(form.fields)
             fits = len(taken) < batches.MAX_CALLS and waiting.weight <= weight and size <= room
             if taken and (waiting.alone or not batched or not fits):
                 break
@@ -140,3 +140,8 @@ class Queue:
         while self._waiting:
             self._leave(self._waiting[0])
         return left
+
+
+def _size(fields: Mapping[str, str]) -> int:
+    """Return the approximate number of bytes of fields as JSON."""
+    return sum(map(len, fields)) + sum(map(len, fields.values())) + 8 * len(fields)
