@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
@@ -47,8 +46,6 @@ from .forms import (
 )
 from .publishing import Begun, Publishing, outcome
 from .reports import Reports, named_user
-
-T = TypeVar("T")
 
 logger = logging.getLogger("djhookbox.server.rest")
 
@@ -155,34 +152,17 @@ class Calls:
         await self._proposals.attach(one.channel_name)  # perhaps only other nodes have it
         return await self._publish(one)
 
-    async def _in_order(
-        self, works: Iterable[tuple[str, Callable[[], Coroutine[Any, Any, T]]]]
-    ) -> list[T]:
-        """Publish to channels in order, without waiting for each answer of a shared engine.
-
-        A publication to a live channel is proposed as soon as its work begins. A channel that is
-        not live is waited for, so that whatever follows comes after it.
-        """
-        if self._cluster is None:
-            return [await work() for _, work in works]
-        outcomes: list[T | asyncio.Task[T]] = []
-        for name, work in works:
-            if name in self._hub.channels:
-                outcomes.append(asyncio.get_running_loop().create_task(work()))
-            else:
-                outcomes.append(await work())
-        return [await each if isinstance(each, asyncio.Task) else each for each in outcomes]
-
     async def _publish_multi(self, request: rest.PublishMulti) -> answers.Published:
         names = [name for name in request.channel_names.split(",") if name]
         if not names:
             raise missing("channel_names")
         payload = parse_payload(request.payload)
-        outcomes = await self._in_order(
-            (name, partial(self._publish_to, name, payload, request))
-            for name in names
-            if name in self._hub.channels  # skip unknown channels (0.3.4)
-        )
+        live = [name for name in names if name in self._hub.channels]  # skip others (0.3.4)
+        if self._cluster is None:
+            outcomes = [await self._publish_to(name, payload, request) for name in live]
+        else:  # in order, without waiting for each answer of the shared engine
+            works = [self._publish_to(name, payload, request) for name in live]
+            outcomes = await asyncio.gather(*works)
         return answers.Published(sum(applied.delivered for applied in outcomes))
 
     async def _publish_to(
