@@ -80,7 +80,7 @@ class Unsent:
             reader.shed()
             dropped += 1
         logger.warning(
-            "%d clients that do not read were dropped: more than %d bytes waited for all of them "
-            "(HOOKBOX_MAX_UNSENT_TOTAL)",
+            "Clients that do not read were dropped: %d, because more than %d bytes waited for all "
+            "clients (HOOKBOX_MAX_UNSENT_TOTAL)",
             dropped, self._limit,
         )  # fmt: skip

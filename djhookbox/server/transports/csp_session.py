@@ -152,6 +152,8 @@ class CspConnection(Connection):
         asyncio.get_running_loop().call_later(SHED_SECONDS, self._let_go_of_all)
 
     def _let_go_of_all(self) -> None:
+        if self._comet is not None:
+            self._comet.supersede()  # an answer that the client does not read holds bytes as well
         self.forget()
         self.outbox = Outbox()
         self.outbox.end()
