@@ -25,7 +25,7 @@ from djhookbox.commandline.tailing import Watch
 from djhookbox.decisions.trials import attempt
 from djhookbox.exceptions import HookboxRefused, HookboxUnreachable
 from djhookbox.management.commands import hookbox
-from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
+from djhookbox.models import ChannelPolicy, ConnectionLog, Outbox, Publication, SubscriptionLog
 from djhookbox.policy.rules import Operation
 from djhookbox.testing import capture_publications
 from djhookbox.wire import answers
@@ -148,6 +148,19 @@ def test_publish_is_refused_or_fails(make_policy: Any) -> None:
         }  # fmt: skip
 
 
+def test_what_is_published_without_a_count(make_policy: Any, settings: Any) -> None:
+    make_policy("/a/", durable=True)
+    assert run("publish", "/a/", "1") == (
+        "Stored. /a/ is durable; the Hookbox process sends the message next.\n"
+    )
+    assert run_json("publish", "/a/", "2") == {"channel": "/a/", "delivered": None}
+    assert Outbox.objects.count() == 2
+    settings.HOOKBOX_EXECUTABLE = "/bin/hookbox"
+    make_policy("/b/")
+    with mock.patch("djhookbox.client.publish", return_value=answers.Published(None)):
+        assert "does not count connections" in run("publish", "/b/", "1")
+
+
 # ---- who, kick -----------------------------------------------------------------------------------
 
 
@@ -177,6 +190,13 @@ def test_who_is_connected() -> None:
         assert "Nobody is connected." in run("who")
 
 
+def test_what_a_process_does_not_say_about_its_connections() -> None:
+    found = answers.ConnectionList(1, (answers.ListedConnection("id-1"),))
+    with mock.patch("djhookbox.client.list_connections", return_value=found):
+        line = run("who").splitlines()[1]
+    assert line.split()[:1] == ["-"]
+
+
 def test_who_is_subscribed() -> None:
     info = {"name": "/a/", "subscribers": ["bob", "alice"], "options": {}}
     with mock.patch("djhookbox.client.get_channel_info", return_value=info) as asked:
@@ -202,6 +222,22 @@ def test_kick() -> None:
         close.return_value = 0
         assert "No such connection" in run("kick", "bob", status=1)
     assert "--connection" in run("kick", status=2)
+
+
+# ---- outbox, new-epochs, quickstart --------------------------------------------------------------
+
+
+def test_what_was_done_is_printed_as_json(settings: Any) -> None:
+    settings.DEBUG = True
+    for done, option in (("discarded", "--discard"), ("tried_again", "--try-again")):
+        Outbox.objects.create(
+            channel="/a/", payload="1", failed=True, error="No.", created=timezone.now()
+        )
+        assert run_json("outbox", option) == {done: 1}
+        assert run_json("outbox", option, status=1) == {done: 0}
+    before = run_json("new-epochs")["incarnation"]
+    assert run_json("new-epochs")["incarnation"] not in ("", before)
+    assert "There is no policy" in run("quickstart", "--remove")
 
 
 # ---- tail ----------------------------------------------------------------------------------------

@@ -454,3 +454,11 @@ def test_another_program_takes_its_place(environment, tmp_path):
         "--cb-connect", "c", "--cb-single-url", "http://a/b",
         "-d", "-E", "errors", "-A", "access", "-c", "sid", "-o", "9",
     ]  # fmt: skip
+
+
+def test_a_program_that_cannot_be_run_is_named(tmp_path, server):
+    program = tmp_path / "hookbox"
+    program.write_bytes(b"\0\1\2")
+    program.chmod(0o755)
+    with pytest.raises(CommandError, match="cannot be run: Exec format error"):
+        call("-e", str(program))

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import api, strict_json
+from ..conf import settings
 from .base import DONE, Mistake, Options, Subcommand, channel_argument, checked_channel
 
 
@@ -55,8 +56,13 @@ class Publish(Subcommand):
         delivered = api.publish(channel, payload, user=options["user"] or None)
         if options["json"]:
             self.print_json({"channel": channel, "delivered": delivered})
-        elif delivered is None:
+        elif delivered is None and settings.executable:
             self.say(_("Sent. This server does not count connections."))
+        elif delivered is None:
+            self.say(
+                _("Stored. %(channel)s is durable; the Hookbox process sends the message next.")
+                % {"channel": channel}
+            )
         elif not delivered:
             self.say(_("Sent, but nobody is subscribed to %(channel)s.") % {"channel": channel})
         else:
