@@ -196,20 +196,20 @@ class BanAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("who"), ordering="value")
     def value_column(self, ban: Ban) -> str | SafeString:
-        """The value; sessions by their user, and the beginning of the identifier."""
+        """Show the value; of a session, its user and the beginning of its identifier."""
         if ban.kind != Kind.SESSION:
             return format_html("<bdi>{}</bdi>", ban.value)
         return format_html('<bdi>{}</bdi> <code dir="ltr">{}…</code>', ban.about, ban.value[:16])
 
     @admin.display(description=gettext_lazy("status"))
     def status_column(self, ban: Ban) -> SafeString:
-        """The status as a badge."""
+        """Show the status as a badge."""
         status = ban.status
         return badge(status.label, TONES[status])
 
     @admin.display(description=gettext_lazy("until"), ordering="until")
     def until_column(self, ban: Ban) -> SafeString:
-        """The end, with the day if it is not today."""
+        """Show the end, with the day if it is not today."""
         if ban.until is None:
             return labelled(_("until"), _("it is lifted"))
         end = local(ban.until)

@@ -254,13 +254,13 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     @admin.display(description=gettext_lazy("when"))
     def when(self, entry: Any) -> SafeString:
-        """The time to the millisecond, because much happens within a second."""
+        """Show the time to the millisecond, because much happens within a second."""
         cells: Cells = entry.cells
         return cells.moment(entry.created)
 
     @admin.display(description=gettext_lazy("event"))
     def event_badge(self, entry: Any) -> SafeString:
-        """The event."""
+        """Show the event."""
         badge: SafeString = entry.cells.badge(entry, "event", TONES.get(entry.event, "neutral"))
         return badge
 

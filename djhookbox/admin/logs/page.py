@@ -70,7 +70,7 @@ class ConnectionLogAdmin(ErasingMixin, LogAdmin):
 
     @admin.display(description=gettext_lazy("reason"))
     def why(self, entry: ConnectionLog) -> str | SafeString:
-        """The close code in words and the reason, or who refused and why."""
+        """Show the close code in words and the reason, or who refused and why."""
         if entry.event == ConnectionLog.Event.REFUSED:
             return self.decision(entry)
         return self._end(entry)
@@ -84,7 +84,7 @@ class ConnectionLogAdmin(ErasingMixin, LogAdmin):
 
     @admin.display(description=gettext_lazy("close code"))
     def code_in_words(self, entry: ConnectionLog) -> str:
-        """The close code and its meaning."""
+        """Show the close code and its meaning."""
         return codes.in_words(entry.code) if entry.code else self.get_empty_value_display()
 
     def gist(self, entry: Any) -> str | SafeString:

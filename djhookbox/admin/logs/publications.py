@@ -180,7 +180,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, entry: Any) -> str | SafeString:
-        """The beginning of the message."""
+        """Show the beginning of the message."""
         if entry.kept == Publication.Kept.NOTHING:
             return str(_NOT_STORED)
         preview = f'<bdi class="hookbox-preview">{escape(entry.preview)}</bdi>'
@@ -206,7 +206,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_pretty(self, entry: Publication) -> str | SafeString:
-        """The whole message, formatted; a long one is folded."""
+        """Show the whole message, formatted; a long one is folded."""
         if entry.kept == Publication.Kept.NOTHING:
             return _("The payload was not stored: HOOKBOX_STORE_PAYLOADS was off.")
         text = pretty_json(entry.payload)

@@ -198,7 +198,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("pattern"), ordering="pattern")
     def pattern_column(self, policy: ChannelPolicy) -> SafeString:
-        """The pattern, from left to right in every language, and the options below it."""
+        """Show the pattern, from left to right in every language, and the options below it."""
         parts = re.split(r"(?<=.)(?=/.)", policy.pattern)
         options = ", ".join(_options(policy))
         return format_html(
@@ -283,12 +283,12 @@ class ChannelPolicyAdmin(PageMixin):
 
     @admin.display(description=gettext_lazy("matches"))
     def examples(self, policy: ChannelPolicy) -> SafeString:
-        """Example names that match the pattern, updated by a script."""
+        """Show example names that match the pattern, updated by a script."""
         return self._preview.examples(policy)
 
     @admin.display(description=gettext_lazy("in plain words"))
     def explained(self, policy: ChannelPolicy) -> SafeString:
-        """What the policy does, in sentences, updated by a script."""
+        """Show what the policy does, in sentences, updated by a script."""
         return self._preview.explained(policy)
 
     # ---- saving ------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class PolicyPreview:
         )
 
     def examples(self, policy: ChannelPolicy) -> SafeString:
-        """Example names that match the pattern, updated by a script."""
+        """Show example names that match the pattern, updated by a script."""
         return format_html(
             '<div class="readonly hookbox-examples" id="hookbox-examples" role="status"'
             ' data-preview="{}" data-none="{}">{}</div>',
@@ -86,7 +86,7 @@ class PolicyPreview:
         )
 
     def explained(self, policy: ChannelPolicy) -> SafeString:
-        """What the policy does, in sentences, updated by a script."""
+        """Show what the policy does, in sentences, updated by a script."""
         groups = [group.name for group in policy.groups.all()] if policy.pk else []
         earlier, later = around(cache.get(), policy)
         found = texts.warnings(policy, later, earlier) if policy.pattern else []
