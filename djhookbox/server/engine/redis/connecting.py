@@ -134,6 +134,16 @@ async def identify(connection: AbstractConnection, address: Address) -> str:
     return facts["run_id"]
 
 
+def check_permission(error: Exception, address: Address) -> None:
+    """Raise Unusable if a command failed because the user of Redis may not do that."""
+    from redis.exceptions import NoPermissionError
+
+    told = ("ACL failure in script", "The user executing the script")  # of scripts
+    if isinstance(error, NoPermissionError) or str(error).startswith(told):
+        where = f"Redis at {address.shown} (HOOKBOX_ENGINE)"
+        raise Unusable(f"{where} does not permit what Hookbox needs: {error}.") from None
+
+
 async def warn_of_risk(connection: AbstractConnection, address: Address) -> None:
     """Log a warning if the Redis may delete keys."""
     if careless := risk(_facts(await ask(connection, "INFO", "memory"))):

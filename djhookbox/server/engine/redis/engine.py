@@ -115,7 +115,7 @@ class RedisEngine:
             Unusable: If Redis cannot be used.
 
         """
-        await self.link.try_once()
+        await self.link.try_once(self.nodes.trial())
         loop = asyncio.get_running_loop()
         for work in (self.link.serve(), self.inbox.serve(), self.nodes.beat()):
             self._tasks.append(loop.create_task(work))
@@ -248,8 +248,9 @@ class RedisEngine:
     ) -> list[Argument]:
         """Return the arguments of a script that concerns a channel."""
         bucket = str(int(time.monotonic()) // BUCKET_SECONDS) if op else ""
+        prefix = self.address.prefix
         return [
-            2, self.address.prefix, raw(channel), self.node, self.link.run_id, opening, bucket,
+            2, prefix, raw(prefix + channel), self.node, self.link.run_id, opening, bucket,
             raw(op), self.keep_ms, repr(at), *more,
         ]  # fmt: skip
 

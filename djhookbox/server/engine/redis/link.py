@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ....wire.engines import Address
 from ...metrics import ENGINE_BUCKETS, Histogram
@@ -21,6 +21,7 @@ from .connecting import (
     Reply,
     ask,
     ask_packed,
+    check_permission,
     identify,
     open_connection,
     warn_of_risk,
@@ -42,6 +43,10 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 LOOK_SECONDS = 0.2
 #: Weight of the latest round trip in the average.
 SMOOTHING = 0.05
+
+
+#: Scripts with their arguments, and a channel of Redis.
+Trial: TypeAlias = tuple[Mapping[str, Sequence[Argument]], str]
 
 
 class Unknown(EngineError):
@@ -213,17 +218,31 @@ class Link:
 
     # ---- the connection --------------------------------------------------
 
-    async def try_once(self) -> None:
+    async def try_once(self, trial: Trial = ({}, "")) -> None:
         """Connect and disconnect, to find out whether it is possible; warn of what is risky.
+
+        Args:
+            trial: Scripts to run with their arguments, and a channel to subscribe to.
 
         Raises:
             Unusable: If it is not.
 
         """
+        from redis.exceptions import ResponseError
+
         connection = await open_connection(self._address)
         try:
             await identify(connection, self._address)
             await warn_of_risk(connection, self._address)
+            scripts, channel = trial
+            try:
+                for name, arguments in scripts.items():
+                    await ask(connection, "SCRIPT", "LOAD", self._scripts[name])
+                    await ask_packed(connection, self.packed(name, arguments))
+                if channel:
+                    await ask(connection, "SUBSCRIBE", channel)
+            except ResponseError as error:
+                check_permission(error, self._address)
         finally:
             await connection.disconnect(nowait=True)
 

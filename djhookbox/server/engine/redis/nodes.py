@@ -13,7 +13,7 @@ from ....wire.values import JSONObject, dumps, loads
 from ..base import EngineError
 from .clock import SharedClock
 from .codec import name_of, raw
-from .link import WAIT_SECONDS
+from .link import WAIT_SECONDS, Trial
 from .packing import Argument
 
 if TYPE_CHECKING:
@@ -69,12 +69,21 @@ class Nodes:
     def arguments(self, user: str, *more: Argument) -> list[Argument]:
         """Return the arguments of a script that concerns nodes or a user."""
         engine = self._engine
-        return [2, engine.address.prefix, raw(user), engine.node, engine.keep_ms, *more]
+        prefix = engine.address.prefix
+        return [2, prefix, raw(prefix + user), engine.node, engine.keep_ms, *more]
 
     def _registration(self) -> list[Argument]:
         return self.arguments(
             "", int(self._engine.lease * 1000), dumps(self.about()), secrets.token_hex(8)
         )
+
+    def trial(self) -> Trial:
+        """Return scripts that show whether Redis permits what is needed, and the same channel."""
+        scripts = {
+            "register": self._registration(),
+            "unregister": self.arguments("", self._engine.node),
+        }
+        return scripts, f"{self._engine.address.prefix}i:{self._engine.node}"
 
     def _is_emptied(self, life: bytes) -> bool:
         """Return whether Redis has lost everything since this node registered."""

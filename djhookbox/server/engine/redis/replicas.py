@@ -157,7 +157,7 @@ class Replica:
     def head(self, prefix: str, run_id: str) -> Packed:
         """Return the first arguments of scripts that change the channel."""
         if self._head is None or self._head[0] != run_id:
-            name = codec.raw(self.name)
+            name = codec.raw(prefix + self.name)
             self._head = (run_id, pack((2, prefix, name, self._node, run_id, self.id)))
         return self._head[1]
 

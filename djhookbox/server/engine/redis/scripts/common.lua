@@ -1,8 +1,10 @@
 -- Common to all scripts.
 --
--- KEYS: the prefix of all keys, the name of the channel or of the user. ARGV: the calling node;
+-- KEYS: the prefix of all keys; the prefix and the name of the channel or of the user, so that users
+-- of Redis who may only use keys with the prefix may run the scripts. ARGV: the calling node;
 -- then what the other preludes say.
-local P, name, node = KEYS[1], KEYS[2], ARGV[1]
+local P, node = KEYS[1], ARGV[1]
+local name = string.sub(KEYS[2], #P + 1)
 local ttl -- milliseconds until keys expire, set by the other preludes
 
 local function text(number) return string.format('%.0f', number) end

@@ -1,6 +1,6 @@
 -- Common to all scripts that change a channel.
 --
--- KEYS: the prefix of all keys, the name of the channel.
+-- KEYS: the prefix of all keys; the prefix and the name of the channel.
 -- ARGV: the calling node, the run_id of Redis that it knows, the id of the channel's opening,
 -- the bucket of the operation key (empty for a key given by code), the operation key (empty for
 -- none), milliseconds until keys expire, the time; then what the script needs.

@@ -1,4 +1,4 @@
--- Use a token once: KEYS[2] its digest; 3 milliseconds; 4 the connection.
+-- Use a token once: the name is its digest; 3 milliseconds; 4 the connection.
 local key = P .. 't:' .. name
 local before = redis.call('GET', key)
 if before then return {'OK', before == ARGV[4] and '1' or '0'} end
