@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from django.db import models, transaction
 from django.db.models.fields.files import FieldFile
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import class_prepared, post_delete, post_save
 
 from .exceptions import HookboxDatabaseError, HookboxError
 
@@ -36,8 +36,11 @@ class Notifier:
         self.model = model
         self._channel = channel
         self._fields = [model._meta.get_field(name) for name in fields]  # fails for unknown names
-        post_save.connect(self._saved, sender=model, weak=False)
-        post_delete.connect(self._deleted, sender=model, weak=False)
+        # A save names foreign keys by one of both.
+        self._names = {field.name for field in self._fields}
+        self._names |= {getattr(field, "attname", field.name) for field in self._fields}
+        self._connect(model)
+        class_prepared.connect(self._prepared, weak=False)
 
     def send(
         self, objects: Iterable[models.Model], event: Event = "changed", *, using: str | None = None
@@ -55,12 +58,23 @@ class Notifier:
 
     # ---- parts -----------------------------------------------------------
 
+    def _connect(self, model: type[models.Model]) -> None:
+        """Listen to the signals of the model and its proxies, which have their own."""
+        post_save.connect(self._saved, sender=model, weak=False)
+        post_delete.connect(self._deleted, sender=model, weak=False)
+        for each in model.__subclasses__():
+            self._prepared(each)
+
+    def _prepared(self, sender: type[models.Model], **kwargs: Any) -> None:
+        same = sender._meta.concrete_model is self.model._meta.concrete_model
+        if sender._meta.proxy and same and issubclass(sender, self.model):
+            self._connect(sender)
+
     def _saved(self, sender: type[models.Model], **kwargs: Any) -> None:
         if kwargs["raw"]:
             return  # loaddata: other rows may be missing
         updated = kwargs["update_fields"]
-        names = {field.name for field in self._fields}
-        if updated is not None and names and names.isdisjoint(updated):
+        if updated is not None and self._names and self._names.isdisjoint(updated):
             return
         event: Event = "created" if kwargs["created"] else "changed"
         self._publish(kwargs["instance"], event, kwargs["using"])
@@ -119,7 +133,7 @@ def notify(*, channel: Channels, fields: Sequence[str] = ...) -> Callable[[type[
 def notify(
     model: type[M] | None = None, /, *, channel: Channels, fields: Sequence[str] = ()
 ) -> Notifier | Callable[[type[M]], type[M]]:
-    """Publish whenever an object of a model is created, changed or deleted.
+    """Publish whenever an object of a model, or of a proxy of it, is created, changed or deleted.
 
     Call it once, in `AppConfig.ready()`, or use it as a decorator of the model. On a durable
     channel, the message is part of the transaction that makes the change; on another channel, it

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core import serializers
 from django.core.exceptions import FieldDoesNotExist
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import class_prepared, post_delete, post_save
+from django.test.utils import isolate_apps
 
 import djhookbox
 from djhookbox.decisions.store import cache
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def disconnect() -> Iterator[None]:
     """Forget the notifiers of a test, and its policies."""
-    signals = (post_save, post_delete)
+    signals = (class_prepared, post_save, post_delete)
     before = [list(signal.receivers) for signal in signals]
     yield
     for signal, receivers in zip(signals, before, strict=True):
@@ -109,6 +110,42 @@ def test_what_does_not_touch_the_fields_is_not_published(disconnect: None) -> No
         user.save(update_fields=["first_name"])
         user.save(update_fields=["first_name", "email"])
     assert [event for _, event, _ in events(sent)] == ["created", "changed"]
+
+
+def test_a_foreign_key_is_saved_under_either_name(disconnect: None) -> None:
+    ChannelPolicy.objects.create(name="rights", pattern="/rights/", durable=True)
+    cache.drop()
+    djhookbox.notify(Permission, channel=lambda permission: "/rights/", fields=["content_type"])
+    one = Permission.objects.select_related("content_type").first()
+    assert one is not None
+    with capture_publications() as sent:
+        one.save(update_fields=["content_type"])
+        one.save(update_fields=["content_type_id"])
+        Permission.objects.only("content_type").get(pk=one.pk).save()
+        Permission.objects.only("name").get(pk=one.pk).save()
+    assert [event for _, event, _ in events(sent)] == ["changed"] * 3
+
+
+@isolate_apps("tests")
+def test_proxies_are_objects_of_their_model(disconnect: None) -> None:
+    class Before(Group):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+    ChannelPolicy.objects.create(name="groups", pattern="/groups/", durable=True)
+    cache.drop()
+    djhookbox.notify(Group, channel=lambda group: "/groups/", fields=["name"])
+
+    class After(Before):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+    with capture_publications() as sent:
+        for model in (Group, Before, After):
+            model.objects.create(name=model.__name__).delete()
+    assert [event for _, event, _ in events(sent)] == ["created", "deleted"] * 3
 
 
 def test_loaded_fixtures_are_not_published(notifier: Notifier) -> None:
