@@ -26,7 +26,7 @@ from djhookbox.models import (
     StreamEntry,
     StreamHead,
 )
-from djhookbox.outbox import heads, inserting, numbering, pulling, retention
+from djhookbox.outbox import failed, heads, inserting, numbering, pulling, retention
 from djhookbox.wire import webhooks
 from djhookbox.wire.streams import Pulled, Wanted
 
@@ -512,6 +512,18 @@ def test_failed_rows_are_tried_again_or_discarded(
     assert "1" in run("--discard", str(second))[1]
     assert node.payloads() == ["3", "0", "2"], "after what was published in the meantime"
     assert run("--try-again")[0] == 1, "there is none any more"
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="others wait for each other")
+def test_trying_again_waits_for_those_who_write(node: Node, policy: ChannelPolicy) -> None:
+    """A transaction of SQLite that has only read cannot write once another has."""
+    djhookbox.publish("/orders/1/", 1)
+    policy.delete()
+    node.pull()
+    with CaptureQueriesContext(connection) as queries:
+        assert failed.try_again() == 1
+    words = [query["sql"].split()[0] for query in queries]
+    assert words[:3] == ["BEGIN", "UPDATE", "SELECT"]
 
 
 def test_the_command_shows_waiting_revocations(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db import transaction
 from django.db.models import QuerySet
 
+from ..commits import writing
 from . import heads
 from .inserting import poke_after_commit
 from .models import Outbox
@@ -24,7 +24,7 @@ def try_again(keys: Collection[int] | None = None) -> int:
     They are published with the time at which they were first published.
     """
     using = heads.database()
-    with transaction.atomic(using=using):
+    with writing(Outbox):
         chosen = list(rows(keys).select_for_update())
         for row in chosen:
             row.delete()  # only one of two callers puts it there again
