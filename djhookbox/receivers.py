@@ -6,7 +6,7 @@ What ends is stored in the transaction of the change, and takes effect after its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -67,19 +67,30 @@ def policy_changed(sender: type[ChannelPolicy], **kwargs: Any) -> None:
     patterns = {policy.pattern, *vars(policy).pop("_hookbox_patterns", ())}
     durable = vars(policy).pop("_hookbox_durable", [policy.name] if policy.durable else [])
     if kwargs["signal"] is post_delete or not (policy.durable and policy.enabled):
-        _end_streams(durable, kwargs["using"])
+        for name in durable:
+            _of_streams(kwargs["using"], heads.end_epochs, name)
+    else:
+        for name in durable:
+            if name != policy.name:
+                _of_streams(kwargs["using"], heads.rename_opener, name, policy.name)
     recheck(kwargs["using"], patterns=patterns)
 
 
-def _end_streams(policies: Iterable[str], using: str) -> None:
-    """End the epochs of channels that policies made durable: they may be durable again later."""
+def _of_streams(using: str, change: Callable[..., None], *policies: str) -> None:
+    """Change the channels that a policy has made durable, with the change of the policy.
+
+    Args:
+        using: The alias of the policy's database.
+        change: What changes them.
+        policies: The name of the policy, and the others that `change` takes.
+
+    """
     alias = heads.database()
-    for name in policies:
-        end = partial(heads.end_epochs, alias, f"policy:{name}"[:255])
-        if alias == using:
-            end()
-        else:
-            transaction.on_commit(end, using=using)
+    now = partial(change, alias, *(f"policy:{name}"[:255] for name in policies))
+    if alias == using:
+        now()
+    else:
+        transaction.on_commit(now, using=using)
 
 
 def policy_groups_changed(sender: type[models.Model], **kwargs: Any) -> None:

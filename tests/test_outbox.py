@@ -298,6 +298,16 @@ def test_another_policy_begins_an_epoch(node: Node, policy: ChannelPolicy) -> No
     assert (second.streams[0].began, second.streams[0].renewed) == (1, True)
 
 
+def test_the_same_policy_by_another_name_does_not(node: Node, policy: ChannelPolicy) -> None:
+    for number, name in enumerate(("orders", "orders of shops", "orders")):
+        policy.name = name
+        policy.save()
+        djhookbox.publish("/orders/1/", number)
+        assert node.payloads() == [str(number)]
+    assert StreamEntry.objects.values("epoch").distinct().count() == 1
+    assert StreamChannel.objects.get().offset == 3
+
+
 def test_two_pullers_number_nothing_twice(node: Node) -> None:
     other = Node()
     other.pull()

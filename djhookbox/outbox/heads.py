@@ -192,6 +192,18 @@ def end_epochs(using: str, opened_by: str) -> None:
     )
 
 
+def rename_opener(using: str, before: str, after: str) -> None:
+    """Keep the epochs of the channels that a policy made durable whose name has changed.
+
+    Args:
+        using: The alias of the database.
+        before: The policy, as decisions named it.
+        after: What they call it from now on.
+
+    """
+    StreamChannel.objects.using(using).filter(opened_by=before).update(opened_by=after)
+
+
 def _restart_channels(using: str, epoch: str, number: int) -> None:
     StreamChannel.objects.using(using).update(epoch=epoch, offset=0, began=number, renewed=True)
 
