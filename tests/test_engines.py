@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from django.core.checks import Warning
@@ -12,11 +16,13 @@ from django.test import override_settings
 
 from djhookbox.checks.engines import check_engine
 from djhookbox.process import engines
+from djhookbox.server.engine.base import Unusable
 from djhookbox.server.engine.redis.link import Link
 from djhookbox.wire.engines import parse
 
 from .ports import free_port
-from .redis_server import RedisServer, redis_server
+from .redis_server import PROGRAM, RedisServer, redis_server
+from .stand_ins.waiting import wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.once]
 
@@ -79,3 +85,47 @@ def test_the_command_says_it_in_one_sentence(tmp_path: object) -> None:
         pytest.raises(CommandError, match="cannot be reached"),
     ):
         call_command("runhookbox", port=free_port())
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[Callable[[int], int]]:
+    """Start a Sentinel that knows a master as `shop`, and return its port."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(master: int) -> int:
+        port = free_port()
+        file = tmp_path / "sentinel.conf"
+        file.write_text(f"port {port}\nsentinel monitor shop 127.0.0.1 {master} 1\n")
+        processes.append(
+            subprocess.Popen([str(PROGRAM), str(file), "--sentinel"], stdout=subprocess.DEVNULL)
+        )
+        wait_for(lambda: listens(port), "the Sentinel to listen")
+        return port
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_one_sentinel_of_several_suffices(
+    server: RedisServer, sentinel: Callable[[int], int]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = (
+            f"127.0.0.1:{free_port()},127.0.0.1:{silent.getsockname()[1]},"
+            f"127.0.0.1:{sentinel(server.port)}"
+        )
+        url = f"redis+sentinel://:secret@{hosts}/shop"
+        assert problem(url) == ""
+        asyncio.run(Link(parse(url), connected).try_once())
+        other = f"redis+sentinel://:secret@{hosts}/another"
+        assert "No master found for 'another'" in problem(other)
+        with pytest.raises(Unusable, match="No master found for 'another'"):
+            asyncio.run(Link(parse(other), connected).try_once())

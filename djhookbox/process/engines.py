@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..conf import settings
-from ..wire.engines import MEMORY, parse, risk, unfit
+from ..wire.engines import MEMORY, parse, risk, unfit, why
 
 #: Seconds to wait for each answer.
 PATIENCE = 1.0
@@ -23,23 +23,21 @@ def problems() -> tuple[str, str]:
     where = f"Redis at {address.shown} (HOOKBOX_ENGINE)"
     url = address.url
     retry = Retry(NoBackoff(), 0)
+    timeouts = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
     try:
         if address.sentinels:
             sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                address.sentinels, socket_timeout=PATIENCE, retry=retry
+                address.sentinels, sentinel_kwargs={**timeouts, "retry": retry}
             )
             host, port = sentinel.discover_master(address.service)  # type: ignore[no-untyped-call]
-            url = url.format(f"{host}:{port}")
-        client = Redis.from_url(
-            url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE, retry=retry
-        )
-        with client:
+            url = address.at(host, port)
+        with Redis.from_url(url, **timeouts, retry=retry) as client:
             facts = client.info("server")
             memory = client.info("memory")
     except AuthenticationError as error:
         return f"{where} refuses the password: {error}.", ""
     except (RedisError, OSError) as error:
-        return f"{where} cannot be reached: {error}.", ""
+        return f"{where} cannot be reached: {why(str(error))}.", ""
     except (ValueError, TypeError) as error:
         return f"{where} is not an address that redis-py accepts: {error}.", ""
     unusable, careless = (

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from .urls import bracketed
+
 #: The engine of a server that is alone.
 MEMORY = "memory"
 #: The schemes, and what their addresses look like.
@@ -44,6 +46,10 @@ class Address:
     shown: str
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""
+
+    def at(self, host: str, port: int) -> str:
+        """Return the URL for the Redis client, of a master that Sentinels have named."""
+        return self.url.format(f"{bracketed(host)}:{port}")
 
 
 def parse(text: str) -> Address:
@@ -88,6 +94,11 @@ def parse(text: str) -> Address:
         if database and not database.isdigit():
             raise BadAddress(f"the database must be a number, not {database!r}")
     return Address(f"{scheme}://{before}{hosts}{parts.path}{tail}", prefix, shown)
+
+
+def why(told: str) -> str:
+    """Return the part of an error of the Redis client that is for readers, without a full stop."""
+    return told.partition(" : <")[0].rstrip(".")  # without the objects that stand for Sentinels
 
 
 def unfit(facts: Mapping[str, object]) -> str:

@@ -31,7 +31,8 @@ def test_sentinels() -> None:
     address = parse("redis+sentinel://:pw@a:1,b/main/2")
     assert address.sentinels == (("a", 1), ("b", 26379))
     assert address.service == "main"
-    assert address.url.format("c:5") == "redis://:pw@c:5/2"
+    assert address.at("c", 5) == "redis://:pw@c:5/2"
+    assert address.at("::1", 5) == "redis://:pw@[::1]:5/2"
     assert "pw" not in address.shown
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ....wire.engines import Address, risk, unfit
+from ....wire.engines import Address, risk, unfit, why
 from ...tasks import within
 from ..base import Unusable
 from .packing import Argument
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Seconds to wait for a connection, and for any answer of one.
+#: Seconds to wait for a connection, for each Sentinel, and for any answer of a connection.
 CONNECT_SECONDS = 3.0
+SENTINEL_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
 #: Bytes to read at a time.
 READ_SIZE = 65_536
@@ -51,21 +52,24 @@ async def open_connection(address: Address) -> AbstractConnection:
     url = address.url
     try:
         if address.sentinels:
-            options: dict[str, Any] = {
-                "socket_timeout": CONNECT_SECONDS, "retry": Retry(NoBackoff(), 0)
+            each_one: dict[str, Any] = {
+                "socket_connect_timeout": SENTINEL_SECONDS, "socket_timeout": SENTINEL_SECONDS,
+                "retry": Retry(NoBackoff(), 0),
             }  # fmt: skip
             sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                address.sentinels, **options
+                address.sentinels, sentinel_kwargs=each_one
             )
             try:
+                # All but one may be down.
                 host, port = await within(
-                    CONNECT_SECONDS, sentinel.discover_master(address.service)
+                    CONNECT_SECONDS + SENTINEL_SECONDS * len(address.sentinels),
+                    sentinel.discover_master(address.service),
                 )
             finally:
                 for each in sentinel.sentinels:
                     await each.aclose()
-            url = url.format(f"{host}:{port}")
-        options = dict(parse_url(url))
+            url = address.at(host, port)
+        options: dict[str, Any] = dict(parse_url(url))
         kind = options.pop("connection_class", Connection)
         options.pop("socket_timeout", None)
         options.pop("socket_connect_timeout", None)
@@ -84,7 +88,7 @@ async def open_connection(address: Address) -> AbstractConnection:
     except AuthenticationError as error:
         raise Unusable(f"{where} refuses the password: {error}.") from None
     except (RedisError, OSError, asyncio.TimeoutError) as error:
-        told = str(error) or "no answer"
+        told = why(str(error)) or "no answer"
         if isinstance(error, ResponseError) and "AUTH" in told.upper():
             raise Unusable(f"{where} refuses the password: {told}.") from None
         raise Unusable(f"{where} cannot be reached: {told}.") from None
