@@ -8,10 +8,10 @@ from enum import Enum, auto
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ...decisions.store import cache
 from ...models import ChannelPolicy
 from ...policy.coverage import covered, near, overlap, shadows
 from ...policy.rules import Rule
+from .listing import order
 from .preview import around
 from .texts import as_rule, named
 
@@ -31,7 +31,7 @@ class Then(Enum):
 def aftermath(policies: Sequence[ChannelPolicy]) -> list[str]:
     """Return who decides for the channels of policies after they are deleted, in sentences."""
     gone = {policy.name for policy in policies}
-    rules = cache.get(fresh=True)
+    rules = order().rules
     remaining = [rule for rule in rules if rule.name not in gone]
     found: dict[Then, list[str]] = {}
     for policy in policies:
@@ -64,8 +64,9 @@ def _of_one(
     if shadows(rule, earlier):
         text = _("“%(name)s” never decides: nothing changes for any channel.")
         return Then.AS_BEFORE, text % words
-    before = set(earlier)
-    after = [o for o in near(rule, remaining) if o not in before and overlap(o, rule)]
+    before = near(rule, earlier)
+    names = {other.name for other in before}
+    after = [o for o in near(rule, remaining) if o.name not in names and overlap(o, rule)]
     if not after:
         text = _(
             "No policy then covers the channels of “%(name)s”: registered handlers decide, "
@@ -73,7 +74,7 @@ def _of_one(
         )
         return Then.HANDLERS, text % words
     words["others"] = named(after)
-    if covered(rule, [*near(rule, earlier), *after]):
+    if covered(rule, [*before, *after]):
         text = _("Access to the channels of “%(name)s” is then decided by %(others)s.")
         return Then.OTHERS, text % words
     text = _(

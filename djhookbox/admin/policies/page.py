@@ -23,7 +23,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ...commits import writing
-from ...decisions.store import cache
 from ...models import Audience, ChannelPolicy, Publishing
 from ...notices import Told, listening
 from ...policy.examples import examples
@@ -33,7 +32,7 @@ from . import texts as texts
 from .actions import disable, duplicate, enable, publish_to_channels
 from .aftermath import aftermath
 from .files import PolicyFiles, export_selected
-from .listing import PolicyList
+from .listing import PolicyList, order
 from .ordering import GAP, PolicyOrder
 from .preview import PolicyPreview, around
 from .trying import PolicyTrials
@@ -319,7 +318,7 @@ class ChannelPolicyAdmin(PageMixin):
 
     def warn(self, request: HttpRequest, policy: ChannelPolicy, *, opened: bool = True) -> None:
         """Report warnings about a policy, and with `opened` what it opens to everybody."""
-        earlier, later = around(cache.get(fresh=True), policy)
+        earlier, later = around(order().rules, policy)
         known = texts.opened(policy)
         for warning in texts.warnings(policy, later, earlier):
             if opened or warning not in known:

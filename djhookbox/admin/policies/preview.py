@@ -14,14 +14,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ...decisions.store import cache
 from ...exceptions import PatternError
 from ...models import Audience, ChannelPolicy
 from ...policy.examples import examples
 from ...policy.patterns import compile_pattern
 from ...policy.rules import Rule
 from ..pages import PageMixin, route
-from . import texts as texts
+from . import texts
+from .listing import order
 
 _AUDIENCES = ("create_audience", "subscribe_audience", "publish_audience")
 _NUMBERS = ("order", "history_size", "history_duration")
@@ -64,7 +64,7 @@ class PolicyPreview:
         keys = [key for key in request.GET.getlist("groups") if key.isascii() and key.isdigit()]
         rows = Group.objects.filter(pk__in=[int(key) for key in keys if len(key) < 19])
         groups = list(rows.order_by("name").values_list("name", flat=True)) if keys else []
-        earlier, later = around(cache.get(), policy)
+        earlier, later = around(order().rules, policy)
         return JsonResponse(
             {
                 "problem": problem,
@@ -88,7 +88,7 @@ class PolicyPreview:
     def explained(self, policy: ChannelPolicy) -> SafeString:
         """Show what the policy does, in sentences, updated by a script."""
         groups = [group.name for group in policy.groups.all()] if policy.pk else []
-        earlier, later = around(cache.get(), policy)
+        earlier, later = around(order().rules, policy)
         found = texts.warnings(policy, later, earlier) if policy.pattern else []
         return format_html(
             '<div class="readonly" role="status"><div id="hookbox-explained">{}</div>'
