@@ -12,10 +12,11 @@ from djhookbox.server.core.changes import (
     Create,
     Destroy,
     Publish,
+    Reload,
     SetOptions,
     SetState,
 )
-from djhookbox.server.core.stream import Position, StreamState
+from djhookbox.server.core.stream import Position, Publication, StreamState
 from djhookbox.server.engine.base import Engine, EngineError, NotOpen
 from djhookbox.server.engine.memory import MemoryEngine
 from djhookbox.server.engine.redis.engine import RedisEngine
@@ -380,3 +381,49 @@ async def test_what_fails_has_not_happened() -> None:
     engine.down = False
     assert await writer.kept(3) == [1]
     await writer.write(4)
+
+
+# ---- streams that the site numbers ---------------------------------------------------------------
+
+
+def stored(offset: int, epoch: str = "site") -> Publish:
+    data = {"payload": offset}
+    return Publish(data, offset, stored=Publication(offset, offset, data), epoch=epoch)
+
+
+async def test_the_site_numbers_the_publications_of_a_durable_channel() -> None:
+    engine = MemoryEngine()
+    state = StreamState("site", 4)
+    assert (await propose(engine, "a", Create({"durable": True}, 0, state))).stream is state
+    assert (await propose(engine, "a", stored(5))).publication == stored(5).stored
+    for wrong in (stored(5), stored(7), stored(6, "other")):
+        with pytest.raises(EngineError, match="it expects site:6"):
+            await propose(engine, "a", wrong)
+    await propose(engine, "a", SetOptions({"history_size": 3}, 6))
+    await propose(engine, "a", stored(6))
+    await propose(engine, "a", Reload(StreamState("next", 0), 7))
+    await propose(engine, "a", stored(1, "next"))
+    await propose(engine, "a", Destroy(8, 300, left=8))
+    kept = (await propose(engine, "a", Create({"history_size": 3}, 8))).stream
+    assert kept is not None
+    assert kept.epoch != "next"
+    assert (kept.offset, kept.publications) == (0, ())
+
+
+async def test_the_first_publication_begins_the_epoch() -> None:
+    engine = MemoryEngine()
+    await propose(engine, "a", Create({"durable": True}, 0, StreamState("before", 0)))
+    await propose(engine, "a", stored(1))
+    with pytest.raises(EngineError, match="it expects site:2"):
+        await propose(engine, "a", stored(1, "other"))
+
+
+@pytest.mark.parametrize("size", [0, 5])
+async def test_a_channel_that_is_no_longer_durable_numbers_anew(size: int) -> None:
+    engine = MemoryEngine()
+    await propose(engine, "a", Create({"durable": True}, 0, StreamState("site", 4)))
+    options = {"durable": False, "history_size": size}
+    state = (await propose(engine, "a", SetOptions(options, 1))).stream
+    assert (state is not None) == bool(size)
+    publication = (await propose(engine, "a", Publish({"payload": 1}, 2))).publication
+    assert (publication is not None and publication.offset == 1) == bool(size)

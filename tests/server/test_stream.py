@@ -63,3 +63,56 @@ def test_it_goes_on_from_what_was_kept() -> None:
     stream.add(Publication(8, 2, {}))
     assert after(stream, "e:5") == ([7, 8], 1)
     assert stream.position == Position("e", 8)
+
+
+# ---- streams that the site numbers ---------------------------------------------------------------
+
+
+def numbered(*, renewed: bool = False) -> Stream:
+    """Return a stream of four publications, of which the last two are kept, as 13 and 14 of all."""
+    kept = tuple(Publication(offset, offset, {}, 10, number=offset + 10) for offset in (3, 4))
+    return Stream(StreamState("e", 4, kept, "i", began=10, renewed=renewed))
+
+
+@pytest.mark.parametrize(
+    ("cursor", "found", "is_complete"),
+    [
+        ("e:3", ([4], 0), True),
+        ("e:2", ([3, 4], 0), True),
+        ("e:1", ([3, 4], 1), False),
+        ("i-14:0", ([], 0), True),
+        ("i-13:0", ([4], 0), True),
+        ("i-12:0", ([3, 4], None), False),
+        ("j-13:0", ([3, 4], None), True),
+        ("i-x:0", ([3, 4], None), True),
+    ],
+)
+def test_a_time_without_publications_is_a_position(
+    cursor: str, found: tuple[list[int], int | None], is_complete: bool
+) -> None:
+    """`i-12` is where the channel stood at 12 of all numbers, before its first publication."""
+    assert after(numbered(), cursor) == found
+    assert numbered().is_complete_after(Position.parse(cursor)) is is_complete
+
+
+def test_an_epoch_in_between_is_a_gap_that_nothing_closes() -> None:
+    stream = numbered(renewed=True)
+    assert after(stream, "i-9:0") == ([3, 4], None)
+    assert stream.is_complete_after(Position.parse("i-9:0"))
+    assert after(stream, "i-13:0") == ([4], 0)
+
+
+def test_a_channel_without_publications_has_missed_none() -> None:
+    stream = Stream(StreamState("i-12", 0, incarnation="i"))
+    assert after(stream, "i-7:0") == ([], 0)
+    assert stream.is_complete_after(Position.parse("i-7:0"))
+
+
+def test_older_publications_are_added_if_they_fit() -> None:
+    stream = numbered()
+    older = [Publication(offset, offset, {}, 10, number=offset + 10) for offset in (1, 2)]
+    assert not stream.extend_back([])
+    assert not stream.extend_back(older[:1]), "there would be a gap"
+    assert stream.extend_back(older)
+    assert (stream.oldest, stream.weight) == (1, 40)
+    assert after(stream, "i-10:0") == ([1, 2, 3, 4], 0), "the first of all is there"
