@@ -8,6 +8,7 @@ import pytest
 
 from djhookbox.server.core.announcing import compose
 from djhookbox.server.core.applying import apply
+from djhookbox.server.core.changes import Reload
 from djhookbox.server.core.effects import Send
 from djhookbox.server.core.stream import Position, Publication, StreamState
 
@@ -244,3 +245,60 @@ def test_a_number_that_was_left_out_is_announced_as_missed(house: House) -> None
     assert recovered(snapshot(alice)) == ([5], 3)
     assert channel.stream is not None
     assert channel.stream.weight == later.weight
+
+
+def site_stream(epoch: str, last: int, kept: int = 2) -> StreamState:
+    """Return a stream as the site has it, with its latest publications."""
+    publications = tuple(
+        Publication(offset, NOW, {"payload": offset, "datetime": WHEN, "user": "alice"}, 1)
+        for offset in range(last + 1 - kept, last + 1)
+    )
+    return StreamState(epoch, last, publications)
+
+
+def test_a_reloaded_stream_continues_where_each_page_was(house: House) -> None:
+    channel = house.channel(history_size=5, history_publish_only=True)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel)
+    house.publish(channel, "a")
+    alice.took()
+    house.apply(channel, Reload(site_stream("first", 3), NOW))
+    assert recovered(snapshot(alice)) == ([2, 3], 0)
+    house.apply(channel, Reload(site_stream("first", 9), NOW))
+    assert recovered(snapshot(alice)) == ([8, 9], 4)
+    assert [entry[1]["payload"] for entry in channel.history_list(NOW)] == ["a", 2, 3, 8, 9]
+
+
+def test_a_reloaded_stream_of_another_epoch_is_a_gap(house: House) -> None:
+    channel = house.channel(history_size=5, anonymous=True)
+    alice = house.connect("alice")
+    house.subscribe(alice, channel)
+    alice.took()
+    house.apply(channel, Reload(site_stream("second", 3), NOW))
+    args = snapshot(alice)
+    assert recovered(args) == ([2, 3], None)
+    assert (args["epoch"], args["offset"]) == ("second", 3)
+    assert not any("user" in each for each in args["recovered"])  # type: ignore[attr-defined]
+
+
+def test_a_channel_that_becomes_durable_gets_the_stream_of_the_site(house: House) -> None:
+    channel = house.channel()
+    alice = house.connect("alice")
+    house.subscribe(alice, channel)
+    house.set_options(channel, {"durable": True})
+    alice.took()
+    house.apply(channel, Reload(site_stream("first", 2), NOW))
+    assert recovered(snapshot(alice)) == ([1, 2], None)
+
+
+def test_a_reloaded_stream_does_not_return_what_a_page_has_sent_itself(house: House) -> None:
+    channel = house.channel(history_size=5, reflective=False)
+    first, second = house.connect("alice", "first"), house.connect("alice", "second")
+    house.subscribe(first, channel)
+    for client in (first, second):
+        client.took()
+    stream = site_stream("first", 2)
+    sent = replace(stream.publications[1], origin="first")
+    house.apply(channel, Reload(replace(stream, publications=(stream.publications[0], sent)), NOW))
+    assert recovered(snapshot(first)) == ([1], 0)
+    assert recovered(snapshot(second)) == ([1, 2], 0)

@@ -27,7 +27,8 @@ def reload(channel: Channel, stream: StreamState, now: float) -> list[Effect]:
         channel.remember(publication.at, "PUBLISH", data, publication.weight)
     effects: list[Effect] = []
     for name, subscription in channel.subscribers.items():
-        args = snapshots.snapshot(channel, name, now, seen)
-        readers = [c for c in subscription.user.connections if c in channel.audience]
-        effects.append(Send(tuple(readers), "SUBSCRIBE", args))
+        for reader in subscription.user.connections:
+            if reader in channel.audience:
+                args = snapshots.snapshot(channel, name, now, seen, reader.id)
+                effects.append(Send((reader,), "SUBSCRIBE", args))
     return effects
