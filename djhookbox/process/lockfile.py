@@ -264,7 +264,7 @@ def enter(fd: int) -> None:
     os.pwrite(fd, text.encode(), 0)
 
 
-def become(fd: int, command: list[str]) -> None:
+def become(fd: int, command: list[str]) -> None:  # pragma: no cover - ends with execv()
     """Detach from the caller and become the command, which keeps the lock.
 
     After the second fork, the server is a child of init: the web process need not reap it, and can
