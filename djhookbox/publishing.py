@@ -157,7 +157,7 @@ def publish_many(
     """Send many messages with one call, and return how many connections each of them reached.
 
     This is like calling `publish` for each, in order, but faster. Messages to durable channels are
-    stored instead, and None is returned for them.
+    stored in one transaction instead, and None is returned for them.
 
     Args:
         publications: Channels and payloads, as for `publish`.
@@ -166,8 +166,8 @@ def publish_many(
         sender: The user to record in the publish history, if not `user`.
 
     Raises:
-        PayloadError: A payload is not JSON, or all of them together are larger than
-            `HOOKBOX_MAX_PAYLOAD_SIZE`. Nothing was sent.
+        PayloadError: A payload is not JSON or too large for its durable channel, or all of them
+            together are larger than `HOOKBOX_MAX_PAYLOAD_SIZE`. Nothing was sent.
         ChannelNameError: A channel's name is invalid. Nothing was sent or recorded.
         HookboxRefused: No policy or handler opens one of the channels, and nothing was sent; or the
             server refused a message, and the others were sent. The publish history has them all.
@@ -213,6 +213,11 @@ def _decisions(messages: Sequence[Message], user: User | None) -> list[Decision]
                 of_channel[message.channel] = decided(message.channel, user)
         for decision in of_channel.values():
             require(decision)
+        for message in messages:
+            if _is_durable(of_channel[message.channel]):
+                inserting.check_size(message.text)
+    except PayloadError:
+        raise  # which is not recorded
     except HookboxError as error:
         for message in messages:
             record(message, of_channel.get(message.channel), error=error)
@@ -277,17 +282,28 @@ def _recorded_all(
     """
     failed: HookboxError | None = None
     delivered: list[int | None] = []
+    durable: list[tuple[Decision, str, str]] = []
     for message, decision, outcome in zip(messages, decisions, outcomes, strict=True):
         if isinstance(outcome, HookboxError):
             failed = failed or outcome
             record(message, decision, error=outcome)
         elif _is_durable(decision):
-            _insert(message, decision, None)
+            durable.append((decision, message.channel, message.text))
             delivered.append(None)
         else:
             delivered.append(outcome.delivered)
             _record_sent(message, decision, outcome)
             debugging.tell_unheard(message.channel, outcome.delivered)
+    if durable:
+        first = messages[0]  # all have the same sender and source
+        with database_errors(), tracing.publishing("", len(durable)) as trace:
+            inserting.insert_many(
+                durable,
+                user=first.originator,
+                sender=first.sender,
+                source=first.source,
+                trace=trace,
+            )
     if failed is not None:
         raise failed
     return delivered

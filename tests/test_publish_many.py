@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 import djhookbox
 from djhookbox import client, isolation
 from djhookbox.models import ChannelPolicy, Outbox, Publication
+from djhookbox.outbox.writing import Writes
 from djhookbox.testing import capture_publications
+from djhookbox.wire.streams import MOST_ENTRIES, MOST_TEXT
 
 from .stand_ins.process import FakeHookbox, fake_hookbox
 
@@ -136,6 +140,55 @@ def test_durable_channels(hookbox: FakeHookbox, make_policy: Callable[..., Chann
     assert list(Outbox.objects.order_by("pk").values_list("channel", flat=True)) == ["/d/"] * 2
     many = [request for request in hookbox.requests if request.call == "publish_many"]
     assert [len(json.loads(each.form["publications"])) for each in many] == [1]
+
+
+def test_many_are_inserted_together_and_in_order(
+    hookbox: FakeHookbox, make_policy: Callable[..., ChannelPolicy]
+) -> None:
+    make_policy("/d/", durable=True)
+    count = 2 * MOST_ENTRIES + 1
+    with CaptureQueriesContext(connection) as queries:
+        djhookbox.publish_many([("/d/", n) for n in range(count)], user="eve")
+    inserted = [query for query in queries if "INSERT INTO" in query["sql"]]
+    assert len(inserted) == 3
+    rows = Outbox.objects.order_by("pk").values_list("payload", "user_name", "source", "key")
+    assert list(rows) == [(str(n), "eve", "code", "") for n in range(count)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_are_one_transaction(
+    hookbox: FakeHookbox,
+    make_policy: Callable[..., ChannelPolicy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_policy("/d/", durable=True)
+    messages = [("/d/", n) for n in range(MOST_ENTRIES + 1)]
+    execute, parts = Writes.execute, []
+
+    def failing(writes: Writes, **given: bool) -> None:
+        parts.append(1)
+        if len(parts) == 2:
+            raise DatabaseError("disk full")
+        execute(writes, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writes, "execute", failing)
+        with pytest.raises(djhookbox.HookboxDatabaseError, match="disk full"):
+            djhookbox.publish_many(messages)
+    assert not Outbox.objects.exists()
+    djhookbox.publish_many(messages)
+    assert Outbox.objects.count() == len(messages)
+
+
+def test_nothing_is_sent_if_one_is_too_large(
+    hookbox: FakeHookbox, make_policy: Callable[..., ChannelPolicy]
+) -> None:
+    make_policy("/d/", durable=True)
+    hookbox.requests.clear()
+    with pytest.raises(djhookbox.PayloadError, match="durable channel"):
+        djhookbox.publish_many([("/a/", 1), ("/d/", 2), ("/d/", "x" * MOST_TEXT)])
+    assert not hookbox.requests
+    assert not Outbox.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

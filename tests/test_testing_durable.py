@@ -28,7 +28,8 @@ class DurableInTestCase(TestCase):
                 djhookbox.publish("/orders/", 2)
                 transaction.set_rollback(True)
             djhookbox.publish("/orders/", 3)
-        assert [one.payload for one in sent] == [{"n": 1}, 3]
+            djhookbox.publish_many([("/orders/", 4), ("/orders/", 5)])
+        assert [one.payload for one in sent] == [{"n": 1}, 3, 4, 5]
         assert (sent[0].channel, sent[0].user) == ("/orders/", "eve")
         assert sent[0].options["durable"]
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,11 +21,11 @@ from ..audit.writing import fit
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..exceptions import HookboxError, HookboxRefused, PayloadError
-from ..wire.streams import MOST_TEXT
+from ..wire.streams import MOST_ENTRIES, MOST_TEXT
 from . import heads, pushing
 from .models import Outbox
 from .rows import Row
-from .writing import Insert
+from .writing import Insert, Writes
 
 logger = logging.getLogger("djhookbox")
 
@@ -34,6 +34,7 @@ POKE_SECONDS = 0.25
 POKE_PAUSE = 5.0
 
 _insert = Insert(Outbox, Row.__match_args__[1:], failed="FALSE", error="''")
+_COLUMNS = (*Row.__match_args__[1:], "failed", "error")
 
 _quiet_until = 0.0
 _warned: set[tuple[str, str]] = set()
@@ -91,12 +92,82 @@ def insert(
 
     """
     check_size(text)
+    alias = _alias(using)
+    row = _new_row(
+        decision, channel, text, user, sender, source, key, connection_id, opened or decision, trace
+    )
+    # Not with the model: that would take twice as long as everything else.
+    row.id = _insert.execute(alias, row.values())
+    if pokes:
+        poke_after_commit(alias, row)
+    return Stored(alias, row.id, row.created)
+
+
+def insert_many(
+    publications: Sequence[tuple[Decision, str, str]],
+    *,
+    user: str,
+    sender: str,
+    source: str,
+    trace: str = "",
+) -> None:
+    """Insert many publications in one transaction, which may be the caller's, in order.
+
+    Args:
+        publications: Decisions, names of channels and JSON texts, as for `insert`.
+        user: The name that subscribers see; the others are as for `insert`, too.
+        sender: See there.
+        source: See there.
+        trace: See there.
+
+    Raises:
+        PayloadError: A message is too large.
+        HookboxRefused: As for `insert`.
+
+    """
+    for _decision, _channel, text in publications:
+        check_size(text)
+    alias = _alias(None)
+    with transaction.atomic(using=alias, savepoint=False):
+        for part in _parts(publications):
+            rows = [
+                _new_row(decision, channel, text, user, sender, source, "", "", decision, trace)
+                for decision, channel, text in part
+            ]
+            writes = Writes(alias)
+            writes.insert(Outbox, _COLUMNS, [(*row.values(), False, "") for row in rows])
+            writes.execute()
+        poke_after_commit(alias, count=len(publications))
+
+
+def _parts(
+    publications: Sequence[tuple[Decision, str, str]],
+) -> Iterator[list[tuple[Decision, str, str]]]:
+    """Divide publications so that none of the statements becomes long."""
+    part: list[tuple[Decision, str, str]] = []
+    size = 0
+    for each in publications:
+        size += len(each[2])
+        if part and (len(part) == MOST_ENTRIES or size > MOST_TEXT):
+            yield part
+            part, size = [], len(each[2])
+        part.append(each)
+    yield part
+
+
+def _alias(using: str | None) -> str:
+    """Return the alias of the database to write to.
+
+    Raises:
+        HookboxRefused: A program other than the bundled server runs, or nothing is pulled from
+            the database.
+
+    """
     if settings.executable:
         raise HookboxRefused(
             _("Durable channels require the bundled server; see HOOKBOX_EXECUTABLE."),
             code="refused",
         )
-    opened = decision if opened is None else opened
     alias = heads.database()
     if using is None:
         _warn_of_other_transaction(alias)
@@ -109,7 +180,22 @@ def insert(
             % {"alias": alias, "using": using},
             code="refused",
         )
-    row = Row(
+    return alias
+
+
+def _new_row(
+    decision: Decision,
+    channel: str,
+    text: str,
+    user: str,
+    sender: str,
+    source: str,
+    key: str,
+    connection_id: str,
+    opened: Decision,
+    trace: str,
+) -> Row:
+    return Row(
         0,
         channel,
         text,
@@ -126,11 +212,6 @@ def insert(
         timezone.now(),
         trace or None,
     )
-    # Not with the model: that would take twice as long as everything else.
-    row.id = _insert.execute(alias, row.values())
-    if pokes:
-        poke_after_commit(alias, row)
-    return Stored(alias, row.id, row.created)
 
 
 def check_size(text: str) -> None:
@@ -189,9 +270,9 @@ class _Commit:
         self.count = 0
         self.rows: list[Row] = []
 
-    def add(self, row: Row | None) -> None:
-        """Add a publication; None is an unknown one."""
-        self.count += 1
+    def add(self, row: Row | None, count: int) -> None:
+        """Add publications; None are unknown ones."""
+        self.count += count
         if row is not None and self.count <= pushing.MOST_ROWS:
             self.rows.append(row)
 
@@ -211,12 +292,13 @@ _commits: weakref.WeakKeyDictionary[Any, _Commit] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def poke_after_commit(using: str, row: Row | None = None) -> None:
+def poke_after_commit(using: str, row: Row | None = None, count: int = 1) -> None:
     """Poke the process once after the current transaction is committed, or now without one.
 
     Args:
         using: The alias of the database.
         row: What was published, if it is one publication.
+        count: How many publications it is.
 
     """
     connection = connections[using]
@@ -225,7 +307,7 @@ def poke_after_commit(using: str, row: Row | None = None) -> None:
         was_dropped = connection.in_atomic_block and not connection.run_on_commit
         if commit is None or commit.done or was_dropped:
             commit = _commits[connection] = _Commit()
-        commit.add(row)
+        commit.add(row, count)
     # With autocommit off, nobody knows when the commit comes: the process looks by itself.
     with suppress(TransactionManagementError):
         # One callback for each row: those of a savepoint are dropped if it is rolled back.

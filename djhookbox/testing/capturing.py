@@ -97,6 +97,10 @@ def capture_publications(
         stored.append((captured[-1], where))
         return where
 
+    def insert_many(publications: Sequence[tuple[Decision, str, str]], **given: Any) -> None:
+        for decision, channel, text in publications:
+            insert(decision, channel, text, **given)
+
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
 
@@ -113,6 +117,7 @@ def capture_publications(
         mock.patch.object(client, "cursor", cursor),
         mock.patch.object(publishing, "decided", opened if open_channels else decide),
         mock.patch.object(inserting, "insert", insert),
+        mock.patch.object(inserting, "insert_many", insert_many),
         mock.patch.object(inserting, "poke", return_value=None),
     ):
         yield captured
