@@ -64,6 +64,21 @@ def test_a_ban_ends_while_it_is_cached() -> None:
         assert bans.find(subject, 100.0) is None
 
 
+@pytest.mark.parametrize("untils", [(100.0, None), (None, 100.0), (100.0, 200.0), (200.0, 100.0)])
+@pytest.mark.parametrize(
+    ("kind", "value", "subject"),
+    [
+        (Kind.USER, "bob", Subject("bob")),
+        (Kind.ADDRESS, "192.0.2.0/24", Subject(address="192.0.2.7")),
+    ],
+)
+def test_of_several_bans_the_longest_counts(
+    untils: tuple[float | None, float | None], kind: Kind, value: str, subject: Subject
+) -> None:
+    bans = Bans([entry(kind, value, until=until) for until in untils])
+    assert bans.find(subject, 150.0) is not None
+
+
 def test_only_active_bans_are_loaded() -> None:
     now = timezone.now()
     minute = datetime.timedelta(minutes=1)

@@ -68,7 +68,10 @@ class Bans:
         self._networks: list[tuple[Network, Entry]] = []
         for entry in entries:
             if entry.kind != Kind.ADDRESS:
-                self._exact.setdefault((entry.kind, entry.value), entry)
+                key = (entry.kind, entry.value)
+                known = self._exact.get(key)
+                if known is None or _outlasts(entry, known):
+                    self._exact[key] = entry
             elif (found := network(entry.value)) is not None:
                 self._networks.append((found, entry))
 
@@ -102,6 +105,11 @@ def network(text: str) -> Network | None:
 
 def _within(address: Network, outer: Network) -> bool:
     return address.version == outer.version and address.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _outlasts(entry: Entry, other: Entry) -> bool:
+    """Return whether a ban is still active when another one has ended."""
+    return other.until is not None and (entry.until is None or entry.until > other.until)
 
 
 def _lasts(entry: Entry, now: float) -> bool:
