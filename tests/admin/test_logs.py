@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -25,7 +25,7 @@ from djhookbox.admin.logs.codes import MEANINGS
 from djhookbox.admin.logs.exports import BOM, cell
 from djhookbox.admin.pages import pretty_json
 from djhookbox.audit import pruning
-from djhookbox.models import ConnectionLog, Publication, SubscriptionLog
+from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 from djhookbox.wire import closing
 
 from .stand_in import APP, Hookbox, messages_of, person, signed_in
@@ -170,6 +170,22 @@ def test_of_two_filters_the_rarer_one_leads(root: Client, db: None) -> None:
 
 
 # ---- search and filters ----------------------------------------------------------------------
+
+
+def test_the_page_of_a_row_leads_back_to_the_filters(root: Client, db: None) -> None:
+    row = ConnectionLog.objects.create(event="connect", user_name="alice & bob")
+    policy = ChannelPolicy.objects.create(name="A", pattern="/a/")
+    for model, key, query in (
+        ("connectionlog", row.pk, "q=alice+%26+bob"),
+        ("channelpolicy", policy.pk, "q=A&enabled__exact=1"),
+    ):
+        address = f"{APP}{model}/{key}/change/"
+        page = root.get(f"{APP}{model}/?{query}").content.decode()
+        links = re.findall(rf'href="{address}[?]([^"]*)"', page)
+        assert links
+        for link in links:  # Django's parameter, as it redirects after saving
+            assert parse_qs(html.unescape(link)) == {"_changelist_filters": [query]}
+        assert f'href="{address}"' in root.get(f"{APP}{model}/").content.decode()
 
 
 def found(client: Client, model: str, query: str) -> list[Any]:
