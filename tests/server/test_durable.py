@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from djhookbox.server.core.stream import Position as StreamPosition
 from djhookbox.server.core.stream import Publication, Stream, StreamState
 from djhookbox.server.site.webhooks import WebhookFailed
 from djhookbox.wire import capabilities, records, rest
+from djhookbox.wire.options import OptionError
 from djhookbox.wire.revocations import Position
 from djhookbox.wire.streams import Entry, Pulled, Pushed
 
@@ -202,3 +204,62 @@ async def test_clients_that_were_away_for_long_do_not_disturb_each_other(
     await loading
     assert channel.stream is not reloaded
     assert channel.stream.oldest == 1
+
+
+def stream(number: int, epoch: str, offset: int, payload: str) -> dict[str, object]:
+    """The stream of a channel with one publication, as of its number."""
+    entry = {"number": number, "offset": offset, "payload": payload, "user": "eve", "at": 1.0}
+    part = {"channel": "/c/", "epoch": epoch, "offset": offset, "entries": [entry]}
+    return {"as_of": number, "streams": [part]}
+
+
+async def test_code_subscribes_to_a_durable_channel(pulling: Rig) -> None:
+    """It is opened with the stream of the site, follows it, and survives a restored backup."""
+    first = {"incarnation": "i", "number": 3, "token": "t"}
+    pulling.site.answers["outbox"] = first | stream(3, "e", 2, '"old"')
+    alice = await pulling.connect("alice")
+    frames: list[tuple[str, dict[str, Any]]] = []
+
+    def took(name: str) -> dict[str, Any] | None:
+        frames.extend(alice.took())
+        return next((args for each, args in frames if each == name), None)
+
+    options = {"durable": True, "moderated": False}
+    await pulling.rest("subscribe", channel_name="/c/", name="alice", options=json.dumps(options))
+    found = await until(lambda: took("SUBSCRIBE"), "the subscription")
+    assert (found["epoch"], found["offset"]) == ("e", 2)
+
+    entry = {"number": 4, "offset": 3, "payload": "1", "channel": "/c/", "epoch": "e"}
+    pulling.site.answers["outbox"] = first | {"number": 4, "token": "u", "entries": [entry]}
+    pulling.server._durable.poke()
+    published = await until(lambda: took("PUBLISH"), "the publication")
+    assert (published["payload"], published["offset"]) == (1, 3)
+
+    frames.clear()
+    restored = {"incarnation": "j", "number": 9, "token": "v", "over": True}
+    pulling.site.answers["outbox"] = restored | stream(9, "f", 1, '"new"')
+    pulling.server._durable.poke()
+    again = await until(lambda: took("SUBSCRIBE"), "the new stream")
+    assert (again["epoch"], again["missed"]) == ("f", None)
+    assert [each["payload"] for each in again["recovered"]] == ["new"]
+
+
+async def test_code_creates_a_durable_channel(pulling: Rig) -> None:
+    pulling.site.answers["outbox"] |= stream(3, "e", 2, "1")
+    await pulling.rest("create_channel", channel_name="/c/", durable="true")
+    channel = await until(lambda: pulling.hub.channels.get("/c/"), "the channel")
+    assert channel.stream.position == ("e", 2)
+
+
+@pytest.mark.parametrize("polling", [{"interval": 0}, {"mode": "simple"}, {"every": 5}])
+async def test_options_of_a_durable_channel_are_refused_at_once(
+    pulling: Rig, polling: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    await pulling.connect("alice")
+    options = json.dumps({"durable": True, "polling": polling})
+    with pytest.raises(OptionError):
+        await pulling.rest("create_channel", channel_name="/c/", options=options)
+    with pytest.raises(OptionError):
+        await pulling.rest("subscribe", channel_name="/c/", name="alice", options=options)
+    await turns()
+    assert caplog.text == "", "nothing goes on in the background"
