@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from djhookbox.server.channels import durable as module
+from djhookbox.server.clients import commands
 from djhookbox.server.core.stream import Position as StreamPosition
 from djhookbox.server.core.stream import Publication, Stream, StreamState
-from djhookbox.server.site.webhooks import WebhookFailed
+from djhookbox.server.site.webhooks import Rejected, WebhookFailed
 from djhookbox.wire import capabilities, records, rest
 from djhookbox.wire.options import OptionError
 from djhookbox.wire.revocations import Position
@@ -263,3 +264,52 @@ async def test_options_of_a_durable_channel_are_refused_at_once(
         await pulling.rest("subscribe", channel_name="/c/", name="alice", options=options)
     await turns()
     assert caplog.text == "", "nothing goes on in the background"
+
+
+async def test_a_browser_publishes_to_a_durable_channel(
+    pulling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "ASK_AGAIN_SECONDS", 0.0)
+    outbox = pulling.site.answers["outbox"]
+    outbox |= stream(3, "e", 2, "1")
+    await pulling.rest("create_channel", channel_name="/c/", durable="true")
+    await until(lambda: "/c/" in pulling.channels, "the channel")
+    alice = await pulling.connect("alice", ack=True)
+    await pulling.subscribe_and_forget(alice, "/c/")
+    pulling.site.took()
+
+    async def publish(answer: object) -> tuple[str, dict[str, Any]]:
+        pulling.site.answers["publish"] = answer
+        await pulling.send(alice, "PUBLISH", channel_name="/c/", payload="1", key="k")
+        return (await until(lambda: alice.frames and alice.took(), "an answer"))[-1]
+
+    name, args = await publish({"stored": "s", "epoch": "e", "offset": 3})
+    assert (name, args["epoch"], args["offset"]) == ("ACK", "e", 3)
+    ((_, form),) = pulling.site.took("publish")
+    assert form["key"] == "k"
+
+    # It has no number yet: the process pulls until it has.
+    outbox["keys"] = [{"channel": "/c/", "key": "s", "epoch": "e", "offset": 4, "number": 5}]
+    name, args = await publish({"stored": "s"})
+    assert (name, args["offset"]) == ("ACK", 4)
+    outbox["keys"] = [{"channel": "/c/", "key": "s", "error": "It was discarded."}]
+    name, args = await publish({"stored": "s"})
+    assert (name, args["msg"], args["code"]) == ("ERROR", "It was discarded.", "unavailable")
+
+    pulling.site.took()
+    name, args = await publish(WebhookFailed())
+    assert (name, args["code"]) == ("ERROR", "unavailable")
+    assert len(pulling.site.took("publish")) == 2, "the site may have stored it"
+    name, args = await publish(Rejected(413, "too large"))
+    assert (name, args["code"]) == ("ERROR", "limit")
+    assert len(pulling.site.took("publish")) == 1
+
+
+async def test_what_is_not_numbered_in_time(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ACK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.01)
+    durable = pulling.server._durable
+    with pytest.raises(WebhookFailed):
+        await durable.stored("/c/", "k")
+    with pytest.raises(WebhookFailed):
+        await durable.load("/c/")
