@@ -81,7 +81,7 @@ class Progress:
             incarnation, number, token = loads(self._file.read_text())
         except FileNotFoundError:
             return State()
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             logger.warning("%s cannot be read, so the outbox is pulled anew: %s", self._file, error)
             return State()
         if isinstance(incarnation, str) and isinstance(number, int) and isinstance(token, str):
