@@ -264,6 +264,16 @@ def test_an_address_of_another_machine_is_named(stand_in: Any, settings: Any) ->
         control.start()
 
 
+def test_a_log_file_that_cannot_be_written_is_named(run_dir: Path, stand_in: Any) -> None:
+    run_dir.mkdir(mode=0o700)
+    log = run_dir / "hookbox.log"
+    log.symlink_to(run_dir / "elsewhere.log")
+    with pytest.raises(ProcessError, match=f"could not be started: .*{log}"):
+        control.start()
+    assert not (run_dir / "elsewhere.log").exists()
+    assert control.status().state == State.STOPPED
+
+
 def test_one_that_crashes_shows_its_last_words(stand_in: Any) -> None:
     stand_in("crash")
     with pytest.raises(ProcessError, match="ended immediately") as caught:

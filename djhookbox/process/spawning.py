@@ -132,10 +132,13 @@ def spawn(lock_fd: int, path: Path) -> None:
 
     """
     arguments, variables = command(), environment()
-    if path.exists():
-        path.replace(path.with_suffix(".log.1"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    log = os.open(path, flags, 0o600)
+    try:
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        log = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise _not_started(error) from error
     try:
         os.write(log, f"$ {shlex.join(['python', *arguments[1:]])}\n".encode())
         step = subprocess.run(
@@ -145,13 +148,15 @@ def spawn(lock_fd: int, path: Path) -> None:
             timeout=STEP_TIMEOUT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ProcessError(
-            _("The process could not be started: %(problem)s.") % {"problem": error}
-        ) from error
+        raise _not_started(error) from error
     finally:
         os.close(log)
     if step.returncode:
         raise ProcessError(_("The process could not be started."), log=tail(path))
+
+
+def _not_started(error: Exception) -> ProcessError:
+    return ProcessError(_("The process could not be started: %(problem)s.") % {"problem": error})
 
 
 def tail(path: Path, lines: int = 20) -> str:
