@@ -150,6 +150,8 @@ class Load:
             raise LoadError(f"subscribing was answered {now[-300:]!r}")
         if upgraded and (self.kind not in ("hookbox", "bare") or b'"SUBSCRIBE"' in now):
             del self._pending[fd], self._numbers[fd]
+            if (at := now.find(b"\n\x89")) >= 0:  # without a pong, it would be closed
+                self._pong(fd, now[at + 1 :])
             if fd in self._stuck:
                 self._epoll.unregister(fd)
 
@@ -230,7 +232,8 @@ class Load:
 
     def _pong(self, fd: int, ping: bytes) -> None:
         payload = ping[2 : 2 + ping[1]] if len(ping) > 1 and ping[1] < 126 else b""
-        self._sockets[fd].send(struct.pack("!BBI", 0x8A, 0x80 | len(payload), 0) + payload)
+        sock = self._sockets.get(fd) or self._stuck[fd]
+        sock.send(struct.pack("!BBI", 0x8A, 0x80 | len(payload), 0) + payload)
 
     def _await(self, done: Callable[[], bool]) -> bool:
         """Receive until it is done, or until nothing has arrived for a while."""
