@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.redis_server import RedisServer
 
-from .servers import Servers
+from .servers import Servers, Workers
 
 #: The user as whom the nodes connect to Redis; the run itself is another.
 USER, PASSWORD = "hookbox", "right"
@@ -48,6 +48,8 @@ class Chaos:
             self._make_replica, self._fill, self._stop_redis,
         ]  # fmt: skip
         alone = [self._empty, self._kill_redis, self._kill_node, self._stop_node]
+        if isinstance(self._hookbox, Workers):
+            alone.append(self._replace_workers)
         fault = self._chance.choice([*keeping, *alone])
         node_fails = fault in keeping and self._chance.random() < TOGETHER
         seconds = self._chance.choice([0.5, 2.5, 6.0])
@@ -112,6 +114,10 @@ class Chaos:
 
     def _kill_node(self, seconds: float) -> None:
         self._hookbox.strike(self._chance)
+
+    def _replace_workers(self, seconds: float) -> None:
+        assert isinstance(self._hookbox, Workers)
+        self._hookbox.roll_over()
 
     def _stop_node(self, seconds: float) -> None:
         self._hookbox.pause(self._chance, 2 * seconds)  # a lease lasts ten

@@ -108,6 +108,13 @@ class Workers(Hookbox):
         """Kill one of the workers."""
         os.kill(chance.choice(self._workers()), signal.SIGKILL)
 
+    def roll_over(self) -> None:
+        """Let the supervisor replace all workers, and wait until it has."""
+        assert self._child is not None
+        before = set(self._workers())
+        self._child.send_signal(signal.SIGHUP)
+        wait_for(lambda: not before & set(self._workers()), "the workers to be replaced", PATIENCE)
+
     def pause(self, chance: random.Random, seconds: float) -> None:
         """Stop one of the workers; the supervisor may kill it in the meantime."""
         worker = chance.choice(self._workers())
