@@ -12,10 +12,10 @@ tabs    Tabs that share one connection, including the one that holds it, are fro
         reloaded and left at random; the server and the network keep running.
 stalls  Only with --nodes 2: in turn, a node is stopped (SIGSTOP) for longer than its lease, Redis
         is stopped for 30 seconds, and Redis is killed (SIGKILL) and started with an older snapshot.
-chaos   Only with --nodes 2 or more: at random, Redis drops connections, sleeps, stops, has another
-        password, becomes a replica, is full, is emptied, or is killed and started with an older
-        snapshot, and nodes are stopped and killed, also both at once. After each, all nodes must
-        know the same subscribers.
+chaos   Only with --nodes 2 or more: at random, Redis drops connections, sleeps, pauses, stops,
+        forgets the scripts, has another password, becomes a replica, is full, is emptied, or is
+        killed and started with an older snapshot, and nodes are stopped and killed, also both.
+        After each, all nodes must know the same subscribers.
 
 The exit status is 1 if anything was lost silently, duplicated or reordered, or, in `cuts` and
 `tabs` and with several nodes, announced as lost other than once for each Redis that was

@@ -45,7 +45,8 @@ class Chaos:
         """Let something fail, and wait until it works again."""
         keeping = [
             self._drop_connections, self._drop_inboxes, self._let_sleep, self._change_password,
-            self._make_replica, self._fill, self._stop_redis,
+            self._make_replica, self._fill, self._stop_redis, self._forget_scripts,
+            self._pause_clients,
         ]  # fmt: skip
         alone = [self._empty, self._kill_redis, self._kill_node, self._stop_node]
         if isinstance(self._hookbox, Workers):
@@ -94,6 +95,13 @@ class Chaos:
         self._redis.pause()
         time.sleep(seconds)
         self._redis.resume()
+
+    def _forget_scripts(self, seconds: float) -> None:
+        self._redis.command("SCRIPT", "FLUSH")
+
+    def _pause_clients(self, seconds: float) -> None:
+        self._redis.command("CLIENT", "PAUSE", f"{seconds * 1000:.0f}", "ALL")
+        time.sleep(seconds)
 
     # ---- Redis loses data ------------------------------------------------
 
