@@ -148,3 +148,28 @@ async def test_a_channel_that_others_destroyed_is_gone_here_too(nodes: list[Node
     answer = await one.rest("publish", channel_name="room", payload="1")
     assert answer["delivered"] == 0
     assert "UNSUBSCRIBE" in alice.names()
+
+
+def has_compared(node: Node) -> bool:
+    task = node.redis.openings._resyncing
+    return task is not None and task.done()
+
+
+async def test_a_user_of_both_nodes_stays_subscribed(
+    server: RedisServer, nodes: list[Node]
+) -> None:
+    rooms = [f"room{number}" for number in range(20)]
+    near = await join(nodes[0], "alice", *rooms)
+    far = await join(nodes[1], "alice")
+    await eventually(lambda: len(nodes[1].channels) == len(rooms))
+    empty(server)
+    await asyncio.gather(*(node.redis.nodes.beat_once() for node in nodes))
+    await eventually(lambda: all(has_compared(node) for node in nodes))
+    await asyncio.gather(*(node.settle() for node in nodes))
+    await nodes[0].rest("unsubscribe", channel_name="room0", name="alice")
+
+    def gone(client: FakeConnection) -> list[str]:
+        return [args["channel_name"] for name, args in client.frames if name == "UNSUBSCRIBE"]
+
+    await eventually(lambda: gone(near) and gone(far))
+    assert gone(near) == gone(far) == ["room0"]
