@@ -96,6 +96,8 @@ class PageMixin(ModelAdmin):
                 "list_name": capfirst(self.opts.verbose_name_plural),
                 # Django 6.1 writes its breadcrumbs as a list.
                 "breadcrumbs_are_list": django.VERSION >= (6, 1),
+                # It shows no titles, and has styles of its own for forms and lists.
+                "is_unfold": apps.is_installed("unfold"),
                 **context,
             },
         )

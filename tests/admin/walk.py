@@ -17,6 +17,9 @@ import django
 #: The roots of our pages, and the addresses of the sites they belong to.
 SITES = {"/admin/djhookbox/": "/admin/", "/staff/back-office/djhookbox/": "/staff/back-office/"}
 
+#: Pages whose titles unfold itself would not show.
+TITLED = ("charts", "channel", "user", "disconnect user", "try", "erase")
+
 
 def main() -> int:
     django.setup()
@@ -62,6 +65,8 @@ def main() -> int:
                     problems.append(f"{name}: without our stylesheet ({url})")
                 if ("admin_unfold.css" in html) != unfold and "history" not in name:
                     problems.append(f"{name}: the stylesheet for unfold ({url})")
+                if name in TITLED and ("hookbox-title" in html) != unfold:
+                    problems.append(f"{name}: the title for unfold ({url})")
                 links = {unescape(link) for link in re.findall(r'(?:href|action)="(/[^"]*)"', html)}
                 for link in links:
                     # "/" is the link to the public site.
