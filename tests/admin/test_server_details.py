@@ -56,7 +56,7 @@ def live(hookbox: Hookbox) -> Hookbox:
         "total": 120,
         "connections": [
             {"conn_id": "c1", "transport": "websocket", "since": 1.3e9,
-             "channels": ["/chat/a/", *NASTY]},
+             "channels": ["/chat/a/", *NASTY], "remote_addr": "2001:db8::8a2e:7334"},
             {"conn_id": "c2", "transport": "csp", "since": None, "channels": []},
         ],
     }  # fmt: skip
@@ -109,7 +109,9 @@ def test_masked_fields_stay_masked(root: Client, live: Hookbox, settings: Any) -
 
 def test_a_user(viewer: Client, live: Hookbox) -> None:
     page = viewer.get(user("alice")).content.decode()
-    for text in ("c1", "WebSocket", "2011-03-13 07:06:40", "/chat/a/", "The first 2 of 120."):
+    when = "<bdi>2011-03-13</bdi> 07:06:40"
+    address = "2001:<wbr>db8:<wbr>:<wbr>8a2e:<wbr>7334"
+    for text in ("c1", "WebSocket", when, address, "/chat/a/", "The first 2 of 120."):
         assert text in page, text
     assert "user_name=alice" in page, "the logs"
     assert "<b>" not in page

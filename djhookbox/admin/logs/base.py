@@ -22,7 +22,7 @@ from ...models import Ban, ChannelPolicy
 from ...policy.rules import Operation
 from ..pages import checkbox, grouped
 from ..times import local
-from .cells import Cells
+from .cells import Cells, divisible
 from .exports import ExportMixin
 from .paging import LogChangeList, PagePaginator
 from .trails import TrailMixin
@@ -306,7 +306,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         """Who decided and why, with a link to check a refusal again."""
         cells: Cells = entry.cells
         kind, _colon, name = entry.decided_by.partition(":")
-        who = f"<bdi>{escape(entry.decided_by)}</bdi>" if entry.decided_by else ""
+        who = f"<bdi>{divisible(entry.decided_by)}</bdi>" if entry.decided_by else ""
         if kind == "policy" and cells.policies:
             url = cells.address(self, "changelist", model="channelpolicy", name=name)
             who = f"<bdi>{cells.link(url, entry.decided_by)}</bdi>"

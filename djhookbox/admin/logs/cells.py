@@ -7,6 +7,7 @@ most of the time of the page.
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from ..pages import PageMixin
+
+
+#: Longer texts may be divided, at these places rather than within words.
+UNDIVIDED = 16
+_PLACES = re.compile(r"(?<=.)(?=[/@].)|(?<=:)(?=.)")
+
+
+def divisible(text: str) -> SafeString:
+    """Escape a name or an address, and mark where it may be divided in a narrow column."""
+    shown = escape(text)
+    return shown if len(text) <= UNDIVIDED else SafeString(_PLACES.sub("<wbr>", shown))
 
 
 class Cells:
@@ -115,4 +127,4 @@ class Cells:
     def link(self, url: str, text: str, title: str = "") -> SafeString:
         """Render a link whose text keeps its own direction."""
         hint = f' title="{escape(title)}"' if title else ""
-        return SafeString(f'<a href="{escape(url)}"{hint}><bdi>{escape(text)}</bdi></a>')
+        return SafeString(f'<a href="{escape(url)}"{hint}><bdi>{divisible(text)}</bdi></a>')

@@ -9,7 +9,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -17,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ...conf import settings
 from ...exceptions import HookboxMisconfigured
 from ..logs.base import SEARCH_HELP, LogAdmin
+from ..logs.cells import divisible
 from ..logs.exports import Batch, Column, ExportMixin
 from ..logs.leading import Counts
 from ..logs.paging import NEWER, OLDER
@@ -219,7 +219,7 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
         cells = page.happening(row)
         channel: Any = cells["channel"]
         if not channel:
-            channel = SafeString(f'<bdi class="quiet">{escape(row.ip or "-")}</bdi>')
+            channel = SafeString(f'<bdi class="quiet">{divisible(row.ip or "-")}</bdi>')
         return {**cells, "kind": kind.label, "channel": channel, "gist": page.decision(row)}
 
     def _chosen(self, request: HttpRequest, why: Why) -> dict[str, str] | None:

@@ -24,6 +24,7 @@ from ...users.accounts import find as account_named
 from ...users.identity import ANONYMOUS, ANONYMOUS_PREFIX
 from ...wire.answers import ConnectionList, ListedConnection
 from ...wire.names import find_fault
+from ..logs.cells import divisible
 from ..pages import unless_posted
 from .base import ServerBase
 from .channels import names_listed
@@ -139,9 +140,9 @@ class UserPages(ServerBase):
             id=row.conn_id,
             transport=transport_label(row.transport),
             since=moment_of(row.since),
-            address=address,
+            address=divisible(address),
             user_agent=row.user_agent,
-            origin=row.origin,
+            origin=divisible(row.origin),
             unsent=filesizeformat(row.unsent) if row.unsent else "",
             session_url=self._ban_url(request, Kind.SESSION, session, name),
             address_url=self._ban_url(request, Kind.ADDRESS, address, name),
