@@ -225,7 +225,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
             '<span role="status"></span></p>{}',
             SafeString("" if size > UNFOLDED else " open"), summary, preformatted(text),
             ".hookbox-payload pre", _("Copied."), _("Copy"),
-            format_html('<p class="help">{}</p>', note) if note else "",
+            format_html('<p class="help hookbox-masked">{}</p>', note) if note else "",
         )  # fmt: skip
 
     def refused_operation(self, entry: Any) -> Operation | None:

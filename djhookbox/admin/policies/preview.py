@@ -91,8 +91,10 @@ class PolicyPreview:
         earlier, later = around(order().rules, policy)
         found = texts.warnings(policy, later, earlier) if policy.pattern else []
         return format_html(
-            '<div class="readonly" role="status"><div id="hookbox-explained">{}</div>'
+            '<div class="readonly" role="status">'
+            '<div id="hookbox-explained" data-none="{}">{}</div>'
             '<ul id="hookbox-warnings" class="hookbox-warnings">{}</ul></div>',
+            _("Enter a pattern to see what the policy does."),
             format_html_join("", "<p>{}</p>", ((one,) for one in texts.explained(policy, groups))),
             format_html_join("", "<li>{}</li>", ((one,) for one in found)),
         )

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.cache import cache
+from django.forms import Media
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch
 from django.utils.translation import gettext as _
@@ -81,6 +82,7 @@ class MessageMixin(PageMixin):
             form=form,
             adminform=AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
             media=self.media
+            + Media(css={"all": ["djhookbox/admin_policies.css"]})
             + form.media
             + module_script("admin_completion", "admin_json", "admin_publishing"),
             failure=original.error if original is not None and failed else "",

@@ -21,9 +21,6 @@ from .message import MessageMixin, audience_text, vouching_text
 class PublishingAdmin(MessageMixin, TablelessMixin):
     """A page in place of a list: a message, and who will receive it."""
 
-    class Media:
-        css = {"all": ["djhookbox/admin_policies.css"]}
-
     def get_urls(self) -> list[URLPattern]:
         """Return the routes of the page and of its script."""
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
