@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext as _text
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ..wire.names import MAX_LENGTH as NAME_LENGTH
 from ..wire.names import find_fault
@@ -28,7 +29,7 @@ class Ban(models.Model):
     """A ban: matching users may not connect, subscribe, publish or send messages."""
 
     class Status(models.TextChoices):
-        ACTIVE = "active", _("active")
+        ACTIVE = "active", pgettext_lazy("of a ban", "active")
         EXPIRED = "expired", _("expired")
         LIFTED = "lifted", _("lifted")
 

@@ -78,16 +78,20 @@ def findings(site: AdminSite, page: Page, axe: str) -> list[str]:
     return found
 
 
+#: How many pixels of the page, or of a table in it, are only seen after scrolling sideways.
+HIDDEN = """Math.max(
+  ...[document.documentElement, ...document.querySelectorAll(".hookbox-scroll, .results")]
+    .map(element => element.scrollWidth - element.clientWidth))"""
+
+
 def overflows(page: Page, name: str) -> dict[tuple[str, int], int]:
-    """Return by how many pixels the page is wider than narrow and wide windows."""
+    """Return by how many pixels the page or a table is wider than narrow and wide windows."""
     found = {}
     direction = page.locator("html").get_attribute("dir")
     assert direction == ("rtl" if page.locator("html").get_attribute("lang") == "ar" else "ltr")
     for width in (400, 1600):
         page.set_viewport_size({"width": width, "height": 800})
-        pixels = page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
+        pixels = page.evaluate(HIDDEN)
         if pixels > 0:
             found[name, width] = pixels
     return found

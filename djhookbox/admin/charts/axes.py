@@ -71,7 +71,7 @@ _MARKS = {
 }
 
 #: No marks closer to the ends than this, in per cent: their texts would be cut.
-MARGIN = 3.0
+MARGIN = 5.0
 
 
 def ticks(history: History) -> Iterator[Tick]:

@@ -48,10 +48,10 @@ class Legend:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table behind a chart."""
+    """A row of the table behind a chart: a time, and the name and value of each line."""
 
     time: str
-    values: tuple[str, ...]
+    values: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,10 @@ class Chart:
 
         """
         for index in reversed(range(len(self.history.points))):
-            values = [line.values[index] for line in self.lines]
-            if any(value is not None for value in values):
-                texts = tuple("-" if value is None else self.write(value) for value in values)
-                yield Row(when(index), texts)
+            values = [(line.name, line.values[index]) for line in self.lines]
+            if any(value is not None for _name, value in values):
+                texts = ((name, "-" if v is None else self.write(v)) for name, v in values)
+                yield Row(when(index), tuple(texts))
 
 
 def _grid(heights: Sequence[int]) -> SafeString:

@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from ...wire.rest import MAX_PAGES, PAGE
+from ..pages import grouped
 
 #: Longest search text; no name is longer.
 SEARCH_LENGTH = 255
@@ -71,15 +72,18 @@ class Steps:
         previous: The link to the part before, or "".
         next: The link to the part after, or "".
         hidden: What the search of the list must keep.
+        is_needed: Whether there is more than one part.
 
     """
 
     page: int
-    pages: int
+    pages: str
+    total: str
     sorts: tuple[tuple[str, str], ...]
     previous: str
     next: str
     hidden: tuple[tuple[str, object], ...]
+    is_needed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class Places:
 
         return Steps(
             page=place.page,
-            pages=pages,
+            pages=grouped(pages),
+            total=grouped(total),
             sorts=tuple(
                 (str(label), "" if key == place.sort else url(sort=key, page=1))
                 for key, label in SORTS[name].items()
@@ -123,6 +128,7 @@ class Places:
             previous=url(page=min(place.page - 1, pages)) if place.page > 1 else "",
             next=url(page=place.page + 1) if place.page < pages else "",
             hidden=tuple({**other, **place.query(search="", page=1)}.items()),
+            is_needed=(place.page, pages) != (1, 1),
         )
 
 

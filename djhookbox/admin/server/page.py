@@ -373,5 +373,5 @@ def _findings() -> list[CheckMessage]:
 
 
 def _group_separator() -> str:
-    """Return the thousands separator, or "" if the site uses none."""
-    return formats.number_format(1_000_000).partition("000")[0][1:]
+    """Return the thousands separator, or "" if the language uses none."""
+    return grouped(1000)[1:-3]

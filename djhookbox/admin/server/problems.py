@@ -50,6 +50,8 @@ class Shown:
     query: tuple[tuple[str, str], ...] = ()
     #: The page of the process to look at, or "".
     page: str = ""
+    #: The text of the link to either.
+    link: str = ""
 
 
 def _seconds(value: float) -> str:
@@ -59,6 +61,12 @@ def _seconds(value: float) -> str:
 def _bytes(value: float) -> str:
     return filesizeformat(value)
 
+
+#: What there is to see on a page of the process.
+LINKS: Mapping[str, Text] = {
+    "changelist": gettext_lazy("Show connections"),
+    "charts": gettext_lazy("Show charts"),
+}
 
 KINDS: Mapping[str, Kind] = {
     "engine_down": Kind(
@@ -148,7 +156,7 @@ def _shown(problem: Problem, kind: Kind) -> Shown:
         page, query = kind.page
     return Shown(
         str(kind.text) % words, str(kind.remedy), _since(problem.since), log,
-        tuple(query.items()), page,
+        tuple(query.items()), page, str(LINKS.get(page) or _("Show entries")),
     )  # fmt: skip
 
 

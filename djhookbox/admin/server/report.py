@@ -25,6 +25,7 @@ from ...wire.answers import (
     WebhookFigures,
 )
 from ...wire.rest import PAGE
+from ..pages import grouped
 from ..times import local, today
 
 Row = TypeVar("Row")
@@ -193,13 +194,15 @@ def _series(points: tuple[float, ...] | None) -> tuple[float, ...] | None:
 def whole(value: object) -> str:
     """Format a count, or return "" if it is missing."""
     found = finite(value)
-    return "" if found is None else formats.number_format(int(found))
+    return "" if found is None else grouped(int(found))
 
 
 def rate(value: object) -> str:
     """Format a rate per second, or return "" if it is not a number."""
     found = finite(value)
-    return "" if found is None else formats.number_format(round(found, 1), decimal_pos=1)
+    if found is None:
+        return ""
+    return formats.number_format(round(found, 1), decimal_pos=1, force_grouping=True)
 
 
 def transport_label(value: object) -> str:
@@ -243,9 +246,9 @@ class ShownNode:
     pid: str
     version: str
     uptime: str
-    connections: int | None
-    users: int | None
-    channels: int | None
+    connections: str
+    users: str
+    channels: str
     lag: str
     round_trip: str
     alive: bool
@@ -264,9 +267,9 @@ def _shown(node: NodeInfo) -> ShownNode:
         pid="" if node.pid is None else str(node.pid),
         version=node.version,
         uptime="" if started is None else uptime(time.time() - started),
-        connections=node.connections,
-        users=node.users,
-        channels=node.channels,
+        connections=whole(node.connections),
+        users=whole(node.users),
+        channels=whole(node.channels),
         lag=_milliseconds(node.lag),
         round_trip=_milliseconds(node.round_trip),
         alive=node.alive,
