@@ -83,7 +83,9 @@ class Notifier:
         self._publish(kwargs["instance"], "deleted", kwargs["using"])
 
     def _publish(self, one: models.Model, event: Event, using: str) -> None:
-        from .vouching import decided  # not while models are being loaded
+        # Not while models are being loaded.
+        from .outbox import heads
+        from .vouching import decided
 
         found = self._channel(one)
         channels = [found] if isinstance(found, str) else list(found or ())
@@ -101,9 +103,9 @@ class Notifier:
             except HookboxError as error:
                 logger.error("A change of %r was not published: %s", one, error)
                 continue
-            if durable:
+            if durable and using == heads.database():
                 self._publish_now(channel, payload)
-            else:  # which is sent at once, so not before others can see it
+            else:  # which is sent or stored at once, so not before others can see it
                 transaction.on_commit(
                     lambda channel=channel: self._publish_now(channel, payload),  # type: ignore[misc]
                     using=using,
@@ -136,9 +138,9 @@ def notify(
     """Publish whenever an object of a model, or of a proxy of it, is created, changed or deleted.
 
     Call it once, in `AppConfig.ready()`, or use it as a decorator of the model. On a durable
-    channel, the message is part of the transaction that makes the change; on another channel, it
-    is sent after the commit. A change that nobody may hear of, because no policy or handler opens
-    the channel, is logged.
+    channel, the message is part of the transaction that makes the change; on another channel, or
+    if the outbox is in another database, it is sent after the commit. A change that nobody may
+    hear of, because no policy or handler opens the channel, is logged.
 
     `bulk_create()`, `bulk_update()`, `QuerySet.update()`, raw SQL and cascades of the database
     send no signals; pass their objects to `Notifier.send()`.

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connections, router, transaction
+from django.db.models.signals import class_prepared, post_delete, post_save
 
 import djhookbox
 from djhookbox.exceptions import HookboxRefused
@@ -98,6 +100,22 @@ def test_the_router_says_where_it_is(
     assert StreamEntry.objects.using(streams).count() == 2
     for model in (Outbox, StreamEntry, StreamHead):
         assert not model._base_manager.using("default").exists()
+
+
+def test_changes_in_another_database_are_stored_after_their_commit(streams: str) -> None:
+    notifier = djhookbox.notify(Group, channel=lambda group: "/orders/", fields=["name"])
+    try:
+        with transaction.atomic():
+            Group.objects.create(name="never")
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            Group.objects.create(name="a")
+            assert not Outbox.objects.exists()
+        assert ["a" in row.payload for row in Outbox.objects.all()] == [True]
+    finally:
+        post_save.disconnect(notifier._saved, sender=Group)
+        post_delete.disconnect(notifier._deleted, sender=Group)
+        class_prepared.disconnect(notifier._prepared)
 
 
 def test_sqlite_under_load(streams: str) -> None:
