@@ -16,6 +16,7 @@ from django.utils import timezone
 
 import djhookbox
 from djhookbox import client
+from djhookbox.decisions.store import cache
 from djhookbox.exceptions import HookboxRefused, HookboxUnreachable, PayloadError
 from djhookbox.models import (
     ChannelPolicy,
@@ -304,8 +305,16 @@ def test_the_same_policy_by_another_name_does_not(node: Node, policy: ChannelPol
         policy.save()
         djhookbox.publish("/orders/1/", number)
         assert node.payloads() == [str(number)]
+    rules = cache.get()
+    policy.name = "whose new name not all processes know yet"
+    policy.save()
+    with cache.replaced(rules):
+        djhookbox.publish("/orders/1/", 3)
+        assert node.payloads() == ["3"]
+    djhookbox.publish("/orders/1/", 4)
+    assert node.payloads() == ["4"]
     assert StreamEntry.objects.values("epoch").distinct().count() == 1
-    assert StreamChannel.objects.get().offset == 3
+    assert StreamChannel.objects.get().offset == 5
 
 
 def test_two_pullers_number_nothing_twice(node: Node) -> None:

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from ..audit import payloads
 from ..audit.fitting import is_at_fault
 from ..audit.writing import write_all
-from ..decisions.store import cache
+from ..decisions.store import cache, load
 from ..models import Publication
 from ..policy.rules import Rule
 from ..wire.streams import MOST_ENTRIES, MOST_TEXT
@@ -143,6 +143,7 @@ class _Work:
         self._using = using
         self._head = head
         self._allowing = Allowing(rules)
+        self._latest: Allowing | None = None
         self._together = together
         self._writes = Writes(using)
         self._keeping = payloads.rules()
@@ -259,7 +260,7 @@ class _Work:
                 opened_by=row.opened_by,
             )
             self._channels[key] = channel
-        elif channel.opened_by and channel.opened_by != row.opened_by:
+        elif channel.opened_by and not self._is_opener(row, channel.opened_by):
             channel.epoch, channel.offset = secrets.token_hex(8), 0
             channel.began, channel.renewed = last, True
         channel.opened_by = row.opened_by  # empty after `heads.end_epochs`
@@ -267,6 +268,14 @@ class _Work:
         channel.history_duration = row.history_duration
         self._changed[key] = channel
         return channel
+
+    def _is_opener(self, row: Row, opener: str) -> bool:
+        """Return whether a row is published under the policy that has opened its channel."""
+        if row.opened_by != opener:
+            # Rare. It may have been renamed less than a second ago, which caches do not know yet.
+            self._latest = self._latest or Allowing(load())
+            self._latest.check(row)
+        return row.opened_by == opener
 
     def _write(self, keys: list[int]) -> None:
         entries = self.done.entries
