@@ -84,8 +84,9 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With Django's default, hashing takes seconds on a slow machine, for each account and each login.
+# Do not copy this: the passwords of the demo are no secrets, and those of your site are.
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "demosite.accounts.QuickHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
