@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.staticfiles.management.commands.collectstatic import Command
 from django.core.management import call_command
+from django.test import override_settings
 from playwright.sync_api import expect
 
 from tests.static_storages import STORAGES, storages
@@ -17,18 +18,26 @@ from .small_site import serving
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(scope="module", params=STORAGES)
 def storage(request) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def collected(storage, tmp_path_factory) -> dict[str, object]:
+    """The settings of a site whose static files were collected."""
+    changed = storages(storage, tmp_path_factory.mktemp("static"))
+    with override_settings(**changed):
+        call_command(Command(), verbosity=0, interactive=False)
+    return changed
+
+
 @pytest.fixture
-def site(settings, storage, tmp_path) -> Iterator[str]:
+def site(settings, collected) -> Iterator[str]:
     settings.ROOT_URLCONF = "tests.browser.small_site"
     settings.MIDDLEWARE = []
-    for name, value in storages(storage, tmp_path).items():
+    for name, value in collected.items():
         setattr(settings, name, value)
-    call_command(Command(), verbosity=0, interactive=False)
     with serving() as address:
         yield address
 
