@@ -38,6 +38,8 @@ class AdminSite:
         self._cookies: list[Any] = []
         #: While axe looks at a page, it tries styles of its own, which the policy rightly blocks.
         self.examined = False
+        #: The markup around pages that axe has looked at.
+        self.frames: set[str] = set()
 
     def _runs(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
