@@ -68,6 +68,15 @@ def test_policies_that_cannot_be_meant(fields: dict[str, Any], where: str, says:
     assert says in " ".join(caught.value.message_dict[where])
 
 
+def test_a_durable_channel_cannot_poll(settings: Any) -> None:
+    settings.HOOKBOX_POLLING_HOSTS = ["8.8.8.8"]
+    polls = policy(polling={"mode": "simple", "url": "http://8.8.8.8/"})
+    polls.full_clean()
+    polls.durable = True
+    with pytest.raises(ValidationError, match="A durable channel cannot poll"):
+        polls.full_clean()
+
+
 @pytest.mark.parametrize("blank", [[], "", None])
 def test_what_a_form_left_empty_is_an_object(blank: object) -> None:
     emptied = policy(state=blank, polling=blank)

@@ -48,7 +48,8 @@ def test_addresses_that_a_listed_name_may_stand_for(address: str) -> None:
         "127.0.0.1", "0.0.0.0", "10.2.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254",
         "100.64.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0",
         "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:192.168.1.1", "64:ff9b::7f00:1",
-        "64:ff9b::a9fe:a9fe", "2002:7f00:1::1", "2001:db8::1", "", "x", "localhost",
+        "64:ff9b::a9fe:a9fe", "2002:7f00:1::1", "2001:db8::1", "",
+        "x", "localhost", "2001:0:808:808:8000:63bf:80ff:fffe",
     ],
 )  # fmt: skip
 def test_addresses_that_must_be_listed(address: str) -> None:
