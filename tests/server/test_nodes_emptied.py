@@ -173,3 +173,25 @@ async def test_a_user_of_both_nodes_stays_subscribed(
 
     await eventually(lambda: gone(near) and gone(far))
     assert gone(near) == gone(far) == ["room0"]
+
+
+async def test_who_leaves_before_the_other_node_has_restored_the_rest_is_gone(
+    server: RedisServer, nodes: list[Node]
+) -> None:
+    one, two = nodes
+    await join(one, "alice", "room", "hall")
+    await join(two, "alice")
+    await eventually(lambda: len(two.channels) == 2)
+    empty(server)
+    await one.redis.nodes.beat_once()
+    await eventually(lambda: has_compared(one))
+    await one.rest("unsubscribe", channel_name="room", name="alice")
+    await two.redis.nodes.beat_once()
+    await eventually(lambda: has_compared(two))
+
+    def rooms() -> list[list[str]]:
+        return [list(node.hub.users["alice"].subscriptions) for node in nodes]
+
+    await eventually(lambda: rooms() == [["hall"], ["hall"]])
+    await asyncio.gather(*(node.settle() for node in nodes))
+    assert rooms() == [["hall"], ["hall"]]

@@ -245,6 +245,11 @@ class Openings:
         return found
 
     @property
+    def is_lenient(self) -> bool:
+        """Whether Redis has lost data and other nodes may not have written theirs again."""
+        return asyncio.get_running_loop().time() < self._lenient_until
+
+    @property
     def _life(self) -> tuple[str, bytes]:
         """Which data of Redis this node works with."""
         return self._engine.link.run_id, self._engine.nodes.life
@@ -282,7 +287,7 @@ class Openings:
             self.drop(replica)
             engine.mirror.gone(name)
             return
-        lenient = asyncio.get_running_loop().time() < self._lenient_until
+        lenient = self.is_lenient
         replica.audience = None
         replica.life = self._life
         replica.reload(codec.snapshot(reply), lenient=lenient)

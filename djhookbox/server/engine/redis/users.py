@@ -75,6 +75,8 @@ class Users:
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
         self.followers = Followers()
+        #: Who has left what since Redis lost data: other nodes may not have been told.
+        self._left: dict[tuple[str, str], JSONObject] = {}
 
     # ---- what happens here -----------------------------------------------
 
@@ -110,6 +112,7 @@ class Users:
 
     def joins(self, name: str, channel: str, change: Subscribe) -> None:
         """Tell the user's other nodes about a subscription for all connections."""
+        self._left.pop((name, channel), None)
         details: JSONObject = {"by_code": change.by_code}
         displaced = self._engine.mirror.displaced(channel, name)
         if displaced is not None:
@@ -121,7 +124,12 @@ class Users:
     def leaves(self, name: str, channel: str, change: Unsubscribe) -> None:
         """Tell the user's other nodes that connections leave a channel."""
         everyone = change.connection is None or change.user.options.global_unsubscriptions
-        self._share("-", name, channel, {"everyone": everyone, "reason": change.reason})
+        details: JSONObject = {"everyone": everyone, "reason": change.reason}
+        if self._engine.openings.is_lenient:
+            self._left[name, channel] = details
+        else:
+            self._left.clear()
+        self._share("-", name, channel, details)
 
     def left(self, name: str, channel: str) -> None:
         """Record that a user has left a channel with the last connection."""
@@ -183,7 +191,10 @@ class Users:
             return
         size = int(head)
         channel, details = name_of(body[:size]), read(body[size:])
-        if kind == "+":
+        left = self._left.get((name, channel))
+        if kind == "+" and details.get("restored") and left is not None:
+            self._share("-", name, channel, left)
+        elif kind == "+":
             initial = details.get("initial_data", ABSENT)
             self.followers.joins(
                 name, channel, by_code=bool(details["by_code"]), initial_data=initial,
@@ -222,6 +233,6 @@ class Users:
         left = [channel for channel in channels if channel not in shared]
         if first or restore:
             for channel in left:
-                self._share("+", name, channel, {"by_code": False})
+                self._share("+", name, channel, {"by_code": False, "restored": True})
             left = []
         self.followers.shares(name, joined, left)
