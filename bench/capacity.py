@@ -17,7 +17,8 @@ class Costs:
 
     Attributes:
         delivery: Of a node, for each message written to a client.
-        publication: Of a node, for each publication that it makes or follows.
+        publication: Of a node, for each publication that it makes.
+        following: Of a node, for each publication of another node that its clients receive.
         arrival: Of a node, for each client that connects and subscribes.
         memory: Bytes for each idle connection.
         redis_publication: Of Redis, for each publication.
@@ -27,11 +28,12 @@ class Costs:
     """
 
     delivery: float = 12.8
-    publication: float = 338.0
+    publication: float = 282.0
+    following: float = 86.0
     arrival: float = 688.0
     memory: float = 5 * 1024
-    redis_publication: float = 56.0
-    redis_reader: float = 6.6
+    redis_publication: float = 87.0
+    redis_reader: float = 5.4
     redis_arrival: float = 163.0
 
 
@@ -92,8 +94,8 @@ def need(load: Load, costs: Costs = COSTS) -> Need:
     nodes = 1
     while True:
         readers = nodes * (1 - (1 - 1 / nodes) ** load.audience)
-        following = publications * readers * costs.publication / 1e6
-        by_limit["CPU"] = (deliveries + following) / BUSY
+        each = costs.publication + (readers - 1) * costs.following
+        by_limit["CPU"] = (deliveries + publications * each / 1e6) / BUSY
         enough = max(1, *(ceil(value) for value in by_limit.values()))
         if enough <= nodes:
             break

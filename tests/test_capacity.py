@@ -29,7 +29,9 @@ def test_more_clients_and_greater_costs_need_more(load: Load) -> None:
     assert 1 <= what.readers <= what.nodes
     more = need(replace(load, connections=2 * load.connections))
     assert (more.nodes, more.redis, more.storm) >= (what.nodes, what.redis, what.storm)
-    assert need(load, replace(COSTS, publication=10 * COSTS.publication)).nodes >= what.nodes
+    for name in ("publication", "following"):
+        dearer = replace(COSTS, **{name: 10 * getattr(COSTS, name)})
+        assert need(load, dearer).nodes >= what.nodes
     assert need(load, replace(COSTS, redis_reader=0)).redis <= what.redis
 
 
