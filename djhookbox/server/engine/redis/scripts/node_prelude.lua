@@ -1,7 +1,7 @@
 -- Common to scripts about nodes and users.
 --
--- KEYS: the prefix of all keys; the prefix and the name of the user. ARGV: the calling node, milliseconds until
--- keys expire; then what the script needs.
+-- KEYS: the prefix of all keys; the prefix and the name of the user. ARGV: the calling node,
+-- milliseconds until keys expire; then what the script needs.
 ttl = ARGV[2]
 local USER = P .. 'u:' .. #name .. ':' .. name
 
