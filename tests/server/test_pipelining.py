@@ -191,7 +191,7 @@ async def test_a_publication_that_must_wait_is_answered_in_time_as_any_other(
 ) -> None:
     await node.rest("publish", channel_name="room", payload="1")
     gate = asyncio.Event()
-    before = node.server._proposals._take(("room",), gate.wait)
+    before = node.server._proposals._turns.take(("room",), gate.wait)
     monkeypatch.setattr(shared, "ANSWER_SECONDS", 0.02)
     begun = node.calls.at_once["publish"]({"channel_name": "room", "payload": "2"})
     assert begun is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -106,13 +106,7 @@ class Proposals:
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._apply(channel, change, asked)
-        elif self._may_precede(name, change):
-            self._check_alive(channel)
-            self._limits.check(channel, change)
-            asked = self._ask(name, change)
-        return self._take(
-            (name,), lambda: self._carry_out(channel, change, asked), is_asked=asked is not None
-        )
+        return self._turns.take((name,), lambda: self._carry_out(channel, change, asked))
 
     def submit(self, channel: Channel, change: Change) -> None:
         """Change a channel without waiting for the result; a failure is only logged."""
@@ -142,14 +136,14 @@ class Proposals:
         names = frozenset(channel.name for channel, _ in proposals)
         if any(name in self._turns.last for name in names):
             return await self._wait(
-                self._take(names, lambda: self._carry_out_all(proposals, None, last))
+                self._turns.take(names, lambda: self._carry_out_all(proposals, None, last))
             )
         asked = [self._ask_safely(channel, change) for channel, change in proposals]
         known = [answer for answer in asked if isinstance(answer, _KNOWN)]
         if len(known) == len(asked):
             return self._apply_all(proposals, known, last)
         return await self._wait(
-            self._take(names, lambda: self._carry_out_all(proposals, asked, last), is_asked=True)
+            self._turns.take(names, lambda: self._carry_out_all(proposals, asked, last))
         )
 
     # ---- creation and destruction ----------------------------------------
@@ -170,9 +164,7 @@ class Proposals:
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
                 return self._create(name, change, asked)
-        return await self._wait(
-            self._take((name,), lambda: self._open(name, change, asked), is_asked=asked is not None)
-        )
+        return await self._wait(self._turns.take((name,), lambda: self._open(name, change, asked)))
 
     async def attach(self, name: str) -> Channel | None:
         """Return a live channel, or None if there is none.
@@ -373,7 +365,7 @@ class Proposals:
         told: asyncio.Future[None] | None = None
         try:
             asked: _Asked | None = None
-            if channel.name not in self._turns.last or self._may_precede(channel.name, change):
+            if channel.name not in self._turns.last:
                 asked = self._ask(channel.name, change)
         except ChannelGone:
             return
@@ -383,9 +375,7 @@ class Proposals:
             if isinstance(asked, Accepted):
                 note(channel, asked)
                 return
-            told = self._take(
-                (channel.name,), lambda: self._told(channel, change, asked), is_asked=True
-            )
+            told = self._turns.take((channel.name,), lambda: self._told(channel, change, asked))
         self._tasks.start(self._tell_again(channel, change, told))
 
     async def _tell_again(
@@ -401,12 +391,13 @@ class Proposals:
             except EngineFailed:
                 pass
             await asyncio.sleep(LEAVE_PAUSE)
-            told = self._take((channel.name,), lambda: self._told(channel, change, None))
+            told = self._turns.take((channel.name,), lambda: self._told(channel, change, None))
 
     async def _told(self, channel: Channel, change: Unsubscribe, asked: _Asked | None) -> None:
         if self._hub.channels.get(channel.name) is not channel:
             return
-        if asked is None and change.user.name in channel.subscribers:
+        inside = channel.subscribers.get(change.user.name)
+        if asked is None and inside is not None and self._hub.is_member(inside.user, channel):
             return  # the user has come back
         accepted = await self._accepted(channel.name, change, asked)
         note(channel, accepted)
@@ -414,19 +405,9 @@ class Proposals:
 
     # ---- for engines that other nodes share ------------------------------
 
-    def _take(
-        self, names: Collection[str], work: Callable[[], Awaitable[T]], *, is_asked: bool = False
-    ) -> asyncio.Future[T]:
-        """Take a turn; `is_asked` says that the engine has been asked already."""
-        return self._turns.take(names, work)
-
     async def _wait(self, turn: asyncio.Future[T]) -> T:
         """Wait for the result of a turn."""
         return await turn
-
-    def _may_precede(self, name: str, change: Change) -> bool:
-        """Return whether a change may be proposed before earlier ones have been answered."""
-        return False
 
     def _applied(self, channel: Channel, accepted: Accepted) -> None:
         """Record that an accepted change has been applied."""

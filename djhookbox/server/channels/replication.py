@@ -140,6 +140,11 @@ class Replication(Mirror, Followers):
         channel = self._hub.channels.get(name)
         return 0 if channel is None else len(channel.audience)
 
+    def size(self, name: str) -> int | None:
+        """Return how many users of all nodes are in a channel, or None if it is gone."""
+        channel = self._hub.channels.get(name)
+        return None if channel is None else len(channel.subscribers)
+
     def idle(self, name: str) -> bool:
         """Return whether no change of a channel waits for an answer."""
         return self._proposals.is_idle(name)

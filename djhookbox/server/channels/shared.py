@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +17,7 @@ from ...wire.names import RESERVED_PREFIX
 from ...wire.options import UserOptions
 from ..clients.connection import Connection
 from ..core import replicas
+from ..core.applying import note
 from ..core.changes import (
     Accepted,
     Change,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Changes that may be proposed before earlier ones have been answered.
+#: Changes that may be proposed before others of them have been answered.
 _INDEPENDENT = (Publish, SetState, Subscribe, Unsubscribe)
+#: Those that let a user into a channel, or out of it.
+_MOVES = (Subscribe, Unsubscribe)
 
 
 class _Answer(asyncio.Future[Applied]):
@@ -75,16 +78,37 @@ class _Flight(Direct):
         except Exception as error:
             self.fail(error)
             return
-        self._proposals.landed(self.channel.name)
+        self._proposals.landed(self.channel.name, self._change)
         if not self.future.done():
             self.future.set_result(applied)
 
     def fail(self, error: BaseException) -> None:
-        self._proposals.landed(self.channel.name)
+        self._proposals.landed(self.channel.name, self._change)
         if isinstance(error, (EngineError, NotOpen)):
             error = refusal(self.channel.name, error)
         if not self.future.done():
             self.future.set_exception(error)
+
+
+class _Farewell(Direct):
+    """A departure that the engine is told of, in flight; here it has happened already."""
+
+    __slots__ = ("_change", "_channel", "_proposals")
+
+    def __init__(self, proposals: SharedProposals, channel: Channel, change: Unsubscribe) -> None:
+        super().__init__()
+        self._channel = channel
+        self._change = change
+        self._proposals = proposals
+
+    def apply(self, accepted: Accepted) -> None:
+        note(self._channel, accepted)
+        self._proposals.landed(self._channel.name, self._change)
+
+    def fail(self, error: BaseException) -> None:
+        self._proposals.landed(self._channel.name, self._change)
+        if isinstance(error, EngineError):
+            self._proposals.tell_later(self._channel, self._change, error)
 
 
 class SharedProposals(Proposals):
@@ -93,10 +117,10 @@ class SharedProposals(Proposals):
     def __init__(self, runtime: Runtime, engine: RedisEngine) -> None:
         super().__init__(runtime, engine)
         self._shared = engine
-        #: How many changes of a channel have yet to be proposed when their turn comes.
-        self._unasked: Counter[str] = Counter()
         #: Changes in flight by channel: how many, and the turn that later turns wait for.
         self._flying: dict[str, tuple[int, asyncio.Future[None]]] = {}
+        #: How many of them let a user into a channel, or out of it, by both names.
+        self._moving: Counter[tuple[str, str]] = Counter()
         self._patience = Patience()
 
     # ---- channels of other nodes -----------------------------------------
@@ -111,11 +135,11 @@ class SharedProposals(Proposals):
         channel = self._hub.channels.get(name)
         if channel is not None or name.startswith(RESERVED_PREFIX):
             return channel
-        return await self._wait(self._take((name,), lambda: self._attach(name)))
+        return await self._wait(self._turns.take((name,), lambda: self._attach(name)))
 
     async def release(self, channel: Channel) -> None:
         """Stop following a channel that nobody here reads."""
-        await self._take((channel.name,), lambda: self._release(channel))
+        await self._turns.take((channel.name,), lambda: self._release(channel))
 
     async def _attach(self, name: str) -> Channel | None:
         if (channel := self._hub.channels.get(name)) is not None:
@@ -224,21 +248,26 @@ class SharedProposals(Proposals):
             accepted = self._shared.propose_to(name, change, flight)
         except (EngineError, NotOpen) as error:
             raise refusal(name, error) from None
-        flying = self._flying.get(name)
         if accepted is None:
-            if flying is None:
-                landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._turns.last[name] = landed
-                self._flying[name] = (1, landed)
-            else:
-                self._flying[name] = (flying[0] + 1, flying[1])
+            self._launched(name, change)
             self._patience.add(flight.future)
             return flight.future
-        if flying is None:
+        alone = isinstance(change, _MOVES) and (name, change.user.name) not in self._moving
+        if alone or name not in self._flying:
             return self.land(channel, change, accepted, last)
-        return self._take(
-            (name,), lambda: self._land_later(channel, change, accepted, last), is_asked=True
-        )
+        return self._turns.take((name,), lambda: self._land_later(channel, change, accepted, last))
+
+    def _launched(self, name: str, change: Change) -> None:
+        """Record that a change is in flight."""
+        flying = self._flying.get(name)
+        if flying is None:
+            landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._turns.last[name] = landed
+            self._flying[name] = (1, landed)
+        else:
+            self._flying[name] = (flying[0] + 1, flying[1])
+        if isinstance(change, _MOVES):
+            self._moving[name, change.user.name] += 1
 
     async def _land_later(
         self,
@@ -275,8 +304,13 @@ class SharedProposals(Proposals):
             return Applied(delivered)
         return Applied(delivered, channel.stream.position)
 
-    def landed(self, name: str) -> None:
+    def landed(self, name: str, change: Change) -> None:
         """Record that a change in flight has been answered."""
+        if isinstance(change, _MOVES):
+            key = name, change.user.name
+            self._moving[key] -= 1
+            if not self._moving[key]:
+                del self._moving[key]
         count, turn = self._flying[name]
         if count > 1:
             self._flying[name] = (count - 1, turn)
@@ -286,26 +320,34 @@ class SharedProposals(Proposals):
             del self._turns.last[name]
         turn.set_result(None)
 
+    def _tell(self, channel: Channel, change: Unsubscribe) -> None:
+        """Report a departure that has already happened to the engine, until it succeeds."""
+        name = channel.name
+        if not self._may_fly(name):
+            super()._tell(channel, change)
+            return
+        try:
+            accepted = self._shared.propose_to(name, change, _Farewell(self, channel, change))
+        except NotOpen:
+            return
+        except EngineError as error:
+            self.tell_later(channel, change, error)
+            return
+        if accepted is None:
+            self._launched(name, change)
+        else:
+            note(channel, accepted)
+
+    def tell_later(self, channel: Channel, change: Unsubscribe, error: EngineError) -> None:
+        """Report a departure that the engine was not told of, until it succeeds."""
+        refusal(channel.name, error)
+        self._tasks.start(self._tell_again(channel, change, None))
+
     # ---- proposing and applying ------------------------------------------
 
     def is_idle(self, name: str) -> bool:
         """Return whether no change of a channel waits."""
         return name not in self._turns.last
-
-    def _take(
-        self, names: Collection[str], work: Callable[[], Awaitable[T]], *, is_asked: bool = False
-    ) -> asyncio.Future[T]:
-        turn = self._turns.take(names, work)
-        if not is_asked:
-            self._unasked.update(names)
-            turn.add_done_callback(lambda _: self._ended(names))
-        return turn
-
-    def _ended(self, names: Collection[str]) -> None:
-        for name in names:
-            self._unasked[name] -= 1
-            if self._unasked[name] <= 0:
-                del self._unasked[name]
 
     async def _wait(self, turn: asyncio.Future[T]) -> T:
         """Wait for the result of a turn for a limited time; the turn itself continues."""
@@ -328,10 +370,6 @@ class SharedProposals(Proposals):
         if not turn.done():
             raise Unanswered
         return turn.result()
-
-    def _may_precede(self, name: str, change: Change) -> bool:
-        """Return whether a change may be proposed before earlier ones have been answered."""
-        return isinstance(change, _INDEPENDENT) and name not in self._unasked
 
     def _apply(self, channel: Channel, change: Change, accepted: Accepted) -> Applied:
         if accepted.void:

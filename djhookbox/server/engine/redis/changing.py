@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ...core.changes import Accepted, Change
+from ...core.changes import Accepted, Change, Subscribe, Unsubscribe
 from ..base import EngineError, NotOpen
 from .connecting import Reply
 from .link import Operation
@@ -149,8 +149,16 @@ class Proposal(Operation):
 
     def fail(self, error: Exception) -> None:
         """Refuse the change."""
+        self.forget()
         if not self._sink.done():
             self._sink.set_exception(error)
+
+    def forget(self) -> None:
+        """Forget what this node took for granted when it made the change."""
+        change, replica = self._change, self._replica
+        if isinstance(change, (Subscribe, Unsubscribe)):
+            replica.members[change.user.name] = None
+            self._engine.openings.touched(replica.name)
 
     def done(self, reply: Reply | Exception) -> None:
         """Handle the reply."""

@@ -310,9 +310,13 @@ class RedisEngine:
         )
         if replica.is_loading:
             replica.held.append(proposal)
-        else:
-            proposal.address()
+            return
+        proposal.address()
+        try:
             self.parking.put(proposal)
+        except EngineError:
+            proposal.forget()
+            raise
 
     # ---- changes ---------------------------------------------------------
 
@@ -357,13 +361,14 @@ class RedisEngine:
 
     def _leave(self, replica: Replica, change: Unsubscribe, sink: Sink) -> Accepted | None:
         name, connection = change.user.name, change.connection
-        before = replica.members.get(name)
+        known = name in replica.members
+        before = replica.members.get(name) or (True, False)
         whole_user = (
             connection is None or not connection.apart or change.user.options.global_unsubscriptions
         )
         if whole_user and not change.told:
             self.users.leaves(name, replica.name, change)
-        if before is None:
+        if not known:
             return Accepted(replica.version)
         alone = connection is not None and not connection.apart
         if self.mirror.stays(replica.name, change):

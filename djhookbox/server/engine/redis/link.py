@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
+from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ....wire.engines import Address
@@ -45,6 +47,10 @@ LOOK_SECONDS = 0.2
 SMOOTHING = 0.05
 
 
+#: The order in which operations were made, and in which Redis gets them.
+_ORDER = count(1)
+by_order = attrgetter("order")
+
 #: Scripts with their arguments, and a channel of Redis.
 Trial: TypeAlias = tuple[Mapping[str, Sequence[Argument]], str]
 
@@ -65,16 +71,18 @@ class Operation:
         keyed: Whether it may be repeated: it has an operation key, or changes nothing.
         sent: Whether Redis may have it.
         since: When it was given to the link, in the loop's time.
+        order: How many were made before it.
 
     """
 
-    __slots__ = ("keyed", "packed", "sent", "since")
+    __slots__ = ("keyed", "order", "packed", "sent", "since")
 
     def __init__(self, packed: bytes, keyed: bool) -> None:
         self.packed = packed
         self.keyed = keyed
         self.sent = False
         self.since = 0.0
+        self.order = next(_ORDER)
 
     def done(self, reply: Reply | Exception) -> None:
         """Handle the reply, or an exception."""
@@ -284,8 +292,9 @@ class Link:
         self.down_since, self.up_since = None, loop.time()
         self._heard = loop.time()
         self._open = True
-        # What Redis may already have done is repeated first, with the same keys.
-        self._waiting.extendleft(reversed(self._sent))
+        # What Redis may already have done is repeated with the same keys. It may be newer than what
+        # has waited for a lease.
+        self._waiting = deque(sorted([*self._sent, *self._waiting], key=by_order))
         self._sent.clear()
         self._wake.set()
         return connection

@@ -123,6 +123,7 @@ class Nodes:
 
     async def _register(self) -> None:
         engine = self._engine
+        engine.parking.close()
         self._calm_since = asyncio.get_running_loop().time()
         logger.warning("This node had lost its lease")
         engine.figures["leases_lost"] += 1
@@ -164,6 +165,8 @@ class Nodes:
         if reply[0] == b"LEASE":
             await self.register()
             return
+        if self._registering is None or self._registering.done():
+            engine.parking.resend()  # if a registration has failed, but another has not
         self.clock.read(reply[3], asked)
         engine.inbox.compare(int(reply[1]))
         flat = reply[2]

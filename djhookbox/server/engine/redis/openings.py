@@ -12,7 +12,7 @@ from ....wire.values import JSON
 from ...core.changes import Snapshot
 from ...core.stream import new_epoch
 from ..base import EngineError, NotOpen
-from . import codec
+from . import codec, patrol
 from .codec import raw
 from .connecting import Reply
 from .packing import Argument
@@ -45,6 +45,7 @@ class Openings:
         #: Channels that could not be loaded.
         self._failed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._patrol = patrol.Patrol(engine)
         #: Until when members may be missing because their nodes have not entered them again.
         self._lenient_until = 0.0
         #: Channels whose connections have changed, and those whose members must be checked.
@@ -229,19 +230,14 @@ class Openings:
             self.reload(name)
 
     async def _moved(self, names: list[str]) -> list[str]:
-        reply = await self._engine.ask(
-            "versions", self._engine.nodes.arguments("", *map(raw, names))
-        )
         found = []
-        for name, opening, version, reads in zip(
-            names, reply[1][::3], reply[1][1::3], reply[1][2::3], strict=True
-        ):
-            replica = self._engine.replicas.get(name)
+        for told in await patrol.ask(self._engine, names):
+            replica = self._engine.replicas.get(told.name)
             if replica is None:
                 continue
-            moved = opening.decode() != replica.id or int(version) != replica.version
-            if moved or not reads or replica.life != self._life:
-                found.append(name)
+            moved = told.id != replica.id or told.version != replica.version
+            if moved or not told.reads or replica.life != self._life:
+                found.append(told.name)
         return found
 
     @property
@@ -313,14 +309,15 @@ class Openings:
     def repair(self, replica: Replica) -> None:
         """Make what Redis has of this node in a channel what it should be."""
         present = self._engine.mirror.members(replica.name)
-        wrong = [(name, flags) for name, flags in present.items() if name not in replica.members]
-        gone = [name for name in replica.members if name not in present]
+        known = replica.members
+        wrong = [(name, flags) for name, flags in present.items() if known.get(name) is None]
+        gone = [name for name in known if name not in present]
         for name, (shared, by_code) in wrong:
-            replica.members[name] = (shared, by_code)
+            known[name] = (shared, by_code)
             flags = ("1" if shared else "0", "1" if by_code else "0")
             self._repair(replica, "join", raw(name), *flags)
         for name in gone:
-            del replica.members[name]
+            del known[name]
             self._repair(replica, "leave", raw(name), "1", "0")
 
     def _repair(self, replica: Replica, script: str, *more: Argument) -> None:
@@ -359,6 +356,7 @@ class Openings:
                 replica.ahead_since = loop_time
                 self.reload(replica.name)
             self._report(replica, loop_time)
+        self._patrol.look(loop_time)
         for name in list(self._touched):
             checked = engine.replicas.get(name)
             if checked is None:

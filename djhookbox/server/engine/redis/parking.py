@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import insort
 
 from ..base import EngineError
-from .link import Link, Operation, Unknown
+from .link import Link, Operation, Unknown, by_order
 
 
 class Parking:
-    """Sends operations in their order, but keeps them while there is no lease."""
+    """Sends operations in their order, but keeps them while there is no lease.
+
+    Redis refuses what it gets before this node is registered again. Newer operations must not get
+    there first, so that none is sent from the first refusal until then.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._parked: deque[Operation] = deque()
+        self._parked: list[Operation] = []
+        self._closed = False
 
     def put(self, operation: Operation) -> None:
         """Send an operation, after those that wait.
@@ -23,19 +28,25 @@ class Parking:
             EngineError: If there is no connection.
 
         """
-        if self._parked:
+        if self._closed:
             operation.since = asyncio.get_running_loop().time()
-            self._parked.append(operation)
+            self.park(operation)
         else:
             self._link.put(operation)
 
+    def close(self) -> None:
+        """Send nothing until there is a lease."""
+        self._closed = True
+
     def park(self, operation: Operation) -> None:
-        """Keep an operation that was refused for want of a lease."""
-        self._parked.append(operation)
+        """Keep an operation until there is a lease."""
+        self._closed = True
+        insort(self._parked, operation, key=by_order)
 
     def resend(self) -> None:
         """Send what waits: there is a lease."""
-        parked, self._parked = self._parked, deque()
+        self._closed = False
+        parked, self._parked = self._parked, []
         for operation in parked:
             try:
                 self._link.put(operation)
@@ -44,5 +55,7 @@ class Parking:
 
     def give_up(self, before: float) -> None:
         """Give up what has waited since then: Redis may be full for long."""
-        while self._parked and self._parked[0].since < before:
-            self._parked.popleft().done(Unknown("this node has no lease"))
+        old = [operation for operation in self._parked if operation.since < before]
+        self._parked = [operation for operation in self._parked if operation.since >= before]
+        for operation in old:
+            operation.done(Unknown("this node has no lease"))

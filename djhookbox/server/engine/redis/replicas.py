@@ -70,6 +70,10 @@ class Mirror:
         """Return how many connections here are in a channel."""
         return 0
 
+    def size(self, name: str) -> int | None:
+        """Return how many users of all nodes are in a channel, or None if that is not known."""
+        return None
+
     def idle(self, name: str) -> bool:
         """Return whether no change of a channel waits for an answer."""
         return True
@@ -104,7 +108,8 @@ class Replica:
         id: The channel's opening.
         version: The last version that was applied.
         changed: The version of the last change of options.
-        members: The users that this node has entered in Redis, or is entering: shared, by code.
+        members: The users that this node has entered in Redis, or is entering: shared, by code; or
+            None if a change has failed, so that it is not known what Redis has.
         options: The options as of that version.
         audience: The number of connections that was reported to Redis, or None.
         renewed: When its keys were renewed, in the loop's time.
@@ -148,7 +153,7 @@ class Replica:
         self.version = snapshot.version
         self.changed = snapshot.changed
         self.options = codec.merged(ChannelOptions(), snapshot.options)
-        self.members: dict[str, tuple[bool, bool]] = {
+        self.members: dict[str, tuple[bool, bool] | None] = {
             each.name: (each.shared, each.by_code)
             for each in snapshot.members
             if node in each.nodes
