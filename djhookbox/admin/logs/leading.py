@@ -28,7 +28,7 @@ from ...querysets import ByPrefix, Exactly
 PROBED = 2_000
 
 #: Rows of the rarest filter that are looked through for those that other filters allow, too.
-SEARCHED = 3_000
+SEARCHED = 2_500
 
 #: Queries for the combinations of several values, at most.
 COMBINED = 16
