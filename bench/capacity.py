@@ -1,8 +1,8 @@
 """What nodes and one Redis carry: `python -m bench.capacity` prints the table of the documentation.
 
-The costs were measured with `bench.engine`, and with scripts run by a node in one process, on a
-machine whose two cores were shared with much other work: an idle machine needs less. Measure
-yours, and change `COSTS`.
+The costs were measured with `bench.engine` on an idle machine with two slow cores; that of a
+further reader was measured earlier, with scripts that one process runs. Measure yours, and change
+`COSTS`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Costs:
 
     """
 
-    delivery: float = 12.8
-    publication: float = 282.0
-    following: float = 86.0
-    arrival: float = 688.0
+    delivery: float = 8.0
+    publication: float = 171.0
+    following: float = 43.0
+    arrival: float = 986.0
     memory: float = 5 * 1024
-    redis_publication: float = 87.0
+    redis_publication: float = 68.0
     redis_reader: float = 5.4
-    redis_arrival: float = 163.0
+    redis_arrival: float = 152.0
 
 
 COSTS = Costs()
