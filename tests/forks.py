@@ -27,7 +27,7 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What processes of Django and Hookbox import, as far as that needs no settings.
+#: What processes of Django and Hookbox import that needs no settings.
 MODULES = (
     "django.contrib.admin",
     "django.contrib.admin.views.main",
@@ -240,7 +240,7 @@ def _become(files: list[str], folder: str, environment: dict[str, str] | None) -
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
-    # Whoever started the tests may ignore it, as shells do in the background.
+    # The program that started the tests may ignore it, as shells do in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     if environment is not None:

@@ -11,7 +11,7 @@ from tests.redis_server import RedisServer
 
 from .servers import Servers, Workers
 
-#: The user as whom the nodes connect to Redis; the run itself is another.
+#: The user of Redis that the nodes connect as; the run itself connects as another.
 USER, PASSWORD = "hookbox", "right"
 #: What lets Redis know the user, and sleep.
 REDIS_OPTIONS = (

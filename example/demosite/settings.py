@@ -84,7 +84,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With Django's default, hashing takes seconds on a slow machine, for each account and each login.
-# Do not copy this: the passwords of the demo are no secrets, and those of your site are.
+# Do not copy this: the passwords of the demo are public, and those of your site are secret.
 PASSWORD_HASHERS = [
     "demosite.accounts.QuickHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

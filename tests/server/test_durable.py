@@ -263,7 +263,7 @@ async def test_options_of_a_durable_channel_are_refused_at_once(
     with pytest.raises(OptionError):
         await pulling.rest("subscribe", channel_name="/c/", name="alice", options=options)
     await turns()
-    assert caplog.text == "", "nothing goes on in the background"
+    assert caplog.text == "", "nothing continues in the background"
 
 
 async def test_a_browser_publishes_to_a_durable_channel(

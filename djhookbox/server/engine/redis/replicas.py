@@ -168,7 +168,7 @@ class Replica:
 
     @property
     def is_loading(self) -> bool:
-        """Whether new changes must wait, behind those that are to be repeated."""
+        """Whether new changes must wait, behind those that will be repeated."""
         return bool(self.loading or self.held)
 
     def own(self, version: int, change: Change, accepted: Accepted, sink: Sink) -> None:
