@@ -113,8 +113,8 @@ class Proposal(Operation):
     """
 
     __slots__ = (
-        "_accept", "_by_key", "_change", "_engine", "_replica", "_rest", "_script", "_sink",
-        "number", "repeats",
+        "_accept", "_by_key", "_change", "_engine", "_number", "_replica", "_rest", "_script",
+        "_sink", "repeats",
     )  # fmt: skip
 
     def __init__(
@@ -135,7 +135,7 @@ class Proposal(Operation):
         self._change = change
         self._script = script
         self._rest = rest
-        self.number = number
+        self._number = number
         self.repeats = 0
         self._sink = sink
         self._accept = accept
@@ -198,7 +198,7 @@ class Proposal(Operation):
 
     def _take(self, parts: list[str], again: bool) -> None:
         replica = self._replica
-        others = again and self._by_key and parts[3] != f"{self._engine.node}.{self.number}"
+        others = again and self._by_key and parts[3] != f"{self._engine.node}.{self._number}"
         accepted = self._accept(self._change, parts, others) if self._accept else None
         if accepted is None:
             if not parts[0]:

@@ -15,6 +15,7 @@ from ..base import EngineError, NotOpen
 from . import codec, patrol
 from .codec import raw
 from .connecting import Reply
+from .link import by_order
 from .packing import Argument
 from .replicas import Followed, Replica
 
@@ -297,7 +298,7 @@ class Openings:
     def _repeat(self, replica: Replica) -> None:
         """Make the changes that have waited until a channel is loaded, in their order."""
         held, replica.held = replica.held, []
-        for proposal in sorted(held, key=lambda proposal: int(proposal.number)):
+        for proposal in sorted(held, key=by_order):
             try:
                 proposal.address()
                 self._engine.parking.put(proposal)
