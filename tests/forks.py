@@ -232,7 +232,7 @@ def _serve(requests: IO[str]) -> _Job | None:
 
 
 def _become(files: list[str], folder: str, environment: dict[str, str] | None) -> None:
-    """Get the files, the folder and the environment of the process, and a session of its own."""
+    """Get the files, the folder, the environment and the session of the process."""
     os.setsid()
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, path in enumerate([os.devnull, *files]):

@@ -32,7 +32,7 @@ LOGS = [log for log in PAGES if log != "channelpolicy"]
 DISCARDED = 50
 
 #: Pages with two conditions that have no common index.
-SEARCHED = ("whoever decided", "file")
+SEARCHED = ("any decider", "file")
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""The rights that the documentation names suffice for a user of Redis; without one, we say so."""
+"""The documented rights of a user of Redis suffice; a missing one is reported."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class _Flight(Direct):
 
 
 class _Farewell(Direct):
-    """A departure that the engine is told of, in flight; here it has happened already."""
+    """A departure in flight to the engine, which has already happened here."""
 
     __slots__ = ("_change", "_channel", "_proposals")
 
@@ -340,7 +340,7 @@ class SharedProposals(Proposals):
 
     def tell_later(self, channel: Channel, change: Unsubscribe, error: EngineError) -> None:
         """Report a departure that the engine was not told of, until it succeeds."""
-        refusal(channel.name, error)
+        refusal(channel.name, error)  # which is logged
         self._tasks.start(self._tell_again(channel, change, None))
 
     # ---- proposing and applying ------------------------------------------

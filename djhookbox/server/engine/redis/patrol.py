@@ -74,7 +74,7 @@ class Patrol:
         self._comparing: asyncio.Task[None] | None = None
 
     def look(self, now: float) -> None:
-        """Go on; called once a second."""
+        """Check the suspects, and compare the next channels; called once a second."""
         engine = self._engine
         for name, suspect in list(self._suspects.items()):
             if engine.replicas.get(name) is not suspect.replica or not suspect.is_behind():
