@@ -20,7 +20,6 @@ from .channels.presence import ServerPresence
 from .channels.publications import Publications
 from .clients.addresses import TrustedProxies
 from .clients.commands import Commands
-from .clients.connection import Connection
 from .clients.expiries import Expiries
 from .clients.frames import Frames
 from .clients.handshake import Handshakes
@@ -30,6 +29,7 @@ from .clients.subscriptions import Subscriptions
 from .clients.unconnected import Unconnected
 from .collecting import Collecting
 from .config import ServerConfig
+from .connection import Connection
 from .core.effects import Emptied, PollingChanged, PresenceDue
 from .core.hub import Hub
 from .core.keeping import Shelf

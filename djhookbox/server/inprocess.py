@@ -16,8 +16,8 @@ from ..wire.closing import NORMAL, Disconnect
 from ..wire.engines import MEMORY
 from ..wire.values import JSONObject, loads
 from .app import Server
-from .clients.connection import Connection, Handshake, Packet
 from .config import ServerConfig
+from .connection import Connection, Handshake, Packet
 from .metrics import Metrics
 from .protocol import rtjp
 from .site.explaining import explain, parse

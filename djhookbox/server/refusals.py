@@ -1,6 +1,8 @@
-"""The refusal that the client or the program that asked receives."""
+"""The refusals that the client or the program that asked receives."""
 
 from __future__ import annotations
+
+UNAVAILABLE = "The site does not answer; try again later"
 
 
 class Refusal(Exception):
@@ -18,3 +20,10 @@ class Refusal(Exception):
         self.reason = reason
         self.code = code
         self.decided_by = decided_by
+
+
+class WebhookFailed(Refusal):
+    """The site did not give a usable answer."""
+
+    def __init__(self, reason: str = UNAVAILABLE) -> None:
+        super().__init__(reason, "unavailable")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from djhookbox.server import app
-from djhookbox.server.clients.connection import Connection, Handshake, Packet
 from djhookbox.server.config import ServerConfig
+from djhookbox.server.connection import Connection, Handshake, Packet
 from djhookbox.server.core.model import Channel
 from djhookbox.server.engine.base import Engine
 from djhookbox.server.refusals import Refusal

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from djhookbox.server import connection as module
 from djhookbox.server.budget import Incoming
-from djhookbox.server.clients import connection as module
-from djhookbox.server.clients.connection import (
+from djhookbox.server.connection import (
     BUSY,
     MAX_WAITING,
     MIN_WAITING,

@@ -11,7 +11,7 @@ import pytest
 
 from djhookbox.server.config import ConfigError, ServerConfig
 from djhookbox.server.core.model import User
-from djhookbox.server.decision_log import DecisionLog, Sample
+from djhookbox.server.site.decision_log import DecisionLog, Sample
 from djhookbox.server.site.webhooks import WebhookFailed, reply_to
 from djhookbox.wire import webhooks
 from djhookbox.wire.closing import ABNORMAL, NORMAL, TOO_SLOW

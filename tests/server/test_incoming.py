@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from djhookbox.server.budget import HANDLED, Incoming
-from djhookbox.server.clients.connection import MIN_WAITING
+from djhookbox.server.connection import MIN_WAITING
 
 from .rig import Rig, turns
 

@@ -236,6 +236,18 @@ async def test_others_do_not_wait_for_who_left(told: Rig) -> None:
     assert told.site.names() == ["connect"]
 
 
+async def test_a_channel_does_not_begin_again_before_its_end_is_reported(told: Rig) -> None:
+    alice, bob = await told.connect("alice"), told.client("sessionid=bob")
+    bob.handshake = replace(bob.handshake, remote_addr="10.0.0.2")
+    await told.send(bob, "CONNECT", cookie_string="", payload='"bob"')
+    await told.subscribe(alice)
+    await told.events.flush()
+    await told.leave(alice)
+    told.site.took()
+    await told.subscribe(bob)
+    assert told.site.names() == ["events", "subscribe_many"]
+
+
 async def test_nobody_waits_for_a_site_that_takes_no_events(told: Rig) -> None:
     told.site.answers["events"] = Refusal("busy", "unavailable")
     alice = await told.connect("alice")

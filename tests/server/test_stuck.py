@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from djhookbox.server.budget import Incoming
-from djhookbox.server.clients.connection import Handshake, Packet
+from djhookbox.server.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket as frames
 from djhookbox.server.transports import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from djhookbox.server.budget import Incoming
-from djhookbox.server.clients.connection import Handshake, Packet
+from djhookbox.server.connection import Handshake, Packet
 from djhookbox.server.transports import csp_session
 from djhookbox.server.unsent import Unsent
 from djhookbox.wire.closing import TOO_SLOW

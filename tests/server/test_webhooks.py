@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from djhookbox.server.budget import Incoming
-from djhookbox.server.clients.connection import Handshake
 from djhookbox.server.config import ServerConfig
+from djhookbox.server.connection import Handshake
 from djhookbox.server.core.model import User
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.refusals import Refusal

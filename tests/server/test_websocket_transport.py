@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from djhookbox.server.budget import Incoming
-from djhookbox.server.clients.connection import Handshake, Packet
+from djhookbox.server.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
 from djhookbox.server.transports.websocket import WebSocketConnection
 from djhookbox.server.unsent import Unsent

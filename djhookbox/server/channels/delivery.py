@@ -18,7 +18,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from ..clients.connection import Connection, Packet
+from ..connection import Connection, Packet
 from ..core.effects import Broadcast, Effect, Made, Send
 from ..core.model import Channel
 from ..metrics import Metrics

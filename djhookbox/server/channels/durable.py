@@ -4,7 +4,7 @@ The site keeps their streams. This process asks for what is new with the webhook
 at a time, after a poke and every few seconds. A channel is opened with a stream as of a number;
 what was pulled above that number is then applied to it, so that nothing falls in between.
 
-Revocations come in the same replies; see `revoking`.
+Revocations come in the same replies; `site.revoking` carries them out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import logging
 import random
 import time
 from contextlib import suppress
+from typing import Protocol
 
-from ...wire import capabilities, webhooks
+from ...wire import capabilities, revocations, webhooks
 from ...wire.events import Delivered
 from ...wire.streams import MOST_STREAMS, Entry, Pulled, Pushed, StreamPart, Wanted
 from ...wire.values import loads
@@ -26,10 +27,8 @@ from ..core.keeping import OVERHEAD, weigh
 from ..core.model import Channel
 from ..core.stream import Position, Publication, StreamState
 from ..core.values import timestamp
-from ..refusals import Refusal
+from ..refusals import Refusal, WebhookFailed
 from ..runtime import Runtime
-from ..site.revoking import Revoking
-from ..site.webhooks import WebhookFailed
 from ..tasks import within
 from .expected import Results
 from .feeds import Feeds
@@ -57,10 +56,21 @@ MOST_PAUSE = 0.05
 BUSY_PAUSE = 0.006
 
 
+class TakesRevocations(Protocol):
+    """What carries out the revocations that are pulled, and knows how far they were pulled."""
+
+    @property
+    def position(self) -> revocations.Position:
+        """How far this process has pulled."""
+
+    def take(self, pulled: revocations.Revocations | None, began: float) -> bool:
+        """Carry out what was pulled; return whether there is more to pull at once."""
+
+
 class Durable:
     """Pull from the site, and keep the live durable channels up to date."""
 
-    def __init__(self, runtime: Runtime, proposals: Proposals, revoking: Revoking) -> None:
+    def __init__(self, runtime: Runtime, proposals: Proposals, revoking: TakesRevocations) -> None:
         self._hub = runtime.hub
         self._revoking = revoking
         self._webhooks = runtime.webhooks

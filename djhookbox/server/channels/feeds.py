@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 from ...wire.streams import Entry, number_of
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.model import Channel
 from ..core.stream import StreamState
 from ..refusals import Refusal

@@ -21,12 +21,11 @@ from contextlib import (
 
 from ...wire import capabilities, webhooks
 from ...wire.events import Destroyed
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.effects import Emptied
 from ..core.model import Channel
 from ..refusals import Refusal
 from ..runtime import Runtime
-from ..site.order import trace_of
 from ..tasks import in_turns
 from .locks import KeyedLocks
 from .outcomes import EngineFailed
@@ -206,7 +205,7 @@ class Lifecycle:
                 with suppress(EngineFailed):  # logged; retried later
                     await self._proposals.destroy(channel, only_empty=True)
                     if reports and self._hub.channels.get(name) is not channel:
-                        self._events.add(Destroyed(name), (trace_of(name),))
+                        self._events.add(Destroyed(name))
             if not channel.subscribers:
                 self._hub.keep(channel, self._clock())
 

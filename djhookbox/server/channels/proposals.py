@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ...wire.options import UserOptions
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.applying import apply, create, is_moot, note
 from ..core.changes import (
     Accepted,

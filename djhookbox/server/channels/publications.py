@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.announcing import compose, show
 from ..core.effects import Made
 from ..core.model import Channel

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...wire.names import RESERVED_PREFIX
 from ...wire.options import UserOptions
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core import replicas
 from ..core.applying import note
 from ..core.changes import (

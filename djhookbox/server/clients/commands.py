@@ -25,14 +25,14 @@ from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
 from ..channels.publications import Publications
+from ..connection import Connection, State
 from ..core.messages import message
 from ..core.stream import Position, place
-from ..decision_log import Sample
-from ..refusals import Refusal
+from ..refusals import Refusal, WebhookFailed
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, ClientGone, user_of
-from ..site.webhooks import Rejected, UnusableReply, WebhookFailed
-from .connection import Connection, State
+from ..site.decision_log import Sample
+from ..site.webhooks import Rejected, UnusableReply
 from .targets import includes
 
 #: Maximum time to remember a used token, in seconds.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from ..budget import Budget
+from ..connection import BUSY, Connection
 from ..refusals import Refusal
-from .connection import BUSY, Connection
 
 #: Bytes of cookies that are kept for each connection whatever the others have.
 MIN_COOKIES = 1024

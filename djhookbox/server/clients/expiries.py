@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable
 
-from .connection import Connection
+from ..connection import Connection
 
 #: Seconds after the time that the site named: sessions expire by its clock.
 MARGIN = 1.0

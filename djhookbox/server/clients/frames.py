@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from ...wire.names import KEY_LENGTH, TOKEN_LENGTH, NameProblem, check_name
 from ...wire.values import JSONObject
+from ..connection import Connection
 from ..core.stream import Position
 from ..protocol.rtjp import BadFrame, Frame
 from ..refusals import Refusal
 from ..runtime import Runtime
 from ..site.authorize import ClientGone
 from .commands import Commands, parse_payload
-from .connection import Connection
 from .cookies import KeptCookies
 from .origins import CookieProblem, merge_cookies
 from .subscriptions import Subscriptions

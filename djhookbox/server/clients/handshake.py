@@ -14,11 +14,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ...wire.closing import NOT_CONNECTED, RESTART, Disconnect
 from ...wire.urls import origin_of
 from ..budget import Incoming
+from ..connection import Connection, Handshake
 from ..protocol.rtjp import BadFrame, Frame
 from ..runtime import Runtime
 from ..unsent import Unsent
 from .addresses import TrustedProxies, host_name
-from .connection import Connection, Handshake
 from .origins import OriginRules
 from .unconnected import Unconnected
 

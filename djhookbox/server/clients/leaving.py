@@ -18,12 +18,12 @@ from ...wire.events import Disconnected, Unsubscribed
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
+from ..connection import Connection
 from ..core.model import Channel, User
-from ..decision_log import Sample
 from ..refusals import Refusal
 from ..runtime import Runtime
+from ..site.decision_log import Sample
 from ..site.order import traces
-from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
 

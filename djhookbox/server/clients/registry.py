@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from ...wire import rest
 from ...wire.closing import Disconnect
+from ..connection import Connection, State
 from ..core.model import User
-from .connection import Connection, State
 from .targets import includes
 
 #: Seconds for which a call may apply to connections to come.

@@ -17,17 +17,16 @@ from ..channels.lifecycle import Lifecycle
 from ..channels.locks import KeyedLocks
 from ..channels.outcomes import ChannelGone
 from ..channels.proposals import Proposals
+from ..connection import Connection
 from ..core.changes import Change, Subscribe, Unsubscribe
 from ..core.effects import Effect, Send
 from ..core.model import Channel, User
 from ..core.stream import Position
-from ..refusals import Refusal
+from ..refusals import Refusal, WebhookFailed
 from ..runtime import Runtime
 from ..site.authorize import Authorizer, user_of
 from ..site.order import traces
 from ..site.queue import patience
-from ..site.webhooks import WebhookFailed
-from .connection import Connection
 
 logger = logging.getLogger("djhookbox.server")
 

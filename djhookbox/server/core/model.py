@@ -97,11 +97,11 @@ class Channel:
         created: When it was created.
         empty_since: When it lost its last subscriber or was created; None while it has any.
         published: The rate of publications to it.
-        log: Its numbered publications; None if they are not numbered.
+        stream: Its numbered publications; None if they are not numbered.
         state_weight: Bytes of memory that its state uses.
         options_weight: The same for options whose length is not limited.
         version: The version that the engine gave to its last change.
-        keeping: On a durable channel, for how many seconds publications are kept in the log.
+        keeping: On a durable channel, for how many seconds its stream keeps publications.
         recovery: The same on other channels, in addition to those that belong to the history.
         left: When its last subscriber left; 0 if it never had any.
 

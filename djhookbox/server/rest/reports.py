@@ -14,7 +14,7 @@ from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
 from ...wire.urls import without_password
 from ...wire.values import dumps
 from .. import usage
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.hub import Hub
 from ..core.model import Channel, User
 from ..metrics import STEP

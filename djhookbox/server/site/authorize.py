@@ -17,7 +17,7 @@ from ...wire.replies import FollowUp
 from ...wire.webhooks import Webhook
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..core.changes import Subscribe, Unsubscribe
 from ..core.model import Channel, User
 from ..refusals import Refusal

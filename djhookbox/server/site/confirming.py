@@ -16,7 +16,7 @@ from ...wire.closing import ACCOUNT_GONE, SESSION_EXPIRED, Disconnect, restart
 from ...wire.replies import ConfirmReply
 from ...wire.values import dumps
 from ...wire.webhooks import Identified
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..refusals import Refusal
 from ..runtime import Runtime
 from .webhooks import Rejected

@@ -17,7 +17,7 @@ from ...wire import bodies, capabilities, events, nodes, webhooks
 from ...wire.events import Event, Stopped
 from ...wire.values import MAX_DOCUMENT_DEPTH, dumps, loads
 from ...wire.webhooks import Webhook
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..metrics import Metrics
 from ..refusals import Refusal
 from ..tasks import within
@@ -87,12 +87,12 @@ class Events:
 
         Args:
             event: The event.
-            traces: Those that webhooks must not overtake; see `order`.
+            traces: Those that it leaves because of its user; see `order`.
 
         """
         self._number += 1
         text = events.write(event, self._number, round(time.time(), 3))
-        added: _Event | None = _Event(self._number, text, traces)
+        added: _Event | None = _Event(self._number, text, (*traces, *order.traces_of(event)))
         if len(text) > ALWAYS_FITS and bodies.json_size(text) > self._largest:
             added = self._shortened(_Event(self._number, text), "it is larger than a report may be")
         if added is not None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...wire.events import Destroyed, Event
 from ...wire.webhooks import Connect, SubscribeMany, Webhook
-from ..clients.connection import Connection
+from ..connection import Connection
 
 
 def traces(connection: Connection) -> tuple[str, ...]:
@@ -20,9 +21,9 @@ def traces(connection: Connection) -> tuple[str, ...]:
     return (user, *_browser(connection))
 
 
-def trace_of(channel: str) -> str:
-    """Return the trace of a channel that is destroyed."""
-    return f"channel {channel}"
+def traces_of(event: Event) -> tuple[str, ...]:
+    """Return the traces that an event leaves, whoever reports it."""
+    return (_channel(event.channel_name),) if isinstance(event, Destroyed) else ()
 
 
 def followed(webhook: Webhook[Any], connection: Connection | None) -> tuple[str, ...]:
@@ -35,9 +36,9 @@ def followed(webhook: Webhook[Any], connection: Connection | None) -> tuple[str,
     if connection is not None and connection.user is not None:
         found.append(_user(connection.user.name))
     if isinstance(webhook, SubscribeMany):
-        found += [trace_of(each.channel_name) for each in webhook.channels]
+        found += [_channel(each.channel_name) for each in webhook.channels]
     elif channel := getattr(webhook, "channel_name", ""):
-        found.append(trace_of(channel))
+        found.append(_channel(channel))
     return tuple(found)
 
 
@@ -45,6 +46,10 @@ def _browser(connection: Connection) -> tuple[str, str]:
     handshake = connection.handshake
     # Cookies are long, and secret.
     return f"address {handshake.remote_addr}", f"cookies {hash(handshake.cookie)}"
+
+
+def _channel(name: str) -> str:
+    return f"channel {name}"
 
 
 def _user(name: str) -> str:

@@ -10,24 +10,16 @@ from ...wire import replies
 from ...wire.fields import Fault, FieldProblem
 from ...wire.replies import REFUSED, Refused
 from ...wire.webhooks import Webhook
-from ..refusals import Refusal
+from ..refusals import UNAVAILABLE, Refusal, WebhookFailed
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
 R = TypeVar("R")
 
-UNAVAILABLE = "The site does not answer; try again later"
 TOO_LARGE = "That is larger than the site takes"
 
 #: Statuses that mean that the call is at fault: malformed or too large.
 REJECTIONS = frozenset({400, 413})
-
-
-class WebhookFailed(Refusal):
-    """The site did not give a usable answer."""
-
-    def __init__(self, reason: str = UNAVAILABLE) -> None:
-        super().__init__(reason, "unavailable")
 
 
 class Rejected(WebhookFailed):

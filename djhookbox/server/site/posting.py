@@ -10,12 +10,12 @@ import aiohttp
 from ...wire import batches, nodes
 from ...wire.replies import WrongShape
 from ..config import ServerConfig
-from ..decision_log import DecisionLog
 from ..metrics import Metrics
-from ..refusals import Refusal
+from ..refusals import Refusal, WebhookFailed
 from ..tracing import TRACED, make_tracing
+from .decision_log import DecisionLog
 from .explaining import explain, explain_certificate, parse, said_in
-from .outcomes import REJECTIONS, BadStatus, Rejected, WebhookFailed
+from .outcomes import REJECTIONS, BadStatus, Rejected
 from .receiving import Answers
 
 logger = logging.getLogger("djhookbox.server.webhooks")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...wire import batches, bodies, webhooks
 from ...wire.webhooks import Batched, Caller, Webhook
-from ..clients.connection import Connection
+from ..connection import Connection
 
 #: Channels in one decision for which the usual timeout is added once more.
 PATIENT_CHANNELS = 64

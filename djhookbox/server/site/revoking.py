@@ -17,7 +17,7 @@ from ...wire import rest
 from ...wire.answers import Revoked
 from ...wire.closing import is_valid_code
 from ...wire.revocations import Position, Revocation, Revocations
-from ..clients.connection import Connection
+from ..connection import Connection
 from ..runtime import Runtime
 from .confirming import Confirming
 from .queue import patience

@@ -16,21 +16,19 @@ import aiohttp
 
 from ...wire import batches, bodies, capabilities, webhooks
 from ...wire.webhooks import Batched, Webhook
-from ..clients.connection import Connection
 from ..config import ServerConfig
-from ..decision_log import DECIDING, DecisionLog
+from ..connection import Connection
 from ..metrics import Metrics
-from ..refusals import Refusal
+from ..refusals import UNAVAILABLE, Refusal, WebhookFailed
 from ..tasks import Tasks, within
+from .decision_log import DECIDING, DecisionLog
 from .explaining import explain, said
 from .outcomes import (
     TOO_LARGE,
-    UNAVAILABLE,
     BadStatus,
     Rejected,
     Reply,
     UnusableReply,
-    WebhookFailed,
     refusals_in,
     reply_to,
 )

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ..clients.connection import MIN_WAITING, Connection
 from ..clients.handshake import Handshakes
 from ..config import ServerConfig
+from ..connection import MIN_WAITING, Connection
 from ..protocol import csp
 from ..protocol.csp import Variables
 from ..tasks import within

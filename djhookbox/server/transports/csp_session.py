@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...wire.closing import NO_PONG, NORMAL, TOO_SLOW, Disconnect
-from ..clients.connection import Connection, Packet
+from ..connection import Connection, Packet
 from ..protocol import rtjp
 from ..protocol.csp import Inbox, Outbox, Received, Variables, Waiting
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ...wire.closing import ABNORMAL, NORMAL, TOO_SLOW, Disconnect
 from ...wire.loglines import printable
-from ..clients.connection import Connection, Packet
+from ..connection import Connection, Packet
 from ..protocol import incoming, rtjp, websocket
 from ..protocol.incoming import Message, Reader, Violation
 from ..protocol.websocket import accept_key

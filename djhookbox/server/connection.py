@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ...wire.closing import TOO_SLOW, Disconnect
-from ...wire.events import Disconnected
-from ..budget import Incoming
-from ..core.model import User
-from ..protocol.rtjp import BadFrame, Frame, Parser, read, unread
-from ..unsent import Unsent
+from ..wire.closing import TOO_SLOW, Disconnect
+from ..wire.events import Disconnected
+from .budget import Incoming
+from .core.model import User
+from .protocol.rtjp import BadFrame, Frame, Parser, read, unread
+from .unsent import Unsent
 
 #: Frames to handle before yielding to other connections.
 TURN = 50

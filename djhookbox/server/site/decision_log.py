@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
-from ..wire import replies, webhooks
-from ..wire.closing import Disconnect
-from ..wire.webhooks import Webhook
-from .clients.connection import Connection
-from .refusals import Refusal
-from .site.outcomes import Reply, UnusableReply, WebhookFailed
+from ...wire import replies, webhooks
+from ...wire.closing import Disconnect
+from ...wire.webhooks import Webhook
+from ..connection import Connection
+from ..refusals import Refusal, WebhookFailed
+from .outcomes import Reply, UnusableReply
 
 logger = logging.getLogger("djhookbox.server.decisions")
 
