@@ -77,6 +77,18 @@ def test_all_channels_are_bounded_together(house: House) -> None:
     assert busy[-1].history
 
 
+def test_who_is_published_to_again_keeps_its_history(house: House) -> None:
+    first, second, third, last = (house.channel(name, history_size=100) for name in "abcd")
+    for channel in (first, second, third, first, last):
+        house.publish(channel, "x" * (15_000 if channel is first else 35_000))
+    house.publish(last, "x" * 10_000)
+    assert house.hub._shelf.total == total(house) <= 300_000
+    house.publish(third, "x" * 10_000)
+    assert [len(each.history) for each in (first, second, third, last)] == [2, 0, 2, 2]
+    house.hub.destroy_channel(first, NOW)
+    assert house.hub._shelf.total == total(house)
+
+
 def weight_of(channel: Channel) -> int:
     stream = channel.stream
     assert stream is not None

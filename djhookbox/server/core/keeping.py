@@ -29,7 +29,18 @@ def weigh(value: Any) -> int:
 
 
 class Kept(Protocol):
-    """A holder of entries, the oldest of which can be dropped."""
+    """A holder of entries, the oldest of which can be dropped.
+
+    Attributes:
+        shelved: The weight of its entries that the shelf counts.
+        is_renewed: Whether it added an entry since the shelf put it last.
+        is_spare: Whether the shelf expects it to have spare entries.
+
+    """
+
+    shelved: int
+    is_renewed: bool
+    is_spare: bool
 
     def __hash__(self) -> int: ...
 
@@ -49,8 +60,11 @@ class Shelf:
     """Limit the memory of many holders, individually and in total.
 
     When the total is too large, entries that belong to no history are dropped first. Among equals,
-    the holder whose last addition is the oldest loses entries first: a channel that nobody
-    publishes to must not deprive active channels of their history.
+    a holder that added nothing for a long time loses entries first: a channel that nobody publishes
+    to must not deprive active channels of their history.
+
+    An addition only marks its holder. The mark lets the holder stay when it is the first to lose an
+    entry, but as the last one, and without the mark.
 
     Args:
         most_each: Maximum bytes for one holder.
@@ -61,41 +75,61 @@ class Shelf:
     def __init__(self, most_each: int = 8 * _MIB, most: int = 64 * _MIB) -> None:
         self._most_each = most_each
         self._most = most
-        #: The weight of each holder, in order of the last addition.
-        self._weights: dict[Kept, int] = {}
-        #: Those that have spare entries, in the same order.
+        #: The holders of entries; the first one loses some next, unless it is marked.
+        self._holders: dict[Kept, None] = {}
+        #: Those that may have spare entries, in the same order.
         self._spare: dict[Kept, None] = {}
         self.total = 0
 
     def added(self, kept: Kept) -> None:
         """Record that a holder added an entry, and drop entries beyond the limits."""
-        self.forget(kept)
         weight = kept.weight
         while weight > self._most_each and kept.drop_oldest():
             weight = kept.weight
-        self._weights[kept] = weight
-        self.total += weight
-        if kept.spare:
+        if kept.shelved:
+            kept.is_renewed = True
+        elif weight:
+            self._holders[kept] = None
+        self.total += weight - kept.shelved
+        kept.shelved = weight
+        if not kept.is_spare and kept.spare:
+            kept.is_spare = True
             self._spare[kept] = None
-        while self.total > self._most:
-            oldest = next(iter(self._spare or self._weights))
-            if not oldest.spare and oldest in self._spare:
-                del self._spare[oldest]
-                continue
-            before = oldest.weight
-            if oldest.drop_oldest():
-                self._weights[oldest] -= before - oldest.weight
-                self.total -= before - oldest.weight
-            else:
-                self.forget(oldest)
+        if self.total > self._most:
+            self._drop()
 
     def changed(self, kept: Kept) -> None:
         """Record that a holder dropped entries itself."""
-        if kept in self._weights:
-            self.total += kept.weight - self._weights[kept]
-            self._weights[kept] = kept.weight
+        if kept.shelved:
+            self.total += kept.weight - kept.shelved
+            kept.shelved = kept.weight
+            if not kept.shelved:
+                self.forget(kept)
 
     def forget(self, kept: Kept) -> None:
         """Remove a holder that has no entries left."""
-        self.total -= self._weights.pop(kept, 0)
+        self.total -= kept.shelved
+        kept.shelved = 0
+        kept.is_renewed = False
+        self._holders.pop(kept, None)
+        self._unspare(kept)
+
+    def _drop(self) -> None:
+        """Drop entries until the total is within the limit."""
+        while self.total > self._most:
+            first = next(iter(self._spare or self._holders))
+            if first.is_spare and not first.spare:
+                self._unspare(first)
+            elif first.is_renewed:
+                first.is_renewed = False
+                self._holders[first] = self._holders.pop(first)
+                if first.is_spare:
+                    self._spare[first] = self._spare.pop(first)
+            elif first.drop_oldest():
+                self.changed(first)
+            else:
+                self.forget(first)
+
+    def _unspare(self, kept: Kept) -> None:
         self._spare.pop(kept, None)
+        kept.is_spare = False

@@ -104,13 +104,14 @@ class Channel:
         keeping: On a durable channel, for how many seconds its stream keeps publications.
         recovery: The same on other channels, in addition to those that belong to the history.
         left: When its last subscriber left; 0 if it never had any.
+        shelved: What the shelf knows of it, like `is_renewed` and `is_spare`; see `Kept`.
 
     """
 
     __slots__ = (
-        "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "keeping",
-        "left", "name", "options", "options_weight", "published", "recovery", "state",
-        "state_weight", "stream", "subscribers", "version",
+        "_history_weight", "_shelf", "audience", "created", "empty_since", "history", "is_renewed",
+        "is_spare", "keeping", "left", "name", "options", "options_weight", "published", "recovery",
+        "shelved", "state", "state_weight", "stream", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,8 @@ class Channel:
         self.name = name
         self._shelf = shelf or Shelf()
         self._history_weight = 0
+        self.shelved = 0
+        self.is_renewed = self.is_spare = False
         self.options = options
         self.subscribers: dict[str, Subscription] = {}
         self.audience: dict[Connection, None] = {}

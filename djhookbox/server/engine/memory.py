@@ -22,8 +22,8 @@ class _Stream:
     """The publications of a channel; without an epoch, it has none."""
 
     __slots__ = (
-        "awaited", "duration", "epoch", "is_stored", "offset", "publications", "size", "until",
-        "weight",
+        "awaited", "duration", "epoch", "is_renewed", "is_spare", "is_stored", "offset",
+        "publications", "size", "until", "weight",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +39,8 @@ class _Stream:
         self.until: float | None = None
         #: How long clients may return to it, once its channel is closed.
         self.awaited = 0.0
+        #: Whether something was published since it was put last, and whether it is in `_spare`.
+        self.is_renewed = self.is_spare = False
 
     def begin(self) -> None:
         self.epoch, self.offset = new_epoch(), 0
@@ -70,12 +72,12 @@ class MemoryEngine:
         recovery: float = 0.0,
     ) -> None:
         self._open: dict[str, _Stream] = {}
-        # Ordered by last use, and by last write.
+        # Ordered by last use; and those without a history, in the order in which they end.
         self._closed: dict[str, _Stream] = {}
-        self._filled: dict[str, _Stream] = {}
-        # Closed streams without a history, in the order in which they end; and filled streams that
-        # may have more than their history needs, by last write.
         self._brief: dict[str, _Stream] = {}
+        # Filled streams, and those that may have more than their history needs. As in `Shelf`, the
+        # first one loses publications next, unless it was written to since it was put last.
+        self._filled: dict[str, _Stream] = {}
         self._spare: dict[str, _Stream] = {}
         self._versions = count(1)  # shared by all channels: it only has to grow
         self._count = 0
@@ -193,26 +195,24 @@ class MemoryEngine:
 
     def _append(self, channel: str, stream: _Stream, change: Publish) -> Publication:
         weight = OVERHEAD + weigh(change.data["payload"])
-        publication = Publication(stream.offset + 1, change.at, change.data, weight)
+        publications = stream.publications
+        if publications:
+            stream.is_renewed = True
+        else:
+            stream.is_renewed = False
+            self._filled[channel] = stream
         stream.offset += 1
-        stream.publications.append(publication)
+        publication = Publication(stream.offset, change.at, change.data, weight)
+        publications.append(publication)
         self._count += 1
         stream.weight += weight
         self._weight += weight
-        self._filled.pop(channel, None)
-        self._filled[channel] = stream
         self._trim(channel, stream, change.at)
-        if len(stream.publications) > stream.size:
-            self._spare.pop(channel, None)
+        if not stream.is_spare and len(publications) > stream.size:
+            stream.is_spare = True
             self._spare[channel] = stream
-        while self._filled and (
-            self._count > self._max_publications or self._weight > self._max_bytes
-        ):
-            oldest, first = next(iter((self._spare or self._filled).items()))
-            if oldest in self._spare and len(first.publications) <= first.size:
-                del self._spare[oldest]
-            else:
-                self._pop(oldest, first)
+        if self._count > self._max_publications or self._weight > self._max_bytes:
+            self._make_room()
         return publication
 
     def _destroy(self, channel: str, stream: _Stream, change: Destroy) -> None:
@@ -253,7 +253,26 @@ class MemoryEngine:
         stream.weight -= weight
         if not stream.publications:
             del self._filled[channel]
-            self._spare.pop(channel, None)
+            if stream.is_spare:
+                stream.is_spare = False
+                del self._spare[channel]
+
+    def _make_room(self) -> None:
+        """Drop publications until the limits for all streams are kept."""
+        while self._filled and (
+            self._count > self._max_publications or self._weight > self._max_bytes
+        ):
+            channel, first = next(iter((self._spare or self._filled).items()))
+            if first.is_spare and len(first.publications) <= first.size:
+                first.is_spare = False
+                del self._spare[channel]
+            elif first.is_renewed:
+                first.is_renewed = False
+                self._filled[channel] = self._filled.pop(channel)
+                if first.is_spare:
+                    self._spare[channel] = self._spare.pop(channel)
+            else:
+                self._pop(channel, first)
 
     def _trim(self, channel: str, stream: _Stream, now: float) -> None:
         lingering = stream.until is None or now < stream.until
