@@ -50,6 +50,31 @@ async def test_what_one_turn_publishes_is_one_message_of_shared_bytes(rig: Rig) 
     assert len(alice.packets) == 2
 
 
+async def test_a_single_publication_to_few_does_not_wait_for_the_end_of_the_turn(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    for name in ("a", "b"):
+        await open_channel(rig, alice, name=name)
+    rig.server.runtime.delivery.is_single = True
+    publish(rig, 1, "a")
+    assert payloads(alice) == [1]
+    rig.server.runtime.delivery.is_single = False
+    publish(rig, 2, "b")
+    rig.server.runtime.delivery.is_single = True
+    publish(rig, 3, "a")
+    assert payloads(alice) == [], "it does not overtake what waits"
+    await turns(2)
+    assert payloads(alice) == [2, 3]
+
+
+async def test_a_call_that_publishes_once_is_single(rig: Rig) -> None:
+    alice = await rig.connect("alice")
+    await open_channel(rig, alice)
+    form = b"secret=s&channel_name=room&payload=1"
+    status, _answer = rig.server._rest.begin("publish", None, form)  # type: ignore[misc]
+    assert (status, payloads(alice)) == (200, [1])
+    assert not rig.server.runtime.delivery.is_single
+
+
 async def test_much_does_not_wait_for_the_end_of_the_turn(rig: Rig) -> None:
     alice = await rig.connect("alice")
     await open_channel(rig, alice)

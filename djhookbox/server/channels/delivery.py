@@ -2,7 +2,8 @@
 
 Everything published to a channel during one turn of the event loop is sent as one message: RTJP
 is a byte stream, and the socket write dominates the cost of a delivery. Anything that must keep
-its order or must not be sent twice (a snapshot, an exclusion, a close) flushes first.
+its order or must not be sent twice (a snapshot, an exclusion, a close) flushes first. A single
+publication to few connections does not wait for the end of the turn, which would cost more.
 
 A large audience is served in slices, so that nothing else waits for long. Whatever is sent to a
 connection in the meantime follows what the slices have not brought to it yet.
@@ -27,6 +28,8 @@ from ..tracing import Tracing
 
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
+#: Connections that a single publication is written to immediately.
+FEW = 20
 #: Connections to write to in one turn, and how many a slice has if there are more.
 MOST_AT_ONCE, SLICE = 1000, 250
 #: Unfinished fan-outs; beyond that, the oldest is finished at once.
@@ -55,7 +58,12 @@ class _FanOut:
 
 
 class Delivery:
-    """Perform the effects that the core returns."""
+    """Perform the effects that the core returns.
+
+    Attributes:
+        is_single: Whether the caller publishes only once in this turn.
+
+    """
 
     def __init__(
         self,
@@ -66,6 +74,7 @@ class Delivery:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
+        self.is_single = False
         #: When and where code has made what is pending.
         self._made: dict[Channel, list[Made]] = {}
         self._pending: dict[Channel, list[bytes]] = {}
@@ -136,6 +145,10 @@ class Delivery:
         if not reached:
             return 0
         frame = rtjp.encode(effect.name, effect.args)
+        if self.is_single and reached <= FEW and not self._pending:
+            made = () if effect.made is None else (effect.made,)
+            self._write(channel.audience, frame, 1, channel, made=made)
+            return reached
         if effect.made is not None:
             self._made.setdefault(channel, []).append(effect.made)
         if not self._is_turn_ending:
