@@ -3,8 +3,8 @@
 An event is sent as a JSON object with its kind in `event`, a number in `id` that increases with
 each event of a process, and the time in seconds since the epoch in `at`.
 
-These records are the only ones of the contract that are not frozen: one is created for every
-publication, and a frozen one takes a microsecond longer (of eight for the whole event).
+These records are not frozen, unlike most of the contract: one is created for every publication,
+and a frozen one takes a microsecond longer (of eight for the whole event).
 """
 
 from __future__ import annotations

@@ -105,7 +105,8 @@ def write(record: object, *, defaults: bool = True) -> values.JSONObject:
 
     """
     found: values.JSONObject = {}
-    for each in _fields(type(record)):
+    kind = type(record)
+    for each in _FIELDS.get(kind) or _fields(kind):
         value = getattr(record, each.attribute)
         is_omitted = value is None if defaults else value == each.default
         if is_omitted:

@@ -54,9 +54,12 @@ class Origin:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Publish:
     """Publish to a channel.
+
+    This record and its answer are not frozen, as those of events: each publication needs them, and
+    frozen ones take much longer to create.
 
     Attributes:
         payload: The message as JSON text.

@@ -78,7 +78,8 @@ def loads(text: str | bytes | bytearray, *, max_depth: int = MAX_DEPTH) -> JSON:
             value = _decoder.decode(text)
     except RecursionError:
         raise ValueProblem(Fault.DEPTH, str(max_depth)) from None
-    check_depth(value, text, max_depth)
+    if text.count("[") + text.count("{") > max_depth:  # as in `check_depth`, without the call
+        check_depth(value, text, max_depth)
     return value
 
 

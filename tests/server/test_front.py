@@ -397,6 +397,7 @@ async def test_who_is_idle_is_closed() -> None:
         socket.look(socket._since + sockets.IDLE_SECONDS - 1)
         writer.write(post())
         await read_answer(reader)
+        socket.look(socket._since + 1)
         socket.look(socket._since + sockets.IDLE_SECONDS)
         assert await asyncio.wait_for(reader.read(), 10) == b""
         await until(lambda: len(server._sockets) == 0)

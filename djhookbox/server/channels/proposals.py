@@ -101,7 +101,9 @@ class Proposals:
         name = channel.name
         asked: _Asked | None = None
         if name not in self._turns.last:
-            if not self._is_due(channel, change):
+            if isinstance(change, Publish):  # which is always due, and most frequent
+                self._check_alive(channel)
+            elif not self._is_due(channel, change):
                 return Applied(0)
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):

@@ -82,16 +82,18 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
         publication: The same publication with its number, if the channel has a stream.
 
     """
+    options, stream = channel.options, channel.stream
     # The channel may have become anonymous while the engine handled the change.
-    args = {"channel_name": channel.name, **channel.shown(change.data)}
+    shown = channel.shown(change.data) if options.anonymous else change.data
+    args = {"channel_name": channel.name, **shown}
     channel.published.add(change.at)
-    if publication is not None and channel.stream is not None:
-        if change.epoch and not channel.stream.offset:
-            channel.stream.begin(change.epoch)
-        channel.stream.add(publication)
+    if publication is not None and stream is not None:
+        if change.epoch and not stream.offset:
+            stream.begin(change.epoch)
+        stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
-        args |= place(channel.stream.epoch, publication.offset)
-    exclude = None if channel.options.reflective else change.origin
+        args |= place(stream.epoch, publication.offset)
+    exclude = None if options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 
 

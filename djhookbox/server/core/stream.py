@@ -59,9 +59,9 @@ def place(epoch: str, offset: int) -> dict[str, object]:
     return {"offset": offset, "epoch": epoch} if offset == 1 else {"offset": offset}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Publication:
-    """A publication in a stream.
+    """A publication in a stream; it never changes, but frozen records take longer to create.
 
     Attributes:
         offset: Its number; the first of an epoch is 1.

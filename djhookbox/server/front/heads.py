@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict
 
+from ...wire.proof import SECRET_HEADER
 from ..clients.addresses import host_name
 
 #: Maximum bytes of a head; aiohttp accepts as many in a line.
@@ -51,6 +52,7 @@ class Head(NamedTuple):
         end: Its size, after which the body starts.
         length: The size of the body.
         call: The name of the REST call, or "".
+        secret: The header with the secret of a REST call, if it has one.
         key: The key of the WebSocket handshake, or "".
 
     """
@@ -59,6 +61,7 @@ class Head(NamedTuple):
     end: int
     length: int
     call: str = ""
+    secret: str | None = None
     key: str = ""
 
 
@@ -103,7 +106,7 @@ def _call(target: str, headers: CIMultiDict[str], names: set[str], end: int) -> 
         or headers.get("Connection", "keep-alive").lower() != "keep-alive"
     ):
         return None
-    return Head(headers, end, int(length), call=call[1])
+    return Head(headers, end, int(length), call=call[1], secret=headers.get(SECRET_HEADER))
 
 
 def _handshake(target: str, headers: CIMultiDict[str], names: set[str], end: int) -> Head | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-from ...wire.proof import SECRET_HEADER
 from ..clients.unconnected import Unconnected
 from ..rest.handler import Rest
 from ..tasks import in_turns
@@ -88,8 +87,8 @@ class FrontSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address", "_closes", "_fronts", "_head", "_is_held", "_is_stuck", "_received", "_since",
-        "_transport", "call",
+        "_address", "_closes", "_fronts", "_head", "_is_held", "_is_stuck", "_is_used", "_received",
+        "_since", "_transport", "call",
     )  # fmt: skip
 
     def __init__(self, fronts: Fronts) -> None:
@@ -105,6 +104,8 @@ class FrontSocket(asyncio.Protocol):
         #: Whether reading is paused, and whether the client does not read its answers.
         self._is_held = False
         self._is_stuck = False
+        #: Whether a call has come since the last look.
+        self._is_used = False
         #: Since when the socket has been idle, or has waited for the rest of a form or a reader.
         self._since = 0.0
 
@@ -163,12 +164,11 @@ class FrontSocket(asyncio.Protocol):
             self._hand_over()
         elif len(data) == head.end + head.length:
             self._received, self._head = b"", None
-            self._fronts.waiting.keep(self)
-            answer = self._fronts.rest.begin(
-                head.call, head.headers.get(SECRET_HEADER), data[head.end :]
-            )
+            if not self._is_used:
+                self._is_used = True
+                self._fronts.waiting.keep(self)
+            answer = self._fronts.rest.begin(head.call, head.secret, data[head.end :])
             if isinstance(answer, tuple):
-                self._since = asyncio.get_running_loop().time()
                 self._reply(*answer)
             else:
                 self.call = asyncio.get_running_loop().create_task(self._answer(answer))
@@ -236,6 +236,9 @@ class FrontSocket(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Give up on a client that takes too long."""
+        if self._is_used and self._head is None and not self._is_stuck:
+            self._since = now
+        self._is_used = False
         waited = now - self._since
         if self._is_stuck:
             if waited >= ANSWER_SECONDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,8 @@ UNPROVED_SECONDS = 10.0
 MIN_BYTES = 4096
 #: Maximum number of fields in a form.
 MAX_FIELDS = 1000
+#: Maximum number of characters of values that are remembered.
+LONGEST_KEPT = 128
 
 # Match up to the next field, which shows that this one is complete.
 _SECRET = re.compile(rb"(?:^|&)(secret|security_token)=([^&]+)(?=&)")
@@ -204,7 +207,7 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
             if not value:
                 continue
             if "%" in pair or "+" in pair:
-                value = _unquoted(value)
+                value = _unquoted(value) if len(value) > LONGEST_KEPT else _unquoted_before(value)
                 if "%" in name or "+" in name:
                     name = _unquoted(name)
             if name not in form:
@@ -222,11 +225,17 @@ def _unquoted(text: str) -> str:
         return text
     if "\n" not in text and "\r" not in text:
         # Quoted-printable has the same escapes, but with an equals sign. It is decoded in C.
-        data = text.replace("=", "%3D").encode()
+        data = text.encode()
+        if b"=" in data:
+            data = data.replace(b"=", b"%3D")
         found = a2b_qp(data.replace(b"%", b"="))
         if len(found) == len(data) - 2 * data.count(b"%"):  # otherwise, some escapes are malformed
             return found.decode()
     return unquote_to_bytes(text).decode()
+
+
+#: Does the same for names of channels and options, which come again and again.
+_unquoted_before = functools.lru_cache(maxsize=1024)(_unquoted)
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -62,7 +62,11 @@ def bound_at_once(
         return records.write(await answer)
 
     def call(form: Form) -> dict[str, object] | Awaitable[dict[str, object]] | None:
-        answer = method(_read(kind, form, "option"))
+        try:  # as in `_read`
+            request = records.from_form(kind, form, SECRET_FIELDS)
+        except FieldProblem as problem:
+            raise _bad_call(problem, "option") from None
+        answer = method(request)
         if isinstance(answer, CoroutineType):  # checking for Awaitable takes longer
             return later(answer)
         return None if answer is None else records.write(answer)

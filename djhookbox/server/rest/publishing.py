@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from ...wire import answers, capabilities, events, rest
 from ...wire.names import check_name
@@ -15,13 +15,8 @@ from ..runtime import Runtime
 from .failures import FAILURES, failure
 from .forms import when_made
 
-
-class Begun(NamedTuple):
-    """A publication that was begun, whose result may be awaited."""
-
-    request: rest.Publish
-    payload: Any
-    applied: Applied | asyncio.Future[Applied]
+#: A publication that was begun: its request, its payload, and the result, which may be awaited.
+Begun: TypeAlias = tuple[rest.Publish, Any, Applied | asyncio.Future[Applied]]
 
 
 async def outcome(work: Awaitable[answers.Published]) -> answers.Outcome:
@@ -55,6 +50,7 @@ class Publishing:
         late: Callable[[rest.Publish], Awaitable[answers.Published]],
     ) -> None:
         self._hub = runtime.hub
+        self._delivery = runtime.delivery
         self._webhooks = runtime.webhooks
         self._events = runtime.events
         self._metrics = runtime.metrics
@@ -70,11 +66,16 @@ class Publishing:
         This does the same as the call, but most publications are answered without a task, which
         would cost a turn of the event loop.
         """
-        begun = self.begin(request)
+        self._delivery.is_single = True
+        try:
+            begun = self.begin(request)
+        finally:
+            self._delivery.is_single = False
         if begun is None:
             return None
-        if isinstance(begun.applied, Applied):
-            return self._done(begun, begun.applied)
+        request, payload, applied = begun
+        if isinstance(applied, Applied):
+            return self._done(request, payload, applied)
         return self.end(begun)
 
     def begin(self, request: rest.Publish) -> Begun | None:
@@ -89,7 +90,7 @@ class Publishing:
         payload = parse_payload(request.payload)
         made = None if request.made is None else when_made(request)
         applied = self._publications.begin(channel, payload, request.originator, made=made)
-        return Begun(request, payload, applied)
+        return request, payload, applied
 
     def begin_one(self, request: rest.Publish) -> answers.Outcome | Begun | None:
         """Do the same as `begin` for one of many publications, whose failure is an outcome."""
@@ -100,23 +101,25 @@ class Publishing:
 
     async def end(self, begun: Begun) -> answers.Published:
         """Return the answer to a publication that was begun, waiting if necessary."""
-        applied = begun.applied
+        request, payload, applied = begun
         if not isinstance(applied, Applied):
             try:
                 applied = await self._publications.answer(applied)
             except ChannelGone:  # another node has destroyed it
-                return await self._late(begun.request)
-        return self._done(begun, applied)
+                return await self._late(request)
+        return self._done(request, payload, applied)
 
-    def _done(self, begun: Begun, applied: Applied) -> answers.Published:
-        request = begun.request
+    def _done(self, request: rest.Publish, payload: Any, applied: Applied) -> answers.Published:
         self._metrics.messages_in += 1
-        self.report(request.channel_name, begun.payload, request, applied.delivered)
+        if not request.recorded or request.origin is not None:
+            self.report(request.channel_name, payload, request, applied.delivered)
         return self.answer(applied, request)
 
     def answer(self, published: Applied, request: rest.Publish) -> answers.Published:
         """Return the answer to a call."""
-        return published.answer(reported=self._reports(request) or None)
+        # An event reports a publication from code, if the site wants that.
+        reported = request.origin is not None and self._wants_events
+        return published.answer(reported or None)
 
     def report(
         self,
@@ -135,10 +138,6 @@ class Publishing:
         elif not request.recorded:
             user = request.originator or ""
             self._events.add(events.Published(name, user, "", "rest", delivered, payload))
-
-    def _reports(self, request: rest.Publish) -> bool:
-        """Return whether an event reports a publication from code, which the site wants."""
-        return request.origin is not None and self._wants_events
 
     @property
     def _wants_events(self) -> bool:
