@@ -50,5 +50,5 @@ async def spread(
             lambda: chance.choice(nodes)._port._fronts.make(),
         )
         acceptor.start()
-        stack.push_async_callback(acceptor.stop)
+        stack.callback(acceptor.stop)
         yield nodes

@@ -60,30 +60,30 @@ async def test_many_are_accepted() -> None:
         return said
 
     assert set(await asyncio.gather(*(visit() for _ in range(150)))) == {b"hello"}
-    await acceptor.stop()
+    acceptor.stop()
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await visit()
+
+
+class Short(socket.socket):
+    """A listener that cannot accept at first."""
+
+    problems: list[int]
+    tried = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.tried += 1
+        if self.problems:
+            raise OSError(self.problems.pop(0), "short of it")
+        return super().accept()
 
 
 async def test_it_pauses_where_descriptors_are_short(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(accepting, "PAUSE", 0.05)
-    loop = asyncio.get_running_loop()
-    accept = loop.sock_accept
-    tried = 0
-    problems = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EMFILE]
-
-    async def short(sock: socket.socket) -> Any:
-        nonlocal tried
-        tried += 1
-        if problems:
-            number = problems.pop(0)
-            raise OSError(number, "short of it")
-        return await accept(sock)
-
-    monkeypatch.setattr(loop, "sock_accept", short, raising=False)
-    listener = listening()
+    listener = Short(fileno=listening().detach())
+    listener.problems = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EMFILE]
     acceptor = Acceptor(listener, Greeter)
     began = time.monotonic()
     acceptor.start()
@@ -91,9 +91,58 @@ async def test_it_pauses_where_descriptors_are_short(
     assert await asyncio.wait_for(reader.read(), 10) == b"hello"
     writer.close()
     assert time.monotonic() - began > 0.14, "three pauses"
-    assert tried <= 6
+    assert listener.tried <= 7
     assert caplog.text.count("No connections are accepted") == 3
-    await acceptor.stop()
+    acceptor.stop()
+
+
+async def test_a_pause_ends_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.0)
+    listener = Short(fileno=listening().detach())
+    listener.problems = [errno.EMFILE]
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, fault: faults.append(fault))
+    acceptor = Acceptor(listener, Greeter)
+    acceptor.start()
+    with socket.create_connection(listener.getsockname()):
+        while not listener.tried:
+            await asyncio.sleep(0)
+        acceptor.stop()
+        await asyncio.sleep(0.01)
+    assert (listener.tried, faults) == (1, [])
+
+
+async def test_a_client_that_cannot_be_served_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_arguments: object) -> None:
+        raise OSError("gone")
+
+    listener = listening()
+    acceptor = Acceptor(listener, Greeter)
+    monkeypatch.setattr(asyncio.get_running_loop(), "connect_accepted_socket", lost, raising=False)
+    acceptor.start()
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    acceptor.stop()
+
+
+async def test_answers_leave_at_once() -> None:
+    listener = listening()
+    made: list[asyncio.BaseTransport] = []
+
+    class Kept(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(transport)
+
+    acceptor = Acceptor(listener, Kept)
+    acceptor.start()
+    with socket.create_connection(listener.getsockname()):
+        while not made:
+            await asyncio.sleep(0.01)
+        sock = made[0].get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        made[0].close()
+    acceptor.stop()
 
 
 #: uvloop is optional, and no machine has to have it.

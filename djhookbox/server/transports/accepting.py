@@ -35,28 +35,35 @@ class Acceptor:
     def __init__(self, listener: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
         self._listener = listener
         self._make = make
-        self._task: asyncio.Task[None] | None = None
-        self._beginning: set[asyncio.Task[None]] = set()
+        #: The sockets for which transports are being made.
+        self._beginning: dict[asyncio.Task[object], socket.socket] = {}
+        #: Ends a pause.
+        self._timer: asyncio.TimerHandle | None = None
+        with suppress(OSError):  # a Unix socket
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited
 
     def start(self) -> None:
-        """Start accepting."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        """Start accepting, or continue after a pause."""
+        self._timer = None
+        # Not `sock_accept`: its futures, and a task for it, cost as much as a whole handshake.
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop accepting."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._pause()
+        if self._timer is not None:
+            self._timer.cancel()
         self._listener.close()
 
     # ---- parts -----------------------------------------------------------
 
-    async def _run(self) -> None:
+    def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        accepted = 0
-        while True:
+        for _ in range(TURN):
             try:
-                client, _address = await loop.sock_accept(self._listener)
+                client, _address = self._listener.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
                 if error.errno in _SHORT:
                     logger.warning(
@@ -64,25 +71,21 @@ class Acceptor:
                         "(ulimit -n, or LimitNOFILE of systemd)",
                         PAUSE, error.strerror,
                     )  # fmt: skip
-                    await asyncio.sleep(PAUSE)
-                elif error.errno == errno.EBADF:
+                    self._pause()
+                    self._timer = loop.call_later(PAUSE, self.start)
                     return
-                else:  # the client left before it was accepted
-                    await asyncio.sleep(0)
-                continue
-            task = loop.create_task(self._begin(client))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
-            accepted += 1
-            if accepted % TURN == 0:
-                await asyncio.sleep(0)
-
-    async def _begin(self, client: socket.socket) -> None:
-        try:
+                continue  # the client left before it was accepted
             client.setblocking(False)
-            with suppress(OSError):
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().connect_accepted_socket(self._make, client)
-        except OSError as error:
-            logger.debug("A client was gone before it was served: %s", error)
+            task: asyncio.Task[object] = loop.create_task(
+                loop.connect_accepted_socket(self._make, client)
+            )
+            self._beginning[task] = client
+            task.add_done_callback(self._begun)
+
+    def _pause(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._listener.fileno())
+
+    def _begun(self, task: asyncio.Task[object]) -> None:
+        client = self._beginning.pop(task)
+        if task.cancelled() or task.exception() is not None:
             client.close()

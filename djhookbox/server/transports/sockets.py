@@ -147,7 +147,7 @@ class SocketSite(web.SockSite):
 
     async def stop(self) -> None:
         """Stop accepting; sockets that have been accepted stay open."""
-        await self._acceptor.stop()
+        self._acceptor.stop()
         await super().stop()
 
 
