@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db import Error, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
 from . import commits, isolation
@@ -97,7 +98,7 @@ class RowCache(Generic[Held]):
                 self._held = (now, loaded)
         return loaded
 
-    def _is_valid(self, own: _Own[Held], connection: Any, now: float) -> bool:
+    def _is_valid(self, own: _Own[Held], connection: BaseDatabaseWrapper, now: float) -> bool:
         """Return whether this was loaded a moment ago, in the transaction that is still open."""
         waiting = connection.run_on_commit
         return (
@@ -107,7 +108,7 @@ class RowCache(Generic[Held]):
             and waiting[own.place][1] is own
         )
 
-    def _keep(self, connection: Any, own: _Own[Held]) -> None:
+    def _keep(self, connection: BaseDatabaseWrapper, own: _Own[Held]) -> None:
         """Keep what a transaction has loaded until it ends.
 
         A process may load rows only in transactions, for example if it publishes in each of them.

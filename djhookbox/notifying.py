@@ -65,7 +65,7 @@ class Notifier:
         for each in model.__subclasses__():
             self._prepared(each)
 
-    def _prepared(self, sender: type[models.Model], **kwargs: Any) -> None:
+    def _prepared(self, sender: type[models.Model], **kwargs: object) -> None:
         same = sender._meta.concrete_model is self.model._meta.concrete_model
         if sender._meta.proxy and same and issubclass(sender, self.model):
             self._connect(sender)

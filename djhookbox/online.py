@@ -21,6 +21,7 @@ from django.db.models import (
     Case,
     CharField,
     DateTimeField,
+    Model,
     OuterRef,
     QuerySet,
     Subquery,
@@ -98,7 +99,7 @@ def is_online(user: Any, channel: str | None = None) -> bool:
     return username(user) in names(channel)
 
 
-def annotate(rows: QuerySet[Any], channel: str | None = None) -> QuerySet[Any]:
+def annotate(rows: QuerySet[Model], channel: str | None = None) -> QuerySet[Any]:
     """Add `is_online` and `last_seen` to a queryset of accounts, with one call and no extra query.
 
     `last_seen` is the time of the last entry of the connection log: of the last disconnect, or of
@@ -116,7 +117,7 @@ def annotate(rows: QuerySet[Any], channel: str | None = None) -> QuerySet[Any]:
     return with_last_seen(with_online(rows, names(channel)))
 
 
-def with_online(rows: QuerySet[Any], online: frozenset[str]) -> QuerySet[Any]:
+def with_online(rows: QuerySet[Model], online: frozenset[str]) -> QuerySet[Any]:
     """Add `is_online` to a queryset of accounts for names that are known."""
     found: QuerySet[Any]
     if not online:
@@ -133,7 +134,7 @@ def with_online(rows: QuerySet[Any], online: frozenset[str]) -> QuerySet[Any]:
     return found
 
 
-def with_last_seen(rows: QuerySet[Any]) -> QuerySet[Any]:
+def with_last_seen(rows: QuerySet[Model]) -> QuerySet[Any]:
     """Add `last_seen` to a queryset of accounts in the database of the audit log."""
     model = get_user_model()
     name: Any = OuterRef(model.USERNAME_FIELD)

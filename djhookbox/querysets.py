@@ -66,7 +66,7 @@ class ChannelPolicyQuerySet(models.QuerySet[Any]):
 class WithoutRows(models.Manager[Any]):
     """The manager of models without a table."""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
+    def get_queryset(self) -> models.QuerySet[models.Model]:
         """Return an empty queryset that makes no query."""
         return super().get_queryset().none()
 

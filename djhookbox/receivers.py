@@ -166,7 +166,7 @@ class _Before:
     username: str
     values: Mapping[str, object]
 
-    def changed(self, user: Any) -> set[str]:
+    def changed(self, user: object) -> set[str]:
         """Return the fields that have changed."""
         return {
             name

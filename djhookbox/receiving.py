@@ -36,7 +36,7 @@ WebhookView = Callable[[HttpRequest, Received[AnyWebhook]], Answer]
 VIEWS: dict[str, View] = {}
 
 #: Those whose webhooks may be part of a batch: the webhook, and the function behind the view.
-BATCHABLE: dict[str, tuple[type[webhooks.Webhook[Any]], WebhookView[Any]]] = {}
+BATCHABLE: dict[str, tuple[type[webhooks.Webhook[object]], WebhookView[Any]]] = {}
 
 #: The beginning of the X-Hookbox-Version of the bundled server.
 OUR_SERVER = "djhookbox/"

@@ -80,7 +80,7 @@ def _manager(base: Any) -> Any:
 
         def set(
             self,
-            objs: Iterable[Any],
+            objs: Iterable[object],
             *,
             clear: bool = False,
             through_defaults: dict[str, Any] | None = None,

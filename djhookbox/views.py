@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError
@@ -68,7 +68,7 @@ _batches = Answering(BATCHABLE, malformed)
 
 
 def _reply(
-    received: Received[Any], kind: type[R], decision: Decision, **more: object
+    received: Received[AnyWebhook], kind: type[R], decision: Decision, **more: object
 ) -> R | Refused:
     """Return the reply with a decision.
 

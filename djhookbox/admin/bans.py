@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import formats, timezone
 from django.utils.html import format_html
@@ -70,11 +71,13 @@ class StatusFilter(admin.SimpleListFilter):
     title = gettext_lazy("status")
     parameter_name = "status"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, Any]]:
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Model]
+    ) -> Sequence[tuple[str, Any]]:
         """Return the choices."""
         return Ban.Status.choices
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Apply the choice."""
         now = timezone.now()
         value = self.value()
@@ -119,7 +122,7 @@ class BanAdmin(PageMixin):
     )
 
     def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+        self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: object
     ) -> Any:
         """Ask for a duration when a ban is made."""
         if obj is None:
@@ -127,14 +130,14 @@ class BanAdmin(PageMixin):
             kwargs["fields"] = None
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Show the facts of a ban, or the fields of a new one."""
         if obj is None:
             return [(None, {"fields": ("kind", "value", "minutes", "reason", "note")})]
         facts = ("kind", "value", "about", "status_column", "created", "created_by", "lifted")
         return [(None, {"fields": (*facts, "until", "reason", "note")})]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Let only the end and the note of a ban be changed: who is refused is a fact."""
         if obj is None:
             return ()
@@ -155,7 +158,7 @@ class BanAdmin(PageMixin):
         names = ("kind", "value", "minutes")
         return {name: request.GET[name] for name in names if name in request.GET}
 
-    def save_model(self, request: HttpRequest, obj: Ban, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Ban, form: object, change: bool) -> None:
         """Save, and close the connections of a new ban after commit."""
         if not change:
             obj.created_by = str(request.user.get_username())[:255]

@@ -48,7 +48,7 @@ class PlainJSONField(forms.JSONField):
     empty_values = [""]
     widget = JSONWidget
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         """Parse the text.
 
         Raises:
@@ -67,15 +67,15 @@ class PlainJSONField(forms.JSONField):
         except ValueError as error:
             raise ValidationError(self._explain(text, error), code="invalid") from error
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: object) -> None:
         """Accept the value: `to_python` has already rejected a missing one."""
 
-    def bound_data(self, data: Any, initial: Any) -> Any:
+    def bound_data(self, data: object, initial: object) -> Any:
         """Show what was typed unchanged; parsing it again might fail again."""
         typed = isinstance(data, str) and not self.disabled
         return InvalidJSONInput(data) if typed else super().bound_data(data, initial)
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> Any:
         """Format the value for display."""
         if isinstance(value, InvalidJSONInput):  # what the user has typed
             return value
@@ -126,7 +126,7 @@ class ChannelField(forms.CharField):
         }
         super().__init__(**{**options, **kwargs})
 
-    def clean(self, value: Any) -> str:
+    def clean(self, value: object) -> str:
         """Reject an invalid channel name.
 
         Raises:

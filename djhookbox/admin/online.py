@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib.admin import ModelAdmin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -34,12 +35,12 @@ class OnlineFilter(admin.SimpleListFilter):
     parameter_name = "online"
 
     def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+        self, request: HttpRequest, model_admin: ModelAdmin[Model]
     ) -> Sequence[tuple[str, Any]]:
         """Return the choices."""
         return [("1", gettext_lazy("Online")), ("0", gettext_lazy("Offline"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Filter by the annotation that the mixin has added."""
         if self.value() in ("0", "1"):
             return queryset.filter(is_online=self.value() == "1")
@@ -60,7 +61,7 @@ class OnlineAdminMixin(_Base):
         """Add the filter."""
         return [*super().get_list_filter(request), OnlineFilter]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Annotate the list."""
         rows = super().get_queryset(request)
         if not _is_list(request):

@@ -17,6 +17,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.db import DatabaseError, models, router, transaction
+from django.db.models import Model
 from django.forms import Media, Script
 from django.http import (
     HttpRequest,
@@ -154,11 +155,11 @@ class TablelessMixin(PageMixin):
         """Return False: there is no table."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False: there is no table."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False: there is no table."""
         return False
 

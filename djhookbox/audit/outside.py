@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import isolation
 
@@ -65,7 +66,7 @@ class _Waiting:
         return connection is None or now >= self.until or not _is_open(connection)
 
 
-def _is_open(connection: Any) -> bool:
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
     return bool(connection.in_atomic_block or not connection.autocommit)
 
 
@@ -82,7 +83,7 @@ def call_outside(using: str, func: Callable[[], object]) -> None:
         _writer.add(func, connection)
 
 
-def _in_test_case(connection: Any) -> bool:
+def _in_test_case(connection: BaseDatabaseWrapper) -> bool:
     return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
@@ -100,7 +101,7 @@ class _Writer:
         self._thread: threading.Thread | None = None
         self._lost = 0
 
-    def add(self, func: Callable[[], object], connection: Any) -> None:
+    def add(self, func: Callable[[], object], connection: BaseDatabaseWrapper) -> None:
         now = time.monotonic()
         with self._condition:
             if len(self._waiting) >= MOST:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -39,7 +38,7 @@ class Answer:
 
 
 #: Answers a webhook.
-View = Callable[[HttpRequest, Received[Any]], Answer]
+View = Callable[[HttpRequest, Received[webhooks.Webhook[object]]], Answer]
 
 
 class Answering:
@@ -54,7 +53,7 @@ class Answering:
 
     def __init__(
         self,
-        views: Mapping[str, tuple[type[webhooks.Webhook[Any]], View]],
+        views: Mapping[str, tuple[type[webhooks.Webhook[object]], View]],
         malformed: Callable[[MalformedWebhook, str], Answer],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -115,7 +114,9 @@ class Answering:
             return self._malformed(error, name)
 
 
-def _must_be_alone(received: Received[Any], loaded: Loaded, seconds: float) -> bool:
+def _must_be_alone(
+    received: Received[webhooks.Webhook[object]], loaded: Loaded, seconds: float
+) -> bool:
     why = why_alone(
         seconds, loaded.backend, by_fallback=loaded.by_fallback, code=code_for(received)
     )

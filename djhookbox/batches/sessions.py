@@ -24,6 +24,7 @@ from django.contrib.auth import (
 )
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.cache import caches
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -148,7 +149,7 @@ def _from_cache(store: Any, keys: set[str]) -> _Found:
     }
 
 
-def _from_both(store: Any, keys: set[str]) -> _Found:
+def _from_both(store: object, keys: set[str]) -> _Found:
     held = _from_cache(store, keys)
     return held | _from_database(store, keys - set(held))
 
@@ -176,7 +177,7 @@ class _Users:
         if self._wanted:
             self._load()
 
-    def _key(self, session: Any) -> Any:
+    def _key(self, session: SessionBase) -> Any:
         try:
             return self._field.to_python(session.get(SESSION_KEY))
         except ValidationError:
@@ -223,7 +224,7 @@ class _Users:
             self._backends[path] = load_backend(path)
         return self._backends[path]
 
-    def _take(self, key: Any) -> Any:
+    def _take(self, key: object) -> Any:
         """Return a user; each session gets its own object, as in separate requests."""
         user = self._found.get(key)
         return user if user is None or self._wanted[key] == 1 else copy.copy(user)

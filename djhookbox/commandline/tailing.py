@@ -138,7 +138,7 @@ class Tail(Subcommand):
             pass
         return DONE
 
-    def _print(self, row: Any, options: Options) -> None:
+    def _print(self, row: object, options: Options) -> None:
         if options["json"]:
             self.print_json(described(row), indent=None)
         else:

@@ -140,7 +140,7 @@ def _allowed_origins(origins: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(origin.rstrip("/") for origin in origins)
 
 
-def given(option: Any, setting: Callable[[], Any]) -> Any:
+def given(option: object, setting: Callable[[], Any]) -> Any:
     """Return an option, or the setting if the option is None.
 
     A setting that the command line overrides is not read: it may be invalid.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Iterable
-from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 
 from ..conf import settings
@@ -96,7 +95,7 @@ def forget(using: str, days: int) -> None:
         StreamHead.objects.using(using).filter(pk=StreamHead.KEY).update(swept=0)
 
 
-def _delete(rows: QuerySet[Any], lookup: str, values: Iterable[int], using: str) -> None:
+def _delete(rows: QuerySet[Model], lookup: str, values: Iterable[int], using: str) -> None:
     values = list(values)
     for start in range(0, len(values), _BATCH):
         found = rows.filter(**{lookup: values[start : start + _BATCH]})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql import UpdateQuery
 
 
@@ -178,7 +179,7 @@ class Lock:
         return known
 
 
-def merges_parameters(connection: Any) -> bool:
+def merges_parameters(connection: BaseDatabaseWrapper) -> bool:
     """Return whether several statements with parameters can be one message."""
     return connection.vendor == "postgresql" and not getattr(
         connection.features, "uses_server_side_binding", False
@@ -190,7 +191,7 @@ def returns_all_results(connection: Any) -> bool:
     return merges_parameters(connection) and connection.Database.__name__ == "psycopg"
 
 
-def _returns_updated(connection: Any) -> bool:
+def _returns_updated(connection: BaseDatabaseWrapper) -> bool:
     # MariaDB returns inserted rows, but not updated ones. SQLite does both since 3.35.
     features = connection.features
     return connection.vendor in ("postgresql", "sqlite") and bool(

@@ -57,7 +57,7 @@ class Writes:
         self._using = using
         self.statements: list[tuple[str, Sequence[Any], bool]] = []
 
-    def add(self, sql: str, params: Sequence[Any]) -> None:
+    def add(self, sql: str, params: Sequence[object]) -> None:
         """Add a statement."""
         self.statements.append((sql, params, False))
 

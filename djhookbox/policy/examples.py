@@ -43,7 +43,7 @@ def examples(pattern: Pattern) -> list[str]:
     return names
 
 
-def _samples(converter: Any) -> tuple[str, ...]:
+def _samples(converter: object) -> tuple[str, ...]:
     known = _SAMPLES.get(type(converter))
     if known is not None:
         return known

@@ -34,6 +34,7 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .engine.redis.engine import RedisEngine
+    from .engine.redis.peers import Answer
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -94,7 +95,7 @@ class Cluster:
         self.shared.nodes.clock.fallback = own
         return self.shared.nodes.clock
 
-    def answer(self, kind: str, call: Callable[[Any], Any]) -> None:
+    def answer(self, kind: str, call: Answer) -> None:
         """Answer calls of other nodes."""
         self.shared.peers.answers[kind] = call
 
@@ -288,7 +289,9 @@ class Cluster:
 
     # ---- messages --------------------------------------------------------
 
-    async def message(self, sender: str, recipient: str, payload: Any, reflect: bool) -> int | None:
+    async def message(
+        self, sender: str, recipient: str, payload: JSON, reflect: bool
+    ) -> int | None:
         """Send a user a message on all nodes, at most once.
 
         Returns:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..wire import webhooks
 from ..wire.hosts import HostProblem, HostRules
 from ..wire.urls import UNIX_SCHEME, bracketed, is_absolute, port_of, without_password
+from ..wire.values import JSONObject
 
 #: The webhooks and their paths below the webhook URL, unless options say otherwise.
 WEBHOOKS = tuple(webhook.name for webhook in webhooks.ALL)
@@ -239,7 +238,7 @@ def _check_url(name: str, value: str) -> None:
         raise ConfigError(name, f"must be an absolute http or https URL, not {value!r}")
 
 
-def changed_config(config: ServerConfig, values: Mapping[str, Any]) -> ServerConfig:
+def changed_config(config: ServerConfig, values: JSONObject) -> ServerConfig:
     """Return a configuration with the values REST set_config may change; ignore other names.
 
     Raises:

@@ -84,7 +84,7 @@ class _Collector:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
 
-    def describe(self) -> list[Any]:
+    def describe(self) -> list[Metric]:
         """Return no names: the registry need not look for duplicates."""
         return []
 

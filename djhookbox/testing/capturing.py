@@ -97,7 +97,7 @@ def capture_publications(
         stored.append((captured[-1], where))
         return where
 
-    def insert_many(publications: Sequence[tuple[Decision, str, str]], **given: Any) -> None:
+    def insert_many(publications: Sequence[tuple[Decision, str, str]], **given: object) -> None:
         for decision, channel, text in publications:
             insert(decision, channel, text, **given)
 

@@ -93,7 +93,7 @@ def _watch(model: Any) -> None:
 # ---- sessions elsewhere --------------------------------------------------------
 
 
-def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+def logged_out(sender: object, request: HttpRequest | None, user: object, **kwargs: object) -> None:
     """Close the connections of a session that is logged out and has no row."""
     session: Any = getattr(request, "session", None)
     if user is None or session is None or not session.session_key:
@@ -102,7 +102,7 @@ def logged_out(sender: object, request: HttpRequest | None, user: Any, **kwargs:
         _end(None, [session.session_key])
 
 
-def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
+def logged_in(sender: object, request: HttpRequest | None, **kwargs: object) -> None:
     """Close the connections of a session without a row that a login has replaced."""
     session: Any = getattr(request, "session", None)
     if request is None or session is None or _model_of(type(session)) in _MODELS:
@@ -112,7 +112,7 @@ def logged_in(sender: object, request: HttpRequest | None, **kwargs: Any) -> Non
         _end(None, [before])
 
 
-def _model_of(store: Any) -> Any | None:
+def _model_of(store: object) -> Any | None:
     """Return the model of a session store, or None if it does not use the database."""
     get_model_class = getattr(store, "get_model_class", None)
     return get_model_class() if get_model_class is not None else None

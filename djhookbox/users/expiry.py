@@ -21,7 +21,7 @@ def noting(store: type[SessionBase]) -> dict[str, Any]:
     if original is None:
         return {}
 
-    def _get_session_from_db(self: Any) -> Any:
+    def _get_session_from_db(self: object) -> Any:
         row = original(self)
         setattr(self, NOTE, getattr(row, "expire_date", None))
         return row
@@ -29,7 +29,7 @@ def noting(store: type[SessionBase]) -> dict[str, Any]:
     return {"_get_session_from_db": _get_session_from_db}
 
 
-def seconds_left(session: Any) -> float | None:
+def seconds_left(session: SessionBase) -> float | None:
     """Return in how many seconds a loaded session expires; None if nobody knows.
 
     Only a row and a signed cookie tell exactly. A cache does not; then it is the longest time that

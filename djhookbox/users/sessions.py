@@ -105,7 +105,7 @@ def watch(middleware: Any) -> None:
     original = middleware.process_request
 
     @wraps(original)
-    def process_request(self: Any, request: HttpRequest) -> Any:
+    def process_request(self: object, request: HttpRequest) -> Any:
         response = original(self, request)
         if _is_webhook(request):
             make_read_only(request)

@@ -73,7 +73,7 @@ class FieldProblem(ValueError):
         return f"{self.field} {self.fault.value.format(limit=self.limit)}"
 
 
-def given(value: Any, otherwise: Any) -> Any:
+def given(value: object, otherwise: object) -> Any:
     """Return a field's value, or another one if it is absent."""
     return otherwise if value is ABSENT else value
 
@@ -81,7 +81,7 @@ def given(value: Any, otherwise: Any) -> Any:
 # ---- readers ---------------------------------------------------------------
 
 
-def json_of(name: str, text: str) -> Any:
+def json_of(name: str, text: str) -> values.JSON:
     """Return the value of a form field that contains JSON."""
     try:
         return values.loads(text)
@@ -100,7 +100,7 @@ def _integer_of(name: str, text: str) -> object:
     return int(text)
 
 
-def text_reader(kinds: Container[Any], value_reader: Reader) -> Callable[[str, str], object]:
+def text_reader(kinds: Container[object], value_reader: Reader) -> Callable[[str, str], object]:
     """Return the function that reads a value from a form: from the field's name and its text.
 
     Args:
@@ -117,18 +117,18 @@ def text_reader(kinds: Container[Any], value_reader: Reader) -> Callable[[str, s
     return lambda name, text: value_reader(json_of(name, text), name, False)
 
 
-def is_union(kind: Any) -> bool:
+def is_union(kind: object) -> bool:
     """Return whether a type is a union."""
     return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
-def name_limit(kind: Any) -> int:
+def name_limit(kind: object) -> int:
     """Return the maximum length of a `Named` string in characters, or 0 for other types."""
     extras = getattr(kind, "__metadata__", ())
     return next((extra.limit for extra in extras if isinstance(extra, Named)), 0)
 
 
-def reader(kind: Any, record_reader: Callable[[type[Any]], Reader]) -> Reader:
+def reader(kind: object, record_reader: Callable[[type[object]], Reader]) -> Reader:
     """Return the function that reads values of a type.
 
     Args:
@@ -163,7 +163,7 @@ def reader(kind: Any, record_reader: Callable[[type[Any]], Reader]) -> Reader:
 
 
 def _list_reader(member: Reader) -> Reader:
-    def reader(value: object, path: str, lenient: bool) -> tuple[Any, ...]:
+    def reader(value: object, path: str, lenient: bool) -> tuple[object, ...]:
         if not isinstance(value, list | tuple):
             raise FieldProblem(path, Fault.LIST)
         found = []
@@ -179,7 +179,7 @@ def _list_reader(member: Reader) -> Reader:
 
 
 def _mapping_reader(key: Reader, member: Reader) -> Reader:
-    def reader(value: object, path: str, lenient: bool) -> dict[str, Any]:
+    def reader(value: object, path: str, lenient: bool) -> dict[str, object]:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise FieldProblem(path, Fault.OBJECT)
         found = {}
@@ -243,7 +243,7 @@ def _number(value: object, path: str, lenient: bool) -> float:
     return number
 
 
-def _object(value: object, path: str, lenient: bool) -> dict[str, Any]:
+def _object(value: object, path: str, lenient: bool) -> dict[str, object]:
     """Read an object of any values."""
     # The first check takes much less time than the second.
     if type(value) is not dict and not isinstance(value, Mapping):
@@ -258,7 +258,7 @@ def _anything(value: object, path: str, lenient: bool) -> object:
     return value
 
 
-_SIMPLE: Mapping[Any, Reader] = {
+_SIMPLE: Mapping[object, Reader] = {
     str: _string,
     bool: _boolean,
     int: _integer,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from . import values
 from .fields import Fault, FieldProblem, Reader, is_union, json_of, name_limit, reader, text_reader
+from .values import JSON
 
 Record = TypeVar("Record")
 
@@ -57,8 +58,8 @@ class _Field:
     is_spread: bool
     is_plain: bool
     is_text: bool
-    default: Any
-    substitute: Any
+    default: object
+    substitute: object
 
 
 #: Types whose values are JSON without conversion.
@@ -201,7 +202,7 @@ class _Simple(NamedTuple):
 _SIMPLE: dict[type, _Simple] = {}
 
 
-def _simple(kind: type[Any]) -> _Simple:
+def _simple(kind: type[object]) -> _Simple:
     known = _fields(kind)
     found = _Simple(
         {each.name: each for each in known},
@@ -223,7 +224,7 @@ def _from_simple_form(kind: type[Record], simple: _Simple, form: Mapping[str, st
     return kind(**given)
 
 
-def _kinds(kind: Any) -> tuple[Any, ...]:
+def _kinds(kind: object) -> tuple[object, ...]:
     inside = typing.get_args(kind) if is_union(kind) else (kind,)
     return tuple(str if name_limit(inner) else inner for inner in inside)
 
@@ -263,7 +264,7 @@ def _read(
     return kind(**given)
 
 
-def _record_reader(kind: type[Any]) -> Reader:
+def _record_reader(kind: type[object]) -> Reader:
     return lambda value, path, lenient: _read(kind, value, path, lenient)
 
 
@@ -295,7 +296,7 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
     return _FIELDS.setdefault(kind, tuple(found))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> JSON:
     """Return a value with its records converted to objects, and its tuples to lists."""
     kind = type(value)
     if kind in _PLAIN:

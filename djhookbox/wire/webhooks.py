@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Generic, TypeAlias, TypeVar
 
 from . import names, replies
 from .fields import Name, Named
@@ -23,7 +23,7 @@ Token: TypeAlias = Annotated[str, Named(names.TOKEN_LENGTH)]
 Key: TypeAlias = Annotated[str, Named(names.KEY_LENGTH)]
 
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 
 class Webhook(Generic[R]):
@@ -41,7 +41,7 @@ class Webhook(Generic[R]):
     reply: ClassVar[type[object]]
 
 
-AnyWebhook = TypeVar("AnyWebhook", bound=Webhook[Any])
+AnyWebhook = TypeVar("AnyWebhook", bound=Webhook[object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,18 +334,18 @@ class Confirm(Webhook[replies.ConfirmReply]):
 MOST_CONFIRMED = 900
 
 #: Webhooks that Hookbox 0.3.3 and 0.3.4 make too.
-HOOKBOX: tuple[type[Webhook[Any]], ...] = (
+HOOKBOX: tuple[type[Webhook[object]], ...] = (
     Connect, Disconnect, CreateChannel, DestroyChannel, Subscribe, Unsubscribe, Publish, Message,
 )  # fmt: skip
 #: All webhooks.
-ALL: tuple[type[Webhook[Any]], ...] = (
+ALL: tuple[type[Webhook[object]], ...] = (
     *HOOKBOX, Events, Recheck, Prune, SubscribeMany, Outbox, Batch, Confirm,
 )  # fmt: skip
 #: Webhooks that may be part of a batch: those that decide.
-BATCHABLE: tuple[type[Webhook[Any]], ...] = (*HOOKBOX, SubscribeMany)
+BATCHABLE: tuple[type[Webhook[object]], ...] = (*HOOKBOX, SubscribeMany)
 
 
-def write(webhook: Webhook[Any], caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
+def write(webhook: Webhook[object], caller: Caller = NOBODY, secret: str = "") -> dict[str, str]:
     """Return the fields of a webhook; those of its record override those of its caller."""
     fields = {"action": webhook.name, **to_form(caller), **to_form(webhook)}
     return fields | {"secret": secret} if secret else fields

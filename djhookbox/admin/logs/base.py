@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch
@@ -70,16 +70,16 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     # ---- the list ----------------------------------------------------------------------------
 
-    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def for_list(self, rows: QuerySet[Model]) -> QuerySet[Model]:
         """Do not load columns that the list does not show."""
         return rows.defer(*self.deferred)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LogChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[LogChangeList]:
         """Use the list that links to older rows."""
         return LogChangeList
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find exact values, and channels by prefix, using an index for each."""
         rows: Any = queryset
@@ -162,7 +162,9 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     # ---- the row -----------------------------------------------------------------------------
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> tuple[str, ...]:
         """Make everything read-only except the note."""
         fieldsets = self.get_fieldsets(request, obj)
         names: list[Any] = [name for _title, of in fieldsets for name in of["fields"]]

@@ -17,8 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, CharField, DateTimeField, F, Func, Q, QuerySet, Value
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import (
+    BooleanField,
+    CharField,
+    DateTimeField,
+    F,
+    Func,
+    Model,
+    Q,
+    QuerySet,
+    Value,
+)
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
+from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import WhereNode
 
 from ...audit.partial import PartialIndex
@@ -46,7 +58,7 @@ Counts = dict[tuple[type[Any], tuple[tuple[str, str], ...]], int]
 Filter = Mapping[str, Any]
 
 
-def newest(rows: QuerySet[Any], count: int, counts: Counts | None = None) -> list[Any]:
+def newest(rows: QuerySet[Model], count: int, counts: Counts | None = None) -> list[Any]:
     """Return the first rows, of which a filter may allow several values: `?event__in=…`.
 
     No index has the newest rows of several values in order, so each combination is a query of its
@@ -65,7 +77,7 @@ def newest(rows: QuerySet[Any], count: int, counts: Counts | None = None) -> lis
     return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
 
 
-def reach(rows: QuerySet[Any], counts: Counts | None = None) -> Reached | None:
+def reach(rows: QuerySet[Model], counts: Counts | None = None) -> Reached | None:
     """Return how far rows are looked through: the place of a row, or None for all of them.
 
     If many rows pass the rarest filter and none of them another one, no index helps: few pairs of
@@ -80,7 +92,7 @@ def reach(rows: QuerySet[Any], counts: Counts | None = None) -> Reached | None:
     return max(filter(None, reached), default=None)
 
 
-def _reach(rows: QuerySet[Any], counts: Counts | None) -> Reached | None:
+def _reach(rows: QuerySet[Model], counts: Counts | None) -> Reached | None:
     known = {column: one for found in _filters(rows) for column, one in found.items()}
     others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, known))]
     leader = _rarest(rows, counts)
@@ -95,7 +107,7 @@ def _reach(rows: QuerySet[Any], counts: Counts | None) -> Reached | None:
     return next(iter(places), None)
 
 
-def within(rows: QuerySet[Any], place: Reached | None) -> QuerySet[Any]:
+def within(rows: QuerySet[Model], place: Reached | None) -> QuerySet[Model]:
     """Return the rows down to a place, including it."""
     if place is None:
         return rows
@@ -103,7 +115,7 @@ def within(rows: QuerySet[Any], place: Reached | None) -> QuerySet[Any]:
     return rows.filter(Q(created__gte=created), Q(created__gt=created) | Q(pk__gte=key))
 
 
-def _is_of_order(condition: Any) -> bool:
+def _is_of_order(condition: object) -> bool:
     """Return whether a condition is one of the order's columns, as those of a page and a period."""
     if isinstance(condition, WhereNode):
         return all(_is_of_order(child) for child in condition.children)
@@ -114,7 +126,7 @@ def _place(row: Any) -> tuple[Any, Any]:
     return (row[0], row[1]) if isinstance(row, tuple) else (row.created, row.pk)
 
 
-def _combinations(rows: QuerySet[Any]) -> Iterator[QuerySet[Any]]:
+def _combinations(rows: QuerySet[Model]) -> Iterator[QuerySet[Any]]:
     indexed = _indexed(rows)
     several = [
         one
@@ -132,7 +144,7 @@ def _combinations(rows: QuerySet[Any]) -> Iterator[QuerySet[Any]]:
         yield part
 
 
-def lead(rows: QuerySet[Any], counts: Counts | None = None) -> QuerySet[Any]:
+def lead(rows: QuerySet[Model], counts: Counts | None = None) -> QuerySet[Model]:
     """Return the same rows in the same order, found through the index of the rarest filter."""
     vendor = connections[rows.db].vendor
     if vendor not in ("sqlite", "postgresql"):
@@ -154,7 +166,7 @@ def lead(rows: QuerySet[Any], counts: Counts | None = None) -> QuerySet[Any]:
     return led
 
 
-def _rarest(rows: QuerySet[Any], counts: Counts | None) -> Filter:
+def _rarest(rows: QuerySet[Model], counts: Counts | None) -> Filter:
     """Return the filter that the fewest rows pass; it is empty if none has an index."""
     found = _filters(rows)
     if len(found) < 2:
@@ -162,7 +174,7 @@ def _rarest(rows: QuerySet[Any], counts: Counts | None) -> Filter:
     return min(found, key=lambda one: _count(rows, one, counts))
 
 
-def _filters(rows: QuerySet[Any]) -> list[Filter]:
+def _filters(rows: QuerySet[Model]) -> list[Filter]:
     """Return the filters that have an index.
 
     Those that a partial index has are one filter; the others are of one column.
@@ -178,7 +190,7 @@ def _filters(rows: QuerySet[Any]) -> list[Filter]:
     return [together, *single] if together else [*single]
 
 
-def _together(rows: QuerySet[Any], equal: Filter) -> Filter:
+def _together(rows: QuerySet[Model], equal: Filter) -> Filter:
     """Return the comparisons that a partial index has, of as many columns as possible."""
     found: list[str] = []
     if connections[rows.db].features.supports_partial_indexes:
@@ -192,7 +204,7 @@ def _together(rows: QuerySet[Any], equal: Filter) -> Filter:
     return {name: equal[name] for name in found}
 
 
-def _indexed(rows: QuerySet[Any]) -> set[str]:
+def _indexed(rows: QuerySet[Model]) -> set[str]:
     """Return the columns that begin an index."""
     return {index.fields[0] for index in rows.model._meta.indexes} - {"created"}
 
@@ -210,16 +222,16 @@ def _repeats(condition: Any, found: Mapping[str, Any]) -> bool:
     return known is not None and known is not condition and known.rhs == condition.rhs
 
 
-def _conditions(rows: QuerySet[Any]) -> list[Any]:
+def _conditions(rows: QuerySet[Model]) -> list[Any]:
     return rows.query.where.children
 
 
-def _column(lookup: Any) -> str:
+def _column(lookup: object) -> str:
     target = getattr(getattr(lookup, "lhs", None), "target", None)
     return "" if target is None else str(target.name)
 
 
-def _count(rows: QuerySet[Any], found: Filter, counts: Counts | None) -> int:
+def _count(rows: QuerySet[Model], found: Filter, counts: Counts | None) -> int:
     """Return how many rows pass a filter, counting no further than `PROBED`."""
     values = {name: one.rhs for name, one in found.items()}
     key = (rows.model, tuple(values.items()))
@@ -250,7 +262,7 @@ class _WithoutIndex(Func):
         return self.as_sql(compiler, connection, template="(%(expressions)s || '')", **context)
 
 
-def _hide(rows: QuerySet[Any], others: Sequence[Any]) -> None:
+def _hide(rows: QuerySet[Model], others: Sequence[object]) -> None:
     """Compare the columns of some filters without their indexes."""
     conditions = _conditions(rows)
     for place, one in enumerate(conditions):
@@ -267,11 +279,17 @@ class _Row(Func):
 
     output_field = BooleanField()
 
-    def __init__(self, operator: str, columns: Sequence[Any], values: Sequence[Any]) -> None:
+    def __init__(self, operator: str, columns: Sequence[object], values: Sequence[object]) -> None:
         super().__init__(*columns, *values)
         self.operator = operator
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: object,
+        **kwargs: object,
+    ) -> Any:
         """Return the SQL and its parameters."""
         parts = [compiler.compile(one) for one in self.source_expressions]
         texts = [text for text, _parameters in parts]

@@ -15,7 +15,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -46,7 +46,7 @@ class PagePaginator(Paginator):  # type: ignore[type-arg]
 class LogChangeList(RowList):
     """Loads only what it shows, and links to older and newer rows."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._older = self._newer = ""
         #: How far the rows have been looked through, if not to the end.
         self._reached: Reached | None = None
@@ -67,7 +67,7 @@ class LogChangeList(RowList):
                 rows = rows.filter(has_text(name, value))
         return rows
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Model]) -> list[Any]:
         """Keep the indexed order, whatever the URL requests."""
         return list(self._page.get_ordering(request))
 
@@ -161,19 +161,19 @@ def _place(cursor: str) -> tuple[datetime.datetime, int]:
         raise IncorrectLookupParameters(ValidationError(str(error))) from error
 
 
-def _before(rows: QuerySet[Any], cursor: str) -> QuerySet[Any]:
+def _before(rows: QuerySet[Model], cursor: str) -> QuerySet[Model]:
     if not cursor:
         return rows
     return before(rows, *_place(cursor))
 
 
-def before(rows: QuerySet[Any], created: datetime.datetime, key: int) -> QuerySet[Any]:
+def before(rows: QuerySet[Model], created: datetime.datetime, key: int) -> QuerySet[Model]:
     """Return the rows that come after a place in a list whose newest row comes first."""
     # The first condition is a range of the index, which the second alone would not be.
     return rows.filter(Q(created__lte=created), Q(created__lt=created) | Q(pk__lt=key))
 
 
-def _after(rows: QuerySet[Any], cursor: str) -> QuerySet[Any]:
+def _after(rows: QuerySet[Model], cursor: str) -> QuerySet[Model]:
     created, key = _place(cursor)
     newer = rows.filter(Q(created__gte=created), Q(created__gt=created) | Q(pk__gt=key))
     return newer.reverse()

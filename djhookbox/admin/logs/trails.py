@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
@@ -85,7 +85,7 @@ class TrailMixin(PageMixin):
             if isinstance(page, TrailMixin) and page.has_view_permission(request)
         ]
 
-    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def for_list(self, rows: QuerySet[Model]) -> QuerySet[Model]:
         """Do not load columns that the list does not show."""
         return rows
 

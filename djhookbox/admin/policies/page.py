@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.db import models, router, transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -44,7 +45,9 @@ class KeepsHistoryFilter(admin.SimpleListFilter):
     title = gettext_lazy("history")
     parameter_name = "history"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Model]
+    ) -> list[tuple[str, str]]:
         """Return both choices."""
         return [("yes", _("with history")), ("no", _("without history"))]
 
@@ -160,7 +163,7 @@ class ChannelPolicyAdmin(PageMixin):
         rows: QuerySet[ChannelPolicy] = super().get_queryset(request)
         return rows.prefetch_related("groups")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         """Use the list that knows which policies never decide."""
         return PolicyList
 

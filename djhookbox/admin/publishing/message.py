@@ -47,7 +47,7 @@ class MessageMixin(PageMixin):
         names: Sequence[str],
         *,
         original: Publication | None = None,
-        **extra: Any,
+        **extra: object,
     ) -> HttpResponse:
         """Show the form, and publish on POST.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
@@ -33,7 +34,7 @@ class PublishingAdmin(MessageMixin, TablelessMixin):
 
     # ---- permissions -------------------------------------------------------------------------
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Allow the page to users who may publish."""
         return self.has_publish_permission(request)
 

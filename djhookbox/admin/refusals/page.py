@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.safestring import SafeString
@@ -52,7 +53,7 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
             route(self, "export/lines/", self.export_lines_view, "export_lines"),
         ]
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Allow the page to users who may see one of the logs, even if this site lacks them."""
         return any(
             request.user.has_perm(f"djhookbox.{action}_{kind.model._meta.model_name}")

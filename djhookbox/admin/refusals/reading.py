@@ -17,7 +17,7 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
@@ -292,7 +292,7 @@ def export(
         size = CHUNK
 
 
-def _placed(kind: Kind, rows: QuerySet[Any]) -> list[tuple[Place, Kind, Any]]:
+def _placed(kind: Kind, rows: QuerySet[Model]) -> list[tuple[Place, Kind, Any]]:
     return [(Place.of(kind, row), kind, row) for row in rows]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import models
+from django.db.models import Model
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -38,7 +38,7 @@ class ServerBase(TablelessMixin):
         """Return whether the user may disconnect and unsubscribe others."""
         return request.user.has_perm(DISCONNECT_PERMISSION)
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Allow the page to users who may act on it."""
         return (
             super().has_view_permission(request, obj)

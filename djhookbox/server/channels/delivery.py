@@ -17,9 +17,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from ..connection import Connection, Packet
+from ..core import model as core
 from ..core.effects import Broadcast, Effect, Made, Send
 from ..core.model import Channel
 from ..metrics import Metrics
@@ -46,7 +47,7 @@ class _FanOut:
         packet: Packet,
         frames: int,
         channel: Channel | None,
-        remaining: Collection[Any],
+        remaining: Collection[core.Connection],
         made: Sequence[Made],
     ) -> None:
         self.packet = packet
@@ -123,7 +124,7 @@ class Delivery:
         while self._pending:
             self._write_pending(next(iter(self._pending)))  # the channel published to first
 
-    def settle(self, connection: Connection) -> None:
+    def settle(self, connection: core.Connection) -> None:
         """Write to a connection what the slices have not brought to it yet."""
         for fan_out in self._unfinished:
             if connection in fan_out.remaining:
@@ -138,7 +139,7 @@ class Delivery:
         if effect.exclude is not None and effect.exclude in channel.audience:
             # This frame has different receivers from earlier ones, so it cannot share a message.
             self.flush()
-            others: list[Any] = [c for c in channel.audience if c is not effect.exclude]
+            others = [c for c in channel.audience if c is not effect.exclude]
             made = () if effect.made is None else (effect.made,)
             self._write(others, rtjp.encode(effect.name, effect.args), 1, channel, made=made)
             return reached - 1
@@ -197,7 +198,7 @@ class Delivery:
 
     def _write(
         self,
-        connections: Collection[Any],
+        connections: Collection[core.Connection],
         data: bytes,
         frames: int,
         channel: Channel | None = None,
@@ -256,10 +257,12 @@ class Delivery:
             if each.trace and self._tracing is not None:
                 self._tracing.written(each, channel.name, receivers)
 
-    def _write_now(self, connections: Iterable[Any], packet: Packet, frames: int) -> None:
+    def _write_now(
+        self, connections: Iterable[core.Connection], packet: Packet, frames: int
+    ) -> None:
         started = perf_counter()
         count = 0
-        for connection in connections:
+        for connection in cast("Iterable[Connection]", connections):
             connection.write(packet)
             count += 1
         metrics = self._metrics

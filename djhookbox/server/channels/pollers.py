@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 import aiohttp
 
 from ...wire.events import Published
 from ...wire.hosts import HostRules
 from ...wire.options import OptionError, Polling
-from ...wire.values import dumps, loads
+from ...wire.values import JSON, dumps, loads
 from ..core.changes import SetOptions
 from ..core.effects import PollingChanged
 from ..core.model import Channel
@@ -158,7 +157,7 @@ class Pollers:
         finally:
             self._changing.discard(channel)
 
-    async def _publish(self, channel: Channel, payload: Any) -> None:
+    async def _publish(self, channel: Channel, payload: JSON) -> None:
         if self._hub.channels.get(channel.name) is not channel:
             return
         sender = channel.options.polling.originator  # which the answer may have changed

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
+from ...wire.values import JSON
 from ..connection import Connection
 from ..core.announcing import compose, show
 from ..core.effects import Made
@@ -52,7 +52,7 @@ class Publications:
     async def publish(
         self,
         channel: Channel,
-        payload: Any,
+        payload: JSON,
         user: str | None,
         *,
         origin: Connection | None = None,
@@ -92,7 +92,7 @@ class Publications:
     def begin(
         self,
         channel: Channel,
-        payload: Any,
+        payload: JSON,
         user: str | None,
         *,
         origin: Connection | None = None,

@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from ...wire import webhooks
 from ...wire.closing import SESSION_EXPIRED, TOKEN_SPENT
@@ -20,7 +19,7 @@ from ...wire.names import NameProblem, check_name
 from ...wire.replies import PublishReply
 from ...wire.rest import Disconnect
 from ...wire.spent import SpentTokens
-from ...wire.values import dumps, loads
+from ...wire.values import JSON, dumps, loads
 from ..channels.durable import Durable
 from ..channels.lifecycle import Lifecycle
 from ..channels.proposals import Proposals
@@ -309,7 +308,7 @@ class Commands:
         return name in self._hub.users
 
 
-def parse_payload(text: object) -> Any:
+def parse_payload(text: object) -> JSON:
     """Parse a payload's JSON text and return its value.
 
     Raises:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from ...wire.values import JSONObject
+from ...wire.values import JSON, JSONObject
 from .changes import Publish
 from .effects import Broadcast, Effect, Made, Send
 from .keeping import OVERHEAD, weigh
@@ -16,7 +15,7 @@ from .values import timestamp
 
 def compose(
     channel: Channel,
-    payload: Any,
+    payload: JSON,
     user: str | None,
     now: float,
     origin: Connection | None = None,
@@ -47,7 +46,7 @@ def compose(
 
 def stored(
     channel: Channel,
-    payload: Any,
+    payload: JSON,
     publication: Publication,
     epoch: str,
     published: float,

@@ -101,7 +101,7 @@ class Subscribe:
     user: User
     connection: Connection | None
     at: float
-    initial_data: Any = ABSENT
+    initial_data: JSON = ABSENT
     by_code: bool = False
     since: Position | None = None
     told: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sys import getsizeof
-from typing import Any, Protocol
+from typing import Protocol
 
 #: Bytes per entry in addition to its payload: the objects around it, and its place in a list.
 OVERHEAD = 700
@@ -11,7 +11,7 @@ OVERHEAD = 700
 _MIB = 1_048_576
 
 
-def weigh(value: Any) -> int:
+def weigh(value: object) -> int:
     """Return the approximate number of bytes of memory that a JSON value uses.
 
     This is more than the length of its text: twenty times as much for `[[],[],[]…`.

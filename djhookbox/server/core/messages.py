@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...wire.values import JSON
 from .effects import Effect, Send
 from .hub import Hub
 from .values import timestamp
@@ -13,7 +12,7 @@ def message(
     hub: Hub,
     sender: str,
     recipient: str,
-    payload: Any,
+    payload: JSON,
     now: float,
     reflect: bool,
     *,

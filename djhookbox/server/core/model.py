@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...wire.names import RESERVED_PREFIX
 from ...wire.options import ChannelOptions, UserOptions
-from ...wire.values import JSONObject
+from ...wire.values import JSON, JSONObject
 from .keeping import OVERHEAD, Shelf, weigh
 from .rates import Rate
 from .stream import Stream
@@ -155,7 +155,7 @@ class Channel:
         oldest = now - self.options.history_duration if self.options.history_duration else None
         return (entry for entry in self.history if oldest is None or entry.at >= oldest)
 
-    def history_list(self, now: float) -> list[list[Any]]:
+    def history_list(self, now: float) -> list[list[JSON]]:
         """Return the history in the form that clients receive.
 
         Entries made before the channel became anonymous do not reveal names either.

@@ -6,7 +6,6 @@ import datetime
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from ...wire.values import JSON
 
@@ -36,7 +35,7 @@ def changed(state: Mapping[str, JSON], updates: Mapping[str, JSON]) -> dict[str,
     }
 
 
-def same(one: Any, other: Any) -> bool:
+def same(one: object, other: object) -> bool:
     """Return whether two JSON values are equal; unlike in Python, 1 and true differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)

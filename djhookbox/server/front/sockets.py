@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from multidict import CIMultiDict
 
@@ -111,9 +111,9 @@ class FrontSocket(asyncio.Protocol):
 
     # ---- called by the transport -----------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request, which must arrive in time."""
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._since = asyncio.get_running_loop().time()

@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
@@ -15,7 +14,7 @@ from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
 from ...wire.options import ChannelOptions, user_options
 from ...wire.replies import SubscribeReply
-from ...wire.values import dumps, loads
+from ...wire.values import JSON, dumps, loads
 from ..channels.durable import Durable
 from ..channels.keys import Keys
 from ..channels.lifecycle import Lifecycle
@@ -166,7 +165,7 @@ class Calls:
         return answers.Published(sum(applied.delivered for applied in outcomes))
 
     async def _publish_to(
-        self, name: str, payload: Any, request: rest.Publish | rest.PublishMulti
+        self, name: str, payload: JSON, request: rest.Publish | rest.PublishMulti
     ) -> Applied:
         user, options = request.originator, request.options
         # On one node, `Keys` suffices; other nodes know the key through the engine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ...wire.names import NameProblem
 from ...wire.options import OptionError
@@ -32,7 +33,11 @@ class Failure:
     status: int
 
 
-def failure(error: NoChannel | BadCall | NameProblem | OptionError | Refusal) -> Failure:
+#: The exceptions that are answered, of the types in `FAILURES`.
+Failing: TypeAlias = NoChannel | BadCall | NameProblem | OptionError | Refusal
+
+
+def failure(error: Failing) -> Failure:
     """Return the answer for an exception."""
     if isinstance(error, NoChannel):
         return Failure(str(error), "no_channel", 200)

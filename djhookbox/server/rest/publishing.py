@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ...wire import answers, capabilities, events, rest
 from ...wire.names import check_name
+from ...wire.values import JSON
 from ..channels.outcomes import Applied, ChannelGone
 from ..channels.publications import Publications
 from ..clients.commands import parse_payload
 from ..runtime import Runtime
-from .failures import FAILURES, failure
+from .failures import FAILURES, Failing, failure
 from .forms import when_made
 
 #: A publication that was begun: its request, its payload, and the result, which may be awaited.
-Begun: TypeAlias = tuple[rest.Publish, Any, Applied | asyncio.Future[Applied]]
+Begun: TypeAlias = tuple[rest.Publish, JSON, Applied | asyncio.Future[Applied]]
 
 
 async def outcome(work: Awaitable[answers.Published]) -> answers.Outcome:
@@ -28,7 +29,7 @@ async def outcome(work: Awaitable[answers.Published]) -> answers.Outcome:
     return answers.Outcome(published.delivered, reported=published.reported)
 
 
-def _failed(error: Any) -> answers.Outcome:
+def _failed(error: Failing) -> answers.Outcome:
     told = failure(error)
     return answers.Outcome(None, told.msg, told.code)
 
@@ -109,7 +110,7 @@ class Publishing:
                 return await self._late(request)
         return self._done(request, payload, applied)
 
-    def _done(self, request: rest.Publish, payload: Any, applied: Applied) -> answers.Published:
+    def _done(self, request: rest.Publish, payload: JSON, applied: Applied) -> answers.Published:
         self._metrics.messages_in += 1
         if not request.recorded or request.origin is not None:
             self.report(request.channel_name, payload, request, applied.delivered)

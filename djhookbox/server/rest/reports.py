@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ...wire import answers, records, rest
 from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
@@ -23,6 +23,9 @@ from ..runtime import Runtime
 from ..unsent import Unsent
 from .failures import NoChannel
 from .forms import BadCall, Form, bound, compiled
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRichComparison
 
 #: Bytes of memory of the payloads in a tail; those that do not fit are left out.
 MAX_TAIL_BYTES = 262_144
@@ -43,7 +46,9 @@ def named_user(hub: Hub, name: str) -> User:
     return user
 
 
-def _part(found: Iterable[Item], key: Callable[[Item], Any], page: int | None) -> list[Item]:
+def _part(
+    found: Iterable[Item], key: Callable[[Item], SupportsRichComparison], page: int | None
+) -> list[Item]:
     """Return a part of what was found, in an order."""
     end = PAGE * max(1, min(page or 1, MAX_PAGES))
     # Do not sort the whole list: it may be very long.

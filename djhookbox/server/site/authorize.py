@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...wire.closing import ABNORMAL, Disconnect
 from ...wire.events import Subscribed, Unsubscribed
@@ -85,7 +85,7 @@ class Authorizer:
         return reply.check()
 
     def still_here(
-        self, connection: Connection, reply: Reply[Any] | None = None, name: str = ""
+        self, connection: Connection, reply: Reply[object] | None = None, name: str = ""
     ) -> None:
         """Raise ClientGone if the client has left; otherwise pass on the cookies of a reply.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 from zlib import crc32
 
 from ...wire import replies, webhooks
@@ -64,9 +63,9 @@ class DecisionLog:
 
     def write(
         self,
-        webhook: Webhook[Any],
+        webhook: Webhook[object],
         connection: Connection | None,
-        reply: Reply[Any] | WebhookFailed,
+        reply: Reply[object] | WebhookFailed,
         seconds: float,
     ) -> None:
         """Write what the site has decided.
@@ -108,7 +107,7 @@ class DecisionLog:
 
 
 def _decisions(
-    webhook: Webhook[Any], reply: Reply[Any] | WebhookFailed
+    webhook: Webhook[object], reply: Reply[object] | WebhookFailed
 ) -> Iterator[tuple[str, str, object]]:
     """Yield operation, channel and answer of each decision."""
     answer: object = reply.answer if isinstance(reply, Reply) else reply
@@ -132,7 +131,7 @@ def _decisions(
     yield webhook.name.removesuffix("_channel"), channel, answer
 
 
-def _user(webhook: Webhook[Any], answer: object) -> str:
+def _user(webhook: Webhook[object], answer: object) -> str:
     """Return the user of a webhook that no connected client has caused."""
     if isinstance(answer, replies.ConnectReply):
         return answer.name

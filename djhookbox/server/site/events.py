@@ -106,7 +106,7 @@ class Events:
             self._woken.set()
 
     def before(
-        self, webhook: Webhook[Any], connection: Connection | None
+        self, webhook: Webhook[object], connection: Connection | None
     ) -> Coroutine[Any, Any, None] | None:
         """Return the report of what a webhook must not overtake, to be awaited, or None."""
         # No webhook waits for a site that takes no events.

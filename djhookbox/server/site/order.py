@@ -8,8 +8,6 @@ or channel has it reported first.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...wire.events import Destroyed, Event
 from ...wire.webhooks import Connect, SubscribeMany, Webhook
 from ..connection import Connection
@@ -26,7 +24,7 @@ def traces_of(event: Event) -> tuple[str, ...]:
     return (_channel(event.channel_name),) if isinstance(event, Destroyed) else ()
 
 
-def followed(webhook: Webhook[Any], connection: Connection | None) -> tuple[str, ...]:
+def followed(webhook: Webhook[object], connection: Connection | None) -> tuple[str, ...]:
     """Return the traces that a webhook must not overtake."""
     if isinstance(webhook, Connect):
         # Nobody knows yet who connects.

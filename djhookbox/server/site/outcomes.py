@@ -14,7 +14,7 @@ from ..refusals import UNAVAILABLE, Refusal, WebhookFailed
 
 logger = logging.getLogger("djhookbox.server.webhooks")
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 TOO_LARGE = "That is larger than the site takes"
 

@@ -45,7 +45,7 @@ class Waiting:
 
     """
 
-    webhook: Webhook[Any]
+    webhook: Webhook[object]
     connection: Connection | None
     cookie: bool
     patience: float

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiohttp
 
@@ -76,7 +76,7 @@ class Webhooks(Posting):
         self._passing_on = asyncio.Lock()
         self._tasks = Tasks()
         #: Returns what a webhook must not overtake, as something to wait for, or None.
-        self.earlier: Callable[[Webhook[Any], Connection | None], Awaitable[None] | None] | None
+        self.earlier: Callable[[Webhook[object], Connection | None], Awaitable[None] | None] | None
         self.earlier = None
 
     async def stop(self) -> None:
@@ -348,7 +348,7 @@ class Webhooks(Posting):
             self._metrics.refusals[webhook.name] += refused
         return reply
 
-    def _body(self, webhook: Webhook[Any], fields: Mapping[str, str]) -> tuple[bytes, str]:
+    def _body(self, webhook: Webhook[object], fields: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body and its type: a form, or JSON if it is large and the site accepts it."""
         reporting = isinstance(webhook, webhooks.Events)
         large = reporting or sum(map(len, fields.values())) > bodies.LARGEST_FORM

@@ -25,7 +25,7 @@ def name_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def read(blob: bytes | str) -> Any:
+def read(blob: bytes | str) -> JSON:
     """Return a value that another node has written."""
     return loads(blob, max_depth=MAX_DOCUMENT_DEPTH)
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ....wire.values import JSON, dumps
 from ..base import EngineError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .engine import RedisEngine
 
 logger = logging.getLogger("djhookbox.server")
+
+#: Answers a call of another node.
+Answer: TypeAlias = Callable[[JSON], Awaitable[JSON]]
 
 #: Seconds to wait for answers.
 PATIENCE = 5.0
@@ -54,7 +57,7 @@ class Peers:
 
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
-        self.answers: dict[str, Callable[[Any], Awaitable[Any]]] = {}
+        self.answers: dict[str, Answer] = {}
         self._numbers = count(1)
         self._asked: dict[str, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,11 +126,11 @@ class Peers:
 
     async def _answer(
         self,
-        answer: Callable[[Any], Awaitable[Any]],
+        answer: Answer,
         kind: str,
         sender: str,
         number: str,
-        call: Any,
+        call: object,
     ) -> None:
         try:
             result = await answer(call)
