@@ -116,9 +116,14 @@ class Cluster:
             self._waking = False
 
     def nodes(self) -> tuple[NodeInfo, ...]:
-        """Return all nodes by address, as of the last heartbeat."""
+        """Return all nodes by address: this one as of now, the others as of the last heartbeat."""
+        own = {self.shared.node: self._about()}
         found = [
-            records.read(NodeInfo, {**known.about, "id": node, "alive": known.alive}, lenient=True)
+            records.read(
+                NodeInfo,
+                {**own.get(node, known.about), "id": node, "alive": known.alive},
+                lenient=True,
+            )
             for node, known in self.shared.nodes.known.items()
         ]
         return tuple(sorted(found, key=lambda node: (node.address, node.id)))

@@ -276,7 +276,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """One of several processes that share their channels, as of its last heartbeat.
+    """One of several processes that share their channels.
+
+    The one that answers reports its figures of now, the others those of their last heartbeats.
 
     Attributes:
         address: Its machine and port, and the number of the worker.

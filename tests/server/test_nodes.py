@@ -596,3 +596,14 @@ async def test_each_node_describes_all(pair: Pair) -> None:
         assert all(known["pid"] == os.getpid() for known in info["nodes"])
         assert all(known["round_trip"] > 0 for known in info["nodes"])
         assert all(known["snapshots_reloaded"] == 0 for known in info["nodes"])
+
+
+async def test_the_node_that_answers_counts_anew(pair: Pair) -> None:
+    one, two = pair
+    for node in pair:
+        await node.redis.nodes.beat_once()
+    await one.connect("alice")
+    info = await one.rest("get_server_info")
+    counted = {known["id"]: known["connections"] for known in info["nodes"]}
+    assert counted == {one.redis.node: info["connections"], two.redis.node: 0}
+    assert info["connections"] == 1
