@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 from django.conf import settings
 from django.utils import timezone
@@ -17,6 +18,14 @@ def local(value: datetime.datetime) -> datetime.datetime:
     if not timezone.is_aware(value):
         return value
     return timezone.localtime(value) if settings.USE_TZ else timezone.make_naive(value)
+
+
+def localizer() -> Callable[[datetime.datetime], datetime.datetime]:
+    """Return a function like `local` for many times, which does not look for the zone each time."""
+    if not settings.USE_TZ:
+        return local
+    zone = timezone.get_current_timezone()
+    return lambda value: value.astimezone(zone) if timezone.is_aware(value) else value
 
 
 def today() -> datetime.date:

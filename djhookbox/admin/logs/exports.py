@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -31,7 +31,7 @@ from django.utils.translation import gettext_lazy
 
 from ...conf import settings
 from ..pages import PageMixin, encodable
-from ..times import local
+from ..times import local, localizer
 from .leading import newest
 from .paging import before
 
@@ -53,6 +53,9 @@ SIGNS = re.compile(_SIGN)
 #: Rows in memory at once, and where each may have a payload of a megabyte; and the first ones,
 #: which a reader waits for.
 CHUNK, CHUNK_OF_PAYLOADS, FIRST = 2_000, 100, 100
+
+#: Writes JSON for people, with letters instead of escapes.
+_ENCODER = DjangoJSONEncoder(ensure_ascii=False)
 
 #: Spreadsheets read CSV as UTF-8 only if it starts with this.
 BOM = "\ufeff"
@@ -163,10 +166,13 @@ class ExportMixin(PageMixin):
         """
         rows = self.get_changelist_instance(request).get_queryset(request)
         columns = [Column.of(field) for field in self.export_fields(request)]
+        begin = ["created", self.opts.pk.name]  # as `fetched` does
         names = [column.name for column in columns]
+        others = [name for name in names if name not in begin]
         heavy = any(column.is_json for column in columns)
-        batches = fetched(rows, names, limit, CHUNK_OF_PAYLOADS if heavy else CHUNK)
-        return columns, ([row[2:] for row in batch] for batch in batches)
+        batches = fetched(rows, others, limit, CHUNK_OF_PAYLOADS if heavy else CHUNK)
+        arranged = itemgetter(*map([*begin, *others].index, names))
+        return columns, (list(map(arranged, batch)) for batch in batches)
 
     def export_fields(self, request: HttpRequest) -> list[models.Field[Any, Any]]:
         """Return the fields that the user may see."""
@@ -240,6 +246,12 @@ async def _apart(parts: Iterator[str]) -> AsyncIterator[str]:
         yield text
 
 
+def _each(write: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[Any]:
+    """Yield what a function returns for each value, and call it once for equal ones."""
+    written = {value: write(value) for value in set(values)}
+    return map(written.__getitem__, values)
+
+
 # ---- CSV ---------------------------------------------------------------------------------------
 
 
@@ -251,27 +263,30 @@ def _begin_csv(columns: Sequence[Column]) -> str:
 
 def _write_csv(columns: Sequence[Column], rows: Batch) -> str:
     file = io.StringIO()
-    writers = [_json if column.is_json else cell for column in columns]
-    csv.writer(file).writerows(
-        [write(value) for write, value in zip(writers, row, strict=True)] for row in rows
+    write = partial(cell, localize=localizer())
+    cells = (
+        map(_json, values) if column.is_json else _each(write, values)
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     )
+    csv.writer(file).writerows(zip(*cells, strict=True))
     return file.getvalue()
 
 
-def cell(value: object) -> object:
+def cell(
+    value: object, localize: Callable[[datetime.datetime], datetime.datetime] = local
+) -> object:
     """Return a value as a cell that no spreadsheet reads as a formula."""
     if isinstance(value, str):
-        return _text(value) if len(value) <= 255 else _text.__wrapped__(value)
+        return _text(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime.datetime):
-        return local(value).isoformat()
+        return localize(value).isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
-    return _text.__wrapped__(str(value))
+    return _text(str(value))
 
 
-@lru_cache(maxsize=2048)  # users, channels and reasons appear in many rows
 def _text(text: str) -> str:
     if SIGNS.search(text):
         text = FORMULA.sub(r"\g<before>'", text)
@@ -279,7 +294,7 @@ def _text(text: str) -> str:
 
 
 def _json(value: object) -> object:
-    return cell(encodable(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)))
+    return _text(encodable(_ENCODER.encode(value)))
 
 
 CSV = Format(
@@ -295,18 +310,22 @@ CSV = Format(
 
 
 def _write_lines(columns: Sequence[Column], rows: Batch) -> str:
-    names = [column.name for column in columns]
-    lines = []
-    for row in rows:
-        values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
-        lines.append(json.dumps(values, ensure_ascii=False, cls=DjangoJSONEncoder) + "\n")
+    write = partial(_member, localize=localizer())
+    members = []
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        name = _ENCODER.encode(column.name)
+        found = map(_ENCODER.encode, values) if column.is_json else _each(write, values)
+        members.append([f"{name}: {value}" for value in found])
+    lines = ["{" + ", ".join(row) + "}\n" for row in zip(*members, strict=True)]
     return encodable("".join(lines))
 
 
-def _plain(value: object) -> object:
+def _member(value: object, localize: Callable[[datetime.datetime], datetime.datetime]) -> str:
     if isinstance(value, datetime.datetime):
-        return local(value).isoformat()
-    return value.total_seconds() if isinstance(value, datetime.timedelta) else value
+        value = localize(value).isoformat()
+    elif isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    return _ENCODER.encode(value)
 
 
 LINES = Format(
