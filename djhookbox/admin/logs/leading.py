@@ -161,7 +161,9 @@ def lead(rows: QuerySet[Model], counts: Counts | None = None) -> QuerySet[Model]
     if vendor == "postgresql":  # which hides only texts
         others = [one for one in others if isinstance(one.lhs.output_field, CharField)]
     _hide(led, others)
-    if vendor == "postgresql":
+    if vendor == "postgresql" and len(leader) == 1:
+        _single(led, *leader.values())
+    elif vendor == "postgresql":
         _bound(led, [*leader.values()][-1])
     return led
 
@@ -274,6 +276,33 @@ def _hide(rows: QuerySet[Model], others: Sequence[object]) -> None:
 # ---- PostgreSQL --------------------------------------------------------------------------------
 
 
+class _OnlyOf(Exact):
+    """An equality that is written as one with any element of an array, which has one."""
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        """Return the SQL and its parameters."""
+        left, before = self.process_lhs(compiler, connection)
+        right, after = self.process_rhs(compiler, connection)
+        field = self.lhs.output_field
+        kind = "text" if isinstance(field, CharField) else field.db_type(connection)
+        return f"{left} = ANY(ARRAY[{right}]::{kind}[])", (*before, *after)
+
+
+def _single(rows: QuerySet[Any], leader: Any) -> None:
+    """Write the equality of a column that begins an index so that it is sorted by this column.
+
+    PostgreSQL ignores a column in an order that equals a constant, and may then follow the index of
+    all rows instead. It does not look into the array, but an index scan does: it begins and ends
+    where the period does.
+    """
+    conditions = _conditions(rows)
+    conditions[conditions.index(leader)] = _OnlyOf(leader.lhs, leader.rhs)
+    name = _column(leader)
+    first = ByPrefix(F(name), descending=True) if name == "channel" else f"-{name}"
+    order: Any = rows.query.order_by
+    rows.query.order_by = (first, *order)
+
+
 class _Row(Func):
     """A comparison of two rows of values, which is a range of an index."""
 
@@ -300,12 +329,13 @@ class _Row(Func):
 
 
 def _bound(rows: QuerySet[Any], leader: Any) -> None:
-    """Write an equality as a range, and sort by its column first.
+    """Write the equality of the last column of several as a range, and sort by this column first.
 
-    PostgreSQL ignores a constant in an order. It does not see that such a range has one value.
+    PostgreSQL does not see that such a range has one value. It has the order of an index only if an
+    array is compared with the first column, for which there may be another index.
     """
-    name, field = _column(leader), leader.lhs.output_field
-    value = Value(leader.rhs, output_field=field)
+    name = _column(leader)
+    value = Value(leader.rhs, output_field=leader.lhs.output_field)
     lower, upper = [value], [value]
     for one in _conditions(rows):
         if _column(one) != "created":
@@ -314,20 +344,14 @@ def _bound(rows: QuerySet[Any], leader: Any) -> None:
             lower = [value, _latest(lower, one.rhs, max)]
         elif isinstance(one, LessThan | LessThanOrEqual):
             upper = [value, _latest(upper, one.rhs, min)]
-    order: Any = rows.query.order_by
-    first: Any = f"-{name}"
-    operators = (">=", "<=")
-    if name == "channel":  # whose index is one of prefixes
-        if len(upper) > 1:
-            return  # rows of two types have no common operator for prefixes
-        first, operators, lower = ByPrefix(F(name), descending=True), ("~>=~", "~<=~"), [value]
     conditions = _conditions(rows)
     conditions.remove(leader)
     columns = [F(name), F("created")]
-    for operator, bound in zip(operators, (lower, upper), strict=True):
+    for operator, bound in ((">=", lower), ("<=", upper)):
         row = _Row(operator, columns[: len(bound)], bound)
         conditions.append(row.resolve_expression(rows.query))
-    rows.query.order_by = (first, *order)
+    order: Any = rows.query.order_by
+    rows.query.order_by = (f"-{name}", *order)
 
 
 def _latest(bound: Sequence[Value], moment: Any, choose: Any) -> Value:
