@@ -139,11 +139,11 @@ def test_sqlite_under_load(streams: str) -> None:
     for writer in writers:
         writer.start()
     found: list[str] = []
-    while any(writer.is_alive() for writer in writers) or last.more or len(found) < 61:
+    is_over = False
+    while not is_over or last.entries:
+        is_over = not any(writer.is_alive() for writer in writers)
         last = pull(last)
         found += [entry.payload for entry in last.entries]
-        if not any(writer.is_alive() for writer in writers) and not last.entries:
-            break
     assert problems == []
     assert len(found) == len(set(found)) == 61
     for name in "abcd":
