@@ -26,7 +26,7 @@ Held = TypeVar("Held")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Own(Generic[Held]):
+class _Own(commits.Callback, Generic[Held]):
     """What a transaction has loaded for itself; loads it again for all after the commit.
 
     Attributes:
@@ -74,11 +74,10 @@ class RowCache(Generic[Held]):
 
     def get(self, *, fresh: bool = False) -> Held:
         """Return what is held; with `fresh`, always from the database."""
-        using = router.db_for_read(self._model)
-        if commits.is_marked(using, self._mark):
+        connection = transaction.get_connection(router.db_for_read(self._model))
+        if commits.is_marked(connection, self._mark):
             # Only the transaction that has made an edit sees it until it is committed.
             return self._load()
-        connection = transaction.get_connection(using)
         generation, held, now = self._generation, self._held, self._clock()
         if not fresh:
             if held is not None and now - held[0] < TTL:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 Waiter = TypeVar("Waiter")
 
@@ -30,20 +31,37 @@ def writing(model: type[models.Model]) -> Iterator[None]:
         yield
 
 
-def waiting(using: str | None, kind: type[Waiter]) -> Waiter | None:
-    """Return the function that waits for the commit of the current transaction or savepoint.
+class Callback:
+    """A function with a state that is called after a commit.
+
+    Django names functions that fail in its log, and would fail itself without a name.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> str:
+        if name == "__qualname__":
+            return type(self).__qualname__
+        raise AttributeError(name)
+
+
+def waiting(
+    connection: BaseDatabaseWrapper, kind: type[Waiter], *, everywhere: bool = False
+) -> Waiter | None:
+    """Return the latest function that waits for the commit of the current transaction.
 
     Args:
-        using: The alias of the database, or None for the default one.
-        kind: The class of the function that was passed to `after_commit_once`.
+        connection: The connection of the database.
+        kind: The class of the function that was passed to `on_commit`.
+        everywhere: Whether it may be that of another savepoint.
 
     """
-    connection = transaction.get_connection(using)
     # None is a block without a savepoint, which is rolled back with the enclosing one.
-    savepoints = set(connection.savepoint_ids) - {None}
-    for known, func, *_rest in reversed(connection.run_on_commit):
+    savepoints = set() if everywhere else set(connection.savepoint_ids) - {None}
+    for booked in reversed(connection.run_on_commit):
+        known, func = booked[:2]
         # Not one from another savepoint, which could still be rolled back without this one.
-        if isinstance(func, kind) and set(known) - {None} == savepoints:
+        if isinstance(func, kind) and (everywhere or set(known) - {None} == savepoints):
             return func
     return None
 
@@ -67,10 +85,9 @@ def unmark(using: str | None, name: str) -> None:
     _marks.get(transaction.get_connection(using), set()).discard(name)
 
 
-def is_marked(using: str | None, name: str) -> bool:
-    """Return whether a mark was set in the current transaction."""
-    connection = transaction.get_connection(using)
-    if connection.in_atomic_block:
-        return name in _marks.get(connection, ())
-    unmark(using, name)  # left by a transaction that was rolled back
-    return False
+def is_marked(connection: BaseDatabaseWrapper, name: str) -> bool:
+    """Return whether a mark was set in the current transaction of a connection."""
+    marks = _marks.get(connection)
+    if marks and not connection.in_atomic_block:
+        marks.discard(name)  # left by a transaction that was rolled back
+    return marks is not None and name in marks

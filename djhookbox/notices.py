@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 
 from . import commits
@@ -116,7 +116,7 @@ class _Silence:
 silence = _Silence()
 
 
-class Notice:
+class Notice(commits.Callback):
     """What ends with the commit of a transaction or savepoint.
 
     Args:
@@ -138,7 +138,7 @@ class Notice:
     def after_commit(cls, using: str | None) -> Notice:
         """Return the notice of the current transaction or savepoint."""
         alias = using or DEFAULT_DB_ALIAS
-        return commits.waiting(alias, cls) or cls(alias)
+        return commits.waiting(connections[alias], cls) or cls(alias)
 
     # ---- in the transaction ----------------------------------------------
 

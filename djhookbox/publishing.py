@@ -18,6 +18,7 @@ from .exceptions import HookboxDatabaseError, HookboxError, HookboxRefused, Payl
 from .guards import database_errors, recovering, synchronous
 from .models import Publication
 from .outbox import inserting
+from .outbox.rows import Draft
 from .recording import Message, is_reported, record
 from .vouching import (
     decided,
@@ -282,28 +283,21 @@ def _recorded_all(
     """
     failed: HookboxError | None = None
     delivered: list[int | None] = []
-    durable: list[tuple[Decision, str, str]] = []
+    durable: list[tuple[Message, Decision]] = []
     for message, decision, outcome in zip(messages, decisions, outcomes, strict=True):
         if isinstance(outcome, HookboxError):
             failed = failed or outcome
             record(message, decision, error=outcome)
         elif _is_durable(decision):
-            durable.append((decision, message.channel, message.text))
+            durable.append((message, decision))
             delivered.append(None)
         else:
             delivered.append(outcome.delivered)
             _record_sent(message, decision, outcome)
             debugging.tell_unheard(message.channel, outcome.delivered)
     if durable:
-        first = messages[0]  # all have the same sender and source
         with database_errors(), tracing.publishing("", len(durable)) as trace:
-            inserting.insert_many(
-                durable,
-                user=first.originator,
-                sender=first.sender,
-                source=first.source,
-                trace=trace,
-            )
+            inserting.insert_many([_draft(*each, trace) for each in durable])
     if failed is not None:
         raise failed
     return delivered
@@ -347,17 +341,20 @@ def _is_durable(decision: Decision) -> bool:
 
 def _insert(message: Message, decision: Decision, using: str | None) -> None:
     with database_errors(), tracing.publishing(message.channel) as trace:
-        inserting.insert(
-            decision,
-            message.channel,
-            message.text,
-            user=message.originator,
-            sender=message.sender,
-            source=message.source,
-            key=message.key,
-            using=using,
-            trace=trace,
-        )
+        inserting.insert(_draft(message, decision, trace), using=using)
+
+
+def _draft(message: Message, decision: Decision, trace: str) -> Draft:
+    return Draft(
+        decision,
+        message.channel,
+        message.text,
+        message.originator,
+        message.sender,
+        message.source,
+        message.key,
+        trace=trace,
+    )
 
 
 def _send(message: Message, decision: Decision) -> Published:

@@ -17,6 +17,7 @@ import djhookbox
 from djhookbox import client, publishing
 from djhookbox.models import ChannelPolicy, Outbox, Publication, StreamEntry
 from djhookbox.outbox import heads, inserting, numbering, pulling, pushing
+from djhookbox.outbox.rows import Draft
 from djhookbox.revocations import pulling as revoking
 from djhookbox.revocations import storing
 from djhookbox.wire import webhooks
@@ -62,7 +63,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[Pushed | None]:
 def left_behind(channel: str, text: str = "0") -> None:
     """Commit something, and die before the poke."""
     decision = publishing.decided(channel, None)
-    inserting.insert(decision, channel, text, user="", sender="", source="code", pokes=False)
+    inserting.insert(Draft(decision, channel, text, "", "", "code"), pokes=False)
 
 
 def timeless(pulled: Pulled) -> Pulled:

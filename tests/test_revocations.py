@@ -327,6 +327,16 @@ def test_a_refused_call_does_not_keep_the_others_back(
 # ---- pulling
 
 
+def test_a_bug_after_the_commit_does_not_reach_the_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(storing, "tidy_sometimes", mock.Mock(side_effect=RuntimeError("a bug")))
+    notices.recheck(None, users=["alice"])
+    with transaction.atomic():
+        notices.recheck(None, users=["alice"])
+    assert caplog.text.count("RuntimeError: a bug") == 2
+
+
 def test_each_node_pulls_everything(node: Node) -> None:
     other = Node()
     other.pull()

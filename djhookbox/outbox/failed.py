@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.db import connections
 from django.db.models import QuerySet
 
 from ..commits import writing
@@ -30,7 +31,7 @@ def try_again(keys: Collection[int] | None = None) -> int:
             row.delete()  # only one of two callers puts it there again
             row.pk, row.failed, row.error = None, False, ""
             row.save(using=using, force_insert=True)
-        poke_after_commit(using)
+        poke_after_commit(connections[using])
     return len(chosen)
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import datetime
 import logging
-import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ..audit.writing import fit
+from .. import commits
 from ..conf import settings
-from ..decisions.decide import Decision
 from ..exceptions import HookboxError, HookboxRefused, PayloadError
 from ..wire.streams import MOST_ENTRIES, MOST_TEXT
 from . import heads, pushing
 from .models import Outbox
-from .rows import Row
+from .rows import Draft, Row
 from .writing import Insert, Writes
 
 logger = logging.getLogger("djhookbox")
@@ -54,36 +51,13 @@ class Stored(NamedTuple):
         return rows.exists()
 
 
-def insert(
-    decision: Decision,
-    channel: str,
-    text: str,
-    *,
-    user: str,
-    sender: str,
-    source: str,
-    key: str = "",
-    connection_id: str = "",
-    opened: Decision | None = None,
-    using: str | None = None,
-    pokes: bool = True,
-    trace: str = "",
-) -> Stored:
+def insert(draft: Draft, *, using: str | None = None, pokes: bool = True) -> Stored:
     """Insert a publication, which nobody sees before the transaction is committed.
 
     Args:
-        decision: The decision to publish it, for the audit log.
-        channel: The channel's name.
-        text: The message as JSON text.
-        user: The name that subscribers see.
-        sender: The name for the audit log.
-        source: The source for the audit log.
-        key: A publication with the same key is stored once.
-        connection_id: The connection of the browser that sent it.
-        opened: The decision that opens the channel, if it is another one.
+        draft: The publication.
         using: The alias of the database, which must be the one that is pulled from.
         pokes: Whether to poke the process after the commit.
-        trace: The trace in which it was made, as a `traceparent`.
 
     Raises:
         PayloadError: The message is too large.
@@ -91,72 +65,50 @@ def insert(
             the database.
 
     """
-    check_size(text)
-    alias = _alias(using)
-    row = _new_row(
-        decision, channel, text, user, sender, source, key, connection_id, opened or decision, trace
-    )
+    check_size(draft.text)
+    connection = _connection(using)
+    row = draft.row()
     # Not with the model: that would take twice as long as everything else.
-    row.id = _insert.execute(alias, row.values())
+    row.id = _insert.execute(connection, row.values())
     if pokes:
-        poke_after_commit(alias, row)
-    return Stored(alias, row.id, row.created)
+        poke_after_commit(connection, row)
+    return Stored(connection.alias, row.id, row.created)
 
 
-def insert_many(
-    publications: Sequence[tuple[Decision, str, str]],
-    *,
-    user: str,
-    sender: str,
-    source: str,
-    trace: str = "",
-) -> None:
+def insert_many(drafts: Sequence[Draft]) -> None:
     """Insert many publications in one transaction, which may be the caller's, in order.
-
-    Args:
-        publications: Decisions, names of channels and JSON texts, as for `insert`.
-        user: The name that subscribers see; the others are as for `insert`, too.
-        sender: See there.
-        source: See there.
-        trace: See there.
 
     Raises:
         PayloadError: A message is too large.
         HookboxRefused: As for `insert`.
 
     """
-    for _decision, _channel, text in publications:
-        check_size(text)
-    alias = _alias(None)
-    with transaction.atomic(using=alias, savepoint=False):
-        for part in _parts(publications):
-            rows = [
-                _new_row(decision, channel, text, user, sender, source, "", "", decision, trace)
-                for decision, channel, text in part
-            ]
-            writes = Writes(alias)
-            writes.insert(Outbox, _COLUMNS, [(*row.values(), False, "") for row in rows])
+    for draft in drafts:
+        check_size(draft.text)
+    connection = _connection(None)
+    with transaction.atomic(using=connection.alias, savepoint=False):
+        for part in _parts(drafts):
+            writes = Writes(connection.alias)
+            writes.insert(Outbox, _COLUMNS, [(*each.row().values(), False, "") for each in part])
             writes.execute()
-        poke_after_commit(alias, count=len(publications))
+        poke_after_commit(connection, count=len(drafts))
 
 
-def _parts(
-    publications: Sequence[tuple[Decision, str, str]],
-) -> Iterator[list[tuple[Decision, str, str]]]:
+def _parts(drafts: Sequence[Draft]) -> Iterator[list[Draft]]:
     """Divide publications so that none of the statements becomes long."""
-    part: list[tuple[Decision, str, str]] = []
+    part: list[Draft] = []
     size = 0
-    for each in publications:
-        size += len(each[2])
+    for draft in drafts:
+        size += len(draft.text)
         if part and (len(part) == MOST_ENTRIES or size > MOST_TEXT):
             yield part
-            part, size = [], len(each[2])
-        part.append(each)
+            part, size = [], len(draft.text)
+        part.append(draft)
     yield part
 
 
-def _alias(using: str | None) -> str:
-    """Return the alias of the database to write to.
+def _connection(using: str | None) -> BaseDatabaseWrapper:
+    """Return the connection of the database to write to.
 
     Raises:
         HookboxRefused: A program other than the bundled server runs, or nothing is pulled from
@@ -169,8 +121,9 @@ def _alias(using: str | None) -> str:
             code="refused",
         )
     alias = heads.database()
+    connection = connections[alias]
     if using is None:
-        _warn_of_other_transaction(alias)
+        _warn_of_other_transaction(connection)
     elif using != alias:
         raise HookboxRefused(
             _(
@@ -180,38 +133,7 @@ def _alias(using: str | None) -> str:
             % {"alias": alias, "using": using},
             code="refused",
         )
-    return alias
-
-
-def _new_row(
-    decision: Decision,
-    channel: str,
-    text: str,
-    user: str,
-    sender: str,
-    source: str,
-    key: str,
-    connection_id: str,
-    opened: Decision,
-    trace: str,
-) -> Row:
-    return Row(
-        0,
-        channel,
-        text,
-        user,
-        fit(sender),
-        connection_id,
-        source,
-        key,
-        opened.decided_by[:255],
-        decision.decided_by[:255],
-        decision.reason[:255],
-        _count(opened, "history_size"),
-        _count(opened, "history_duration"),
-        timezone.now(),
-        trace or None,
-    )
+    return connection
 
 
 def check_size(text: str) -> None:
@@ -232,86 +154,66 @@ def check_size(text: str) -> None:
         )
 
 
-def _count(decision: Decision, name: str) -> int:
-    value: Any = decision.options.get(name, 0)
-    return value if isinstance(value, int) else 0
-
-
-def _warn_of_other_transaction(alias: str) -> None:
+def _warn_of_other_transaction(outbox: BaseDatabaseWrapper) -> None:
     """Warn once if a transaction is open, but in another database than that of the outbox."""
-    if connections[alias].in_atomic_block:
+    if outbox.in_atomic_block:
         return
     for connection in connections.all(initialized_only=True):
-        pair = (connection.alias, alias)
+        pair = (connection.alias, outbox.alias)
         if connection.in_atomic_block and pair not in _warned:
             _warned.add(pair)
             logger.warning(
                 "publish() was called in a transaction of the database %r, but the outbox is in "
                 "%r: it is published even if the transaction is rolled back. (Shown once.)",
-                connection.alias, alias,
+                *pair,
             )  # fmt: skip
 
 
 # ---- the poke ------------------------------------------------------------------------------------
 
 
-class _Commit:
-    """One commit to come; only the first of its callbacks does something.
-
-    Attributes:
-        done: Whether it has come.
-        count: The number of publications in it, at least.
-        rows: The publications, if they are few; rows of savepoints may have been rolled back.
-
-    """
+class _Commit(commits.Callback):
+    """One commit to come; only the first of its callbacks does something."""
 
     def __init__(self) -> None:
-        self.done = False
-        self.count = 0
-        self.rows: list[Row] = []
+        self._done = False
+        self._count = 0
+        #: The publications, if they are few; rows of savepoints may have been rolled back.
+        self._rows: list[Row] = []
 
     def add(self, row: Row | None, count: int) -> None:
         """Add publications; None are unknown ones."""
-        self.count += count
-        if row is not None and self.count <= pushing.MOST_ROWS:
-            self.rows.append(row)
+        self._count += count
+        if row is not None and self._count <= pushing.MOST_ROWS:
+            self._rows.append(row)
 
-    def has_come(self) -> None:
+    def __call__(self) -> None:
         """Poke the process."""
-        if not self.done:
-            self.done = True
-            if self.count > pushing.MOST_ROWS:
+        if not self._done:
+            self._done = True
+            if self._count > pushing.MOST_ROWS:
                 poke(None)
             else:
-                poke(self.rows if self.count == len(self.rows) else ())
+                poke(self._rows if self._count == len(self._rows) else ())
 
 
-#: The commit that is waited for, by connection. A rollback drops the callbacks, and leaves the
-#: object for the next transaction, where it is replaced.
-_commits: weakref.WeakKeyDictionary[Any, _Commit] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def poke_after_commit(using: str, row: Row | None = None, count: int = 1) -> None:
+def poke_after_commit(
+    connection: BaseDatabaseWrapper, row: Row | None = None, count: int = 1
+) -> None:
     """Poke the process once after the current transaction is committed, or now without one.
 
     Args:
-        using: The alias of the database.
+        connection: The connection of the database.
         row: What was published, if it is one publication.
         count: How many publications it is.
 
     """
-    connection = connections[using]
-    with _lock:
-        commit = _commits.get(connection)
-        was_dropped = connection.in_atomic_block and not connection.run_on_commit
-        if commit is None or commit.done or was_dropped:
-            commit = _commits[connection] = _Commit()
-        commit.add(row, count)
+    commit = commits.waiting(connection, _Commit, everywhere=True) or _Commit()
+    commit.add(row, count)
     # With autocommit off, nobody knows when the commit comes: the process looks by itself.
     with suppress(TransactionManagementError):
         # One callback for each row: those of a savepoint are dropped if it is rolled back.
-        transaction.on_commit(commit.has_come, using=using, robust=True)
+        connection.on_commit(commit, robust=True)
 
 
 def poke(rows: Sequence[Row] | None) -> None:

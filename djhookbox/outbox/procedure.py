@@ -17,11 +17,11 @@ from ..audit import payloads
 from ..policy.rules import Rule
 from ..wire import values
 from ..wire.revocations import Position
-from ..wire.streams import Entry, Pulled, Pushed
+from ..wire.streams import Pulled, Pushed
 from .allowing import Allowing
 from .heads import new_token
 from .numbering import digest
-from .rows import Row
+from .rows import Row, entry
 
 logger = logging.getLogger("djhookbox")
 
@@ -69,7 +69,8 @@ def push(using: str, rules: Sequence[Rule], rows: Sequence[Row]) -> Pushed | Non
     if outcome != "numbered":
         return None
     entries = tuple(
-        _entry(row, number + nth, place + nth, epoch) for nth, row in enumerate(rows, 1)
+        entry(row, number + nth, place + nth, channel=row.channel, epoch=epoch, trace=row.trace)
+        for nth, row in enumerate(rows, 1)
     )
     pulled = Pulled(incarnation, number + len(rows), tokens[-1], entries=entries)
     return Pushed(number, token, Position(revoked, revoked_token), pulled)
@@ -111,17 +112,3 @@ def _call(using: str, rows: Sequence[Row], tokens: Sequence[str]) -> tuple[Any, 
         _without.add(using)
         logger.info("The database %r lacks the function djhookbox_number().", using)
         return None
-
-
-def _entry(row: Row, number: int, offset: int, epoch: str) -> Entry:
-    return Entry(
-        number,
-        offset,
-        row.payload,
-        row.channel,
-        epoch,
-        user=row.user_name or None,
-        conn_id=row.connection_id or None,
-        at=row.created.timestamp(),
-        trace=row.trace,
-    )

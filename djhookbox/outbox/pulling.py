@@ -18,7 +18,7 @@ from ..wire.streams import (
     Wanted,
     before,
 )
-from . import heads, retention
+from . import heads, retention, rows
 from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
 from .numbering import digest, number
@@ -130,19 +130,13 @@ def _fitting(entries: Sequence[StreamEntry | Fresh], most: int) -> list[StreamEn
 
 def as_entry(row: StreamEntry | Fresh, now: datetime.datetime, *, whole: bool) -> Entry:
     """Return a row of a stream as it travels; `whole` includes what a stream has in common."""
-    return Entry(
-        number=row.number,
-        offset=row.offset,
-        payload=row.payload,
-        channel=row.channel.name if whole else "",
-        epoch=row.epoch if whole else "",
-        user=row.user_name or None,
-        conn_id=row.connection_id or None,
-        key=row.key or None,
-        at=row.created.timestamp(),
-        trace=row.trace if whole else None,
-        age=round(max(0.0, (now - row.numbered).total_seconds()), 3),
-    )
+    age = round(max(0.0, (now - row.numbered).total_seconds()), 3)
+    if not whole:
+        return rows.entry(row, row.number, row.offset, age=age)
+    return rows.entry(
+        row, row.number, row.offset, channel=row.channel.name, epoch=row.epoch, trace=row.trace,
+        age=age,
+    )  # fmt: skip
 
 
 def _outcomes(channel: str, keys: Sequence[str], last: int, using: str) -> list[Key]:

@@ -6,11 +6,15 @@ import datetime
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
+from django.utils import timezone
+
 from ..audit import payloads
 from ..audit.writing import fit
+from ..decisions.decide import Decision
 from ..models import Publication
 from ..wire import values
-from .models import StreamChannel
+from ..wire.streams import Entry
+from .models import StreamChannel, StreamEntry
 
 #: The columns of an entry, in the order of `Fresh.values()`.
 ENTRY = (
@@ -52,6 +56,62 @@ class Row:
 _row_values = attrgetter(*Row.__match_args__[1:])
 
 
+@dataclass(slots=True)
+class Draft:
+    """A publication to be stored.
+
+    Attributes:
+        decision: The decision to publish it, for the audit log.
+        channel: The channel's name.
+        text: The message as JSON text.
+        user: The name that subscribers see.
+        sender: The name for the audit log.
+        source: The source for the audit log.
+        key: A publication with the same key is stored once.
+        connection_id: The connection of the browser that sent it.
+        opened: The decision that opens the channel, if it is another one.
+        trace: The trace in which it was made, as a `traceparent`.
+
+    """
+
+    decision: Decision
+    channel: str
+    text: str
+    user: str
+    sender: str
+    source: str
+    key: str = ""
+    connection_id: str = ""
+    opened: Decision | None = None
+    trace: str = ""
+
+    def row(self) -> Row:
+        """Return its row, whose key the database assigns."""
+        decision, opened = self.decision, self.opened or self.decision
+        return Row(
+            0,
+            self.channel,
+            self.text,
+            self.user,
+            fit(self.sender),
+            self.connection_id,
+            self.source,
+            self.key,
+            opened.decided_by[:255],
+            decision.decided_by[:255],
+            decision.reason[:255],
+            _count(opened, "history_size"),
+            _count(opened, "history_duration"),
+            timezone.now(),
+            self.trace or None,
+        )
+
+
+def _count(decision: Decision, name: str) -> int:
+    value = decision.options.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Fresh:
     """A new entry, with the attributes of `StreamEntry`."""
@@ -75,6 +135,32 @@ class Fresh:
             self.number, self.token, self.channel.pk, self.epoch, self.offset, self.payload,
             self.user_name, self.connection_id, self.key, self.trace, self.created, self.numbered,
         )  # fmt: skip
+
+
+def entry(
+    row: Row | StreamEntry | Fresh,
+    number: int,
+    offset: int,
+    *,
+    channel: str = "",
+    epoch: str = "",
+    trace: str | None = None,
+    age: float = 0.0,
+) -> Entry:
+    """Return a publication as it travels; the arguments are attributes of `Entry`."""
+    return Entry(
+        number,
+        offset,
+        row.payload,
+        channel,
+        epoch,
+        user=row.user_name or None,
+        conn_id=row.connection_id or None,
+        key=row.key or None,
+        at=row.created.timestamp(),
+        age=age,
+        trace=trace,
+    )
 
 
 _publication_values = itemgetter(*PUBLICATION)

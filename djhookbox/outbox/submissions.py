@@ -17,6 +17,7 @@ from ..wire.names import BROWSER_KEY
 from . import heads, inserting
 from .models import Outbox, StreamEntry
 from .numbering import digest
+from .rows import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def submit(submission: Submission, user: User) -> tuple[Decision, dict[str, obje
             return refused(problem, opened.decided_by, "unavailable"), {}
         payload = decision.options.get("override_payload", submission.payload)
         try:
-            inserting.insert(
+            draft = Draft(
                 decision,
                 submission.channel,
                 to_json(payload),
@@ -86,9 +87,9 @@ def submit(submission: Submission, user: User) -> tuple[Decision, dict[str, obje
                 key=key,
                 connection_id=submission.connection_id,
                 opened=opened,
-                using=using,
-                pokes=False,  # the process that asks pulls by itself
             )
+            # The process that asks pulls by itself.
+            inserting.insert(draft, using=using, pokes=False)
         except (HookboxRefused, PayloadError) as error:
             transaction.set_rollback(True, using=using)
             return refused(str(error), decision.decided_by, error.code or "refused"), {}

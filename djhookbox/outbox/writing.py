@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .statements import merges_parameters, returns_all_results
 
@@ -215,10 +216,9 @@ class Insert:
         self._others = others
         self._compiled: dict[str, tuple[str, tuple[tuple[int, Any], ...]]] = {}
 
-    def execute(self, using: str, values: Sequence[Any]) -> int:
+    def execute(self, connection: BaseDatabaseWrapper, values: Sequence[Any]) -> int:
         """Insert a row, and return the key that the database has assigned."""
-        connection = connections[using]
-        sql, prepared = self._compiled.get(connection.vendor) or self._compile(using)
+        sql, prepared = self._compiled.get(connection.vendor) or self._compile(connection)
         params = list(values)
         for place, field in prepared:
             params[place] = field.get_db_prep_save(params[place], connection)
@@ -229,11 +229,11 @@ class Insert:
             meta: Any = self._model._meta
             return int(connection.ops.last_insert_id(cursor, meta.db_table, meta.pk.column))
 
-    def _compile(self, using: str) -> tuple[str, tuple[tuple[int, Any], ...]]:
-        connection = connections[using]
+    def _compile(self, connection: BaseDatabaseWrapper) -> tuple[str, tuple[tuple[int, Any], ...]]:
         quote = connection.ops.quote_name
         meta: Any = self._model._meta
-        columns = _columns(connection.vendor, using, self._model, (*self._names, *self._others))
+        names = (*self._names, *self._others)
+        columns = _columns(connection.vendor, connection.alias, self._model, names)
         _require_all(self._model, columns)
         given = ["%s"] * len(self._names) + list(self._others.values())
         into = f"{quote(meta.db_table)} ({', '.join(quote(each.name) for each in columns)})"

@@ -13,6 +13,7 @@ from .. import client, publishing, vouching
 from ..decisions.decide import UNDECIDED, Decision
 from ..exceptions import HookboxError
 from ..outbox import inserting
+from ..outbox.rows import Draft
 from ..wire.answers import Outcome, Published
 from ..wire.rest import Publishing
 
@@ -88,18 +89,18 @@ def capture_publications(
             for each in publications
         )  # fmt: skip
 
-    def insert(decision: Decision, channel: str, text: str, **given: Any) -> inserting.Stored:
-        where = store(decision, channel, text, **given)  # in the transaction of the test
-        opened = given.get("opened") or decision
+    def insert(draft: Draft, *, using: str | None = None, pokes: bool = True) -> inserting.Stored:
+        where = store(draft, using=using, pokes=pokes)  # in the transaction of the test
+        options = (draft.opened or draft.decision).options
         captured.append(
-            CapturedPublication(channel, json.loads(text), given["user"], opened.options)
+            CapturedPublication(draft.channel, json.loads(draft.text), draft.user, options)
         )
         stored.append((captured[-1], where))
         return where
 
-    def insert_many(publications: Sequence[tuple[Decision, str, str]], **given: object) -> None:
-        for decision, channel, text in publications:
-            insert(decision, channel, text, **given)
+    def insert_many(drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            insert(draft)
 
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
