@@ -42,7 +42,7 @@ def test_the_script_writes_alike(settings: Any) -> None:
     assert node
     settings.USE_THOUSAND_SEPARATOR = True
     program = f"""
-        import {{ ReportView, points }} from {json.dumps(SCRIPT.as_uri())};
+        import {{ ReportView, allConnections, points }} from {json.dumps(SCRIPT.as_uri())};
         const view = new ReportView(null, {{ decimal: ",", group: ".", timeZone: "UTC" }});
         const [series, numbers] = {json.dumps([SERIES, NUMBERS])};
         console.log(JSON.stringify({{
@@ -50,6 +50,14 @@ def test_the_script_writes_alike(settings: Any) -> None:
           whole: numbers.map((n) => view.whole(Math.trunc(n))),
           rate: numbers.map((n) => view.rate(n)),
           clock: [view.clock(1300000000, 1300000001000), view.clock(1300000000, 1400000000000)],
+          connections: [
+            {{ connections: 3 }}, {{ connections: 3, nodes: [{{ connections: 2 }}] }},
+            {{
+              connections: 3,
+              nodes: [{{ connections: 2 }}, {{ connections: 4, alive: true }}, {{}},
+                {{ connections: 9, alive: false }}],
+            }},
+          ].map(allConnections),
           none: [view.whole(undefined), view.rate(null)],
         }}));
     """
@@ -64,5 +72,6 @@ def test_the_script_writes_alike(settings: Any) -> None:
             "whole": [whole(int(number)) for number in NUMBERS],
             "rate": [rate(number) for number in NUMBERS],
             "clock": ["07:06:40", "2011-03-13 07:06"],
+            "connections": [3, 3, 6],
             "none": ["", ""],
         }

@@ -219,6 +219,7 @@ def test_a_file_ends_at_the_limit(root: Client, refused: None, settings: Any) ->
     settings.HOOKBOX_EXPORT_LIMIT = 4
     assert len(lines(root.get(f"{PAGE}export/lines/"))) == 4
     assert "An export holds at most 4 entries." in text_of(root.get(PAGE))
+    assert "An export holds" not in text_of(root.get(f"{PAGE}?q=nobody"))
 
 
 # ---- at scale --------------------------------------------------------------------------------

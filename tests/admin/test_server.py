@@ -66,6 +66,10 @@ def test_several_processes_are_listed(viewer: Client, hookbox: Hookbox) -> None:
     for text in ("Processes", "web-1:8001/1", "2 ms", "Redis", "7 ms", "Gone", escape(NASTY[0])):
         assert text in page
     assert NASTY[0] not in page
+    third = replace(mine, id="c" * 16, connections=7)
+    hookbox.answers["get_server_info"] = write(replace(info, nodes=(mine, third, other)))
+    page = viewer.get(PAGE).content.decode()
+    assert '<dt>Connections, all processes</dt><dd><bdi data-count="connections">12</bdi>' in page
 
 
 def test_processes_of_different_versions(viewer: Client, hookbox: Hookbox) -> None:
@@ -511,7 +515,7 @@ def test_what_waits_in_the_outbox_is_shown(
     page = viewer.get(PAGE).content.decode()
     assert "1 (the oldest for 0 s)" in page
     assert "1 message to a durable channel was not published." in page
-    assert f'href="{PAGE}outbox/"' in page
+    assert f'href="{PAGE}outbox/">Show why</a>' in page
     assert "have been waiting" not in page
     Outbox.objects.update(created=timezone.now() - datetime.timedelta(seconds=20))
     page = viewer.get(PAGE).content.decode()

@@ -252,7 +252,7 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
         if cut:
             text = _("Of each kind, the newest %(count)s refusals of the period are counted.")
             sentences.append(text % {"count": grouped(reading.COUNTED)})
-        if self.has_export_permission(request):
+        if found and self.has_export_permission(request):
             try:
                 limit = settings.export_limit
             except HookboxMisconfigured as error:

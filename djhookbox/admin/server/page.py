@@ -163,6 +163,8 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             "nodes": nodes(now),
             "failed": failed,
             "outbox_url": self.address("outbox") if failed else "",
+            "may_mend": self.has_try_again_permission(request)
+            or self.has_discard_permission(request),
             "late": late,
             "revocations_late": revocations_late,
             "may_disconnect": self.has_disconnect_permission(request),

@@ -130,7 +130,7 @@ def _counts(info: ServerInfo) -> list[Count]:
     webhooks = info.webhooks or WebhookFigures()
     p95 = webhooks.p95_ms
     counts = [
-        Count("connections", _("Connections"), whole(info.connections)),
+        _all_connections(info),
         Count("users", _("Users"), whole(info.users)),
         Count("channels", _("Channels"), whole(info.channels)),
         Count(
@@ -148,6 +148,14 @@ def _counts(info: ServerInfo) -> list[Count]:
         Count("failed", _("Failed webhooks"), whole(webhooks.failed)),
     ]  # fmt: skip
     return [count for count in counts if count.value]
+
+
+def _all_connections(info: ServerInfo) -> Count:
+    """Return how many connections there are; `static/djhookbox/admin/report.js` counts alike."""
+    if len(info.nodes) < 2:
+        return Count("connections", _("Connections"), whole(info.connections))
+    found = sum(finite(node.connections) or 0 for node in info.nodes if node.alive)
+    return Count("connections", _("Connections, all processes"), whole(found))
 
 
 def _channels(found: BusyChannels | None) -> Listing[ChannelRow] | None:

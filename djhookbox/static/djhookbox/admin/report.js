@@ -9,6 +9,14 @@ const WIDTH = 120;
 const HEIGHT = 24;
 const POINTS = 60;
 
+/** Return how many connections all processes have. */
+export function allConnections({ nodes = [], connections }) {
+  const counted = nodes.filter((node) => node.alive !== false);
+  return nodes.length < 2
+    ? connections
+    : counted.reduce((sum, node) => sum + (node.connections ?? 0), 0);
+}
+
 export class ReportView {
   #document;
   #settings;
@@ -33,7 +41,7 @@ export class ReportView {
   showCounts(part, report) {
     const p95 = report.webhooks?.p95_ms;
     const values = {
-      connections: this.whole(report.connections),
+      connections: this.whole(allConnections(report)),
       users: this.whole(report.users),
       channels: this.whole(report.channels),
       in: this.rate(report.messages_in_per_second),
