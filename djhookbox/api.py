@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from . import client
-from .client.http import to_json
+from .client.payloads import to_json
 from .decisions.decide import Decision
 from .exceptions import HookboxRefused, UserNameError
 from .guards import synchronous

@@ -13,19 +13,10 @@ from django.utils.translation import gettext as _
 
 from . import strict_json
 from .wire import fields as wire_fields
-from .wire import options, records, replies
+from .wire import options, records
 from .wire.fields import FieldProblem
 from .wire.hosts import HostRules
 from .wire.options import Fault, OptionError, Polling
-
-#: The replies whose options handlers may set, by operation.
-_REPLIES: Mapping[str, type[object]] = {
-    "connect": replies.ConnectReply,
-    "subscribe": replies.SubscribeReply,
-    "unsubscribe": replies.UnsubscribeReply,
-    "publish": replies.PublishReply,
-    "message": replies.MessageReply,
-}
 
 #: The fields of replies that the views set.
 _OURS = frozenset({"name", "identity", "single_use", "publication"})
@@ -47,7 +38,7 @@ def checked(operation: str, given: Mapping[object, object]) -> dict[str, object]
     if operation == "create":
         validate_channel_options(plain)
     else:
-        _validate_reply(_REPLIES.get(operation, replies.EmptyReply), plain)
+        _validate_reply(_reply_to(operation), plain)
     return dict(plain)
 
 
@@ -81,6 +72,20 @@ def validate_durable(polling: Mapping[str, object]) -> None:
         options.check_durable({"durable": True, "polling": polling})
     except OptionError as error:
         raise ValueError(_explain(error)) from error
+
+
+def _reply_to(operation: str) -> type[object]:
+    """Return the reply whose options handlers may set."""
+    from .wire import replies  # few processes of a site answer webhooks
+
+    known: Mapping[str, type[object]] = {
+        "connect": replies.ConnectReply,
+        "subscribe": replies.SubscribeReply,
+        "unsubscribe": replies.UnsubscribeReply,
+        "publish": replies.PublishReply,
+        "message": replies.MessageReply,
+    }
+    return known.get(operation, replies.EmptyReply)
 
 
 def _validate_reply(kind: type[object], given: Mapping[str, object]) -> None:

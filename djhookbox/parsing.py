@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic
@@ -136,14 +135,6 @@ def wanted_of(received: Received[webhooks.SubscribeMany]) -> tuple[webhooks.Want
             raise MalformedWebhook(_("“%(name)s” appears twice.") % {"name": each.channel_name})
         names.add(each.channel_name)
     return received.webhook.channels
-
-
-def ip_address(text: str) -> str | None:
-    """Return an IP address in its usual spelling, or None if it is invalid."""
-    try:
-        return str(ipaddress.ip_address(text.strip().partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _explain(problem: FieldProblem) -> str:

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 
 from . import client, debugging, tracing
 from .audit.writing import fit
-from .client.http import to_json
+from .client.payloads import to_json
 from .conf import settings
 from .decisions.decide import Decision
 from .exceptions import HookboxDatabaseError, HookboxError, HookboxRefused, PayloadError

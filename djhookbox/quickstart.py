@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from .api import publish
+import djhookbox
+
 from .conf import settings
 from .exceptions import HookboxError
 from .models import Audience, ChannelPolicy
@@ -63,7 +64,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         text = request.POST.get("text", "").strip()[:LONGEST]
         try:
-            publish(CHANNEL, {"text": text or _("It works.")}, user=request.user)
+            djhookbox.publish(CHANNEL, {"text": text or _("It works.")}, user=request.user)
         except HookboxError as error:
             problem = str(error)
         else:

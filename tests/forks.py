@@ -45,7 +45,7 @@ MODULES = (
     "django.core.wsgi",
     "django.db.backends.sqlite3.base",
     "djhookbox.bans.rules",
-    "djhookbox.client",
+    "djhookbox.client.calls",
     "djhookbox.decisions.written",
     "djhookbox.diagnosis",
     "djhookbox.doctor.echo",

@@ -14,6 +14,7 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 
 from djhookbox import certificates, client
+from djhookbox.client import http
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.management import configuring
 from djhookbox.management.commands import runhookbox
@@ -48,12 +49,12 @@ def secure(tmp_path: Path, settings: Any) -> Iterator[Secure]:
     authority.cert_pem.write_to_path(str(ca_file))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox(tls=tls) as server:
         server.replies(True, {"version": "1"})
         settings.HOOKBOX_REST_URL = server.url
         yield Secure(server, str(ca_file))
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def configured() -> ServerConfig:

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from djhookbox import client
+from djhookbox.client import http, places
+from djhookbox.client.payloads import to_json
 from djhookbox.exceptions import (
     HookboxError,
     HookboxMisconfigured,
@@ -31,12 +33,12 @@ pytestmark = pytest.mark.usefixtures("real_process")
 
 @pytest.fixture
 def hookbox(settings):
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_REST_SECRET = SECRET
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 # ---- what is sent
@@ -365,7 +367,7 @@ def test_a_restarted_process_is_reached_at_once(hookbox):
 def test_connections_that_idled_are_not_used(hookbox, monkeypatch):
     client.get_server_info()
     now = time.monotonic()
-    monkeypatch.setattr(client.http.time, "monotonic", lambda: now + client.http.IDLE_SECONDS + 1)
+    monkeypatch.setattr(http.time, "monotonic", lambda: now + http.IDLE_SECONDS + 1)
     client.get_server_info()
     assert len({request.peer for request in hookbox.requests}) == 2
 
@@ -395,7 +397,7 @@ def test_threads_do_not_get_each_others_answers(hookbox):
         numbers = list(range(200))
         answers = pool.map(lambda n: client.publish("/a/", str(n)), numbers)
         assert [answer.delivered for answer in answers] == numbers
-    assert len(client.http._idle) <= client.http.MAX_IDLE_CONNECTIONS
+    assert len(http._idle) <= http.MAX_IDLE_CONNECTIONS
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -435,7 +437,7 @@ def test_json_is_written_as_django_does():
         "id": uuid.UUID(int=1),
         "label": gettext_lazy("Yes"),
     }
-    assert json.loads(client.to_json(value)) == {
+    assert json.loads(to_json(value)) == {
         "at": "2011-05-29T12:00:00Z",
         "day": "2011-05-29",
         "price": "1.10",
@@ -471,14 +473,14 @@ def deep() -> list:
 )
 def test_what_is_not_json_is_refused_by_name(value, words):
     with pytest.raises(PayloadError, match=words):
-        client.to_json(value)
+        to_json(value)
 
 
 def test_nesting_without_end_is_refused():
     value = deep()
     try:
         with pytest.raises(PayloadError):
-            client.to_json(value)
+            to_json(value)
     finally:
         while value:  # freeing it in one go recurses as deep in C
             value = value[0]
@@ -490,13 +492,13 @@ def test_nesting_without_end_is_refused():
 @pytest.fixture
 def two(settings, monkeypatch):
     """Return a process that stands first in HOOKBOX_REST_URL, and one that stands second."""
-    monkeypatch.setattr(client.places, "_again", {})
-    client.http.forget_connections()
+    monkeypatch.setattr(places, "_again", {})
+    http.forget_connections()
     with fake_hookbox() as first, fake_hookbox() as second:
         settings.HOOKBOX_REST_URL = [first.url, second.url]
         settings.HOOKBOX_REST_SECRET = SECRET
         yield first, second
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def test_the_first_url_is_called_while_it_answers(two):
@@ -511,14 +513,14 @@ def test_the_next_url_is_called_if_nothing_listens_at_the_first(two, settings, m
     dead = f"http://127.0.0.1:{free_port()}"
     settings.HOOKBOX_REST_URL = [dead, second.url]
     tried = []
-    original = client.http._call
+    original = http._call
     monkeypatch.setattr(
         client.http, "_call", lambda base, *rest: (tried.append(base), original(base, *rest))[1]
     )
     client.publish("/a/", "1")  # without a key: nobody can have carried it out
     client.publish("/a/", "2")
     assert tried == [dead, second.url, second.url]  # not tried again for a moment
-    monkeypatch.setattr(client.places, "_again", {dead: time.monotonic() - 1})
+    monkeypatch.setattr(places, "_again", {dead: time.monotonic() - 1})
     client.publish("/a/", "3")
     assert tried[3:] == [dead, second.url]
     assert len(second.requests) == 3

@@ -15,6 +15,7 @@ from django.template import TemplateSyntaxError
 
 import djhookbox
 from djhookbox import Cursor, client, cursors
+from djhookbox.client import http
 from djhookbox.exceptions import ChannelNameError, HookboxRefused, HookboxUnreachable
 
 from .stand_ins.process import FakeHookbox, fake_hookbox
@@ -30,12 +31,12 @@ def _nothing_was_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         fake.replies(True, {"cursor": "e:7"})
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def test_the_server_says_where_it_stands(hookbox: FakeHookbox, make_policy: Any) -> None:

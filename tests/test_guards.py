@@ -15,8 +15,8 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils.functional import SimpleLazyObject
 
 import djhookbox
-from djhookbox import client
 from djhookbox.audit import outside
+from djhookbox.client import http
 from djhookbox.decisions.store import cache
 from djhookbox.handlers import register_channel_handler
 from djhookbox.models import ChannelPolicy, Publication
@@ -63,13 +63,13 @@ def nothing_is_written_later() -> Iterator[None]:
 
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         outcomes = [{"delivered": 1}]
         fake.replies(True, {"delivered": 1, "disconnected": 1, "cursor": "c", "outcomes": outcomes})
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 import djhookbox
-from djhookbox import client, isolation, testing
+from djhookbox import isolation, testing
+from djhookbox.client import http
 from djhookbox.exceptions import HookboxNotRunning, HookboxUnreachable
 from djhookbox.models import ChannelPolicy, Publication
 from djhookbox.process import control, probing
@@ -27,12 +28,12 @@ from .stand_ins.process import FakeHookbox
 @pytest.fixture
 def live() -> Iterator[FakeHookbox]:
     """A running process with the same settings, for real visitors."""
-    client.http.forget_connections()
+    http.forget_connections()
     fake = FakeHookbox()  # not `fake_hookbox()`, which asks for it
     fake.replies(True, {"delivered": 5, "disconnected": 5})
     yield fake
     fake.stop()
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 @pytest.fixture

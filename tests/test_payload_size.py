@@ -10,6 +10,7 @@ import pytest
 
 import djhookbox
 from djhookbox import client
+from djhookbox.client import http
 from djhookbox.conf import settings as conf
 from djhookbox.exceptions import PayloadError
 from djhookbox.models import Publication
@@ -23,12 +24,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def hookbox(settings: Any) -> Iterator[FakeHookbox]:
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         fake.replies(True, {"delivered": 1})
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def test_too_much_is_refused_before_anything_is_sent(
@@ -96,4 +97,4 @@ async def test_the_process_takes_what_django_sends(start: Start, settings: Any) 
     assert len((await read(browser))[2]["payload"]) == len(payload)
     with pytest.raises(PayloadError, match="413"):
         await asyncio.to_thread(client.publish, "/a/", f'"{payload}{{"')
-    client.http.forget_connections()
+    http.forget_connections()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from djhookbox import client
-from djhookbox.client import poking
+from djhookbox.client import http, poking
 from djhookbox.exceptions import HookboxMisconfigured, HookboxUnreachable
 from djhookbox.wire import records, rest
 from djhookbox.wire.revocations import Position
@@ -124,7 +124,7 @@ def test_a_restarted_process_is_poked_at_once(hookbox: FakeHookbox) -> None:
 def test_connections_that_idled_are_not_used(hookbox: FakeHookbox, clock: list[float]) -> None:
     client.poke(60)
     poking.finish(60)
-    clock[0] = client.http.IDLE_SECONDS + 1
+    clock[0] = http.IDLE_SECONDS + 1
     client.poke(60)
     came(hookbox, 2)
     assert len({request.peer for request in hookbox.requests}) == 2

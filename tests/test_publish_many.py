@@ -13,7 +13,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 import djhookbox
-from djhookbox import client, isolation
+from djhookbox import isolation
+from djhookbox.client import http
 from djhookbox.models import ChannelPolicy, Outbox, Publication
 from djhookbox.outbox.writing import Writes
 from djhookbox.testing import capture_publications
@@ -28,14 +29,14 @@ MESSAGES = [("/a/", {"n": 1}), ("/b/", "two"), ("/a/", [3])]
 
 @pytest.fixture
 def hookbox(settings: Any, make_policy: Callable[..., ChannelPolicy]) -> Iterator[FakeHookbox]:
-    client.http.forget_connections()
+    http.forget_connections()
     make_policy("/a/", history_size=5)
     make_policy("/b/")
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         fake.requests.clear()
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def outcomes(*given: int | str) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 import djhookbox
-from djhookbox import api, client
+from djhookbox import api
 from djhookbox.audit import outside
+from djhookbox.client import http
 from djhookbox.decisions.store import cache
 from djhookbox.exceptions import (
     ChannelNameError,
@@ -60,14 +61,14 @@ def handler():
 
 @pytest.fixture
 def hookbox(settings, handler):
-    client.http.forget_connections()
+    http.forget_connections()
     cache.drop()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_REST_SECRET = SECRET
         fake.replies(True, {"delivered": 3, "disconnected": 2})
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
     cache.drop()
 
 

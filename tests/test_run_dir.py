@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox import client
+from djhookbox.client import http
 from djhookbox.conf import process as conf
 from djhookbox.process import control
 from djhookbox.process.control import ProcessError
@@ -110,11 +110,11 @@ def test_what_serves_is_kept(tmp_path: Path, settings: Any) -> None:
 @pytest.fixture
 def hookbox(settings: Any, tmp_path: Path) -> Any:
     settings.HOOKBOX_RUN_DIR = tmp_path / "run"
-    client.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_PORT = fake.port
         yield fake
-    client.http.forget_connections()
+    http.forget_connections()
 
 
 def test_without_the_lock_the_pid_is_named(hookbox: FakeHookbox, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 import djhookbox
-from djhookbox import client
+from djhookbox.client import calls
 from djhookbox.conf import operators
 from djhookbox.conf import settings as conf
 from djhookbox.exceptions import HookboxMisconfigured
@@ -70,7 +70,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         forms.append(form)
         return {"delivered": 1, "outcomes": [{"delivered": 1}] * 2}
 
-    monkeypatch.setattr(client, "rest_call", call)
+    monkeypatch.setattr(calls, "rest_call", call)
     return forms
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 
 from ..conf import settings
-from ..parsing import ip_address
 
 #: Bits that remain of an address that is shortened.
 IPV4_BITS, IPV6_BITS = 24, 48
@@ -13,8 +12,11 @@ IPV4_BITS, IPV6_BITS = 24, 48
 
 def stored(text: str) -> str | None:
     """Return an address as the settings want it stored, or None if it is invalid."""
-    found = ip_address(text)
-    return shortened(found) if found and settings.shorten_addresses else found
+    try:
+        found = str(ipaddress.ip_address(text.strip().partition("%")[0]))  # in its usual spelling
+    except ValueError:
+        return None
+    return shortened(found) if settings.shorten_addresses else found
 
 
 def shortened(text: str) -> str:

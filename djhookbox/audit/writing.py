@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings as django_settings
 from django.db import DatabaseError, models, router, transaction
@@ -16,13 +16,16 @@ from django.utils import timezone
 from ..conf import settings
 from ..decisions.decide import Decision
 from ..models import ConnectionLog, Publication, SubscriptionLog
-from ..parsing import Received
 from ..policy.rules import Operation
-from ..wire import names, webhooks
-from ..wire.webhooks import AnyWebhook
+from ..wire import names
 from . import payloads
 from .addresses import stored
 from .fitting import UNAVAILABLE, is_at_fault, save_fitting
+
+if TYPE_CHECKING:
+    from ..parsing import Received
+    from ..wire import webhooks
+    from ..wire.webhooks import AnyWebhook
 
 logger = logging.getLogger("djhookbox.webhook")
 

@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from urllib3 import HTTPConnectionPool, connection_from_url, exceptions
 from urllib3.util import Timeout, make_headers
 
-from .. import certificates, isolation, strict_json
+from .. import certificates, isolation
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import (
@@ -151,35 +151,6 @@ def _post(url: str, fields: Mapping[str, str], seconds: float) -> Response:
             assert_same_host=False,
         )
         return Response(answer.status, answer.headers, answer.data)
-
-
-def to_json(value: object) -> str:
-    """Format a value as JSON text, as Django would.
-
-    Raises:
-        PayloadError: It is not JSON, or is longer than `HOOKBOX_MAX_PAYLOAD_SIZE`; the text names
-            the type or size.
-
-    """
-    try:
-        text = strict_json.write(value)
-    except (TypeError, ValueError) as error:
-        raise PayloadError(
-            _("This cannot be written as JSON: %(problem)s.") % {"problem": error},
-            code="malformed",
-        ) from error
-    # ASCII, so that characters are bytes.
-    if len(text) > settings.max_payload_size:
-        raise PayloadError(
-            _(
-                "This is %(size)d bytes of JSON, but at most %(limit)d can be sent at once. "
-                "Send less, send a URL to fetch it from, or raise HOOKBOX_MAX_PAYLOAD_SIZE "
-                "(and restart the Hookbox process)."
-            )
-            % {"size": len(text), "limit": settings.max_payload_size},
-            code="limit",
-        )
-    return text
 
 
 def rest_call(

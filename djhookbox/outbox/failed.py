@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 
 from ..commits import writing
 from . import heads
-from .inserting import poke_after_commit
 from .models import Outbox
 
 
@@ -24,6 +23,8 @@ def try_again(keys: Collection[int] | None = None) -> int:
 
     They are published with the time at which they were first published.
     """
+    from .inserting import poke_after_commit  # the admin needs this module in every process
+
     using = heads.database()
     with writing(Outbox):
         chosen = list(rows(keys).select_for_update())

@@ -11,9 +11,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ..wire.names import CONNECTION_LENGTH, KEY_LENGTH
+from ..wire.names import CONNECTION_LENGTH, EPOCH_LENGTH, KEY_LENGTH
 from ..wire.names import MAX_LENGTH as NAME_LENGTH
-from ..wire.streams import EPOCH_LENGTH
 
 #: Length of an incarnation, and of the token of a row, in characters.
 TOKEN_LENGTH = 16

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..conf import settings
-from ..wire import webhooks
 from ..wire.streams import (
     MOST_ENTRIES,
     MOST_STREAMS,
@@ -23,6 +23,9 @@ from .heads import Head
 from .models import Outbox, StreamChannel, StreamEntry
 from .numbering import digest, number
 from .rows import Fresh
+
+if TYPE_CHECKING:
+    from ..wire import webhooks
 
 
 def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ..bans.rules import Subject
-from ..client.http import to_json
+from ..client.payloads import to_json
 from ..decisions.decide import Decision, User, decide, decide_for_code, refused
 from ..exceptions import HookboxRefused, PayloadError
 from ..policy.rules import Operation

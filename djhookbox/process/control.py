@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
@@ -24,7 +25,6 @@ from .. import client, isolation
 from .._version import __version__
 from ..conf import settings
 from ..exceptions import HookboxError, HookboxRefused, HookboxUnreachable
-from ..wire.answers import ServerInfo
 from ..wire.urls import without_password
 from . import spawning
 from .lockfile import Holder, Keeper, LockFile, RunDirError, ensure_run_dir, started_at
@@ -32,6 +32,9 @@ from .spawning import ProcessError
 from .states import ANSWERING as ANSWERING
 from .states import ProcessStatus as ProcessStatus
 from .states import State as State
+
+if TYPE_CHECKING:
+    from ..wire.answers import ServerInfo
 
 #: Seconds within which a started process must answer. Including the grace period, a restart takes
 #: less than the 30 seconds after which web servers give up on a request.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from ..wire.answers import ServerInfo
+if TYPE_CHECKING:
+    from ..wire.answers import ServerInfo
 
 
 class State(str, Enum):
@@ -25,6 +27,13 @@ class State(str, Enum):
 
 #: States in which something that speaks our protocol answers.
 ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSED})
+
+
+def _nothing() -> ServerInfo:
+    """Return what a process has reported that has not been asked."""
+    from ..wire.answers import ServerInfo  # the admin needs this module in every process
+
+    return ServerInfo()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +61,7 @@ class ProcessStatus:
     messages_in: int | None = None
     messages_out: int | None = None
     #: Everything it reported about itself when asked.
-    info: ServerInfo = field(default_factory=ServerInfo, repr=False)
+    info: ServerInfo = field(default_factory=_nothing, repr=False)
     #: The shell command that starts it.
     command: str = "manage.py runhookbox"
 

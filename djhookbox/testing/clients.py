@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..client.http import to_json
+from ..client.payloads import to_json
 from ..wire.closing import Disconnect
 from ..wire.values import JSONObject
 

@@ -21,13 +21,10 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import Http404, HttpRequest
 from django.urls import resolve
 
-from ..wire import webhooks
 from .expiry import noting
 
 #: Marks the views of the webhooks.
 MARK = "hookbox_webhook"
-
-_NAMES = frozenset(webhook.name for webhook in webhooks.ALL)
 
 
 class _ReadOnly:
@@ -88,10 +85,18 @@ def make_read_only(request: HttpRequest) -> None:
         session.__class__ = _read_only(type(session))
 
 
+@cache
+def _names() -> frozenset[str]:
+    """Return the names of the webhooks; their module is imported with the first request."""
+    from ..wire import webhooks
+
+    return frozenset(webhook.name for webhook in webhooks.ALL)
+
+
 def _is_webhook(request: HttpRequest) -> bool:
     """Tell whether one of our views will be called, before Django has looked for the view."""
     # The last part of the path first: most requests of a site need not be resolved twice.
-    if request.path_info.rstrip("/").rpartition("/")[2] not in _NAMES:
+    if request.path_info.rstrip("/").rpartition("/")[2] not in _names():
         return False
     try:
         match = resolve(request.path_info, getattr(request, "urlconf", None))

@@ -12,8 +12,9 @@ MAX_LENGTH = 255
 CONNECTION_LENGTH = 64
 TOKEN_LENGTH = 2048
 
-#: Maximum length of the key of a publication, in characters.
+#: Maximum length of the key of a publication, and of the epoch of a stream, in characters.
 KEY_LENGTH = 128
+EPOCH_LENGTH = 32
 
 #: The keys of browsers are stored with this prefix, which keys of code cannot have.
 BROWSER_KEY = "browser:"

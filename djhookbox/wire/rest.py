@@ -12,16 +12,9 @@ from typing import ClassVar, Protocol
 
 from . import streams
 from .closing import BY_SITE
+from .listing import MAX_LISTED
 from .records import spread
 from .revocations import Revocation
-
-#: Maximum number of channels, connections or names in an answer.
-MAX_LISTED = 100
-#: Channels and connections in each part of a report, and how many parts can be asked for.
-PAGE, MAX_PAGES = 20, 500
-
-#: Publications in the tail of a channel.
-MAX_TAIL = 50
 
 #: Names of the field with the secret, in 0.3.3 and in 0.3.4.
 SECRET_FIELDS = ("secret", "security_token")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from .fields import Name
 from .revocations import Position, Revocations
 
-#: Maximum length of an epoch.
-EPOCH_LENGTH = 32
 #: Maximum number of publications in a reply, and of the characters of their payloads.
 MOST_ENTRIES = 500
 MOST_TEXT = 1_048_576

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from djhookbox import client as rest
+from djhookbox.client import calls as rest
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
 from .catalogue import populate

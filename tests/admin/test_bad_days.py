@@ -13,7 +13,8 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test import Client
 
-from djhookbox import client as rest
+from djhookbox.client import calls as rest
+from djhookbox.client import http
 from djhookbox.models import ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
 
 from ..stand_ins.process import Answer, FakeHookbox, Request, fake_hookbox
@@ -68,12 +69,12 @@ ANSWERS: dict[str, Callable[[Request], Answer]] = {
 def process(monkeypatch: pytest.MonkeyPatch, settings: Any, hookbox: Hookbox) -> Iterator[Any]:
     """A process that is called for real, and answers as a test wants it to."""
     monkeypatch.setattr(rest, "rest_call", REST_CALL)
-    rest.http.forget_connections()
+    http.forget_connections()
     with fake_hookbox() as fake:
         settings.HOOKBOX_REST_URL = fake.url
         settings.HOOKBOX_PROCESS_CONTROL = False
         yield fake
-    rest.http.forget_connections()
+    http.forget_connections()
 
 
 #: What asked a running process for nothing: how that answers makes no difference there.

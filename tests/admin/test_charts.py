@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from djhookbox.admin.charts import axes, drawing, figures
-from djhookbox.admin.charts import page as module
+from djhookbox.measurements import reading
 from djhookbox.measurements.reading import PERIODS, durations, percentile, read
 from djhookbox.measurements.recording import KEPT
 from djhookbox.models import Measurement
@@ -195,7 +195,7 @@ def test_a_database_without_the_table_is_no_error_page(
     def fail(*args: object) -> None:
         raise DatabaseError("no such table")
 
-    monkeypatch.setattr(module, "read", fail)
+    monkeypatch.setattr(reading, "read", fail)
     assert "no such table" in viewer.get(PAGE).content.decode()
     assert viewer.get(f"{APP}server/").status_code == 200
 

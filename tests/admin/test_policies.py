@@ -13,8 +13,8 @@ from django.db import connections
 from django.db.models import JSONField, Value
 from django.test import Client
 
-from djhookbox import client as rest
 from djhookbox.admin.policies import texts
+from djhookbox.client import calls as rest
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused, HookboxUnreachable
 from djhookbox.models import ChannelPolicy
 from djhookbox.notices import silence

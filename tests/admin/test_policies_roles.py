@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from djhookbox import client as rest
+from djhookbox.client import calls as rest
 from djhookbox.exceptions import HookboxMisconfigured, HookboxUnreachable
 from djhookbox.models import ChannelPolicy
 

@@ -22,10 +22,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
-from djhookbox import client
 from djhookbox._version import __version__
 from djhookbox.admin.server.problems import KINDS
-from djhookbox.client import rest_call as genuine_rest_call
+from djhookbox.client import calls
+from djhookbox.client.http import rest_call as genuine_rest_call
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.models import Outbox, Revocation
 from djhookbox.process import control
@@ -387,7 +387,7 @@ def test_a_process_that_takes_too_long(
     root: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page without live data, after one time limit and not after two."""
-    monkeypatch.setattr(client, "rest_call", genuine_rest_call)
+    monkeypatch.setattr(calls, "rest_call", genuine_rest_call)
     released = threading.Event()
 
     def late(request: Request) -> Answer:

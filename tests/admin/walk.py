@@ -29,7 +29,7 @@ def main() -> int:
     from django.test import Client
     from django.test.utils import setup_databases, setup_test_environment, teardown_databases
 
-    from djhookbox import client as rest
+    from djhookbox.client import calls as rest
     from tests.admin.catalogue import ADDRESSES, CONNECTION, pages, populate
     from tests.admin.stand_in import Hookbox
 

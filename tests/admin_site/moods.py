@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from djhookbox import client
+from djhookbox.client import calls
 from djhookbox.exceptions import HookboxMisconfigured, HookboxRefused
 from djhookbox.process import control
 from djhookbox.process.control import ProcessStatus, State
@@ -76,7 +76,7 @@ def install() -> None:
             {"offset": 10, "at": 1.7e9 - 9, "payload": None},
         ],
     }
-    client.rest_call = stand_in
+    calls.rest_call = stand_in
     control.status = _described(control.status)
 
 

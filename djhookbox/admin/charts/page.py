@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
@@ -11,11 +12,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...measurements.reading import PERIODS, read
 from ..server.base import ServerBase
 from ..times import local
-from .drawing import Chart, Row
-from .figures import charts, ended, overview, refused, webhooks
+
+if TYPE_CHECKING:
+    from .drawing import Chart, Row
 
 #: The periods in words.
 NAMES: dict[str, str | Promise] = {
@@ -48,6 +49,9 @@ class ChartPages(ServerBase):
             PermissionDenied: The user may not see the process.
 
         """
+        from ...measurements.reading import PERIODS, read
+        from .figures import charts, ended, refused, webhooks
+
         self.require(self.has_view_permission(request))
         key = request.GET.get("period", "")
         key = key if key in PERIODS else FIRST
@@ -97,6 +101,9 @@ class ChartPages(ServerBase):
 
     def overview_charts(self) -> tuple[Chart, ...]:
         """Return the charts for the server page; none if the database cannot be read."""
+        from ...measurements.reading import PERIODS, read
+        from .figures import overview
+
         try:
             found = overview(read(PERIODS[FIRST]))
         except DatabaseError:  # the page is for days like this

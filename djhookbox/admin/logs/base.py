@@ -15,10 +15,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...audit import pruning
 from ...conf import settings
 from ...exceptions import HookboxMisconfigured
-from ...models import Ban, ChannelPolicy
+from ...models import Ban, ChannelPolicy, Pruning
 from ...policy.rules import Operation
 from ..pages import checkbox, grouped
 from ..times import local
@@ -126,7 +125,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         kept = ngettext(
             "Entries are kept for %(days)d day.", "Entries are kept for %(days)d days.", days
         ) % {"days": days}
-        note = pruning.last()
+        note = Pruning.objects.first()  # there is one row at most
         if note is None and settings.executable:
             # Only the bundled server triggers pruning.
             return f"{kept} " + _(

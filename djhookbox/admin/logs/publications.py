@@ -21,7 +21,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ... import api
+import djhookbox
+
 from ...conf import settings
 from ...exceptions import HookboxError, HookboxRefused
 from ...models import Publication, Publishing
@@ -324,7 +325,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         """Publish messages again; stop if the process does not answer."""
         for row in rows:
             try:
-                reached = api.publish(
+                reached = djhookbox.publish(
                     row.channel, row.payload, user=request.user, source=Publication.Source.ADMIN
                 )
             except HookboxRefused as error:

@@ -16,11 +16,13 @@ from django.urls import NoReverseMatch
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ... import api
+import djhookbox
+
 from ...conf import settings
 from ...exceptions import ChannelNameError, HookboxError, HookboxRefused
 from ...models import Publication, Publishing
 from ...policy.rules import Audience
+from ...vouching import validate_channel
 from .. import live
 from ..forms import PayloadForm, PublishForm
 from ..live import Target
@@ -126,7 +128,7 @@ class MessageMixin(PageMixin):
             form.add_error(None, text)
         for name in names:
             try:
-                api.validate_channel(name)
+                validate_channel(name)
             except ChannelNameError as error:
                 form.add_error(None, f"{name}: {error}")
         return form.is_valid()
@@ -181,7 +183,7 @@ class MessageMixin(PageMixin):
         sent, refusals, failure = 0, [], None
         for name in names:
             try:
-                count = api.publish(
+                count = djhookbox.publish(
                     name,
                     form.cleaned_data["payload"],
                     user=request.user,

@@ -11,7 +11,9 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from ... import api, client
+import djhookbox
+
+from ... import client
 from ...audit.payloads import masked
 from ...exceptions import HookboxError, HookboxRefused
 from ...models import ChannelPolicy, Publication, SubscriptionLog
@@ -46,7 +48,7 @@ class ChannelPages(TailPages):
         info: Mapping[str, object] = {}
         problem = ""
         try:
-            info = api.channel_info(name)
+            info = djhookbox.channel_info(name)
         except HookboxRefused as error:
             problem = str(error)
             if error.code == "no_channel":
@@ -105,10 +107,10 @@ class ChannelPages(TailPages):
             return back
         try:
             if "delete" in sent:
-                api.state_delete(name, key)
+                djhookbox.state_delete(name, key)
                 done, text = "Deleted", _("%(key)s was deleted from the state.")
             else:
-                api.state_set(name, key, values.loads(sent.get("value", "")))
+                djhookbox.state_set(name, key, values.loads(sent.get("value", "")))
                 done, text = "Set", _("%(key)s was set in the state.")
         except ValueError as error:
             # Also the errors of names and payloads, which say what is wrong.

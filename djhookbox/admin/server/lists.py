@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from ...wire.rest import MAX_PAGES, PAGE
+from ...wire.listing import MAX_PAGES, PAGE
 from ..pages import grouped
 
 #: Longest search text; no name is longer.

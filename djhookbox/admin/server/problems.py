@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import formats
@@ -11,9 +12,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ...wire.answers import Problem, ServerInfo
 from ..times import today
 from .report import moment_of, whole
+
+if TYPE_CHECKING:
+    from ...wire.answers import Problem, ServerInfo
 
 Text = str | Promise
 

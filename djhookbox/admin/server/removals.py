@@ -11,7 +11,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ... import api, client
+import djhookbox
+
+from ... import client
 from ...exceptions import HookboxError, HookboxRefused
 from .base import ServerBase
 
@@ -130,7 +132,7 @@ class Removals(ServerBase):
     def _disconnect(
         self, request: HttpRequest, user: str, connection: str, reason: str
     ) -> HttpResponse:
-        count = api.disconnect(user or None, connection=connection or None, reason=reason)
+        count = djhookbox.disconnect(user or None, connection=connection or None, reason=reason)
         if not count:
             return self.leave(request, _gone(user or connection), messages.WARNING)
         whose = f"{user or 'a connection'}, connection {connection}" if connection else user
@@ -147,7 +149,7 @@ class Removals(ServerBase):
     ) -> HttpResponse:
         if not _is_inside(user, channel):
             return self.leave(request, _not_inside(user, channel), messages.WARNING)
-        api.unsubscribe(channel, user, reason=reason)
+        djhookbox.unsubscribe(channel, user, reason=reason)
         self.enter(request, _entry(f"Unsubscribed {user} from {channel}", reason))
         text = _("%(user)s was unsubscribed from %(channel)s.") % {"user": user, "channel": channel}
         return self.leave(request, text, messages.SUCCESS)
@@ -165,7 +167,7 @@ def _count(user: str, connection: str) -> int:
 
 def _is_inside(user: str, channel: str) -> bool:
     try:
-        subscribers = api.channel_info(channel).get("subscribers")
+        subscribers = djhookbox.channel_info(channel).get("subscribers")
     except HookboxRefused as error:
         if error.code != "no_channel":
             raise

@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import formats
@@ -16,17 +16,12 @@ from django.utils.translation import ngettext
 
 from ...models import ConnectionLog
 from ...process.control import ProcessStatus, finite
-from ...wire.answers import (
-    BusyChannels,
-    LatestConnections,
-    NodeInfo,
-    Rates,
-    ServerInfo,
-    WebhookFigures,
-)
-from ...wire.rest import PAGE
+from ...wire.listing import PAGE
 from ..pages import grouped
 from ..times import local, today
+
+if TYPE_CHECKING:
+    from ...wire.answers import BusyChannels, LatestConnections, NodeInfo, ServerInfo
 
 Row = TypeVar("Row")
 
@@ -126,26 +121,27 @@ def etag(*parts: object) -> str:
 
 
 def _counts(info: ServerInfo) -> list[Count]:
-    rates = info.rates or Rates()
-    webhooks = info.webhooks or WebhookFigures()
-    p95 = webhooks.p95_ms
+    rates, webhooks = info.rates, info.webhooks
+    p95 = None if webhooks is None else webhooks.p95_ms
+    failed = None if webhooks is None else webhooks.failed
+    incoming, outgoing = (None, None) if rates is None else (rates.incoming, rates.outgoing)
     counts = [
         _all_connections(info),
         Count("users", _("Users"), whole(info.users)),
         Count("channels", _("Channels"), whole(info.channels)),
         Count(
             "in", _("Messages in per second"), rate(info.messages_in_per_second),
-            _series(rates.incoming),
+            _series(incoming),
         ),
         Count(
             "out", _("Messages out per second"), rate(info.messages_out_per_second),
-            _series(rates.outgoing),
+            _series(outgoing),
         ),
         Count(
             "p95", _("Webhooks, 95th percentile"),
             "" if p95 is None else _("%(time)s ms") % {"time": whole(round(p95))},
         ),
-        Count("failed", _("Failed webhooks"), whole(webhooks.failed)),
+        Count("failed", _("Failed webhooks"), whole(failed)),
     ]  # fmt: skip
     return [count for count in counts if count.value]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -12,10 +13,12 @@ from ... import client
 from ...audit.payloads import compact, masked
 from ...exceptions import HookboxError, HookboxRefused
 from ...wire import values
-from ...wire.answers import Tailed
 from ..pages import encodable
 from .base import ServerBase
 from .report import moment_of
+
+if TYPE_CHECKING:
+    from ...wire.answers import Tailed
 
 PAYLOAD_PERMISSION = "djhookbox.view_payload"
 

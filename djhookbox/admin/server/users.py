@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin.utils import quote
@@ -13,7 +14,9 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from ... import api, client
+import djhookbox
+
+from ... import client
 from ...audit.addresses import stored
 from ...bans import store as bans
 from ...bans.rules import Kind, Subject
@@ -22,13 +25,15 @@ from ...models import Ban, ConnectionLog, Publication, SubscriptionLog
 from ...policy.reserved import is_reserved
 from ...users.accounts import find as account_named
 from ...users.identity import ANONYMOUS, ANONYMOUS_PREFIX
-from ...wire.answers import ConnectionList, ListedConnection
 from ...wire.names import find_fault
 from ..logs.cells import divisible
 from ..pages import unless_posted
 from .base import ServerBase
 from .channels import names_listed
 from .report import Listing, moment_of, transport_label
+
+if TYPE_CHECKING:
+    from ...wire.answers import ListedConnection
 
 SUBSCRIBE_PERMISSION = "djhookbox.subscribe_user"
 
@@ -72,24 +77,26 @@ class UserPages(ServerBase):
         """
         self.require(self.has_view_permission(request))
         name = request.GET.get("name", "")
-        found = ConnectionList()
-        problem = ""
+        listed: Sequence[ListedConnection] = ()
+        total, problem = 0, ""
         try:
-            found = client.list_connections(name) if name else found
+            if name:
+                found = client.list_connections(name)
+                total, listed = found.total, found.connections
         except HookboxError as error:
             problem = str(error)
-        if not found.connections and not problem:
+        if not listed and not problem:
             problem = _("This user is not currently connected.")
-        rows = tuple(self._open(request, name, row) for row in found.connections)
+        rows = tuple(self._open(request, name, row) for row in listed)
         # All connections of a user share channels, except for private subscriptions.
-        channels = dict.fromkeys(each for row in found.connections for each in row.channels)
+        channels = dict.fromkeys(each for row in listed for each in row.channels)
         return self.page(
             request,
             "server_user.html",
             name or _("A user"),
             name=name,
             problem=problem,
-            connections=Listing(max(found.total, len(rows)), rows),
+            connections=Listing(max(total, len(rows)), rows),
             channels=names_listed(list(channels), ""),
             may_disconnect=self.has_disconnect_permission(request),
             may_subscribe=self.has_subscribe_permission(request) and bool(rows),
@@ -122,7 +129,7 @@ class UserPages(ServerBase):
             self.message_user(request, _("This channel is reserved."), messages.ERROR)
             return back
         try:
-            api.subscribe(channel, user)
+            djhookbox.subscribe(channel, user)
         except HookboxError as error:
             self.message_user(request, str(error), messages.ERROR)
             return back

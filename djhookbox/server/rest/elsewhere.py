@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypedDict
 
 from ...wire import answers, records, rest
-from ...wire.rest import MAX_LISTED, SECRET_FIELDS
+from ...wire.listing import MAX_LISTED
+from ...wire.rest import SECRET_FIELDS
 from ...wire.values import JSONObject
 from ..channels.outcomes import ChannelGone, EngineFailed
 from ..channels.proposals import Proposals

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from ...wire import answers, records, rest
-from ...wire.rest import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
+from ...wire.listing import MAX_LISTED, MAX_PAGES, MAX_TAIL, PAGE
 from ...wire.urls import without_password
 from ...wire.values import dumps
 from .. import usage
