@@ -156,10 +156,22 @@ def test_every_option_of_channels_is_a_column() -> None:
 def test_every_field_is_labelled_and_explained() -> None:
     for model in (ChannelPolicy, ConnectionLog, SubscriptionLog, Publication):
         for field in model._meta.get_fields():
-            if field.name in ("id", "created", "modified") and model is ChannelPolicy:
-                continue  # model_utils' own
             if field.name != "id":
                 assert field.help_text, f"{model.__name__}.{field.name}"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("names", [None, ["note"]])
+def test_a_policy_knows_when_it_was_last_changed(
+    make_policy: Callable[..., ChannelPolicy], names: list[str] | None
+) -> None:
+    policy = make_policy("/a/")
+    long_ago = policy.created - datetime.timedelta(days=1)
+    ChannelPolicy.objects.update(created=long_ago, modified=long_ago)
+    policy.note = "Changed."
+    policy.save(update_fields=names)
+    found = ChannelPolicy.objects.values("created", "modified", "note").get()
+    assert found["note"] == "Changed."
+    assert found["modified"] > long_ago
 
 
 def test_fixtures_know_policies_by_name(make_policy: Callable[..., ChannelPolicy]) -> None:
