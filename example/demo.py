@@ -207,9 +207,7 @@ def prepare(options: argparse.Namespace) -> None:
 
         print("Preparing the database.", flush=True)
         call_command("migrate", verbosity=0)
-        accounts.create_accounts()
-        accounts.create_policies()
-        accounts.create_dishes()
+        accounts.create_all()
     except (OSError, Error) as error:
         raise DemoError(f"its folder or database cannot be used: {error}.") from error
     if not control.status().identified:  # run() replaces the process of an earlier demo

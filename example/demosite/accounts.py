@@ -24,6 +24,13 @@ class QuickHasher(ScryptPasswordHasher):
     parallelism = 1
 
 
+def create_all() -> None:
+    """Create the initial data."""
+    create_accounts()
+    create_policies()
+    create_dishes()
+
+
 def create_accounts() -> None:
     """Create the accounts that do not exist yet; do not change existing ones."""
     from django.contrib.auth import get_user_model

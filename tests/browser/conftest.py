@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from .. import forks
 from ..needs import need
 from ..ports import free_port
+from ..projects import answers
 from ..stand_ins.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -44,12 +45,21 @@ def browser() -> Iterator[Browser]:
 
 
 class Demo:
-    """`example/demo.py`, running in a folder of its own."""
+    """`example/demo.py`, running in a folder of its own.
+
+    Args:
+        folder: The folder, which does not exist yet.
+        prepared: The folder of a demo whose database has been prepared, to begin with.
+
+    """
 
     process: subprocess.Popen[bytes]
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
+    def __init__(self, folder: Path, prepared: Path | None = None) -> None:
+        if prepared is None:
+            folder.mkdir()
+        else:
+            shutil.copytree(prepared, folder)
         self.folder = folder
         self.port, self.hookbox_port = free_port(), free_port()
         self.site = f"http://127.0.0.1:{self.port}"
@@ -127,12 +137,58 @@ class Demo:
                 os.kill(pid, signal.SIGKILL)
 
 
+class Site(Demo):
+    """The site of the demo and its Hookbox process, without the script that watches them."""
+
+    def __init__(self, folder: Path, prepared: Path) -> None:
+        super().__init__(folder, prepared)
+        self._processes: list[forks.Forked] = []
+
+    def start(self, *arguments: str) -> None:
+        manage = str(ROOT / "example" / "manage.py")
+        for command in (["runserver", "--noreload", f"127.0.0.1:{self.port}"], ["runhookbox"]):
+            process = forks.shared().start(
+                [manage, *command], self._output,
+                environment={**self.environment, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+            self._processes.append(process)
+
+    def wait_until_it_runs(self) -> None:
+        def runs() -> bool:
+            assert [each.poll() for each in self._processes] == [None, None], self.output
+            addresses = (f"{self.site}/login/", f"http://127.0.0.1:{self.hookbox_port}/health")
+            return all(answers(address) for address in addresses)
+
+        wait_for(runs, "the site to run", 3 * PATIENCE)
+
+    def clean_up(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        for pid in self.processes():  # one that was started in the admin
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepare the database of a demo."""
+    demo = Demo(tmp_path_factory.mktemp("prepared") / "data")
+    demo.manage("migrate", "-v0")
+    demo.manage("shell", "-v0", "-c", "from demosite import accounts; accounts.create_all()")
+    return demo.folder
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run one demo for all tests of a module."""
-    demo = Demo(tmp_path_factory.mktemp("demo") / "data")
-    demo.start()
+def demo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demo]:
+    """Run one demo for all tests of a module; without its script, which only `test_demo` needs."""
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    # Coverage measures no process that is forked.
+    is_whole = getattr(request.module, "WHOLE_DEMO", False) or not forks.is_possible()
+    demo = Demo(folder) if is_whole else Site(folder, request.getfixturevalue("prepared"))
     try:
+        demo.start()
         demo.wait_until_it_runs()
         yield demo
     finally:

@@ -16,14 +16,17 @@ from .conftest import Demo
 
 pytestmark = pytest.mark.browser
 
+#: Run the demo as its script does.
+WHOLE_DEMO = True
+
 
 @pytest.fixture
-def own_demo(tmp_path):
-    """A demo for one test, which ends it in its own way."""
+def own_demo(tmp_path, prepared):
+    """A demo for one test, which ends it in its own way; it has run before."""
     demos = []
 
     def start(*arguments):
-        demos.append(Demo(tmp_path / f"data{len(demos)}"))
+        demos.append(Demo(tmp_path / f"data{len(demos)}", prepared))
         demos[-1].start(*arguments)
         return demos[-1]
 
