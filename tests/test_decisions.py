@@ -24,6 +24,7 @@ from djhookbox.policy.patterns import compile_pattern
 from djhookbox.policy.rules import Audience, Operation, Rule
 
 from .conftest import Who
+from .stand_ins.clock import Clock
 
 pytestmark = pytest.mark.django_db
 
@@ -494,13 +495,6 @@ def test_an_unmoderated_channel_is_open_to_everyone(
 # ---- the cache of rules
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_rules_load_with_one_query(make_policy: MakePolicy, django_assert_num_queries: Any) -> None:
     groups = [Group.objects.create(name=name) for name in "ab"]
     make_policy("/a/", order=2).groups.set(groups)
@@ -536,7 +530,7 @@ def test_who_edits_sees_the_edit_at_once(make_policy: MakePolicy, alice: Any) ->
 @pytest.mark.usefixtures("told")
 class TestCache:
     def test_is_kept_for_a_second_and_dropped_on_commit(self, make_policy: MakePolicy) -> None:
-        clock = Clock()
+        clock = Clock(0.0)
         cache = store.Cache(clock=clock)
         assert cache.get() == ()
         make_policy("/a/")
@@ -604,7 +598,7 @@ class TestCache:
     ) -> None:
         """A process that publishes only in transactions would otherwise load for each message."""
         make_policy("/a/")
-        clock = Clock()
+        clock = Clock(0.0)
         cache = store.Cache(clock=clock)
         with transaction.atomic():
             with django_assert_num_queries(1):

@@ -9,12 +9,7 @@ import pytest
 
 from djhookbox.wire.spent import SpentTokens
 
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from .stand_ins.clock import Clock
 
 
 def test_one_connection_may_use_a_token_and_repeat_it() -> None:
@@ -35,7 +30,7 @@ def test_nobody_may_repeat_it() -> None:
 
 
 def test_what_has_run_out_is_forgotten() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     spent = SpentTokens(clock)
     for number in range(10):
         spent.spend(f"old{number}", "a", 60)

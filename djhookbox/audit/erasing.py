@@ -295,8 +295,8 @@ def _texts(
 
 
 def _of_our_pages() -> Q:
-    ours = ContentType.objects.filter(app_label=ChannelPolicy._meta.app_label)
-    return Q(content_type__in=list(ours.values_list("pk", flat=True)))
+    found = ContentType.objects.filter(app_label=ChannelPolicy._meta.app_label)
+    return Q(content_type__in=list(found.values_list("pk", flat=True)))
 
 
 # ---- bans ----------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ def address(arguments: Sequence[str], environment: Mapping[str, str]) -> Address
     wanted = settings.autostart
     if wanted is False:
         return None
-    command, ours = _command()
-    if wanted is None and not (ours and settings.debug):
+    command, is_djangos = _command()
+    if wanted is None and not (is_djangos and settings.debug):
         return None
     with suppress(SystemExit):  # the command reports wrong options itself
         given, _unknown = command.create_parser("manage.py", "runserver").parse_known_args(rest)

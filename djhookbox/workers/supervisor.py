@@ -194,26 +194,26 @@ class Supervisor:
         number = next(n for n in range(1, 2 * len(self._listeners) + 2) if n not in taken)
         self._starting.add(number)
         listener = self._listeners[index]
-        ours, theirs = socket.socketpair()
+        near, far = socket.socketpair()
         worker = None
         try:
-            ours.setblocking(False)
+            near.setblocking(False)
             process = await asyncio.create_subprocess_exec(
-                *self._command, str(theirs.fileno()),
+                *self._command, str(far.fileno()),
                 stdin=asyncio.subprocess.DEVNULL, env=dict(self._environment),
-                pass_fds=(theirs.fileno(), listener.fileno()),
+                pass_fds=(far.fileno(), listener.fileno()),
                 # Ctrl-C in a terminal must reach the supervisor only.
                 start_new_session=True,
             )  # fmt: skip
-            worker = _Worker(number, process, ours)
+            worker = _Worker(number, process, near)
             self._workers.add(worker)
         except OSError as error:
             raise WorkersFailed(f"Worker {number} cannot be started: {error.strerror}") from error
         finally:
             self._starting.discard(number)
-            theirs.close()
+            far.close()
             if worker is None:
-                ours.close()
+                near.close()
         await self._instruct(worker, listener)
         return worker
 

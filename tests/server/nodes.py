@@ -12,6 +12,7 @@ from djhookbox.server.engine.redis.engine import RedisEngine
 from djhookbox.wire.closing import NORMAL
 from djhookbox.wire.engines import parse
 
+from ..stand_ins.waiting import until
 from .rig import FakeConnection, Rig, turns
 
 #: Seconds after which something that was to happen counts as missing.
@@ -20,11 +21,7 @@ PATIENCE = 15.0
 
 async def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait until a condition holds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
-    while not condition():
-        assert loop.time() < deadline, "it has not happened"
-        await asyncio.sleep(0.01)
+    await until(condition, patience=patience, pause=0.01)
 
 
 class GivenClock(SharedClock):

@@ -15,23 +15,14 @@ from djhookbox.server.site.webhooks import Rejected, WebhookFailed
 from djhookbox.wire import bodies, capabilities, webhooks
 from djhookbox.wire.closing import ACCOUNT_GONE, SESSION_EXPIRED
 
+from ..stand_ins.clock import Clock
 from ..stand_ins.waiting import until
 from .rig import FakeConnection, Rig, turns
 
 
-class Clock:
-    """Time that passes as a test wants it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

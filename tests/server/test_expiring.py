@@ -15,15 +15,16 @@ from djhookbox.server.site.expiring import Expiring
 from djhookbox.server.site.webhooks import WebhookFailed
 from djhookbox.wire import capabilities
 
+from ..stand_ins.clock import Clock
 from .rig import Rig
-from .test_confirming import Clock, answering, asked
+from .test_confirming import answering, asked
 
 LIFE = 100.0
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

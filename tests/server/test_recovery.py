@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
+from ..stand_ins.clock import Clock
 from .engines import FarEngine
 from .rig import FakeConnection, Rig
 from .setups import SETUPS, Group, make_group
-
-
-class Clock:
-    """The time, which tests set."""
-
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from djhookbox.server.protocol.rtjp import BadFrame, Frame, Parser, encode, parse_line
 
+from ..wire.json_values import json_values
+
 LIMIT = 40
 
 #: Text that is rich in what matters to the parser.
@@ -149,18 +151,7 @@ def test_no_line_raises(line: str) -> None:
     assert isinstance(parse_line(line), (Frame, BadFrame))
 
 
-values: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters()),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
-
-
-@given(values)
+@given(json_values)
 def test_any_value_is_sent_as_one_line_of_ascii(value: Any) -> None:
     frame = encode("PUBLISH", {"payload": value})
     assert frame.endswith(b"\r\n")

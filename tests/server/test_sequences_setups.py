@@ -27,6 +27,7 @@ from djhookbox.server.core.stream import Position
 from djhookbox.wire.replies import Refused
 
 from ..redis_server import RedisServer
+from ..stand_ins.clock import Clock
 from ..tries import tries
 from .setups import SETUPS, Group, make_group
 from .test_hub_sequences import CHANNELS, OPTIONS, AnySequence
@@ -40,22 +41,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.once]
 _examples = count(1)
 
 
-class Clock:
-    """The time, which tests set."""
-
-    now = 1_300_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Bench:
     """A group of servers, and a loop that only runs while a rule is carried out."""
 
     def __init__(self, setup: str, redis: Callable[[], RedisServer]) -> None:
         self._setup, self._redis = setup, redis
         self._loop = asyncio.new_event_loop()
-        self.clock = Clock()
+        self.clock = Clock(1_300_000_000.0)
 
     @property
     def redis(self) -> RedisServer:

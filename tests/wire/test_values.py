@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from djhookbox.server.protocol.rtjp import encode
 from djhookbox.wire.values import (
@@ -21,6 +20,8 @@ from djhookbox.wire.values import (
     encoder,
     loads,
 )
+
+from .json_values import json_values
 
 
 def nested(depth: int, kind: str = "[") -> str:
@@ -99,24 +100,13 @@ def test_an_encoder_can_know_more_types() -> None:
         encoder()({1})
 
 
-values: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters()),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
-
-
-@given(values)
+@given(json_values)
 def test_texts_are_those_of_json(value: Any) -> None:
     """`dumps` uses what is below `json.dumps`."""
     assert dumps(value) == json.dumps(value, separators=(",", ":"))
 
 
-@given(values)
+@given(json_values)
 def test_whatever_is_written_can_be_read(value: Any) -> None:
     assert loads(dumps(value)) == value
     assert dumps(value).isascii()

@@ -48,8 +48,8 @@ COMBINED = 16
 #: The columns of the order, in which a page begins and ends.
 ORDER = ("created", "id")
 
-#: When a row was created, and its key.
-Reached = tuple[datetime.datetime, int]
+#: The place of a row in the order: when it was created, and its key.
+RowPlace = tuple[datetime.datetime, int]
 
 #: How many rows have some values, of what has been counted for a page: by model and values.
 Counts = dict[tuple[type[Any], tuple[tuple[str, str], ...]], int]
@@ -77,7 +77,7 @@ def newest(rows: QuerySet[Model], count: int, counts: Counts | None = None) -> l
     return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
 
 
-def reach(rows: QuerySet[Model], counts: Counts | None = None) -> Reached | None:
+def search_end(rows: QuerySet[Model], counts: Counts | None = None) -> RowPlace | None:
     """Return how far rows are looked through: the place of a row, or None for all of them.
 
     If many rows pass the rarest filter and none of them another one, no index helps: few pairs of
@@ -88,11 +88,11 @@ def reach(rows: QuerySet[Model], counts: Counts | None = None) -> Reached | None
         counts: What has been counted before, to which more is added.
 
     """
-    reached = (_reach(one, counts) for one in _combinations(rows))
-    return max(filter(None, reached), default=None)
+    ends = (_search_end(one, counts) for one in _combinations(rows))
+    return max(filter(None, ends), default=None)
 
 
-def _reach(rows: QuerySet[Model], counts: Counts | None) -> Reached | None:
+def _search_end(rows: QuerySet[Model], counts: Counts | None) -> RowPlace | None:
     known = {column: one for found in _filters(rows) for column, one in found.items()}
     others = [one for one in _conditions(rows) if not (_is_of_order(one) or _repeats(one, known))]
     leader = _rarest(rows, counts)
@@ -107,7 +107,7 @@ def _reach(rows: QuerySet[Model], counts: Counts | None) -> Reached | None:
     return next(iter(places), None)
 
 
-def within(rows: QuerySet[Model], place: Reached | None) -> QuerySet[Model]:
+def within(rows: QuerySet[Model], place: RowPlace | None) -> QuerySet[Model]:
     """Return the rows down to a place, including it."""
     if place is None:
         return rows

@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 from ...querysets import has_text
 from ..pages import grouped
 from ..rows import RowList
-from .leading import Counts, Reached, newest, reach, within
+from .leading import Counts, RowPlace, newest, search_end, within
 from .trails import COLUMNS
 
 #: The parameters of a page: rows older, or newer, than a row.
@@ -49,7 +49,7 @@ class LogChangeList(RowList):
     def __init__(self, *args: object, **kwargs: object) -> None:
         self._older = self._newer = ""
         #: How far the rows have been looked through, if not to the end.
-        self._reached: Reached | None = None
+        self._reached: RowPlace | None = None
         super().__init__(*args, **kwargs)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class LogChangeList(RowList):
         else:
             rows = _before(rows, self._older)
             counts: Counts = {}
-            reached = reach(rows, counts)
+            reached = search_end(rows, counts)
             found = newest(within(rows, reached), size + 1, counts)
             page = found[:size]
             self.has_newer, self.has_older = bool(self._older), len(found) > size

@@ -131,9 +131,9 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
         pages = self._pages(request)
         names = {}
         for kind, page in pages.items():
-            ours = {field.name for field in page.opts.concrete_fields}
+            there = {field.name for field in page.opts.concrete_fields}
             names[KINDS[kind].model] = [
-                name for name in COLUMNS if name in ours and page.may_see_column(request, name)
+                name for name in COLUMNS if name in there and page.may_see_column(request, name)
             ]
         batches = reading.export(self._sources(request), _why(request), names, limit)
 

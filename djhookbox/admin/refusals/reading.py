@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy
 from ...models import ConnectionLog, Log, Publication, SubscriptionLog
 from ...querysets import has_text
 from ..logs.exports import CHUNK, FIRST, Batch, fetched
-from ..logs.leading import Counts, lead, reach, within
+from ..logs.leading import Counts, lead, search_end, within
 
 #: Refusals of each kind whose reasons are counted.
 COUNTED = 3_000
@@ -193,7 +193,7 @@ def groups(sources: Sequence[Source], counts: Counts) -> tuple[list[Group], bool
         names = ["decided_by", "reason", "user_name"]
         names += ["channel"] if source.kind.model is not ConnectionLog else []
         names += ["source"] if source.kind.model is Publication else []
-        place = reach(source.rows, counts)
+        place = search_end(source.rows, counts)
         near = lead(within(source.rows, place), counts)
         rows = list(near.values_list(*names)[: COUNTED + 1])
         cut |= len(rows) > COUNTED or place is not None
@@ -242,7 +242,7 @@ def page(
     for source in sources:
         rows = source.rows.filter(place.older(source.kind)) if place else source.rows
         rows = rows.filter(*why.conditions)
-        reached = reach(rows, counts)
+        reached = search_end(rows, counts)
         if reached is not None:
             bound = Place(reached[0], source.kind.rank, reached[1])
             floor = max(filter(None, (floor, bound)), default=None)

@@ -180,7 +180,7 @@ def reconcile(
     state = snapshot.state
     gone = [key for key in channel.state if key not in state]
     effects += hub.states.change(channel, changed(channel.state, state), gone)
-    effects += _reconcile_log(channel, snapshot, now)
+    effects += _reconcile_stream(channel, snapshot, now)
     _set_history(channel, snapshot)
     channel.version = snapshot.version
     return [each for each in effects if not isinstance(each, Emptied | PresenceDue)]
@@ -221,21 +221,21 @@ def _reconcile_members(
     return effects
 
 
-def _reconcile_log(channel: Channel, snapshot: Snapshot, now: float) -> list[Effect]:
-    stream, log = snapshot.stream, channel.stream
+def _reconcile_stream(channel: Channel, snapshot: Snapshot, now: float) -> list[Effect]:
+    stream, known = snapshot.stream, channel.stream
     if channel.options.durable or stream is None:
         return []
-    if log is not None and log.epoch == stream.epoch:
-        if log.offset == stream.offset:
+    if known is not None and known.epoch == stream.epoch:
+        if known.offset == stream.offset:
             return []
-        missed = [each for each in stream.publications if each.offset > log.offset]
-        if missed and missed[0].offset == log.offset + 1:
+        missed = [each for each in stream.publications if each.offset > known.offset]
+        if missed and missed[0].offset == known.offset + 1:
             effects: list[Effect] = []
             for publication in missed:
                 effects += announce_numbered(channel, publication)
             return effects
     # Clients learn that something is missing from a snapshot with their position.
-    seen = log.position if log is not None else Position("-", 0)
+    seen = known.position if known is not None else Position("-", 0)
     channel.stream = Stream(stream)
     _set_history(channel, snapshot)
     gap: list[Effect] = []

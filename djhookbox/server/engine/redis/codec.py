@@ -74,8 +74,8 @@ def entries(history: Sequence[HistoryEntry]) -> list[Argument]:
 
 def snapshot(reply: Sequence[Any]) -> Snapshot:
     """Return the channel of an answer to `open`."""
-    _, created, meta, presence, state, history, stream, log = reply
-    found = _stream(stream, log)
+    _, created, meta, presence, state, history, position, numbered = reply
+    found = _stream(position, numbered)
     options = read(meta[3])
     return Snapshot(
         id=meta[0].decode(),
@@ -97,13 +97,13 @@ def publication(offset: int, at: float, blob: bytes) -> Publication:
     return Publication(offset, at, data, OVERHEAD + weigh(data["payload"]))
 
 
-def _stream(stream: Sequence[bytes | None], log: Sequence[bytes]) -> StreamState | None:
-    epoch, last = stream
+def _stream(position: Sequence[bytes | None], numbered: Sequence[bytes]) -> StreamState | None:
+    epoch, last = position
     if epoch is None or last is None:
         return None
     offset = int(last)
     found = []
-    for number, entry in enumerate(log, offset - len(log) + 1):
+    for number, entry in enumerate(numbered, offset - len(numbered) + 1):
         at, _, blob = entry.partition(b";")
         found.append(publication(number, float(at), blob))
     return StreamState(epoch.decode(), offset, tuple(found))

@@ -89,7 +89,7 @@ class Operation:
         raise NotImplementedError
 
 
-class _Call(Operation):
+class _Script(Operation):
     """A script whose answer a function handles."""
 
     __slots__ = ("_done",)
@@ -215,7 +215,7 @@ class Link:
             else:
                 future.set_result(reply)
 
-        self.put(_Call(self.packed(script, arguments), done))
+        self.put(_Script(self.packed(script, arguments), done))
         return await future
 
     async def at_once(self, script: str, arguments: Sequence[Argument]) -> Reply:
