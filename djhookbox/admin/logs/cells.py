@@ -1,6 +1,6 @@
 """The cells of a log's list: texts, links and times that many rows share are made once.
 
-A page of 50 rows has some 400 cells; reversing, translating and formatting each of them anew took
+A page of 50 rows has some 400 cells; reversing, translating and formatting each of them again took
 most of the time of the page.
 """
 

@@ -28,7 +28,7 @@ def needs(
     """Return which groups or permission a refusal requires, and what of these the user has.
 
     Args:
-        decision: The decision; if it is no refusal by such a policy, the result is "".
+        decision: The decision; if it is not a refusal by such a policy, the result is "".
         operation: What was tried.
         user: Who tried it.
         policies: The policies that were asked, by name.
