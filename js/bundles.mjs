@@ -67,7 +67,7 @@ function later(kind) {
     : {
         "./csp_transport.js": "./csp_transport.min.js",
         "./shared_transport.js": "./shared.min.js",
-        "./shared_door.js": "./shared.min.js",
+        "./shared_tabs.js": "./shared.min.js",
         "./shared_hub.js": "./shared.min.js",
       };
 }

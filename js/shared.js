@@ -1,5 +1,5 @@
 /** Everything that a tab needs to share its connection with other tabs, in one file. */
 
-export { SharedDoor } from "../djhookbox/static/djhookbox/shared_door.js";
+export { SharedTabs } from "../djhookbox/static/djhookbox/shared_tabs.js";
 export { SharedHub } from "../djhookbox/static/djhookbox/shared_hub.js";
 export { SharedTransport } from "../djhookbox/static/djhookbox/shared_transport.js";

@@ -32,7 +32,7 @@ class JSONWidget(AdminTextareaWidget):
             "class": "vLargeTextField hookbox-json",
             "dir": "ltr",
             "spellcheck": "false",
-            # admin_json.js shows these below the text area.
+            # admin/json.js shows these below the text area.
             "data-json-valid": gettext_lazy("This is JSON, %s bytes."),
             "data-json-invalid": gettext_lazy("This is not JSON."),
         }

@@ -63,9 +63,9 @@ class PageMixin(ModelAdmin):
     @property
     def media(self) -> Media:
         """The stylesheets of our pages: one, and another one for django-unfold."""
-        sheets = ["djhookbox/admin.css"]
+        sheets = ["djhookbox/admin/pages.css"]
         if apps.is_installed("unfold"):
-            sheets.append("djhookbox/admin_unfold.css")
+            sheets.append("djhookbox/admin/unfold.css")
         return super().media + Media(css={"all": sheets})
 
     def has_publish_permission(self, request: HttpRequest) -> bool:

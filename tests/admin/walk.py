@@ -61,9 +61,9 @@ def main() -> int:
                     continue
                 html = response.content.decode()
                 # The history of a row is Django's own page.
-                if "djhookbox/admin.css" not in html and "history" not in name:
+                if "djhookbox/admin/pages.css" not in html and "history" not in name:
                     problems.append(f"{name}: without our stylesheet ({url})")
-                if ("admin_unfold.css" in html) != unfold and "history" not in name:
+                if ("admin/unfold.css" in html) != unfold and "history" not in name:
                     problems.append(f"{name}: the stylesheet for unfold ({url})")
                 if name in TITLED and ("hookbox-title" in html) != unfold:
                     problems.append(f"{name}: the title for unfold ({url})")

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { place } from "../../djhookbox/static/djhookbox/admin_json.js";
+import { place } from "../../djhookbox/static/djhookbox/admin/json.js";
 
 test("each browser's way to say where JSON is wrong is understood", () => {
   const text = '{\n  "a": 1,\n  b: 2\n}';

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
 import { connect } from "../../djhookbox/static/djhookbox/hookbox.js";
-import "../../djhookbox/static/djhookbox/shared_door.js"; // loaded by the client in no time then
+import "../../djhookbox/static/djhookbox/shared_tabs.js"; // loaded by the client in no time then
 import "../../djhookbox/static/djhookbox/shared_hub.js";
 import "../../djhookbox/static/djhookbox/shared_transport.js";
 import "../../djhookbox/static/djhookbox/csp_transport.js";

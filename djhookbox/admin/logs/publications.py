@@ -136,7 +136,7 @@ class PublicationAdmin(MessageMixin, LogAdmin):
     @property
     def media(self) -> Media:
         """Add the script of the copy button."""
-        return super().media + module_script("admin_copy")
+        return super().media + module_script("admin/copy")
 
     # ---- columns -----------------------------------------------------------------------------
 

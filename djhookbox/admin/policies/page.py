@@ -64,7 +64,7 @@ class ChannelPolicyAdmin(PageMixin):
     """The policies, in the order in which they are tried."""
 
     class Media:
-        css = {"all": ["djhookbox/admin_policies.css"]}
+        css = {"all": ["djhookbox/admin/policies.css"]}
 
     list_display = (
         "order", "name", "is_on", "pattern_column", "subscribe_column", "publish_column",
@@ -183,7 +183,7 @@ class ChannelPolicyAdmin(PageMixin):
         context = _context(response)
         if "cl" in context:
             context["cl"].last_row = self.last_row
-            context["media"] += module_script("admin_ordering")
+            context["media"] += module_script("admin/ordering")
         return response
 
     # ---- columns -----------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class ChannelPolicyAdmin(PageMixin):
     ) -> HttpResponse:
         """Add the live preview and links to the form's context."""
         policy = kwargs.get("obj")
-        context["media"] += module_script("admin_json", "admin_policy")
+        context["media"] += module_script("admin/json", "admin/policy")
         if policy is not None and policy.pk:
             pattern = texts.as_rule(policy).pattern
             names = examples(pattern) if pattern else []

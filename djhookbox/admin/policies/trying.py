@@ -95,7 +95,7 @@ class PolicyTrials:
             _("Try a channel"),
             form=form,
             adminform=AdminForm(form, _FIELDSETS, {}),  # type: ignore[arg-type]
-            media=self._admin.media + form.media + module_script("admin_completion", "admin_json"),
+            media=self._admin.media + form.media + module_script("admin/completion", "admin/json"),
             trial=trial,
             **(self._answer(request, trial, form.cleaned_data["account"]) if trial else {}),
         )

@@ -84,9 +84,9 @@ class MessageMixin(PageMixin):
             form=form,
             adminform=AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
             media=self.media
-            + Media(css={"all": ["djhookbox/admin_policies.css"]})
+            + Media(css={"all": ["djhookbox/admin/policies.css"]})
             + form.media
-            + module_script("admin_completion", "admin_json", "admin_publishing"),
+            + module_script("admin/completion", "admin/json", "admin/publishing"),
             failure=original.error if original is not None and failed else "",
             targets=targets if several else (),
             audience=audience_text(targets) if names else "",

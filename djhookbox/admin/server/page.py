@@ -103,7 +103,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
             **context,
             findings=_findings(),
             media=self.media
-            + module_script("admin/server.min", "admin_completion", "admin_progress"),
+            + module_script("admin/server.min", "admin/completion", "admin/progress"),
             completions_url=context["publish_url"] and self.address("channels", model="publishing"),
             live=self._live_settings(request),
             # The log file may reveal more than view-only users should see.
@@ -283,7 +283,7 @@ class ServerAdmin(ChannelPages, UserPages, Removals, OutboxPages, ChartPages):
         return self.page(
             request, "confirm.html", title, sentences=[_drops(now), promise, _forgets()],
             button=button, danger=True, cancel=self.address("changelist"), progress=progress,
-            hidden=[("pid", now.pid)], media=self.media + module_script("admin_progress"),
+            hidden=[("pid", now.pid)], media=self.media + module_script("admin/progress"),
         )  # fmt: skip
 
     def _operate(

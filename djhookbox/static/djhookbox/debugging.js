@@ -48,7 +48,7 @@
     if (problems.length === 0) {
       say(
         `The site reaches the process, but this page cannot connect to ${where}. An extension, a firewall or ` +
-          "a Content Security Policy may block it; other lines of the console may say so.",
+          "a Content Security Policy may block it; other lines of the console may tell why.",
         "troubleshooting.html",
       );
     }

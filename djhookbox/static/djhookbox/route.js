@@ -181,7 +181,7 @@ export class Route {
         Promise.all(
           [
             () => import("./shared_transport.js"),
-            () => import("./shared_door.js"),
+            () => import("./shared_tabs.js"),
             () => import("./shared_hub.js"),
           ].map((load) => from("shared", load)),
         ),

@@ -1,7 +1,7 @@
 import { HANDED_ON, LOST, NORMAL } from "./close_codes.js";
 
 /**
- * @import { SharedDoor } from "./shared_door.js"
+ * @import { SharedTabs } from "./shared_tabs.js"
  * @import { TransportEvents } from "./websocket_transport.js"
  */
 
@@ -27,7 +27,7 @@ export class SharedTransport {
   #hub = "";
   /** @type {BroadcastChannel | null} */
   #channel = null;
-  #openDoor;
+  #openTabs;
   #release = () => {};
   #hide = () => this.close(NORMAL, "The page is unloading.");
   #resume = () => this.#stand();
@@ -37,12 +37,12 @@ export class SharedTransport {
    * @param {TransportEvents} events
    * @param {Record<string, any>} environment
    * @param {Record<string, any>} options As those of `Connection`.
-   * @param {(environment: Record<string, any>) => SharedDoor} openDoor Creates the door with
+   * @param {(environment: Record<string, any>) => SharedTabs} openTabs Creates the tabs with
    *   which the leading tab admits others.
    */
-  constructor(url, events, environment, options, openDoor) {
+  constructor(url, events, environment, options, openTabs) {
     this.#events = events;
-    this.#openDoor = openDoor;
+    this.#openTabs = openTabs;
     this.#candidate = environment;
     this.#environment = {
       BroadcastChannel: globalThis.BroadcastChannel,
@@ -105,7 +105,7 @@ export class SharedTransport {
     const name = this.#name;
     if (name && candidates.get(candidate) !== name) {
       candidates.set(candidate, name);
-      lead(name, this.#environment, this.#openDoor)
+      lead(name, this.#environment, this.#openTabs)
         .catch(() => {}) // aborted, or refused
         .then(() => candidates.get(candidate) === name && candidates.delete(candidate));
     }
@@ -170,14 +170,14 @@ export class SharedTransport {
  * Wait for the lock, and then hold the connection for all tabs until the page is left or frozen:
  * other tabs must not depend on a page that is.
  */
-async function lead(name, environment, openDoor) {
+async function lead(name, environment, openTabs) {
   const { locks, window, document } = environment;
   const given = new AbortController();
   const giveUp = () => given.abort();
   window?.addEventListener("pagehide", giveUp);
   document?.addEventListener("freeze", giveUp);
   try {
-    await locks.request(name, { signal: given.signal }, () => serve(name, environment, openDoor, given.signal));
+    await locks.request(name, { signal: given.signal }, () => serve(name, environment, openTabs, given.signal));
   } finally {
     window?.removeEventListener("pagehide", giveUp);
     document?.removeEventListener("freeze", giveUp);
@@ -185,19 +185,19 @@ async function lead(name, environment, openDoor) {
 }
 
 /** Run the hub of the tabs until the signal is aborted. */
-function serve(name, environment, openDoor, signal) {
+function serve(name, environment, openTabs, signal) {
   return new Promise((resolve) => {
     const channel = new environment.BroadcastChannel(name);
     const hub = someId();
-    const door = openDoor(environment);
+    const tabs = openTabs(environment);
     channel.onmessage = ({ data: { to, tab, ...message } }) => {
       if (to === undefined) {
-        door.receive(tab, message, (answer) => channel.postMessage({ ...answer, to: tab, hub }));
+        tabs.receive(tab, message, (answer) => channel.postMessage({ ...answer, to: tab, hub }));
       }
     };
     channel.postMessage({ to: "all", hub });
     signal.addEventListener("abort", () => {
-      door.close();
+      tabs.close();
       channel.close();
       resolve(undefined);
     });

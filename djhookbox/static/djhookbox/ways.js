@@ -88,11 +88,11 @@ export class Ways {
     const { kind } = this;
     const { loadShared, openLink, openSocket, CspTransport } = this.#parts;
     if (kind === "shared") {
-      const [{ SharedTransport }, { SharedDoor }, { SharedHub }] = await loadShared();
+      const [{ SharedTransport }, { SharedTabs }, { SharedHub }] = await loadShared();
       const { modules } = this.#options;
       const open = (address, theirs, ...rest) => openLink(address, { ...theirs, modules }, ...rest);
-      const openDoor = (surroundings) => new SharedDoor(surroundings, new SharedHub(surroundings, open));
-      return () => new SharedTransport(url, events, this.#environment, this.#options, openDoor);
+      const openTabs = (surroundings) => new SharedTabs(surroundings, new SharedHub(surroundings, open));
+      return () => new SharedTransport(url, events, this.#environment, this.#options, openTabs);
     }
     if (kind === "websocket") {
       return () => openSocket(url, events);

@@ -1,7 +1,7 @@
 /** @import { SharedHub } from "./shared_hub.js" */
 
 /** Admits tabs to the hub, and notices when a tab is gone, because it no longer holds its lock. */
-export class SharedDoor {
+export class SharedTabs {
   /** @type {Map<string, { receive: (text: string) => void, leave: () => void }>} */
   #tabs = new Map();
   #hub;
