@@ -108,7 +108,7 @@ def test_a_payload_that_the_database_cannot_hold_is_left_out(
     assert row is not None
     row.refresh_from_db()
     assert (row.payload, row.kept, row.preview, row.size) == (None, "nothing", '["�"]', 8)
-    assert "without what does not fit" in caplog.text
+    assert "without the values that do not fit" in caplog.text
 
 
 def test_code_that_publishes_it_leaves_a_row_too(

@@ -114,7 +114,7 @@ class TestRealTransactions:
             for name in "abc":
                 call_outside("default", writing(name))
         assert rows() == ["a", "b"]
-        assert "is lost" in caplog.text
+        assert "was lost" in caplog.text
 
     def test_with_autocommit_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         transaction.set_autocommit(False)

@@ -123,7 +123,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path, monkeypatch, caplo
             after = await group.staff()
             assert after[2] == before[2]
             assert after[1] != before[1]
-        assert "Worker 1 does not respond any more and is killed" in caplog.text
+        assert "Worker 1 no longer responds; killing it" in caplog.text
 
     asyncio.run(main())
 

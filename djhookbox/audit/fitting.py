@@ -79,7 +79,7 @@ def save_fitting(row: models.Model, save: Callable[[], object]) -> None:
             refusal = error
         else:
             what = row._meta.verbose_name
-            logger.warning("A %s was written without what does not fit: %s", what, refusal)
+            logger.warning("A %s was written without the values that do not fit: %s", what, refusal)
             return
     raise refusal
 

@@ -107,8 +107,8 @@ class _Writer:
             if len(self._waiting) >= MOST:
                 self._lost += 1
                 logger.warning(
-                    "An entry of the audit log is lost, the %d. of this process: %d wait for the "
-                    "end of transactions.", self._lost, MOST,
+                    "An entry of the audit log was lost (%d so far), because %d others wait for "
+                    "transactions to end.", self._lost, MOST,
                 )  # fmt: skip
                 return
             entry = _Waiting(func, weakref.ref(connection), now, now + LONGEST_SECONDS)

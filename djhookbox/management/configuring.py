@@ -81,7 +81,7 @@ def server_config(options: Options) -> ServerConfig:
 
 
 def _accepted() -> frozenset[str]:
-    """Return what this site accepts, as far as this process knows.
+    """Return what this site accepts, if this process knows it.
 
     Handlers are often registered next to views, which only processes with requests import. The
     first webhook tells whether there are any.

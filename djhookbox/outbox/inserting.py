@@ -164,7 +164,7 @@ def _warn_of_other_transaction(outbox: BaseDatabaseWrapper) -> None:
             _warned.add(pair)
             logger.warning(
                 "publish() was called in a transaction of the database %r, but the outbox is in "
-                "%r: it is published even if the transaction is rolled back. (Shown once.)",
+                "%r: the message is published even after a rollback. (Shown once.)",
                 *pair,
             )  # fmt: skip
 
@@ -234,4 +234,6 @@ def poke(rows: Sequence[Row] | None) -> None:
     except HookboxError as error:
         # Each request would wait for a process that is stopped.
         _quiet_until = time.monotonic() + POKE_PAUSE
-        logger.info("Hookbox was not told of a publication, and will see it by itself: %s", error)
+        logger.info(
+            "Hookbox was not notified of a publication; it will find it by itself: %s", error
+        )

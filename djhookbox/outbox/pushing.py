@@ -92,7 +92,7 @@ def push(rows: Sequence[Row] = ()) -> Pushed | None:
     except (Error, ValueError) as error:
         # The lock is taken, or the publish history cannot store a value; the webhook copes.
         _quiet_until = time.monotonic() + PAUSE
-        logger.info("Publications were not numbered by those who committed them: %s", error)
+        logger.info("Publications could not be numbered after their commit: %s", error)
         return None
 
 

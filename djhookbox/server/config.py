@@ -175,7 +175,7 @@ class ServerConfig:
                 ipaddress.ip_network(proxy)
             except ValueError:
                 raise ConfigError(
-                    "trusted_proxies", f"holds {proxy!r}, not an IP address or range"
+                    "trusted_proxies", f"contains {proxy!r}, which is not an IP address or range"
                 ) from None
         try:
             HostRules.parse(self.polling_hosts)

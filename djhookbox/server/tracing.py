@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..wire import webhooks
 from .core.effects import Made
 
-#: Webhooks with a span of their own: those on which clients or code wait. The others are periodic.
+#: Webhooks with their own span: those on which clients or code wait. The others are periodic.
 TRACED = frozenset({*(one.name for one in webhooks.BATCHABLE), webhooks.Batch.name})
 
 NANO = 1_000_000_000

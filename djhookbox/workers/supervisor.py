@@ -147,7 +147,7 @@ class Supervisor:
             try:
                 await asyncio.wait((ended, rolled, hung), return_when=asyncio.FIRST_COMPLETED)
                 if hung.done() and not ended.done():
-                    logger.error("Worker %d does not respond any more and is killed", worker.number)
+                    logger.error("Worker %d no longer responds; killing it", worker.number)
                     await self._kill(worker)
             finally:
                 for task in (ended, rolled, hung):
@@ -248,7 +248,7 @@ class Supervisor:
             ended = asyncio.create_task(worker.process.wait())
             await asyncio.wait((ended,), timeout=self._grace_period + 1)
             if not ended.done():
-                logger.error("Worker %d did not stop in time and is killed", worker.number)
+                logger.error("Worker %d did not stop in time; killing it", worker.number)
                 await self._kill(worker)
         self._forget(worker)
 

@@ -254,8 +254,8 @@ def followed(told: Sequence[Told]) -> tuple[str, bool]:
     if None in counts:
         return _("The change takes effect immediately, also for %(channels)s.") % words, True
     count = sum(number or 0 for number in counts)
-    whom = ngettext("%(count)d connection", "%(count)d connections", count)
-    words["connections"] = whom % {"count": count}
+    reached = ngettext("%(count)d connection", "%(count)d connections", count)
+    words["connections"] = reached % {"count": count}
     return _(
         "The change takes effect immediately, also for %(channels)s with %(connections)s."
     ) % words, True

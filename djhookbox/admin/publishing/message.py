@@ -297,10 +297,10 @@ def reached_texts(channels: int, reached: int | None) -> str:
     )
     if reached is None:
         return where % {"count": channels}
-    whom = ngettext(
+    connections = ngettext(
         "It reached %(count)d connection.", "It reached %(count)d connections.", reached
     )
-    return f"{where % {'count': channels}} {whom % {'count': reached}}"
+    return f"{where % {'count': channels}} {connections % {'count': reached}}"
 
 
 def _many(channels: int) -> str:

@@ -82,7 +82,9 @@ class Progress:
         except FileNotFoundError:
             return State()
         except (OSError, TypeError, ValueError) as error:
-            logger.warning("%s cannot be read, so the outbox is pulled anew: %s", self._file, error)
+            logger.warning(
+                "%s cannot be read, so the outbox is pulled from the start: %s", self._file, error
+            )
             return State()
         if isinstance(incarnation, str) and isinstance(number, int) and isinstance(token, str):
             return State(incarnation, number, token)

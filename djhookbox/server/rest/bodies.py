@@ -128,7 +128,9 @@ class Bodies:
         if proved:
             return fields(await self._receive(request, hold, BODY_SECONDS, proved=True))
         if self._unproved >= MAX_UNPROVED:
-            raise BadBody("Too many calls at once that hold no secret yet", "unavailable", 503)
+            raise BadBody(
+                "Too many calls at once whose secret has not arrived yet", "unavailable", 503
+            )
         self._unproved += 1
         try:
             return fields(await self._receive(request, hold, UNPROVED_SECONDS, proved=False))

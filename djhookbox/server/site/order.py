@@ -20,7 +20,7 @@ def traces(connection: Connection) -> tuple[str, ...]:
 
 
 def traces_of(event: Event) -> tuple[str, ...]:
-    """Return the traces that an event leaves, whoever reports it."""
+    """Return the traces that an event leaves by itself."""
     return (_channel(event.channel_name),) if isinstance(event, Destroyed) else ()
 
 

@@ -1,6 +1,6 @@
 /**
- * Shows that something is happening: a form with `data-hookbox-progress` says so when it is sent, and
- * cannot be sent twice.
+ * Shows that something is happening: a form with `data-hookbox-progress` shows its text when it
+ * is sent, and cannot be sent twice.
  */
 
 document.addEventListener("submit", (event) => {
