@@ -89,7 +89,7 @@ class RowCache(Generic[Held]):
         if connection.in_atomic_block:
             # It may see outdated rows that others must not use.
             self._keep(
-                connection, _Own(self, loaded, now, generation, len(connection.run_on_commit))
+                connection, _Own(self, loaded, now, generation, commits.count_waiting(connection))
             )
             return loaded
         with self._lock:
@@ -99,12 +99,10 @@ class RowCache(Generic[Held]):
 
     def _is_valid(self, own: _Own[Held], connection: BaseDatabaseWrapper, now: float) -> bool:
         """Return whether this was loaded a moment ago, in the transaction that is still open."""
-        waiting = connection.run_on_commit
         return (
             own.generation == self._generation
             and now - own.at < TTL
-            and own.place < len(waiting)
-            and waiting[own.place][1] is own
+            and commits.is_waiting_at(connection, own.place, own)
         )
 
     def _keep(self, connection: BaseDatabaseWrapper, own: _Own[Held]) -> None:

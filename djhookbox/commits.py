@@ -1,4 +1,7 @@
-"""What waits for the commit of a transaction, and transactions that write at once."""
+"""What waits for the commit of a transaction, and transactions that write at once.
+
+Everything that relies on private state of Django's transactions is in this module.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,35 @@ def after_commit_once(using: str | None, func: Callable[[], None]) -> None:
     booked = transaction.get_connection(using).run_on_commit
     if not any(known is func for _savepoints, known, *_rest in booked):
         transaction.on_commit(func, using=using, robust=True)
+
+
+def count_waiting(connection: BaseDatabaseWrapper) -> int:
+    """Return how many functions wait for the commit of the current transaction."""
+    return len(connection.run_on_commit)
+
+
+def is_waiting_at(connection: BaseDatabaseWrapper, place: int, func: object) -> bool:
+    """Return whether a function still waits where it was registered."""
+    booked = connection.run_on_commit
+    return place < len(booked) and booked[place][1] is func
+
+
+def run_waiting(connection: BaseDatabaseWrapper) -> None:
+    """Call all functions that wait for a commit which never comes, as in a `TestCase`."""
+    while connection.run_on_commit:
+        booked, connection.run_on_commit = connection.run_on_commit, []
+        for entry in booked:
+            entry[1]()
+
+
+def has_savepoint(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a block is open within the transaction."""
+    return bool(connection.savepoint_ids)
+
+
+def is_test_case(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a `TestCase` has opened the transaction, and will roll it back."""
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
 def mark(using: str | None, name: str) -> None:

@@ -355,6 +355,16 @@ print(len({names!r}))
     assert int(result.stdout) == len(names) > 10
 
 
+def test_one_module_knows_the_private_state_of_transactions() -> None:
+    private = re.compile(r"\.(run_on_commit|savepoint_ids|atomic_blocks|commit_on_exit)\b")
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if private.search(path.read_text())
+    }
+    assert found == {"commits.py"}
+
+
 def test_only_conf_reads_our_settings() -> None:
     readers = {
         f"{module}:{node.lineno}"

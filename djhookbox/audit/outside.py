@@ -24,6 +24,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import isolation
+from ..commits import is_test_case
 
 logger = logging.getLogger("djhookbox")
 
@@ -77,14 +78,10 @@ def call_outside(using: str, func: Callable[[], object]) -> None:
     another thread. It may be called again after a database error.
     """
     connection = transaction.get_connection(using)
-    if not _is_open(connection) or isolation.is_isolated() or _in_test_case(connection):
+    if not _is_open(connection) or isolation.is_isolated() or is_test_case(connection):
         func()
     else:
         _writer.add(func, connection)
-
-
-def _in_test_case(connection: BaseDatabaseWrapper) -> bool:
-    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
 def finish(seconds: float) -> bool:

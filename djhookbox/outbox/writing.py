@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..commits import has_savepoint
 from .statements import merges_parameters, returns_all_results
 
 #: Up to this number of rows, PostgreSQL gets their values as parameters.
@@ -154,7 +155,7 @@ class Writes:
                 params = [value for _sql, values, _many in statements for value in values]
                 texts = [sql for sql, *_ in statements]
                 # psycopg knows from the server whether a transaction is open; psycopg2 does not.
-                if last and returns_all_results(connection) and not connection.savepoint_ids:
+                if last and returns_all_results(connection) and not has_savepoint(connection):
                     texts.append("COMMIT")
                 cursor.execute("; ".join(texts), params)
                 return

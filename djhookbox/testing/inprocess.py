@@ -20,7 +20,7 @@ from django.db import connections
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from .. import isolation
+from .. import commits, isolation
 from ..conf import settings
 from ..management.commands import runhookbox
 from ..management.configuring import server_config
@@ -117,10 +117,7 @@ class InProcessHookbox:
         passwords, edited policies.
         """
         for connection in connections.all(initialized_only=True):
-            while connection.run_on_commit:
-                callbacks, connection.run_on_commit = connection.run_on_commit, []
-                for callback in callbacks:
-                    callback[1]()
+            commits.run_waiting(connection)
         self.settle()
 
     def settle(self) -> None:
