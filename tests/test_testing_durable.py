@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import User
 from django.db import transaction
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 
 import djhookbox
 from djhookbox.decisions.store import cache
 from djhookbox.models import ChannelPolicy, Publication
 from djhookbox.outbox import pulling
-from djhookbox.testing import capture_publications
+from djhookbox.testing import HookboxTestMixin, capture_publications, override_policies
 from djhookbox.wire import webhooks
 
 
@@ -41,3 +42,49 @@ class DurableInTestCase(TestCase):
         pulled = pulling.pull(webhooks.Outbox(*last))
         assert [entry.payload for entry in pulled.entries] == ["2"]
         assert Publication.objects.filter(channel="/orders/").count() == 2
+
+
+DURABLE = {
+    "pattern": "/orders/<int:order>/", "durable": True, "publish_audience": "signed_in",
+    "history_size": 5,
+}  # fmt: skip
+
+
+class ClientsInTestCase(HookboxTestMixin, TestCase):
+    """The in-process server pulls what the test's transaction contains."""
+
+    @override_policies(DURABLE)
+    def test_messages_of_pages_and_of_the_site_arrive_in_order(self) -> None:
+        alice = self.hookbox.connect(User.objects.create_user("alice"))
+        bob = self.hookbox.connect(User.objects.create_user("bob"))
+        djhookbox.publish("/orders/7/", "before")
+        assert alice.subscribe("/orders/7/").history == ["before"]
+        bob.subscribe("/orders/7/")
+        alice.publish("/orders/7/", {"n": 1})
+        assert bob.received() == [{"n": 1}]
+        djhookbox.publish("/orders/7/", 2)
+        self.hookbox.commit()
+        assert alice.received() == bob.received() == [{"n": 1}, 2]
+
+    @override_policies(DURABLE)
+    def test_nothing_is_pulled_unless_something_was_published(self) -> None:
+        self.hookbox.connect(User.objects.create_user("alice")).subscribe("/orders/7/")
+        self.hookbox.settle()
+        with self.assertNumQueries(0):
+            self.hookbox.settle()
+
+
+class ClientsInTransactionTestCase(HookboxTestMixin, TransactionTestCase):
+    """Here it pulls what was committed."""
+
+    @override_policies(DURABLE)
+    def test_only_what_is_committed_arrives(self) -> None:
+        alice = self.hookbox.connect(User.objects.create_user("alice"))
+        alice.subscribe("/orders/7/")
+        with transaction.atomic():
+            djhookbox.publish("/orders/7/", "rolled back")
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            djhookbox.publish("/orders/7/", "committed")
+            assert alice.received() == []
+        assert alice.received() == ["committed"]

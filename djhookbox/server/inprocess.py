@@ -7,6 +7,7 @@ are method calls, and webhooks are handed to a function instead of being sent ov
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -145,11 +146,14 @@ class InProcessServer:
     """
 
     def __init__(self, config: ServerConfig, site: Site, clock: Callable[[], float]) -> None:
-        # Tests have nothing to do with a Redis that the settings may name.
-        config = replace(config, engine=MEMORY)
+        # Tests have nothing to do with a Redis that the settings may name, nor with the files of
+        # the site's process.
+        config = replace(config, engine=MEMORY, run_dir="")
         self._webhooks = DirectWebhooks(config, Metrics(clock()), site)
         self._server = Server(config, webhooks=self._webhooks, clock=clock)
         self._connections: list[MemoryConnection] = []
+        # Only when asked to: a test must not be interrupted by webhooks that it has not caused.
+        self._server.runtime.tasks.start(self._server._durable.run(idle=math.inf))
 
     def connect(self, cookie: str = "", address: str = "", origin: str = "") -> MemoryConnection:
         """Open a connection, which must send CONNECT."""
@@ -183,8 +187,9 @@ class InProcessServer:
         """
         quiet = 0
         while quiet < TURNS:
-            await asyncio.sleep(0.001 if self._webhooks.in_flight else 0)
-            quiet = 0 if self._webhooks.in_flight else quiet + 1
+            is_busy = self._webhooks.in_flight or self._server._durable.is_woken
+            await asyncio.sleep(0.001 if is_busy else 0)
+            quiet = 0 if is_busy else quiet + 1
         self._server.runtime.delivery.flush()
         await self._server.runtime.events.flush()
 

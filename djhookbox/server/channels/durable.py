@@ -86,6 +86,8 @@ class Durable:
         #: When the last pull began, when the next one may, and when one was promised to begin.
         self._began = self._not_before = self._promised = float("-inf")
         self._pause = 0.0
+        #: Seconds between looks while nothing is known to be there.
+        self._idle = IDLE_SECONDS
         #: Whether no pull is under way, so that what is pushed can be used.
         self._is_waiting = False
         #: Other nodes, which pull for themselves, if there are any.
@@ -108,6 +110,11 @@ class Durable:
         if capabilities.OUTBOX not in self._webhooks.accepted or self._emptied is None:
             return None
         return asyncio.get_running_loop().time() - self._emptied
+
+    @property
+    def is_woken(self) -> bool:
+        """Whether a pull was asked for that has not begun."""
+        return self._woken.is_set()
 
     def poke(self, pushed: Pushed | None = None) -> float:
         """Pull soon, on all nodes: the site has committed something.
@@ -213,8 +220,14 @@ class Durable:
 
     # ---- pulling ---------------------------------------------------------
 
-    async def run(self) -> None:
-        """Pull until cancelled."""
+    async def run(self, idle: float = IDLE_SECONDS) -> None:
+        """Pull until cancelled.
+
+        Args:
+            idle: Seconds between looks while nothing is known to be there.
+
+        """
+        self._idle = idle
         self._recent.clear((await self._progress.read()).number)
         try:
             while True:
@@ -248,7 +261,7 @@ class Durable:
     async def _until_needed(self) -> None:
         """Wait until the outbox may have something."""
         loop = asyncio.get_running_loop()
-        seconds = IDLE_SECONDS
+        seconds = self._idle
         if self._promised > self._began:
             seconds = min(seconds, self._promised - loop.time())
         timer = loop.call_later(seconds, self._woken.set)
