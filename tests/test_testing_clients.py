@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.dispatch import receiver
 from django.test import Client, TestCase
+from django.urls import clear_script_prefix, set_script_prefix
 from django.utils import timezone
 
 import djhookbox
@@ -126,6 +127,15 @@ def test_code_acts_on_connections(hookbox: InProcessHookbox, alice: Any) -> None
     assert page.closed == (4600, "Bye")
     with pytest.raises(ClientRefused, match="closed"):
         page.subscribe("/b/")
+
+
+def test_a_site_below_a_path(hookbox: InProcessHookbox, alice: Any, settings: Any) -> None:
+    settings.FORCE_SCRIPT_NAME = "/sub"
+    set_script_prefix("/sub/")  # as `django.setup()` does
+    try:
+        assert hookbox.connect(alice).name == "alice"
+    finally:
+        clear_script_prefix()
 
 
 def test_refusals_of_the_process_reach_code(hookbox: InProcessHookbox) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.conf import settings as django_settings
 from django.db import connections
 from django.test import Client
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from .. import commits, isolation
 from ..conf import settings
@@ -215,6 +215,8 @@ def _call_site(hook: str, body: bytes, headers: Mapping[str, str]) -> SiteAnswer
             "The URLconf does not include the webhooks: add path('hookbox/', "
             "include('djhookbox.urls'))."
         ) from None
+    # Django's client takes paths below the prefix, which FORCE_SCRIPT_NAME sets.
+    path = "/" + path.removeprefix(get_script_prefix())
     sent = {name: value for name, value in headers.items() if name != "Content-Type"}
     response = Client(raise_request_exception=False).generic(
         "POST", path, body, content_type=headers["Content-Type"],
