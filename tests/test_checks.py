@@ -96,6 +96,14 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
     assert run() == []
 
 
+def test_a_new_project_is_not_warned_when_its_tests_run(settings):
+    settings.DEBUG = False
+    settings.ALLOWED_HOSTS = ["testserver"]  # which a test run adds to the list
+    assert run() == []
+    settings.ALLOWED_HOSTS = ["example.com", "testserver"]
+    assert only().id == "djhookbox.W004"
+
+
 # ---- E001
 
 
@@ -107,7 +115,13 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_PORT", "eight"),
         ("HOOKBOX_PORT", 70000),
         ("HOOKBOX_PORT", True),
+        ("HOOKBOX_INTERFACE", "127.0.0.1\n"),
+        ("HOOKBOX_METRICS_INTERFACE", "10.0.0.5 "),
         ("HOOKBOX_CBHOST", "http://localhost"),
+        ("HOOKBOX_CBHOST", ""),
+        ("HOOKBOX_CBHOST", "site\ud800"),
+        ("HOOKBOX_CBPATH", "/hookbox?key=1"),
+        ("HOOKBOX_CBPATH", "/hook box"),
         ("HOOKBOX_CBPORT", None),
         ("HOOKBOX_CBPATH", "hookbox"),
         ("HOOKBOX_WEBHOOK_SECRET", [""]),
@@ -117,9 +131,16 @@ def test_a_host_name_outside_ascii_is_named_as_it_is_sent(settings):
         ("HOOKBOX_ADMIN_PASSWORD", 5),
         ("HOOKBOX_WEBHOOK_URL", "localhost:8000"),
         ("HOOKBOX_WEBHOOK_URL", "http://localhost:99999"),
+        ("HOOKBOX_WEBHOOK_URL", "http://localhost\n:8000"),
+        ("HOOKBOX_WEBHOOK_URL", "http://localhost:8000/hookbox?key=1"),
+        ("HOOKBOX_WEBHOOK_URL", "http+unix:///run/site.sock:/hookbox?key=1"),
+        ("HOOKBOX_NODE_URL", "http://10.0.0.5:8101/\x00"),
         ("HOOKBOX_PUBLIC_URL", "ftp://localhost"),
+        ("HOOKBOX_PUBLIC_URL", "https://example.com/realtime#ws"),
+        ("HOOKBOX_PUBLIC_URL", "https://exam ple.com"),
         ("HOOKBOX_REST_URL", "ws://localhost"),
         ("HOOKBOX_REST_URL", ["http://10.0.0.5:8001", "10.0.0.6:8001"]),
+        ("HOOKBOX_REST_URL", ["http://10.0.0.5:8001/?key=1"]),
         ("HOOKBOX_REST_URL", [5]),
         ("HOOKBOX_REST_URL", []),
         ("HOOKBOX_WORKERS", 0),

@@ -20,6 +20,7 @@ from django.urls import reverse
 from .. import certificates
 from ..conf import NAMES, PROPERTIES, settings
 from ..exceptions import HookboxMisconfigured
+from ..isolation import is_isolated
 from ..process.reachability import (
     as_sent,
     has_webhooks,
@@ -125,6 +126,8 @@ def check_webhook_host() -> Iterator[CheckMessage]:
     allowed = list(django_settings.ALLOWED_HOSTS)
     if not allowed and django_settings.DEBUG:
         return  # Django accepts local names then, and only local sites run like this
+    if allowed == ["testserver"] and is_isolated():
+        return  # a test run has added this to an empty list, and turned DEBUG off
     if not validate_host(host, allowed):
         yield Warning(
             f"Webhooks are sent to the host {host!r}, which is not in ALLOWED_HOSTS.",
