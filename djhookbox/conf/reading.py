@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from django.conf import settings as django_settings
 
 from ..exceptions import HookboxMisconfigured
-from ..wire.urls import UNIX_SCHEME, is_absolute, is_unix, split_unix
+from ..wire.urls import UNIX_SCHEME, is_absolute, is_printable, is_unix, split_unix
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class SettingsReader:
 
     def _host(self, name: str, default: str) -> str:
         value = self._str(name, default)
-        if "/" in value or " " in value:
+        if "/" in value or not is_printable(value):
             raise HookboxMisconfigured(
                 f"{name} must be only a host name or an IP address, not {value!r}."
             )
@@ -72,6 +72,14 @@ class SettingsReader:
 
     @staticmethod
     def _checked_url(name: str, value: str, schemes: Sequence[str]) -> str:
+        if not is_printable(value):  # urlsplit() would remove some of the characters
+            raise HookboxMisconfigured(
+                f"{name} must not contain spaces or control characters: {value!r}."
+            )
+        if "?" in value or "#" in value:
+            raise HookboxMisconfigured(
+                f"{name} must be a URL without a query or fragment, not {value!r}."
+            )
         if UNIX_SCHEME in schemes and is_unix(value):
             try:
                 split_unix(value)

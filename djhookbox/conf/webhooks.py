@@ -8,7 +8,7 @@ from django.conf import settings as django_settings
 from django.http.request import validate_host
 
 from ..exceptions import HookboxMisconfigured
-from ..wire.urls import UNIX_SCHEME, WEB_SCHEMES, bracketed, is_unix, split_unix
+from ..wire.urls import UNIX_SCHEME, WEB_SCHEMES, bracketed, is_printable, is_unix, split_unix
 from .reading import SettingsReader
 
 
@@ -18,7 +18,10 @@ class WebhookSettings(SettingsReader):
     @property
     def cbhost(self) -> str:
         """Host that webhooks are sent to."""
-        return self._host("HOOKBOX_CBHOST", "127.0.0.1")
+        value = self._host("HOOKBOX_CBHOST", "127.0.0.1")
+        if not value:  # unlike an interface, of which it means all
+            raise HookboxMisconfigured("HOOKBOX_CBHOST must not be empty.")
+        return value
 
     @property
     def cbport(self) -> int:
@@ -31,6 +34,10 @@ class WebhookSettings(SettingsReader):
         value = self._str("HOOKBOX_CBPATH", "/hookbox").rstrip("/")
         if value and not value.startswith("/"):
             raise HookboxMisconfigured(f"HOOKBOX_CBPATH must start with a slash, not {value!r}.")
+        if "?" in value or "#" in value or not is_printable(value):
+            raise HookboxMisconfigured(
+                f"HOOKBOX_CBPATH must be a path without a query, a fragment or spaces: {value!r}."
+            )
         return value
 
     @property

@@ -47,6 +47,11 @@ def is_absolute(url: str, schemes: Collection[str] = WEB_SCHEMES) -> bool:
         return False
 
 
+def is_printable(text: str) -> bool:
+    """Return whether a URL or a host has no spaces, control characters or lone surrogates."""
+    return text.isprintable() and " " not in text
+
+
 def port_of(parts: SplitResult) -> int:
     """Return the port of a web URL: the one in it, or that of its scheme."""
     return parts.port or (443 if parts.scheme == "https" else 80)
