@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.utils import timezone
@@ -69,7 +70,7 @@ class Point:
     webhooks: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """A period.
 
@@ -88,7 +89,7 @@ class History:
         """Return when a point begins."""
         return self.begin + datetime.timedelta(seconds=index * self.period.point)
 
-    @property
+    @cached_property
     def total(self) -> Point:
         """The sums of the whole period: refusals, close codes and webhooks."""
         total = Point()

@@ -191,10 +191,12 @@ def _counted(
     names = [name for name, _count in count(history.total).most_common()]
     shown = names if len(names) <= MOST_LINES else names[: MOST_LINES - 1]
 
+    counted = [None if point is None else count(point) for point in history.points]
+
     def per_minute(chosen: list[str]) -> list[float | None]:
         return [
-            None if point is None else sum(count(point)[name] for name in chosen) / minutes
-            for point in history.points
+            None if counts is None else sum(counts[name] for name in chosen) / minutes
+            for counts in counted
         ]
 
     lines = [Line(word(name), per_minute([name])) for name in shown]

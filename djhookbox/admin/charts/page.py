@@ -63,9 +63,9 @@ class ChartPages(ServerBase):
                 "problem": error
             }
         else:
-            known = [row.name for row in webhooks(history)]
+            calls = list(webhooks(history))
             webhook = request.GET.get("webhook", "")
-            webhook = webhook if webhook in known else ""
+            webhook = webhook if webhook in [row.name for row in calls] else ""
             query = {"period": key, **({"webhook": webhook} if webhook else {})}
             table = request.GET.get("table", "")
 
@@ -85,7 +85,7 @@ class ChartPages(ServerBase):
                 ],
                 "webhooks": [
                     (row, self.address("charts", period=key, webhook=row.name) + "#webhooks")
-                    for row in webhooks(history)
+                    for row in calls
                 ],
                 "all_webhooks_url": self.address("charts", period=key) if webhook else "",
                 "closed": ended(history),
