@@ -10,7 +10,7 @@ import re
 import sys
 from contextlib import ExitStack
 from html import unescape
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urldefrag, urlencode, urlsplit
 
 import django
 
@@ -43,6 +43,7 @@ def main() -> int:
     databases = setup_databases(verbosity=0, interactive=False)
     problems: list[str] = []
     seen: set[str] = set()
+    fetched: set[str] = set()
     count = 0
     try:
         with_long_keys()
@@ -59,6 +60,8 @@ def main() -> int:
                 if response.status_code != 200:
                     problems.append(f"{url}: {response.status_code}")
                     continue
+                if not response.redirect_chain:
+                    fetched.add(url)
                 html = response.content.decode()
                 # The history of a row is Django's own page.
                 if "djhookbox/admin/pages.css" not in html and "history" not in name:
@@ -69,6 +72,7 @@ def main() -> int:
                     problems.append(f"{name}: the title for unfold ({url})")
                 links = {unescape(link) for link in re.findall(r'(?:href|action)="(/[^"]*)"', html)}
                 for link in links:
+                    link = urldefrag(link).url.removesuffix("?")
                     # "/" is the link to the public site.
                     if link == "/" or link.startswith("/static/") or link in seen:
                         continue
@@ -78,8 +82,8 @@ def main() -> int:
             # What no link leads to, such as the data of the live page.
             for address, about in ADDRESSES.items():
                 if "<" not in address and about.gets != "nobody":
-                    seen.add(f"{root}{address}?{urlencode(about.query)}")
-        for link in sorted(seen):
+                    seen.add(f"{root}{address}?{urlencode(about.query)}".removesuffix("?"))
+        for link in sorted(seen - fetched):
             if "/logout/" in urlsplit(link).path:
                 continue
             with ExitStack() as stack:
