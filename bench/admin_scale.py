@@ -202,11 +202,10 @@ def measure(
             for log, pages in PAGES.items():
                 for words, query in pages.items():
                     best = dict.fromkeys(visitors, float("inf"))
-                    for number in range(runs + 1):
+                    # The first run warms caches.
+                    for _number in range(runs):
                         for name, visit in visitors.items():
-                            took = visit(log, query)
-                            if number:  # the first request warms caches
-                                best[name] = min(best[name], took)
+                            best[name] = min(best[name], visit(log, query))
                     yield {"database": vendor, "log": log, "page": words, **best}
             yield from files(vendor, client)
         finally:
