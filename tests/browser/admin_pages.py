@@ -16,6 +16,13 @@ from ..ports import free_port
 from ..projects import answers
 from ..stand_ins.waiting import PATIENCE, wait_for
 
+#: Looks change at once, so that none is measured on its way to another.
+STILL = """{
+  const still = new CSSStyleSheet();
+  still.replaceSync("* { transition: none !important }");
+  document.adoptedStyleSheets.push(still);
+}"""
+
 
 class AdminSite:
     """The running site; `pages` are the addresses of its pages by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from ..admin.catalogue import EMPTY, PAGES
 from ..needs import need
-from .admin_pages import STEPS, AdminSite
+from .admin_pages import STEPS, STILL, AdminSite
 from .conftest import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -38,24 +39,21 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     site.stop()
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
+@contextmanager
+def examined(site: AdminSite, browser: Browser, **how: Any) -> Iterator[Page]:
+    """Look at the site with axe on each page."""
     need(AXE.exists(), "axe-core is not installed: run “npm ci”")
-    return AXE.read_text()
+    with site.looked_at(browser, **how) as page:
+        page.add_init_script(path=AXE)
+        yield page
 
 
 #: axe's rules about colours; the others do not depend on the scheme.
 COLOURS = ["color-contrast", "link-in-text-block"]
 
-#: Colours change at once, so that none is measured on its way to another.
-STILL = """{
-  const still = new CSSStyleSheet();
-  still.replaceSync("* { transition: none !important }");
-  document.adoptedStyleSheets.push(still);
-}"""
-
-#: Keep three rows of each kind in tables: rows of the same elements and classes look alike.
-FEW_ROWS = """() => {
+#: Keep three rows of each kind in tables: rows of the same elements and classes look alike. Return
+#: the parts that Django puts around each page, and whether the colours are dark.
+PREPARE = """(parts) => {
   for (const body of document.querySelectorAll("tbody")) {
     const kept = {};
     for (const row of [...body.rows]) {
@@ -65,28 +63,32 @@ FEW_ROWS = """() => {
       if (kept[kind] > 3) row.remove();
     }
   }
+  const frame = parts.flatMap((part) => [...document.querySelectorAll(part)]);
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  return [frame.map((element) => element.outerHTML).join(), dark];
 }"""
 
 #: What Django puts around each page.
 FRAME = ["#header", "#nav-sidebar"]
 
 
-def findings(site: AdminSite, page: Page, axe: str) -> list[str]:
+def findings(site: AdminSite, page: Page) -> list[str]:
     """Return what axe finds on a page in light and dark colours, as sentences.
 
-    It looks at a header and a menu only if they are not those of a page that it has looked at.
+    It looks at a header and a menu only if they are not those of a page that it has looked at. The
+    page keeps the colours that were tried last, in which the next one begins.
     """
     found = []
     site.examined = True
     page.evaluate(STILL)
-    page.evaluate(FEW_ROWS)
-    page.evaluate(axe)
-    frame = [page.locator(part).evaluate_all("all => all.map(e => e.outerHTML)") for part in FRAME]
-    markup = re.sub(r'value="\w{64}"', "", str(frame))  # the token against forged requests
+    frame, dark = page.evaluate(PREPARE, FRAME)
+    markup = re.sub(r'value="\w{64}"', "", frame)  # the token against forged requests
     context = {"exclude": [[part] for part in FRAME]} if markup in site.frames else None
     site.frames.add(markup)
-    for scheme, rules in (("light", None), ("dark", COLOURS)):
-        page.emulate_media(color_scheme=scheme)
+    here, there = ("dark", "light") if dark else ("light", "dark")
+    for scheme, rules in ((here, None), (there, COLOURS)):
+        if scheme == there:
+            page.emulate_media(color_scheme=scheme)
         options: dict[str, Any] = {"resultTypes": ["violations"]}
         if rules:
             options["runOnly"] = {"type": "rule", "values": rules}
@@ -100,7 +102,6 @@ def findings(site: AdminSite, page: Page, axe: str) -> list[str]:
             for node in violation["nodes"]
             if not any(part in node["html"] for part in DJANGO.get(violation["id"], ()))
         ]
-    page.emulate_media(color_scheme="light")
     site.examined = False
     return found
 
@@ -112,11 +113,16 @@ HIDDEN = """Math.max(
 
 
 def overflows(page: Page, name: str) -> dict[tuple[str, int], int]:
-    """Return by how many pixels the page or a table is wider than narrow and wide windows."""
+    """Return by how many pixels the page or a table is wider than narrow and wide windows.
+
+    If the window has one of these widths, it comes first.
+    """
     found = {}
+    now = page.viewport_size
+    assert now
     direction = page.locator("html").get_attribute("dir")
     assert direction == ("rtl" if page.locator("html").get_attribute("lang") == "ar" else "ltr")
-    for width in (400, 1600):
+    for width in (1600, 400) if now["width"] == 1600 else (400, 1600):
         page.set_viewport_size({"width": width, "height": 800})
         pixels = page.evaluate(HIDDEN)
         if pixels > 0:
@@ -140,36 +146,32 @@ def test_the_site_has_what_is_to_be_looked_at(site: AdminSite, empty_site: Admin
 
 
 def test_axe_finds_nothing_and_no_page_is_wider_than_the_window(
-    site: AdminSite, browser: Browser, axe: str
+    site: AdminSite, browser: Browser
 ) -> None:
     found = {}
     wide = {}
-    with site.looked_at(browser, locale="en") as page:
+    with examined(site, browser, locale="en") as page:
         for name in everything(site, page):
             wide |= overflows(page, name)
             page.set_viewport_size({"width": 1200, "height": 800})
-            found[name] = findings(site, page, axe)
+            found[name] = findings(site, page)
     assert {name: texts for name, texts in found.items() if texts} == {}
     assert wide == {}
 
 
 @pytest.mark.parametrize("mood", MOODS)
-def test_axe_finds_nothing_in_any_state(
-    site: AdminSite, browser: Browser, axe: str, mood: str
-) -> None:
-    with site.looked_at(browser, mood=mood) as page:
+def test_axe_finds_nothing_in_any_state(site: AdminSite, browser: Browser, mood: str) -> None:
+    with examined(site, browser, mood=mood) as page:
         for name in ("server", "channel", "user", "publish: policy", "publish: channel"):
             site.open(page, name)
-            assert findings(site, page, axe) == [], name
+            assert findings(site, page) == [], name
 
 
-def test_axe_finds_nothing_where_nothing_is(
-    empty_site: AdminSite, browser: Browser, axe: str
-) -> None:
-    with empty_site.looked_at(browser) as page:
+def test_axe_finds_nothing_where_nothing_is(empty_site: AdminSite, browser: Browser) -> None:
+    with examined(empty_site, browser) as page:
         for name in empty_site.pages:
             empty_site.open(page, name)
-            assert findings(empty_site, page, axe) == [], name
+            assert findings(empty_site, page) == [], name
 
 
 @pytest.mark.parametrize("language", ["de", "ar"])
