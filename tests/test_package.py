@@ -32,6 +32,10 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     return result.stdout
 
 
+def pip(python: str | Path, *arguments: str | Path) -> None:
+    run(sys.executable, "-m", "pip", "--python", python, *arguments)
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of sdist and wheel: HOOKBOX_DIST, or one that is built here."""
@@ -144,9 +148,10 @@ def between_dots(block: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Project]:
     """A new project in an empty virtual environment, up to and including `runserver`."""
     folder = tmp_path_factory.mktemp("newcomer")
-    run(sys.executable, "-m", "venv", folder / "venv")
+    # With the pip of the tests, which saves to install another, and to compile what nobody imports.
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    pip(python, "install", "--quiet", "--no-compile", wheel)
     run(folder / "venv" / "bin" / "django-admin", "startproject", "mysite", cwd=folder)
     project = Project(folder / "mysite", str(python))
 
@@ -193,7 +198,7 @@ def test_the_quick_start_has_six_lines_of_template() -> None:
 
 
 def test_nothing_else_has_to_be_installed_or_set(project: Project) -> None:
-    run(project.python, "-m", "pip", "check")
+    pip(project.python, "check")
     assert "no issues" in project.manage("check", "--fail-level", "WARNING")
     assert "No changes detected" in project.manage("makemigrations", "--check", "--dry-run")
 
