@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import datetime
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -197,13 +199,10 @@ def groups(sources: Sequence[Source], counts: Counts) -> tuple[list[Group], bool
         near = lead(within(source.rows, place), counts)
         rows = list(near.values_list(*names)[: COUNTED + 1])
         cut |= len(rows) > COUNTED or place is not None
-        numbers: dict[tuple[str, str], int] = {}
-        newest: dict[tuple[str, str], Sequence[Any]] = {}
-        for row in rows[:COUNTED]:
-            key = (row[0], row[1])
-            numbers[key] = numbers.get(key, 0) + 1
-            newest.setdefault(key, row)
-        for (decided_by, reason), count in numbers.items():
+        rows = rows[:COUNTED]
+        whys = [*map(itemgetter(0, 1), rows)]
+        newest = dict(zip(reversed(whys), reversed(rows), strict=True))  # the last one of each
+        for (decided_by, reason), count in Counter(whys).items():
             values = dict(zip(names, newest[decided_by, reason], strict=True))
             values[source.kind.column] = source.kind.value
             entry = source.kind.model(**values)
