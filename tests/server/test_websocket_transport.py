@@ -8,6 +8,7 @@ from collections.abc import Callable
 from djhookbox.server.budget import Incoming
 from djhookbox.server.connection import Handshake, Packet
 from djhookbox.server.protocol import websocket
+from djhookbox.server.protocol.rtjp import Frame
 from djhookbox.server.transports.websocket import WebSocketConnection
 from djhookbox.server.unsent import Unsent
 from djhookbox.wire.closing import ABNORMAL, BY_SITE, TOO_SLOW, Disconnect
@@ -44,7 +45,7 @@ class Transport:
 class Case:
     """A connection on such a transport."""
 
-    def __init__(self) -> None:
+    def __init__(self, handle: Callable[..., object] | None = None) -> None:
         self.transport = Transport()
         self.ends: list[Disconnect] = []
         on_end: Callable[..., None] = lambda connection, end: self.ends.append(end)  # noqa: E731
@@ -52,7 +53,7 @@ class Case:
             self.transport,  # type: ignore[arg-type]
             1000,
             handshake=Handshake(),
-            handle=None,
+            handle=handle,
             on_end=on_end,
             max_frame_size=100,
             frames_per_second=10,
@@ -140,3 +141,82 @@ async def test_pings_tell_whether_anything_was_heard() -> None:
     assert case.transport.written == [websocket.PING] * 2
     case.connection._room = asyncio.Event()  # reading waits: it could not hear a pong
     assert case.connection.ping()
+
+
+#: Three frames that arrive together.
+FRAMES = '[1,"A",{}]\r\n[2,"B",{}]\r\n[3,"C",{}]\r\n'
+
+
+async def handled(case: Case) -> None:
+    """Let the connection handle these frames."""
+    assert case.connection.accept(FRAMES) is None
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_answers_to_frames_that_came_together_leave_together() -> None:
+    async def handle(connection: WebSocketConnection, _frame: Frame) -> None:
+        connection.write(PACKET)
+        assert case.transport.written == []
+
+    case = Case(handle)
+    await handled(case)
+    assert case.transport.written == [3 * PACKET.websocket]
+    case.connection.write(PACKET)
+    assert case.transport.written[1:] == [PACKET.websocket]
+
+
+async def test_they_leave_before_whatever_follows_them() -> None:
+    async def handle(connection: WebSocketConnection, frame: Frame) -> None:
+        connection.write(PACKET)
+        if frame.name == "B":
+            connection.ping()
+        elif frame.name == "C":
+            connection.close(BY_SITE)
+
+    case = Case(handle)
+    await handled(case)
+    close = websocket.close(BY_SITE.code, BY_SITE.reason)
+    assert b"".join(case.transport.written) == b"".join(
+        [PACKET.websocket, PACKET.websocket, websocket.PING, PACKET.websocket, close]
+    )
+
+
+async def test_an_answer_does_not_wait_for_the_webhook_of_the_next_frame() -> None:
+    gate = asyncio.Event()
+
+    async def handle(connection: WebSocketConnection, frame: Frame) -> None:
+        if frame.name == "B":
+            await gate.wait()
+        connection.write(PACKET)
+
+    case = Case(handle)
+    await handled(case)
+    assert case.transport.written == [PACKET.websocket]
+    case.connection.write(PACKET)  # published in the meantime
+    await asyncio.sleep(0)
+    assert case.transport.written == [PACKET.websocket] * 2
+    gate.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert case.transport.written[2:] == [2 * PACKET.websocket]
+
+
+async def test_answers_that_leave_together_are_bounded_too() -> None:
+    async def handle(connection: WebSocketConnection, _frame: Frame) -> None:
+        connection.write(Packet(b"", b"x" * 600))
+
+    case = Case(handle)
+    await handled(case)
+    assert case.ends == [TOO_SLOW]
+    assert case.connection.unsent == 0
+
+
+async def test_answers_that_leave_together_may_find_the_socket_lost() -> None:
+    async def handle(connection: WebSocketConnection, _frame: Frame) -> None:
+        connection.write(PACKET)
+        case.transport.is_lost = True
+
+    case = Case(handle)
+    await handled(case)
+    assert case.transport.written == []

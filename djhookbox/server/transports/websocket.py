@@ -40,7 +40,8 @@ class WebSocketConnection(Connection, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_heard", "_is_read", "_limit", "_reader", "_reading_paused", "_shut", "_transport",
+        "_gathered", "_heard", "_is_read", "_limit", "_reader", "_reading_paused", "_shut",
+        "_transport",
     )  # fmt: skip
 
     transport = "websocket"
@@ -55,6 +56,8 @@ class WebSocketConnection(Connection, asyncio.Protocol):
         self._reading_paused = False
         self._is_read = False
         self._heard = True
+        #: What leaves at the end of the turn.
+        self._gathered: list[bytes] | None = None
 
     def write(self, packet: Packet) -> None:
         """Send bytes, unless the client is so slow that too many are waiting already."""
@@ -62,11 +65,18 @@ class WebSocketConnection(Connection, asyncio.Protocol):
             return
         transport = self._transport
         try:
-            waiting = transport.get_write_buffer_size()
+            gathered = self._gathered
+            waiting = transport.get_write_buffer_size() if gathered is None else self.unsent
             if waiting <= self._limit + self._owed:
-                transport.write(packet.websocket)
-                if waiting:
-                    self._all_unsent.wrote(self, len(packet.websocket))
+                if gathered is not None:
+                    gathered.append(packet.websocket)
+                elif self._waiting:  # the answers to frames that came together leave together
+                    self._gathered = [packet.websocket]
+                    asyncio.get_running_loop().call_soon(self._write_gathered)
+                else:
+                    transport.write(packet.websocket)
+                    if waiting:
+                        self._all_unsent.wrote(self, len(packet.websocket))
                 if packet.snapshot:
                     self._settle(waiting, self._limit)
                     self._owe(packet, self._limit)
@@ -83,7 +93,7 @@ class WebSocketConnection(Connection, asyncio.Protocol):
     def unsent(self) -> int:
         """Number of bytes waiting for the client in this process."""
         try:
-            return self._transport.get_write_buffer_size()
+            return self._transport.get_write_buffer_size() + sum(map(len, self._gathered or ()))
         except RuntimeError:  # uvloop: the socket is lost
             return 0
 
@@ -95,11 +105,25 @@ class WebSocketConnection(Connection, asyncio.Protocol):
             self._settle(self._transport.get_write_buffer_size(), self._limit)
         return heard
 
+    def _write_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        if gathered and not (self._shut or self._transport.is_closing()):
+            data = b"".join(gathered)
+            try:
+                waiting = self._transport.get_write_buffer_size()
+                self._transport.write(data)
+                if waiting:
+                    self._all_unsent.wrote(self, len(data))
+            except RuntimeError:  # uvloop: the socket is lost
+                self._shut = True
+
     def _control(self, frame: bytes) -> None:
+        self._write_gathered()
         if not (self._shut or self._transport.is_closing()):
             self._transport.write(frame)
 
     def _end(self, disconnect: Disconnect) -> None:
+        self._write_gathered()
         self._shut = True
         if disconnect is ABNORMAL or self._transport.is_closing():
             self._transport.abort()
