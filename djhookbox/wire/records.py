@@ -63,7 +63,7 @@ class _Field:
 
 
 #: Types whose values are JSON without conversion.
-_PLAIN = (str, int, float, bool, object, type(None))
+_PLAIN = frozenset({str, int, float, bool, object, type(None)})
 
 _FIELDS: dict[type, tuple[_Field, ...]] = {}
 
@@ -238,6 +238,12 @@ def _read(
 ) -> Record:
     if not isinstance(data, Mapping):
         raise FieldProblem(path or kind.__name__, Fault.OBJECT)
+    simple = _SIMPLE.get(kind) or _simple(kind)
+    if simple.spread is None:
+        try:
+            return _read_simple(kind, simple, data)
+        except FieldProblem:
+            pass  # handled below, in the order of the fields
     given: dict[str, object] = {}
     known = _fields(kind)
     for each in known:
@@ -261,6 +267,18 @@ def _read(
                     tolerated.append(problem)
             elif not lenient or each.is_required:
                 raise
+    return kind(**given)
+
+
+def _read_simple(kind: type[Record], simple: _Simple, data: Mapping[str, object]) -> Record:
+    """Do the same as `_read`, but look only at the fields that the object has."""
+    given: dict[str, object] = {}
+    for name, value in data.items():
+        each = simple.by_name.get(name)
+        if each is not None and (value is not None or each.takes_none):
+            given[each.attribute] = each.reader(value, name, False)
+    if not simple.required <= given.keys():
+        raise FieldProblem(kind.__name__)
     return kind(**given)
 
 
@@ -304,7 +322,9 @@ def _plain(value: Any) -> JSON:
     if kind in _FIELDS or (is_dataclass(value) and not isinstance(value, type)):
         return write(value)
     if kind is dict or isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {
+            name: inner if type(inner) in _PLAIN else _plain(inner) for name, inner in value.items()
+        }
     if isinstance(value, list | tuple | frozenset | set):
         return [_plain(inner) for inner in value]
     return value
