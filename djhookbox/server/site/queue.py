@@ -12,6 +12,8 @@ from ...wire import batches, bodies, webhooks
 from ...wire.webhooks import Batched, Caller, Webhook
 from ..connection import Connection
 
+#: Minimum number of seconds between looking twice for calls that have waited too long.
+LOOK_SECONDS = 0.1
 #: Channels in one decision for which the usual timeout is added once more.
 PATIENT_CHANNELS = 64
 
@@ -41,7 +43,7 @@ class Waiting:
         quiet: Whether the caller logs a rejected call itself.
         answered: Receives the reply.
         alone: Whether it must not be part of a batch.
-        timer: Ends its time in the queue.
+        until: When its time in the queue ends, in the loop's time; None if it never does.
 
     """
 
@@ -52,7 +54,7 @@ class Waiting:
     quiet: bool
     answered: asyncio.Future[Any]
     alone: bool = False
-    timer: asyncio.TimerHandle | None = None
+    until: float | None = None
 
     @property
     def weight(self) -> int:
@@ -80,24 +82,39 @@ class Queue:
         self._seconds = seconds
         self._late = late
         self._waiting: deque[Waiting] = deque()
+        #: Ends the time of the call that waits longest: one timer, as thousands may wait.
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, waiting: Waiting) -> None:
         """Add a call at the end."""
-        loop = asyncio.get_running_loop()
-        waiting.timer = loop.call_later(self._seconds, self._end, waiting)
+        waiting.until = asyncio.get_running_loop().time() + self._seconds
         self._waiting.append(waiting)
+        if self._timer is None:
+            self._watch(waiting.until)
 
     def put_back(self, group: list[Waiting]) -> None:
         """Put calls at the front that must be made alone."""
         for waiting in reversed(group):
             waiting.alone = True
+            waiting.until = None
             self._waiting.appendleft(waiting)
 
-    def _end(self, waiting: Waiting) -> None:
-        if not waiting.answered.done():
+    def _watch(self, until: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(until, self._look)
+
+    def _look(self) -> None:
+        """End the time of those that have waited too long, and look again when it is due."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for waiting in self._waiting:
+            if waiting.until is None or waiting.answered.done():
+                continue
+            if waiting.until > now:
+                self._watch(max(waiting.until, now + LOOK_SECONDS))
+                return
             self._late(waiting)
 
     def take(self, weight: int, *, batched: bool) -> list[tuple[Waiting, Batched]]:
@@ -113,14 +130,14 @@ class Queue:
         while self._waiting:
             waiting = self._waiting[0]
             if waiting.answered.done():  # its time was up, or its client has gone
-                self._leave(waiting)
+                self._waiting.popleft()
                 continue
             form = waiting.form()
             size = len(form.cookie) + _size(form.fields)
             fits = len(taken) < batches.MAX_CALLS and waiting.weight <= weight and size <= room
             if taken and (waiting.alone or not batched or not fits):
                 break
-            self._leave(waiting)
+            self._waiting.popleft()
             taken.append((waiting, form))
             if waiting.alone or not batched:
                 break
@@ -128,17 +145,13 @@ class Queue:
             room -= size
         return taken
 
-    def _leave(self, waiting: Waiting) -> None:
-        self._waiting.popleft()
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-            waiting.timer = None
-
     def clear(self) -> list[Waiting]:
         """Remove and return all calls that somebody waits for."""
         left = [waiting for waiting in self._waiting if not waiting.answered.done()]
-        while self._waiting:
-            self._leave(self._waiting[0])
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         return left
 
 
