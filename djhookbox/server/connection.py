@@ -7,7 +7,7 @@ immediately. Frames received in that time wait in a bounded queue.
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -142,7 +142,7 @@ class Connection:
         incoming: Incoming,
         all_unsent: Unsent,
     ) -> None:
-        self.id = secrets.token_hex(16)
+        self.id = os.urandom(16).hex()
         self.handshake = handshake
         self.cookie = handshake.cookie
         self.user: User | None = None

@@ -9,7 +9,6 @@ calls take no lock and do not wait.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -49,7 +48,8 @@ class Lifecycle:
         self._proposals = proposals
         self._publications = publications
         self._locks = KeyedLocks()
-        self._pins: Counter[str] = Counter()
+        #: How many operations use each channel.
+        self._pins: dict[str, int] = {}
         self._shared = runtime.shared
         #: Channels without connections here, and since when.
         self._unread: dict[str, float] = {}
@@ -111,7 +111,7 @@ class Lifecycle:
 
     def pin(self, name: str) -> None:
         """Keep a channel from being destroyed until `unpin` or `release`."""
-        self._pins[name] += 1
+        self._pins[name] = self._pins.get(name, 0) + 1
 
     async def release(self, channel: Channel) -> None:
         """Release a pin; the last release waits for the destruction of a channel that is due."""
@@ -162,7 +162,7 @@ class Lifecycle:
     def _release_unread(self, channel: Channel, now: float) -> None:
         """Stop following a channel that only other nodes read."""
         name = channel.name
-        used = channel.audience or channel.options.polling.mode or self._pins[name]
+        used = channel.audience or channel.options.polling.mode or name in self._pins
         if used or channel.reserved or not channel.subscribers:
             self._unread.pop(name, None)
         elif now - self._unread.setdefault(name, now) >= IDLE_SECONDS:
@@ -173,8 +173,9 @@ class Lifecycle:
 
     def _unpinned(self, name: str) -> bool:
         """Release a pin; return whether the channel must be destroyed now."""
-        self._pins[name] -= 1
-        if self._pins[name]:
+        pins = self._pins[name] - 1
+        if pins:
+            self._pins[name] = pins
             return False
         del self._pins[name]
         due = name in self._due
@@ -185,7 +186,7 @@ class Lifecycle:
     def emptied(self, effect: Emptied) -> None:
         """Destroy a channel whose last subscriber has left, once nobody is using it."""
         channel = effect.channel
-        if self._pins[channel.name]:
+        if channel.name in self._pins:
             self._due.add(channel.name)
         elif not self.stopping:
             self._tasks.start(self._destroy(channel))
@@ -195,7 +196,7 @@ class Lifecycle:
         async with self._locks.hold(name):
             if self._hub.channels.get(name) is not channel or channel.subscribers:
                 return
-            if self._pins[name]:
+            if name in self._pins:
                 self._due.add(name)
                 return
             reports = capabilities.LEAVING in self._webhooks.accepted

@@ -51,6 +51,8 @@ class TrustedProxies:
             forwarded: All `X-Forwarded-For` headers, in order.
 
         """
+        if not forwarded:
+            return _text(peer)
         address = _address(peer)
         if address is None:
             return peer
@@ -91,6 +93,12 @@ def _address(text: str) -> Address | None:
     # A socket that listens on IPv6 reports IPv4 peers in this form.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(maxsize=1024)
+def _text(peer: str) -> str:
+    """Return the address of a peer as `ipaddress` writes it; other texts are unchanged."""
+    return str(_address(peer) or peer)
 
 
 def host_name(values: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from ...wire import rest
 from ...wire.closing import Disconnect
@@ -14,6 +15,9 @@ from .targets import includes
 
 #: Seconds for which a call may apply to connections to come.
 LONGEST = 60.0
+
+#: Calls that end connections, and why.
+_Calls: TypeAlias = "list[tuple[rest.Disconnect, Disconnect]]"
 
 
 class Connections:
@@ -36,7 +40,7 @@ class Connections:
         self._by_identity: dict[str, dict[Connection, None]] = {}
         #: Connections that the site is currently identifying, with the calls that ended them in
         #: the meantime: the site may have decided before the session ended.
-        self._connecting: dict[Connection, list[tuple[rest.Disconnect, Disconnect]]] = {}
+        self._connecting: dict[Connection, _Calls] = {}
         self._answered = asyncio.Event()
         #: Calls that end connections to come, and until when, in the loop's time.
         self._lasting: list[tuple[float, rest.Disconnect, Disconnect]] = []
@@ -106,22 +110,25 @@ class Connections:
 
     # ---- while the site is asked -------------------------------------------
 
-    @contextmanager
-    def connecting(
-        self, connection: Connection
-    ) -> Iterator[list[tuple[rest.Disconnect, Disconnect]]]:
+    def connecting(self, connection: Connection) -> AbstractContextManager[_Calls]:
         """Collect the calls that end connections while the site identifies this one."""
-        now = asyncio.get_running_loop().time()
-        self._lasting = [each for each in self._lasting if each[0] > now]
+        return _Connecting(self, connection)
+
+    def begin(self, connection: Connection) -> _Calls:
+        """Begin to collect these calls; `end` must follow."""
+        if self._lasting:
+            now = asyncio.get_running_loop().time()
+            self._lasting = [each for each in self._lasting if each[0] > now]
         calls = [(request, end) for _until, request, end in self._lasting]
         self._connecting[connection] = calls
         connection.move(State.CONNECTING)
-        try:
-            yield calls
-        finally:
-            connection.move(State.NEW)
-            del self._connecting[connection]
-            self._answered.set()
+        return calls
+
+    def end(self, connection: Connection) -> None:
+        """Record that the site has answered, or that there will be no answer."""
+        connection.move(State.NEW)
+        del self._connecting[connection]
+        self._answered.set()
 
     def disconnect(self, request: rest.Disconnect) -> int:
         """Close the selected connections, now or once they connect; return their number."""
@@ -145,3 +152,19 @@ class Connections:
         while self._connecting:
             self._answered.clear()
             await self._answered.wait()
+
+
+class _Connecting(AbstractContextManager[_Calls]):
+    """Collects calls. A class, as every client needs one, and a generator costs more."""
+
+    __slots__ = ("_connection", "_connections")
+
+    def __init__(self, connections: Connections, connection: Connection) -> None:
+        self._connections = connections
+        self._connection = connection
+
+    def __enter__(self) -> _Calls:
+        return self._connections.begin(self._connection)
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.end(self._connection)

@@ -320,9 +320,9 @@ class Hub:
             channel.reserved or user.options.per_connection_subscriptions or connection.apart
         )
         effects: list[Effect] = []
-        args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
         if subscription is None:
             if channel.options.presenceful and channel.audience:
+                args = {"channel_name": channel.name, "user": user.name, "datetime": timestamp(now)}
                 effects.append(Send(tuple(channel.audience), "SUBSCRIBE", args))
             subscription = Subscription(user, now, by_code)
             channel.subscribers[user.name] = subscription

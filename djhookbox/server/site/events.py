@@ -98,7 +98,8 @@ class Events:
         if added is not None:
             self._queue.append(added)
             self._size += len(added.text)
-            self._traces.update(added.traces)
+            if added.traces:
+                self._traces.update(added.traces)
         while len(self._queue) > self._limit or self._size > MAX_BYTES:
             self._pop()
             self._metrics.events_dropped += 1
