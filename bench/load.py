@@ -30,6 +30,8 @@ ORIGIN = "http://bench.example"
 #: be any two bytes, from being counted.
 END = b"]\r\n"
 STAMP = re.compile(rb'"t": ?(\d{%d})' % DIGITS)
+#: What is connected to and subscribed with frames of RTJP.
+SUBSCRIBING = ("hookbox", "bare", "exchange")
 #: How many connections' publications are timed.
 SAMPLED = 50
 READ = select.EPOLLIN | select.EPOLLRDHUP
@@ -140,7 +142,7 @@ class Load:
         if upgraded and b"\r\n\r\n" not in before:
             if not now.startswith(b"HTTP/1.1 101"):
                 raise LoadError(f"the handshake was answered {now[:200]!r}")
-            if self.kind in ("hookbox", "bare"):
+            if self.kind in SUBSCRIBING:
                 name = channel_name(self._numbers[fd] % self._channels)
                 sock.send(
                     masked('[1,"CONNECT",{"cookie_string":""}]\r\n')
@@ -148,7 +150,7 @@ class Load:
                 )
         if b'"ERROR"' in now:
             raise LoadError(f"subscribing was answered {now[-300:]!r}")
-        if upgraded and (self.kind not in ("hookbox", "bare") or b'"SUBSCRIBE"' in now):
+        if upgraded and (self.kind not in SUBSCRIBING or b'"SUBSCRIBE"' in now):
             del self._pending[fd], self._numbers[fd]
             if (at := now.find(b"\n\x89")) >= 0:  # without a pong, it would be closed
                 self._pong(fd, now[at + 1 :])

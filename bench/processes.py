@@ -23,9 +23,10 @@ from . import nchan
 from .webhooks import ACCEPTED
 
 SECRET = "bench-rest-secret"
-#: What is measured, in the order of the table's columns. `bare` only accepts connections.
+#: What is measured, in the order of the table's columns. `bare` and `exchange` only accept
+#: connections.
 KINDS = ("hookbox", "baseline", "channels")
-ALL_KINDS = (*KINDS, "nchan", "bare")
+ALL_KINDS = (*KINDS, "nchan", "bare", "exchange")
 
 
 class BenchError(Exception):
@@ -139,15 +140,19 @@ def target(kind: str, *options: str, ticking: bool = False) -> Iterator[Target]:
     port = free_port()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench"))
-        if kind == "hookbox":
+        if kind in ("hookbox", "exchange"):
             site = free_port()
             stack.enter_context(python("bench.webhooks", "--port", str(site), cpu=1, port=site))
+        if kind == "hookbox":
             command = [
                 "bench.server", "--port", str(port), "--rest-secret", SECRET,
                 "--webhook-url", f"http://127.0.0.1:{site}/hookbox",
                 "--accepts", ",".join(ACCEPTED), "--per-address", "100000",
                 *(("--blocks", f"{folder}/blocks") if ticking else ()), *options,
             ]  # fmt: skip
+        elif kind == "exchange":
+            url = f"http://127.0.0.1:{site}/hookbox"
+            command = ["bench.exchange", "--port", str(port), "--webhook-url", url]
         elif kind in ("baseline", "bare"):
             command = [f"bench.{kind}", "--port", str(port)]
         elif kind == "nchan":

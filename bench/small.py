@@ -1,4 +1,4 @@
-"""What small channels and arriving clients cost, compared with nchan and with a bare protocol."""
+"""What small channels and arriving clients cost, compared with nchan and with bare protocols."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from statistics import median
 
 from . import nchan
 from .processes import BenchError, target
-from .races import PAYLOAD, Figure, Results, Scale, against_nchan, note, race
+from .races import PAYLOAD, Figure, Results, Scale, against_nchan, note, race, ratio
 
 KIB = 1024
 #: Channels, subscribers of each, and how many times nchan's CPU a delivery may cost.
@@ -35,7 +35,7 @@ def small(scale: Scale) -> list[Figure]:
 
 def connect(scale: Scale) -> list[Figure]:
     """Let many clients connect and subscribe at once, and look at their memory."""
-    kinds = ("hookbox", "bare", *(("nchan",) if nchan.installed() else ()))
+    kinds = ("hookbox", "exchange", "bare", *(("nchan",) if nchan.installed() else ()))
     results: Results = {}
     memory: dict[str, list[float]] = {"calm": [], "storm": []}
     for number in range(scale.runs):
@@ -60,14 +60,13 @@ def connect(scale: Scale) -> list[Figure]:
     }
     details = "; ".join(f"{kind} {cost}" for kind, cost in each.items())
     own = [result["cost"] * 1e6 for result in results["hookbox"]]
-    ratios = [
-        one["cost"] / other["cost"]
-        for one, other in zip(results["hookbox"], results["bare"], strict=True)
-    ]
     return [
         Figure("connect", "CPU per client that connects and subscribes", median(own), "µs", 600.0,
                details),
-        Figure("connect", "the same ÷ bare protocol", median(ratios), "x", 4.0, details),
+        Figure("connect", "the same ÷ a bare protocol that makes the exchange",
+               ratio(results, "cost", base="exchange"), "x", 4.0, details),
+        Figure("connect", "the same ÷ a bare protocol that answers with constants",
+               ratio(results, "cost", base="bare"), "x", None, details),
         Figure("connect", f"memory per idle connection, {STORM} in waves of 100",
                median(memory["calm"]), "KiB", 5.0, "Cookie header of 500 bytes"),
         Figure("connect", f"memory per idle connection, {STORM} at once",
