@@ -93,9 +93,10 @@ class WebSocketConnection(Connection, asyncio.Protocol):
     def unsent(self) -> int:
         """Number of bytes waiting for the client in this process."""
         try:
-            return self._transport.get_write_buffer_size() + sum(map(len, self._gathered or ()))
+            waiting = self._transport.get_write_buffer_size()
         except RuntimeError:  # uvloop: the socket is lost
             return 0
+        return waiting if self._gathered is None else waiting + sum(map(len, self._gathered))
 
     def ping(self) -> bool:
         """Send a ping; return whether the client has been active since the last one."""
