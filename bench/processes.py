@@ -103,14 +103,20 @@ class Target:
             raise BenchError(f"{self.kind}: {command}: {answer['error']}")
         return answer
 
-    def longest_block(self) -> float:
-        """Return for how many seconds our server's loop has blocked at most since the last call."""
+    def longest_block(self) -> tuple[float, float]:
+        """Return for how long our server's loop has blocked at most since the last call.
+
+        Returns:
+            Milliseconds by the clock, and of processor time.
+
+        """
         self._blocks.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, ValueError):
-                return float(self._blocks.read_text())
+                late, used = self._blocks.read_text().split()
+                return float(late) * 1e3, float(used) * 1e3
             time.sleep(0.02)
         raise BenchError("the server did not tell how long it blocked")
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import time
 from pathlib import Path
 
 from djhookbox.server.config import ServerConfig
@@ -18,21 +19,27 @@ TICK = 0.002
 
 
 def watch(file: Path) -> None:
-    """Tick in the running loop; write by how much a tick was late at most, at each SIGUSR1."""
+    """Tick in the running loop; write by how much a tick was late at most, at each SIGUSR1.
+
+    The second number is how much processor time the loop used instead, at most. On a machine that
+    shares its processors, a tick is also late because somebody else had the processor.
+    """
     loop = asyncio.get_running_loop()
-    longest = 0.0
+    latest = busiest = 0.0
 
     def told() -> None:
-        nonlocal longest
-        file.write_text(f"{longest}\n")
-        longest = 0.0
+        nonlocal latest, busiest
+        file.write_text(f"{latest} {busiest}\n")
+        latest = busiest = 0.0
 
     async def tick() -> None:
-        nonlocal longest
+        nonlocal latest, busiest
         while True:
-            begin = loop.time()
+            begin, used = loop.time(), time.thread_time()
             await asyncio.sleep(TICK)
-            longest = max(longest, loop.time() - begin - TICK)
+            late = loop.time() - begin - TICK
+            latest = max(latest, late)
+            busiest = max(busiest, min(late, time.thread_time() - used))
 
     loop.add_signal_handler(signal.SIGUSR1, told)
     watching.append(loop.create_task(tick()))
