@@ -139,6 +139,7 @@ ONLY = {
 }
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return each module by its dotted name; a package's own module is `….__init__`."""
     return {
