@@ -94,6 +94,7 @@ def test_an_exception_cannot_forge_a_record(caplog: pytest.LogCaptureFixture) ->
     assert all(line.startswith("  ") for line in lines[1:])
 
 
+@pytest.mark.once
 def test_every_logger_of_the_package_is_known() -> None:
     """A new logger has to be listed, so that it gets the filter."""
     asked = set()
