@@ -324,7 +324,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     )
     text = (tmp_path / "settings.py").read_text()
     site.write("settings.py", text.replace("HOOKBOX_AUTOSTART = False", ""))
-    site.manage("migrate", "-v0")
+    site.migrate()
     yield site
     site.stop()
 

@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = Project(tmp_path_factory.mktemp("patient"))
     project.write_site(["djhookbox"], urls=URLS, settings=f"HOOKBOX_PING_INTERVAL = {PING}\n")
     try:
-        project.manage("migrate", "-v0")
+        project.migrate()
         project.run()
         yield project
     finally:

@@ -209,7 +209,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.write("pages/templates/room.html", "{% load djhookbox %}\n" + template)
     project.write("pages/templates/message.html", "<li>{{ text }}</li>")
     try:
-        project.manage("migrate", "-v0")
+        project.migrate()
         project.create_users("alice")
         project.manage("shell", "-c", POLICIES)
         project.run()

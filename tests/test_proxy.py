@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedSite]:
     assert lines.count("127.0.0.1:8001") == 1
     lines = lines.replace("127.0.0.1:8001", f"127.0.0.1:{project.hookbox_port}")
     try:
-        project.manage("migrate", "-v0")
+        project.migrate()
         project.create_users("alice")
         project.run()
         with proxy(project.folder, port=port, site=project.origin, snippet=lines):

@@ -52,7 +52,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
             f"from django.core.{kind} import get_{kind}_application\n"
             f"application = get_{kind}_application()\n",
         )
-    project.manage("migrate", "-v0")
+    project.migrate()
     project.manage("shell", "-c", POLICY)
     try:
         yield project
