@@ -8,10 +8,8 @@ measured, and with PostgreSQL that of its backend too.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +18,6 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest
 from django.urls import include, path
 
 from djhookbox.wire import bodies, webhooks
@@ -30,6 +26,7 @@ from djhookbox.wire.webhooks import Batched, Caller, Wanted
 from . import postgres
 from .procfs import cpu_time
 from .webhook_cost import SECRET, set_up
+from .worker import Worker, log_in
 
 USERS = 100
 SIZES = (100, 25)
@@ -59,70 +56,18 @@ def prepare() -> None:
     )
 
 
-def log_in(name: str) -> str:
-    """Create a user and return the key of a new session."""
-    from django.contrib.auth import get_user_model, login
-    from django.contrib.sessions.backends.db import SessionStore
-
-    request = HttpRequest()
-    request.session = SessionStore()
-    user = get_user_model().objects.create(username=name)
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    request.session.save()
-    return str(request.session.session_key)
-
-
-class Site:
-    """The WSGI application, called like a worker does."""
-
-    def __init__(self) -> None:
-        self._application = WSGIHandler()
-
-    def post(self, name: str, body: bytes, kind: str, cookie: str = "") -> Any:
-        """Make a webhook and return the options of its answer."""
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST",
-            "PATH_INFO": f"/hookbox/{name}",
-            "SCRIPT_NAME": "",
-            "QUERY_STRING": "",
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": "8000",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": "127.0.0.1",
-            "HTTP_X_HOOKBOX_VERSION": "djhookbox/1.0.0",
-            "CONTENT_TYPE": kind,
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.url_scheme": "http",
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.version": (1, 0),
-        }
-        if cookie:
-            environ["HTTP_COOKIE"] = cookie
-        response = self._application(environ, lambda *answer: None)
-        answer = json.loads(b"".join(response))
-        response.close()
-        if answer[0] is not True:
-            raise SystemExit(f"{name} was answered {answer!r}")
-        return answer[1]
-
-
 class Calls:
     """The same calls, made alone or in batches."""
 
-    def __init__(self, site: Site, calls: list[tuple[dict[str, str], str]]) -> None:
-        self._site = site
+    def __init__(self, worker: Worker, calls: list[tuple[dict[str, str], str]]) -> None:
+        self._worker = worker
         self._calls = calls
 
     def alone(self) -> None:
         """Make each alone."""
         for fields, cookie in self._calls:
             form = bodies.as_form({**fields, "secret": SECRET})
-            self._site.post(fields["action"], form, bodies.FORM_TYPE, cookie)
+            self._worker.post(f"/hookbox/{fields['action']}", form, bodies.FORM_TYPE, cookie)
 
     def batched(self, size: int) -> None:
         """Make all in batches of a size."""
@@ -130,13 +75,13 @@ class Calls:
             chunk = self._calls[start : start + size]
             batch = webhooks.Batch(tuple(Batched(*call) for call in chunk))
             body = bodies.as_json(webhooks.write(batch, secret=SECRET))
-            answers = self._site.post("batch", body, bodies.JSON_TYPE)["answers"]
+            answers = self._worker.post("/hookbox/batch", body, bodies.JSON_TYPE)[0]["answers"]
             failed = [each for each in answers if each is None or each[1][0] is not True]
             if failed:
                 raise SystemExit(f"{len(failed)} calls of a batch failed, such as {failed[0]!r}")
 
 
-def kinds(site: Site, keys: list[str], names: list[str]) -> dict[str, Calls]:
+def kinds(worker: Worker, keys: list[str], names: list[str]) -> dict[str, Calls]:
     """Return the measured calls of all users."""
     from djhookbox.users.identity import session_identity
 
@@ -150,7 +95,7 @@ def kinds(site: Site, keys: list[str], names: list[str]) -> dict[str, Calls]:
         wanted = (Wanted("/news/", subscribe=True), Wanted(f"/users/{name}/", create=True))
         subscribe = webhooks.SubscribeMany(wanted, name)
         subscribes.append((webhooks.write(subscribe, caller), cookie))
-    return {"connect": Calls(site, connects), "subscribe": Calls(site, subscribes)}
+    return {"connect": Calls(worker, connects), "subscribe": Calls(worker, subscribes)}
 
 
 @contextmanager
@@ -189,7 +134,7 @@ def main() -> None:
         from django.db import connection
 
         names = [f"user{number}" for number in range(USERS)]
-        calls = kinds(Site(), [log_in(name) for name in names], names)
+        calls = kinds(Worker(), [log_in(name) for name in names], names)
         backend = 0
         if options.database == "postgres":
             with connection.cursor() as cursor:

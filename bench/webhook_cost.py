@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import os
-import sys
 import tempfile
-import time
 from statistics import median
 from typing import Any
-from urllib.parse import urlencode
 
 import django
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path, reverse
 from django.views.decorators.csrf import csrf_exempt
+
+from djhookbox.wire import bodies
+
+from .worker import Worker, log_in
 
 SECRET = "bench-webhook-secret"
 CHANNEL = "/bench/room/"
@@ -106,27 +105,14 @@ def configure(folder: str) -> None:
     )
 
 
-def log_in() -> str:
-    """Return the key of a new session of the user."""
-    from django.contrib.auth import get_user_model, login
-    from django.contrib.sessions.backends.db import SessionStore
-
-    request = HttpRequest()
-    request.session = SessionStore()
-    user = get_user_model().objects.get(username="alice")
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    request.session.save()
-    return str(request.session.session_key)
-
-
-class Site:
-    """The WSGI application, called like a worker does."""
+class Calls:
+    """The form of the webhook, posted to either view."""
 
     def __init__(self, session: str) -> None:
-        self._application = WSGIHandler()
-        self._session = session
+        self._worker = Worker()
+        self._cookie = f"sessionid={session}"
         identity = hashlib.sha256(b"djhookbox.session" + session.encode()).hexdigest()
-        self._body = urlencode(
+        self._form = bodies.as_form(
             {
                 "action": "subscribe",
                 "secret": SECRET,
@@ -135,49 +121,14 @@ class Site:
                 "identity": f"session:{identity}",
                 "channel_name": CHANNEL,
             }
-        ).encode()
+        )
 
     def post(self, url: str) -> float:
         """Send the form; return the time it took in seconds."""
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST",
-            "PATH_INFO": url,
-            "SCRIPT_NAME": "",
-            "QUERY_STRING": "",
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": "8000",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": "127.0.0.1",
-            "HTTP_COOKIE": f"sessionid={self._session}",
-            "HTTP_X_HOOKBOX_VERSION": "djhookbox/1.0.0",
-            "HTTP_X_REAL_IP": "127.0.0.1",
-            "CONTENT_TYPE": "application/x-www-form-urlencoded",
-            "CONTENT_LENGTH": str(len(self._body)),
-            "wsgi.input": io.BytesIO(self._body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.url_scheme": "http",
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.version": (1, 0),
-        }
-        statuses: list[str] = []
-
-        def start_response(status: str, headers: Any, error: Any = None) -> Any:
-            statuses.append(status)
-
-        begin = time.perf_counter()
-        response = self._application(environ, start_response)
-        body = b"".join(response)
-        response.close()
-        took = time.perf_counter() - begin
-        if not statuses[0].startswith("200") or json.loads(body)[0] is not True:
-            raise SystemExit(f"{url} was answered {statuses[0]} {body[:300]!r}")
-        return took
+        return self._worker.post(url, self._form, bodies.FORM_TYPE, self._cookie)[1]
 
 
-def queries(site: Site, url: str) -> int:
+def queries(calls: Calls, url: str) -> int:
     """Return how many queries the view makes."""
     from django.db import connection
 
@@ -189,7 +140,7 @@ def queries(site: Site, url: str) -> int:
         return execute(*arguments)
 
     with connection.execute_wrapper(counted):
-        site.post(url)
+        calls.post(url)
     return count
 
 
@@ -204,15 +155,15 @@ def main() -> None:
         configure(folder)
         from djhookbox.models import SubscriptionLog
 
-        site = Site(log_in())
+        calls = Calls(log_in("alice"))
         urls = {"webhook": reverse("hookbox_subscribe"), "bare": "/bare/"}
-        counts = {name: queries(site, url) for name, url in urls.items()}
+        counts = {name: queries(calls, url) for name, url in urls.items()}
         runs: dict[str, list[float]] = {name: [] for name in urls}
         for _ in range(options.runs):
             times: dict[str, list[float]] = {name: [] for name in urls}
             for _ in range(options.calls):
                 for name, url in urls.items():
-                    times[name].append(site.post(url))
+                    times[name].append(calls.post(url))
             for name in urls:
                 runs[name].append(median(times[name]))
         rows = SubscriptionLog.objects.count()

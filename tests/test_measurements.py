@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import datetime
-import json
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
-from djhookbox.conf import settings as hookbox_settings
 from djhookbox.measurements.recording import HOUR, KEPT, MINUTE, TEN_MINUTES, prune
 from djhookbox.models import Measurement
 from djhookbox.wire.events import WEBHOOK_BOUNDS, Measured, write
-from djhookbox.wire.nodes import new_boot_id
+
+from .stand_ins.run import Run
 
 pytestmark = pytest.mark.django_db
 
 
-class Process:
+class Process(Run):
     """A process that reports its minutes, as the site sees it."""
-
-    def __init__(self, address: str = "host:8001") -> None:
-        self.address = address
-        self.boot = new_boot_id()
-        self.number = 0
 
     def report(self, *minutes: Measured) -> None:
         texts = []
         for minute in minutes:
             self.number += 1
             texts.append(write(minute, self.number, minute.begin + 60))
-        form = {
-            "action": "events",
-            "secret": hookbox_settings.webhook_secrets[0],
-            "events": f"[{','.join(texts)}]",
-            "node": self.address,
-        }
-        headers = {"X-Hookbox-Boot": self.boot, "X-Hookbox-Version": "djhookbox/test"}
-        response = Client().post("/hookbox/events", form, headers=headers)
-        assert json.loads(response.content)[0] is True
+        self.post("events", events=f"[{','.join(texts)}]", node=self.address)
 
 
 def hour() -> float:

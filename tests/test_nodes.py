@@ -13,46 +13,22 @@ from unittest import mock
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.test import Client
 from django.utils import timezone
 
 from djhookbox import signals
 from djhookbox.audit import nodes
-from djhookbox.conf import settings as hookbox_settings
 from djhookbox.models import ChannelPolicy, ConnectionLog, Node, Publication, SubscriptionLog
 from djhookbox.wire.closing import RESTART
-from djhookbox.wire.nodes import new_boot_id
+
+from .stand_ins.run import Busy, Run
 
 pytestmark = pytest.mark.django_db
 
 BEAT = datetime.timedelta(seconds=1)
 
 
-class Busy(AssertionError):
-    """The site answers that its database is busy."""
-
-
-class Process:
+class Process(Run):
     """One run of a server process, as the site sees it."""
-
-    def __init__(self, address: str = "host:8001") -> None:
-        self.boot = new_boot_id()
-        self.address = address
-        self.number = 0
-
-    def post(self, action: str, /, user: str = "", conn: str = "", **fields: Any) -> Any:
-        form = {
-            "action": action, "secret": hookbox_settings.webhook_secrets[0], "conn_id": conn,
-            "identity": "anonymous" if user else "", "user": user, **fields,
-        }  # fmt: skip
-        headers = {"X-Hookbox-Version": "djhookbox/1.0.0", "X-Hookbox-Boot": self.boot}
-        response = Client().post(f"/hookbox/{action}", form, headers=headers)
-        if response.status_code == 503:
-            raise Busy(response.content)
-        assert response.status_code == 200, response.content
-        allowed, options = json.loads(response.content)
-        assert allowed, options
-        return options
 
     def event(self, event: str, **fields: Any) -> dict[str, Any]:
         self.number += 1
