@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from djhookbox.audit import erasing
+from djhookbox.audit import erasing, personal
 from djhookbox.audit.addresses import stored
 from djhookbox.models import (
     Ban,
@@ -148,7 +148,7 @@ def test_what_is_counted_is_what_is_changed(stored_rows: User) -> None:
 
 
 def test_it_can_be_interrupted(stored_rows: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "BATCH", 1)
+    monkeypatch.setattr(personal, "BATCH", 1)
     first = erasing.erase(NAME, seconds=0)
     assert not first.complete
     assert sum(first.counts.values()) == 1

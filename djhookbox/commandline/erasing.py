@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from ..audit import erasing
+from ..audit import erasing, personal
 from ..guards import database_errors
 from ..users.accounts import find as account_named
 from ..wire.names import find_fault
@@ -76,7 +76,7 @@ class Erase(Subcommand):
             self.say(_("Rows that would be changed:") if dry else _("Changed rows:"))
             for key, number in counts.items():
                 if number:
-                    self.say(f"  {capfirst(str(erasing.PARTS[key].label))}: {number}")
+                    self.say(f"  {capfirst(str(personal.PARTS[key].label))}: {number}")
             if not dry:
                 text = _("The name was replaced by %(pseudonym)s.") % {"pseudonym": pseudonym}
                 self.say(self.style.SUCCESS(text))

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ...audit import erasing
+from ...audit import erasing, personal
 from ...models import ConnectionLog
 from ...users.accounts import find as account_named
 from ...wire.names import find_fault
@@ -65,7 +65,7 @@ class ErasingMixin(PageMixin):
             _("Erase %(name)s?") % {"name": name},
             sentences=list(self._sentences(name)),
             items=[
-                f"{capfirst(str(erasing.PARTS[key].label))}: {_number(count)}"
+                f"{capfirst(str(personal.PARTS[key].label))}: {_number(count)}"
                 for key, count in counts.items()
             ],
             hidden=[("user", name), ("pseudonym", self._pseudonym(request.GET))],
