@@ -13,7 +13,7 @@ its answer is right even after a crash: if it is not running, nobody is online.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import (
@@ -37,6 +37,9 @@ from .models import ConnectionLog
 from .users.accounts import named, username
 from .users.identity import ANONYMOUS_PREFIX
 from .vouching import validate_channel
+
+if TYPE_CHECKING:
+    from .decisions.decide import User
 
 
 @synchronous()
@@ -89,7 +92,7 @@ def online_count(channel: str | None = None, *, visitors: bool = False) -> int:
     return len(names(channel, visitors=visitors))
 
 
-def is_online(user: Any, channel: str | None = None) -> bool:
+def is_online(user: User, channel: str | None = None) -> bool:
     """Return whether one user is online; for lists, use `annotate()`.
 
     Raises:

@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from django import template
@@ -30,6 +30,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from ..conf import settings
+
+if TYPE_CHECKING:
+    from ..decisions.decide import User
 
 register = template.Library()
 
@@ -83,7 +86,7 @@ def hookbox_script(
     }
 
 
-def _config(user: Any, *, anonymous_id: bool) -> dict[str, object]:
+def _config(user: User | None, *, anonymous_id: bool) -> dict[str, object]:
     config: dict[str, object] = {}
     if settings.public_url:
         config["url"] = settings.public_url

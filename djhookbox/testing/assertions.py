@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 from .capturing import CapturedPublication, capture_publications
@@ -137,13 +137,26 @@ class HookboxTestMixin(_Base):
         return entered
 
     def assertPublished(
-        self, channel: str, payload: object = mock.ANY, **more: Any
+        self,
+        channel: str,
+        payload: object = mock.ANY,
+        *,
+        user: object = mock.ANY,
+        count: int | None = None,
+        open_channels: bool = True,
     ) -> AbstractContextManager[list[CapturedPublication]]:
         """Do as the function of this name."""
-        return assertPublished(channel, payload, **more)
+        return assertPublished(
+            channel, payload, user=user, count=count, open_channels=open_channels
+        )
 
     def assertNotPublished(
-        self, channel: str | None = None, payload: object = mock.ANY, **more: Any
+        self,
+        channel: str | None = None,
+        payload: object = mock.ANY,
+        *,
+        user: object = mock.ANY,
+        open_channels: bool = True,
     ) -> AbstractContextManager[list[CapturedPublication]]:
         """Do as the function of this name."""
-        return assertNotPublished(channel, payload, **more)
+        return assertNotPublished(channel, payload, user=user, open_channels=open_channels)

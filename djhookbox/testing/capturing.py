@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from unittest import mock
 
 from .. import client, publishing, vouching
-from ..decisions.decide import UNDECIDED, Decision
+from ..decisions.decide import UNDECIDED, Decision, User
 from ..exceptions import HookboxError
 from ..outbox import inserting
 from ..outbox.rows import Draft
 from ..wire.answers import Outcome, Published
 from ..wire.rest import Publishing
+from ..wire.values import JSON
 
 #: What the publish history says about a channel that only a test has opened.
 DECIDED_BY = "test:capture_publications"
@@ -34,7 +34,7 @@ class CapturedPublication:
     """
 
     channel: str
-    payload: Any
+    payload: JSON
     user: str
     options: Mapping[str, object]
 
@@ -105,7 +105,7 @@ def capture_publications(
     def cursor(channel: str, *, options: Mapping[str, object]) -> str:
         return ""
 
-    def opened(channel: str, user: Any) -> Decision:
+    def opened(channel: str, user: User) -> Decision:
         decision = decide(channel, user)
         if decision.allowed or decision.decided_by != UNDECIDED:
             return decision

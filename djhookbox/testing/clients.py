@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.payloads import to_json
 from ..wire.closing import Disconnect
-from ..wire.values import JSONObject
+from ..wire.values import JSON, JSONObject
 
 if TYPE_CHECKING:
     from ..server.inprocess import MemoryConnection
@@ -41,7 +41,7 @@ class Received:
     """
 
     channel: str
-    payload: Any
+    payload: JSON
     user: str
 
 
@@ -56,7 +56,7 @@ class Snapshot:
 
     """
 
-    history: list[Any] = field(default_factory=list)
+    history: list[JSON] = field(default_factory=list)
     presence: list[str] = field(default_factory=list)
     state: JSONObject = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class HookboxClient:
 
     # ---- what a page receives ------------------------------------------------------------------
 
-    def received(self, channel: str | None = None) -> list[Any]:
+    def received(self, channel: str | None = None) -> list[JSON]:
         """Return the payloads received so far, of one channel or of all, oldest first."""
         return [each.payload for each in self.messages(channel)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ....wire.options import ChannelOptions
 from ....wire.values import JSON
-from ...core.changes import Snapshot
+from ...core.changes import HistoryEntry, Snapshot
 from ...core.stream import new_epoch
 from ..base import EngineError, NotOpen
 from . import codec, patrol
@@ -83,7 +83,11 @@ class Openings:
         return await self._open(name, "attach", self._engine.nodes.clock(), ())
 
     def _content(
-        self, options: ChannelOptions, state: Any, history: Any, entries: Any
+        self,
+        options: ChannelOptions,
+        state: Mapping[str, JSON] | None,
+        history: object,
+        entries: Sequence[HistoryEntry],
     ) -> list[Argument]:
         recovery = self._engine.recovery
         return [
@@ -176,7 +180,7 @@ class Openings:
         if self._resyncing is None or self._resyncing.done():
             self._resyncing = self._start(self._resync())
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
