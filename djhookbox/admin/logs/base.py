@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -22,6 +23,7 @@ from ...policy.rules import Operation
 from ..pages import checkbox, grouped
 from ..times import local
 from .cells import Cells, divisible
+from .entry import Entry
 from .exports import ExportMixin
 from .paging import LogChangeList, PagePaginator
 from .trails import TrailMixin
@@ -212,7 +214,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         view = super().delete_view
         return self.saved(request, lambda: view(request, *args, **kwargs))
 
-    def happening(self, entry: Any) -> dict[str, object]:
+    def happening(self, entry: Entry) -> dict[str, object]:
         """Return a row as the cells of a list of several logs."""
         cells: Cells = entry.cells
         return {
@@ -225,13 +227,13 @@ class LogAdmin(TrailMixin, ExportMixin):
             "gist": self.gist(entry),
         }
 
-    def gist(self, entry: Any) -> str | SafeString:
+    def gist(self, entry: Entry) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         return ""
 
     # ---- columns -----------------------------------------------------------------------------
 
-    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+    def dress(self, request: HttpRequest, rows: Sequence[Entry]) -> None:
         """Attach to the rows what they share, and what the request's user may see."""
         cells = Cells(
             policies=self.admin_site.is_registered(ChannelPolicy)
@@ -243,40 +245,40 @@ class LogAdmin(TrailMixin, ExportMixin):
             row.cells = cells
 
     @admin.display(description=SafeString('<input type="checkbox" id="action-toggle">'))
-    def action_checkbox(self, entry: Any) -> SafeString:
+    def action_checkbox(self, entry: Entry) -> SafeString:
         """Render the checkbox."""
         return checkbox(entry.pk, self.naming(entry))
 
-    def naming(self, entry: Any) -> str:
+    def naming(self, entry: Entry) -> str:
         """Return what a screen reader calls a row."""
         label = entry.cells.label(entry, "event")
         channel = getattr(entry, "channel", "")
         return " ".join(part for part in (entry.user_name or "-", label, channel) if part)
 
     @admin.display(description=gettext_lazy("when"))
-    def when(self, entry: Any) -> SafeString:
+    def when(self, entry: Entry) -> SafeString:
         """Show the time to the millisecond, because much happens within a second."""
         cells: Cells = entry.cells
         return cells.moment(entry.created)
 
     @admin.display(description=gettext_lazy("event"))
-    def event_badge(self, entry: Any) -> SafeString:
+    def event_badge(self, entry: Entry) -> SafeString:
         """Show the event."""
         badge: SafeString = entry.cells.badge(entry, "event", TONES.get(entry.event, "neutral"))
         return badge
 
     @admin.display(description=gettext_lazy("user"))
-    def user_link(self, entry: Any) -> str:
+    def user_link(self, entry: Entry) -> str:
         """Link to everything the user did."""
         return self.filtered(entry, "user_name", entry.user_name, trail="user")
 
     @admin.display(description=gettext_lazy("channel"))
-    def channel_link(self, entry: Any) -> str:
+    def channel_link(self, entry: Entry) -> str:
         """Link to everything that happened on the channel."""
         return self.filtered(entry, "channel", entry.channel, trail="channel")
 
     @admin.display(description=gettext_lazy("connection"))
-    def connection_link(self, entry: Any) -> str:
+    def connection_link(self, entry: Entry) -> str:
         """Link to everything the connection did."""
         number = entry.connection_id
         if not number:
@@ -286,7 +288,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         title = cells.text(_CONNECTION) % {"value": number}
         return cells.link(cells.address(self, "trail", connection=number), short, title)
 
-    def filtered(self, entry: Any, column: str, value: str, *, trail: str = "") -> str:
+    def filtered(self, entry: Entry, column: str, value: str, *, trail: str = "") -> str:
         """Link to rows of this log with a value, and to entries of the other logs about it."""
         if not value:
             return self.get_empty_value_display()
@@ -303,7 +305,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         )
 
     @admin.display(description=gettext_lazy("decided by"))
-    def decision(self, entry: Any) -> str | SafeString:
+    def decision(self, entry: Entry) -> str | SafeString:
         """Who decided and why, with a link to check a refusal again."""
         cells: Cells = entry.cells
         kind, _colon, name = entry.decided_by.partition(":")
@@ -335,6 +337,6 @@ class LogAdmin(TrailMixin, ExportMixin):
         again = escape(cells.text(_AGAIN))
         return SafeString(f'{text} <a href="{escape(url)}" class="hookbox-again">{again}</a>')
 
-    def refused_operation(self, entry: Any) -> Operation | None:
+    def refused_operation(self, entry: Entry) -> Operation | None:
         """Return the refused operation, if it can be checked again."""
         return None

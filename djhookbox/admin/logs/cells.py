@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from ..pages import badge, encodable
 from ..times import local
+from .entry import Entry
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -89,7 +90,7 @@ class Cells:
             known = self._texts[id(message)] = str(message)
         return known
 
-    def label(self, entry: Any, field: str) -> str:
+    def label(self, entry: Entry, field: str) -> str:
         """Return the label of a row's choice."""
         key = (type(entry), field, getattr(entry, field))
         known = self._labels.get(key)
@@ -97,7 +98,7 @@ class Cells:
             known = self._labels[key] = str(getattr(entry, f"get_{field}_display")())
         return known
 
-    def badge(self, entry: Any, field: str, tone: str) -> SafeString:
+    def badge(self, entry: Entry, field: str, tone: str) -> SafeString:
         """Render a row's choice as a badge."""
         word = self.label(entry, field)
         key = (field, word, tone)

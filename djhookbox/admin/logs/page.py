@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
@@ -14,6 +12,7 @@ from ...policy.rules import Operation
 from ..pages import span
 from . import codes
 from .base import SEARCH_HELP, LogAdmin
+from .entry import Entry
 from .erasing import ErasingMixin
 from .periods import PeriodFilter
 from .several import SeveralFilter
@@ -53,29 +52,29 @@ class ConnectionLogAdmin(ErasingMixin, LogAdmin):
         return settings.log_connections
 
     @admin.display(description=gettext_lazy("transport"))
-    def transport_label(self, entry: Any) -> str:
+    def transport_label(self, entry: Entry) -> str:
         """How the browser was connected."""
         label: str = entry.cells.label(entry, "transport")
         return label
 
     @admin.display(description=gettext_lazy("IP address"))
-    def ip_link(self, entry: Any) -> str:
+    def ip_link(self, entry: Entry) -> str:
         """Link to everything from this address; the search has no index for addresses."""
         return self.filtered(entry, "ip", entry.ip or "")
 
     @admin.display(description=gettext_lazy("duration"))
-    def lasted(self, entry: ConnectionLog) -> str:
+    def lasted(self, entry: Entry) -> str:
         """How long the connection was open."""
         return self.get_empty_value_display() if entry.duration is None else span(entry.duration)
 
     @admin.display(description=gettext_lazy("reason"))
-    def why(self, entry: ConnectionLog) -> str | SafeString:
+    def why(self, entry: Entry) -> str | SafeString:
         """Show the close code in words and the reason, or who refused and why."""
         if entry.event == ConnectionLog.Event.REFUSED:
             return self.decision(entry)
         return self._end(entry)
 
-    def _end(self, entry: ConnectionLog) -> str:
+    def _end(self, entry: Entry) -> str:
         said = entry.reason or entry.decided_by
         if not entry.code:
             return said
@@ -83,11 +82,11 @@ class ConnectionLogAdmin(ErasingMixin, LogAdmin):
         return code if not said or codes.is_said_by(entry.code, said) else f"{code} ({said})"
 
     @admin.display(description=gettext_lazy("close code"))
-    def code_in_words(self, entry: ConnectionLog) -> str:
+    def code_in_words(self, entry: Entry) -> str:
         """Show the close code and its meaning."""
         return codes.in_words(entry.code) if entry.code else self.get_empty_value_display()
 
-    def gist(self, entry: Any) -> str | SafeString:
+    def gist(self, entry: Entry) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         lasted = "" if entry.duration is None else span(entry.duration)
         parts = (entry.cells.label(entry, "transport"), entry.ip, lasted, self._end(entry))
@@ -123,13 +122,14 @@ class SubscriptionLogAdmin(LogAdmin):
         """Whether the site logs subscriptions."""
         return settings.log_subscriptions
 
-    def refused_operation(self, entry: Any) -> Operation | None:
+    def refused_operation(self, entry: Entry) -> Operation | None:
         """Return the operation that was refused."""
-        return {
+        operations: dict[str, Operation] = {
             SubscriptionLog.Event.REFUSED: Operation.SUBSCRIBE,
             SubscriptionLog.Event.CREATE_REFUSED: Operation.CREATE,
-        }.get(entry.event)
+        }
+        return operations.get(entry.event)
 
-    def gist(self, entry: Any) -> str | SafeString:
+    def gist(self, entry: Entry) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         return self.decision(entry)

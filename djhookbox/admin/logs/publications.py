@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -30,6 +30,7 @@ from ...policy.rules import Operation
 from ..pages import grouped, labelled, module_script, preformatted, pretty_json
 from ..publishing.message import MessageMixin, reached_text
 from .base import SEARCH_HELP, LogAdmin
+from .entry import Entry
 from .periods import PeriodFilter
 from .several import SeveralFilter
 
@@ -140,31 +141,31 @@ class PublicationAdmin(MessageMixin, LogAdmin):
 
     # ---- columns -----------------------------------------------------------------------------
 
-    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+    def dress(self, request: HttpRequest, rows: Sequence[Entry]) -> None:
         """Attach also whether the request's user may publish messages again."""
         super().dress(request, rows)
         if rows:
             rows[0].cells.again = self.has_publish_again_permission(request)
 
     @admin.display(description=gettext_lazy("status"))
-    def event_badge(self, entry: Any) -> SafeString:
+    def event_badge(self, entry: Entry) -> SafeString:
         """Whether the message was sent."""
         badge: SafeString = entry.cells.badge(entry, "status", TONES.get(entry.status, "neutral"))
         return badge
 
-    def naming(self, entry: Any) -> str:
+    def naming(self, entry: Entry) -> str:
         """Return what a screen reader calls a row."""
         return f"{entry.channel} {entry.cells.label(entry, 'status')}"
 
     @admin.display(description=gettext_lazy("status"))
-    def outcome(self, entry: Any) -> SafeString:
+    def outcome(self, entry: Entry) -> SafeString:
         """Whether the message was sent, and why not."""
         why = conditional_escape(self._why(entry))
         problem = f' <span class="hookbox-problem">{why}</span>' if why else ""
         return SafeString(f"{self.event_badge(entry)}{problem}")
 
     @admin.display(description=gettext_lazy("sender"))
-    def sender(self, entry: Any) -> SafeString:
+    def sender(self, entry: Entry) -> SafeString:
         """Who published, and how."""
         source = escape(entry.cells.label(entry, "source"))
         connection = self.connection_link(entry) if entry.connection_id else ""
@@ -173,14 +174,14 @@ class PublicationAdmin(MessageMixin, LogAdmin):
             f'<span class="quiet hookbox-source">{source} {connection}</span>'
         )
 
-    def _why(self, entry: Any) -> str | SafeString:
+    def _why(self, entry: Entry) -> str | SafeString:
         if entry.status == Publication.Status.REFUSED:
             return self.decision(entry)
         error = Truncator(entry.error).chars(120) if entry.error else ""
         return format_html("<bdi>{}</bdi>", error) if error else ""
 
     @admin.display(description=gettext_lazy("payload"))
-    def beginning(self, entry: Any) -> str | SafeString:
+    def beginning(self, entry: Entry) -> str | SafeString:
         """Show the beginning of the message."""
         if entry.kept == Publication.Kept.NOTHING:
             return str(_NOT_STORED)
@@ -195,12 +196,12 @@ class PublicationAdmin(MessageMixin, LogAdmin):
         )
 
     @admin.display(description=gettext_lazy("bytes"))
-    def length(self, entry: Any) -> str | SafeString:
+    def length(self, entry: Entry) -> str | SafeString:
         """How long the message was."""
         return "" if entry.size is None else labelled(entry.cells.text(_BYTES), entry.size)
 
     @admin.display(description=gettext_lazy("delivered to"))
-    def reached(self, entry: Any) -> str | SafeString:
+    def reached(self, entry: Entry) -> str | SafeString:
         """How many connections it was written to."""
         count = entry.delivered
         return "" if count is None else labelled(entry.cells.text(_DELIVERED), count)
@@ -229,12 +230,12 @@ class PublicationAdmin(MessageMixin, LogAdmin):
             format_html('<p class="help hookbox-masked">{}</p>', note) if note else "",
         )  # fmt: skip
 
-    def refused_operation(self, entry: Any) -> Operation | None:
+    def refused_operation(self, entry: Entry) -> Operation | None:
         """Return publish if a browser was refused; code is never refused by audiences."""
         refused = entry.status == Publication.Status.REFUSED
         return Operation.PUBLISH if refused and entry.source == "client" else None
 
-    def gist(self, entry: Any) -> str | SafeString:
+    def gist(self, entry: Entry) -> str | SafeString:
         """Return what a list of several logs has no columns for."""
         why = self._why(entry)
         if why:

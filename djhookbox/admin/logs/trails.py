@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
@@ -12,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from ...querysets import has_text
 from ..pages import PageMixin
+from .entry import Entry
 from .erasing import erase_url
 from .leading import lead
 
@@ -46,14 +48,14 @@ class TrailMixin(PageMixin):
         if not kind:
             return HttpResponseRedirect(self.address("changelist"))
         value, column = request.GET[kind].replace("\0", ""), COLUMNS[kind]
-        found: list[tuple[TrailMixin, Any]] = []
+        found: list[tuple[TrailMixin, Entry]] = []
         lists: list[tuple[str, str]] = []
         truncated = False
         for page in self._logs(request):
             if not any(field.name == column for field in page.opts.concrete_fields):
                 continue
             found_here = page.get_queryset(request).filter(has_text(column, value))
-            rows = list(lead(page.for_list(found_here))[:LIMIT])
+            rows = cast("list[Entry]", list(lead(page.for_list(found_here))[:LIMIT]))
             page.dress(request, rows)
             found += [(page, row) for row in rows]
             truncated |= len(rows) == LIMIT
@@ -89,9 +91,9 @@ class TrailMixin(PageMixin):
         """Do not load columns that the list does not show."""
         return rows
 
-    def dress(self, request: HttpRequest, rows: list[Any]) -> None:
+    def dress(self, request: HttpRequest, rows: Sequence[Entry]) -> None:
         """Attach what the request's user may see to the rows."""
 
-    def happening(self, entry: Any) -> dict[str, object]:
+    def happening(self, entry: Entry) -> dict[str, object]:
         """Return a row as the cells of a list of several logs."""
         raise NotImplementedError
