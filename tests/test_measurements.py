@@ -12,7 +12,7 @@ from djhookbox.measurements.recording import HOUR, KEPT, MINUTE, TEN_MINUTES, pr
 from djhookbox.models import Measurement
 from djhookbox.wire.events import WEBHOOK_BOUNDS, Measured, write
 
-from .stand_ins.run import Run
+from .runs import Run
 
 pytestmark = pytest.mark.django_db
 

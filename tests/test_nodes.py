@@ -20,7 +20,7 @@ from djhookbox.audit import nodes
 from djhookbox.models import ChannelPolicy, ConnectionLog, Node, Publication, SubscriptionLog
 from djhookbox.wire.closing import RESTART
 
-from .stand_ins.run import Busy, Run
+from .runs import Busy, Run
 
 pytestmark = pytest.mark.django_db
 
