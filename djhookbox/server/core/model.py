@@ -89,6 +89,10 @@ class HistoryEntry:
     weight: int = 0
 
 
+#: The history of all channels that never had an entry: an empty deque takes 600 bytes.
+_NO_HISTORY: deque[HistoryEntry] = deque(maxlen=0)
+
+
 class Channel:
     """A named channel.
 
@@ -125,7 +129,7 @@ class Channel:
         self.options = options
         self.subscribers: dict[str, Subscription] = {}
         self.audience: dict[Connection, None] = {}
-        self.history: deque[HistoryEntry] = deque()
+        self.history = _NO_HISTORY
         self.stream: Stream | None = None
         self.state: JSONObject = {}
         self.state_weight = self.options_weight = 0
@@ -190,6 +194,8 @@ class Channel:
         """
         if self.options.history_size > 0:
             weight = weight or OVERHEAD + weigh(data)
+            if self.history is _NO_HISTORY:
+                self.history = deque()
             self.history.append(HistoryEntry(now, kind, data, weight))
             self._history_weight += weight
         elif self.stream is None:
