@@ -234,6 +234,7 @@ class AnySequence(RuleBasedStateMachine):
                 assert subscription.user.subscriptions[name] is channel
             assert (channel.empty_since is None) is bool(channel.subscribers)
             assert len(channel.history) <= channel.options.history_size
+        assert set(hub.empty) == {each for each in self.channels.values() if not each.subscribers}
 
 
 TestAnySequence = AnySequence.TestCase

@@ -82,11 +82,11 @@ def test_who_is_published_to_again_keeps_its_history(house: House) -> None:
     for channel in (first, second, third, first, last):
         house.publish(channel, "x" * (15_000 if channel is first else 35_000))
     house.publish(last, "x" * 10_000)
-    assert house.hub._shelf.total == total(house) <= 300_000
+    assert house.hub.shelf.total == total(house) <= 300_000
     house.publish(third, "x" * 10_000)
     assert [len(each.history) for each in (first, second, third, last)] == [2, 0, 2, 2]
     house.hub.destroy_channel(first, NOW)
-    assert house.hub._shelf.total == total(house)
+    assert house.hub.shelf.total == total(house)
 
 
 def weight_of(channel: Channel) -> int:
@@ -113,7 +113,7 @@ def test_weights_are_right_whatever_happens(house: House) -> None:
     house.set_options(channel, {"history_size": 0})
     assert channel.weight == 0
     house.hub.destroy_channel(channel, NOW)
-    assert house.hub._shelf.total == 0
+    assert house.hub.shelf.total == 0
 
 
 async def test_the_engine_is_bounded_too() -> None:

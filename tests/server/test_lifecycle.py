@@ -166,3 +166,12 @@ async def test_stopping_does_not_storm_the_site(rig: Rig) -> None:
     await rig.server.stop()
     assert [client.end.code for client in clients if client.end] == [1012, 1012]
     assert set(rig.site.names()) == {"events"}
+
+
+async def test_channels_with_subscribers_cost_nothing_each_second(rig: Rig) -> None:
+    await rig.subscribe(await rig.connect("alice"), "read")
+    await rig.lifecycle.create("unread", {})
+    looked: list[str] = []
+    rig.lifecycle._look_at = lambda channel, now: looked.append(channel.name)  # type: ignore[method-assign]
+    await rig.lifecycle.expire(time.time())
+    assert looked == ["unread"]

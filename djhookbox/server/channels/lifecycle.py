@@ -142,7 +142,9 @@ class Lifecycle:
 
     async def expire(self, now: float) -> None:
         """Destroy channels that have been unused for a while, and drop expired history."""
-        async for channels in in_turns(self._hub.channels.values()):
+        # Without other nodes, channels with subscribers need nothing: there may be very many.
+        every = self._hub.empty if self._shared is None else self._hub.channels.values()
+        async for channels in in_turns(every):
             for channel in channels:
                 self._look_at(channel, now)
         await self._publications.expire(now)
@@ -154,7 +156,7 @@ class Lifecycle:
             and now - since >= IDLE_SECONDS
             and channel.options.polling.mode not in ("simple", "persistent")
         ):
-            self._hub.keep(channel, now)  # ask again only after the same time
+            channel.keep(now)  # ask again only after the same time
             self._tasks.start(self._destroy(channel))
         elif self._shared is not None and self._hub.channels.get(channel.name) is channel:
             self._release_unread(channel, now)
@@ -208,7 +210,7 @@ class Lifecycle:
                     if reports and self._hub.channels.get(name) is not channel:
                         self._events.add(Destroyed(name))
             if not channel.subscribers:
-                self._hub.keep(channel, self._clock())
+                channel.keep(self._clock())
 
     async def _may_go(self, name: str) -> bool:
         try:

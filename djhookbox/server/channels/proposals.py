@@ -30,6 +30,7 @@ from ..core.changes import (
 )
 from ..core.effects import Effect
 from ..core.model import Channel, User
+from ..core.stream import Position
 from ..engine.base import Engine, EngineError, NotOpen
 from ..refusals import Refusal
 from ..runtime import Runtime
@@ -271,9 +272,10 @@ class Proposals:
 
     def _apply(self, channel: Channel, change: Change, accepted: Accepted) -> Applied:
         delivered = self._delivery.perform(self._effects(channel, change, accepted))
-        if accepted.publication is None or channel.stream is None:
+        publication, stream = accepted.publication, channel.stream
+        if publication is None or stream is None:
             return Applied(delivered)
-        return Applied(delivered, channel.stream.position)
+        return Applied(delivered, Position(stream.epoch, publication.offset))
 
     def _effects(self, channel: Channel, change: Change, accepted: Accepted) -> list[Effect]:
         if not isinstance(change, UNSEEN):

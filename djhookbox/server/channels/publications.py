@@ -153,9 +153,9 @@ class Publications:
         """Drop expired publications at regular intervals."""
         if abs(now - self._expired) >= EXPIRE_SECONDS:
             self._expired = now
-            async for channels in in_turns(self._hub.channels.values()):
-                for channel in channels:
-                    channel.expire(now)
+            async for keeping in in_turns(self._hub.shelf.holders):
+                for each in keeping:
+                    each.expire(now)
             try:
                 await self._engine.expire(now)
             except EngineError as error:  # must not end the periodic work

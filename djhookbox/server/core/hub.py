@@ -39,11 +39,13 @@ class Hub:
         durable_seconds: float = 86_400.0,
         recovery_seconds: float = 0.0,
     ) -> None:
-        self._shelf = shelf or Shelf()
+        self.shelf = shelf or Shelf()
         self.states = states or States()
         self._durable_seconds = durable_seconds
         self._recovery_seconds = recovery_seconds
         self.channels: dict[str, Channel] = {}
+        #: Those without subscribers, so that looking for them need not scan all channels.
+        self.empty: dict[Channel, None] = {}
         self.users: dict[str, User] = {}
         #: Users whose connections are all on other nodes, but who are in channels here.
         self.absent: dict[str, User] = {}
@@ -139,11 +141,6 @@ class Hub:
         """Replace the options of a user."""
         user.options = options
 
-    @staticmethod
-    def keep(channel: Channel, now: float) -> None:
-        """Restart the time for which an empty channel is kept."""
-        channel.empty_since = now
-
     # ---- channels --------------------------------------------------------
 
     def create_channel(
@@ -165,7 +162,7 @@ class Hub:
         """
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
-        channel = Channel(name, ChannelOptions(), now, self._shelf)
+        channel = Channel(name, ChannelOptions(), now, self.shelf)
         channel.keeping = self._durable_seconds
         channel.recovery = self._recovery_seconds
         effects = self.set_options(channel, given, now, stream)
@@ -175,7 +172,8 @@ class Hub:
                 channel.remember(publication.at, "PUBLISH", data, publication.weight)
             channel.trim(now)
         self.channels[name] = channel
-        self._shelf.added(channel)
+        self.empty[channel] = None
+        self.shelf.added(channel)
         kinds = (PollingChanged, PresenceDue)
         return channel, [effect for effect in effects if isinstance(effect, kinds)]
 
@@ -190,7 +188,8 @@ class Hub:
         if self.channels.get(channel.name) is channel:
             del self.channels[channel.name]
         self.watching.discard(channel)
-        self._shelf.forget(channel)
+        self.empty.pop(channel, None)
+        self.shelf.forget(channel)
         self.states.forget(channel)
         if channel.options.polling.mode:
             channel.options.polling = Polling()
@@ -329,6 +328,7 @@ class Hub:
             self.subscriptions += 1
             user.subscriptions[channel.name] = channel
             channel.empty_since = None
+            self.empty.pop(channel, None)
             arrives = True
         else:
             arrives = False
@@ -408,6 +408,7 @@ class Hub:
         self.remember_presence(channel, "UNSUBSCRIBE", user.name, now)
         if not channel.subscribers:
             channel.empty_since = channel.left = now
+            self.empty[channel] = None
             effects.append(Emptied(channel))
         return effects
 

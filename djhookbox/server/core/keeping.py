@@ -55,6 +55,9 @@ class Kept(Protocol):
     def drop_oldest(self) -> bool:
         """Drop the oldest entry; return whether there was one."""
 
+    def expire(self, now: float) -> None:
+        """Drop entries that are too old."""
+
 
 class Shelf:
     """Limit the memory of many holders, individually and in total.
@@ -70,13 +73,16 @@ class Shelf:
         most_each: Maximum bytes for one holder.
         most: Maximum bytes for all holders.
 
+    Attributes:
+        holders: The holders of entries; the first one loses some next, unless it is marked.
+        total: Bytes that all of them use.
+
     """
 
     def __init__(self, most_each: int = 8 * _MIB, most: int = 64 * _MIB) -> None:
         self._most_each = most_each
         self._most = most
-        #: The holders of entries; the first one loses some next, unless it is marked.
-        self._holders: dict[Kept, None] = {}
+        self.holders: dict[Kept, None] = {}
         #: Those that may have spare entries, in the same order.
         self._spare: dict[Kept, None] = {}
         self.total = 0
@@ -89,7 +95,7 @@ class Shelf:
         if kept.shelved:
             kept.is_renewed = True
         elif weight:
-            self._holders[kept] = None
+            self.holders[kept] = None
         self.total += weight - kept.shelved
         kept.shelved = weight
         if not kept.is_spare and kept.spare:
@@ -111,18 +117,18 @@ class Shelf:
         self.total -= kept.shelved
         kept.shelved = 0
         kept.is_renewed = False
-        self._holders.pop(kept, None)
+        self.holders.pop(kept, None)
         self._unspare(kept)
 
     def _drop(self) -> None:
         """Drop entries until the total is within the limit."""
         while self.total > self._most:
-            first = next(iter(self._spare or self._holders))
+            first = next(iter(self._spare or self.holders))
             if first.is_spare and not first.spare:
                 self._unspare(first)
             elif first.is_renewed:
                 first.is_renewed = False
-                self._holders[first] = self._holders.pop(first)
+                self.holders[first] = self.holders.pop(first)
                 if first.is_spare:
                     self._spare[first] = self._spare.pop(first)
             elif first.drop_oldest():

@@ -144,6 +144,10 @@ class Channel:
         """Whether its name is reserved for the server and the site."""
         return self.name.startswith(RESERVED_PREFIX)
 
+    def keep(self, now: float) -> None:
+        """Restart the time for which it is kept without subscribers."""
+        self.empty_since = now
+
     def presence(self) -> list[str]:
         """Return the subscribers' names in order, if the channel shows them."""
         return list(self.subscribers) if self.options.presenceful else []

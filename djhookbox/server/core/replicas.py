@@ -52,6 +52,7 @@ def _enter(hub: Hub, channel: Channel, member: Member, node: str) -> Subscriptio
     user.subscriptions[channel.name] = channel
     hub.subscriptions += 1
     channel.empty_since = None
+    hub.empty.pop(channel, None)
     return subscription
 
 
