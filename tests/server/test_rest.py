@@ -78,6 +78,12 @@ async def test_bytes_that_are_no_text(http: Http) -> None:
     assert json.loads(await response.text())[0] is False
 
 
+async def test_a_form_of_too_many_fields(http: Http) -> None:
+    response = await http.post("/rest/publish", data="secret=s" + "&a=1" * bodies.MAX_FIELDS)
+    assert response.status == 400
+    assert "more than 1000 fields" in json.loads(await response.text())[1]["msg"]
+
+
 async def open_raw(http: Http) -> Any:
     return await asyncio.open_connection(http.host, http.port)
 

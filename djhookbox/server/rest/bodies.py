@@ -202,7 +202,7 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
         # `parse_qsl` does the same, but takes three times as long.
         pairs = body.decode("utf-8").split("&")
         if len(pairs) > MAX_FIELDS:
-            raise ValueError("too many fields")
+            raise BadBody(f"The form has more than {MAX_FIELDS} fields", "malformed", 400)
         form: dict[str, str] = {}
         for pair in pairs:
             name, _, value = pair.partition("=")
