@@ -300,6 +300,11 @@ def test_what_is_examined_follows_from_the_settings(settings: Any) -> None:
     assert (other.public, other.origin) == ("https://rt.example.com", "https://www.example.com")
 
 
+def test_passwords_of_urls_are_not_shown(settings: Any) -> None:
+    settings.HOOKBOX_PUBLIC_URL = "wss://user:secret@example.com/realtime"
+    assert Patient.from_settings().public == "https://example.com/realtime"
+
+
 def test_a_name_that_does_not_resolve() -> None:
     problem = socket.gaierror(-2, "Name or service not known")
     with mock.patch("socket.getaddrinfo", side_effect=problem):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from ..conf import settings
-from ..wire.urls import is_unix, origin_of
+from ..wire.urls import is_unix, origin_of, without_password
 
 
 class Level(str, Enum):
@@ -81,7 +81,10 @@ class Patient:
         proxied = bool(public or settings.public_url)
         site = settings.webhook_url
         local = "" if is_unix(site) else origin_of(site)
-        public = (public or settings.public_url or settings.rest_url).rstrip("/")
+        public = public or settings.public_url or settings.rest_url
+        public = without_password(public).rstrip(
+            "/"
+        )  # nothing here sends it, and findings are shown
         scheme, separator, rest = public.partition("://")
         public = f"{ {'ws': 'http', 'wss': 'https'}.get(scheme, scheme) }{separator}{rest}"
         if not origin:
