@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -451,3 +452,31 @@ printf '%s|' "${{COMPREPLY[@]}}"
     )
     ran = subprocess.run([bash, "-c", script], capture_output=True, text=True)
     assert ran.stdout == "hookbox|complete|--|publish|/ne|", ran.stderr
+
+
+def test_a_site_without_the_admin() -> None:
+    code = """
+        import django
+        from django.conf import settings
+        settings.configure(
+            SECRET_KEY="x" * 50,
+            INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "djhookbox"],
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        )
+        django.setup()
+        from django.core.management import CommandError, call_command
+        from djhookbox.models import ConnectionLog
+        call_command("migrate", verbosity=0)
+        ConnectionLog.objects.create(event="connect", user_name="alice")
+        call_command("hookbox", "erase", "alice")
+        try:
+            call_command("hookbox", "erase", "alice", "--by", "eve")
+        except CommandError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "Changed rows" in done.stdout
+    assert "--by: the admin, which would record it, is not installed." in done.stdout

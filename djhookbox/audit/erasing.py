@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 
@@ -95,6 +94,8 @@ def new_pseudonym() -> str:
 
 def enter(user_id: object, erased: Erased) -> None:
     """Record in the admin's history that a person was erased, without the name."""
+    from django.contrib.admin.models import CHANGE, LogEntry
+
     changed = ", ".join(f"{key} {number}" for key, number in erased.counts.items() if number)
     done = "Erased a person" if erased.complete else "Erased a person in part"
     LogEntry.objects.create(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from django.contrib.admin.models import LogEntry
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models, router, transaction
 from django.db.models import Q, QuerySet
@@ -207,6 +207,16 @@ def _of_our_pages() -> Q:
     return Q(content_type__in=list(found.values_list("pk", flat=True)))
 
 
+def _admin_history() -> dict[str, Part]:
+    """Return the part for the admin's history, which a site without the admin does not have."""
+    if not apps.is_installed("django.contrib.admin"):
+        return {}
+    from django.contrib.admin.models import LogEntry
+
+    label = gettext_lazy("entries of the admin's history")
+    return {"history": _texts(LogEntry, label, "change_message", "object_repr", of=_of_our_pages)}
+
+
 # ---- bans ----------------------------------------------------------------------------------------
 
 
@@ -327,11 +337,5 @@ PARTS: Mapping[str, Part] = {
     "connection_notes": _texts(ConnectionLog, gettext_lazy("notes on connections"), "note"),
     "subscription_notes": _texts(SubscriptionLog, gettext_lazy("notes on subscriptions"), "note"),
     "publication_notes": _texts(Publication, gettext_lazy("notes on publications"), "note"),
-    "history": _texts(
-        LogEntry,
-        gettext_lazy("entries of the admin's history"),
-        "change_message",
-        "object_repr",
-        of=_of_our_pages,
-    ),
+    **_admin_history(),
 }

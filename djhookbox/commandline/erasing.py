@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser
 
+from django.apps import apps
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -51,6 +52,8 @@ class Erase(Subcommand):
         if find_fault(name) is not None:
             raise Mistake(_("“%(name)s” cannot be the name of a user.") % {"name": name[:50]})
         by = None
+        if options["by"] and not apps.is_installed("django.contrib.admin"):
+            raise Mistake(_("--by: the admin, which would record it, is not installed."))
         if options["by"] and (by := account_named(options["by"])) is None:
             text = _("--by: there is no account “%(name)s”.") % {"name": options["by"]}
             raise Mistake(text)
