@@ -140,6 +140,7 @@ def test_a_rare_reason_is_searched_in_parts(
     root: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leading, "SEARCHED", 10)
+    monkeypatch.setattr(reading, "DECIDERS", 0)
     for number in range(35):
         refuse("subscribe", number, reason="Rare." if number in (3, 10, 22, 34) else "No.")
     url, found = f"{PAGE}?reason=Rare.", 0
@@ -156,6 +157,29 @@ def test_a_rare_reason_is_searched_in_parts(
         page = root.get(f"{PAGE}?by=policy:Front&reason=Rare.")
         assert len(shown(page)) == 4
         assert "Search older entries" not in text_of(page)
+
+
+def test_a_rare_reason_of_any_decider_is_found(
+    root: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not connection.features.supports_partial_indexes:
+        pytest.skip("has no index of deciders and reasons")
+    monkeypatch.setattr(leading, "SEARCHED", 10)
+    monkeypatch.setattr(reading, "DECIDERS", 3)
+    if connection.vendor != "postgresql":
+        monkeypatch.setattr(reading, "_deciders", lambda source: ["", "policy:0", "policy:1"])
+    for number in range(35):
+        rare = number in (3, 10, 22, 34)
+        decided_by = f"policy:{number % 3}" if rare else ""
+        refuse("subscribe", number, decided_by=decided_by, reason="Rare." if rare else "No.")
+    page = root.get(f"{PAGE}?reason=Rare.")
+    assert (len(shown(page)), "Search older entries" in text_of(page)) == (4, False)
+    moments = [row["created"] for row in lines(root.get(f"{PAGE}export/lines/?reason=Rare."))]
+    assert moments == sorted(moments, reverse=True)
+    assert len(moments) == 4
+    if connection.vendor == "postgresql":
+        monkeypatch.setattr(reading, "DECIDERS", 2)
+        assert "Search older entries" in text_of(root.get(f"{PAGE}?reason=Rare."))
 
 
 def test_counts_are_of_the_newest(root: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:

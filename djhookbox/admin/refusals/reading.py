@@ -19,6 +19,7 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
+from django.db import connections
 from django.db.models import Model, Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
@@ -28,6 +29,9 @@ from ...models import ConnectionLog, Log, Publication, SubscriptionLog
 from ...querysets import has_text
 from ..logs.exports import CHUNK, FIRST, Batch, fetched
 from ..logs.leading import Counts, lead, search_end, within
+
+#: Deciders whose refusals for a reason are looked for one by one.
+DECIDERS = 8
 
 #: Refusals of each kind whose reasons are counted.
 COUNTED = 3_000
@@ -239,30 +243,31 @@ def page(
     parts = []
     floor: Place | None = None
     for source in sources:
-        rows = source.rows.filter(place.older(source.kind)) if place else source.rows
-        rows = rows.filter(*why.conditions)
-        reached = search_end(rows, counts)
-        if reached is not None:
-            bound = Place(reached[0], source.kind.rank, reached[1])
-            floor = max(filter(None, (floor, bound)), default=None)
-        rows = within(rows, reached)
-        parts.append(_placed(source.kind, lead(rows, counts)[: size + 1]))
-    found = list(islice(heapq.merge(*parts, key=_first, reverse=True), size + 1))
+        for rows in _given(source, why):
+            rest = rows.filter(place.older(source.kind)) if place else rows
+            reached = search_end(rest, counts)
+            if reached is not None:
+                bound = Place(reached[0], source.kind.rank, reached[1])
+                floor = max(filter(None, (floor, bound)), default=None)
+            found = lead(within(rest, reached), counts)[: size + 1]
+            parts.append(_placed(source.kind, found))
+    merged = list(islice(heapq.merge(*parts, key=_first, reverse=True), size + 1))
     if floor is not None:
-        found = [one for one in found if one[0] > floor]
-    rest = found[size - 1][0] if len(found) > size else None
-    stopped = rest is None and floor is not None
+        merged = [one for one in merged if one[0] > floor]
+    end = merged[size - 1][0] if len(merged) > size else None
+    stopped = end is None and floor is not None
     if floor is not None and stopped:
-        rest = Place(floor.created, floor.rank, floor.key + 1)  # it is the first of the next
-    begin = found[0][0] if found and place else place
-    return Page([one[1:] for one in found[:size]], rest, begin, stopped)
+        end = Place(floor.created, floor.rank, floor.key + 1)  # it is the first of the next
+    begin = merged[0][0] if merged and place else place
+    return Page([one[1:] for one in merged[:size]], end, begin, stopped)
 
 
 def _newer(sources: Sequence[Source], why: Why, size: int, counts: Counts, place: Place) -> Page:
     parts = []
     for source in sources:
-        rows = source.rows.filter(place.newer(source.kind), *why.conditions)
-        parts.append(_placed(source.kind, lead(rows.reverse(), counts)[: size + 1]))
+        for rows in _given(source, why):
+            rest = rows.filter(place.newer(source.kind)).reverse()
+            parts.append(_placed(source.kind, lead(rest, counts)[: size + 1]))
     found = list(islice(heapq.merge(*parts, key=_first), size + 1))
     shown = found[:size][::-1]
     return Page(
@@ -277,18 +282,45 @@ def export(
 ) -> Iterator[Batch]:
     """Yield some refusals at a time, newest first: name of the kind, time, key, named columns."""
 
-    def of(source: Source) -> Iterator[tuple[Place, Sequence[Any]]]:
-        kind = source.kind
-        for batch in fetched(source.rows.filter(*why.conditions), columns[kind.model], limit):
+    def of(kind: Kind, rows: QuerySet[Any]) -> Iterator[tuple[Place, Sequence[Any]]]:
+        for batch in fetched(rows, columns[kind.model], limit):
             for row in batch:
                 yield Place(row[0], kind.rank, row[1]), (kind, *row)
 
-    merged = heapq.merge(*map(of, sources), key=_first, reverse=True)
+    parts = [of(source.kind, rows) for source in sources for rows in _given(source, why)]
+    merged = heapq.merge(*parts, key=_first, reverse=True)
     rows = islice((row for _place, row in merged), limit)
     size = FIRST
     while batch := list(islice(rows, size)):
         yield batch
         size = CHUNK
+
+
+def _given(source: Source, why: Why) -> list[QuerySet[Any]]:
+    """Return the refusals for a reason, in parts each of which an index finds, if there are few."""
+    rows = source.rows.filter(*why.conditions)
+    if why.reason is None or why.decided_by is not None:
+        return [rows]
+    names = _deciders(source)
+    return [rows] if names is None else [rows.filter(decided_by=name) for name in names]
+
+
+def _deciders(source: Source) -> list[str] | None:
+    """Return who has refused, or None if that is many or not found by one step in an index each.
+
+    SQLite would follow the index of the event instead, and sort.
+    """
+    kind, alias = source.kind, source.rows.db
+    if connections[alias].vendor != "postgresql":
+        return None
+    everything = kind.model._default_manager.using(alias).filter(**{kind.column: kind.value})
+    names = everything.order_by("decided_by").values_list("decided_by", flat=True)
+    found: list[str] = []
+    following = names.first()
+    while following is not None and len(found) < DECIDERS:
+        found.append(following)
+        following = names.filter(decided_by__gt=following).first()
+    return found if following is None else None
 
 
 def _placed(kind: Kind, rows: QuerySet[Model]) -> list[tuple[Place, Kind, Any]]:
