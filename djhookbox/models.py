@@ -7,8 +7,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from model_utils.models import TimeStampedModel
 
 from . import options, strict_json
 from .audit.models import ConnectionLog, Log, Node, Pruning, Publication, SubscriptionLog
@@ -72,15 +72,9 @@ def _validate_object(value: object) -> None:
         raise ValidationError(problem, code="characters")
 
 
-class ChannelPolicy(models.Model):
+class ChannelPolicy(TimeStampedModel):
     """Who may do what on the channels that a pattern matches, and the channels' options."""
 
-    created = models.DateTimeField(
-        _("created"), default=timezone.now, editable=False, help_text=_("When it was created.")
-    )
-    modified = models.DateTimeField(
-        _("modified"), auto_now=True, help_text=_("When it was last changed.")
-    )
     name = models.CharField(
         _("name"),
         max_length=100,
@@ -257,8 +251,6 @@ class ChannelPolicy(models.Model):
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         """Save the row, and in the same transaction what it revokes: see `receivers`."""
-        if kwargs.get("update_fields"):
-            kwargs["update_fields"] = {*kwargs["update_fields"], "modified"}
         with with_change(kwargs.get("using") or router.db_for_write(type(self), instance=self)):
             super().save_base(*args, **kwargs)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
-PACKAGES = ("django", "aiohttp", "urllib3", "djhookbox")
+PACKAGES = ("django", "aiohttp", "urllib3", "model_utils", "djhookbox")
 #: Stands for a Redis server that the demo starts.
 OWN = "own"
 #: Seconds in which Django must start to answer, and in which it must stop.

@@ -3,6 +3,7 @@
 import django.core.serializers.json
 import django.utils.timezone
 import djhookbox.models
+import model_utils.fields
 from django.db import migrations, models
 
 
@@ -32,8 +33,8 @@ class Migration(migrations.Migration):
             name='ChannelPolicy',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False, help_text='When it was created.', verbose_name='created')),
-                ('modified', models.DateTimeField(auto_now=True, help_text='When it was last changed.', verbose_name='modified')),
+                ('created', model_utils.fields.AutoCreatedField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
+                ('modified', model_utils.fields.AutoLastModifiedField(default=django.utils.timezone.now, editable=False, verbose_name='modified')),
                 ('name', models.CharField(help_text="A short name, shown in the audit log when this policy decides.", max_length=100, unique=True, verbose_name='name')),
                 ('pattern', models.CharField(help_text="The channels this policy covers, written like a route: /rooms/<int:room>/, " "/users/<username>/.", max_length=255, validators=[djhookbox.models._validate_pattern], verbose_name='pattern')),
                 ('order', models.IntegerField(db_index=True, default=100, help_text="Policies are tried in ascending order; the first enabled policy that matches " "decides.", verbose_name='order')),

@@ -114,7 +114,7 @@ def _copy(
     copy._state.adding = True
     copy.name = _free_name(policy.name)
     copy.enabled = False
-    copy.created = timezone.now()
+    copy.created = copy.modified = timezone.now()
     copy.save()
     copy.groups.set(policy.groups.all())
     model_admin.log_addition(request, copy, [{"added": {}}])
