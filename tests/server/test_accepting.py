@@ -112,9 +112,12 @@ async def test_a_pause_ends_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> No
     assert (listener.tried, faults) == (1, [])
 
 
-async def test_a_client_that_cannot_be_served_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError("gone"), TypeError("a bug")])
+async def test_a_client_that_cannot_be_served_is_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     async def lost(*_arguments: object) -> None:
-        raise OSError("gone")
+        raise error
 
     listener = listening()
     acceptor = Acceptor(listener, Greeter)
@@ -124,6 +127,10 @@ async def test_a_client_that_cannot_be_served_is_closed(monkeypatch: pytest.Monk
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     acceptor.stop()
+    faults = [] if isinstance(error, OSError) else ["A connection cannot be served"]
+    assert [
+        record.getMessage() for record in caplog.records if record.levelname == "ERROR"
+    ] == faults
 
 
 async def test_answers_leave_at_once() -> None:

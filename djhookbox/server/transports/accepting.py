@@ -87,5 +87,8 @@ class Acceptor:
 
     def _begun(self, task: asyncio.Task[object]) -> None:
         client = self._beginning.pop(task)
-        if task.cancelled() or task.exception() is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, OSError):  # not a client that has gone
+            logger.error("A connection cannot be served", exc_info=error)
+        if error is not None or task.cancelled():
             client.close()
