@@ -21,9 +21,16 @@ from .catalogue import PAGES
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+#: Only that of django-unfold replaces templates of Django, and so must be tried with each Django.
 SITES = [
-    "tests.other_sites_settings", "tests.unfold_settings", "tests.grown_site_settings",
-    "tests.two_databases_settings",
+    "tests.unfold_settings",
+    *(
+        pytest.param(name, marks=pytest.mark.once)
+        for name in (
+            "tests.other_sites_settings", "tests.grown_site_settings",
+            "tests.two_databases_settings",
+        )
+    ),
 ]  # fmt: skip
 
 
