@@ -89,9 +89,12 @@ PAGES = {
     },
 }  # fmt: skip
 
-#: Pages that show more the more rows there are, up to a limit: compared with the goal only.
+#: Pages that show more the more rows there are, up to a limit, or compare a channel with more
+#: policies: compared with the goal only.
 LIMITED = {
     "export",
+    "try a channel",
+    "preview",
     "all",
     "one reason",
     "a rare reason",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -136,17 +137,17 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
                 name for name in COLUMNS if name in there and page.may_see_column(request, name)
             ]
         batches = reading.export(self._sources(request), _why(request), names, limit)
+        # The values of COLUMNS in a row; those that a log lacks are at its end.
+        values = {
+            model: itemgetter(*(there.index(name) + 3 if name in there else -1 for name in COLUMNS))
+            for model, there in names.items()
+        }
 
         def filled() -> Iterator[Batch]:
             for batch in batches:
                 yield [
-                    (
-                        created,
-                        kind.name,
-                        key,
-                        *map(dict(zip(names[kind.model], values, strict=True)).get, COLUMNS),
-                    )
-                    for kind, created, key, *values in batch
+                    (row[1], row[0].name, row[2], *values[row[0].model]((*row, None)))
+                    for row in batch
                 ]
 
         columns = [Column(name) for name in ("created", "refused", "id", *COLUMNS)]

@@ -282,14 +282,17 @@ def export(
 ) -> Iterator[Batch]:
     """Yield some refusals at a time, newest first: name of the kind, time, key, named columns."""
 
-    def of(kind: Kind, rows: QuerySet[Any]) -> Iterator[tuple[Place, Sequence[Any]]]:
+    def of(
+        kind: Kind, rows: QuerySet[Any]
+    ) -> Iterator[tuple[datetime.datetime, int, int, Sequence[Any]]]:
+        # In the order of `Place`, but as tuples, which are compared much faster.
+        rank = kind.rank
         for batch in fetched(rows, columns[kind.model], limit):
             for row in batch:
-                yield Place(row[0], kind.rank, row[1]), (kind, *row)
+                yield row[0], rank, row[1], (kind, *row)
 
     parts = [of(source.kind, rows) for source in sources for rows in _given(source, why)]
-    merged = heapq.merge(*parts, key=_first, reverse=True)
-    rows = islice((row for _place, row in merged), limit)
+    rows = islice(map(itemgetter(3), heapq.merge(*parts, reverse=True)), limit)
     size = FIRST
     while batch := list(islice(rows, size)):
         yield batch
