@@ -294,12 +294,12 @@ def test_packages_of_the_server_import_only_what_stands_below(
     subjects = [name for name in modules() if within(name, (below[0],))]
     assert subjects
     found = set()
-    for module in subjects:  # grows: what lies beside the packages must not lead past them
+    for module in subjects:  # grows: modules outside the packages must not lead past them
         for _line, name in imports(module, modules()[module].read_text()):
             if within(name, packages):
                 found.add(name)
-            elif (beside := ".".join(name.split(".")[:3])) in modules() and within(name, (root,)):
-                subjects += [beside] if beside not in subjects else []
+            elif (outside := ".".join(name.split(".")[:3])) in modules() and within(name, (root,)):
+                subjects += [outside] if outside not in subjects else []
     assert [name for name in sorted(found) if not within(name, below)] == []
     assert [each for each in below[1:] if not any(within(name, (each,)) for name in found)] == []
 

@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Demo:
-    """`example/demo.py`, running in a folder of its own.
+    """`example/demo.py`, running in its own folder.
 
     Args:
         folder: The folder, which does not exist yet.

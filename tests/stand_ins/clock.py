@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Clock:
-    """The time, which passes only when a test says so."""
+    """The time, which passes only when a test sets it."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
