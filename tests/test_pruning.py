@@ -40,7 +40,7 @@ def test_what_is_older_goes_and_the_rest_stays() -> None:
     assert done.complete
     assert done.counts == {"connections": 5, "subscriptions": 5, "publications": 5}
     assert left() == [1, 1, 1]
-    note = pruning.last()
+    note = Pruning.last()
     assert note is not None
     assert (note.connections, note.complete) == (5, True)
     assert str(note) == f"{note.ended:%Y-%m-%d %H:%M}"
@@ -71,7 +71,7 @@ def test_it_stops_when_its_time_is_over_and_goes_on_later() -> None:
     first = pruning.prune(30, seconds=2, batch=2, clock=lambda: next(ticks))
     assert not first.complete
     assert first.counts == {"connections": 4, "subscriptions": 0, "publications": 0}
-    note = pruning.last()
+    note = Pruning.last()
     assert note is not None
     assert not note.complete
     second = pruning.prune(30)
@@ -91,7 +91,7 @@ def test_the_command_says_what_it_did(settings: Any) -> None:
     assert "Entries that would be deleted:" in trial
     assert "connection log: 3" in trial
     assert left() == [4, 4, 4]
-    assert pruning.last() is None
+    assert Pruning.last() is None
     text = run()
     assert "Deleted entries:" in text
     assert "publish history: 3" in text

@@ -15,17 +15,14 @@ def local(value: datetime.datetime) -> datetime.datetime:
     With USE_TZ off the result is naive, like all times of such a site, so that both can be
     compared.
     """
-    if not timezone.is_aware(value):
-        return value
-    return timezone.localtime(value) if settings.USE_TZ else timezone.make_naive(value)
+    return localizer()(value)
 
 
 def localizer() -> Callable[[datetime.datetime], datetime.datetime]:
-    """Return a function like `local` for many times, which does not look for the zone each time."""
-    if not settings.USE_TZ:
-        return local
+    """Return a function that does the same for many times, and looks for the zone only once."""
     zone = timezone.get_current_timezone()
-    return lambda value: value.astimezone(zone) if timezone.is_aware(value) else value
+    convert = timezone.localtime if settings.USE_TZ else timezone.make_naive
+    return lambda value: convert(value, zone) if timezone.is_aware(value) else value
 
 
 def today() -> datetime.date:

@@ -386,3 +386,8 @@ class Pruning(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ended:%Y-%m-%d %H:%M}"
+
+    @classmethod
+    def last(cls) -> Pruning | None:
+        """Return the record of the last pruning."""
+        return cls.objects.first()

@@ -73,11 +73,6 @@ def due(days: int) -> dict[str, int]:
     return {name: model.objects.older_than(days).count() for name, model in LOGS.items()}
 
 
-def last() -> Pruning | None:
-    """Return the record of the last pruning."""
-    return Pruning.objects.first()
-
-
 def _all_batches(before: datetime.datetime, batch: int) -> Iterator[tuple[str, int]]:
     for name, model in LOGS.items():
         for deleted in _batches(model, before, batch):
@@ -99,7 +94,7 @@ def _batches(model: type[Log], before: datetime.datetime, batch: int) -> Iterato
 
 
 def _note(counts: dict[str, int], complete: bool) -> None:
-    previous = last()
+    previous = Pruning.last()
     if previous is not None and not previous.complete:  # this call continues the previous one
         counts = {name: count + getattr(previous, name) for name, count in counts.items()}
     Pruning.objects.update_or_create(

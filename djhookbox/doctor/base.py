@@ -82,9 +82,8 @@ class Patient:
         site = settings.webhook_url
         local = "" if is_unix(site) else origin_of(site)
         public = public or settings.public_url or settings.rest_url
-        public = without_password(public).rstrip(
-            "/"
-        )  # nothing here sends it, and findings are shown
+        # Findings are shown, and no request needs the password.
+        public = without_password(public).rstrip("/")
         scheme, separator, rest = public.partition("://")
         public = f"{ {'ws': 'http', 'wss': 'https'}.get(scheme, scheme) }{separator}{rest}"
         if not origin:

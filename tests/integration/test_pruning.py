@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from djhookbox.audit import pruning
 from djhookbox.conf import settings as hookbox_settings
-from djhookbox.models import ConnectionLog
+from djhookbox.models import ConnectionLog, Pruning
 from djhookbox.server.config import ServerConfig
 from djhookbox.server.metrics import Metrics
 from djhookbox.server.site.housekeeping import BREATH, DAY, FIRST, Housekeeping
@@ -55,6 +55,6 @@ def test_a_site_prunes_when_it_is_reminded(
     monkeypatch.setattr(pruning, "prune", prune)
     assert asyncio.run(remind(live_server.url, 2)) == [FIRST, BREATH, DAY]
     assert list(ConnectionLog.objects.all()) == [recent]
-    note = pruning.last()
+    note = Pruning.last()
     assert note is not None
     assert (note.connections, note.complete) == (5, True)

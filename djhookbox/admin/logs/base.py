@@ -127,7 +127,7 @@ class LogAdmin(TrailMixin, ExportMixin):
         kept = ngettext(
             "Entries are kept for %(days)d day.", "Entries are kept for %(days)d days.", days
         ) % {"days": days}
-        note = Pruning.objects.first()  # there is one row at most
+        note = Pruning.last()
         if note is None and settings.executable:
             # Only the bundled server triggers pruning.
             return f"{kept} " + _(

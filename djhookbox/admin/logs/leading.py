@@ -298,7 +298,11 @@ def _single(rows: QuerySet[Any], leader: Any) -> None:
     conditions = _conditions(rows)
     conditions[conditions.index(leader)] = _OnlyOf(leader.lhs, leader.rhs)
     name = _column(leader)
-    first = ByPrefix(F(name), descending=True) if name == "channel" else f"-{name}"
+    _sort(rows, ByPrefix(F(name), descending=True) if name == "channel" else f"-{name}")
+
+
+def _sort(rows: QuerySet[Any], first: Any) -> None:
+    """Sort by this first, and then as before."""
     order: Any = rows.query.order_by
     rows.query.order_by = (first, *order)
 
@@ -350,8 +354,7 @@ def _bound(rows: QuerySet[Any], leader: Any) -> None:
     for operator, bound in ((">=", lower), ("<=", upper)):
         row = _Row(operator, columns[: len(bound)], bound)
         conditions.append(row.resolve_expression(rows.query))
-    order: Any = rows.query.order_by
-    rows.query.order_by = (f"-{name}", *order)
+    _sort(rows, f"-{name}")
 
 
 def _latest(bound: Sequence[Value], moment: Any, choose: Any) -> Value:

@@ -102,9 +102,7 @@ class Proposals:
         name = channel.name
         asked: _Asked | None = None
         if name not in self._turns.last:
-            if isinstance(change, Publish):  # which is always due, and most frequent
-                self._check_alive(channel)
-            elif not self._is_due(channel, change):
+            if not self._is_due(channel, change):
                 return Applied(0)
             asked = self._ask(name, change)
             if isinstance(asked, Accepted):
@@ -262,9 +260,10 @@ class Proposals:
 
         """
         self._check_alive(channel)
-        if not isinstance(change, Publish):
-            self._limits.check(channel, change)
-        return isinstance(change, Publish) or not is_moot(self._hub, channel, change)
+        if isinstance(change, Publish):
+            return True
+        self._limits.check(channel, change)
+        return not is_moot(self._hub, channel, change)
 
     def _check_alive(self, channel: Channel) -> None:
         if self._hub.channels.get(channel.name) is not channel:

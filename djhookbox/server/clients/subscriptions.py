@@ -142,7 +142,9 @@ class Subscriptions:
             with self._lifecycle.pinned(wanted):
                 self._authorizer.still_here(connection)
                 batch = _Batch(wanted)
-                if not self._is_decided(batch, user, connection):
+                if self._is_decided(batch, user, connection):
+                    self._check_room(batch, user)
+                else:
                     await self._decide(batch, user, connection)
                 await self._enter_all(batch, user, connection)
         return batch.refused
@@ -183,17 +185,13 @@ class Subscriptions:
 
     def _is_decided(self, batch: _Batch, user: User, connection: Connection) -> bool:
         """Return whether a batch needs nothing from the site, as with most open channels."""
-        if not self._lifecycle.exist(batch.wanted):
-            return False
-        self._check_room(batch, user)
-        return not batch.refused and all(
+        return self._lifecycle.exist(batch.wanted) and all(
             since is None and self._needed(user, name, connection) is None
             for name, since in batch.wanted.items()
         )
 
     async def _decide(self, batch: _Batch, user: User, connection: Connection) -> None:
         """Get what a batch needs from the site: decisions, and what the client lacks."""
-        batch.refused.clear()
         if capabilities.SUBSCRIBE_MANY not in self._webhooks.accepted:
             await self._create_each(batch, user, connection)
         elif self._lifecycle.exist(batch.wanted):

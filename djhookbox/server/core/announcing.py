@@ -81,10 +81,9 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
         publication: The same publication with its number, if the channel has a stream.
 
     """
-    options, stream = channel.options, channel.stream
+    stream = channel.stream
     # The channel may have become anonymous while the engine handled the change.
-    shown = channel.shown(change.data) if options.anonymous else change.data
-    args = {"channel_name": channel.name, **shown}
+    args = {"channel_name": channel.name, **channel.shown(change.data)}
     channel.published.add(change.at)
     if publication is not None and stream is not None:
         if change.epoch and not stream.offset:
@@ -92,7 +91,7 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
         stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
         args |= place(stream.epoch, publication.offset)
-    exclude = None if options.reflective else change.origin
+    exclude = None if channel.options.reflective else change.origin
     return [Broadcast(channel, "PUBLISH", args, exclude, change.made)]
 
 

@@ -19,10 +19,7 @@ class Rate:
 
     def add(self, now: float) -> None:
         """Record one event."""
-        # Not by `per_second`: this runs for every publication.
-        if now > self._at:
-            self._value *= math.exp((self._at - now) / FADING)
-        self._value += 1 / FADING
+        self._value = self.per_second(now) + 1 / FADING
         self._at = now
 
     def per_second(self, now: float) -> float:

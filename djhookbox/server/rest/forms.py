@@ -62,11 +62,7 @@ def bound_at_once(
         return records.write(await answer)
 
     def call(form: Form) -> dict[str, object] | Awaitable[dict[str, object]] | None:
-        try:  # as in `_read`
-            request = records.from_form(kind, form, SECRET_FIELDS)
-        except FieldProblem as problem:
-            raise _bad_call(problem, "option") from None
-        answer = method(request)
+        answer = method(_read(kind, form, "option"))
         if isinstance(answer, CoroutineType):  # checking for Awaitable takes longer
             return later(answer)
         return None if answer is None else records.write(answer)

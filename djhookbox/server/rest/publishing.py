@@ -112,8 +112,7 @@ class Publishing:
 
     def _done(self, request: rest.Publish, payload: JSON, applied: Applied) -> answers.Published:
         self._metrics.messages_in += 1
-        if not request.recorded or request.origin is not None:
-            self.report(request.channel_name, payload, request, applied.delivered)
+        self.report(request.channel_name, payload, request, applied.delivered)
         return self.answer(applied, request)
 
     def answer(self, published: Applied, request: rest.Publish) -> answers.Published:
