@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
@@ -65,20 +65,24 @@ class Calls:
 
     def alone(self) -> None:
         """Make each alone."""
-        for fields, cookie in self._calls:
+        self._alone(self._calls)
+
+    def _alone(self, calls: Iterable[tuple[dict[str, str], str]]) -> None:
+        for fields, cookie in calls:
             form = bodies.as_form({**fields, "secret": SECRET})
             self._worker.post(f"/hookbox/{fields['action']}", form, bodies.FORM_TYPE, cookie)
 
     def batched(self, size: int) -> None:
-        """Make all in batches of a size."""
+        """Make all in batches of a size, and those alone for which the batch had no time."""
         for start in range(0, len(self._calls), size):
             chunk = self._calls[start : start + size]
             batch = webhooks.Batch(tuple(Batched(*call) for call in chunk))
             body = bodies.as_json(webhooks.write(batch, secret=SECRET))
             answers = self._worker.post("/hookbox/batch", body, bodies.JSON_TYPE)[0]["answers"]
-            failed = [each for each in answers if each is None or each[1][0] is not True]
+            failed = [each for each in answers if each and each[1][0] is not True]
             if failed:
                 raise SystemExit(f"{len(failed)} calls of a batch failed, such as {failed[0]!r}")
+            self._alone(call for call, answer in zip(chunk, answers, strict=True) if answer is None)
 
 
 def kinds(worker: Worker, keys: list[str], names: list[str]) -> dict[str, Calls]:
