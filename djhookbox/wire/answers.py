@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Published:
     """The number of connections a publication reached, and its position in the channel's stream.
 
-    The genuine 0.3.3 reports neither. Like `rest.Publish`, it is not frozen.
+    The genuine 0.3.3 reports neither.
 
     Attributes:
         reported: Whether an event will report it, so that the caller need not record it.

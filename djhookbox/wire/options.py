@@ -145,7 +145,7 @@ _POLLING: Mapping[str, _Check] = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Polling:
     """The settings for polling a channel's messages (section 7 of the reference)."""
 
@@ -183,7 +183,7 @@ class Polling:
         }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChannelOptions:
     """The options of create_channel replies and set_channel_options, except history and state."""
 
@@ -207,6 +207,26 @@ class ChannelOptions:
         """Whether the publications of a former channel belong to the history of a new one."""
         return bool(self.history_duration) or self.durable
 
+    def changed(self, given: Mapping[str, JSON]) -> ChannelOptions:
+        """Return these options with the given ones replaced.
+
+        Raises:
+            OptionError: For unknown options and invalid values.
+
+        """
+        check_channel_options(given)
+        return self.merged(given)
+
+    def merged(self, given: Mapping[str, JSON]) -> ChannelOptions:
+        """Do the same as `changed` with options that another server has checked."""
+        values = {name: getattr(self, name) for name in _CHANNEL_NAMES}
+        known = {name: value for name, value in given.items() if name in values}
+        if not known:
+            return self
+        if "polling" in known:
+            known["polling"] = self.polling.changed(known["polling"])
+        return ChannelOptions(**{**values, **known})
+
     def asks(self, operation: str) -> bool:
         """Return whether a webhook decides about subscribe, unsubscribe or publish."""
         if self.durable and operation == "publish":
@@ -214,7 +234,7 @@ class ChannelOptions:
         return self.moderated or bool(getattr(self, f"moderated_{operation}"))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class UserOptions:
     """The user options of a connect reply (0.3.4)."""
 
@@ -225,9 +245,13 @@ class UserOptions:
     auto_subscribe: list[str] = field(default_factory=list)
 
 
+#: The options of a channel for which nothing else is given.
+CHANNEL_DEFAULTS = ChannelOptions()
+
+_CHANNEL_NAMES = tuple(each.name for each in fields(ChannelOptions))
 _CHECKS: Mapping[type, _Check] = {bool: _boolean, int: _whole, list: _names, Polling: _object}
 _CHANNEL: Mapping[str, _Check] = {
-    **{f.name: _CHECKS[type(getattr(ChannelOptions(), f.name))] for f in fields(ChannelOptions)},
+    **{name: _CHECKS[type(getattr(CHANNEL_DEFAULTS, name))] for name in _CHANNEL_NAMES},
     "history": _history,
     "state": _object,
 }

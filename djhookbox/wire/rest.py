@@ -47,12 +47,9 @@ class Origin:
     reason: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Publish to a channel.
-
-    This record and its answer are not frozen, as those of events: each publication needs them, and
-    frozen ones take much longer to create.
 
     Attributes:
         payload: The message as JSON text.

@@ -10,6 +10,7 @@ import pytest
 from djhookbox.server.channels import delivery
 from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
 from djhookbox.server.core.announcing import announce, compose
+from djhookbox.wire.options import ChannelOptions
 
 from .rig import FakeConnection, Rig, turns
 
@@ -111,7 +112,7 @@ async def test_an_exclusion_neither_loses_nor_doubles(rig: Rig) -> None:
     alice, bob = await rig.connect("alice"), await rig.connect("bob")
     await open_channel(rig, alice, bob)
     channel = rig.channels["room"]
-    channel.options.reflective = False
+    channel.options = ChannelOptions(reflective=False)
     publish(rig, 1)
     assert publish_from(rig, alice, 2) == 1
     publish(rig, 3)

@@ -154,8 +154,7 @@ def test_given_members_of_polling_replace_and_others_stay() -> None:
 def test_what_asks_the_site(operation: str) -> None:
     assert ChannelOptions().asks(operation)
     assert not ChannelOptions(moderated=False).asks(operation)
-    options = ChannelOptions(moderated=False)
-    setattr(options, f"moderated_{operation}", True)
+    options = ChannelOptions(moderated=False, **{f"moderated_{operation}": True})
     assert options.asks(operation)
     others = {"subscribe", "unsubscribe", "publish"} - {operation}
     assert not any(map(options.asks, others))

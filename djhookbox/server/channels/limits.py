@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ...wire.names import RESERVED_PREFIX
-from ...wire.options import ChannelOptions, OptionError
+from ...wire.options import CHANNEL_DEFAULTS, OptionError
 from ..core.changes import Change, Create, Publish, SetOptions, Subscribe
 from ..core.model import Channel
 from ..core.states import StateTooLarge
@@ -34,7 +34,7 @@ class ChannelLimits:
 
         """
         try:
-            self._hub.check_options(ChannelOptions(), change.given)
+            CHANNEL_DEFAULTS.changed(change.given)
         except OptionError as error:
             raise Refusal(str(error), "malformed") from None
         full = len(self._hub.channels) >= self._most_channels
@@ -59,7 +59,7 @@ class ChannelLimits:
             self._check_subscriptions(channel, change)
             return
         if isinstance(change, SetOptions):
-            self._hub.check_options(channel.options, change.given)
+            channel.options.changed(change.given)
         self._check_state(channel.name, channel, change)
 
     def _check_subscriptions(self, channel: Channel, change: Subscribe) -> None:

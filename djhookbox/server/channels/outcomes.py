@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import NamedTuple
 
 from ...wire import answers
@@ -27,8 +28,15 @@ class Applied(NamedTuple):
 
     def answer(self, reported: bool | None = None) -> answers.Published:
         """Return the REST answer to a publication, and whether an event will report it."""
-        epoch, offset = self.position or (None, None)
-        return answers.Published(self.delivered, epoch, offset, reported)
+        if self.position is None:
+            return _unnumbered(self.delivered, reported)
+        return answers.Published(self.delivered, *self.position, reported)
+
+
+@lru_cache(maxsize=1024)
+def _unnumbered(delivered: int, reported: bool | None) -> answers.Published:
+    # A frozen record takes a microsecond to create, and most channels give the same few answers.
+    return answers.Published(delivered, reported=reported)
 
 
 class EngineFailed(Refusal):

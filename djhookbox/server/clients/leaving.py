@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from ...wire import capabilities, webhooks
@@ -100,8 +101,7 @@ class Leaving:
         try:
             for channel in pinned:
                 if channel in left and channel.options.asks("unsubscribe"):
-                    event = _unsubscribed(channel, connection, "disconnect", ended.reason)
-                    event.signal = True
+                    event = _unsubscribed(channel, connection, "disconnect", ended.reason, True)
                     self._events.add(event, browser)
                 await self._lifecycle.release(channel)
             last = True
@@ -109,7 +109,8 @@ class Leaving:
                 done, _ = await asyncio.wait({departed}, timeout=DEPARTURE_SECONDS)
                 last = bool(done) and departed.result()
                 late = None if done else departed
-            ended.last = last or None
+            if last:
+                ended = replace(ended, last=True)
         finally:
             self._events.add(ended, browser)
         if late is not None and await late:
@@ -147,6 +148,8 @@ class Leaving:
         return None
 
 
-def _unsubscribed(channel: Channel, connection: Connection, by: str, reason: str) -> Unsubscribed:
+def _unsubscribed(
+    channel: Channel, connection: Connection, by: str, reason: str, signal: bool | None = None
+) -> Unsubscribed:
     user = connection.user.name if connection.user is not None else ""
-    return Unsubscribed(channel.name, user, connection.id, by, reason)
+    return Unsubscribed(channel.name, user, connection.id, by, reason, signal)

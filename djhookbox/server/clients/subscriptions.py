@@ -177,8 +177,9 @@ class Subscriptions:
                 change = Unsubscribe(user, self._clock(), connection=connection)
                 await self._proposals.propose(channel, change)
             if leaves and not asked:
-                event = Unsubscribed(channel.name, user.name, connection.id, "client")
-                event.signal = asks or None
+                event = Unsubscribed(
+                    channel.name, user.name, connection.id, "client", signal=asks or None
+                )
                 self._events.add(event, traces(connection) if asks else ())
 
     # ---- parts -----------------------------------------------------------

@@ -7,9 +7,10 @@ not decide whether a change is allowed: the caller must have done so.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ...wire.fields import ABSENT
-from ...wire.options import ChannelOptions, Polling, UserOptions, check_channel_options
+from ...wire.options import CHANNEL_DEFAULTS, Polling, UserOptions
 from ...wire.values import JSON
 from . import snapshots
 from .effects import Effect, Emptied, PollingChanged, PresenceDue, Send
@@ -162,7 +163,7 @@ class Hub:
         """
         if name in self.channels:
             raise ValueError(f"the channel {name!r} exists")
-        channel = Channel(name, ChannelOptions(), now, self.shelf)
+        channel = Channel(name, CHANNEL_DEFAULTS, now, self.shelf)
         channel.keeping = self._durable_seconds
         channel.recovery = self._recovery_seconds
         effects = self.set_options(channel, given, now, stream)
@@ -181,7 +182,8 @@ class Hub:
         """Remove a channel and unsubscribe everyone who is still subscribed (0.3.4)."""
         effects: list[Effect] = []
         # Notify each of its own removal only; notifying everyone of all others takes n² frames.
-        channel.options.presenceful = False
+        polls = bool(channel.options.polling.mode)
+        channel.options = replace(channel.options, presenceful=False, polling=Polling())
         for subscription in list(channel.subscribers.values()):
             subscription.elsewhere = frozenset()
             effects += self.unsubscribe(subscription.user, channel, now)
@@ -191,21 +193,9 @@ class Hub:
         self.empty.pop(channel, None)
         self.shelf.forget(channel)
         self.states.forget(channel)
-        if channel.options.polling.mode:
-            channel.options.polling = Polling()
+        if polls:
             effects.append(PollingChanged(channel))
         return [effect for effect in effects if not isinstance(effect, Emptied)]
-
-    @staticmethod
-    def check_options(options: ChannelOptions, given: Mapping[str, JSON]) -> Polling:
-        """Check new values for options; return the resulting polling settings.
-
-        Raises:
-            OptionError: For the first invalid option.
-
-        """
-        check_channel_options(given)
-        return options.polling.changed(given.get("polling", {}))
 
     def set_options(
         self,
@@ -226,11 +216,8 @@ class Hub:
             OptionError: For invalid options; nothing has changed then.
 
         """
-        polling = self.check_options(channel.options, given)
+        channel.options = channel.options.changed(given)
         effects: list[Effect] = []
-        for name, value in given.items():
-            if name not in ("polling", "history", "state"):
-                setattr(channel.options, name, value)
         if "history" in given:
             channel.forget()
             for kind, data in given["history"]:
@@ -242,7 +229,6 @@ class Hub:
             channel.stream = Stream(stream)
         channel.trim(now)
         if "polling" in given:
-            channel.options.polling = polling
             effects.append(PollingChanged(channel))
         if "state" in given:
             effects += self.states.replace(channel, given["state"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ...wire.options import ChannelOptions
+from ...wire.options import CHANNEL_DEFAULTS, ChannelOptions
 from ...wire.values import JSON
 from .changes import Change, Create, SetOptions, SetState
 from .effects import Broadcast, Effect
@@ -124,7 +124,7 @@ def _update(channel: Channel, updates: Mapping[str, JSON], deletes: list[str]) -
 
 
 def _held_after(channel: Channel | None, given: Mapping[str, JSON]) -> int:
-    options = channel.options if channel is not None else ChannelOptions()
+    options = channel.options if channel is not None else CHANNEL_DEFAULTS
     state: Mapping[str, JSON] = channel.state if channel is not None else {}
     size = channel.state_weight if channel is not None else 0
     if "state" in given:

@@ -12,7 +12,7 @@ from ...wire import answers, events, rest, webhooks
 from ...wire.closing import is_valid_code
 from ...wire.fields import ABSENT, given
 from ...wire.names import check_name
-from ...wire.options import ChannelOptions, user_options
+from ...wire.options import CHANNEL_DEFAULTS, user_options
 from ...wire.replies import SubscribeReply
 from ...wire.values import JSON, dumps, loads
 from ..channels.durable import Durable
@@ -251,7 +251,7 @@ class Calls:
         name = self._checked(request.channel_name)
         user, options = named_user(self._hub, request.user_name), request.options
         if name not in self._hub.channels and options is not None and options.get("durable"):
-            self._hub.check_options(ChannelOptions(), options)
+            CHANNEL_DEFAULTS.changed(options)
             # The site may be waiting for this answer, and its stream must be loaded first.
             self._tasks.start(self._subscribe_later(user, name, options))
             return answers.Done()
@@ -339,7 +339,7 @@ class Calls:
             reply = await self._webhooks.send(webhooks.CreateChannel(name))
             options = {**reply.check().options, **options}
         if options.get("durable"):
-            self._hub.check_options(ChannelOptions(), options)
+            CHANNEL_DEFAULTS.changed(options)
             self._tasks.start(self._create_later(name, options))
             return answers.Done()
         await self._lifecycle.create(name, options)

@@ -33,14 +33,6 @@ def read(blob: bytes | str) -> JSON:
 # ---- to Redis ------------------------------------------------------------------
 
 
-def merged(options: ChannelOptions, given: Mapping[str, JSON]) -> ChannelOptions:
-    """Return options after a change; it must have been checked."""
-    values = {name: getattr(options, name) for name in ChannelOptions.__slots__}
-    values |= {k: v for k, v in given.items() if k in values and k != "polling"}
-    values["polling"] = options.polling.changed(given.get("polling", {}))
-    return ChannelOptions(**values)
-
-
 def remembers(options: ChannelOptions) -> bool:
     """Return whether the history of a channel shows who comes and goes."""
     return options.presenceful and not options.anonymous and not options.history_publish_only

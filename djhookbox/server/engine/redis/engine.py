@@ -13,7 +13,7 @@ from typing import Any
 
 from ....wire.engines import Address
 from ....wire.names import RESERVED_PREFIX
-from ....wire.options import ChannelOptions
+from ....wire.options import CHANNEL_DEFAULTS
 from ....wire.values import dumps
 from ...core.changes import (
     Accepted,
@@ -58,8 +58,6 @@ BUCKET_SECONDS = 10
 OPTION_ATTEMPTS = 20
 #: Seconds to wait at the start for the connections.
 START_SECONDS = 10.0
-
-_EMPTY = ChannelOptions()
 
 
 class RedisEngine:
@@ -321,7 +319,7 @@ class RedisEngine:
     # ---- changes ---------------------------------------------------------
 
     async def _create(self, name: str, change: Create) -> Accepted:
-        options = codec.merged(_EMPTY, change.given)
+        options = CHANNEL_DEFAULTS.merged(change.given)
         snapshot = await self.openings.open(name, change.at, options, change.given)
         stream = change.stream or snapshot.stream
         if snapshot.created:
@@ -401,7 +399,7 @@ class RedisEngine:
 
     async def _set_options(self, replica: Replica, change: SetOptions) -> Accepted:
         for attempt in range(OPTION_ATTEMPTS):
-            options = codec.merged(replica.options, change.given)
+            options = replica.options.merged(change.given)
             state, history = change.given.get("state"), change.given.get("history")
             entries = [(change.at, kind, data) for kind, data in history or ()]
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ....wire.options import ChannelOptions
+from ....wire.options import CHANNEL_DEFAULTS, ChannelOptions
 from ....wire.values import JSON
 from ...core.changes import HistoryEntry, Snapshot
 from ...core.stream import new_epoch
@@ -277,7 +277,7 @@ class Openings:
         engine, name = self._engine, replica.name
         mine = engine.mirror.dump(name) if replica.life != self._life else None
         if mine is not None:  # Redis has lost it since it was loaded
-            options = codec.merged(ChannelOptions(), mine.options)
+            options = CHANNEL_DEFAULTS.merged(mine.options)
             content = self._content(options, mine.state, mine.history, mine.history)
             reply = await self._ask_open(name, "restore", mine.at, content)
         else:

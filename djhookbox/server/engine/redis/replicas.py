@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ....wire.options import ChannelOptions
+from ....wire.options import CHANNEL_DEFAULTS
 from ....wire.values import JSON
 from ...core.changes import (
     Accepted,
@@ -152,7 +152,7 @@ class Replica:
         self._head: tuple[str, Packed] | None = None
         self.version = snapshot.version
         self.changed = snapshot.changed
-        self.options = codec.merged(ChannelOptions(), snapshot.options)
+        self.options = CHANNEL_DEFAULTS.merged(snapshot.options)
         self.members: dict[str, tuple[bool, bool] | None] = {
             each.name: (each.shared, each.by_code)
             for each in snapshot.members
@@ -241,7 +241,7 @@ class Replica:
             self.version = version
             self._mirror.follow(self.name, version, slot)
             if slot.kind == "O":
-                self.options = codec.merged(self.options, codec.read(slot.body))
+                self.options = self.options.merged(codec.read(slot.body))
                 self.changed = version
         if self._slots and not self._busy:
             if self.ahead_since is None:
