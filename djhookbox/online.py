@@ -39,7 +39,7 @@ from .users.identity import ANONYMOUS_PREFIX
 from .vouching import validate_channel
 
 if TYPE_CHECKING:
-    from .decisions.decide import User
+    from .users.accounts import User
 
 
 @synchronous()

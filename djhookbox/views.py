@@ -19,7 +19,7 @@ from .bans.rules import Subject
 from .batches import confirming
 from .batches.answering import Answer, Answering
 from .conf import settings
-from .decisions.decide import Decision, User, decide, refused
+from .decisions.decide import Decision, decide, refused
 from .decisions.many import decide_many
 from .decisions.rechecks import recheck as recheck_channels
 from .doctor import echo
@@ -38,7 +38,7 @@ from .policy.rules import Operation
 from .receiving import BATCHABLE, answer, malformed, webhook
 from .receiving import VIEWS as VIEWS
 from .signals import signals as signals  # where code of 2011 imports it from
-from .users.accounts import username
+from .users.accounts import User, username
 from .users.identity import EXPIRED, IdentityError, by_name, identify, verify
 from .wire import records, webhooks
 from .wire.fields import FieldProblem

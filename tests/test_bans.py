@@ -16,7 +16,7 @@ from django.utils import timezone
 from djhookbox.bans import store
 from djhookbox.bans.rules import Bans, Entry, Kind, Subject, network
 from djhookbox.conf import settings as hookbox_settings
-from djhookbox.decisions.decide import decide
+from djhookbox.decisions.decide import Terms, decide
 from djhookbox.decisions.rechecks import recheck
 from djhookbox.decisions.trials import attempt
 from djhookbox.models import Ban, ChannelPolicy, ConnectionLog, Publication, SubscriptionLog
@@ -154,7 +154,7 @@ def test_a_ban_comes_before_all_policies(bob: User, channel: str) -> None:
         assert decision.decided_by == f"ban:{one.pk}"
     assert not decide(Operation.CONNECT, bob).allowed
     # Code may still use the user's name, and leaving is always possible.
-    assert decide(Operation.CREATE, bob, channel, trusted=True).allowed
+    assert decide(Operation.CREATE, bob, channel, terms=Terms(trusted=True)).allowed
     assert decide(Operation.UNSUBSCRIBE, bob, channel).allowed
     assert decide(Operation.DISCONNECT, bob).allowed
     one.delete()

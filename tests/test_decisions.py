@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 import djhookbox
 from djhookbox import signals
 from djhookbox.decisions import store
-from djhookbox.decisions.decide import Decision, Facts, decide, decide_for_code, standing_options
+from djhookbox.decisions.decide import Decision, Terms, decide, decide_for_code, standing_options
 from djhookbox.exceptions import HookboxError
 from djhookbox.models import ChannelPolicy
 from djhookbox.policy.patterns import compile_pattern
 from djhookbox.policy.rules import Audience, Operation, Rule
+from djhookbox.users.facts import Facts
 
 from .conftest import Who
 from .stand_ins.clock import Clock
@@ -302,7 +303,7 @@ def test_signals_carry_what_they_did_in_2011(
     heard: list[dict[str, Any]] = []
     with receiving(signals.signals[operation], lambda **kwargs: heard.append(kwargs)):
         assert decide(operation, alice, "/b/", payload=[1]).allowed
-        assert decide(operation, alice, "/b/", payload=[1], send_signals=False).allowed
+        assert decide(operation, alice, "/b/", payload=[1], terms=Terms(send_signals=False)).allowed
     [arguments] = heard
     assert arguments.pop("signal") is signals.signals[operation]
     assert arguments == {"sender": alice, **extra}
@@ -404,10 +405,10 @@ def test_steps(make_policy: MakePolicy, alice: Any) -> None:
     make_policy("/a/", "one", order=1)
     make_policy("/<x>/", "two", order=2, subscribe_audience="handlers")
     assert decide("subscribe", alice, "/b/").steps == ()
-    decision = decide("subscribe", alice, "/b/", explain=True)
+    decision = decide("subscribe", alice, "/b/", terms=Terms(explain=True))
     assert [step.who for step in decision.steps] == ["policy:one", "policy:two", "nobody"]
     assert decision.steps[-1].said == decision.reason
-    allowed = decide("subscribe", alice, "/a/", explain=True)
+    allowed = decide("subscribe", alice, "/a/", terms=Terms(explain=True))
     assert [step.who for step in allowed.steps] == ["policy:one"]
 
 
@@ -429,7 +430,7 @@ def test_steps_of_handlers(alice: Any) -> None:
         djhookbox.register_channel_handler(handler)
 
     def said(operation: str, channel: str, payload: object = None) -> list[tuple[str, str]]:
-        decision = decide(operation, alice, channel, payload=payload, explain=True)
+        decision = decide(operation, alice, channel, payload=payload, terms=Terms(explain=True))
         return [(step.who.rpartition(".")[2], step.said) for step in decision.steps]
 
     silent = ("Silent", "It has no opinion.")
@@ -481,14 +482,14 @@ def test_an_unmoderated_channel_is_open_to_everyone(
     plain = rule("/a/", create=create, subscribe=subscribe, publish=publish)
     options = {"moderated": moderated, **plain.forced_options()}
     decider = rule("/a/", create=create, subscribe=subscribe, publish=publish, options=options)
-    created = decide(
-        Operation.CREATE, VISITOR, "/a/", trusted=True, rules=[decider], send_signals=False
-    )
+    for_code = Terms(trusted=True, send_signals=False, rules=[decider])
+    created = decide(Operation.CREATE, VISITOR, "/a/", terms=for_code)
     if not created.allowed:
         return
+    terms = Terms(rules=[decider], who=Who(name))
     for operation in (Operation.SUBSCRIBE, Operation.PUBLISH):
         asked = created.options["moderated"] or created.options.get(f"moderated_{operation}")
-        decision = decide(operation, VISITOR, "/a/", rules=[decider], who=Who(name))
+        decision = decide(operation, VISITOR, "/a/", terms=terms)
         assert asked or decision.allowed
 
 

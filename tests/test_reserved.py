@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 import djhookbox
 from djhookbox import signals
-from djhookbox.decisions.decide import decide
+from djhookbox.decisions.decide import Terms, decide
 from djhookbox.decisions.rechecks import recheck
 from djhookbox.exceptions import HookboxRefused
 from djhookbox.models import ChannelPolicy, Publication
@@ -124,9 +124,9 @@ def test_a_policy_for_them_cannot_be_entered(db: None, pattern: str) -> None:
 
 
 def test_the_steps_of_other_channels_do_not_speak_of_them(alice: Any) -> None:
-    decision = decide(Operation.SUBSCRIBE, alice, "/x/", explain=True)
+    decision = decide(Operation.SUBSCRIBE, alice, "/x/", terms=Terms(explain=True))
     assert not any("built-in" in step.who for step in decision.steps)
-    decision = decide(Operation.SUBSCRIBE, alice, REPORT_CHANNEL, explain=True)
+    decision = decide(Operation.SUBSCRIBE, alice, REPORT_CHANNEL, terms=Terms(explain=True))
     assert decision.steps[0].who == "built-in"
 
 

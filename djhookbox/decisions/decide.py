@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, Error, transaction
@@ -21,22 +20,16 @@ from django.utils.translation import gettext as _
 
 from .. import debugging, handlers, signals
 from ..bans import store as bans
-from ..bans.rules import Bans, Subject
+from ..bans.rules import Bans, Entry, Subject
 from ..conf import settings
 from ..exceptions import HookboxError
 from ..policy import reserved
 from ..policy.rules import Audience, Operation, Rule, Ruling, UserFacts, Verdict, evaluate
 from ..policy.steps import Outcome, Step
-from ..users.accounts import username
+from ..users.accounts import User
+from ..users.facts import Facts
 from ..wire.options import INITIAL_ONLY
 from .store import cache
-
-if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
-
-#: A Django user, with or without an account.
-User: TypeAlias = "AbstractBaseUser | AnonymousUser"
 
 logger = logging.getLogger("djhookbox")
 
@@ -85,19 +78,40 @@ def refused(reason: str, decided_by: str = "nobody", code: str = "refused") -> D
     return Decision(False, reason, decided_by=decided_by, code=code)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to decide; the same terms serve many decisions.
+
+    Attributes:
+        trusted: For code and the admin: ignore audiences.
+        send_signals: Whether to send signals, whose receivers may refuse.
+        explain: Whether the decision lists its steps.
+        rules: The policies to apply, instead of the current ones.
+        banned: The bans to apply, instead of the current ones.
+        who: Facts about the user that are already known, to save queries.
+
+    """
+
+    trusted: bool = False
+    send_signals: bool = True
+    explain: bool = False
+    rules: Sequence[Rule] | None = None
+    banned: Bans | None = None
+    who: UserFacts | None = None
+
+
+_USUAL = Terms()
+_FOR_CODE = Terms(trusted=True, send_signals=False)
+
+
 def decide(
     operation: Operation | str,
     user: User,
     channel: str = "",
     *,
     payload: object = None,
-    trusted: bool = False,
-    send_signals: bool = True,
-    explain: bool = False,
-    rules: Sequence[Rule] | None = None,
-    who: UserFacts | None = None,
     subject: Subject | None = None,
-    banned: Bans | None = None,
+    terms: Terms = _USUAL,
 ) -> Decision:
     """Decide whether a user may do something.
 
@@ -106,24 +120,18 @@ def decide(
         user: The Django user.
         channel: The channel's name; for messages, the recipient's name.
         payload: The message that is published or sent.
-        trusted: For code and the admin: ignore audiences.
-        send_signals: Whether to send signals, whose receivers may refuse.
-        explain: Whether the decision lists its steps.
-        rules: The policies to apply, instead of the current ones.
-        who: Facts about the user that are already known, to save queries.
         subject: What bans are compared with; by default only the user's name.
-        banned: The bans to apply, instead of the current ones.
+        terms: How to decide.
 
     """
     operation = Operation(operation)
-    steps: list[Step] | None = [] if explain else None
-    facts = who or Facts(user)
-    question = _Question(operation, user, channel, payload, trusted, facts, steps, subject, banned)
-    decision = question.answer(rules, send_signals=send_signals)
-    if send_signals and not decision.allowed:  # for a browser, rather than a trial or code
+    question = _Question(operation, user, channel, payload, subject, terms)
+    decision = question.answer()
+    if terms.send_signals and not decision.allowed:  # for a browser, rather than a trial or code
         debugging.tell_refusal(
             operation.value, question.who.username, channel, decision.reason, decision.decided_by
         )
+    steps = question.steps
     if steps is None:
         return decision
     if not steps or steps[-1].who != decision.decided_by:  # it may have its step already
@@ -140,7 +148,7 @@ def decide_for_code(channel: str, user: User) -> Decision:
     # Handlers are often registered next to views; commands and task queue workers, which answer
     # no requests, would not have imported them.
     get_resolver().urlconf_module  # noqa: B018 - imports it
-    return decide(Operation.CREATE, user, channel, trusted=True, send_signals=False)
+    return decide(Operation.CREATE, user, channel, terms=_FOR_CODE)
 
 
 def standing_options(rules: Sequence[Rule], channel: str) -> dict[str, object]:
@@ -156,37 +164,49 @@ def standing_options(rules: Sequence[Rule], channel: str) -> dict[str, object]:
     return {"moderated": True}
 
 
-@dataclass(frozen=True, slots=True)
 class _Question:
-    """A request for a decision; the attributes are the arguments of `decide`."""
+    """A request for a decision, made with the arguments of `decide`.
 
-    operation: Operation
-    user: User
-    channel: str
-    payload: object
-    trusted: bool
-    who: UserFacts
-    steps: list[Step] | None
-    subject: Subject | None
-    banned: Bans | None
+    Attributes:
+        who: Facts about the user.
+        steps: The steps of the decision so far, if they are requested.
 
-    def answer(self, rules: Sequence[Rule] | None, *, send_signals: bool) -> Decision:
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        user: User,
+        channel: str,
+        payload: object,
+        subject: Subject | None,
+        terms: Terms,
+    ) -> None:
+        self.operation = operation
+        self.user = user
+        self.channel = channel
+        self.payload = payload
+        self.subject = subject
+        self.terms = terms
+        self.who = terms.who or Facts(user)
+        self.steps: list[Step] | None = [] if terms.explain else None
+
+    def answer(self) -> Decision:
         """Ask the policies, then the handlers, then the receivers of the signal."""
-        if self.operation in REFUSABLE and not self.trusted and self._is_inactive():
-            return refused(_("This account is not active."))
-        if self.operation in REFUSABLE and not self.trusted:
-            banned = bans.cache.get() if self.banned is None else self.banned
-            ban = banned.find(self.subject or Subject(self.who.username), time.time())
+        if self.operation in REFUSABLE and not self.terms.trusted:
+            if self._is_inactive():
+                return refused(_("This account is not active."))
+            ban = self._ban()
             if ban is not None:
                 return refused(ban.reason or _("An operator has banned you."), ban.decided_by)
-        ruling = self._ruling(rules)
+        ruling = self._ruling()
         if ruling.verdict is Verdict.REFUSED:
             return refused(ruling.reason, ruling.decider)
         # Handlers and receivers do not decide about reserved channels and would not expect them.
         reserved_channel = self.operation != Operation.MESSAGE and reserved.is_reserved(
             self.channel
         )
-        signal = self._signal() if send_signals and not reserved_channel else None
+        signal = self._signal() if self.terms.send_signals and not reserved_channel else None
         if ruling.verdict is Verdict.ALLOWED:
             asks_handlers = False
         else:
@@ -200,15 +220,20 @@ class _Question:
     def _is_inactive(self) -> bool:
         return not self.who.is_anonymous and not self.who.is_active
 
-    def _ruling(self, rules: Sequence[Rule] | None) -> Ruling:
+    def _ban(self) -> Entry | None:
+        banned = bans.cache.get() if self.terms.banned is None else self.terms.banned
+        return banned.find(self.subject or Subject(self.who.username), time.time())
+
+    def _ruling(self) -> Ruling:
         if self.operation not in BY_POLICY:
             return Ruling(Verdict.NO_MATCH)
+        rules = cache.get() if self.terms.rules is None else self.terms.rules
         return evaluate(
-            chain(reserved.RULES, cache.get() if rules is None else rules),
+            chain(reserved.RULES, rules),
             self.operation,
             self.who,
             self.channel,
-            trusted=self.trusted,
+            trusted=self.terms.trusted,
             steps=self.steps,
         )
 
@@ -241,7 +266,7 @@ class _Question:
                     stage = "signal"
                     signal.send(sender=self.user, **self._arguments())
         except Exception as error:
-            if self.trusted and isinstance(error, Error):
+            if self.terms.trusted and isinstance(error, Error):
                 raise  # not a decision: code sees the exception, as for its own queries
             refusal = _explained(error, stage, self.operation)
             if self.operation in REFUSABLE or (
@@ -326,62 +351,3 @@ def _culprit(error: Exception) -> str:
             return f"{module}.{getattr(code, 'co_qualname', code.co_name)}"
         traceback = traceback.tb_next
     return type(error).__name__
-
-
-@dataclass(slots=True)
-class Facts:
-    """What audiences need to know about a Django user; queries are made when needed.
-
-    Attributes:
-        groups: The primary keys of the user's groups, if already known.
-        permissions: Whether the user has each of these permissions, where already known.
-
-    """
-
-    user: Any
-    groups: frozenset[int] | None = None
-    permissions: dict[str, bool] = field(default_factory=dict)
-
-    @property
-    def username(self) -> str:
-        """The name, empty for anonymous visitors."""
-        return "" if self.is_anonymous else username(self.user)
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether this is a visitor without an account."""
-        return not getattr(self.user, "is_authenticated", False)
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the account is active."""
-        return bool(getattr(self.user, "is_active", False))
-
-    @property
-    def is_staff(self) -> bool:
-        """Whether the user may log in to the admin."""
-        return bool(getattr(self.user, "is_staff", False))
-
-    @property
-    def is_superuser(self) -> bool:
-        """Whether the user has all permissions."""
-        return bool(getattr(self.user, "is_superuser", False))
-
-    def group_ids(self) -> frozenset[int]:
-        """Return the primary keys of the user's groups, asking once."""
-        if self.groups is None:
-            groups = getattr(self.user, "groups", None)
-            if groups and "groups" in getattr(self.user, "_prefetched_objects_cache", ()):
-                self.groups = frozenset(group.pk for group in groups.all())
-            else:
-                self.groups = (
-                    frozenset(groups.values_list("pk", flat=True)) if groups else frozenset()
-                )
-        return self.groups
-
-    def has_permission(self, permission: str) -> bool:
-        """Return whether the user holds a permission, asking Django once."""
-        if permission not in self.permissions:
-            has_perm = getattr(self.user, "has_perm", None)
-            self.permissions[permission] = bool(has_perm and has_perm(permission))
-        return self.permissions[permission]

@@ -8,9 +8,11 @@ from functools import partial
 from ..bans import store as bans
 from ..bans.rules import Subject
 from ..policy.rules import Operation
+from ..users.accounts import User
+from ..users.facts import Facts
 from ..wire.options import asks as will_ask
 from ..wire.webhooks import Wanted
-from .decide import Decision, Facts, User, decide
+from .decide import Decision, Terms, decide
 from .store import cache
 
 
@@ -22,9 +24,8 @@ def decide_many(
     Each is decided as if asked alone, but what the policies need to know about the user costs one
     query for all of them.
     """
-    ask = partial(
-        decide, rules=cache.get(), who=Facts(user), subject=subject, banned=bans.cache.get()
-    )
+    terms = Terms(rules=cache.get(), banned=bans.cache.get(), who=Facts(user))
+    ask = partial(decide, subject=subject, terms=terms)
     decided = []
     for each in wanted:
         asks = each.subscribe

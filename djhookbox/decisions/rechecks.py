@@ -17,9 +17,10 @@ from ..bans import store as bans
 from ..bans.rules import Subject
 from ..policy.rules import Audience, Operation, Rule
 from ..users.accounts import named, username
+from ..users.facts import Facts
 from ..users.identity import ANONYMOUS_PREFIX
 from ..wire.replies import Rechecked
-from .decide import Facts, decide, standing_options
+from .decide import Terms, decide, standing_options
 from .store import cache
 
 _MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -42,8 +43,8 @@ def recheck(channels: Mapping[str, Sequence[str]]) -> dict[str, Rechecked]:
         for name in names:
             who = facts.get(name) or Facts(AnonymousUser())
             decision = decide(
-                Operation.SUBSCRIBE, who.user, channel,
-                send_signals=False, rules=rules, who=who, subject=Subject(name), banned=banned,
+                Operation.SUBSCRIBE, who.user, channel, subject=Subject(name),
+                terms=Terms(send_signals=False, rules=rules, banned=banned, who=who),
             )  # fmt: skip
             if not decision.allowed:
                 refused[name] = decision.reason

@@ -19,9 +19,9 @@ from ..models import ChannelPolicy
 from ..policy.patterns import compile_pattern
 from ..policy.rules import Operation
 from ..users import accounts
-from ..users.accounts import username
+from ..users.accounts import User, username
 from ..users.identity import ANONYMOUS_PREFIX
-from .decide import Decision, User, decide
+from .decide import Decision, Terms, decide
 from .store import cache
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Trial:
         return _("Allowed.")
 
 
-def user_named(name: str) -> AbstractBaseUser | AnonymousUser:
+def user_named(name: str) -> User:
     """Return the user with a name as in the audit log; anonymous visitors may have none.
 
     Raises:
@@ -105,17 +105,12 @@ def attempt(user: User, channel: str, operation: Operation, payload: object = No
     """Return what would happen if a user did something on a channel."""
     # As in `decide_for_code`: handlers may be registered next to views.
     get_resolver().urlconf_module  # noqa: B018 - imports it
-    rules = cache.get(fresh=True)
+    terms = Terms(send_signals=False, explain=True, rules=cache.get(fresh=True))
     creation = None
     with transaction.atomic():
-        decision = decide(
-            operation, user, channel,
-            payload=payload, send_signals=False, explain=True, rules=rules,
-        )  # fmt: skip
+        decision = decide(operation, user, channel, payload=payload, terms=terms)
         if decision.allowed and operation != Operation.CREATE:
-            creation = decide(
-                Operation.CREATE, user, channel, send_signals=False, explain=True, rules=rules
-            )
+            creation = decide(Operation.CREATE, user, channel, terms=terms)
         transaction.set_rollback(True)
     return Trial(
         user="" if user.is_anonymous else username(user),

@@ -10,9 +10,10 @@ from django.utils.translation import gettext as _
 
 from ..bans.rules import Subject
 from ..client.payloads import to_json
-from ..decisions.decide import Decision, User, decide, decide_for_code, refused
+from ..decisions.decide import Decision, decide, decide_for_code, refused
 from ..exceptions import HookboxRefused, PayloadError
 from ..policy.rules import Operation
+from ..users.accounts import User
 from ..wire.names import BROWSER_KEY
 from . import heads, inserting
 from .models import Outbox, StreamEntry

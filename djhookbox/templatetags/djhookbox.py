@@ -32,7 +32,7 @@ from django.utils.translation import gettext as _
 from ..conf import settings
 
 if TYPE_CHECKING:
-    from ..decisions.decide import User
+    from ..users.accounts import User
 
 register = template.Library()
 

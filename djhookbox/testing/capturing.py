@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from unittest import mock
 
 from .. import client, publishing, vouching
-from ..decisions.decide import UNDECIDED, Decision, User
+from ..decisions.decide import UNDECIDED, Decision
 from ..exceptions import HookboxError
 from ..outbox import inserting
 from ..outbox.rows import Draft
+from ..users.accounts import User
 from ..wire.answers import Outcome, Published
 from ..wire.rest import Publishing
 from ..wire.values import JSON

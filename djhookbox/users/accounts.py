@@ -7,7 +7,7 @@ model can be a `BigIntegerField` or a `PhoneNumberField`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
+#: A Django user, with or without an account.
+User: TypeAlias = "AbstractBaseUser | AnonymousUser"
 
-def username(user: AbstractBaseUser | AnonymousUser) -> str:
+
+def username(user: User) -> str:
     """Return the name of a user's connections."""
     return str(user.get_username())
 

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core import signing
@@ -29,11 +29,8 @@ from ..guards import database_errors
 from ..wire import names
 from ..wire.spent import SpentTokens
 from . import accounts
-from .accounts import username
+from .accounts import User, username
 from .expiry import seconds_left
-
-if TYPE_CHECKING:
-    from ..decisions.decide import User
 
 #: The prefix of anonymous visitors' names; accounts whose names start with it may not connect.
 ANONYMOUS_PREFIX = " _"

@@ -13,8 +13,9 @@ from ...models import Audience, ChannelPolicy
 from ...users.accounts import username
 
 if TYPE_CHECKING:
-    from ...decisions.decide import Decision, User
+    from ...decisions.decide import Decision
     from ...policy.rules import Operation
+    from ...users.accounts import User
 
 
 def needs(

@@ -14,12 +14,12 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ...decisions.decide import Decision, User
+from ...decisions.decide import Decision
 from ...decisions.trials import Trial, attempt
 from ...models import ChannelPolicy
 from ...policy.rules import Operation
 from ...policy.steps import Outcome, Step
-from ...users.accounts import usernames
+from ...users.accounts import User, usernames
 from ..forms import TryForm
 from ..pages import PageMixin, badge, grouped, link, module_script, pretty_json, route
 from .needs import needs
