@@ -276,7 +276,7 @@ def main() -> int:
             figures = asyncio.run(fuzz.run(pid))
         with log.open(errors="replace") as text:
             lines = text.read().split("\n")
-    bugs = [line for line in lines if re.search("Traceback|A bug|never retrieved", line)]
+    bugs = [line for line in lines if re.search("Traceback|Unexpected error|never retrieved", line)]
     for line in [line for line in lines if not line.isprintable() or "ERROR forged" in line[:20]]:
         fuzz.find(f"in the server's log, not escaped: {line!r}")
     missing, reports = asyncio.run(restarts(seed, 2 if options.quick else LIVES))

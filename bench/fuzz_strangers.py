@@ -232,7 +232,7 @@ def strangers(seed: int, *, quick: bool = False) -> tuple[list[str], str]:
             if process.poll() is not None:
                 crowd.findings.append(f"the server ended by itself: {process.returncode}")
         text = log.read_text(errors="replace")
-    if re.search("Traceback|A bug|never retrieved", text):
+    if re.search("Traceback|Unexpected error|never retrieved", text):
         crowd.findings.append(f"strangers in the server's log: {text[:500]}")
     summary = (
         f"{sum(crowd.came.values()):,} strangers, at most {crowd.most:,} connections, the longest "

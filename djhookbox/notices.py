@@ -203,7 +203,7 @@ class Notice(commits.Callback):
             try:
                 storing.store(unstored)
             except DatabaseError:
-                logger.exception("Revocations could not be stored; this call is the only one.")
+                logger.exception("Revocations could not be stored; they are sent only once.")
                 seconds = None
                 silence.end()
         try:

@@ -117,7 +117,7 @@ def _explain(error: OptionError) -> str:
     if error.fault is Fault.UNKNOWN:
         return _("Unknown option “%(name)s”.") % {"name": error.name}
     if error.fault is Fault.DURABLE:
-        return _("A durable channel cannot poll: turn one of them off.")
+        return _("A durable channel cannot poll: turn one of the two options off.")
     problems = {
         Fault.BOOLEAN: _("must be true or false"),
         Fault.WHOLE: _("must be a whole number, 0 or more"),

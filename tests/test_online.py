@@ -141,7 +141,7 @@ def test_the_list_of_users(people: list[Any], django_user_model: Any) -> None:
         assert rest.context_data["cl"].result_count == 3
     with mock.patch("djhookbox.client.list_users", side_effect=HookboxUnreachable("It is slow.")):
         page, said = change_list(root)
-    assert said == ["It is not known who is online: It is slow."]
+    assert said == ["Cannot determine who is online: It is slow."]
     assert page.context_data["cl"].result_count == 4
 
 

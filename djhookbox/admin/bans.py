@@ -184,10 +184,7 @@ class BanAdmin(PageMixin):
                 reason=ban.reason,
             )
         except HookboxError as error:
-            text = _(
-                "The ban applies to everything new, but open connections could not be closed: "
-                "%(problem)s"
-            )
+            text = _("The ban is in force, but open connections could not be closed: %(problem)s")
             self.message_user(request, text % {"problem": error}, messages.WARNING)
             return
         text = ngettext(

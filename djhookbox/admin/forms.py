@@ -174,7 +174,7 @@ class TryForm(forms.Form):
         required=False,
         initial=InvalidJSONInput(""),
         widget=JSONWidget(attrs={"rows": 2}),
-        help_text=gettext_lazy("The message, in case handlers look at it."),
+        help_text=gettext_lazy("The message, for handlers that look at it."),
     )
 
     def clean_user(self) -> str:

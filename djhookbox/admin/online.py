@@ -92,7 +92,7 @@ def _names(request: HttpRequest) -> frozenset[str]:
             known = online.names()
         except HookboxError as error:
             known = frozenset()
-            text = _("It is not known who is online: %(problem)s") % {"problem": error}
+            text = _("Cannot determine who is online: %(problem)s") % {"problem": error}
             messages.warning(request, text)
         request._hookbox_online = known  # type: ignore[attr-defined]
     return known

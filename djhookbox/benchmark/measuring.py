@@ -114,7 +114,7 @@ class Rehearsal:
             self._in.flush()
             answer = self._out.readline()
         if not answer:
-            raise BenchmarkFailed(_("The temporary server has ended; its lines above say why."))
+            raise BenchmarkFailed(_("The temporary server has ended; see its output above."))
         found: dict[str, object] = json.loads(answer)
         return found
 

@@ -106,8 +106,8 @@ class Bench(Subcommand):
             )
         self.say(
             _(
-                "The site was not asked: it decides about each connection and subscription, and "
-                "its own speed limits how many users can connect per second."
+                "The site was not involved. It decides about each connection and subscription, so "
+                "its speed also limits how many users can connect per second."
             )
         )
 

@@ -38,7 +38,7 @@ class Who(Subcommand):
         """Print the list."""
         if options["channel"]:
             if options["user"]:
-                raise Mistake(_("Name a channel or a user, not both."), code="malformed")
+                raise Mistake(_("Specify a channel or a user, not both."), code="malformed")
             return self._channel(checked_channel(options), as_json=options["json"])
         found = client.list_connections(options["user"])
         if options["json"]:
@@ -117,7 +117,7 @@ class Kick(Subcommand):
     def run(self, options: Options) -> int:
         """Close the connections and print how many there were."""
         if not options["user"] and not options["connection"]:
-            raise Mistake(_("Name a user or a --connection."), code="malformed")
+            raise Mistake(_("Specify a user or a --connection."), code="malformed")
         count = api.disconnect(
             options["user"] or None,
             connection=options["connection"] or None,

@@ -153,7 +153,7 @@ def reasons(cookie: Cookie, patient: Patient) -> Iterator[Finding]:
         yield error(
             _("The cookie “%(name)s” is %(same_site)s; browsers do not send it to another site.")
             % {**known, "same_site": f"SameSite={cookie.same_site}"},
-            _("Use a host of the site's own domain, or connect tokens."),
+            _("Use a host in the site's own domain, or connect tokens."),
         )
     if same_site == "none" and not cookie.secure:
         yield error(

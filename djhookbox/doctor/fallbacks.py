@@ -160,7 +160,7 @@ class HttpVersion(Check):
         if version < 11:
             yield error(
                 _("The proxy answers with HTTP/1.0, which has no WebSockets."),
-                _("Let it speak HTTP/1.1."),
+                _("Configure it to use HTTP/1.1."),
             )
         else:
             yield ok(_("HTTP/1.1; browsers use HTTP/2 only with TLS."))

@@ -37,7 +37,7 @@ class Process(Check):
         if status.state is not control.State.RUNNING:
             advice = _("Start it with “manage.py runhookbox”, or in the admin.")
             if status.state is control.State.SECRET_REFUSED:
-                advice = _("Give both the same settings, and restart the process.")
+                advice = _("Use the same settings for both, and restart the process.")
             elif status.state is control.State.NOT_HOOKBOX:
                 advice = _("Correct HOOKBOX_REST_URL, or HOOKBOX_INTERFACE and HOOKBOX_PORT.")
             yield error(status.message, advice)
@@ -79,8 +79,8 @@ class Webhook(Check):
             yield error(
                 problem,
                 _(
-                    "The process asks the site at this address about everything, so nobody can "
-                    "connect until it answers."
+                    "The process asks the site at this address about every decision, so nobody "
+                    "can connect until it answers."
                 ),
             )
             return

@@ -111,10 +111,7 @@ class Tls(Check):
                         "url": patient.public,
                         "problem": getattr(problem, "verify_message", problem),
                     },
-                    _(
-                        "Renew it, or serve the whole chain. For a CA of your own, "
-                        "set HOOKBOX_CA_FILE."
-                    ),
+                    _("Renew it, or serve the whole chain. For a private CA, set HOOKBOX_CA_FILE."),
                 )
                 return
             except OSError as problem:

@@ -149,7 +149,7 @@ class Autostart(threading.Thread):
         if status:
             self._say(
                 _(
-                    "The Hookbox process has ended (status %(status)d). Its lines above say why. "
+                    "The Hookbox process has ended (status %(status)d); see its output above. "
                     "Save a file, or restart runserver, to start it again."
                 )
                 % {"status": status}

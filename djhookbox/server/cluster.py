@@ -235,7 +235,7 @@ class Cluster:
         try:
             await self.shared.users.arrive(name, options)
         except EngineError as error:
-            logger.warning("%r could not be entered again: %s", name, error)
+            logger.warning("The user %r could not be registered again: %s", name, error)
 
     async def is_anywhere(self, name: str) -> bool:
         """Return whether a user is connected to any node.
@@ -266,7 +266,9 @@ class Cluster:
         try:
             await self.shared.peers.tell("presence", name)
         except EngineError as error:
-            logger.warning("Other nodes do not know whether %r is here: %s", name, error)
+            logger.warning(
+                "Could not tell other nodes whether %r is connected here: %s", name, error
+            )
         await self._on_presence(name)
 
     async def _on_presence(self, name: str) -> None:
@@ -290,7 +292,7 @@ class Cluster:
         try:
             await self.shared.users.watch(sorted(names), now)
         except EngineError as error:
-            logger.warning("Redis does not know whose presence is shown: %s", error)
+            logger.warning("Could not store in Redis whose presence is shown: %s", error)
 
     # ---- messages --------------------------------------------------------
 
@@ -393,7 +395,7 @@ class Cluster:
         try:
             await self._proposals.attach(name)
         except Refusal as refusal:
-            logger.warning("%r of a dead node could not be opened: %s", name, refusal)
+            logger.warning("The channel %r of a dead node could not be opened: %s", name, refusal)
 
     def _disappeared(self, names: list[str]) -> None:
         for name in names:

@@ -64,7 +64,7 @@ def _listen(interface: str, port: int, *, shared: bool) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise OSError(error.errno, f"port {port} of {interface or '*'} is taken") from None
+            raise OSError(error.errno, f"port {port} on {interface or '*'} is in use") from None
         raise
     return listener
 

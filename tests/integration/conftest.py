@@ -67,7 +67,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _check_logs(pair: Pair) -> None:
     """No test may leave a bug in a log that nobody reads."""
     for process in (pair.hookbox, pair.site):
-        for sign in ("Traceback", "A bug:", "never awaited", "never retrieved"):
+        for sign in ("Traceback", "Unexpected error:", "never awaited", "never retrieved"):
             assert sign not in process.log(), process.log()[-20_000:]
 
 

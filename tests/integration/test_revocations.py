@@ -102,7 +102,7 @@ def test_after_it_was_stopped(make_pair: MakePair, stack: ExitStack) -> None:
     finally:
         pair.hookbox.thaw()
     crowd.check()
-    assert "A bug" not in pair.hookbox.log()
+    assert "Unexpected error" not in pair.hookbox.log()
 
 
 @contextmanager

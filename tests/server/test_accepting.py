@@ -127,7 +127,7 @@ async def test_a_client_that_cannot_be_served_is_closed(
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     acceptor.stop()
-    faults = [] if isinstance(error, OSError) else ["A connection cannot be served"]
+    faults = [] if isinstance(error, OSError) else ["A connection could not be served"]
     assert [
         record.getMessage() for record in caplog.records if record.levelname == "ERROR"
     ] == faults

@@ -326,7 +326,7 @@ def test_the_more_come_back_the_longer_they_are_spread(connections: int, spread:
 async def test_a_taken_port(start: Start) -> None:
     one = await start()
     port = int(one.address.rpartition(":")[2])
-    with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 is taken"):
+    with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is in use"):
         await Server(ServerConfig(port=port)).start()
 
 

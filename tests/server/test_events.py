@@ -164,7 +164,7 @@ async def test_a_site_that_refuses_everything_costs_no_event(
     case.add(*range(3))
     assert not await case.events.flush()
     assert case.batches() == [[0, 1, 2], []]
-    assert "The site takes no events" in caplog.text
+    assert "The site does not accept events" in caplog.text
     case.site.answers.clear()
     assert await case.events.flush()
     assert case.batches() == [[0, 1, 2]]

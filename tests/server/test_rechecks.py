@@ -125,7 +125,7 @@ async def test_wrong_options_are_logged(rig: Rig, caplog: pytest.LogCaptureFixtu
     rig.site.answers["recheck"] = refuse(history_size="x", polling={"mode": 5})
     await rig.rest("recheck", patterns='["room"]')
     await asked(rig, 1)
-    await until(lambda: "do not fit" in caplog.text)
+    await until(lambda: "cannot be applied" in caplog.text)
     assert rig.channels["room"].options.history_size == 0
 
 

@@ -95,5 +95,5 @@ def test_tracebacks_are_told_once(log: Log) -> None:
         try:
             raise ZeroDivisionError
         except ZeroDivisionError:
-            log.logger.exception("A bug: connection %s", "x")
-    assert log.took() == ["A bug: connection x"]
+            log.logger.exception("Unexpected error: connection %s", "x")
+    assert log.took() == ["Unexpected error: connection x"]

@@ -155,7 +155,7 @@ def _place(cursor: str) -> tuple[datetime.datetime, int]:
     try:
         created = parse_datetime(when)
         if created is None:
-            raise ValueError(f"“{cursor}” is not the place of an entry.")
+            raise ValueError(f"“{cursor}” is not the position of an entry.")
         return created, int(key)
     except (ValueError, OverflowError) as error:
         raise IncorrectLookupParameters(ValidationError(str(error))) from error

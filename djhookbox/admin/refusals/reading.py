@@ -97,7 +97,7 @@ class Place:
         try:
             created = parse_datetime(when)
             if created is None:
-                raise ValueError(f"“{text}” is not the place of an entry.")
+                raise ValueError(f"“{text}” is not the position of an entry.")
             return cls(created, int(rank), int(key))
         except (ValueError, OverflowError) as error:
             raise IncorrectLookupParameters(ValidationError(str(error))) from error

@@ -114,7 +114,7 @@ class OutboxPages(ServerBase):
             )
             return text % {"count": count}, f"Discarded {count} failed publications"
 
-        sentence = _("No subscriber ever receives them. This cannot be undone.")
+        sentence = _("No subscriber will ever receive them. This cannot be undone.")
         return self._handled(request, failed.discard, question, answer, sentence, danger=True)
 
     # ---- parts -------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ KINDS: Mapping[str, Kind] = {
     "memory": Kind(
         gettext_lazy("The process uses %(value)s of %(limit)s of memory."),
         gettext_lazy("It is killed when the limit is reached: raise the limit, or lower "
-        "HOOKBOX_MAX_HISTORY and the other limits of memory."),
+        "HOOKBOX_MAX_HISTORY and the other memory limits."),
         _bytes,
     ),
     "unsent": Kind(
@@ -138,7 +138,7 @@ KINDS: Mapping[str, Kind] = {
         "(HOOKBOX_RECOVERY_SECONDS)."),
     ),
     "loop_late": Kind(
-        gettext_lazy("The process is busy: it reacts %(value)s late."),
+        gettext_lazy("The process is busy: its event loop is %(value)s late."),
         gettext_lazy("The machine may be overloaded."),
         _seconds,
     ),

@@ -290,8 +290,8 @@ class Command(BaseCommand):
         if program is None:
             raise CommandError(
                 _(
-                    "Cannot find the program “%(program)s”. Name an executable with --executable "
-                    "or HOOKBOX_EXECUTABLE, or omit both to run the bundled server."
+                    "Cannot find the program “%(program)s”. Specify an executable with "
+                    "--executable or HOOKBOX_EXECUTABLE, or omit both to run the bundled server."
                 )
                 % {"program": executable}
             )

@@ -244,7 +244,7 @@ class Durable:
             except Exception as error:
                 # Whatever the site sends, continue.
                 if not isinstance(error, Refusal):
-                    logger.exception("A bug: the outbox could not be pulled")
+                    logger.exception("Unexpected error: the outbox could not be pulled")
                 # Also if somebody waits: a site that is down is not called more often for it.
                 await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
                 return
@@ -342,8 +342,8 @@ class Durable:
         before = self._progress.state.incarnation
         if before and before != pulled.incarnation:
             logger.warning(
-                "The site's outbox was restored or started again: all positions in durable "
-                "channels are void, and clients receive a gap"
+                "The site's outbox was restored from a backup or reset: all positions in "
+                "durable channels are invalid, and clients receive a gap"
             )
         self._recent.clear(pulled.number)
         for channel in list(self._feeds.channels):
@@ -410,7 +410,9 @@ class Durable:
                         continue
                     await self._proposals.propose(channel, Reload(stream, self._clock()))
                 except Refusal as refusal:
-                    logger.warning("%r could not be loaded again: %s", channel.name, refusal)
+                    logger.warning(
+                        "The channel %r could not be reloaded: %s", channel.name, refusal
+                    )
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
                     self.opened(channel, stream)

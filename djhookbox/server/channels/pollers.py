@@ -151,7 +151,7 @@ class Pollers:
         try:
             await self._proposals.propose(channel, SetOptions(options, self._clock()))
         except OptionError as error:
-            logger.warning("The options polled for %r are wrong: %s", channel.name, error)
+            logger.warning("The options polled for %r are invalid: %s", channel.name, error)
         except ChannelGone:
             pass  # publish nothing
         finally:

@@ -102,7 +102,7 @@ class Replication(Mirror, Followers):
             return self._hub.set_options(channel, codec.read(body), at, stream)
         if kind == "X":
             return self._hub.destroy_channel(channel, at)
-        logger.warning("A newer node has changed %r in an unknown way", channel.name)
+        logger.warning("A newer node has made an unknown change to %r", channel.name)
         self._shared.openings.reload(channel.name)
         return []
 

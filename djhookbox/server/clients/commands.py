@@ -133,7 +133,7 @@ class Commands:
         self._proposals.connect(connection, name, granted.user_options(), greeting)
         if self._sample.has(connection.id):
             facts = {"connection": connection.id, "user": name, "transport": connection.transport}
-            logger.info("Connection %s is %r", connection.id, name, extra=facts)
+            logger.info("Connection %s belongs to %r", connection.id, name, extra=facts)
         if not await self._spend(token, connection, granted.single_use):
             connection.close(TOKEN_SPENT)  # another connection used it at the same time
             raise ClientGone

@@ -60,7 +60,9 @@ class Frames:
         except Refusal as refusal:
             self._refuse(connection, frame, refusal)
         except Exception:
-            logger.exception("A bug: connection %s, frame %.40s", connection.id, frame_name(frame))
+            logger.exception(
+                "Unexpected error: connection %s, frame %.40s", connection.id, frame_name(frame)
+            )
             self._error(connection, frame, "Internal error", "error")
         else:
             acks = connection.acks or frame.name == "PING"

@@ -178,7 +178,7 @@ class Unconnected:
         now = time.monotonic()
         if now >= self._logged + LOG_INTERVAL:
             logger.warning(
-                "Too many clients have not connected; %d that waited longest were dropped: see "
+                "Too many clients have not sent CONNECT; the %d oldest were dropped: see "
                 "HOOKBOX_MAX_UNCONNECTED and HOOKBOX_MAX_UNCONNECTED_PER_ADDRESS",
                 self._gone,
             )

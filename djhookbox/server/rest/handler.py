@@ -173,7 +173,7 @@ class Rest:
         if isinstance(error, FAILURES):
             told = failure(error)
             return False, {"msg": told.msg, "code": told.code}, told.status
-        logger.error("A bug: REST call %s", name, exc_info=error)
+        logger.error("Unexpected error: REST call %s", name, exc_info=error)
         return False, {"msg": "Internal error", "code": "error"}, 500
 
     async def _form(self, request: web.Request, hold: Hold) -> Form:

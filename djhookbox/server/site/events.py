@@ -226,7 +226,7 @@ class Events:
         if recorded is not None and batch:
             batch = [event for event in batch if event.number <= recorded]
             if not batch:
-                logger.warning("The site has recorded no event of a report")
+                logger.warning("The site did not record any event of a report")
                 return False
         self._forget(batch)
         return True
@@ -256,7 +256,7 @@ class Events:
             # A site that rejects even this rejects everything: do not drop any event for that.
             await self._call([], quiet=False)
         except Refusal as error:
-            logger.warning("The site takes no events: %s", error)
+            logger.warning("The site does not accept events: %s", error)
             return False
         if len(batch) > 1:
             self._most = len(batch) // 2

@@ -176,6 +176,6 @@ class Rechecks:
                 if changed.get("durable"):
                     self._proposals.durable.adopt(channel)
         except OptionError as error:
-            logger.error("The policy's options do not fit %r: %s", channel.name, error)
+            logger.error("The policy's options cannot be applied to %r: %s", channel.name, error)
         except (ChannelGone, EngineFailed) as error:
-            logger.warning("The policy's options did not reach %r: %s", channel.name, error)
+            logger.warning("The policy's options were not applied to %r: %s", channel.name, error)

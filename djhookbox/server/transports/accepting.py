@@ -89,6 +89,6 @@ class Acceptor:
         client = self._beginning.pop(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, OSError):  # not a client that has gone
-            logger.error("A connection cannot be served", exc_info=error)
+            logger.error("A connection could not be served", exc_info=error)
         if error is not None or task.cancelled():
             client.close()

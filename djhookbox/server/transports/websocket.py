@@ -178,7 +178,7 @@ class WebSocketConnection(Connection, asyncio.Protocol):
     def _read_on(self, unfinished: asyncio.Task[None]) -> None:
         self._reading_paused = False
         if not unfinished.cancelled() and (error := unfinished.exception()) is not None:
-            logger.error("A bug: connection %s", self.id, exc_info=error)
+            logger.error("Unexpected error: connection %s", self.id, exc_info=error)
         self._read()
         if not self._reading_paused and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -423,7 +423,7 @@ class RedisEngine:
             with suppress(Stale):
                 return await future
             await asyncio.sleep(0.01 * attempt)
-        raise EngineError("other nodes change the options all the time")
+        raise EngineError("other nodes keep changing the options")
 
     def _destroy(self, replica: Replica, change: Destroy, sink: Sink) -> None:
         lasting = replica.options.history_duration or change.linger

@@ -92,7 +92,9 @@ class Inbox:
                     try:
                         self.take(message[2])
                     except Exception:
-                        logger.exception("A bug: a message of another node could not be handled")
+                        logger.exception(
+                            "Unexpected error: a message of another node could not be handled"
+                        )
                         self._engine.openings.resync()
 
     def take(self, data: bytes) -> None:

@@ -151,7 +151,7 @@ class Nodes:
             except EngineError:
                 pass  # the link reports it
             except Exception:
-                logger.exception("A bug: the heartbeat failed")
+                logger.exception("Unexpected error: the heartbeat failed")
 
     async def beat_once(self) -> None:
         """Renew the lease, compare the inbox, and see to dead nodes.
@@ -213,12 +213,12 @@ class Nodes:
                     gone.append(name)
             self.disappeared(gone)
             await engine.ask("unregister", self.arguments("", node))
-            logger.warning("Tidied up after node %s, which has gone", node)
+            logger.warning("Cleaned up after node %s, which no longer responds", node)
 
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         if isinstance(error, EngineError):
-            logger.warning("Tidying up after a node failed: %s", error)
+            logger.warning("Cleaning up after a node failed: %s", error)
         else:
-            logger.error("Tidying up after a node failed", exc_info=error)
+            logger.error("Cleaning up after a node failed", exc_info=error)

@@ -189,13 +189,13 @@ class Openings:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("Channels could not be loaded again", exc_info=error)
+            logger.error("Channels could not be reloaded", exc_info=error)
 
     async def _reload_one(self, name: str) -> None:
         try:
             await self._reload(name)
         except EngineError as error:
-            logger.warning("%r could not be loaded again: %s", name, error)
+            logger.warning("The channel %r could not be reloaded: %s", name, error)
             self._failed.add(name)
         finally:
             self._reloading.discard(name)
@@ -207,7 +207,7 @@ class Openings:
             try:
                 await self._compare(restore)
             except EngineError as error:
-                logger.warning("Channels could not be loaded again: %s", error)
+                logger.warning("Channels could not be reloaded: %s", error)
                 asked_again = self._again is not None
                 self._again = bool(self._again) or restore
                 if not asked_again:

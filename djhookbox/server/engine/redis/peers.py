@@ -135,7 +135,7 @@ class Peers:
         try:
             result = await answer(call)
         except Exception:
-            logger.exception("A bug: the call %s of another node failed", kind)
+            logger.exception("Unexpected error: the call %s of another node failed", kind)
             return
         if number == "0" or result is None:
             return
@@ -143,7 +143,7 @@ class Peers:
 
         def done(reply: Reply | Exception) -> None:
             if isinstance(reply, Exception):
-                logger.warning("Another node was not answered: %s", reply)
+                logger.warning("The call of another node was not answered: %s", reply)
 
         try:
             self._engine.submit("send", arguments, done)

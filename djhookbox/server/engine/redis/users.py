@@ -141,7 +141,7 @@ class Users:
 
         def done(reply: Reply | Exception) -> None:
             if isinstance(reply, Exception):
-                logger.warning("Other nodes were not told about %r: %s", name, reply)
+                logger.warning("Other nodes were not notified about %r: %s", name, reply)
 
         try:
             engine.submit("share", arguments, done)
