@@ -188,5 +188,5 @@ class HttpVersion(Check):
                 "without WebSockets, each tab uses one."
             )
             % {"host": parts.hostname},
-            nginx("http2 on;"),
+            nginx("http2 on; (< 1.25.1: listen 443 ssl http2;)"),
         )
