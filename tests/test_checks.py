@@ -395,6 +395,13 @@ def test_no_origin(settings):
     assert run() == []
 
 
+@pytest.mark.usefixtures("visible_cookie")
+def test_another_program_does_not_look_at_origins(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.HOOKBOX_EXECUTABLE = sys.executable
+    assert run() == []
+
+
 def test_public_url(settings):
     settings.ALLOWED_HOSTS = ["example.com", "127.0.0.1"]
     settings.HOOKBOX_PUBLIC_URL = "ws://example.com/hookbox-server"
