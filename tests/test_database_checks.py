@@ -180,3 +180,26 @@ def test_keys_of_the_outbox_are_in_order() -> None:
         finally:
             cursor.execute(back)
     assert warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "identifier", "part"),
+    [
+        ("djhookbox", "W036", "outbox"),
+        ("djhookbox.apps.HookboxConfig", "W036", "outbox"),
+        ("django.contrib.auth", "W037", "auth.User"),
+        ("django.contrib.auth.apps.AuthConfig", "W037", "auth.User"),
+    ],
+)
+def test_tables_of_each_tenant(settings: Any, entry: str, identifier: str, part: str) -> None:
+    settings.SHARED_APPS = ["djhookbox", "django.contrib.auth"]  # it may be in both
+    settings.TENANT_APPS = ["django.contrib.sessions", entry]
+    (message,) = checks.run_checks(tags=["djhookbox"])
+    assert message.id == f"djhookbox.{identifier}"
+    assert part in message.msg
+    assert "SHARED_APPS" in (message.hint or "")
+
+
+def test_tables_that_tenants_share(settings: Any) -> None:
+    settings.TENANT_APPS = ["django.contrib.sessions"]
+    assert checks.run_checks(tags=["djhookbox"]) == []

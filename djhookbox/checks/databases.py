@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -11,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..exceptions import PatternError
 from ..models import ChannelPolicy, ConnectionLog, Node, Outbox, Publication, SubscriptionLog
 from ..policy.patterns import compile_pattern
-from .registering import site_check
+from .registering import explicit, site_check
 
 #: Seconds to wait for a lock on SQLite, at least.
 _LEAST_TIMEOUT = 5
@@ -37,6 +39,35 @@ def check_sqlite_transactions() -> Iterator[CheckMessage]:
             "requests then wait for each other.",
             id="djhookbox.W028",
         )
+
+
+@site_check
+def check_tenants() -> Iterator[CheckMessage]:
+    """W036, W037: tenants have tables of their own that the process needs in one place."""
+    if _is_per_tenant("djhookbox"):
+        yield Warning(
+            "TENANT_APPS contains djhookbox, so each tenant has its own policies, logs and outbox. "
+            "The Hookbox process uses those of one tenant.",
+            hint="Move it to SHARED_APPS.",
+            id="djhookbox.W036",
+        )
+    user = get_user_model()._meta
+    if _is_per_tenant(user.app_label):
+        yield Warning(
+            f"TENANT_APPS contains the app of {user.label}, so each tenant has its own accounts. "
+            "The Hookbox process takes accounts with the same name for one user, and when a policy "
+            "is edited, users whose account is not in the public schema lose their subscriptions.",
+            hint="Move the app to SHARED_APPS, or run a process and a site for each tenant. See "
+            "“Tenants” in the documentation.",
+            id="djhookbox.W037",
+        )
+
+
+def _is_per_tenant(app_label: str) -> bool:
+    """Return whether django-tenants creates the tables of an app in the schema of each tenant."""
+    config = apps.get_app_config(app_label)
+    names = {config.name, f"{type(config).__module__}.{type(config).__qualname__}"}
+    return not names.isdisjoint(explicit("TENANT_APPS") or ())
 
 
 @register(Tags.database)
