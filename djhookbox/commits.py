@@ -23,8 +23,8 @@ _marks: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 def writing(model: type[models.Model]) -> Iterator[None]:
     """Open a transaction that reads before it writes to a model's table.
 
-    SQLite refuses at once to let a transaction write that has only read, if another has begun to
-    write by then ("database is locked"). A transaction that begins with a write waits for its turn.
+    In SQLite, a transaction that begins with a read cannot write once another one has begun to
+    write; it fails at once ("database is locked"). One that begins with a write waits for its turn.
     """
     using = router.db_for_write(model)
     with transaction.atomic(using=using):

@@ -40,8 +40,8 @@ _silent_until = 0.0
 class Cursor(str):
     """A position in a channel's stream; empty if it is not known.
 
-    Opaque, and valid for as long as messages are kept for clients that return. A page with an empty
-    cursor starts when it is subscribed.
+    It is opaque, and valid for as long as messages are kept for clients that return. A page with an
+    empty cursor receives messages from the moment it subscribes.
 
     Attributes:
         channel: The channel's name.
@@ -61,9 +61,9 @@ class Cursor(str):
 def cursor(channel: str, *, using: str | None = None) -> Cursor:
     """Return the current position in a channel's stream.
 
-    Call it before the query whose result the page shows, and before anything else that reads the
-    database in a transaction that keeps seeing what its first query saw. Publish after commit:
-    messages published before the database shows their data are missed.
+    Call it before the query whose result the page shows. In a transaction that keeps a snapshot of
+    the database, call it before any other query. Publish after the commit: a message that is
+    published before its data can be read is missed.
 
     The cursor is empty, with a logged warning, if nothing opens the channel or if the process or
     the database fails; the page still works. Without `HOOKBOX_RECOVERY_SECONDS`, it is also empty

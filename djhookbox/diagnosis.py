@@ -1,4 +1,4 @@
-"""Tell a page that cannot connect the reason, while DEBUG is on; `debugging.js` asks for it."""
+"""Tell a page why it cannot connect, while DEBUG is on; `debugging.js` asks for it."""
 
 from __future__ import annotations
 

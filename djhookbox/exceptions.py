@@ -1,6 +1,6 @@
 """The exceptions of the Django side.
 
-The root is `HookboxError`, as in 2011; its subclasses tell whose fault it was.
+The root is `HookboxError`, as in 2011; its subclasses distinguish whose fault it was.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def register_channel_handler(handler: object) -> None:
     channel (a dict, possibly empty), or None if it does not know the channel. It may also
     have `subscribe(user, channel)`, `publish(user, channel, payload)`,
     `unsubscribe(user, channel)`, `connect(user)` and `message(user, recipient, payload)`: they
-    return None for no opinion, True or a dict of reply options to allow, False or a text to refuse.
-    Any of them may raise `PermissionDenied`; the browser receives its text.
+    return None for no opinion, True or a dict of reply options to allow, False or a string to
+    refuse. Any of them may raise `PermissionDenied`; the browser receives its text.
 
     Handlers are called in the order of registration; the first that returns something decides.
     Registering a handler twice has no effect.

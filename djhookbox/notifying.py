@@ -139,8 +139,8 @@ def notify(
 
     Call it once, in `AppConfig.ready()`, or use it as a decorator of the model. On a durable
     channel, the message is part of the transaction that makes the change; on another channel, or
-    if the outbox is in another database, it is sent after the commit. A change that nobody may
-    hear of, because no policy or handler opens the channel, is logged.
+    if the outbox is in another database, it is sent after the commit. If no policy or handler
+    opens the channel, an error is logged.
 
     `bulk_create()`, `bulk_update()`, `QuerySet.update()`, raw SQL and cascades of the database
     send no signals; pass their objects to `Notifier.send()`.

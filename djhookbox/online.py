@@ -7,8 +7,8 @@
     online.online_count()
     for user in online.annotate(User.objects.all()): print(user.is_online, user.last_seen)
 
-The Hookbox process is asked, with one call for any number of users. It holds the connections, so
-its answer is right even after a crash: if it is not running, nobody is online.
+Each function makes one call to the Hookbox process for any number of users. The process holds the
+connections, so its answer is correct even after a crash: if it is not running, nobody is online.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def names(channel: str | None = None, *, visitors: bool = False) -> frozenset[st
 
     Raises:
         ChannelNameError: The channel's name is invalid.
-        HookboxUnreachable: The process did not answer in time. That it is not running is no error:
-            then nobody is connected.
+        HookboxUnreachable: The process did not answer in time. If it is not running, no exception
+            is raised, because nobody is connected.
         HookboxMisconfigured: The settings of Django and the process do not match.
 
     """
@@ -106,8 +106,8 @@ def annotate(rows: QuerySet[Model], channel: str | None = None) -> QuerySet[Any]
     """Add `is_online` and `last_seen` to a queryset of accounts, with one call and no extra query.
 
     `last_seen` is the time of the last entry of the connection log: of the last disconnect, or of
-    the last connect while the user is online. It is None for users without an entry. If the
-    connection log is off, it stays what it was; entries older than `HOOKBOX_LOG_DAYS` are deleted.
+    the last connect while the user is online. It is None for users without an entry. It is not
+    updated while the connection log is off; entries older than `HOOKBOX_LOG_DAYS` are deleted.
 
     Args:
         rows: The accounts.

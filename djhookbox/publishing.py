@@ -61,9 +61,9 @@ def publish(
     transaction: if that is rolled back, nobody sees it; once it is committed, every subscriber
     receives it once and in order.
 
-    The publish history has every attempt, even if the transaction around it is rolled back: the
-    process reports within a second what it has sent, and what failed in a transaction is written
-    after its end, by another thread.
+    The publish history contains every attempt, even if the transaction around it is rolled back:
+    the process reports within a second what it has sent, and another thread records what failed in
+    a transaction after its end.
 
     Args:
         channel: The channel's name.
@@ -75,15 +75,15 @@ def publish(
             The process remembers keys for five minutes and forgets them when it restarts; on a
             durable channel, they are kept as long as the messages are.
         using: The alias of the database whose transaction the message belongs to, on a durable
-            channel. It must be the one that the database router names for writing `Outbox`; naming
-            it makes sure of that.
+            channel. It must be the one that the database router names for writing `Outbox`; pass
+            it to make sure of that.
         fail_silently: Whether to return None, with a warning in the log, if the process cannot be
-            reached or refuses; the publish history records the failure. What is wrong with the
-            call itself is raised all the same, and so is a failure of the database.
+            reached or refuses; the publish history records the failure. Invalid arguments and
+            failures of the database raise an exception all the same.
 
     Raises:
         PayloadError: The payload is not JSON, or larger than `HOOKBOX_MAX_PAYLOAD_SIZE`; on a
-            durable channel, larger than 1 MiB. Nothing was sent, nothing recorded.
+            durable channel, larger than 1 MiB. Nothing was sent or recorded.
         ChannelNameError: The channel's name is invalid. Nothing was sent or recorded.
         HookboxRefused: No policy or handler opens the channel, or the server refused.
         HookboxUnreachable: The process cannot be reached within `HOOKBOX_TIMEOUT`.
@@ -171,7 +171,7 @@ def publish_many(
             together are larger than `HOOKBOX_MAX_PAYLOAD_SIZE`. Nothing was sent.
         ChannelNameError: A channel's name is invalid. Nothing was sent or recorded.
         HookboxRefused: No policy or handler opens one of the channels, and nothing was sent; or the
-            server refused a message, and the others were sent. The publish history has them all.
+            server refused a message, and the others were sent. The publish history contains all.
         HookboxError: As for `publish`; nothing was sent to channels that are not durable.
 
     """

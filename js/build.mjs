@@ -1,5 +1,5 @@
 /**
- * Generates the files of the browser client that are generated from sources and committed:
+ * Generates the committed files of the browser client from its sources:
  *
  *     node js/build.mjs            generate the scripts of bundles.mjs, and the types
  *     node js/build.mjs --check    fail if they are out of date, or if the types are wrong

@@ -38,11 +38,11 @@ const BUNDLES = {
 };
 
 /**
- * Members that only the client's own modules use, and that are neither in its types nor in frames
- * (nor `renew`, which a copy of another version may call: the page's connections belong to all):
- * in the bundles they have short names, the same in all of them. On objects that pages can reach,
- * the names begin with "$", so that they cannot collide with what a page adds.
- * tests/test_browser_client.py looks whether they are internal.
+ * Members that only the client's own modules use, and that are neither in its types nor in frames.
+ * The bundles give them short names, the same in all bundles. On objects that pages can reach, these
+ * names begin with "$", so that they cannot collide with what a page adds. `renew` is not listed,
+ * because a copy of another version may call it: the page's connections belong to all copies.
+ * tests/test_browser_client.py checks that the members are internal.
  */
 export const INTERNAL = `
   wanted handles position announce enter begin stay over receive hold hush

@@ -1,8 +1,8 @@
 """Write rows that must survive the rollback of the caller's transaction.
 
-What is written in a transaction is rolled back with it, and nothing tells of a rollback. A thread
-with a connection of its own writes such rows, once the transaction has ended: another connection
-cannot write to SQLite before, and must not wait for locks that the caller holds.
+What is written in a transaction is rolled back with it, and Django does not report rollbacks. A
+thread with its own connection therefore writes such rows once the transaction has ended: another
+connection cannot write to SQLite before, and must not wait for locks that the caller holds.
 
 Rows that wait are lost with the process; their number is limited. In tests, everything is written
 at once: no other connection sees the transaction of a `TestCase`.

@@ -1,8 +1,8 @@
 """Confirm identities: find the connections whose session or account has ended.
 
-Nothing reports that a session has expired, that `QuerySet.update()` has deactivated an account, or
-what another program has written to the database. So the server asks about all connections from
-time to time. Sessions are neither saved nor touched: asking does not prolong them.
+There is no signal when a session expires, when `QuerySet.update()` deactivates an account, or when
+another program writes to the database. The server therefore asks about all connections from time
+to time. Sessions are neither saved nor touched: asking does not prolong them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Measure what this machine carries, with a temporary server: `manage.py hookbox bench`."""
+"""Measure the capacity of this machine, with a temporary server: `manage.py hookbox bench`."""

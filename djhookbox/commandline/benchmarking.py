@@ -1,4 +1,4 @@
-"""`manage.py hookbox bench`: what this machine carries."""
+"""`manage.py hookbox bench`: the capacity of this machine."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class OperatorSettings(SettingsReader):
 
     @property
     def log_sample(self) -> float | None:
-        """The share of connections whose permissions are logged; None logs no decisions."""
+        """The share of connections whose allowed operations are logged; None logs no decisions."""
         name = "HOOKBOX_LOG_SAMPLE"
         nothing: float | None = None
         value = self._typed(name, nothing, (int, float, type(None)), "a number between 0 and 1")
@@ -47,7 +47,7 @@ class OperatorSettings(SettingsReader):
 
     @property
     def tracing(self) -> bool:
-        """Whether publications and webhooks have spans of OpenTelemetry."""
+        """Whether OpenTelemetry spans are created for publications and webhooks."""
         value = self._bool("HOOKBOX_TRACING", False)
         if value and not _has_opentelemetry():
             raise HookboxMisconfigured(

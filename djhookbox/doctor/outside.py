@@ -264,7 +264,7 @@ class Origins(Check):
 
 
 class Internal(Check):
-    """Makes sure that the proxy keeps internal addresses inside."""
+    """Makes sure that the proxy does not expose internal addresses."""
 
     name, title, needs = "internal", "Internal addresses", ("dns", "tls")
 

@@ -1,4 +1,4 @@
-"""What `runhookbox` tells about its configuration and about an address that it cannot use."""
+"""What `runhookbox` says about its configuration and about an address that it cannot use."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def locked(using: str) -> Iterator[Head]:
     their own. Otherwise two holders could number the same rows.
 
     Raises:
-        DatabaseError: The lock could not be had within `LOCK_SECONDS`.
+        DatabaseError: The lock could not be acquired within `LOCK_SECONDS`.
 
     """
     with locked_with(using) as (head, _):
@@ -118,7 +118,7 @@ def locked_with(
         seconds: Maximum time to wait for the lock; at least a second on MySQL and MariaDB.
 
     Raises:
-        DatabaseError: The lock could not be had in time.
+        DatabaseError: The lock could not be acquired in time.
 
     """
     with short_transaction(using, _LOCK, *reads, seconds=seconds) as (found, results):

@@ -75,7 +75,7 @@ def number(using: str) -> Numbered:
     """Number the rows that were committed, at most `MOST_ENTRIES` of them.
 
     Raises:
-        DatabaseError: The lock could not be had in time, or the database failed.
+        DatabaseError: The lock could not be acquired in time, or the database failed.
 
     """
     # Before the lock is taken: nothing may be slow while it is held.

@@ -37,7 +37,7 @@ _without: set[str] = set()
 
 
 class Locked(Exception):
-    """Others number at this moment."""
+    """Another thread or process is numbering at the moment."""
 
 
 def push(using: str, rules: Sequence[Rule], rows: Sequence[Row]) -> Pushed | None:
@@ -50,7 +50,7 @@ def push(using: str, rules: Sequence[Rule], rows: Sequence[Row]) -> Pushed | Non
             of it was rolled back.
 
     Raises:
-        Locked: Others number.
+        Locked: Another thread or process is numbering.
         DatabaseError: The database failed, or the publish history cannot store a value.
 
     """

@@ -36,7 +36,7 @@ def pull(request: webhooks.Outbox, head: Head | None = None) -> Pulled:
         head: The head, if it has just been read.
 
     Raises:
-        DatabaseError: The lock could not be had in time, or the database failed.
+        DatabaseError: The lock could not be acquired in time, or the database failed.
 
     """
     using = heads.database()

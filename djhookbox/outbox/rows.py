@@ -147,7 +147,7 @@ def entry(
     trace: str | None = None,
     age: float = 0.0,
 ) -> Entry:
-    """Return a publication as it travels; the arguments are attributes of `Entry`."""
+    """Return a publication as it is sent; the arguments are attributes of `Entry`."""
     return Entry(
         number,
         offset,

@@ -30,7 +30,7 @@ ANSWERING = frozenset({State.RUNNING, State.VERSION_DIFFERS, State.SECRET_REFUSE
 
 
 def _nothing() -> ServerInfo:
-    """Return what a process has reported that has not been asked."""
+    """Return the report of a process that has not been asked."""
     from ..wire.answers import ServerInfo  # the admin needs this module in every process
 
     return ServerInfo()

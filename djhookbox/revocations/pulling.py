@@ -66,7 +66,7 @@ _LOCK = Lock(head_row, ("number",), locked=Now())
 
 
 def pull(position: Position, head: Head | None = None) -> Revocations:
-    """Return what a process lacks that has pulled up to a position.
+    """Return the revocations that follow the position up to which a process has pulled.
 
     Processes do not depend on each other: nothing is removed when one of them has pulled it.
 
@@ -75,7 +75,7 @@ def pull(position: Position, head: Head | None = None) -> Revocations:
         head: The head, if it has just been read.
 
     Raises:
-        DatabaseError: The lock could not be had in time, or the database failed.
+        DatabaseError: The lock could not be acquired in time, or the database failed.
 
     """
     using = database()

@@ -93,7 +93,7 @@ def from_text(key: str, text: str) -> Record:
 
 
 def tidy_sometimes() -> None:
-    """Delete old rows if it is time to: a site without a Hookbox process has them pulled by nobody.
+    """Delete old rows if it is time to: on a site without a Hookbox process, nothing pulls them.
 
     Called after a commit. Whatever fails here must not fail the request.
     """

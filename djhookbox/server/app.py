@@ -82,7 +82,7 @@ class Server:
         config: The validated configuration.
         webhooks: Makes the calls to the site; over HTTP by default.
         engine: Stores the streams of channels; in memory by default.
-        clock: Returns the time in seconds since the epoch; several nodes go by the clock of their
+        clock: Returns the time in seconds since the epoch; several nodes use the clock of their
             engine instead.
 
     """

@@ -1,7 +1,7 @@
 """This node among others: users, messages and calls that concern all nodes.
 
-Channels are the engine's business; here is what has no order of its own. Nothing in this module
-is used by a server that is alone.
+The engine handles channels; this module handles what needs no common order. A single server does
+not use it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Cluster:
         self.shared.peers.answers[kind] = call
 
     def wake_others(self) -> None:
-        """Let the other nodes pull what the site has committed; one message is under way."""
+        """Let the other nodes pull what the site has committed; at most one message is under way."""
         self._wakes_again = True
         if not self._waking:
             self._waking = True

@@ -25,7 +25,7 @@ SKEW = 0.05
 
 
 class Histogram:
-    """How often values were up to each bound.
+    """Count how many values were at most each bound.
 
     Args:
         bounds: The upper bounds of the buckets, ascending.

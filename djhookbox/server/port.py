@@ -94,7 +94,7 @@ class Port:
         await self._runner.cleanup()
 
     async def look(self) -> None:
-        """Look once a second which sockets take too long."""
+        """Find the sockets that take too long; called once a second."""
         await self._fronts.look()
 
     # ---- requests --------------------------------------------------------

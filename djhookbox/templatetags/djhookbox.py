@@ -157,8 +157,8 @@ def hookbox_refresh(
 ) -> SafeString:
     """Render an element that keeps another one up to date, with htmx.
 
-    When the channel says that something has changed, the target gets the event
-    `hookbox:refresh`, at which htmx fetches it again::
+    When a message says that something has changed, the target gets the event `hookbox:refresh`,
+    and htmx fetches it again::
 
         {% hookbox_refresh "/tasks/" %}
         <ul hx-get="{% url 'tasks' %}" hx-trigger="hookbox:refresh">…</ul>
@@ -173,7 +173,7 @@ def hookbox_refresh(
             tag.
         swap: How to insert fragments from `djhookbox.publish_template()` into the target:
             `innerHTML`, `outerHTML`, `beforebegin`, `afterbegin`, `beforeend` or `afterend`. By
-            default, the target is fetched again instead. It is also fetched after a gap, and for
+            default, htmx fetches the target again instead. It also does so after a gap, and for
             messages that are not from the site's own code.
         spread: Over how many seconds pages spread their requests, at random.
 

@@ -44,7 +44,7 @@ class CapturedPublication:
 def capture_publications(
     *, delivered: int = 1, error: HookboxError | None = None, open_channels: bool = True
 ) -> Iterator[list[CapturedPublication]]:
-    """Collect what `publish()` and its relatives send, so that no Hookbox process is needed.
+    """Collect what `publish()` and similar functions send; no Hookbox process is needed.
 
     Everything else is real: the payload must be JSON, handlers are asked, and the publish history
     is written. `cursor()` returns empty cursors.

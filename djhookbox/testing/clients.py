@@ -1,4 +1,4 @@
-"""A client for tests, which does what the browser client does."""
+"""A client for tests that behaves like the browser client."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class HookboxClient:
 
     @property
     def closed(self) -> tuple[int, str] | None:
-        """The close code and the reason with which the server has ended it, or None."""
+        """The close code and the reason with which the server closed the connection, or None."""
         self._settle()
         ending = self._connection.ending
         return None if ending is None else (ending.code, ending.reason)

@@ -111,7 +111,7 @@ class InProcessHookbox:
         return connected
 
     def commit(self) -> None:
-        """Do what waits for the commit of the test's transaction, which a `TestCase` rolls back.
+        """Run what waits for the commit of the test's transaction, which a `TestCase` rolls back.
 
         That includes your own `on_commit` callbacks, and what ends rights: logouts, changed
         passwords, edited policies.
@@ -127,8 +127,8 @@ class InProcessHookbox:
     def advance(self, seconds: float) -> None:
         """Let time pass: for the server, for `timezone.now()` and for signatures.
 
-        Histories, tokens and sessions expire by this. `time.time()` and the clock of the database
-        stay as they are.
+        This makes histories, tokens and sessions expire. `time.time()` and the clock of the
+        database stay as they are.
         """
         self._clock.advance(seconds)
         self._run(self._server.tick())

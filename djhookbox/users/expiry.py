@@ -32,8 +32,7 @@ def noting(store: type[SessionBase]) -> dict[str, Any]:
 def seconds_left(session: SessionBase) -> float | None:
     """Return in how many seconds a loaded session expires; None if nobody knows.
 
-    Only a row and a signed cookie tell exactly. A cache does not; then it is the longest time that
-    is possible.
+    The time is exact for rows and signed cookies. For a cache, it is the longest possible time.
     """
     noted: datetime.datetime | None = getattr(session, NOTE, None)
     try:

@@ -86,7 +86,8 @@ def connect_token(user: User) -> str:
 
     It is valid for one connection and for `HOOKBOX_TOKEN_MAX_AGE` seconds (60). Send it to the
     client in a response body, and have the client send it in CONNECT, never in a URL.
-    The connection outlives the token: it ends when the password changes or the account goes.
+    The connection outlives the token: it ends when the password changes, or when the account is
+    deactivated or deleted.
 
     The Hookbox process remembers the tokens it has accepted, and so does each process of the site.
     A token can therefore be used twice only if the Hookbox process was restarted in between and

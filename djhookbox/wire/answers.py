@@ -278,7 +278,7 @@ class Problem:
 class NodeInfo:
     """One of several processes that share their channels.
 
-    The one that answers reports its figures of now, the others those of their last heartbeats.
+    The one that answers reports its current figures, the others those of their last heartbeats.
 
     Attributes:
         address: Its machine and port, and the number of the worker.
@@ -289,8 +289,8 @@ class NodeInfo:
         reconnects: How often its connection to Redis was made again.
         inbox_reconnects: The same of the connection for messages of other processes.
         versions_missed: How often messages of other processes were lost.
-        snapshots_reloaded: How many channels it has loaded again.
-        leases_lost: How often the others took it for dead.
+        snapshots_reloaded: How many channels it has reloaded.
+        leases_lost: How often the others considered it dead.
 
     """
 

@@ -23,8 +23,8 @@ class Disconnected:
         code: The close code.
         reason: The reason in the close frame.
         duration: How long the connection was open, in seconds.
-        last: Whether it was its user's last one, and the site sends its signal now: no webhook
-            tells it.
+        last: Whether it was its user's last one, and the site sends its signal now, because no
+            webhook reports it.
 
     """
 
@@ -64,7 +64,7 @@ class Unsubscribed:
 
     Attributes:
         by: What caused it: `client`, `auto`, `rest`, `policy` or `disconnect`.
-        signal: Whether the site sends its signal now: no webhook tells it.
+        signal: Whether the site sends its signal now, because no webhook reports it.
 
     """
 
@@ -80,7 +80,7 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Destroyed:
-    """A channel without subscribers has been destroyed, and no webhook has told the site."""
+    """A channel without subscribers has been destroyed, and no webhook has reported it."""
 
     kind: ClassVar[str] = "destroy"
 

@@ -1,4 +1,4 @@
-"""Revocations as they travel: in the reply to the webhook `outbox`, and in the REST call `revoke`.
+"""Revocations as they are sent: in the reply to the webhook `outbox` and the REST call `revoke`.
 
 Both carry the same records with the same keys, so that a server carries each of them out once.
 """

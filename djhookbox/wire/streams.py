@@ -1,4 +1,4 @@
-"""The streams of durable channels as they travel in the reply to the webhook `outbox`.
+"""The streams of durable channels as they are sent in the reply to the webhook `outbox`.
 
 A channel without a publication has no row yet. Its position is then called `<incarnation>-<number>`
 in place of an epoch, with the offset 0: what has a higher number comes after it.

@@ -1,8 +1,8 @@
 """What a worker gets from its supervisor: a number, a listening socket and a lifeline.
 
-The lifeline is a pair of connected sockets. The supervisor writes the job to it, the worker answers
-once it listens and then gives a sign of life every second, and either notices the end of the other
-by the end of the stream.
+The lifeline is a pair of connected sockets. The supervisor writes the job to it. The worker answers
+once it listens, and then sends a byte every second. Each side notices that the other has ended when
+the stream ends.
 """
 
 from __future__ import annotations

@@ -273,9 +273,9 @@ async def _dialogue(lifeline: socket.socket, text: bytes) -> bool:
 
 
 async def _until_silent(lifeline: socket.socket) -> None:
-    """Return once a worker has given no sign of life for a number of looks.
+    """Return once a worker has sent nothing for a number of checks.
 
-    The looks are counted instead of the seconds: while the machine is suspended, there are none.
+    Checks are counted instead of seconds, because there are none while the machine is suspended.
     """
     silent = 0
     while silent < MOST_LOOKS:

@@ -223,7 +223,7 @@ class Delivery:
             self._finished(oldest)
 
     def _write_slice(self) -> None:
-        """Write a slice of the oldest fan-out, and go on in the next turn."""
+        """Write a slice of the oldest fan-out, and continue in the next turn."""
         fan_out = self._unfinished[0]
         connections = tuple(islice(fan_out.remaining, SLICE))
         for connection in connections:

@@ -210,7 +210,7 @@ class Durable:
             raise WebhookFailed from None
 
     def covers(self, stream: StreamState) -> bool:
-        """Return whether everything after a stream's number is still there to be applied."""
+        """Return whether everything after a stream's number is still available to be applied."""
         return stream.as_of >= self._recent.floor
 
     def opened(self, channel: Channel, stream: StreamState) -> None:
@@ -338,7 +338,7 @@ class Durable:
         return keys
 
     def _start_over(self, pulled: Pulled) -> None:
-        """Forget what does not continue, and load all live durable channels again."""
+        """Forget what does not continue, and reload all live durable channels."""
         before = self._progress.state.incarnation
         if before and before != pulled.incarnation:
             logger.warning(
@@ -395,7 +395,7 @@ class Durable:
             self._events.add(Delivered(delivered=applied.delivered, number=entry.number))
 
     def _lost(self, channel: Channel) -> None:
-        """Load the stream of a live channel again, as it does not continue."""
+        """Reload the stream of a live channel, because it does not continue."""
         self._feeds.stop(channel)
         if channel.name not in self._reloading:
             self._reloading.add(channel.name)

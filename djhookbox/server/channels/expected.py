@@ -38,7 +38,7 @@ class Results(Generic[K, V]):
         """Wait for the result of a key.
 
         Raises:
-            asyncio.TimeoutError: There is none within the time; others go on waiting.
+            asyncio.TimeoutError: There is none within the time; others continue to wait.
 
         """
         expected = self._expected.get(key)

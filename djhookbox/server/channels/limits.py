@@ -1,4 +1,4 @@
-"""Check changes of channels before they are proposed: their options, and what they take up."""
+"""Check changes of channels before they are proposed: their options, and their memory."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Carry out here what other nodes have done: the core follows the engine.
+"""Apply what other nodes have done: the core follows the engine.
 
-Nothing in this module is used by a server that is alone.
+A single server does not use this module.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Fronts:
         return FrontSocket(self)
 
     async def look(self) -> None:
-        """Look once a second which sockets take too long."""
+        """Find the sockets that take too long; called once a second."""
         now = asyncio.get_running_loop().time()
         async for sockets in in_turns(self.sockets):
             for socket in sockets:

@@ -1,6 +1,6 @@
 """REST calls on any node: open the channel that they concern, or ask the nodes that know.
 
-Nothing in this module is used by a server that is alone.
+A single server does not use this module.
 """
 
 from __future__ import annotations

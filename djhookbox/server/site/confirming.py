@@ -1,7 +1,7 @@
 """Ask the site regularly whether the sessions and accounts behind the connections still exist.
 
-Nothing reports sessions that expire, or what other programs write to the site's database. Until the
-site has answered, nothing is closed: a site that is down ends no connection.
+There is no notification when a session expires, or when another program writes to the site's
+database. Nothing is closed until the site has answered: if it is down, all connections stay open.
 """
 
 from __future__ import annotations

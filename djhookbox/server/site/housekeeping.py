@@ -1,4 +1,4 @@
-"""Remind the site once a day to prune its logs, as nothing else does."""
+"""Remind the site once a day to prune its logs."""
 
 from __future__ import annotations
 

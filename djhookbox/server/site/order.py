@@ -1,9 +1,9 @@
-"""Keep webhooks from overtaking events that tell that somebody has left.
+"""Keep webhooks from overtaking events that report that somebody has left.
 
-An event reaches the site up to half a second later than a webhook would. A page that is loaded
-again leaves and comes back within that time, and the site must hear of it in this order. What is
-reported therefore leaves traces until the site has it, and a webhook about the same user, browser
-or channel has it reported first.
+An event reaches the site up to half a second later than a webhook would. A page that is reloaded
+leaves and comes back within that time, and the site must learn of this in the same order. An event
+therefore leaves traces until the site has it, and a webhook about the same user, browser or channel
+waits until it has been reported.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Answers:
         """Receive an answer; it counts until the context is left.
 
         Raises:
-            AnswerProblem: If it is too large, or does not fit next to the others.
+            AnswerProblem: If it is too large, or if all answers together are.
 
         """
         answer = bytearray()

@@ -20,7 +20,7 @@ import { Timers } from "./timers.js";
  * @typedef {object} ConnectionOptions
  * @property {string | (() => string | Promise<string>)} [token] Identifies the user if the
  *   client sends no cookies; a function is called for each connection, because tokens are short-lived.
- * @property {string} [user] The name of the user, where `{% hookbox_script %}` does not tell it: another
+ * @property {string} [user] The name of the user, if `{% hookbox_script %}` does not provide it: another
  *   name gets another connection, and tabs with the same name can share one.
  * @property {boolean} [perConnection] With false, subscriptions belong to all pages of the user
  *   that also use false, as in 2011.

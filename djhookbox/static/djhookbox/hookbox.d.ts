@@ -145,7 +145,7 @@ export declare class Subscription extends Emitter<SubscriptionEvents> {
      * Publish a message to the channel.
      *
      * @param {any} payload Any JSON value.
-     * @param {{ key?: string }} [options] As in `Hookbox.publish()`.
+     * @param {{ key?: string }} [options] As in `Connection.publish()`.
      * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
      */
     publish(payload: any, options?: {
@@ -284,7 +284,7 @@ export type ConnectionOptions = {
      */
     token?: string | (() => string | Promise<string>);
     /**
-     * The name of the user, where `{% hookbox_script %}` does not tell it: another
+     * The name of the user, if `{% hookbox_script %}` does not provide it: another
      * name gets another connection, and tabs with the same name can share one.
      */
     user?: string;
@@ -410,7 +410,7 @@ export type Message = {
      */
     datetime: string;
     /**
-     * Its number, on channels with a history.
+     * Its number, on channels with a stream.
      */
     offset?: number;
     /**

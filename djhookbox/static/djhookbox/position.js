@@ -1,7 +1,7 @@
 /**
  * The position of a page in a channel's stream.
  *
- * A channel with a history numbers its publications within an epoch: 1, 2, 3… The client sends what
+ * A channel with a stream numbers its publications within an epoch: 1, 2, 3… The client sends what
  * the page has received as a cursor, and the server's snapshot contains everything after it. This
  * class decides what reaches the page: each publication once and in order, and a gap for what is no
  * longer available. See "Resume" in docs/protocol.rst.

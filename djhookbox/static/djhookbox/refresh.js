@@ -1,6 +1,6 @@
 /**
- * The element of `{% hookbox_refresh %}`. It keeps another element up to date: when the channel says
- * that something has changed, that element gets the event `hookbox:refresh`, at which htmx fetches it
+ * The element of `{% hookbox_refresh %}`. It keeps another element up to date: when a message says
+ * that something has changed, that element gets the event `hookbox:refresh`, and htmx fetches it
  * again, or a fragment published by `publish_template()` is inserted.
  *
  *     <hookbox-refresh channel="/tasks/" target="#tasks" hidden></hookbox-refresh>
@@ -14,7 +14,7 @@ import { connect } from "./hookbox.min.js";
 
 const DEFAULT_SPREAD = 0.5;
 
-/** Seconds before the first repetition of a request that failed, and the most before the others. */
+/** Seconds before a failed request is repeated for the first time, and at most before further ones. */
 const RETRY = 2;
 const LONGEST_RETRY = 60;
 

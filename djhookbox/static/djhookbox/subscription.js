@@ -29,7 +29,7 @@ const NEXT = {
  * @property {any} payload
  * @property {string} [user] The publisher; missing on anonymous channels.
  * @property {string} datetime ISO 8601, UTC.
- * @property {number} [offset] Its number, on channels with a history.
+ * @property {number} [offset] Its number, on channels with a stream.
  * @property {number | null} [missed] Only in `for await`, on the first message after a gap: how many
  *   messages are missing before it, or null if unknown.
  */
@@ -195,7 +195,7 @@ export class Subscription extends Emitter {
    * Publish a message to the channel.
    *
    * @param {any} payload Any JSON value.
-   * @param {{ key?: string }} [options] As in `Hookbox.publish()`.
+   * @param {{ key?: string }} [options] As in `Connection.publish()`.
    * @returns {Promise<void>} Resolves when the server has accepted it; rejects with a `HookboxError`.
    */
   publish(payload, options) {

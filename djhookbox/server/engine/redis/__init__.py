@@ -19,7 +19,7 @@ Keys (all names have their length in front of them, so that no name can imitate 
 
 - `n:NODE` is a lease, `nodes` has what nodes say about themselves, `i:NODE` is the number of the
   last message to a node's inbox, and the pub/sub channel of that inbox; `r:NODE` and `v:NODE` are
-  the channels and users that must be tidied up after the node.
+  the channels and users that must be cleaned up after the node.
 - `c:LENGTH:NAME:…` is a channel: m (id, version, options), r (readers, with the number of their
   connections), p (members), s (state), h (history), o (stream), l (publications), q (poller).
 - `u:LENGTH:NAME` is a user: nodes, options, and channels joined by all connections.

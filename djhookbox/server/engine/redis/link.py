@@ -1,4 +1,4 @@
-"""One connection to Redis: everything is pipelined, and repeating is up to us."""
+"""One connection to Redis: everything is pipelined, and this module repeats operations itself."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ class Link:
     # ---- the connection --------------------------------------------------
 
     async def try_once(self, trial: Trial = ({}, "")) -> None:
-        """Connect and disconnect, to find out whether it is possible; warn of what is risky.
+        """Connect and disconnect, to find out whether that is possible; warn about risks.
 
         Args:
             trial: Scripts to run with their arguments, and a channel to subscribe to.

@@ -1,4 +1,4 @@
-"""The leases of all nodes: renew this one's, and tidy up after nodes whose leases have ended."""
+"""The leases of all nodes: renew this one's, and clean up after nodes whose leases have ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Nodes:
 
     Attributes:
         known: All nodes by id, this one included.
-        clock: The time by which all nodes go.
+        clock: The clock that all nodes use.
         about: Returns what this node says about itself.
         departed: Called with a channel and the users who have left it with a dead node.
         disappeared: Called with users who have no node left.
@@ -106,7 +106,7 @@ class Nodes:
         return self._is_emptied(reply[2])
 
     async def register(self) -> None:
-        """Register anew, and compare everything: others may have tidied up after this node.
+        """Register again, and compare everything: others may have cleaned up after this node.
 
         Raises:
             EngineError: If it was not done.
@@ -117,7 +117,7 @@ class Nodes:
         await asyncio.shield(self._registering)
 
     def lost(self) -> None:
-        """Register anew, in the background."""
+        """Register again, in the background."""
         task = asyncio.ensure_future(self.register())
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -154,7 +154,7 @@ class Nodes:
                 logger.exception("Unexpected error: the heartbeat failed")
 
     async def beat_once(self) -> None:
-        """Renew the lease, compare the inbox, and see to dead nodes.
+        """Renew the lease, compare the inbox, and clean up after dead nodes.
 
         Raises:
             EngineError: If it was not done.

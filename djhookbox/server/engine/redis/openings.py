@@ -1,4 +1,4 @@
-"""Open channels, and bring them up to date again after something was lost."""
+"""Open channels, and bring them up to date after something was lost."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Openings:
     # ---- loading again ---------------------------------------------------
 
     def reload(self, name: str) -> None:
-        """Load a channel again, in the background."""
+        """Reload a channel, in the background."""
         if name not in self._reloading:
             self._reloading.add(name)
             self._start(self._reload_one(name))

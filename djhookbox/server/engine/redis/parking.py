@@ -12,8 +12,8 @@ from .link import Link, Operation, Unknown, by_order
 class Parking:
     """Sends operations in their order, but keeps them while there is no lease.
 
-    Redis refuses what it gets before this node is registered again. Newer operations must not get
-    there first, so that none is sent from the first refusal until then.
+    Redis refuses operations until this node is registered again. Newer operations must not arrive
+    first, so none is sent between the first refusal and the registration.
     """
 
     def __init__(self, link: Link) -> None:

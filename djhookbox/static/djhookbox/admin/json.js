@@ -7,7 +7,7 @@
 const PAUSE = 250;
 
 /**
- * Return where a mistake is, from what the browser says; each says it in its own way.
+ * Return where a mistake is, from the browser's message; each browser words it differently.
  * @param {string} text
  * @param {string} message
  */

@@ -1,6 +1,6 @@
 /**
  * Renders a report of the Hookbox process into the page, in the same way as Django's templates
- * (`admin/server_report.py`, `templatetags/djhookbox_admin.py`).
+ * (`admin/server/report.py`, `templatetags/djhookbox_admin.py`).
  */
 
 /** Rows of a list, as in `wire/rest.py`. */
