@@ -33,7 +33,7 @@ function declarations() {
   try {
     compile("-p", "js/tsconfig.json", "--outDir", folder);
     const found = new Map();
-    for (const file of readdirSync(folder).filter((name) => !name !== "legacy.d.ts")) {
+    for (const file of readdirSync(folder).filter((name) => name !== "legacy.d.ts")) {
       const text = readFileSync(join(folder, file), "utf8")
         .replace(/^\/\*\*(?:(?!\*\/)[^])*@typedef[^]*?\*\/\n/gm, "") // repeated as a type
         .replace(/^\/\*\*(?: @import[^\n]*| *\n(?: \* @import[^\n]*\n)+) ?\*\/\n/gm, "")

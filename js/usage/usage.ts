@@ -33,3 +33,5 @@ room.on("published", () => {});
 room.on("publish", ({ text }) => text);
 // @ts-expect-error: a channel's name is a string
 hookbox.subscribe(1);
+// @ts-expect-error: there is no such option
+connect({ heartbeats: 5000 });
