@@ -100,7 +100,7 @@ class Cluster:
         self.shared.peers.answers[kind] = call
 
     def wake_others(self) -> None:
-        """Let the other nodes pull what the site has committed; one message at most is under way."""
+        """Let the other nodes pull what the site has committed, with one message at a time."""
         self._wakes_again = True
         if not self._waking:
             self._waking = True
