@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import product
 from typing import Any
 
 from bench import admin_busy
@@ -33,8 +34,10 @@ MANY = {"postgresql": 1_000_000, "sqlite": 200_000}
 GOAL = 0.1
 POLICIES = {"few": 100, "many": 5_000}
 
-#: Rows of the file that is measured.
+#: Rows of the files that are measured, the pages that they belong to, and their formats.
 FILE_ROWS = 100_000
+EXPORTED = ("connectionlog", "subscriptionlog", "publication", "refusals")
+FORMATS = {"CSV": "export/", "JSON Lines": "export/lines/"}
 
 #: By alias, the number of rows in each log.
 ALIASES = {"default": "few", "many": "many"}
@@ -214,12 +217,12 @@ def measure(
 
 def files(vendor: str, client: Any) -> Iterator[dict[str, Any]]:
     """Yield what files of 100,000 rows cost."""
-    for log in ("connectionlog", "refusals"):
-        cpu, first, lines = admin_busy.exported(client, f"/admin/djhookbox/{log}/export/")
+    for log, (form, address) in product(EXPORTED, FORMATS.items()):
+        cpu, first, lines = admin_busy.exported(client, f"/admin/djhookbox/{log}/{address}")
         scale = FILE_ROWS / max(1, lines)
         for label, value, goal in (
-            ("CSV of 100,000 rows, CPU", cpu * scale, admin_busy.FILE_CPU),
-            ("CSV of 100,000 rows, first rows", first, admin_busy.FIRST_ROWS),
+            (f"{form} of 100,000 rows, CPU", cpu * scale, admin_busy.FILE_CPU),
+            (f"{form} of 100,000 rows, first rows", first, admin_busy.FIRST_ROWS),
         ):
             yield {**admin_busy.figure(log, label, value, goal), "database": vendor}
 

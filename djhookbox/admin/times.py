@@ -8,6 +8,9 @@ from collections.abc import Callable
 from django.conf import settings
 from django.utils import timezone
 
+#: Returns a time in the site's time zone.
+Localizer = Callable[[datetime.datetime], datetime.datetime]
+
 
 def local(value: datetime.datetime) -> datetime.datetime:
     """Return a time from the database or the server in the site's time zone.
@@ -18,11 +21,12 @@ def local(value: datetime.datetime) -> datetime.datetime:
     return localizer()(value)
 
 
-def localizer() -> Callable[[datetime.datetime], datetime.datetime]:
+def localizer() -> Localizer:
     """Return a function that does the same for many times, and looks for the zone only once."""
     zone = timezone.get_current_timezone()
-    convert = timezone.localtime if settings.USE_TZ else timezone.make_naive
-    return lambda value: convert(value, zone) if timezone.is_aware(value) else value
+    if settings.USE_TZ:
+        return lambda value: value if value.tzinfo is None else value.astimezone(zone)
+    return lambda value: timezone.make_naive(value, zone) if timezone.is_aware(value) else value
 
 
 def today() -> datetime.date:

@@ -657,7 +657,8 @@ def test_an_export_is_limited_and_streamed(root: Client, db: None, settings: Any
 def test_an_export_begins_at_once_and_continues_where_it_was(
     root: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("djhookbox.admin.logs.exports.CHUNK", 40)
+    for name in ("FIRST", "CHUNK"):
+        monkeypatch.setattr(f"djhookbox.admin.logs.exports.{name}", 40)
     fill("subscriptionlog", 130, channel="/a/", event="subscribe", created=timezone.now())
     expected = [str(key) for key in SubscriptionLog.objects.values_list("pk", flat=True)]
     response = root.get(f"{APP}subscriptionlog/export/?older=2000-01-01T00:00:00Z_1")
@@ -672,6 +673,47 @@ def test_an_export_begins_at_once_and_continues_where_it_was(
     assert not any("OFFSET" in query["sql"] for query in queries.captured_queries)
     found = csv.DictReader(io.StringIO(b"".join([header, *rest]).decode()[1:]))
     assert [row["id"] for row in found] == expected
+
+
+def test_an_export_holds_few_long_payloads_at_once(
+    root: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djhookbox.admin.logs.exports.CHUNK_OF_JSON", 5_000)
+    monkeypatch.setattr("djhookbox.admin.logs.exports.FIRST", 8)
+    lengths = [10] * 30 + [1_000] * 15 + [20_000] * 2 + [10] * 30
+    Publication.objects.bulk_create(
+        Publication(channel="/a/", payload="x" * length, source="code", status="sent")
+        for length in lengths
+    )
+    keys = [str(key) for key in Publication.objects.values_list("pk", flat=True)]
+    for query in ("", "?status__in=sent,failed"):
+        begin, *parts = root.get(f"{APP}publication/export/{query}")
+        assert all(len(part) < 12_000 or part.count(b"\n") == 1 for part in parts)
+        assert len(parts) < len(keys) / 2
+        found = csv.DictReader(io.StringIO(b"".join([begin, *parts]).decode()[1:]))
+        assert [row["id"] for row in found] == keys
+
+
+def test_an_export_has_json_as_people_read_it(root: Client, db: None) -> None:
+    payloads = [
+        {"text": "Grüße, 世界 🎉", "big": 10**30, "few": 1.5},
+        "a\u2028\n\x01\\u00fc",
+        None,
+        [],
+    ]
+    for payload in payloads:
+        Publication.objects.create(channel="/a/", payload=payload, source="code", status="sent")
+    laid_out = '{\n "a": [\r\n1]}'
+    with connection.cursor() as cursor:
+        table = Publication._meta.db_table
+        cursor.execute(f"UPDATE {table} SET payload = %s WHERE payload = %s", [laid_out, "[]"])
+    expected = [{"a": [1]}, *payloads[2::-1]]
+    cells = [row["payload"] for row in exported(root, f"{APP}publication/export/")]
+    assert [*map(json.loads, cells)] == expected
+    lines = b"".join(root.get(f"{APP}publication/export/lines/")).decode().split("\n")
+    assert [json.loads(line)["payload"] for line in lines[:-1]] == expected
+    for text in (cells[-1], lines[-2]):
+        assert "Grüße, 世界 🎉" in text
 
 
 def test_json_lines_have_the_values_themselves(root: Client, rows: Any) -> None:

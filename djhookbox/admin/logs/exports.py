@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -21,7 +22,9 @@ from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, models
+from django.db.models import QuerySet, TextField
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -31,8 +34,8 @@ from django.utils.translation import gettext_lazy
 
 from ...conf import settings
 from ..pages import PageMixin, encodable
-from ..times import local, localizer
-from .leading import newest
+from ..times import Localizer, local, localizer
+from .leading import newest, total_length
 from .paging import before
 
 logger = logging.getLogger("djhookbox")
@@ -50,9 +53,14 @@ FORMULA = re.compile(
 #: The signs of a formula, without which no place needs to be looked for.
 SIGNS = re.compile(_SIGN)
 
-#: Rows in memory at once, and where each may have a payload of a megabyte; and the first ones,
-#: which a reader waits for.
-CHUNK, CHUNK_OF_PAYLOADS, FIRST = 2_000, 100, 100
+#: Rows in memory at once, and the first ones, which a reader waits for.
+CHUNK, FIRST = 2_000, 100
+
+#: Characters of JSON in memory at once, unless a single row has more.
+CHUNK_OF_JSON = 4_000_000
+
+#: What JSON is written anew for: escapes, which may stand for letters, and ends of lines.
+_UNLIKE_OURS = re.compile(r"\\u|[\r\n]")
 
 #: Writes JSON for people, with letters instead of escapes.
 _ENCODER = DjangoJSONEncoder(ensure_ascii=False)
@@ -169,8 +177,8 @@ class ExportMixin(PageMixin):
         begin = ["created", self.opts.pk.name]  # as `fetched` does
         names = [column.name for column in columns]
         others = [name for name in names if name not in begin]
-        heavy = any(column.is_json for column in columns)
-        batches = fetched(rows, others, limit, CHUNK_OF_PAYLOADS if heavy else CHUNK)
+        documents = [column.name for column in columns if column.is_json]
+        batches = fetched(rows, others, limit, documents)
         arranged = itemgetter(*map([*begin, *others].index, names))
         return columns, (list(map(arranged, batch)) for batch in batches)
 
@@ -216,22 +224,38 @@ def _parts(form: Format, columns: Sequence[Column], batches: Iterator[Batch]) ->
         yield form.write(columns, batch)
 
 
-def fetched(rows: Any, names: Sequence[str], limit: int, chunk: int = CHUNK) -> Iterator[Batch]:
+def fetched(
+    rows: QuerySet[Any], names: Sequence[str], limit: int, documents: Sequence[str] = ()
+) -> Iterator[Batch]:
     """Yield some rows at a time, newest first, each as its time, its key and the named values.
 
-    Each query continues where the last one ended. A server-side cursor would have to be held
-    across commits, for which PostgreSQL first copies the whole result.
+    Each query continues where the last one ended. A server-side cursor takes as much CPU and memory
+    (of a million rows), but keeps a transaction open for as long as somebody downloads the file,
+    and until then PostgreSQL cannot remove what is deleted from the outbox. Held across commits it
+    would first copy the whole result.
+
+    Args:
+        rows: The rows in the order of a list.
+        names: The columns.
+        limit: How many rows are yielded at most.
+        documents: Columns of JSON among them, of which the text is yielded as it is stored.
+
     """
-    values = rows.values_list("created", "pk", *names)
-    rest, most = values, FIRST
+    text = {name: Cast(name, TextField()) for name in documents}
+    values = rows.values_list("created", "pk", *(text.get(name, name) for name in names))
+    rest, size = values, FIRST
     while limit > 0:
-        size = min(most, chunk, limit)
+        size = min(size, limit)
+        while text and size > 1 and total_length(rest, size, [*text.values()]) > CHUNK_OF_JSON:
+            size = max(1, size // 4)
         found = newest(rest, size)
         if found:
             yield found
         if len(found) < size:
             return
-        limit, most = limit - len(found), chunk
+        limit -= size
+        # Twice as many of documents, whose lengths have to be read in vain if they are too long.
+        size = min(2 * size, CHUNK) if text else CHUNK
         rest = before(values, found[-1][0], found[-1][1])
 
 
@@ -246,6 +270,15 @@ async def _apart(parts: Iterator[str]) -> AsyncIterator[str]:
         yield text
 
 
+def _json(stored: str | None) -> str:
+    """Return JSON in one line with letters instead of escapes."""
+    if stored is None:
+        return "null"
+    if _UNLIKE_OURS.search(stored):
+        return _ENCODER.encode(json.loads(stored))
+    return stored
+
+
 def _each(write: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[Any]:
     """Yield what a function returns for each value, and call it once for equal ones."""
     written = {value: write(value) for value in set(values)}
@@ -253,6 +286,9 @@ def _each(write: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[Any]:
 
 
 # ---- CSV ---------------------------------------------------------------------------------------
+
+#: Values that a spreadsheet never reads as formulas.
+_NUMBERS = {bool, int, float, type(None)}
 
 
 def _begin_csv(columns: Sequence[Column]) -> str:
@@ -263,22 +299,32 @@ def _begin_csv(columns: Sequence[Column]) -> str:
 
 def _write_csv(columns: Sequence[Column], rows: Batch) -> str:
     file = io.StringIO()
-    write = partial(cell, localize=localizer())
+    localize = localizer()
     cells = (
-        map(_json, values) if column.is_json else _each(write, values)
+        _cells(column, values, localize)
         for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     )
     csv.writer(file).writerows(zip(*cells, strict=True))
     return file.getvalue()
 
 
-def cell(
-    value: object, localize: Callable[[datetime.datetime], datetime.datetime] = local
-) -> object:
+def _cells(column: Column, values: Sequence[Any], localize: Localizer) -> Iterable[object]:
+    """Return the cells of a column, whose kinds of values are looked at once."""
+    if column.is_json:
+        return (_text(encodable(_json(value))) for value in values)
+    kinds = {*map(type, values)}
+    if kinds <= _NUMBERS:
+        return values
+    if kinds == {datetime.datetime}:
+        return [localize(value).isoformat() for value in values]
+    return _each(partial(cell, localize=localize), values)
+
+
+def cell(value: object, localize: Localizer = local) -> object:
     """Return a value as a cell that no spreadsheet reads as a formula."""
     if isinstance(value, str):
         return _text(value)
-    if value is None or isinstance(value, bool | int | float):
+    if type(value) in _NUMBERS:
         return value
     if isinstance(value, datetime.datetime):
         return localize(value).isoformat()
@@ -291,10 +337,6 @@ def _text(text: str) -> str:
     if SIGNS.search(text):
         text = FORMULA.sub(r"\g<before>'", text)
     return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
-
-
-def _json(value: object) -> object:
-    return _text(encodable(_ENCODER.encode(value)))
 
 
 CSV = Format(
@@ -314,13 +356,13 @@ def _write_lines(columns: Sequence[Column], rows: Batch) -> str:
     members = []
     for column, values in zip(columns, zip(*rows, strict=True), strict=True):
         name = _ENCODER.encode(column.name)
-        found = map(_ENCODER.encode, values) if column.is_json else _each(write, values)
+        found = map(_json, values) if column.is_json else _each(write, values)
         members.append([f"{name}: {value}" for value in found])
     lines = ["{" + ", ".join(row) + "}\n" for row in zip(*members, strict=True)]
     return encodable("".join(lines))
 
 
-def _member(value: object, localize: Callable[[datetime.datetime], datetime.datetime]) -> str:
+def _member(value: object, localize: Localizer) -> str:
     if isinstance(value, datetime.datetime):
         value = localize(value).isoformat()
     elif isinstance(value, datetime.timedelta):

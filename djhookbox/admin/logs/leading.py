@@ -27,8 +27,10 @@ from django.db.models import (
     Model,
     Q,
     QuerySet,
+    Sum,
     Value,
 )
+from django.db.models.functions import Coalesce, Length
 from django.db.models.lookups import Exact, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import WhereNode
@@ -75,6 +77,13 @@ def newest(rows: QuerySet[Model], count: int, counts: Counts | None = None) -> l
         return found[0]
     newest_first = rows.query.standard_ordering
     return list(itertools.islice(heapq.merge(*found, key=_place, reverse=newest_first), count))
+
+
+def total_length(rows: QuerySet[Model], count: int, texts: Sequence[Any]) -> int:
+    """Return how many characters the first rows have at most in some expressions."""
+    whole = sum((Coalesce(Length(text), 0) for text in texts), start=Value(0))
+    parts = (lead(one).annotate(length=whole)[:count] for one in _combinations(rows))
+    return sum(part.aggregate(total=Sum("length"))["total"] or 0 for part in parts)
 
 
 def search_end(rows: QuerySet[Model], counts: Counts | None = None) -> RowPlace | None:
