@@ -50,7 +50,7 @@ class RowCache(Generic[Held]):
 
     Args:
         model: The model.
-        load: Reads the rows.
+        load: Reads the rows, from the database to which they are written.
         clock: Returns the time in seconds.
 
     """
@@ -74,7 +74,8 @@ class RowCache(Generic[Held]):
 
     def get(self, *, fresh: bool = False) -> Held:
         """Return what is held; with `fresh`, always from the database."""
-        connection = transaction.get_connection(router.db_for_read(self._model))
+        # Not a replica, which may not have an edit of a moment ago.
+        connection = transaction.get_connection(router.db_for_write(self._model))
         if commits.is_marked(connection, self._mark):
             # Only the transaction that has made an edit sees it until it is committed.
             return self._load()

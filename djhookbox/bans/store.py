@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from django.db import router
+
 from ..caching import RowCache
 from ..models import Ban
 from .rules import Bans, Entry, Subject
@@ -11,7 +13,8 @@ from .rules import Bans, Entry, Subject
 
 def load() -> Bans:
     """Load the active bans."""
-    rows = Ban.objects.active().values_list("pk", "kind", "value", "reason", "until")
+    bans = Ban.objects.using(router.db_for_write(Ban))
+    rows = bans.active().values_list("pk", "kind", "value", "reason", "until")
     return Bans(
         Entry(pk, kind, value, reason, None if until is None else until.timestamp())
         for pk, kind, value, reason, until in rows.order_by("pk")

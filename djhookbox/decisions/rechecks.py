@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
+from django.db import models, router
 
 from ..bans import store as bans
 from ..bans.rules import Subject
@@ -61,12 +61,17 @@ def _facts(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, Facts]:
         if rule.permission and rule.subscribe == Audience.PERMISSION
     }
     model = get_user_model()
-    users: models.QuerySet[Any] = model._default_manager.all()
+    # Not a replica, which may not have the change yet because of which the server asks.
+    using = router.db_for_write(model)
+    users: models.QuerySet[Any] = model._default_manager.using(using)
     with_groups = hasattr(model, "groups") and any(
         rule.subscribe == Audience.GROUPS for rule in rules
     )
     if with_groups:
-        users = users.prefetch_related("groups")
+        group: Any = model._meta.get_field("groups").related_model
+        users = users.prefetch_related(
+            models.Prefetch("groups", group._default_manager.using(using))
+        )
     facts: dict[str, Facts] = {}
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
@@ -86,7 +91,8 @@ def _note_holders(permission: str, facts: Mapping[str, Facts]) -> None:
         return  # has_perm() is called for each user, as the project's backend requires
     keys = [fact.user.pk for fact in facts.values()]
     try:
-        holders = set(with_perm(permission).filter(pk__in=keys).values_list("pk", flat=True))
+        rows = with_perm(permission).using(router.db_for_write(model)).filter(pk__in=keys)
+        holders = set(rows.values_list("pk", flat=True))
     except ValueError:
         holders = set()  # not app_label.codename: nobody has it
     for fact in facts.values():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import router
 from django.db.models.sql.constants import MULTI
 
 from .. import options
@@ -44,7 +45,8 @@ def load() -> tuple[Rule, ...]:
     """
     # One row per group of a policy: cheaper than a second query in every webhook that finds the
     # cache empty.
-    found = ChannelPolicy.objects.enabled().values(*_COLUMNS, "groups")
+    policies = ChannelPolicy.objects.using(router.db_for_write(ChannelPolicy))
+    found = policies.enabled().values(*_COLUMNS, "groups")
     compiler = found.query.get_compiler(using=found.db)
     # As the driver returns them; converting them takes most of the time.
     raw = [tuple(row) for rows in compiler.execute_sql(MULTI) for row in rows]
