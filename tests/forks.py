@@ -1,9 +1,8 @@
 """Start many Python processes quickly: fork a process that has imported everything already.
 
-Almost all that a command of Django does before it begins is importing. A process that is started
-here is as real as any other, with its own arguments, environment, folder and output: it only does
-not have to import again what this module's `MODULES` are made of. It is the child of the server,
-which is the process that has imported them.
+A command of Django spends most of its start importing modules. A process that is started here is
+a real one, with its own arguments, environment, folder and output, but does not have to import
+`MODULES` again. It is a child of the server, the process that has imported them.
 """
 
 from __future__ import annotations
@@ -139,7 +138,7 @@ class ForkServer:
             return int(back.readline())
 
     def stop(self) -> None:
-        """End it; those that it has started go on."""
+        """End it; the processes that it has started continue."""
         self._child.kill()
         self._child.communicate()
 

@@ -1,4 +1,4 @@
-"""`runserver` starts the Hookbox process, and takes it along when it ends."""
+"""`runserver` starts the Hookbox process, which ends together with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom operators have refused: enforced wherever the site decides."""
+"""Bans are enforced wherever the site decides."""
 
 from __future__ import annotations
 

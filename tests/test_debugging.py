@@ -1,4 +1,4 @@
-"""Nothing is silent while DEBUG is on, and nothing is said in production."""
+"""Failures are shown while DEBUG is on, and not in production."""
 
 from __future__ import annotations
 

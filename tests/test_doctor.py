@@ -1,4 +1,4 @@
-"""The doctor: each mistake is planted, and has to be found."""
+"""The doctor finds each mistake that is made on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Erasing a person: everything of theirs, nothing of anybody else, and no trace of the name."""
+"""Erasing a person removes everything about them, including the name, and nothing about others."""
 
 from __future__ import annotations
 

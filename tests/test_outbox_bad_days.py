@@ -1,4 +1,4 @@
-"""The outbox on bad days: nothing is lost, doubled or half done, and callers learn what failed."""
+"""Failures of the outbox: nothing is lost, duplicated or half done; callers receive an error."""
 
 from __future__ import annotations
 

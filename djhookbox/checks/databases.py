@@ -34,7 +34,7 @@ def check_sqlite_transactions() -> Iterator[CheckMessage]:
         yield Warning(
             f"The database {alias!r} is SQLite with ATOMIC_REQUESTS. If the Hookbox process "
             "reports something during a request, the request may fail with “database is locked”: "
-            "SQLite does not let a transaction that has read write while another writes.",
+            "in SQLite, a transaction that begins with a read cannot write while another one does.",
             hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE'}}; "
             "requests then wait for each other.",
             id="djhookbox.W028",
@@ -55,7 +55,7 @@ def check_tenants() -> Iterator[CheckMessage]:
     if _is_per_tenant(user.app_label):
         yield Warning(
             f"TENANT_APPS contains the app of {user.label}, so each tenant has its own accounts. "
-            "The Hookbox process takes accounts with the same name for one user, and when a policy "
+            "The Hookbox process treats accounts with the same name as one user, and when a policy "
             "is edited, users whose account is not in the public schema lose their subscriptions.",
             hint="Move the app to SHARED_APPS, or run a process and a site for each tenant. See "
             "“Tenants” in the documentation.",
@@ -118,7 +118,7 @@ def check_order_of_keys(
         Warning(
             f"There are durable policies, and in the database {outbox!r} {what}. Messages are "
             "published in the order of their keys, so those of different transactions can be "
-            "published in another order than they were committed in.",
+            "published in a different order from that of their commits.",
             hint=hint,
             id="djhookbox.W034",
         )

@@ -17,7 +17,7 @@ def check_engine() -> Iterator[CheckMessage]:
     if unusable:
         yield Warning(
             unusable,
-            hint="Start it, or correct HOOKBOX_ENGINE; the Hookbox process does not start without.",
+            hint="Start it, or correct HOOKBOX_ENGINE. The Hookbox process needs it to start.",
             id="djhookbox.W031",
         )
     if careless:

@@ -30,10 +30,10 @@ class Doctor(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add what is examined."""
         parser.add_argument(
-            "--url", default="", help="What browsers connect to (default: HOOKBOX_PUBLIC_URL)."
+            "--url", default="", help="URL that browsers connect to (default: HOOKBOX_PUBLIC_URL)."
         )
         parser.add_argument(
-            "--origin", default="", help="The origin of the site's pages, https://example.com."
+            "--origin", default="", help="Origin of the site's pages, such as https://example.com."
         )
         parser.add_argument(
             "--slow", action="store_true", help="Measure timeouts, for about half a minute."

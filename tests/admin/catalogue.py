@@ -1,4 +1,4 @@
-"""All that our part of the admin can be asked for: rows, pages, and the rights they need.
+"""All rows and pages of our part of the admin, and the rights that they need.
 
 `PAGES` are what people look at; `ADDRESSES` are all routes, with who may use them. Tests walk one
 or the other, so that a page that is added is seen by all of them.

@@ -1,4 +1,4 @@
-"""The fixtures of the admin's tests: rows to look at, people who look, and no real process."""
+"""The fixtures of the admin's tests: rows, users with different rights, and no real process."""
 
 from __future__ import annotations
 

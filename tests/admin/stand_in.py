@@ -1,4 +1,4 @@
-"""What the tests of the admin share: people, and a process that only pretends."""
+"""What the tests of the admin share: users, and a stand-in for the process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REPORT: dict[str, Any] = {
 
 
 class Hookbox:
-    """Stands in for the process: notes each REST call, and answers as it is told."""
+    """Stands in for the process: records each REST call, and gives the answers that a test sets."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []

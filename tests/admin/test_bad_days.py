@@ -1,4 +1,4 @@
-"""Every page on bad days: whatever the process says or does not say, no page fails with it."""
+"""No page fails, whatever the process answers, and if it does not answer."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_while_it_is_stopped(root: Client, populated: Any, process: FakeHookbox)
 def test_while_it_is_slow(
     root: Client, populated: Any, process: FakeHookbox, settings: Any
 ) -> None:
-    """Each page waits for it once, as long as HOOKBOX_TIMEOUT says, and goes on without it."""
+    """Each page waits for it once, for HOOKBOX_TIMEOUT seconds, and continues without it."""
     settings.HOOKBOX_TIMEOUT = 0.2
     woken = threading.Event()
 

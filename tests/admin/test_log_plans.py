@@ -1,7 +1,6 @@
 """The plans of the queries of each log page, on SQLite and PostgreSQL.
 
-No query may read the table from end to end, sort what it has found, or throw away more rows than
-it returns.
+No query may read the whole table, sort what it has found, or discard more rows than it returns.
 """
 
 from __future__ import annotations

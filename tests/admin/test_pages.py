@@ -1,4 +1,4 @@
-"""Each page of the admin, fetched as whoever may and may not see it."""
+"""Each page of the admin, fetched as users who may see it and as users who may not."""
 
 from __future__ import annotations
 

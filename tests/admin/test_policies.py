@@ -1,4 +1,4 @@
-"""Channel policies in the admin: the list, the form, what is said after a change."""
+"""Channel policies in the admin: the list, the form, and the messages after a change."""
 
 from __future__ import annotations
 

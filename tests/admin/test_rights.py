@@ -1,4 +1,4 @@
-"""Who may ask for what: each route of the admin, as people with each right alone."""
+"""Each route of the admin, requested by users who have only one of the rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disconnecting and unsubscribing from the admin: who may, what is asked, what is told."""
+"""Disconnecting and unsubscribing from the admin: permissions, confirmations and messages."""
 
 from __future__ import annotations
 

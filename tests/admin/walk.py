@@ -1,7 +1,7 @@
 """Fetch every page of every admin site of the settings: `python -m tests.admin.walk`.
 
-It prints what is wrong, and how many pages and links it has looked at. A process of its own, for
-settings that one process cannot have beside those of the other tests.
+It prints what is wrong, and how many pages and links it has checked. It runs in a separate process,
+because one process cannot have these settings and those of the other tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the Hookbox process of the site is like: a cookie of the browser says it."""
+"""The state of the site's Hookbox process, which a cookie of the browser selects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site of `tests.admin_site`, running, and browsers that look at it."""
+"""Run the site of `tests.admin_site`, and browsers that open it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxies between browser and server that do what those of companies, hotels and clouds do."""
+"""Proxies between browser and server that behave like those of companies, hotels and clouds."""
 
 from __future__ import annotations
 

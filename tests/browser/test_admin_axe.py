@@ -1,4 +1,4 @@
-"""Every page of the admin in a browser: accessible, in its policy, and no wider than the window."""
+"""Every page of the admin is accessible, obeys its CSP, and is not wider than the window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that are worked with, by keyboard alone: all is reached, and the focus is seen."""
+"""The pages can be used by keyboard alone: everything can be reached, and the focus is visible."""
 
 from __future__ import annotations
 

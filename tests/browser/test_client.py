@@ -118,7 +118,7 @@ def developer_tools(page: Page) -> CDPSession:
 
 
 def network(tools: CDPSession, *, offline: bool = False, latency: int = 0) -> None:
-    """Cut the network of a page, slow it down, or let it be."""
+    """Cut the network of a page, slow it down, or restore it."""
     rate = 20_000 if latency else -1
     conditions = {"downloadThroughput": rate, "uploadThroughput": rate}
     tools.send(

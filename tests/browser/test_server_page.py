@@ -1,4 +1,4 @@
-"""The server page in a browser: live by the channel, by asking, and without any script."""
+"""The server page in a browser: live through the channel, by polling, and without scripts."""
 
 from __future__ import annotations
 

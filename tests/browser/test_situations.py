@@ -1,4 +1,4 @@
-"""What happens to pages in life, in Chromium; `test_firefox.py` tries the same in Firefox."""
+"""What happens to pages in practice, in Chromium; `test_firefox.py` tries the same in Firefox."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_rooms_that_were_left_are_collected(page: Page, signalled: bool) -> None
 
 
 def test_a_page_over_https_and_a_process_without(page: Page) -> None:
-    """The browser throws when the WebSocket is made; the page goes on."""
+    """The browser throws when the WebSocket is created; the page continues."""
     tab = page.context.new_page()
     client = (ROOT / "djhookbox/static/djhookbox/hookbox.classic.js").read_text()
     html = "<!doctype html><title>secure</title>"

@@ -1,4 +1,4 @@
-"""Several tabs of one browser: of one user, of two, and such that share a connection."""
+"""Several tabs of one browser: of one user, of two users, and with a shared connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def open_tab(demo: Demo):
-    """Open a tab, or go on with one, on a page that has no connection of its own."""
+    """Open a tab, or continue with one, on a page without its own connection."""
 
     def open_it(tab: Page) -> Page:
         tab.goto(f"{demo.site}{NOTHING}")

@@ -173,7 +173,7 @@ def scripted_site(folder: Path, database: Path, **settings: Any) -> Iterator[Lon
 
 @pytest.fixture(scope="session")
 def lonely_hookbox(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lonely]:
-    """A Hookbox process whose site answers as it is told."""
+    """A Hookbox process whose site gives the answers that a test sets."""
     folder = tmp_path_factory.mktemp("lonely")
     with scripted_site(
         folder,
@@ -187,7 +187,7 @@ def lonely_hookbox(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def script(lonely_hookbox: Lonely) -> Iterator[FakeHookbox]:
-    """The web application, which allows everything until it is told otherwise."""
+    """The web application, which allows everything unless a test sets another answer."""
     script = lonely_hookbox[1]
     script.answer = yes
     script.requests.clear()

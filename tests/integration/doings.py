@@ -106,7 +106,7 @@ def delete_user(request: HttpRequest, name: str) -> None:
 
 @doing
 def update_users(request: HttpRequest, name: str, **fields: Any) -> None:
-    """Change a user as many programs do, which no signal tells anybody."""
+    """Change a user as many programs do, without a signal."""
     assert get_user_model().objects.filter(username=name).update(**fields)
 
 
@@ -119,7 +119,7 @@ def delete_session(request: HttpRequest, key: str) -> None:
 
 @doing
 def expire_session(request: HttpRequest, key: str) -> None:
-    """Let a session end of old age, which no signal tells anybody."""
+    """Let a session expire, for which there is no signal."""
     apps.get_model("sessions", "Session").objects.filter(pk=key).update(
         expire_date=timezone.now() - datetime.timedelta(seconds=1)
     )

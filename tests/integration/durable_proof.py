@@ -1,12 +1,12 @@
-"""Prove that durable channels lose, double and reorder nothing: `make durable`.
+"""Prove that durable channels neither lose, duplicate nor reorder messages: `make durable`.
 
 `python -m tests.integration.durable_proof [--database postgresql] [--kills 1000] [--seed N]`
 
-Publishers write to a database in transactions, some of which are rolled back. Meanwhile the
-Hookbox process, a publisher or the site is killed at random moments, replies to webhooks are lost
-or garbled, and clients come and go, also between a publish and its answer. Then a backup of the
-database is restored, which every client must learn as one gap. What the database says in the end is
-what every client must have received.
+Publishers write to a database in transactions, some of which are rolled back. At random moments,
+the Hookbox process, a publisher or the site is killed, replies to webhooks are lost or garbled, and
+clients come and go, also between a publish and its answer. Then a backup of the database is
+restored, which every client must receive as one gap. In the end, every client must have received
+what is in the database.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class Proof:
         wait_for(arrived, "everything to arrive", PATIENCE, 0.5)
 
     def quieten(self) -> None:
-        """Let nobody publish any more."""
+        """Stop all publishers."""
         for publisher in self.publishers:
             publisher.kill()
         self.sends = False

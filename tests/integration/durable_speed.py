@@ -35,8 +35,8 @@ KINDS = {"/direct/": False, "/durable/": True}
 class Page(Client):
     """A page that reads its socket itself.
 
-    The usual client has a thread for that, which hands messages over late. Only `publish()` to a
-    channel that is not durable hides that, as it waits for its answer meanwhile.
+    The usual client reads in a thread, which passes messages on late. With channels that are not
+    durable this does not show, because `publish()` waits for its answer in that time.
     """
 
     def __init__(self, url: str, origin: str) -> None:

@@ -105,7 +105,7 @@ class Process:
         self.child.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self.child.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:

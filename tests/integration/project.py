@@ -1,4 +1,4 @@
-"""What the site's own developer has written: a handler and receivers."""
+"""The code of the site's developer: a handler and receivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web application in place of the site, which answers webhooks as a test wants it."""
+"""A web application in place of the site, which gives webhooks the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def yes(request: Request) -> Answer:
 
 
 class Held:
-    """Holds the answers of one webhook back until it is told to let them go."""
+    """Holds back the answers to one webhook until a test releases them."""
 
     def __init__(self, script: FakeHookbox, hook: str, answer: Answer | None = None) -> None:
         self.reached = threading.Event()

@@ -1,4 +1,4 @@
-"""Settings of ordinary production: webhooks work, or somebody says what to set."""
+"""Common production settings: webhooks work, or a message says what to set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job, end to end: connect, subscribe, publish, and what the logs say of it."""
+"""The main path, end to end: connect, subscribe, publish, and the entries in the logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""publish() where it could wait for itself, and where nobody answers."""
+"""publish() where it could wait for itself, and where the process does not answer."""
 
 from __future__ import annotations
 

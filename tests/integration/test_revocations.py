@@ -1,4 +1,4 @@
-"""Rights end although the process could not be told, within 5 seconds of its return."""
+"""Rights end within 5 seconds of the return of a process that could not be notified."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Crowd:
         self._pair.site.do("policy", "/edited/", subscribe_audience="nobody")
 
     def check(self) -> None:
-        """Check that all are gone in time, and that nobody else is."""
+        """Check that exactly these are gone in time."""
         end = time.monotonic() + SOON
         for name in self.ways:
             code, _reason = self.pages[name].closed(max(0.1, end - time.monotonic()))

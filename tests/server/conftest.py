@@ -1,4 +1,4 @@
-"""What holds for all tests of the server's modules."""
+"""Fixtures for all tests of the server's modules."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`runhookbox` in a process of its own, forked from one that has imported everything already.
 
-What a start takes is importing, almost all of it; whoever starts a hundred servers can share that.
+A start is almost entirely importing, which tests that start a hundred servers can share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The set-ups in which everything must happen alike: in memory, on one node, and on two.
+"""The set-ups that must all behave in the same way: in memory, on one node, and on two.
 
 A group of servers looks like one: its clients, and calls by code, are spread over the servers at
 random.

@@ -1,4 +1,4 @@
-"""When the garbage of a server is collected, and when it is not."""
+"""When the server collects its garbage, and when it does not."""
 
 from __future__ import annotations
 

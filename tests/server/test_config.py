@@ -1,4 +1,4 @@
-"""Everything that the server can be told."""
+"""The configuration of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames in, one after the other, whatever arrives and whoever goes."""
+"""Frames are handled in order, whatever arrives, even if clients leave."""
 
 from __future__ import annotations
 

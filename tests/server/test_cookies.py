@@ -1,4 +1,4 @@
-"""What the cookies of all connections may take up."""
+"""How much memory the cookies of all connections may use."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ async def test_a_dropped_send_can_be_repeated(session: Session) -> None:
 
 
 class Stream:
-    """An answer to comet that goes on."""
+    """An answer to comet that continues."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response

@@ -1,4 +1,4 @@
-"""Fan-out: the same bytes for everyone, in order, and as few writes as can be."""
+"""Fan-out: the same bytes for everyone, in order, and with as few writes as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durable channels on two nodes: each pulls for itself, and one that dies is missed by nobody."""
+"""Durable channels on two nodes: each pulls for itself, and nothing is lost if one dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sends what is no HTTP does not fill the log."""
+"""Clients that do not send HTTP cannot fill the log."""
 
 from __future__ import annotations
 

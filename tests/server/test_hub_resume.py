@@ -1,4 +1,4 @@
-"""Who comes back gets what was missed, once: the core without a loop or a clock."""
+"""Clients that return receive what they missed, once: the core without a loop or a clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The core under any sequence of calls: a simple model says who must get what."""
+"""The core under any sequence of calls, compared with a simple model."""
 
 from __future__ import annotations
 

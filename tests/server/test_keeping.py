@@ -1,4 +1,4 @@
-"""What histories may take up in memory."""
+"""How much memory histories may use."""
 
 from __future__ import annotations
 

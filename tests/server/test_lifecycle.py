@@ -1,4 +1,4 @@
-"""How channels come into being and go."""
+"""How channels are created and destroyed."""
 
 from __future__ import annotations
 

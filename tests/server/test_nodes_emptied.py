@@ -1,4 +1,4 @@
-"""Redis has lost its data: whatever is asked next is done all the same, once and in its order."""
+"""Redis has lost its data: the next operations are carried out nevertheless, once and in order."""
 
 from __future__ import annotations
 

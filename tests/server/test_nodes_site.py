@@ -1,4 +1,4 @@
-"""What a site decides holds on all nodes: polling, permissions, tokens and who may be where."""
+"""The site's decisions apply on all nodes: polling, permissions, tokens and subscriptions."""
 
 from __future__ import annotations
 

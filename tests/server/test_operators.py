@@ -1,4 +1,4 @@
-"""What operators ask the process: health, metrics, and what systemd is told."""
+"""What operators ask the process: health and metrics; and what it reports to systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The option `server_user_presence`, also with an engine that takes its time or fails."""
+"""The option `server_user_presence`, also with an engine that is slow or fails."""
 
 from __future__ import annotations
 

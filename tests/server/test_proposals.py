@@ -1,4 +1,4 @@
-"""Changes of channels with an engine that takes its time, fails, or answers too late."""
+"""Changes of channels with an engine that is slow, fails, or answers too late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems that come again and again are summed up."""
+"""Recurring problems are summed up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that go and come back in any order: never a silent hole, never a duplicate.
+"""Pages that leave and return in any order receive neither unreported gaps nor duplicates.
 
 The pages follow the rules that `docs/protocol.rst` gives to clients.
 """

@@ -1,4 +1,4 @@
-"""Slow and half requests, readers that do not read, and requests that are packed."""
+"""Slow and incomplete requests, clients that do not read, and compressed requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What channels' states may take up in memory."""
+"""How much memory the states of channels may use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def held(rig: Rig) -> int:
 
 
 async def refused(rig: Rig, call: str, /, **form: str) -> str:
-    """Return the reason; whoever is refused has changed nothing."""
+    """Return the reason; a change that is refused has no effect."""
     before = {name: dict(channel.state) for name, channel in rig.channels.items()}
     total = rig.hub.states.total
     with pytest.raises(Refusal) as caught:

@@ -1,4 +1,4 @@
-"""A client that never reads is cut off, and learns of it."""
+"""A client that never reads is disconnected and notified."""
 
 from __future__ import annotations
 

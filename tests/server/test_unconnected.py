@@ -1,4 +1,4 @@
-"""Whoever has not connected: how many, how long, and how many from one address."""
+"""Clients that have not connected: how many, for how long, and how many from one address."""
 
 from __future__ import annotations
 

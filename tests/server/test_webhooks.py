@@ -41,7 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class App:
-    """A site that answers as it is told."""
+    """A site that gives the answers that a test sets."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[web.Request, dict[str, list[str]]]] = []

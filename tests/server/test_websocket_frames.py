@@ -1,4 +1,4 @@
-"""Frames from the server, read back by an implementation that is not ours."""
+"""Frames from the server, read by an independent implementation."""
 
 from __future__ import annotations
 

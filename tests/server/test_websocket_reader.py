@@ -1,4 +1,4 @@
-"""WebSocket frames from clients, made by an implementation that is not ours."""
+"""WebSocket frames from clients, written by an independent implementation."""
 
 from __future__ import annotations
 

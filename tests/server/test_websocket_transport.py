@@ -1,4 +1,4 @@
-"""Writing to a WebSocket: the bound on unsent bytes, and sockets that are no more."""
+"""Writing to a WebSocket: the bound on unsent bytes, and sockets that are closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that speaks the frames of a page, and waits for what must come."""
+"""A client that sends the frames of a page, and waits for the expected ones."""
 
 from __future__ import annotations
 

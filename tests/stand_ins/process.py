@@ -1,4 +1,4 @@
-"""A Hookbox process that answers what a test tells it to, and remembers what it was asked.
+"""A Hookbox process that gives the answers that a test sets, and records the calls.
 
 A site is asked in the same way, so that it also stands in for one. As a program, it is a process
 that can be started, stopped and misbehave: `process.py PORT MANNER VERSION`.

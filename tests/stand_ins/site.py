@@ -1,4 +1,4 @@
-"""A site that answers webhooks: it allows everything unless a test tells it something else."""
+"""A site that answers webhooks: it allows everything unless a test sets another answer."""
 
 from __future__ import annotations
 

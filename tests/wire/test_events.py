@@ -1,4 +1,4 @@
-"""Events as JSON and back, and what the documentation says of them."""
+"""Events as JSON and back, and what the documentation says about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks as fields and back, and what the documentation says of them."""
+"""Webhooks as fields and back, and what the documentation says about them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--payload",
-            help="The message to publish, as JSON, in case handlers look at it.",
+            help="The message to publish, as JSON, for handlers that look at it.",
             default="null",
         )
         parser.add_argument("--json", action="store_true", dest="as_json", help="Answer in JSON.")
