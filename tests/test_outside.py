@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connections, transaction
 from django.test import TestCase
 
 from djhookbox.audit import outside
@@ -105,6 +105,20 @@ class TestRealTransactions:
         assert rows() == ["the next one"]
         assert "the disk is full" in caplog.text
         assert "Oops" in caplog.text
+
+    def test_no_connection_is_held_while_nothing_waits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closing: list[str] = []
+
+        def close_all() -> None:
+            closing.append(threading.current_thread().name)
+
+        monkeypatch.setattr(connections, "close_all", close_all)
+        with transaction.atomic():
+            call_outside("default", writing("a"))
+        wait_for(lambda: "hookbox-audit-log" in closing, "the connection to be closed")
+        assert outside._writer._thread is not None, "it does not wait for its end"
 
     def test_their_number_is_limited(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

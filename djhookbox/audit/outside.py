@@ -122,11 +122,10 @@ class _Writer:
             return self._condition.wait_for(lambda: not self._waiting, seconds)
 
     def _run(self) -> None:
-        try:
-            while entry := self._next():
-                self._call(entry)
-        finally:
-            connections.close_all()  # those of this thread
+        while entry := self._next():
+            self._call(entry)
+            if not self._waiting:
+                connections.close_all()  # those of this thread, which others may need from a pool
 
     def _next(self) -> _Waiting | None:
         """Return the next function to call; None when the thread has been idle for long."""
