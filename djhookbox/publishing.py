@@ -200,9 +200,17 @@ def _messages(
     source: str,
     sender: User | None,
 ) -> list[Message]:
-    return [
-        _message(channel, payload, user, source, sender, "") for channel, payload in publications
-    ]
+    messages = []
+    for publication in publications:
+        try:
+            channel, payload = publication
+        except (TypeError, ValueError):
+            raise TypeError(
+                "publish_many() takes pairs of a channel and a payload; this is not a pair: "
+                f"{publication!r}"
+            ) from None
+        messages.append(_message(channel, payload, user, source, sender, ""))
+    return messages
 
 
 def _decisions(messages: Sequence[Message], user: User | None) -> list[Decision]:

@@ -53,6 +53,13 @@ def recorded() -> list[tuple[Any, ...]]:
     return [(row.channel, row.payload, row.status, row.delivered, row.user_name) for row in rows]
 
 
+@pytest.mark.parametrize("wrong", [{"/a/": 1}, [None], "/a/", [("/a/", 1, 2)]])
+def test_what_are_not_pairs(wrong: Any, hookbox: FakeHookbox) -> None:
+    with pytest.raises(TypeError, match="pairs of a channel and a payload"):
+        djhookbox.publish_many(wrong)
+    assert hookbox.requests == []
+
+
 def test_one_call_for_all(hookbox: FakeHookbox) -> None:
     hookbox.replies(True, outcomes(3, 0, 4))
     assert djhookbox.publish_many(iter(MESSAGES), user="eve") == [3, 0, 4]
