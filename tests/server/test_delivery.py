@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
 
-from djhookbox.server.channels import delivery
-from djhookbox.server.channels.delivery import MAX_PENDING, Delivery
+from djhookbox.server.channels import delivery, slices
+from djhookbox.server.channels.delivery import MAX_PENDING, MOST_UNFINISHED, Delivery
 from djhookbox.server.core.announcing import announce, compose
 from djhookbox.wire.options import ChannelOptions
 
@@ -153,8 +154,8 @@ async def test_whoever_leaves_in_the_turn_misses_nothing_that_came_before(rig: R
 
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "MOST_AT_ONCE", 4)
-    monkeypatch.setattr(delivery, "SLICE", 2)
+    monkeypatch.setattr(slices, "SLICE", 2)
+    monkeypatch.setattr(delivery, "FEW", 1)
 
 
 async def crowd(rig: Rig) -> list[FakeConnection]:
@@ -180,7 +181,9 @@ async def test_a_large_audience_is_served_in_slices_and_in_order(rig: Rig) -> No
     assert served == [2, 4, 6, 7]
     await turns(20)
     assert [payloads(client) for client in clients] == [[1, 2, 3, 4, 5]] * 7
-    assert len(clients[0].packets) == 3, "what comes during the slices leaves together"
+    first = [client.packets[0].count(b'"PUBLISH"') for client in clients]
+    assert first == [1, 1, 2, 2, 3, 3, 4], "a slice also gets what came while others were served"
+    assert [len(client.packets) for client in clients] == [2] * 7
     assert rig.server.runtime.metrics.messages_out >= 35
 
 
@@ -224,6 +227,40 @@ async def test_who_joins_during_the_slices_gets_only_what_follows(rig: Rig) -> N
 
 
 @pytest.mark.usefixtures("small_slices")
+async def test_an_audience_that_has_changed_gets_nothing_from_slices_under_way(rig: Rig) -> None:
+    clients = await crowd(rig)
+    late = await rig.connect("late")
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    deliver, channel = rig.server.runtime.delivery, rig.channels["room"]
+    leaving, joining = clients[5].user, late.user
+    assert leaving is not None
+    assert joining is not None
+    deliver.flush()
+    deliver.perform(rig.hub.unsubscribe(leaving, channel, time.time()))
+    deliver.perform(rig.hub.subscribe(joining, channel, late, time.time()))
+    late.frames.clear()
+    publish(rig, 2)
+    await turns(20)
+    assert payloads(late) == [2]
+    assert payloads(clients[5]) == [1, "UNSUBSCRIBE"]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_what_joins_does_not_overtake_other_channels(rig: Rig) -> None:
+    clients = await crowd(rig)
+    await open_channel(rig, clients[2], name="small")
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    publish(rig, 2, "small")
+    publish(rig, 3)
+    publish(rig, 4, "small")
+    publish(rig, 5)
+    await turns(20)
+    assert payloads(clients[2]) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("small_slices")
 async def test_other_channels_do_not_wait_for_the_slices(rig: Rig) -> None:
     clients = await crowd(rig)
     other = await rig.connect("other")
@@ -235,17 +272,92 @@ async def test_other_channels_do_not_wait_for_the_slices(rig: Rig) -> None:
     publish(rig, 3, "small")
     await asyncio.sleep(0)
     assert payloads(other) == [3]
-    assert payloads(clients[6]) == [1, 3]
+    assert payloads(clients[6]) == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("small_slices")
 async def test_unfinished_slices_are_bounded(rig: Rig) -> None:
     clients = await crowd(rig)
     deliver = rig.server.runtime.delivery
-    for number in range(delivery.MOST_UNFINISHED + 5):
+    for number in range(MOST_UNFINISHED + 5):
         publish(rig, number)
         deliver.flush()
-        assert len(deliver._unfinished) <= delivery.MOST_UNFINISHED
+        assert len(deliver.unfinished) <= MOST_UNFINISHED
     await turns(200)
-    expected = list(range(delivery.MOST_UNFINISHED + 5))
+    expected = list(range(MOST_UNFINISHED + 5))
     assert [payloads(client) for client in clients] == [expected] * 7
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_whatever_is_published_reaches_everybody_within_one_round(rig: Rig) -> None:
+    clients = await crowd(rig)
+    for number in range(12):
+        publish(rig, number)
+        await asyncio.sleep(0)
+        for client in clients:
+            last = json.loads(client.packets[-1].splitlines()[-1])[2] if client.packets else {}
+            assert last.get("payload", -1) >= number - 4, "four slices make a round"
+    await turns(20)
+    assert [payloads(client) for client in clients] == [list(range(12))] * 7
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_a_channel_that_is_always_busy_leaves_turns_to_others(rig: Rig) -> None:
+    clients = await crowd(rig)
+    await open_channel(rig, *clients, name="other")
+    for number in range(40):
+        publish(rig, number)
+        if number == 2:
+            publish(rig, "here", "other")
+        await asyncio.sleep(0)
+    assert all("here" in payloads(client) for client in clients)
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_an_exclusion_during_the_slices_neither_loses_nor_doubles(rig: Rig) -> None:
+    clients = await crowd(rig)
+    rig.channels["room"].options = ChannelOptions(reflective=False)
+    publish(rig, 1)
+    await asyncio.sleep(0)
+    publish(rig, 2)
+    publish_from(rig, clients[0], 3)
+    publish(rig, 4)
+    await turns(20)
+    assert payloads(clients[0]) == [1, 2, 4]
+    assert [payloads(client) for client in clients[1:]] == [[1, 2, 3, 4]] * 6
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_not_too_much_joins_in_one_message(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "MAX_JOINED", 500)
+    clients = await crowd(rig)
+    publish(rig, 0)
+    await asyncio.sleep(0)
+    for number in range(1, 20):
+        publish(rig, number)
+    await turns(20)
+    assert [payloads(client) for client in clients] == [list(range(20))] * 7
+    assert max(len(packet) for packet in clients[6].packets[:-1]) <= 500
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_publishers_that_are_faster_than_the_slices_are_answered_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MAX_JOINED", 500)
+    clients = await crowd(rig)
+    await open_channel(rig, await rig.connect("other"), name="small")
+    publish(rig, 0)
+    await asyncio.sleep(0)
+    form = b"secret=s&channel_name=room&payload=1"
+    begun = [rig.server._rest.begin("publish", None, form) for _ in range(7)]
+    assert [isinstance(each, tuple) for each in begun] == [True] + 6 * [False]
+    late = [asyncio.ensure_future(each) for each in begun if not isinstance(each, tuple)]
+    await turns(3)
+    assert not any(each.done() for each in late)
+    small = b"secret=s&channel_name=small&payload=1"
+    assert isinstance(rig.server._rest.begin("publish", None, small), tuple)
+    await turns(20)
+    assert all(each.done() for each in late)
+    assert {each.result()[0] for each in late} == {200}
+    assert [len(payloads(client)) for client in clients] == [8] * 7

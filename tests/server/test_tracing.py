@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from djhookbox.server.channels import delivery as module
+from djhookbox.server.channels import slices
 from djhookbox.server.metrics import SKEW, Metrics
 from djhookbox.wire import webhooks
 
@@ -87,8 +87,7 @@ async def test_the_time_since_publish_is_measured_when_it_is_written(rig: Rig) -
 async def test_it_is_measured_when_the_last_slice_is_written(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_AT_ONCE", 2)
-    monkeypatch.setattr(module, "SLICE", 2)
+    monkeypatch.setattr(slices, "SLICE", 2)
     for number in range(5):
         await rig.subscribe(await rig.connect(f"user{number}"), "room")
     written = []

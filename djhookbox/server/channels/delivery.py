@@ -5,8 +5,11 @@ is a byte stream, and the socket write dominates the cost of a delivery. Anythin
 its order or must not be sent twice (a snapshot, an exclusion, a close) flushes first. A single
 publication to few connections does not wait for the end of the turn, which would cost more.
 
-A large audience is served in slices, so that nothing else waits for long. Whatever is sent to a
-connection in the meantime follows what the slices have not brought to it yet.
+A large audience is served in slices, so that nothing else waits for long. What is published to it
+in the meantime joins (`slices`), unless something else has to come first: a change of the
+audience, other receivers, or a fan-out of another channel. Then it waits for the end of the round.
+Whatever is sent to a connection follows what the slices have not brought to it yet. Publishers
+that are faster than the slices are answered later.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice
 from time import perf_counter
 from typing import Any, cast
 
@@ -26,36 +28,15 @@ from ..core.model import Channel
 from ..metrics import Metrics
 from ..protocol import rtjp, websocket
 from ..tracing import Tracing
+from .outcomes import Applied
+from .slices import MAX_JOINED, FanOut, most
 
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
 #: Connections that a single publication is written to immediately.
 FEW = 20
-#: Connections to write to in one turn, and how many a slice has if there are more.
-MOST_AT_ONCE, SLICE = 1000, 250
 #: Unfinished fan-outs; beyond that, the oldest is finished at once.
 MOST_UNFINISHED = 16
-
-
-class _FanOut:
-    """A packet that some connections have yet to get, in order."""
-
-    __slots__ = ("channel", "frames", "made", "packet", "receivers", "remaining")
-
-    def __init__(
-        self,
-        packet: Packet,
-        frames: int,
-        channel: Channel | None,
-        remaining: Collection[core.Connection],
-        made: Sequence[Made],
-    ) -> None:
-        self.packet = packet
-        self.frames = frames
-        self.channel = channel
-        self.made = made
-        self.receivers = len(remaining)
-        self.remaining = dict.fromkeys(remaining)
 
 
 class Delivery:
@@ -63,6 +44,7 @@ class Delivery:
 
     Attributes:
         is_single: Whether the caller publishes only once in this turn.
+        unfinished: Fan-outs in slices, the oldest first.
 
     """
 
@@ -80,8 +62,11 @@ class Delivery:
         self._made: dict[Channel, list[Made]] = {}
         self._pending: dict[Channel, list[bytes]] = {}
         self._sizes: dict[Channel, int] = {}
-        #: Fan-outs in slices, the oldest first.
-        self._unfinished: deque[_FanOut] = deque()
+        self.unfinished: deque[FanOut] = deque()
+        #: The only one of them, if frames can be added to it.
+        self._open: FanOut | None = None
+        #: Whose publishers wait for the slices, and the results of their publications.
+        self._waiting: dict[Channel, list[tuple[asyncio.Future[Applied], Applied]]] = {}
         #: Whether the end of this turn, or the next slice, has been scheduled.
         self._is_turn_ending = self._is_slicing = False
         #: Handlers for effects other than sending, by effect type.
@@ -120,18 +105,39 @@ class Delivery:
         self._send((Send((connection,), name, args),))
 
     def flush(self) -> None:
-        """Write everything that waits for the end of the turn, or begin to."""
+        """Write everything that waits for the end of the turn, or begin to.
+
+        What is published later has other receivers, or must follow something.
+        """
         while self._pending:
             self._write_pending(next(iter(self._pending)))  # the channel published to first
+        self._close()
 
     def settle(self, connection: core.Connection) -> None:
         """Write to a connection what the slices have not brought to it yet."""
-        for fan_out in self._unfinished:
-            if connection in fan_out.remaining:
-                del fan_out.remaining[connection]
-                self._write_now((connection,), fan_out.packet, fan_out.frames)
+        for fan_out in self.unfinished:
+            self._write_frames((connection,), fan_out.take_one(connection), fan_out.snapshot)
+
+    def when_caught_up(self, channel: Channel, applied: Applied) -> asyncio.Future[Applied] | None:
+        """Return what resolves to this once the slices have caught up; None if they have."""
+        if self._lag(channel) <= MAX_JOINED // 2:
+            return None
+        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(channel, []).append((future, applied))
+        return future
 
     # ---- parts -----------------------------------------------------------
+
+    def _lag(self, channel: Channel) -> int:
+        """Return the bytes published to a channel that some slice has yet to get."""
+        lags = (fan_out.lag for fan_out in self.unfinished if fan_out.channel is channel)
+        return sum(lags, self._sizes.get(channel, 0))
+
+    def _release(self) -> None:
+        for channel in [each for each in self._waiting if self._lag(each) <= MAX_JOINED // 2]:
+            for future, applied in self._waiting.pop(channel):
+                if not future.done():
+                    future.set_result(applied)
 
     def _broadcast(self, effect: Broadcast) -> int:
         channel = effect.channel
@@ -141,15 +147,24 @@ class Delivery:
             self.flush()
             others = [c for c in channel.audience if c is not effect.exclude]
             made = () if effect.made is None else (effect.made,)
-            self._write(others, rtjp.encode(effect.name, effect.args), 1, channel, made=made)
+            self._write(others, [rtjp.encode(effect.name, effect.args)], channel, made=made)
             return reached - 1
         if not reached:
             return 0
         frame = rtjp.encode(effect.name, effect.args)
         if self.is_single and reached <= FEW and not self._pending:
             made = () if effect.made is None else (effect.made,)
-            self._write(channel.audience, frame, 1, channel, made=made)
+            self._write(channel.audience, [frame], channel, made=made)
             return reached
+        joined = self._open
+        if joined is not None and joined.channel is channel:
+            if self._pending:
+                self._write_idle()  # it was published before
+            fits = joined.lag + len(frame) <= MAX_JOINED and joined.receivers == reached
+            if joined.is_open and fits:
+                joined.add(frame, effect.made)
+                return reached
+            self._close()
         if effect.made is not None:
             self._made.setdefault(channel, []).append(effect.made)
         if not self._is_turn_ending:
@@ -170,22 +185,22 @@ class Delivery:
         if self._pending:
             self.flush()
         if sends[0].connections:
-            data = b"".join([rtjp.encode(send.name, send.args) for send in sends])
+            frames = [rtjp.encode(send.name, send.args) for send in sends]
             # Presence uses the same frame name; only a channel snapshot has the history.
             snapshot = any("history" in send.args for send in sends)
             for send in sends:
                 if "recovered" in send.args:
                     self._metrics.recovered += len(send.args["recovered"])
                     self._metrics.gaps += send.args.get("missed") != 0
-            self._write(sends[0].connections, data, len(sends), None, snapshot)
+            self._write(sends[0].connections, frames, None, snapshot)
 
     def _end_turn(self) -> None:
-        """Write what was published in this turn, except to channels whose slices are under way."""
         self._is_turn_ending = False
-        if not self._unfinished:
-            self.flush()
-            return
-        busy = {fan_out.channel for fan_out in self._unfinished}
+        self._write_idle()
+
+    def _write_idle(self) -> None:
+        """Write what was published, except to channels whose slices are under way."""
+        busy = {fan_out.channel for fan_out in self.unfinished}
         for channel in list(self._pending):
             if channel not in busy:
                 self._write_pending(channel)
@@ -194,58 +209,68 @@ class Delivery:
         frames = self._pending.pop(channel)
         del self._sizes[channel]
         made = self._made.pop(channel, ())
-        self._write(channel.audience, b"".join(frames), len(frames), channel, made=made)
+        self._write(channel.audience, frames, channel, made=made, is_open=True)
 
     def _write(
         self,
         connections: Collection[core.Connection],
-        data: bytes,
-        frames: int,
+        frames: Sequence[bytes],
         channel: Channel | None = None,
         snapshot: bool = False,
         made: Sequence[Made] = (),
+        is_open: bool = False,
     ) -> None:
-        packet = Packet(data, websocket.text(data), snapshot)
-        if len(connections) <= MOST_AT_ONCE:
-            if self._unfinished:
+        if len(connections) <= most(sum(map(len, frames))):
+            if self.unfinished:
                 for connection in connections:
                     self.settle(connection)
-            self._write_now(connections, packet, frames)
+            self._write_frames(connections, frames, snapshot)
             if made and channel is not None:
                 self._account(made, channel, len(connections))
             return
-        self._unfinished.append(_FanOut(packet, frames, channel, connections, made))
-        if len(self._unfinished) == 1:
+        self._close()
+        fan_out = FanOut(frames, connections, channel, snapshot, made)
+        self.unfinished.append(fan_out)
+        if len(self.unfinished) == 1:
+            if is_open:
+                fan_out.is_open, self._open = True, fan_out
             self._write_slice()
-        elif len(self._unfinished) > MOST_UNFINISHED:
-            oldest = self._unfinished.popleft()
-            self._write_now(oldest.remaining, oldest.packet, oldest.frames)
-            self._finished(oldest)
+        elif len(self.unfinished) > MOST_UNFINISHED:
+            oldest = self.unfinished.popleft()
+            while not oldest.is_done:
+                self._serve(oldest)
+
+    def _close(self) -> None:
+        """Let what is published from now on follow the fan-out that is under way."""
+        if self._open is not None:
+            self._open.is_open, self._open = False, None
 
     def _write_slice(self) -> None:
         """Write a slice of the oldest fan-out, and continue in the next turn."""
-        fan_out = self._unfinished[0]
-        connections = tuple(islice(fan_out.remaining, SLICE))
-        for connection in connections:
-            del fan_out.remaining[connection]
-        self._write_now(connections, fan_out.packet, fan_out.frames)
-        if not fan_out.remaining:
-            self._unfinished.popleft()
-            self._finished(fan_out)
+        fan_out = self.unfinished[0]
+        self._serve(fan_out)
+        if fan_out.is_done:
+            self.unfinished.popleft()
+            self._close()
             if fan_out.channel in self._pending:
-                self._end_turn()
-        if self._unfinished and not self._is_slicing:
+                self._write_idle()
+        if self._waiting:
+            self._release()
+        if self.unfinished and not self._is_slicing:
             self._is_slicing = True
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._is_slicing = False
-        if self._unfinished:
+        if self.unfinished:
             self._write_slice()
 
-    def _finished(self, fan_out: _FanOut) -> None:
-        if fan_out.made and fan_out.channel is not None:
-            self._account(fan_out.made, fan_out.channel, fan_out.receivers)
+    def _serve(self, fan_out: FanOut) -> None:
+        connections, frames = fan_out.take()
+        self._write_frames(connections, frames, fan_out.snapshot)
+        arrived = fan_out.arrived()
+        if arrived and fan_out.channel is not None:
+            self._account(arrived, fan_out.channel, fan_out.receivers)
 
     def _account(self, made: Sequence[Made], channel: Channel, receivers: int) -> None:
         """Record that publications have been written to all their receivers."""
@@ -257,15 +282,21 @@ class Delivery:
             if each.trace and self._tracing is not None:
                 self._tracing.written(each, channel.name, receivers)
 
-    def _write_now(
-        self, connections: Iterable[core.Connection], packet: Packet, frames: int
+    def _write_frames(
+        self,
+        connections: Collection[core.Connection],
+        frames: Sequence[bytes],
+        snapshot: bool = False,
     ) -> None:
+        if not frames:
+            return
         started = perf_counter()
-        count = 0
-        for connection in cast("Iterable[Connection]", connections):
+        data = b"".join(frames)
+        packet = Packet(data, websocket.text(data), snapshot)
+        for connection in cast("Collection[Connection]", connections):
             connection.write(packet)
-            count += 1
         metrics = self._metrics
-        metrics.messages_out += count * frames
-        metrics.bytes_out += count * len(packet.data)
+        count = len(connections)
+        metrics.messages_out += count * len(frames)
+        metrics.bytes_out += count * len(data)
         metrics.fanout.add(perf_counter() - started)

@@ -106,7 +106,10 @@ class Publications:
         )
         if channel.options.durable:
             raise Stored(channel.name)
-        return self._proposals.begin(channel, change)
+        begun = self._proposals.begin(channel, change)
+        if self._delivery.unfinished and isinstance(begun, Applied):
+            return self._delivery.when_caught_up(channel, begun) or begun
+        return begun
 
     async def answer(self, applied: asyncio.Future[Applied]) -> Applied:
         """Return the result of `begin`, waiting for a limited time; raises as `publish`."""
