@@ -151,7 +151,7 @@ class ChannelPolicy(TimeStampedModel):
         help_text=_("Subscribers see who is present, who joins and who leaves."),
     )
     anonymous = models.BooleanField(
-        _("anonymous"), default=False, help_text=_("Messages do not say who published them.")
+        _("anonymous"), default=False, help_text=_("Messages do not show who published them.")
     )
     moderated = models.BooleanField(
         _("moderated"),
@@ -199,7 +199,7 @@ class ChannelPolicy(TimeStampedModel):
         default=False,
         help_text=_(
             "Publications are stored in the site's database in the transaction that makes them, "
-            "and none is lost or doubled. Each costs a row in the database, and arrives a moment "
+            "and none is lost or duplicated. Each costs a row in the database and arrives a moment "
             "later than usual."
         ),
     )

@@ -51,7 +51,7 @@ def validate_channel_options(given: Mapping[str, object]) -> None:
     """
     try:
         for name in ("history_size", "history_duration"):
-            if isinstance(given.get(name), bool):  # which 0.3.3 takes for a number
+            if isinstance(given.get(name), bool):  # which 0.3.3 treats as a number
                 raise OptionError(name, Fault.WHOLE)
         options.check_channel_options(given)
     except OptionError as error:

@@ -11,7 +11,7 @@ from .diagnosis import diagnosis
 from .quickstart import page
 from .views import VIEWS
 
-# With and without the slash: 2011 had none, and the server may be told to send one.
+# With and without the slash: in 2011 there was none, and an option of the server may add one.
 urlpatterns = [
     re_path(rf"^{name}/?$", view, name=f"hookbox_{name}") for name, view in VIEWS.items()
 ]

@@ -336,7 +336,7 @@ class Node(models.Model):
     steady = models.DateTimeField(
         _("steady since"),
         default=timezone.now,
-        help_text=_("Since when it has reported without a gap."),
+        help_text=_("When it began to report without interruption."),
     )
     last_event = models.PositiveBigIntegerField(
         _("last event"), default=0, help_text=_("Number of the last event that was recorded.")

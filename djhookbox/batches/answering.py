@@ -65,7 +65,7 @@ class Answering:
     def answer(self, request: HttpRequest, batch: Received[webhooks.Batch]) -> str:
         """Return the answer to a batch as JSON text."""
         calls = batch.webhook.calls
-        if not accepts_batches():  # the settings may have changed since the server was told
+        if not accepts_batches():  # the settings may have changed since the server was notified
             return batches.write([None] * len(calls))
         began = self._clock()
         sessions = Sessions(request, (each.cookie for each in calls))

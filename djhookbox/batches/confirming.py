@@ -53,7 +53,7 @@ def confirm(
         Exception: The database or the cache cannot be read.
 
     """
-    if not accepts_confirming():  # the settings may have changed since the server was told
+    if not accepts_confirming():  # the settings may have changed since the server was notified
         return ConfirmReply(len(connections))
     store = import_module(django_settings.SESSION_ENGINE).SessionStore
     together = len(connections) if store.__module__ in STORES else FEW

@@ -148,7 +148,7 @@ def check_ssl_redirect() -> Iterator[CheckMessage]:
         settings.webhook_headers and not settings.executable
     ):
         return
-    # Exempting only some webhooks does not help; two different ones stand for all.
+    # Exempting only some webhooks does not help; two different ones represent all.
     paths = [f"{path}/{name}".lstrip("/") for name in ("connect", "events")]
     exempt = [re.compile(pattern) for pattern in django_settings.SECURE_REDIRECT_EXEMPT]
     if not all(any(pattern.search(path) for pattern in exempt) for path in paths):

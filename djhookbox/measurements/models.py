@@ -26,7 +26,7 @@ class Measurement(models.Model):
         _("address"), max_length=NAME_LENGTH, help_text=_("Machine and port of the process.")
     )
     step = models.PositiveIntegerField(
-        _("length"), help_text=_("How many seconds this row is about.")
+        _("length"), help_text=_("How many seconds this row covers.")
     )
     begin = models.DateTimeField(_("begin"), help_text=_("When this time began."))
     covered = models.FloatField(

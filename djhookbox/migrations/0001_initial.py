@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('permission', models.CharField(blank=True, help_text="Used if an audience is “holders of the permission”: app_label.codename.", max_length=200, verbose_name='permission')),
                 ('reflective', models.BooleanField(default=True, help_text="Publishers also receive their own messages.", verbose_name='reflective')),
                 ('presenceful', models.BooleanField(default=False, help_text="Subscribers see who is present, who joins and who leaves.", verbose_name='presence')),
-                ('anonymous', models.BooleanField(default=False, help_text='Messages do not say who published them.', verbose_name='anonymous')),
+                ('anonymous', models.BooleanField(default=False, help_text='Messages do not show who published them.', verbose_name='anonymous')),
                 ('moderated', models.BooleanField(default=True, help_text="Ask the site on every subscribe, unsubscribe and publish. Always on if an " "audience is anything but everyone.", verbose_name='moderated')),
                 ('moderated_subscribe', models.BooleanField(default=False, help_text='Ask on subscribe even if the channel is not moderated.', verbose_name='moderated subscribe')),
                 ('moderated_publish', models.BooleanField(default=False, help_text='Ask on publish even if the channel is not moderated.', verbose_name='moderated publish')),

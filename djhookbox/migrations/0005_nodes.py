@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('boot', models.CharField(help_text="Different each time the process starts.", max_length=32, unique=True, verbose_name='boot id')),
                 ('address', models.CharField(blank=True, help_text="Machine and port; a later run at the same address replaces this one.", max_length=255, verbose_name='address')),
                 ('seen', models.DateTimeField(default=django.utils.timezone.now, help_text="When the process last reported to the site.", verbose_name="last seen")),
-                ('steady', models.DateTimeField(default=django.utils.timezone.now, help_text="Since when it has reported without a gap.", verbose_name='steady since')),
+                ('steady', models.DateTimeField(default=django.utils.timezone.now, help_text="When it began to report without interruption.", verbose_name='steady since')),
                 ('last_event', models.PositiveBigIntegerField(default=0, help_text="Number of the last event that was recorded.", verbose_name='last event')),
                 ('ended', models.DateTimeField(help_text="When it ended, or is assumed to have ended.", null=True, verbose_name='ended')),
                 ('closed_to', models.PositiveBigIntegerField(default=0, help_text="Entry of the connection log up to which its connections have been closed.", verbose_name='closed up to')),

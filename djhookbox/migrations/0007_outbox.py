@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='channelpolicy',
             name='durable',
-            field=models.BooleanField(default=False, help_text="Publications are stored in the site's database in the transaction that makes them, and none is lost or doubled. Each costs a row in the database, and arrives a moment later than usual.", verbose_name='durable'),
+            field=models.BooleanField(default=False, help_text="Publications are stored in the site's database in the transaction that makes them, and none is lost or duplicated. Each costs a row in the database and arrives a moment later than usual.", verbose_name='durable'),
         ),
         migrations.AddField(
             model_name='publication',

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('node', models.CharField(help_text='Machine and port of the process.', max_length=255, verbose_name='address')),
-                ('step', models.PositiveIntegerField(help_text='How many seconds this row is about.', verbose_name='length')),
+                ('step', models.PositiveIntegerField(help_text='How many seconds this row covers.', verbose_name='length')),
                 ('begin', models.DateTimeField(help_text='When this time began.', verbose_name='begin')),
                 ('covered', models.FloatField(default=0, help_text='How many of these seconds were measured.', verbose_name='covered')),
                 ('connections', models.PositiveIntegerField(default=0, help_text='The highest number of open connections.', verbose_name='connections')),

@@ -252,7 +252,7 @@ def holding_lock() -> Iterator[bool]:
     held = False
     try:
         ensure_run_dir(settings.run_dir)
-        # Inspecting the lock takes it for an instant, which excludes us.
+        # Inspecting the lock acquires it for an instant, which excludes us.
         held = _wait(lock.acquire, 0.5, unless=lambda: lock.holder() is not None)
         if held:
             # Inheritable, because this process may become another program (HOOKBOX_EXECUTABLE).

@@ -36,7 +36,7 @@ class OwnerWatch(threading.Thread):
         self, pid: int, gone: Callable[[], object] = terminate, seconds: float = INTERVAL
     ) -> None:
         super().__init__(name="hookbox-owner-watch", daemon=True)
-        # The start time keeps a later process with the same pid from being taken for it.
+        # The start time distinguishes it from a later process with the same pid.
         self._owner = Holder(pid, started_at(pid))
         self._gone = gone
         self._seconds = seconds

@@ -98,7 +98,7 @@ def parse(text: str) -> Address:
 
 def why(told: str) -> str:
     """Return the part of an error of the Redis client that is for readers, without a full stop."""
-    return told.partition(" : <")[0].rstrip(".")  # without the objects that stand for Sentinels
+    return told.partition(" : <")[0].rstrip(".")  # without the objects that represent Sentinels
 
 
 def unfit(facts: Mapping[str, object]) -> str:

@@ -27,8 +27,8 @@ MAX_PAUSE = 30.0
 SETTLED = 60.0
 #: Seconds within which a worker must serve.
 START_TIMEOUT = 30.0
-#: Seconds between two looks at whether a worker gives signs of life, and how many looks in vain
-#: mean that it hangs.
+#: Seconds between two checks of whether a worker has sent anything, and how many checks without
+#: anything mean that it hangs.
 LOOK_SECONDS = 1.0
 MOST_LOOKS = 15
 

@@ -400,7 +400,7 @@ def test_the_preview_follows_what_is_typed(
         ),
         ({"durable": True}, "Messages are stored in the database in the transaction"),
         ({"presenceful": True}, "Subscribers see who is present."),
-        ({"anonymous": True}, "Messages do not say who published them."),
+        ({"anonymous": True}, "Messages do not show who published them."),
         ({"reflective": False}, "Publishers do not receive their own messages."),
         ({"state": {"a": 1}}, "The channel starts with an initial state."),
         ({"polling": {"mode": "simple"}}, "The Hookbox process polls for messages."),

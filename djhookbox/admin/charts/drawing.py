@@ -18,7 +18,7 @@ HEIGHT, ABOVE, BELOW = 120, 18, 20
 #: The plot's height in units of its own.
 UNITS = 1000
 
-#: More lines could not be told apart.
+#: More lines could not be distinguished.
 MOST_LINES = 5
 
 

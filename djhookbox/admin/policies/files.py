@@ -110,7 +110,7 @@ class PolicyFiles:
             except PolicyFileError as error:
                 self._admin.message_user(request, str(error), messages.ERROR)
                 return HttpResponseRedirect(self._admin.address("import"))
-            except DatabaseError:  # it is read-only, or somebody else was a moment faster
+            except DatabaseError:  # it is read-only, or another user was faster
                 logger.exception("Could not import policies.")
                 warning = _("The database rejected the changes. Nothing was imported.")
                 self._admin.message_user(request, warning, messages.WARNING)

@@ -140,13 +140,13 @@ def _options(policy: ChannelPolicy) -> list[str]:
         sentences.append(
             _(
                 "Messages are stored in the database in the transaction that publishes them; none "
-                "is lost or doubled. Each costs a row, and arrives a moment later."
+                "is lost or duplicated. Each costs a row and arrives a moment later."
             )
         )
     if policy.presenceful:
         sentences.append(_("Subscribers see who is present."))
     if policy.anonymous:
-        sentences.append(_("Messages do not say who published them."))
+        sentences.append(_("Messages do not show who published them."))
     if not policy.reflective:
         sentences.append(_("Publishers do not receive their own messages."))
     if policy.state:

@@ -245,7 +245,7 @@ class Durable:
                 # Whatever the site sends, continue.
                 if not isinstance(error, Refusal):
                     logger.exception("Unexpected error: the outbox could not be pulled")
-                # Also if somebody waits: a site that is down is not called more often for it.
+                # Even if clients wait: a site that is down is not called more often.
                 await asyncio.sleep(RETRY_SECONDS * (0.7 + 0.6 * random.random()))  # noqa: S311 - jitter
                 return
             if more or len(self._wanted):

@@ -62,7 +62,7 @@ async def _after(
         result = await work()
     except Exception as error:
         if done.done():
-            raise  # to have it logged: nobody else sees it
+            raise  # so that it is logged: nothing else handles it
         done.set_exception(error)
     except BaseException:
         done.cancel()

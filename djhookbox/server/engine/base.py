@@ -27,7 +27,7 @@ class Turn(Enum):
 
     OTHER = b"0"
     MINE = b"1"
-    #: None any more: it was to be polled once, and has been.
+    #: None: it had to be polled once, and has been.
     NONE = b"2"
 
 

@@ -27,7 +27,7 @@ from .forms import BadCall, Form, bound, compiled
 if TYPE_CHECKING:
     from _typeshed import SupportsRichComparison
 
-#: Bytes of memory of the payloads in a tail; those that do not fit are left out.
+#: Bytes of memory of the payloads in a tail; those that do not fit are omitted.
 MAX_TAIL_BYTES = 262_144
 
 Item = TypeVar("Item")

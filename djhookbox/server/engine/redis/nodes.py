@@ -23,7 +23,7 @@ logger = logging.getLogger("djhookbox.server")
 
 #: Seconds between heartbeats.
 BEAT_SECONDS = 1.0
-#: Channels or users to tidy up after at a time.
+#: Channels or users to clean up at a time.
 BATCH = 100
 
 
@@ -205,7 +205,7 @@ class Nodes:
                 if len(answer) > 1 and answer[1]:
                     self.departed(name, [name_of(user) for user in answer[1]])
                 elif len(answer) > 2 and answer[2] == b"1":
-                    self.departed(name, [])  # empty, and nobody may be left who knows it
+                    self.departed(name, [])  # empty, and perhaps no node is left that knows it
             gone = []
             for name in users:
                 answer = await engine.ask("depart", self.arguments(name, node))

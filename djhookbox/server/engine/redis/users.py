@@ -75,7 +75,7 @@ class Users:
     def __init__(self, engine: RedisEngine) -> None:
         self._engine = engine
         self.followers = Followers()
-        #: Departures since Redis lost data: other nodes may not have been told.
+        #: Departures since Redis lost data: other nodes may not have been notified.
         self._left: dict[tuple[str, str], JSONObject] = {}
 
     # ---- what happens here -----------------------------------------------
