@@ -93,7 +93,7 @@ def test_payloads_are_for_those_who_may_see_them(
     page = viewer.get(channel("/chat/a/")).content.decode()
     assert "hush" not in page
     assert "secret plan" not in page
-    assert "You need the permission to see payloads" in page
+    assert "you need the permission “Can see what was published”" in page
     page = root.get(channel("/chat/a/")).content.decode()
     assert "hush" in page
     assert "&lt;secret plan&gt;" in page
