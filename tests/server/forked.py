@@ -1,14 +1,17 @@
 """`runhookbox` in a process of its own, forked from one that has imported everything already.
 
-A start is almost entirely importing, which tests that start a hundred servers can share.
+A start is almost entirely importing and checking the site, which tests that start a hundred servers
+can share.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from multiprocessing.context import ForkServerProcess
 
+from django.core import checks
 from django.core.management import execute_from_command_line
 
 if os.environ.get("HOOKBOX_TEST_FORKED"):
@@ -17,7 +20,12 @@ if os.environ.get("HOOKBOX_TEST_FORKED"):
     django.setup()
     import djhookbox.management.commands.runhookbox
     import djhookbox.server.app
-    import djhookbox.urls  # noqa: F401
+    import djhookbox.server.running  # noqa: F401
+
+    # The checks of each process find the routes, templates and expressions of this one.
+    checks.run_checks()
+    gc.collect()
+    gc.freeze()
 
 
 def _runhookbox(arguments: list[str], log: str) -> None:
