@@ -197,7 +197,7 @@ def measure(
         from django.db import connections
 
         begin = time.perf_counter()
-        _client, few = visitor("default", FEW)
+        _client, few = visitor("default", min(FEW, rows))
         client, many = visitor("many", rows, others)
         visitors = {"few": few, "many": many}
         print(f"{vendor}: rows written in {time.perf_counter() - begin:.0f} s", file=sys.stderr)

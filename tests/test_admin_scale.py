@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.once
 def test_each_page_is_measured(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = ["-m", "bench.admin_scale", "sqlite", "process", "--rows", "300", "--runs", "1"]
+    command = ["-m", "bench.admin_scale", "sqlite", "process", "--rows", "30", "--runs", "1"]
     result = subprocess.run(
         [sys.executable, *command, "--json", str(figures)],
         cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False,
