@@ -264,12 +264,16 @@ def main() -> int:
     """Run the fuzzer, print the summary, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats a run's input")
-    parser.add_argument("--frames", type=int, default=1_000_000, help="frames and requests")
-    parser.add_argument("--quick", action="store_true", help="20,000 of them, only for a look")
+    parser.add_argument("--frames", type=int, help="frames and requests (1,000,000)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="only for a look: 20,000 of them, strangers come for 10 seconds",
+    )
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    fuzz = Fuzz(seed, 20_000 if options.quick else options.frames)
+    fuzz = Fuzz(seed, options.frames or (20_000 if options.quick else 1_000_000))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with _server(fuzz, log) as pid:
@@ -279,7 +283,7 @@ def main() -> int:
     bugs = [line for line in lines if re.search("Traceback|Unexpected error|never retrieved", line)]
     for line in [line for line in lines if not line.isprintable() or "ERROR forged" in line[:20]]:
         fuzz.find(f"in the server's log, not escaped: {line!r}")
-    missing, reports = asyncio.run(restarts(seed, 2 if options.quick else LIVES))
+    missing, reports = asyncio.run(restarts(seed, LIVES))
     for problem in missing:
         fuzz.find(f"written {problem}")
     problems, crowd = strangers(seed, quick=options.quick)

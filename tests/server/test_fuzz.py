@@ -198,7 +198,7 @@ def test_lines_are_answered_by_an_error_or_are_frames(line: str) -> None:
 @pytest.mark.slow
 def test_a_real_process() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "bench.fuzz", "--frames", "8000", "--seed", "3"],
+        [sys.executable, "-m", "bench.fuzz", "--quick", "--frames", "8000", "--seed", "3"],
         cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=550, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
