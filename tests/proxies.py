@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -71,7 +72,8 @@ def apache(folder: Path, *, port: int, site: str, snippet: str) -> Iterator[str]
     conf.write_text(
         APACHE_CONF.format(folder=folder, port=port, site=site, snippet=snippet, modules=MODULES)
     )
-    with _running([APACHE, "-f", str(conf), "-X"], folder, port) as origin:
+    # It would wait some seconds for each open connection. As one process, it leaves nothing behind.
+    with _running([APACHE, "-f", str(conf), "-X"], folder, port, signal.SIGKILL) as origin:
         yield origin
 
 
@@ -110,7 +112,9 @@ def fetched(url: str) -> tuple[int, str]:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, port: int) -> Iterator[str]:
+def _running(
+    command: list[str], folder: Path, port: int, end: signal.Signals = signal.SIGTERM
+) -> Iterator[str]:
     log_path = folder / f"{Path(command[0]).name}.log"
     environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": "/usr/bin:/bin"}
     with log_path.open("wb") as log:
@@ -125,5 +129,5 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[str]:
         wait_for(is_up, command[0])
         yield origin
     finally:
-        server.terminate()
+        server.send_signal(end)
         server.wait(PATIENCE)
