@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import add
 from typing import Any
 
 from django.utils import timezone
 
 from ..models import Measurement
 from ..wire.events import WEBHOOK_BOUNDS
-from .recording import HOUR, MINUTE, TEN_MINUTES, added, moment
+from .recording import HOUR, MINUTE, TEN_MINUTES, moment
 
 DAY = 24 * HOUR
 
@@ -67,7 +68,7 @@ class Point:
     refused: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
     closed: Counter[str] = field(default_factory=Counter)
-    webhooks: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    webhooks: dict[str, dict[str, Sequence[int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,12 @@ def _count(
     for name, outcomes in webhooks.items():
         known = point.webhooks.setdefault(name, {})
         for outcome, counts in outcomes.items():
-            known[outcome] = added(known.get(outcome, ()), counts)
+            known[outcome] = _added(known.get(outcome), counts)
+
+
+def _added(counts: Sequence[int] | None, more: Sequence[int]) -> Sequence[int]:
+    """Return the sum of two histograms, of which the first may be missing."""
+    return tuple(map(add, counts, more)) if counts else more
 
 
 # ---- webhooks ----------------------------------------------------------------------------------
@@ -180,11 +186,11 @@ class Durations:
 
 def durations(webhooks: Iterable[Outcomes]) -> Durations:
     """Return the figures of some webhooks together."""
-    total: list[int] = []
+    total: Sequence[int] = ()
     errors = 0
     for outcomes in webhooks:
         for outcome, counts in outcomes.items():
-            total = added(total, counts)
+            total = _added(total, counts)
             if outcome in ERRORS:
                 errors += sum(counts)
     return Durations(
