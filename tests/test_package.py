@@ -11,6 +11,7 @@ import tarfile
 import textwrap
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 def pip(python: str | Path, *arguments: str | Path) -> None:
     run(sys.executable, "-m", "pip", "--python", python, *arguments)
+
+
+def install(python: Path, wheel: Path) -> None:
+    """Install the wheel and what it needs with uv, or with pip if there is no uv or it fails."""
+    if find_spec("uv"):
+        command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+        result = subprocess.run([*command, wheel], capture_output=True, timeout=300, check=False)
+        if result.returncode == 0:
+            return
+    # With the pip of the tests, which saves to install another, and to compile what nobody imports.
+    pip(python, "install", "--quiet", "--no-compile", wheel)
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +160,9 @@ def between_dots(block: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Project]:
     """A new project in an empty virtual environment, up to and including `runserver`."""
     folder = tmp_path_factory.mktemp("newcomer")
-    # With the pip of the tests, which saves to install another, and to compile what nobody imports.
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    pip(python, "install", "--quiet", "--no-compile", wheel)
+    install(python, wheel)
     run(folder / "venv" / "bin" / "django-admin", "startproject", "mysite", cwd=folder)
     project = Project(folder / "mysite", str(python))
 
