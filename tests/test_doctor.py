@@ -18,6 +18,7 @@ import pytest
 import trustme
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.utils import translation
 
 from djhookbox.batches.rule import AUTHENTICATION, SESSIONS
 from djhookbox.doctor import cookies, echo, fallbacks, inside, outside, site, wires
@@ -688,6 +689,17 @@ def test_the_exit_status(level: Level, options: list[str], status: int) -> None:
             ended = int(error.code or 0)
     assert ended == status
     assert f"{level.value:8} Versions: So it is.\n         → Change it." in out.getvalue()
+
+
+def test_the_report_is_in_one_language() -> None:
+    found = [(site.Versions(), [Finding(Level.OK, "Alles neu.")])]
+    out = io.StringIO()
+    with (
+        mock.patch("djhookbox.commandline.diagnosing.examine", return_value=found),
+        translation.override("de"),
+    ):
+        call_command("hookbox", "doctor", stdout=out, no_color=True)
+    assert "gut      Versionen: Alles neu." in out.getvalue()
 
 
 @pytest.mark.parametrize("option", ["--url", "--origin"])

@@ -69,7 +69,7 @@ class Doctor(Subcommand):
                     }
                 )
                 if not options["json"]:
-                    self._print(check.title, finding.level, finding.text, finding.advice)
+                    self._print(_(check.title), finding.level, finding.text, finding.advice)
         if options["json"]:
             self.print_json(report)
         else:

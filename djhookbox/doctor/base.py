@@ -97,7 +97,7 @@ class Check:
 
     Attributes:
         name: Its name for `--only`.
-        title: What it looks at.
+        title: What it looks at, marked for translation.
         needs: Names of checks that must not find an error before it is run.
 
     """

@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ..checks.cookies import LOOPBACK, is_same_site
 from ..conf import settings
@@ -44,7 +45,7 @@ class Cookie:
 class Cookies(Check):
     """Compares the session cookie with the addresses, and sends one through the proxy."""
 
-    name, title, needs = "cookie", "Session cookie", ("websocket",)
+    name, title, needs = "cookie", gettext_noop("Session cookie"), ("websocket",)
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield why browsers do not send it, or why it does not arrive."""

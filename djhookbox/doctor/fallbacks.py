@@ -11,6 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlencode, urlsplit
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from .base import Check, Finding, Patient, error, ok, warning
 from .outside import nginx
@@ -26,7 +27,7 @@ STREAMING = {**POLLING, "is": "1", "i": "15"}
 class Fallback(Check):
     """Uses plain HTTP, as browsers do without WebSockets: polls, and times a stream."""
 
-    name, title, needs = "fallback", "HTTP fallback", ("dns", "tls")
+    name, title, needs = "fallback", gettext_noop("HTTP fallback"), ("dns", "tls")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether each way works, and whether streams are buffered."""
@@ -141,7 +142,7 @@ class Session:
 class HttpVersion(Check):
     """Looks at which version of HTTP browsers use."""
 
-    name, title, needs = "http", "HTTP version", ("dns", "tls")
+    name, title, needs = "http", gettext_noop("HTTP version"), ("dns", "tls")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield the version."""

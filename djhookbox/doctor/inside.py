@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from django.conf import settings as django_settings
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from .. import client
 from ..conf import settings
@@ -24,7 +25,7 @@ SLOW = 0.25
 class Process(Check):
     """Asks the process for its state: whether it runs, its version, and its REST secret."""
 
-    name, title = "process", "Process"
+    name, title = "process", gettext_noop("Process")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield the state, and how long the answer took."""
@@ -60,7 +61,7 @@ class Process(Check):
 class Webhook(Check):
     """Sends a webhook as the process would, and reads what the process says about its own."""
 
-    name, title = "webhook", "Webhooks"
+    name, title = "webhook", gettext_noop("Webhooks")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield why webhooks fail."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from .. import client
 from ..conf import settings
@@ -23,7 +23,7 @@ LATE = 0.5
 class Engine(Check):
     """Names the engine and looks at the nodes that share it."""
 
-    name, title, needs = "engine", "Engine", ("process",)
+    name, title, needs = "engine", gettext_noop("Engine"), ("process",)
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield the engine, what is wrong with it, and each node that is in trouble."""

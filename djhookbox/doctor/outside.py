@@ -13,6 +13,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ..conf import settings
 from ..wire.urls import port_of
@@ -39,7 +40,7 @@ def nginx(lines: str) -> str:
 class Dns(Check):
     """Looks up the host of the public address."""
 
-    name, title = "dns", "DNS"
+    name, title = "dns", gettext_noop("DNS")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield the addresses."""
@@ -85,7 +86,7 @@ def _is_loopback(address: str) -> bool:
 class Tls(Check):
     """Verifies the certificate, and that pages and the process agree on TLS."""
 
-    name, title, needs = "tls", "TLS", ("dns",)
+    name, title, needs = "tls", gettext_noop("TLS"), ("dns",)
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether browsers accept the certificate."""
@@ -135,7 +136,7 @@ class Tls(Check):
 class Upgrade(Check):
     """Opens a WebSocket as a page of the site does, and connects through it."""
 
-    name, title, needs = "websocket", "WebSocket", ("dns", "tls")
+    name, title, needs = "websocket", gettext_noop("WebSocket"), ("dns", "tls")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield why WebSockets do not get through."""
@@ -241,7 +242,7 @@ def _no_upgrade(url: str, patient: Patient, answer: Answer) -> Finding:
 class Origins(Check):
     """Makes sure that pages of other sites are refused."""
 
-    name, title, needs = "origin", "Origin", ("websocket",)
+    name, title, needs = "origin", gettext_noop("Origin"), ("websocket",)
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether a foreign page may connect."""
@@ -266,7 +267,7 @@ class Origins(Check):
 class Internal(Check):
     """Makes sure that the proxy does not expose internal addresses."""
 
-    name, title, needs = "internal", "Internal addresses", ("dns", "tls")
+    name, title, needs = "internal", gettext_noop("Internal addresses"), ("dns", "tls")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield what is reachable from outside but should not be."""
@@ -298,7 +299,7 @@ class Internal(Check):
 class Clock(Check):
     """Compares the clock of the public server with this machine's."""
 
-    name, title, needs = "clock", "Clock", ("dns", "tls")
+    name, title, needs = "clock", gettext_noop("Clock"), ("dns", "tls")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield by how much they differ."""
@@ -322,7 +323,7 @@ class Clock(Check):
 class Timeouts(Check):
     """Keeps a WebSocket open without sending anything until the process has pinged."""
 
-    name, title, needs = "timeouts", "Proxy timeouts", ("websocket",)
+    name, title, needs = "timeouts", gettext_noop("Proxy timeouts"), ("websocket",)
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether the proxy closes silent connections too early."""

@@ -13,6 +13,7 @@ from django.core import checks
 from django.db import Error, connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from .._version import __version__
 from ..batches.rule import site_problems
@@ -28,7 +29,7 @@ SPARE = 100
 class Versions(Check):
     """Names the versions, for reports."""
 
-    name, title = "versions", "Versions"
+    name, title = "versions", gettext_noop("Versions")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield one line."""
@@ -45,7 +46,7 @@ class Versions(Check):
 class Settings(Check):
     """Runs the system checks of this package."""
 
-    name, title = "settings", "Settings"
+    name, title = "settings", gettext_noop("Settings")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield each message."""
@@ -65,7 +66,7 @@ class Settings(Check):
 class Database(Check):
     """Connects to the database and looks for migrations that have not been run."""
 
-    name, title = "database", "Database"
+    name, title = "database", gettext_noop("Database")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield what is wrong with the database of the policies."""
@@ -100,7 +101,7 @@ class Database(Check):
 class Batches(Check):
     """Looks for what keeps the site from answering many webhooks in one request."""
 
-    name, title = "batches", "Batches"
+    name, title = "batches", gettext_noop("Batches")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield each reason."""
@@ -120,7 +121,7 @@ class Batches(Check):
 class Limits(Check):
     """Compares the open files that the process may have with the connections it should accept."""
 
-    name, title = "limits", "Open files"
+    name, title = "limits", gettext_noop("Open files")
 
     def run(self, patient: Patient) -> Iterator[Finding]:
         """Yield whether the limit suffices."""
