@@ -699,7 +699,7 @@ def test_the_report_is_in_one_language() -> None:
         translation.override("de"),
     ):
         call_command("hookbox", "doctor", stdout=out, no_color=True)
-    assert "gut      Versionen: Alles neu." in out.getvalue()
+    assert "Versionen: Alles neu." in out.getvalue()
 
 
 @pytest.mark.parametrize("option", ["--url", "--origin"])
