@@ -118,6 +118,30 @@ def test_plans_of_postgresql(root: Client, filled: None, log: str) -> None:
     assert seen > len(PAGES[log])
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="for PostgreSQL")
+@pytest.mark.parametrize("query", ["user_name=busy", "event__in=refused,disconnect"])
+def test_scans_of_postgresql_end_where_the_period_ends(root: Client, db: None, query: str) -> None:
+    now = timezone.now()
+    long_ago = now - datetime.timedelta(days=10)
+    busy = [now, *(long_ago - datetime.timedelta(seconds=number) for number in range(10_000))]
+    rows = [ConnectionLog(created=one, user_name="busy", event="refused") for one in busy]
+    # Without these, the index of all rows would be as good.
+    rows += [ConnectionLog(created=now, user_name="other", event="connect")] * 3_000
+    ConnectionLog.objects.bulk_create(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    with CaptureQueriesContext(connection) as captured:
+        root.get(f"{APP}connectionlog/?{query}&from={timezone.localdate()}")
+    found = [query["sql"] for query in captured if '"created" >=' in query["sql"]]
+    for sql in found:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
+            ((plan,),) = cursor.fetchone()
+        # To the end of the index it would be about a hundred.
+        assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 30, sql
+    assert found
+
+
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a node of a plan and all below it."""
     yield plan
