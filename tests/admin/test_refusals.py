@@ -82,7 +82,7 @@ def test_refusals_of_all_logs_are_one_list(root: Client, refused: None) -> None:
     assert "zoe" not in text_of(page)
     text = text_of(page)
     assert "2 times Subscription policy:Front : Only staff may do this here." in text
-    assert "1 time Subscription policy:Front : Not yours. Check this again" in text
+    assert "1 time Subscription policy:Front : Not yours. · Check this again" in text
     # Each that can be tried leads there with what was refused.
     again = "channelpolicy/try/?user=bob&channel=%2Frooms%2F7%2F&operation=subscribe"
     assert html.unescape(page.content.decode()).count(again) == 2

@@ -335,7 +335,9 @@ class LogAdmin(TrailMixin, ExportMixin):
         except NoReverseMatch:
             return text  # the project has replaced our page with its own
         again = escape(cells.text(_AGAIN))
-        return SafeString(f'{text} <a href="{escape(url)}" class="hookbox-again">{again}</a>')
+        return SafeString(
+            f'{text}&nbsp;· <a href="{escape(url)}" class="hookbox-again">{again}</a>'
+        )
 
     def refused_operation(self, entry: Entry) -> Operation | None:
         """Return the refused operation, if it can be checked again."""

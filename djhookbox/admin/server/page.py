@@ -348,10 +348,10 @@ def _next_step(now: ProcessStatus, may_control: bool) -> str:
         return ""
     if now.state in (State.STOPPED, State.UNREACHABLE) and not now.identified:
         if may_control and now.can_start:
-            return _("Start it here, or run the command below.")
+            return _("Start it here, or run this command:")
         if not now.control:
             return _("Start it where it is managed (systemd, a container) with this command:")
-        return _("Run the command below on the server.")
+        return _("Run this command on the server:")
     return {
         State.STARTING: _("Check again in a moment."),
         State.UNREACHABLE: _("Restart it. Its log file may explain the problem."),
