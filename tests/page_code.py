@@ -25,7 +25,7 @@ RUN_BY = {
     'Alpine.data("poll"': "tests/browser/test_frameworks.py",
     'from "ws"': "tests/browser/test_documented.py",
     # docs/client.rst
-    "<head>{% hookbox_script %}</head>": "tests/browser/test_import_maps.py",
+    "<head>{% hookbox_script %}</head>": "tests/browser/test_firefox.py",
     "customElements.define": "tests/browser/test_frameworks.py",
     'from "react"': "tests/browser/test_frameworks.py",
     'from "vue"': "tests/browser/test_frameworks.py",
@@ -33,10 +33,10 @@ RUN_BY = {
     'Alpine.data("room"': "tests/browser/test_frameworks.py",
     'x-data=': "tests/browser/test_frameworks.py",
     "await room.ready; // throws": "tests/browser/test_documented.py",
-    "{% hookbox_imports %}": "tests/browser/test_import_maps.py",
+    "{% hookbox_imports %}": "tests/browser/test_firefox.py",
     "import { connect } from \"{% static 'djhookbox/hookbox.min.js' %}\"":
-        "tests/browser/test_import_maps.py",
-    "var connection = hookbox.connect();": "tests/browser/test_import_maps.py",
+        "tests/browser/test_firefox.py",
+    "var connection = hookbox.connect();": "tests/browser/test_firefox.py",
     "new SessionEnded": "tests/browser/test_documented.py",
     # docs/coming-from-2011.rst
     "<script src=\"{% static 'djhookbox/hookbox.classic.js' %}\"></script>\n\f":

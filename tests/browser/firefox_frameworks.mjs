@@ -1,20 +1,14 @@
 /**
- * The examples with frameworks in Firefox; test_frameworks.py makes their pages:
+ * The examples with frameworks in Firefox; test_firefox.py makes their pages.
  *
- *     node firefox_frameworks.mjs <plan as JSON>
- *
- * Prints the address of each page that works.
+ * Tells the address of each page that works.
  */
 
 import assert from "node:assert/strict";
-import puppeteer from "puppeteer-core";
 
-const { executablePath, site, channel, components, exchanged, refreshed } = JSON.parse(process.argv[2]);
-
-const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
-try {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(60_000);
+export default async function run(browser, { site, timeout, channel, components, exchanged, refreshed }, tell) {
+  const page = await (await browser.createBrowserContext()).newPage();
+  page.setDefaultTimeout(timeout);
   await page.goto(`${site}/login/`);
   await page.type("[name=username]", "alice");
   await page.type("[name=password]", "alice");
@@ -54,7 +48,7 @@ try {
     await page.goto(address);
     await say("from Firefox", parts);
     await leave(remove);
-    console.log(address);
+    tell(address);
   }
   for (const address of exchanged) {
     await page.goto(`${address}one/`);
@@ -70,7 +64,7 @@ try {
     }
     await visit("three");
     await leave("");
-    console.log(address);
+    tell(address);
   }
   // {% hookbox_refresh %}: htmx fetches the list once it is subscribed, and at each message.
   await page.goto(refreshed);
@@ -82,7 +76,5 @@ try {
   await page.evaluate((name) => connect().publish(name, 1), channel);
   await page.waitForFunction(shown);
   assert.equal(await page.evaluate(fetched), before + 1);
-  console.log(refreshed);
-} finally {
-  await browser.close();
+  tell(refreshed);
 }

@@ -1,30 +1,21 @@
-/**
- * Opens pages in Firefox and tells what became of them:
- *
- *     node firefox_pages.mjs <firefox> <address>…
- *
- * Prints a line of JSON for each: its title after a while, and what its console said.
- */
+/** Opens pages in Firefox; tells the title of each after a while, and what its console said. */
 
-import puppeteer from "puppeteer-core";
-
-const [executablePath, ...addresses] = process.argv.slice(2);
-const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
-try {
+export default async function run(browser, addresses, tell) {
   for (const address of addresses) {
-    const page = await browser.newPage();
+    const context = await browser.createBrowserContext();
+    const page = await context.newPage();
     const said = [];
     page.on("console", (message) => said.push(message.text()));
     await page.goto(address);
-    for (let look = 0; look < 40 && (await page.title()) !== "waiting"; look += 1) {
+    let title = await page.title();
+    for (let look = 0; look < 40 && title !== "waiting"; look += 1) {
       await new Promise((resolve) => setTimeout(resolve, 250));
+      title = await page.title();
       if (said.some((text) => text.includes("import map"))) {
         break;
       }
     }
-    console.log(JSON.stringify({ title: await page.title(), said }));
-    await page.close();
+    tell({ title, said });
+    await context.close();
   }
-} finally {
-  await browser.close();
 }

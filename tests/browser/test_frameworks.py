@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from ..needs import need
 from ..stand_ins.waiting import wait_for
-from .conftest import ROOT, Demo, sign_in
+from .conftest import Demo, sign_in
 from .framework_pages import (
     CHANNEL,
-    COMPONENTS,
     EXCHANGING,
     MODULES,
     Site,
@@ -252,26 +247,3 @@ def test_a_poll_that_alpine_counts(page: Page, site: Site) -> None:
     page.wait_for_function(INSIDE)
     page.evaluate("(channel) => connect().publish(channel, { dish: 'Dal' })", CHANNEL)
     expect(page.locator("li")).to_have_text(["7"])
-
-
-def test_all_of_them_in_firefox(demo: Demo, site: Site) -> None:
-    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
-    need(firefox, "there is no Firefox (apt install firefox-esr)")
-    need((MODULES / "puppeteer-core").is_dir(), "there is no puppeteer-core (npm ci)")
-    components = {
-        add_component(site, name): {"parts": parts, "remove": remove}
-        for name, (_, parts, remove) in COMPONENTS.items()
-    }
-    exchanged = [f"{site.address}/{name}/" for name in EXCHANGING]
-    refreshed = add_refreshed(site, "tasks_list.html", "/tasks/", "<li>Fetched</li>")
-    plan = {
-        "executablePath": firefox, "site": demo.site, "channel": CHANNEL,
-        "components": components, "exchanged": exchanged, "refreshed": refreshed,
-    }  # fmt: skip
-    script = Path(__file__).with_name("firefox_frameworks.mjs")
-    result = subprocess.run(
-        ["node", str(script), json.dumps(plan)],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr[-4000:]
-    assert result.stdout.splitlines() == [*components, *exchanged, refreshed]
