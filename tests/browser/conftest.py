@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -10,9 +11,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from .. import forks
 from ..needs import need
@@ -203,6 +205,50 @@ def sign_in(page: Page, site: str, user: str) -> None:
     form = {"username": user, "password": user, "csrfmiddlewaretoken": token}
     answer = request.post(f"{site}/login/", form=form, max_redirects=0)
     assert answer.status == 302, answer.text()
+
+
+def restrict(page: Page, addresses: str, policy: str) -> list[str]:
+    """Send documents with a Content Security Policy; return what the browser says of it.
+
+    The list grows. Unlike `Page.route`, this leaves the cache of the browser as it is, and other
+    requests alone.
+
+    Args:
+        page: The page that opens the documents.
+        addresses: Which documents; `*` stands for anything.
+        policy: The policy.
+
+    """
+    tools = page.context.new_cdp_session(page)
+
+    def answer(event: dict[str, Any]) -> None:
+        request = {"requestId": event["requestId"]}
+        status = event.get("responseStatusCode", 0)
+        if status < 200 or status in range(300, 400):  # it failed, or has no body
+            tools.send("Fetch.continueResponse", request)
+            return
+        body = tools.send("Fetch.getResponseBody", request)
+        given = body["body"]
+        if not body["base64Encoded"]:
+            given = base64.b64encode(given.encode()).decode()
+        headers = [
+            *event["responseHeaders"], {"name": "Content-Security-Policy", "value": policy},
+        ]  # fmt: skip
+        # Chromium does not read the policy anew where only headers are exchanged.
+        answer = {"responseCode": status, "responseHeaders": headers, "body": given}
+        tools.send("Fetch.fulfillRequest", request | answer)
+
+    tools.on("Fetch.requestPaused", answer)
+    pattern = {"urlPattern": addresses, "resourceType": "Document", "requestStage": "Response"}
+    tools.send("Fetch.enable", {"patterns": [pattern]})
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            complaints.append(message.text)
+
+    page.on("console", listen)
+    return complaints
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from .conftest import Demo
+from .conftest import Demo, restrict
 
 pytestmark = pytest.mark.browser
 
@@ -22,20 +22,7 @@ POLICY = (
 def admin(demo: Demo, visit: Callable[..., Page]) -> Page:
     """The list of policies, as the administrator, under a strict policy for contents."""
     page = visit(f"{demo.site}/admin/", "admin")
-    complaints: list[str] = []
-
-    def strict(route: Route) -> None:
-        response = route.fetch(max_redirects=0)
-        headers = {**response.headers, "content-security-policy": POLICY}
-        route.fulfill(response=response, headers=headers)
-
-    page.route(lambda url: "/admin/" in url, strict)
-    page.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text) if "Content Security Policy" in message.text else None
-        ),
-    )
+    complaints = restrict(page, "*/admin/*", POLICY)
     page.goto(f"{demo.site}/admin/djhookbox/channelpolicy/")
     yield page
     assert complaints == []

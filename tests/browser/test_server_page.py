@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from .conftest import restrict
+
 pytestmark = pytest.mark.browser
 
 LIVE = re.compile(r"Running\. Live\.")
@@ -214,21 +216,13 @@ def test_under_a_strict_policy(demo, operate):
     page = operate(wait=None)
     # What the test hands to the browser comes from no network that Chromium would know.
     page.context.grant_permissions(["local-network-access"])
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         f"form-action 'self'; connect-src 'self' ws://127.0.0.1:{demo.hookbox_port}"
     )
-
-    def answer(route):
-        response = route.fetch()
-        route.fulfill(response=response, headers={**response.headers,
-                                                  "content-security-policy": policy})  # fmt: skip
-
-    page.route("**/admin/djhookbox/server/**", answer)
+    complaints = restrict(page, "*/admin/djhookbox/server/*", policy)
     for address in ("", "channel/?name=/chat/lobby/", "user/?name=admin", "disconnect/?user=admin"):
         page.goto(f"{demo.site}/admin/djhookbox/server/{address}")
         if not address:
             expect(announcement(page)).to_have_text(LIVE)
-    assert [text for text in complaints if "Content Security Policy" in text] == []
+    assert complaints == []
