@@ -55,7 +55,7 @@ class Demo:
 
     """
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | forks.Forked
 
     def __init__(self, folder: Path, prepared: Path | None = None) -> None:
         if prepared is None:
@@ -137,6 +137,24 @@ class Demo:
             self.process.wait()
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
+
+
+class ForkedDemo(Demo):
+    """The same script, begun without waiting for its imports."""
+
+    process: forks.Forked
+
+    def start(self, *arguments: str) -> None:
+        self._output.write_bytes(b"")
+        script = str(ROOT / "example" / "demo.py")
+        self.process = forks.shared().start(
+            [script, *arguments], self._output, environment=self.environment
+        )
+
+    def processes(self) -> list[int]:
+        # The system shows the environment in which a process began: here that of its server.
+        own = [self.process.pid] if self.process.poll() is None else []
+        return [*own, *super().processes()]
 
 
 class Site(Demo):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from .. import forks
 from ..stand_ins.waiting import wait_for
-from .conftest import Demo
+from .conftest import Demo, ForkedDemo
 
 pytestmark = pytest.mark.browser
 
@@ -24,9 +25,11 @@ WHOLE_DEMO = True
 def own_demo(tmp_path, prepared):
     """A demo for one test, which ends it in its own way; it has run before."""
     demos = []
+    # Coverage measures no process that is forked.
+    kind = ForkedDemo if forks.is_possible() else Demo
 
     def start(*arguments):
-        demos.append(Demo(tmp_path / f"data{len(demos)}", prepared))
+        demos.append(kind(tmp_path / f"data{len(demos)}", prepared))
         demos[-1].start(*arguments)
         return demos[-1]
 
@@ -222,8 +225,9 @@ def test_a_busy_port_is_one_clear_sentence(own_demo, which):
 
 def django_of(demo):
     """Return the pid of the demo's Django."""
-    pids = demo.processes()
-    return next(pid for pid in pids if b"runserver" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in demo.processes()}
+    # The line of a process that was forked names a module of runserver.
+    return next(pid for pid, line in lines.items() if b"runserver\0--noreload" in line)
 
 
 def test_a_django_that_dies_is_reported_with_its_last_lines(own_demo):
