@@ -28,6 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 expect.set_options(timeout=PATIENCE * 1000)
 
 
+#: Pages live for a second or two: optimizing their scripts costs more than it saves, and so does
+#: collecting garbage in several threads. Root cannot use the sandbox.
+FLAGS = ["--no-sandbox", "--js-flags=--no-opt --no-maglev --single-threaded-gc"]
+
+
 # Not for the session: while it lives, Django takes the main thread for an asynchronous one.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -41,7 +46,7 @@ def browser() -> Iterator[Browser]:
             Path(path).exists(),
             "there is no Chromium: install it, or run “playwright install chromium”",
         )
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 
