@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djhookbox.server")
 
-#: Connections to ping before yielding to other tasks.
+#: Connections to ping, or to close, before yielding to other tasks.
 PING_TURN = 200
 #: Share of the grace period that the shutdown steps may use; the process must exit within it.
 STOP_SHARE = 0.9
@@ -294,13 +294,17 @@ class Server:
             await self._cluster.watch(now)
 
     async def _ping_all(self) -> None:
+        # The answers would be one long turn if they came all at once.
+        half = self.config.ping_interval / 2
         while True:
-            await asyncio.sleep(self.config.ping_interval)
-            for index, connection in enumerate(list(self.runtime.connections)):
-                if isinstance(connection, WebSocketConnection) and not connection.ping():
-                    connection.close(NO_PONG)
-                if index % PING_TURN == 0:
-                    await asyncio.sleep(0)
+            await asyncio.sleep(half)
+            connections = list(self.runtime.connections)
+            starts = range(0, max(len(connections), 1), PING_TURN)
+            for start in starts:
+                for connection in connections[start : start + PING_TURN]:
+                    if isinstance(connection, WebSocketConnection) and not connection.ping():
+                        connection.close(NO_PONG)
+                await asyncio.sleep(half / len(starts))
 
 
 def _runtime(

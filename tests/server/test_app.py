@@ -12,8 +12,10 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
-from djhookbox.server.app import Server
+from djhookbox.server.app import PING_TURN, Server
+from djhookbox.server.clients.registry import Connections
 from djhookbox.server.config import ServerConfig
+from djhookbox.server.transports.websocket import WebSocketConnection
 from djhookbox.wire.closing import restart
 
 from ..stand_ins.waiting import until
@@ -356,3 +358,35 @@ async def test_a_close_reason_cannot_forge_a_log_line(
     (events,) = (form["events"] for hook, form, _ in site.calls if hook == "events")
     (ended,) = (e for e in json.loads(events) if e["event"] == "disconnect")
     assert ended["reason"] == r"bye\n\x1b[2K\x00 WARNING all is well"
+
+
+async def test_pings_are_spread_over_half_of_their_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pinged = slept = 0.0
+    found: list[tuple[float, float]] = []
+
+    class Pinged(WebSocketConnection):
+        def __init__(self) -> None:
+            pass
+
+        def ping(self) -> bool:
+            nonlocal pinged
+            pinged += 1
+            return True
+
+    async def sleep(seconds: float) -> None:
+        nonlocal slept
+        found.append((slept, pinged))
+        slept += seconds
+        if slept > 40:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    server = Server(ServerConfig(ping_interval=20.0))
+    connections = [Pinged() for _ in range(4 * PING_TURN)]
+    monkeypatch.setattr(Connections, "__iter__", lambda _: iter(connections))
+    with suppress(asyncio.CancelledError):
+        await server._ping_all()
+    assert [count / PING_TURN for at, count in found if at <= 20] == [0, 1, 2, 3, 4, 4]
+    assert [at for at, _ in found[1:6]] == [10, 12.5, 15, 17.5, 20]
