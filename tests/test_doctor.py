@@ -199,7 +199,7 @@ PLANTED = {
         "apache", lambda text: f"{text}\nRequestHeader unset Cookie", "cookie", "does not reach",
     ),
     "Apache closes early": (
-        "apache", lambda text: "Timeout 1\n" + text.replace("timeout=75", "timeout=1"),
+        "apache", lambda text: "Timeout 2\n" + text.replace("timeout=75", "timeout=2"),
         "timeouts", "closed after",
     ),
     "Apache replaces the origin": (

@@ -36,7 +36,7 @@ class Doctor(Subcommand):
             "--origin", default="", help="Origin of the site's pages, such as https://example.com."
         )
         parser.add_argument(
-            "--slow", action="store_true", help="Measure timeouts, for about half a minute."
+            "--slow", action="store_true", help="Measure timeouts, for up to a minute."
         )
         parser.add_argument(
             "--only", action="append", choices=NAMES, default=[], help="Run only this check."

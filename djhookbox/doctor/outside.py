@@ -321,7 +321,10 @@ class Clock(Check):
 
 
 class Timeouts(Check):
-    """Keeps a WebSocket open without sending anything until the process has pinged."""
+    """Keeps a WebSocket open without sending anything from one ping of the process to the next.
+
+    The process pings all connections at the same time, so the first ping may come at any moment.
+    """
 
     name, title, needs = "timeouts", gettext_noop("Proxy timeouts"), ("websocket",)
 
@@ -330,7 +333,7 @@ class Timeouts(Check):
         interval = settings.ping_interval
         if not patient.slow:
             yield ok(_("Not measured. With --slow, this takes %(seconds)g s.") % {
-                "seconds": interval + 2,
+                "seconds": 2 * interval + 2,
             })  # fmt: skip
             return
         opened = WebSocket.open(f"{patient.public}/ws", patient.origin, patient.timeout)
@@ -339,20 +342,25 @@ class Timeouts(Check):
                 _("The WebSocket did not open again."), _("Run “manage.py hookbox doctor” again.")
             )
             return
-        started = time.monotonic()
+        silent = time.monotonic()
+        has_been_pinged = False
         try:
             # Otherwise the process would end it for not connecting.
             opened.send(frame(1, "CONNECT", {"cookie_string": ""}))
             while True:
-                left = started + interval + 2 - time.monotonic()
+                left = silent + interval + 2 - time.monotonic()
                 opcode, _data = opened.receive(max(0.1, left))
-                if opcode == 9:  # a ping
+                if opcode == 9 and has_been_pinged:
                     yield ok(_("A connection stays open until the process pings."))
                     return
+                if opcode == 9:
+                    opened.pong()
+                    silent = time.monotonic()
+                    has_been_pinged = True
                 if opcode == 8:
                     raise NoAnswer("closed")
         except NoAnswer as problem:
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - silent
             if seconds >= interval + 1.5:
                 yield ok(_("A connection stays open for %(seconds)d s.") % {"seconds": seconds})
                 return

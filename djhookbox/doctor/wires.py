@@ -164,6 +164,18 @@ class WebSocket:
         except OSError as problem:
             raise NoAnswer(explain(problem)) from problem
 
+    def pong(self) -> None:
+        """Answer a ping, or the process would take the connection for dead.
+
+        Raises:
+            NoAnswer: The connection is lost.
+
+        """
+        try:
+            self._socket.sendall(b"\x8a\x80\0\0\0\0")
+        except OSError as problem:
+            raise NoAnswer(explain(problem)) from problem
+
     def receive(self, timeout: float) -> tuple[int, bytes]:
         """Return opcode and payload of the next frame.
 
