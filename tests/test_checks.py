@@ -219,6 +219,9 @@ def test_a_new_project_is_not_warned_when_its_tests_run(settings):
         ("HOOKBOX_REDACT", "password"),
         ("HOOKBOX_REDACT", ["password", ""]),
         ("HOOKBOX_EXPORT_LIMIT", 0),
+        ("HOOKBOX_WORKERS", 10**30),
+        ("HOOKBOX_WEBHOOK_TIMEOUT", 10**400),
+        ("HOOKBOX_PORT", 10**30),
     ],
 )
 def test_a_value_that_cannot_work_is_an_error(settings, name, value):

@@ -71,6 +71,22 @@ def test_recovery_is_on_unless_it_is_switched_off(settings):
             _ = conf.recovery_seconds
 
 
+NUMBERS = [
+    name
+    for name in PROPERTIES
+    if type(getattr(conf, name)) in (int, float) and f"HOOKBOX_{name.upper()}" in NAMES
+]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "log_sample"])
+def test_every_number_has_a_largest_and_a_smallest_value(settings, name):
+    # Python does not write out integers of more than 4300 digits, nor convert them to floats.
+    for wrong in (10**30, 10**5000, -(10**5000), float("inf"), float("nan")):
+        setattr(settings, f"HOOKBOX_{name.upper()}", wrong)
+        with pytest.raises(HookboxMisconfigured, match=f"HOOKBOX_{name.upper()} must be"):
+            getattr(conf, name)
+
+
 def test_fields_to_mask_are_known_in_any_case(settings):
     assert conf.redact == frozenset()
     settings.HOOKBOX_REDACT = ["Password", "PIN"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.conf import settings as django_settings
 
-from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
 
 
@@ -26,12 +25,9 @@ class AuditSettings(SettingsReader):
         """Days for which the audit log is kept; 0 keeps it forever."""
         if getattr(django_settings, "HOOKBOX_LOG_DAYS", 0) is None:
             return 0
-        value = self._int("HOOKBOX_LOG_DAYS", 30, least=0)
-        if value > 36_500:  # longer would end before the year 1
-            raise HookboxMisconfigured(
-                "HOOKBOX_LOG_DAYS must be at most 36500; 0 keeps all entries."
-            )
-        return value
+        # A longer time would have begun before the year 1.
+        note = "; 0 keeps all entries"
+        return self._int("HOOKBOX_LOG_DAYS", 30, least=0, most=36_500, note=note)
 
     @property
     def store_payloads(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..exceptions import HookboxMisconfigured
 from .reading import SettingsReader
 
 
@@ -37,7 +36,7 @@ class LimitSettings(SettingsReader):
     @property
     def max_frame_size(self) -> int:
         """Maximum bytes of one frame from a client."""
-        return self._int("HOOKBOX_MAX_FRAME_SIZE", 262_144, least=1024)
+        return self._bytes("HOOKBOX_MAX_FRAME_SIZE", 262_144, least=1024)
 
     @property
     def max_frames_per_second(self) -> int:
@@ -52,12 +51,9 @@ class LimitSettings(SettingsReader):
     @property
     def max_name_length(self) -> int:
         """Maximum characters of a channel's or user's name; audit log columns hold 255."""
-        value = self._int("HOOKBOX_MAX_NAME_LENGTH", 255)
-        if value > 255:
-            raise HookboxMisconfigured("HOOKBOX_MAX_NAME_LENGTH must be at most 255.")
-        return value
+        return self._int("HOOKBOX_MAX_NAME_LENGTH", 255, most=255)
 
     @property
     def max_payload_size(self) -> int:
         """Maximum bytes of JSON that code may publish at once."""
-        return self._int("HOOKBOX_MAX_PAYLOAD_SIZE", 4_194_304, least=1024)
+        return self._bytes("HOOKBOX_MAX_PAYLOAD_SIZE", 4_194_304, least=1024)

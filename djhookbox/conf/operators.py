@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from ..exceptions import HookboxMisconfigured
-from .reading import SettingsReader
+from .reading import SettingsReader, shown
 
 
 @cache
@@ -42,7 +42,7 @@ class OperatorSettings(SettingsReader):
         if value is None:
             return 1.0 if self.log_format == "json" else None
         if not 0 <= value <= 1:
-            raise HookboxMisconfigured(f"{name} must be between 0 and 1, not {value}.")
+            raise HookboxMisconfigured(f"{name} must be between 0 and 1, not {shown(value)}.")
         return float(value)
 
     @property
@@ -64,12 +64,7 @@ class OperatorSettings(SettingsReader):
     @property
     def metrics_port(self) -> int:
         """The port for metrics without a secret, or 0."""
-        value = self._int("HOOKBOX_METRICS_PORT", 0, least=0)
-        if value > 65_535:
-            raise HookboxMisconfigured(
-                f"HOOKBOX_METRICS_PORT is {value}; it must be a port, or 0 for none."
-            )
-        return value
+        return self._int("HOOKBOX_METRICS_PORT", 0, least=0, most=65_535, note="; 0 opens none")
 
     @property
     def metrics_interface(self) -> str:

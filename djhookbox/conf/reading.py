@@ -17,6 +17,13 @@ from ..wire.urls import UNIX_SCHEME, is_absolute, is_printable, is_unix, split_u
 
 T = TypeVar("T")
 
+#: Maximum of settings that count something. No site comes near it, and all arithmetic bears it.
+MAX_COUNT = 1_000_000_000
+#: Maximum of settings in bytes: a tebibyte.
+MAX_BYTES = 2**40
+#: Seconds in a year, which no setting reaches.
+YEAR = 86_400 * 365
+
 
 class SettingsReader:
     """Reads Django's settings on access, without caching."""
@@ -38,24 +45,40 @@ class SettingsReader:
     def _bool(self, name: str, default: bool) -> bool:
         return self._typed(name, default, bool, "True or False")
 
-    def _int(self, name: str, default: int, least: int = 1) -> int:
+    def _int(
+        self, name: str, default: int, least: int = 1, most: int = MAX_COUNT, note: str = ""
+    ) -> int:
         value = self._typed(name, default, int, "a whole number")
-        if value < least:
-            raise HookboxMisconfigured(f"{name} must be at least {least}, not {value}.")
+        if not least <= value <= most:
+            raise HookboxMisconfigured(
+                f"{name} must be between {least} and {most}, not {shown(value)}{note}."
+            )
         return value
 
+    def _bytes(self, name: str, default: int, least: int = 4096) -> int:
+        return self._int(name, default, least, MAX_BYTES)
+
     def _seconds(self, name: str, default: float) -> float:
-        value = float(self._typed(name, default, (int, float), "a number of seconds"))
-        if not 0 < value < 86_400 * 365:
-            raise HookboxMisconfigured(f"{name} must be a positive number of seconds.")
-        return value
+        value = self._typed(name, default, (int, float), "a number of seconds")
+        if not 0 < value < YEAR:
+            raise HookboxMisconfigured(
+                f"{name} must be a positive number of seconds and less than a year, "
+                f"not {shown(value)}."
+            )
+        return float(value)
+
+    def _seconds_or_never(self, name: str, default: float, never: str) -> float:
+        kinds, words = (int, float, type(None)), f"a number of seconds, or {never}"
+        return self._typed(name, default, kinds, words) or 0
 
     def _port(self, name: str, default: int) -> int:
         value: Any = getattr(django_settings, name, default)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
             value = int(value)  # 2011's settings often had it as a string
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65_536:
-            raise HookboxMisconfigured(f"{name} must be a port between 1 and 65535, not {value!r}.")
+            raise HookboxMisconfigured(
+                f"{name} must be a port between 1 and 65535, not {shown(value)}."
+            )
         return value
 
     def _host(self, name: str, default: str) -> str:
@@ -108,3 +131,10 @@ class SettingsReader:
         ):
             raise HookboxMisconfigured(f"{name} must be a list of {words}, not {value!r}.")
         return tuple(value)
+
+
+def shown(value: object) -> str:
+    """Return a setting's value for a message; Python refuses to write out very large numbers."""
+    if isinstance(value, int | float) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    return repr(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..exceptions import HookboxMisconfigured
-from .reading import SettingsReader
+from .reading import SettingsReader, shown
 
 
 class RecoverySettings(SettingsReader):
@@ -13,14 +13,13 @@ class RecoverySettings(SettingsReader):
     def recovery_seconds(self) -> float:
         """Seconds for which publications to other channels are kept for them; 0 for not at all."""
         name = "HOOKBOX_RECOVERY_SECONDS"
-        kinds, words = (int, float, type(None)), "a number of seconds, or 0 for no recovery"
-        value = float(self._typed(name, 60.0, kinds, words) or 0)
+        value = self._seconds_or_never(name, 60.0, "0 for no recovery")
         if not 0 <= value <= 86_400:
             raise HookboxMisconfigured(
-                f"{name} must be between 0 and 86400 seconds, not {value:g}; for longer, make "
+                f"{name} must be between 0 and 86400 seconds, not {shown(value)}; for longer, make "
                 "channels durable."
             )
-        return value
+        return float(value)
 
     @property
     def durable_seconds(self) -> float:

@@ -8,6 +8,9 @@ from ..exceptions import HookboxMisconfigured
 from ..wire.engines import MEMORY, BadAddress, parse
 from .reading import SettingsReader
 
+#: More processes than machines have cores.
+MAX_WORKERS = 1000
+
 
 class ScalingSettings(SettingsReader):
     """How many nodes there are, and where they share channels and users."""
@@ -15,7 +18,7 @@ class ScalingSettings(SettingsReader):
     @property
     def workers(self) -> int:
         """The number of processes that share the port; more than one requires Redis."""
-        return self._int("HOOKBOX_WORKERS", 1)
+        return self._int("HOOKBOX_WORKERS", 1, most=MAX_WORKERS)
 
     @property
     def node_url(self) -> str:

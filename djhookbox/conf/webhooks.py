@@ -9,7 +9,7 @@ from django.http.request import validate_host
 
 from ..exceptions import HookboxMisconfigured
 from ..wire.urls import UNIX_SCHEME, WEB_SCHEMES, bracketed, is_printable, is_unix, split_unix
-from .reading import SettingsReader
+from .reading import YEAR, SettingsReader, shown
 
 
 class WebhookSettings(SettingsReader):
@@ -110,11 +110,10 @@ class WebhookSettings(SettingsReader):
     def revalidate_seconds(self) -> float:
         """Seconds within which each connection's session and account are confirmed; 0 for never."""
         name = "HOOKBOX_REVALIDATE_SECONDS"
-        kinds, words = (int, float, type(None)), "a number of seconds, or None for never"
-        value = float(self._typed(name, 600.0, kinds, words) or 0)
-        if value != 0 and not 10 <= value < 86_400 * 365:
+        value = self._seconds_or_never(name, 600.0, "None for never")
+        if value != 0 and not 10 <= value < YEAR:
             raise HookboxMisconfigured(
                 f"{name} must be at least 10 seconds and less than a year, or 0 for never, "
-                f"not {value:g}."
+                f"not {shown(value)}."
             )
-        return value
+        return float(value)

@@ -14,6 +14,8 @@ from django.utils.translation import gettext as _
 
 from djhookbox._version import __version__
 from djhookbox.conf import settings
+from djhookbox.conf.reading import shown
+from djhookbox.conf.scaling import MAX_WORKERS
 from djhookbox.exceptions import HookboxMisconfigured
 from djhookbox.server.config import ConfigError, ServerConfig
 
@@ -236,8 +238,8 @@ class Command(BaseCommand):
     def _workers(self, config: ServerConfig, options: Options) -> int:
         count: int = given(options["workers"], lambda: settings.workers)
         name = "HOOKBOX_WORKERS" if options["workers"] is None else "--workers"
-        if count < 1:
-            raise CommandError(f"{name} must be at least 1, not {count}.")
+        if not 1 <= count <= MAX_WORKERS:
+            raise CommandError(f"{name} must be between 1 and {MAX_WORKERS}, not {shown(count)}.")
         if count > 1 and config.engine == "memory":
             raise CommandError(
                 _(
