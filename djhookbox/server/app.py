@@ -7,64 +7,34 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..wire import loglines
-from ..wire.closing import NO_PONG, TOO_SLOW, Disconnect, restart
+from ..wire.closing import NO_PONG, restart
 from ..wire.urls import bracketed
 from .channels.delivery import Delivery
-from .channels.durable import Durable
-from .channels.lifecycle import Lifecycle
-from .channels.pollers import Pollers
-from .channels.presence import ServerPresence
-from .channels.publications import Publications
-from .clients.addresses import TrustedProxies
-from .clients.commands import Commands
 from .clients.expiries import Expiries
-from .clients.frames import Frames
-from .clients.handshake import Handshakes
-from .clients.leaving import Leaving
 from .clients.registry import Connections
-from .clients.subscriptions import Subscriptions
-from .clients.unconnected import Unconnected
-from .collecting import Collecting
 from .config import ServerConfig
-from .connection import Connection
-from .core.effects import Emptied, PollingChanged, PresenceDue
 from .core.hub import Hub
 from .core.keeping import Shelf
 from .core.states import States
 from .engine.base import Engine
 from .engine.making import make_engine
-from .joining import make_cluster, make_proposals
-from .listening import address_of, machine
-from .measuring import Measuring
+from .joining import make_cluster
+from .listening import address_of
 from .metrics import Metrics
-from .operators import Operators
-from .port import Port
-from .problems import Problems
-from .reporting import Reporter
-from .rest.calls import Calls
-from .rest.handler import Rest
-from .rest.reports import Reports
+from .parts import Channels, Clients, Service
 from .runtime import Runtime
-from .site.authorize import Authorizer
-from .site.confirming import Confirming
 from .site.events import Events
 from .site.expiring import Expiring
 from .site.housekeeping import Housekeeping
-from .site.rechecks import Rechecks
-from .site.revoking import Revoking
 from .site.webhooks import Webhooks
-from .systemd import Systemd
 from .tasks import Tasks, within
 from .tracing import make_tracing
-from .transports.csp import Csp
-from .transports.forwarding import Forwarding
 from .transports.websocket import WebSocketConnection
 
 if TYPE_CHECKING:
-    from .channels.shared import SharedProposals
     from .cluster import Cluster
 
 logger = logging.getLogger("djhookbox.server")
@@ -105,74 +75,9 @@ class Server:
             clock = cluster.clock(clock)
         webhooks = webhooks or Webhooks(config, self.metrics)
         self.runtime = runtime = _runtime(config, self.metrics, webhooks, clock, cluster)
-        # Channels.
-        self._proposals = proposals = make_proposals(runtime, engine)
-        rechecks, self._confirming = Rechecks(runtime, proposals), Confirming(runtime)
-        revoking = Revoking(runtime, rechecks, self._confirming)
-        self._durable = proposals.durable = Durable(runtime, proposals, revoking)
-        self._publications = Publications(runtime, engine, proposals)
-        self._lifecycle = Lifecycle(runtime, proposals, self._publications)
-        self._pollers = Pollers(runtime, proposals, self._publications)
-        runtime.delivery.hand_over(
-            {
-                Emptied: self._lifecycle.emptied,
-                PollingChanged: self._pollers.changed,
-                PresenceDue: ServerPresence(runtime, proposals).due,
-            }
-        )
-        if cluster is not None:
-            cluster.bind(runtime, cast("SharedProposals", proposals))
-            cluster.answer("poke", self._durable.wake)
-        # Clients.
-        proxies = TrustedProxies(config.trusted_proxies)
-        bounds = (
-            config.max_unconnected,
-            config.max_unconnected_per_address,
-            config.connect_timeout,
-            proxies.includes,
-        )
-        #: Sockets waiting for a request, and connections waiting for CONNECT.
-        self._sockets, self._unconnected = Unconnected(*bounds), Unconnected(*bounds)
-        authorizer = Authorizer(runtime, proposals, self._lifecycle)
-        self._subscriptions = Subscriptions(runtime, proposals, self._lifecycle, authorizer)
-        commands = Commands(
-            runtime, proposals, self._lifecycle, self._publications, authorizer, self._durable
-        )
-        self._frames = Frames(runtime, commands, self._subscriptions, self._unconnected)
-        self._leaving = Leaving(runtime, proposals, self._lifecycle)
-        self._handshakes = Handshakes(
-            runtime, self._unconnected, proxies, self._frames.handle, self._ended
-        )
-        self._forwarding = (
-            Forwarding(config, cluster.shared.node, machine(), cluster.route_to)
-            if cluster is not None
-            else None
-        )
-        self._csp = Csp(config, self._handshakes, self._forwarding)
-        # The site.
-        self._problems = Problems(runtime, self._durable, self._handshakes.unsent)
-        self._measuring = Measuring(runtime)
-        reports = Reports(runtime, engine.name, self._problems, self._handshakes.unsent)
-        self._reporter = Reporter(runtime, proposals, reports.report)
-        calls = Calls(
-            runtime, proposals, self._durable, self._lifecycle, self._publications, rechecks,
-            revoking, reports,
-        )  # fmt: skip
-        if cluster is not None:
-            from .rest.elsewhere import Elsewhere
-
-            Elsewhere(calls.by_name, cluster, proposals, runtime.hub)
-        self._rest = Rest(calls, config)
-        self._operators = Operators(
-            runtime, self._durable, self._handshakes.unsent, self._handshakes.incoming,
-            engine.name, lambda: calls.secrets,
-        )  # fmt: skip
-        self._systemd = Systemd()
-        self._port = Port(
-            config, self._handshakes, self._sockets, self._rest,
-            (self._operators.add_routes, self._csp.add_routes),
-        )  # fmt: skip
-        self._collecting = Collecting()
+        self.channels = Channels(runtime, engine)
+        self.clients = Clients(runtime, self.channels)
+        self.service = Service(runtime, engine, self.channels, self.clients)
         self._periodic: list[asyncio.Task[None]] = []
 
     # ---- start and stop --------------------------------------------------
@@ -189,31 +94,31 @@ class Server:
 
         """
         try:
-            if self._cluster is not None and self._forwarding is not None:
-                await self._forwarding.start(self._csp.handle)
-                self._cluster.route = self._forwarding.route
+            if self._cluster is not None and self.clients.forwarding is not None:
+                await self.clients.forwarding.start(self.clients.csp.handle)
+                self._cluster.route = self.clients.forwarding.route
                 await self._cluster.start()
-            host, port = self._port.bind(listener)
+            host, port = self.service.port.bind(listener)
         except BaseException:
-            if self._cluster is not None and self._forwarding is not None:
+            if self._cluster is not None and self.clients.forwarding is not None:
                 await self._cluster.stop()
-                await self._forwarding.stop()
+                await self.clients.forwarding.stop()
             raise
-        self._collecting.start()
+        self.service.collecting.start()
         await self.runtime.webhooks.start()
-        await self._operators.start()
-        await self._port.start()
+        await self.service.operators.start()
+        await self.service.port.start()
         for work in (
             self.runtime.events.run(),
             self._every_second(),
             self._ping_all(),
-            self._durable.run(),
+            self.channels.durable.run(),
             Housekeeping(self.runtime.webhooks).run(),
-            self._confirming.run(),
-            Expiring(self.runtime, self._confirming).run(),
+            self.channels.confirming.run(),
+            Expiring(self.runtime, self.channels.confirming).run(),
         ):
             self._periodic.append(self.runtime.tasks.start(work))  # logs a failure
-        self._systemd.ready()
+        self.service.systemd.ready()
         self.runtime.events.address = address_of(port, self.config.worker)
         return f"http://{bracketed(host)}:{port}"
 
@@ -227,10 +132,10 @@ class Server:
         def left(share: float = 1.0) -> float:
             return max(0.1, share * (deadline - time.monotonic()))
 
-        self._systemd.stopping()
-        self.runtime.connections.stopping = self._lifecycle.stopping = True
-        await _step("Closing the port", min(1.0, left(0.1)), self._port.stop())
-        await _step("Stopping the pollers", min(1.0, left(0.1)), self._pollers.stop())
+        self.service.systemd.stopping()
+        self.runtime.connections.stopping = self.channels.lifecycle.stopping = True
+        await _step("Closing the port", min(1.0, left(0.1)), self.service.port.stop())
+        await _step("Stopping the pollers", min(1.0, left(0.1)), self.channels.pollers.stop())
         self.runtime.delivery.flush()
         connections = list(self.runtime.connections)
         farewell = restart(len(connections))
@@ -238,7 +143,7 @@ class Server:
             connection.close(farewell)
             if index % PING_TURN == 0:
                 await asyncio.sleep(0)
-        self._csp.stop()
+        self.clients.csp.stop()
         for task in self._periodic:
             task.cancel()
         if self._periodic:
@@ -247,26 +152,17 @@ class Server:
         await self.runtime.tasks.finish(min(1.0, left(0.3)))
         # A connect that the site allowed in the meantime needs a disconnect, which is reported too.
         await _step("The last webhooks", left(0.3), self.runtime.connections.all_answered())
-        self._measuring.report(self.runtime.clock())
+        self.service.measuring.report(self.runtime.clock())
         self.runtime.events.stopped()
         await _step("Reporting the last events", left(0.3), self.runtime.events.flush(tries=2))
-        await _step("Closing the connections", left(0.8), self._port.close())
+        await _step("Closing the connections", left(0.8), self.service.port.close())
         if self._cluster is not None:
             await _step("Leaving the other nodes", left(), self._cluster.stop())
-        if self._forwarding is not None:
-            await _step("Closing the internal address", left(), self._forwarding.stop())
-        self._collecting.stop()
+        if self.clients.forwarding is not None:
+            await _step("Closing the internal address", left(), self.clients.forwarding.stop())
+        self.service.collecting.stop()
         await _step("Closing the webhooks", left(), self.runtime.webhooks.stop())
-        await _step("Closing the port for metrics", left(), self._operators.stop())
-
-    def _ended(self, connection: Connection, disconnect: Disconnect) -> None:
-        self.metrics.closed[disconnect.code] += 1
-        if disconnect is TOO_SLOW:
-            self.metrics.dropped_slow += 1
-        self._unconnected.remove(connection)
-        self._frames.cookies.forget(connection)
-        self._leaving.ended(connection, disconnect)
-        self._csp.ended(connection)
+        await _step("Closing the port for metrics", left(), self.service.operators.stop())
 
     # ---- periodic work ---------------------------------------------------
 
@@ -276,20 +172,20 @@ class Server:
             begin = loop.time()
             await asyncio.sleep(1.0)
             self.metrics.loop_lag = max(0.0, loop.time() - begin - 1.0)
-            self._systemd.alive(loop.time())
+            self.service.systemd.alive(loop.time())
             await self.tick()
 
     async def tick(self) -> None:
         """Do what is due once a second."""
         now = self.runtime.clock()
         self.metrics.sample(now)
-        self._handshakes.unsent.look()
-        await self._port.look()
-        self._collecting.look(now, len(self.runtime.connections), self.metrics.activity)
-        self._problems.look(now)
-        self._measuring.look(now)
-        self._reporter.tick(now)
-        await self._lifecycle.expire(now)
+        self.clients.handshakes.unsent.look()
+        await self.service.port.look()
+        self.service.collecting.look(now, len(self.runtime.connections), self.metrics.activity)
+        self.service.problems.look(now)
+        self.service.measuring.look(now)
+        self.service.reporter.tick(now)
+        await self.channels.lifecycle.expire(now)
         if self._cluster is not None:
             await self._cluster.watch(now)
 

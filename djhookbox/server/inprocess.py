@@ -153,11 +153,11 @@ class InProcessServer:
         self._server = Server(config, webhooks=self._webhooks, clock=clock)
         self._connections: list[MemoryConnection] = []
         # Only when asked to: a test must not be interrupted by webhooks that it has not caused.
-        self._server.runtime.tasks.start(self._server._durable.run(idle=math.inf))
+        self._server.runtime.tasks.start(self._server.channels.durable.run(idle=math.inf))
 
     def connect(self, cookie: str = "", address: str = "", origin: str = "") -> MemoryConnection:
         """Open a connection, which must send CONNECT."""
-        handshakes = self._server._handshakes
+        handshakes = self._server.clients.handshakes
         handshake = Handshake(
             cookie=cookie, remote_addr=address, user_agent="djhookbox.testing", origin=origin
         )
@@ -175,7 +175,7 @@ class InProcessServer:
             KeyError: There is no call of this name.
 
         """
-        answer = await self._server._rest.perform(name, form)
+        answer = await self._server.service.rest.perform(name, form)
         # No `settle()`: the site may call while the server waits for it.
         self._server.runtime.delivery.flush()
         return answer
@@ -187,7 +187,7 @@ class InProcessServer:
         """
         quiet = 0
         while quiet < TURNS:
-            is_busy = self._webhooks.in_flight or self._server._durable.is_woken
+            is_busy = self._webhooks.in_flight or self._server.channels.durable.is_woken
             await asyncio.sleep(0.001 if is_busy else 0)
             quiet = 0 if is_busy else quiet + 1
         self._server.runtime.delivery.flush()

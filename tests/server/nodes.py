@@ -76,7 +76,7 @@ class Node(Rig):
         while quiet < 4:
             link = self.redis.link
             await asyncio.sleep(0.003)
-            busy = link._waiting or link._sent or self.server._proposals._turns.last
+            busy = link._waiting or link._sent or self.server.channels.proposals._turns.last
             quiet = 0 if busy else quiet + 1
         await turns(20)
 
@@ -92,8 +92,8 @@ class Node(Rig):
             assert user.subscriptions, name
         assert not self.lifecycle._pins
         assert not self.lifecycle._locks._locks
-        assert not self.server._subscriptions._turns._locks
-        assert not self.server._proposals._turns.last
+        assert not self.server.clients.subscriptions._turns._locks
+        assert not self.server.channels.proposals._turns.last
 
     async def send(self, client: FakeConnection, name: str, /, **args: Any) -> None:
         await super().send(client, name, **args)

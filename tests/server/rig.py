@@ -154,8 +154,8 @@ class Rig:
         self.server = app.Server(settings, webhooks=webhooks, engine=engine, clock=clock)
         runtime = self.server.runtime
         self.hub, self.events, self.connections = runtime.hub, runtime.events, runtime.connections
-        self.lifecycle = self.server._lifecycle
-        self.calls = self.server._rest._calls
+        self.lifecycle = self.server.channels.lifecycle
+        self.calls = self.server.service.rest._calls
 
     @property
     def channels(self) -> dict[str, Channel]:
@@ -166,12 +166,12 @@ class Rig:
         config = self.server.config
         connection = FakeConnection(
             handshake=Handshake(cookie, "10.0.0.1"),
-            handle=self.server._frames.handle,
-            on_end=self.server._ended,
+            handle=self.server.clients.frames.handle,
+            on_end=self.server.clients.ended,
             max_frame_size=config.max_frame_size,
             frames_per_second=config.max_frames_per_second,
-            incoming=self.server._handshakes.incoming,
-            all_unsent=self.server._handshakes.unsent,
+            incoming=self.server.clients.handshakes.incoming,
+            all_unsent=self.server.clients.handshakes.unsent,
         )
         self.connections.add(connection)
         return connection
@@ -219,6 +219,6 @@ class Rig:
             assert not any(c.closed for c in channel.audience)  # type: ignore[attr-defined]
         assert not self.lifecycle._pins
         assert not self.lifecycle._locks._locks
-        assert not self.server._subscriptions._turns._locks
-        assert not self.server._proposals._turns.last
+        assert not self.server.clients.subscriptions._turns._locks
+        assert not self.server.channels.proposals._turns.last
         assert not self.connections._connecting

@@ -162,7 +162,7 @@ def _is_busy(node: Node) -> object:
         or redis.peers._tasks
         or redis.openings._reloading
         or node.cluster._departing
-        or node.server._proposals._turns.last
+        or node.server.channels.proposals._turns.last
     )
 
 

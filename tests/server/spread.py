@@ -47,7 +47,7 @@ async def spread(
                 await each._cluster.shared.nodes.beat_once()
         acceptor = Acceptor(
             listen(config.interface, config.port),
-            lambda: chance.choice(nodes)._port._fronts.make(),
+            lambda: chance.choice(nodes).service.port._fronts.make(),
         )
         acceptor.start()
         stack.callback(acceptor.stop)

@@ -153,8 +153,8 @@ class Case:
 
     def samples(self) -> Samples:
         server = self.server
-        lag, unsent = server._durable.lag, server._handshakes.unsent
-        facts = Facts(server.runtime, lag, unsent, server._handshakes.incoming, "memory")
+        lag, unsent = server.channels.durable.lag, server.clients.handshakes.unsent
+        facts = Facts(server.runtime, lag, unsent, server.clients.handshakes.incoming, "memory")
         found: Samples = {"up": {"": 1.0}}
         for family in text_string_to_metric_families(exposition(facts)[0].decode()):
             for one in family.samples:
@@ -165,8 +165,8 @@ class Case:
 
     def problems(self) -> dict[str, Problem]:
         self.now += LATER
-        self.server._problems.look(self.now)
-        return {one.name: one for one in self.server._problems.found}
+        self.server.service.problems.look(self.now)
+        return {one.name: one for one in self.server.service.problems.found}
 
     def firing(self) -> set[str]:
         now = self.samples()
@@ -230,11 +230,15 @@ CAUSES: Mapping[str, Callable[[Case, Patch], None]] = {
     "events_waiting": lambda case, patch: patch.setattr(
         type(case.server.runtime.events), "waiting", 11
     ),
-    "outbox_late": lambda case, patch: patch.setattr(type(case.server._durable), "lag", 31.0),
+    "outbox_late": lambda case, patch: patch.setattr(
+        type(case.server.channels.durable), "lag", 31.0
+    ),
     "connections": connections,
     "files": files,
     "memory": memory,
-    "unsent": lambda case, patch: setattr(case.server._handshakes.unsent, "_estimate", 10**9),
+    "unsent": lambda case, patch: setattr(
+        case.server.clients.handshakes.unsent, "_estimate", 10**9
+    ),
     "loop_late": lambda case, patch: setattr(case.metrics, "loop_lag", 0.5),
     "too_slow": lambda case, patch: setattr(case.metrics, "dropped_slow", 1),
     "events_lost": lambda case, patch: setattr(case.metrics, "events_dropped", 2),

@@ -340,7 +340,7 @@ async def test_a_periodic_task_that_fails_is_logged(
     async def fail(now: float) -> None:
         raise RuntimeError("oops")
 
-    monkeypatch.setattr(one.server._lifecycle, "expire", fail)
+    monkeypatch.setattr(one.server.channels.lifecycle, "expire", fail)
     with caplog.at_level(logging.ERROR):
         await until(lambda: "A background task failed" in caplog.text)
 

@@ -35,10 +35,10 @@ async def test_all_cookies_together_are_bounded(
     await rig.leave(clients[1])
     for _ in range(3):
         assert await connect(rig, clients[6], "nobody", 9000) == "refused"
-    assert rig.server._frames.cookies._budget.used == 39_000
+    assert rig.server.clients.frames.cookies._budget.used == 39_000
     for client in clients[2:]:
         await rig.leave(client)
     await turns()
-    assert rig.server._frames.cookies._budget.used == 0
-    assert not rig.server._frames.cookies._held
+    assert rig.server.clients.frames.cookies._budget.used == 0
+    assert not rig.server.clients.frames.cookies._held
     rig.check()

@@ -80,7 +80,7 @@ class Session:
 
     @property
     def connection(self) -> Any:
-        return self.one.server._csp._sessions[self.key]
+        return self.one.server.clients.csp._sessions[self.key]
 
 
 def packets(text: str) -> list[tuple[int, Any]]:
@@ -450,7 +450,7 @@ async def test_bodies_are_bounded(session: Session, monkeypatch: pytest.MonkeyPa
 
 
 async def test_bodies_of_all_sessions_are_bounded(session: Session) -> None:
-    incoming = session.one.server._handshakes.incoming
+    incoming = session.one.server.clients.handshakes.incoming
     used = incoming.used
     incoming.take(incoming.limit)
     response = await session.ask("send", b"x" * 10_000)
@@ -542,7 +542,7 @@ async def test_sessions_count_as_connections(start: Start) -> None:
     for number in range(10):
         session = await (await Session(one).open()).connect(f"user{number}")
         await session.text("close")
-    assert len(one.server._csp._sessions) <= 3
+    assert len(one.server.clients.csp._sessions) <= 3
     assert len(one.server.runtime.connections) == 1
 
 
@@ -555,7 +555,7 @@ async def test_sessions_without_connect_have_a_budget_of_their_own(start: Start)
     for number in range(4):  # there is room for everybody who connects
         await (await Session(one).open()).connect(f"user{number}")
     assert len(one.server.runtime.connections) == 5
-    assert len(one.server._csp._sessions) <= 5 + 3 + 3  # some wait for their clients to know
+    assert len(one.server.clients.csp._sessions) <= 5 + 3 + 3  # some wait for their clients to know
     await alive(visitor)
     assert (await Session(one).ask("handshake")).status == 503
 
@@ -577,7 +577,7 @@ async def test_a_session_has_to_connect_in_time(start: Start) -> None:
 async def gone(session: Session) -> None:
     response = await session.ask("comet")
     assert (response.status, await response.text()) == (404, "'Session not found'")
-    assert session.key not in session.one.server._csp._sessions
+    assert session.key not in session.one.server.clients.csp._sessions
 
 
 async def test_the_client_ends_it_by_a_null_packet(session: Session, site: App) -> None:
@@ -631,8 +631,8 @@ async def test_silence_ends_it(start: Start, site: App) -> None:
     await until(lambda: "disconnect" in [hook for hook, *_ in site.calls])
     # Whoever comes back learns it, for as long again; then it is forgotten.
     assert packets(await session.text("comet", a="1")) == [(2, None)]
-    await until(lambda: session.key not in one.server._csp._sessions, SECONDS)
-    assert one.server._csp._ended == {}
+    await until(lambda: session.key not in one.server.clients.csp._sessions, SECONDS)
+    assert one.server.clients.csp._ended == {}
 
 
 async def test_requests_keep_it_alive(start: Start) -> None:
@@ -735,7 +735,7 @@ async def test_foreign_pages_without_an_origin_get_nothing(
             assert "Access-Control-Allow-Origin" not in response.headers
     assert len(session.connection.outbox.after(0)) == waiting
     assert not session.connection.closed
-    assert len(one.server._csp._sessions) == 1
+    assert len(one.server.clients.csp._sessions) == 1
 
 
 @pytest.mark.parametrize("headers", [{}, {"_Origin": ORIGIN}, {"_Sec_Fetch_Site": "same-origin"}])
@@ -744,7 +744,7 @@ async def test_a_get_changes_nothing(start: Start, headers: Mapping[str, str]) -
     response = await Session(one).ask("handshake", method="GET", rp="cb", rs=";", **headers)
     assert (response.status, await response.text()) == (405, "'Use POST'")
     assert response.headers["Allow"] == "POST, OPTIONS"
-    assert one.server._csp._sessions == {}
+    assert one.server.clients.csp._sessions == {}
     session = await (await Session(one).open()).connect("alice")
     for call in ("send", "close"):
         batch = '[[2, 0, "[5,\\"FLY\\",{}]\\r\\n"], [3, 0, null]]'

@@ -172,7 +172,7 @@ async def test_ends_that_are_usual_are_sampled(
     bob.id = name
     bob.user = User("bob", UserOptions())
     lines.json.clear()
-    rig.server._leaving.ended(bob, end)
+    rig.server.clients.leaving.ended(bob, end)
     found = [one for one in lines.json if "code" in one]
     assert [one["code"] for one in found] == [end.code] * logged
     if found:

@@ -72,7 +72,7 @@ async def test_a_call_that_publishes_once_is_single(rig: Rig) -> None:
     alice = await rig.connect("alice")
     await open_channel(rig, alice)
     form = b"secret=s&channel_name=room&payload=1"
-    status, _answer = rig.server._rest.begin("publish", None, form)  # type: ignore[misc]
+    status, _answer = rig.server.service.rest.begin("publish", None, form)  # type: ignore[misc]
     assert (status, payloads(alice)) == (200, [1])
     assert not rig.server.runtime.delivery.is_single
 
@@ -350,13 +350,13 @@ async def test_publishers_that_are_faster_than_the_slices_are_answered_later(
     publish(rig, 0)
     await asyncio.sleep(0)
     form = b"secret=s&channel_name=room&payload=1"
-    begun = [rig.server._rest.begin("publish", None, form) for _ in range(7)]
+    begun = [rig.server.service.rest.begin("publish", None, form) for _ in range(7)]
     assert [isinstance(each, tuple) for each in begun] == [True] + 6 * [False]
     late = [asyncio.ensure_future(each) for each in begun if not isinstance(each, tuple)]
     await turns(3)
     assert not any(each.done() for each in late)
     small = b"secret=s&channel_name=small&payload=1"
-    assert isinstance(rig.server._rest.begin("publish", None, small), tuple)
+    assert isinstance(rig.server.service.rest.begin("publish", None, small), tuple)
     await turns(20)
     assert all(each.done() for each in late)
     assert {each.result()[0] for each in late} == {200}

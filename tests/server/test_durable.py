@@ -27,7 +27,7 @@ from .rig import Rig, turns
 async def pulling(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
     rig.site.accepted = frozenset({*rig.site.accepted, capabilities.OUTBOX})
     rig.site.answers["outbox"] = {"incarnation": "i", "number": 3, "token": "t"}
-    task = asyncio.ensure_future(rig.server._durable.run())
+    task = asyncio.ensure_future(rig.server.channels.durable.run())
     yield rig
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -35,7 +35,7 @@ async def pulling(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def test_it_pulls_at_once_and_after_a_poke(pulling: Rig) -> None:
     await until(lambda: pulling.site.took("outbox"), "the first pull")
-    pulling.server._durable.poke()
+    pulling.server.channels.durable.poke()
     ((_, form),) = await until(lambda: pulling.site.took("outbox"), "another pull")
     assert (form["incarnation"], form["number"], form["token"]) == ("i", "3", "t")
 
@@ -47,7 +47,7 @@ async def test_a_site_that_is_down_is_not_called_more_often_for_those_who_wait(
     pulling.site.answers["outbox"] = WebhookFailed()
     monkeypatch.setattr(module, "RETRY_SECONDS", 60.0)
     for _ in range(20):
-        pulling.server._durable.poke()
+        pulling.server.channels.durable.poke()
         await turns()
     assert len(pulling.site.took("outbox")) == 1
 
@@ -63,7 +63,7 @@ async def test_pulls_that_find_much_make_pauses_and_promise_the_next_one(
 ) -> None:
     monkeypatch.setattr(module, "PAUSE_EACH", 3600.0)
     monkeypatch.setattr(module, "MOST_PAUSE", 3600.0)
-    durable = pulling.server._durable
+    durable = pulling.server.channels.durable
     await until(lambda: pulling.site.took("outbox"), "the first pull")
     assert durable.poke() == 0, "it has found nothing"
     pulling.site.answers["outbox"] = {
@@ -80,7 +80,7 @@ async def test_pulls_that_find_much_make_pauses_and_promise_the_next_one(
 
 async def test_what_was_promised_is_done(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody pokes again, and the process looks by itself only much later."""
-    durable = pulling.server._durable
+    durable = pulling.server.channels.durable
     await until(lambda: pulling.site.took("outbox"), "the first pull")
     monkeypatch.setattr(module, "IDLE_SECONDS", 3600.0)
     pulling.site.answers["outbox"] = {
@@ -98,7 +98,7 @@ async def test_what_was_promised_is_done(pulling: Rig, monkeypatch: pytest.Monke
 
 
 async def test_the_answer_to_a_poke_says_when_it_looks(pulling: Rig) -> None:
-    durable = pulling.server._durable
+    durable = pulling.server.channels.durable
     durable._not_before = asyncio.get_running_loop().time() + 60
     answer = await pulling.rest("poke")
     assert 50 < answer["looks_in"] <= 60
@@ -117,7 +117,7 @@ def push(after: int, *, token: str = "t", revoked: str = "r") -> Pushed:
 @pytest.fixture
 async def pushed_to(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A process that waits, and what it applies to its channels."""
-    durable = pulling.server._durable
+    durable = pulling.server.channels.durable
     pulling.site.answers["outbox"]["revocations"] = {"number": 1, "token": "r"}
     found: list[int] = []
     monkeypatch.setattr(
@@ -181,7 +181,7 @@ async def test_clients_that_were_away_for_long_do_not_disturb_each_other(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They need the same older publications, of which each reply has only a part."""
-    durable = rig.server._durable
+    durable = rig.server.channels.durable
 
     def part(first: int, last: int) -> StreamState:
         kept = tuple(Publication(n, 0.0, {}, 1, n) for n in range(first, last + 1))
@@ -232,14 +232,14 @@ async def test_code_subscribes_to_a_durable_channel(pulling: Rig) -> None:
 
     entry = {"number": 4, "offset": 3, "payload": "1", "channel": "/c/", "epoch": "e"}
     pulling.site.answers["outbox"] = first | {"number": 4, "token": "u", "entries": [entry]}
-    pulling.server._durable.poke()
+    pulling.server.channels.durable.poke()
     published = await until(lambda: took("PUBLISH"), "the publication")
     assert (published["payload"], published["offset"]) == (1, 3)
 
     frames.clear()
     restored = {"incarnation": "j", "number": 9, "token": "v", "over": True}
     pulling.site.answers["outbox"] = restored | stream(9, "f", 1, '"new"')
-    pulling.server._durable.poke()
+    pulling.server.channels.durable.poke()
     again = await until(lambda: took("SUBSCRIBE"), "the new stream")
     assert (again["epoch"], again["missed"]) == ("f", None)
     assert [each["payload"] for each in again["recovered"]] == ["new"]
@@ -308,7 +308,7 @@ async def test_a_browser_publishes_to_a_durable_channel(
 async def test_what_is_not_numbered_in_time(pulling: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ACK_SECONDS", 0.01)
     monkeypatch.setattr(module, "OPEN_SECONDS", 0.01)
-    durable = pulling.server._durable
+    durable = pulling.server.channels.durable
     with pytest.raises(WebhookFailed):
         await durable.stored("/c/", "k")
     with pytest.raises(WebhookFailed):

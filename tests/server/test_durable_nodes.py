@@ -67,7 +67,7 @@ class Pair:
             node.site.answers["outbox"] = self.outbox.answer
             node.site.answers["create_channel"] = {"durable": True, "history_size": 0}
             await node.start()
-            self.tasks[node] = asyncio.ensure_future(node.server._durable.run())
+            self.tasks[node] = asyncio.ensure_future(node.server.channels.durable.run())
         for node in self.nodes:
             await node.redis.nodes.beat_once()
             await eventually(lambda node=node: node.site.took("outbox"))

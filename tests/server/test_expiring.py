@@ -49,7 +49,7 @@ def connected(form: Mapping[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def expiring(rig: Rig) -> Expiring:
-    return Expiring(rig.server.runtime, rig.server._confirming)
+    return Expiring(rig.server.runtime, rig.server.channels.confirming)
 
 
 def names(rig: Rig) -> list[str]:

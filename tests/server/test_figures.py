@@ -90,7 +90,7 @@ async def test_each_number_is_in_the_metrics(
         before = await samples(one)
         if _settled(before) == earlier and len(one.server.runtime.connections) == 26:
             sample(metrics.started + SECONDS)
-            one.server._problems.look(metrics.started + SECONDS)
+            one.server.service.problems.look(metrics.started + SECONDS)
             allowed, answer = await one.rest("get_server_info", report="1")
             after = await samples(one)
             if _settled(after) == earlier:

@@ -110,7 +110,7 @@ async def test_sessions_that_no_node_has(nodes: list[Running]) -> None:
 async def test_a_node_that_was_killed(nodes: list[Running], caplog) -> None:
     session = await Session(nodes[0]).open()
     await session.connect("eve")
-    gone = nodes[0].server._forwarding
+    gone = nodes[0].server.clients.forwarding
     assert gone is not None
     await gone._runner.cleanup()  # type: ignore[union-attr]
     Path(gone._path).touch()
@@ -130,7 +130,7 @@ async def test_errors_of_the_owner_are_passed_back(nodes: list[Running]) -> None
 
 
 async def test_only_nodes_reach_the_internal_address(nodes: list[Running], tmp_path: Path) -> None:
-    owner = nodes[0].server._forwarding
+    owner = nodes[0].server.clients.forwarding
     assert owner is not None
     assert stat.S_IMODE(os.stat(owner._path).st_mode) == 0o600
     session = await Session(nodes[0]).open()
@@ -149,7 +149,7 @@ async def test_only_nodes_reach_the_internal_address(nodes: list[Running], tmp_p
 
 async def test_nodes_of_other_machines_need_an_address(nodes: list[Running], caplog) -> None:
     session = await Session(nodes[0]).open()
-    nodes[1].server._forwarding._machine = "another"  # type: ignore[union-attr]
+    nodes[1].server.clients.forwarding._machine = "another"  # type: ignore[union-attr]
     session.one = nodes[1]
     assert (await session.ask("comet")).status == 503
     assert "set HOOKBOX_NODE_URL on each machine" in caplog.text
@@ -192,15 +192,15 @@ async def test_sockets_of_dead_nodes_are_removed(
     living = await start(engine=redis.url, run_dir=str(tmp_path))
     assert not dead.exists()
     await start(engine=redis.url, run_dir=str(tmp_path))
-    assert living.server._forwarding is not None
-    assert Path(living.server._forwarding._path).exists()
+    assert living.server.clients.forwarding is not None
+    assert Path(living.server.clients.forwarding._path).exists()
 
 
 async def test_a_node_that_has_just_started_is_waited_for(
     nodes: list[Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await Session(nodes[0]).open()
-    other = nodes[1].server._forwarding
+    other = nodes[1].server.clients.forwarding
     assert other is not None
     find, asked = other._find, []
 

@@ -310,7 +310,7 @@ def comparable(answer: bytes) -> bytes:
 async def answers(cases: dict[str, Sequence[Part]]) -> tuple[dict[str, tuple[bytes, bool]], int]:
     """Return the answers to all cases, and how many sockets were handed over to aiohttp."""
     async with serving(max_unconnected_per_address=1000) as (server, port):
-        fronts, handed_over = server._port._fronts, 0
+        fronts, handed_over = server.service.port._fronts, 0
         make = fronts.make_handler
 
         def count() -> asyncio.Protocol:
@@ -372,19 +372,19 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 def only(server: Server) -> FrontSocket:
-    (socket,) = server._port._fronts.sockets
+    (socket,) = server.service.port._fronts.sockets
     return socket
 
 
 async def test_a_form_that_is_late_is_read_by_aiohttp() -> None:
     async with serving() as (server, port), connected(port) as (reader, writer):
         writer.write(post()[:-5])
-        await until(lambda: len(server._port._fronts.sockets) == 1)
+        await until(lambda: len(server.service.port._fronts.sockets) == 1)
         await until(lambda: only(server)._head is not None)
         socket = only(server)
         socket.look(socket._since + sockets.FORM_SECONDS)
-        assert len(server._port._fronts.sockets) == 0
-        assert len(server._sockets) == 1, "the deadline of aiohttp's socket counts"
+        assert len(server.service.port._fronts.sockets) == 0
+        assert len(server.clients.sockets) == 1, "the deadline of aiohttp's socket counts"
         writer.write(post()[-5:])
         assert b" 200 " in await read_answer(reader)
 
@@ -400,8 +400,8 @@ async def test_who_is_idle_is_closed() -> None:
         socket.look(socket._since + 1)
         socket.look(socket._since + sockets.IDLE_SECONDS)
         assert await asyncio.wait_for(reader.read(), 10) == b""
-        await until(lambda: len(server._sockets) == 0)
-        assert len(server._port._fronts.sockets) == 0
+        await until(lambda: len(server.clients.sockets) == 0)
+        assert len(server.service.port._fronts.sockets) == 0
 
 
 async def test_who_does_not_read_answers_is_not_read_and_then_dropped() -> None:
@@ -419,15 +419,15 @@ async def test_who_does_not_read_answers_is_not_read_and_then_dropped() -> None:
         socket.look(socket._since + sockets.ANSWER_SECONDS)
         with suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), 10) == b""
-        await until(lambda: len(server._port._fronts.sockets) == 0)
+        await until(lambda: len(server.service.port._fronts.sockets) == 0)
 
 
 async def test_requests_wait_for_the_answer_to_the_one_before() -> None:
     async with serving() as (server, port), connected(port) as (reader, writer):
         gate = asyncio.Event()
-        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
+        server.service.rest.begin = held(gate, server.service.rest.begin)  # type: ignore[method-assign]
         writer.write(post())
-        await until(lambda: len(server._port._fronts.sockets) == 1)
+        await until(lambda: len(server.service.port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)
         writer.write(post(call="get_server_info"))
         await asyncio.sleep(0.05)
@@ -455,12 +455,12 @@ async def test_a_call_is_answered_before_its_socket_makes_room_for_others() -> N
         connected(port) as (reader, writer),
     ):
         gate = asyncio.Event()
-        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
+        server.service.rest.begin = held(gate, server.service.rest.begin)  # type: ignore[method-assign]
         writer.write(post())
-        await until(lambda: len(server._port._fronts.sockets) == 1)
+        await until(lambda: len(server.service.port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)
         async with connected(port):
-            await until(lambda: len(server._port._fronts.sockets) == 2)
+            await until(lambda: len(server.service.port._fronts.sockets) == 2)
             gate.set()
             assert b" 200 " in await read_answer(reader)
             assert await asyncio.wait_for(reader.read(), 10) == b""
@@ -469,11 +469,11 @@ async def test_a_call_is_answered_before_its_socket_makes_room_for_others() -> N
 async def test_a_call_is_answered_before_the_server_stops() -> None:
     async with serving() as (server, port), connected(port) as (reader, writer):
         gate = asyncio.Event()
-        server._rest.begin = held(gate, server._rest.begin)  # type: ignore[method-assign]
+        server.service.rest.begin = held(gate, server.service.rest.begin)  # type: ignore[method-assign]
         writer.write(post())
-        await until(lambda: len(server._port._fronts.sockets) == 1)
+        await until(lambda: len(server.service.port._fronts.sockets) == 1)
         await until(lambda: only(server).call is not None)
-        closing = asyncio.create_task(server._port.close())
+        closing = asyncio.create_task(server.service.port.close())
         await asyncio.sleep(0)
         gate.set()
         assert b" 200 " in await read_answer(reader)

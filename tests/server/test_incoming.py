@@ -49,8 +49,8 @@ async def test_large_frames_are_handled_one_after_the_other(rig: Rig) -> None:
         await rig.leave(client)
     held.set()
     await turns(500)
-    assert rig.server._handshakes.incoming.used == 0
-    assert rig.server._handshakes.incoming._handled == 0
+    assert rig.server.clients.handshakes.incoming.used == 0
+    assert rig.server.clients.handshakes.incoming._handled == 0
     await rig.send(small, "PUBLISH", channel_name="room", payload=payload)
     assert rig.site.took("publish")
     rig.check()

@@ -128,7 +128,7 @@ async def test_a_channel_that_polls_stays(rig: Rig, mode: str, stays: bool) -> N
     await turns()
     assert ("room" in rig.channels) is stays
     rig.hub.destroy_channel(channel, time.time())
-    await rig.server._pollers.stop()
+    await rig.server.channels.pollers.stop()
     await turns()
 
 

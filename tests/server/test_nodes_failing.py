@@ -535,7 +535,7 @@ async def test_nodes_whose_clocks_differ_go_by_that_of_redis(
                 made = datetime.fromisoformat(args["datetime"].rstrip("Z")).replace(tzinfo=None)
                 assert abs((now - made).total_seconds()) < 300
     for node in (ahead, behind):
-        await node.server._publications.expire(node.server.runtime.clock())
+        await node.server.channels.publications.expire(node.server.runtime.clock())
         late = await join(node, f"late{node.redis.node}")
         snapshot = next(a for n, a in late.frames if n == "SUBSCRIBE" and "history" in a)
         shown = [entry[1]["payload"] for entry in snapshot["history"] if entry[0] == "PUBLISH"]

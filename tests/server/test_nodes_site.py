@@ -25,7 +25,7 @@ async def nodes(url: str, **config: Any) -> AsyncIterator[tuple[Group, Node, Nod
     group = await Group([one, two]).start()
     yield group, one, two
     for node in (one, two):
-        await node.server._pollers.stop()
+        await node.server.channels.pollers.stop()
     await group.stop()
     group.check()
 
@@ -54,22 +54,25 @@ async def test_one_node_polls(
         alice, bob = await one.connect("alice"), await two.connect("bob")
         await one.send(alice, "SUBSCRIBE", channel_name="room")
         if mode == "once":  # the second node comes when all is done
-            await eventually(lambda: not one.server._pollers._tasks)
+            await eventually(lambda: not one.server.channels.pollers._tasks)
         await two.send(bob, "SUBSCRIBE", channel_name="room")
         if mode == "once":
-            await eventually(lambda: not two.server._pollers._tasks)
+            await eventually(lambda: not two.server.channels.pollers._tasks)
             assert len(source.asked) == 1
             again = json.dumps({"originator": "again"})
             await two.rest("set_channel_options", channel_name="room", polling=again)
             await eventually(
-                lambda: not two.server._pollers._tasks and not one.server._pollers._tasks
+                lambda: (
+                    not two.server.channels.pollers._tasks
+                    and not one.server.channels.pollers._tasks
+                )
             )
             assert len(source.asked) == 2
             return
         bob.took()
         await eventually(lambda: len(bob.frames) >= 5)
         for node in (one, two):
-            await node.server._pollers.stop()
+            await node.server.channels.pollers.stop()
         await group.settle()
         # What one node has fetched, both have sent; nobody else fetched anything.
         assert abs(len(source.asked) - alice.names().count("PUBLISH")) <= 1

@@ -57,7 +57,7 @@ async def test_all_metrics_exist_and_all_are_shown(
 ) -> None:
     one = await start()
     # A site with an outbox, a machine with a limit, and Redis.
-    monkeypatch.setattr(type(one.server._durable), "lag", 1.0)
+    monkeypatch.setattr(type(one.server.channels.durable), "lag", 1.0)
     monkeypatch.setattr(usage, "memory_limit", lambda: 10**9)
     monkeypatch.setattr(exposition, "_engine_up", lambda runtime: 1.0)
     client = await one.open("alice")

@@ -88,7 +88,7 @@ async def test_a_process_that_does_not_pull_is_not_ready(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await start()
-    monkeypatch.setattr(type(one.server._durable), "lag", 31.0)
+    monkeypatch.setattr(type(one.server.channels.durable), "lag", 31.0)
     status, text = await get(one, "/health/ready")
     assert (status, list(json.loads(text)["problems"])) == (503, ["outbox"])
     assert (await samples(one))["djhookbox_outbox_lag_seconds", ""] == 31
@@ -167,7 +167,7 @@ async def test_a_process_without_its_redis_is_not_ready(start: Start, tmp_path: 
         await until(lambda: not shared.link.is_up, "the connection to end")
         status, text = await get(one, "/health/ready")
         assert (status, set(json.loads(text)["problems"])) == (503, {"engine"})
-        problems = one.server._problems
+        problems = one.server.service.problems
         for later in (10.0, 20.0):
             problems.look(time.time() + later)
         assert [(found.name, round(found.value)) for found in problems.found] == [

@@ -144,11 +144,11 @@ async def test_changes_in_flight_need_no_tasks(node: Node) -> None:
     channel = node.channels["room"]
     before = len(asyncio.all_tasks())
     applied = [
-        node.server._proposals.begin(channel, compose(channel, number, None, 1.0, None))
+        node.server.channels.proposals.begin(channel, compose(channel, number, None, 1.0, None))
         for number in range(20)
     ]
     assert len(asyncio.all_tasks()) == before
-    results = [await node.server._proposals.answer(each) for each in applied]
+    results = [await node.server.channels.proposals.answer(each) for each in applied]
     assert [result.position.offset for result in results if result.position] == [*range(1, 21)]
 
 
@@ -191,7 +191,7 @@ async def test_a_publication_that_must_wait_is_answered_in_time_as_any_other(
 ) -> None:
     await node.rest("publish", channel_name="room", payload="1")
     gate = asyncio.Event()
-    before = node.server._proposals._turns.take(("room",), gate.wait)
+    before = node.server.channels.proposals._turns.take(("room",), gate.wait)
     monkeypatch.setattr(shared, "ANSWER_SECONDS", 0.02)
     begun = node.calls.at_once["publish"]({"channel_name": "room", "payload": "2"})
     assert begun is not None

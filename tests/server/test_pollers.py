@@ -68,7 +68,7 @@ async def polled(rig: Rig, source: Source) -> AsyncIterator[Start]:
         return client
 
     yield start
-    await rig.server._pollers.stop()
+    await rig.server.channels.pollers.stop()
     await turns()
 
 
@@ -101,7 +101,7 @@ async def test_persistent(rig: Rig, source: Source, polled: Start) -> None:
 async def test_once(rig: Rig, source: Source, polled: Start) -> None:
     client = await polled("once", '[true, {"payload": 1}]')
     await until(lambda: client.frames)  # which leave at the end of the turn
-    await until(lambda: not rig.server._pollers._tasks)
+    await until(lambda: not rig.server.channels.pollers._tasks)
     assert len(source.asked) == 1
     assert client.names() == ["PUBLISH"]
     assert rig.channels["room"].options.polling.mode == "once"
@@ -114,14 +114,14 @@ async def test_once_goes_on_if_the_answer_says_so(rig: Rig, source: Source, poll
     assert [(args["payload"], args["user"]) for _, args in client.took()] == [
         (1, "second"), (2, "second"),
     ]  # fmt: skip
-    await until(lambda: not rig.server._pollers._tasks)
+    await until(lambda: not rig.server.channels.pollers._tasks)
     assert len(source.asked) == 2
 
 
 async def test_an_answer_may_switch_polling_off(rig: Rig, source: Source, polled: Start) -> None:
     client = await polled("persistent", '[true, {"payload": 1, "polling": {"mode": ""}}]')
     await until(lambda: client.frames)
-    await until(lambda: not rig.server._pollers._tasks)
+    await until(lambda: not rig.server.channels.pollers._tasks)
     assert len(source.asked) == 1
 
 
@@ -153,7 +153,7 @@ async def test_a_poller_ends_with_its_channel(rig: Rig, source: Source, polled: 
     await until(lambda: client.frames)
     await rig.send(client, "UNSUBSCRIBE", channel_name="room")
     assert rig.channels == {}
-    assert rig.server._pollers._tasks == {}
+    assert rig.server.channels.pollers._tasks == {}
 
 
 async def test_changed_options_restart_it(rig: Rig, source: Source, polled: Start) -> None:
@@ -162,7 +162,7 @@ async def test_changed_options_restart_it(rig: Rig, source: Source, polled: Star
     await until(lambda: client.frames)
     await rig.rest("set_channel_options", channel_name="room", polling='{"mode": ""}')
     await turns()
-    assert rig.server._pollers._tasks == {}
+    assert rig.server.channels.pollers._tasks == {}
 
 
 @pytest.mark.parametrize("way", ["create", "rest", "answer"])
@@ -182,9 +182,9 @@ async def test_a_host_that_is_not_listed_is_never_asked(
         await rig.rest("set_channel_options", channel_name="room", polling=json.dumps(polling))
     await until(lambda: "HOOKBOX_POLLING_HOSTS does not list" in caplog.text)
     assert "'room' is not polled" in caplog.text
-    assert rig.server._pollers._tasks == {} or way == "answer"
+    assert rig.server.channels.pollers._tasks == {} or way == "answer"
     assert len(source.asked) == (1 if way == "answer" else 0)
-    await rig.server._pollers.stop()
+    await rig.server.channels.pollers.stop()
     await turns()
 
 
@@ -193,7 +193,7 @@ async def test_the_number_of_pollers_is_bounded(
 ) -> None:
     monkeypatch.setattr(module, "MAX_POLLERS", 0)
     await polled("simple", "1")
-    assert rig.server._pollers._tasks == {}
+    assert rig.server.channels.pollers._tasks == {}
     assert "0 channels are already" in caplog.text
 
 

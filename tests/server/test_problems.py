@@ -16,7 +16,7 @@ class Case:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.server = Server(ServerConfig(max_connections=10, max_events=100), clock=self.clock)
-        self.problems: Problems = self.server._problems
+        self.problems: Problems = self.server.service.problems
         self.metrics = self.server.metrics
 
     def clock(self) -> float:
@@ -95,7 +95,7 @@ async def test_a_state_lasts_since_it_began(case: Case, monkeypatch: pytest.Monk
     [
         ("loop_late", lambda case: setattr(case.metrics, "loop_lag", 0.5)),
         ("webhooks_slow", lambda case: case.metrics.webhook_seconds.extend([2.0] * 9)),
-        ("unsent", lambda case: setattr(case.server._handshakes.unsent, "_estimate", 10**9)),
+        ("unsent", lambda case: setattr(case.server.clients.handshakes.unsent, "_estimate", 10**9)),
     ],
 )
 async def test_states(case: Case, name: str, cause: Callable[[Case], None]) -> None:

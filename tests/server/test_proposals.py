@@ -37,7 +37,7 @@ class Slow:
 
     @property
     def proposals(self) -> Proposals:
-        return self.rig.server._proposals
+        return self.rig.server.channels.proposals
 
     @property
     def channel(self) -> Channel:
@@ -322,7 +322,7 @@ async def test_an_engine_in_memory_changes_within_the_call(rig: Rig) -> None:
     rig.site.answers["create_channel"] = {"history_size": 3, "moderated": False}
     alice = await rig.connect("alice")
     await rig.subscribe(alice)
-    channel, proposals = rig.channels["room"], rig.server._proposals
+    channel, proposals = rig.channels["room"], rig.server.channels.proposals
     version = channel.version
     for number in range(3):
         work = proposals.propose(channel, compose(channel, number, None, 0))

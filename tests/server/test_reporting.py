@@ -26,7 +26,7 @@ async def reader(rig: Rig) -> FakeConnection:
 
 
 async def reports(rig: Rig, reader: FakeConnection, now: float) -> list[dict[str, Any]]:
-    rig.server._reporter.tick(now)
+    rig.server.service.reporter.tick(now)
     await turns()
     return [args["payload"] for name, args in reader.took() if name == "PUBLISH"]
 

@@ -43,7 +43,7 @@ async def http(rig: Rig) -> AsyncIterator[Http]:
 async def serving(rig: Rig) -> AsyncIterator[Http]:
     app = web.Application()
     for prefix in ("rest", "web"):
-        app.router.add_route("*", f"/{prefix}/{{call:.*}}", rig.server._rest.handle)
+        app.router.add_route("*", f"/{prefix}/{{call:.*}}", rig.server.service.rest.handle)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -601,7 +601,7 @@ async def test_the_webhook_secret_is_shown_nowhere(make_rig: Callable[..., Rig])
     ]
     assert "hush-hush" not in json.dumps(seen)
     assert client.id in json.dumps(seen)
-    await rig.server._pollers.stop()
+    await rig.server.channels.pollers.stop()
     await turns()
 
 
@@ -694,7 +694,7 @@ async def test_set_config(rig: Rig, http: Http) -> None:
 @pytest.mark.parametrize("header", [True, False])
 async def test_all_calls_together_are_bounded(make_rig: Callable[..., Rig], header: bool) -> None:
     rig = make_rig(max_payload_size=4096, max_rest_bytes=3_000_000)
-    budget = rig.server._rest._bodies._budget
+    budget = rig.server.service.rest._bodies._budget
     async with serving(rig) as http:
         await rig.lifecycle.create("room", {})
 
@@ -735,7 +735,7 @@ async def test_all_calls_together_are_bounded(make_rig: Callable[..., Rig], head
 
 async def test_a_call_counts_until_it_is_answered(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    budget = rig.server._rest._bodies._budget
+    budget = rig.server.service.rest._bodies._budget
     async with serving(rig) as http:
         held = rig.site.hold("create_channel")
         form = {"channel_name": "room", "payload": json.dumps("x" * 50_000)}
@@ -810,7 +810,7 @@ def form_of(**fields: str) -> bytes:
 async def test_a_publication_to_a_live_channel_is_answered_at_once(rig: Rig) -> None:
     alice = await rig.connect("alice")
     await rig.subscribe(alice, "room")
-    rest = rig.server._rest
+    rest = rig.server.service.rest
     answer = rest.begin("publish", None, form_of(channel_name="room", payload="[1]"))
     assert isinstance(answer, tuple)
     assert answer[0] == 200
@@ -835,11 +835,11 @@ async def test_a_mistake_is_answered_at_once(
     rig: Rig, form: dict[str, str], status: int, told: str
 ) -> None:
     await rig.lifecycle.create("room", {})
-    answer = rig.server._rest.begin("publish", None, form_of(**form))
+    answer = rig.server.service.rest.begin("publish", None, form_of(**form))
     assert isinstance(answer, tuple)
     assert answer[0] == status
     assert told in answer[1].decode()
-    assert rig.server._rest._bodies._budget.used == 0
+    assert rig.server.service.rest._bodies._budget.used == 0
 
 
 @pytest.mark.parametrize(
@@ -852,7 +852,7 @@ async def test_a_mistake_is_answered_at_once(
 )
 async def test_a_publication_that_waits_for_something(rig: Rig, form: dict[str, str]) -> None:
     await rig.lifecycle.create("room", {})
-    rest = rig.server._rest
+    rest = rig.server.service.rest
     answer = rest.begin("publish", None, form_of(**form))
     assert not isinstance(answer, tuple)
     assert rest._bodies._budget.used > 0
@@ -866,7 +866,7 @@ async def test_a_publication_that_waits_for_the_engine(make_rig: Callable[..., R
     rig = make_rig(engine=FarEngine())
     alice = await rig.connect("alice")
     await rig.subscribe(alice, "room")
-    rest = rig.server._rest
+    rest = rig.server.service.rest
     answers = [
         rest.begin("publish", None, form_of(channel_name="room", payload=str(number)))
         for number in range(3)
@@ -889,8 +889,10 @@ async def test_a_bug_in_a_publication(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rig.server._rest._calls._publications, "begin", broken)
-    answer = rig.server._rest.begin("publish", None, form_of(channel_name="room", payload="1"))
+    monkeypatch.setattr(rig.server.service.rest._calls._publications, "begin", broken)
+    answer = rig.server.service.rest.begin(
+        "publish", None, form_of(channel_name="room", payload="1")
+    )
     assert isinstance(answer, tuple)
     assert answer[0] == 500
     assert "ZeroDivisionError" in caplog.text

@@ -38,14 +38,14 @@ def connected(form: Mapping[str, str]) -> dict[str, str]:
 
 
 def perform(rig: Rig, *revocations: Revocation) -> Any:
-    return rig.server._durable._revoking.perform(revocations)
+    return rig.server.channels.durable._revoking.perform(revocations)
 
 
 def take(rig: Rig, *entries: Revocation, began: float | None = None, **more: Any) -> bool:
-    number = rig.server._durable._revoking.position.number + 1
+    number = rig.server.channels.durable._revoking.position.number + 1
     pulled = Revocations(number, f"t{number}", entries=entries, **more)
     began = asyncio.get_running_loop().time() if began is None else began
-    return rig.server._durable._revoking.take(pulled, began)
+    return rig.server.channels.durable._revoking.take(pulled, began)
 
 
 async def test_sent_and_pulled_it_is_carried_out_once(rig: Rig) -> None:
@@ -112,7 +112,7 @@ async def test_rechecks_of_one_call_are_combined(rig: Rig, monkeypatch: pytest.M
     for name in "abc":
         await rig.subscribe(await rig.connect(name), f"/{name}/")
     begun: list[Any] = []
-    rechecks = rig.server._durable._revoking._rechecks
+    rechecks = rig.server.channels.durable._revoking._rechecks
     begin = rechecks.begin
 
     def noted(patterns: Any, users: Any) -> Any:
@@ -143,7 +143,7 @@ async def test_a_start_without_connections_asks_nothing(rig: Rig) -> None:
     assert take(rig, over=True) is False
     await turns()
     assert rig.site.took("confirm", "recheck") == []
-    assert rig.server._durable._revoking.position == Position(1, "t1")
+    assert rig.server.channels.durable._revoking.position == Position(1, "t1")
 
 
 async def test_what_was_decided_before_the_first_pull_is_confirmed(
@@ -205,7 +205,7 @@ async def test_keys_are_kept_until_a_pull_has_passed_them(
     assert again.end is None, "no pull that began later has returned all there is"
     await asyncio.sleep(0.001)
     take(rig, began=loop.time())
-    assert "k" not in rig.server._durable._revoking._keys
+    assert "k" not in rig.server.channels.durable._revoking._keys
 
 
 def test_the_number_of_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ async def running(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
     tasks: list[asyncio.Task[None]] = []
 
     def start() -> None:
-        tasks.append(asyncio.ensure_future(rig.server._durable.run()))
+        tasks.append(asyncio.ensure_future(rig.server.channels.durable.run()))
 
     yield start
     for task in tasks:
@@ -251,10 +251,10 @@ async def test_it_is_pulled_from_where_the_last_pull_ended(rig: Rig, running: An
     ((_, form),) = await until(lambda: rig.site.took("outbox"), "the first pull")
     assert json.loads(form["revoked"]) == {"number": 0, "token": ""}
     rig.site.answers["outbox"] = outbox("a", number=2)
-    rig.server._durable.poke()
+    rig.server.channels.durable.poke()
     await until(lambda: alice.end, "the end of the connection")
     rig.site.took()
-    rig.server._durable.poke()
+    rig.server.channels.durable.poke()
     ((_, form),) = await until(lambda: rig.site.took("outbox"), "another pull")
     assert json.loads(form["revoked"]) == {"number": 2, "token": "t2"}
 
@@ -266,14 +266,14 @@ async def test_publications_that_cannot_be_read_keep_no_revocation_back(
     rig.site.answers["outbox"] = {**outbox("a"), "incarnation": "", "unavailable": True}
     running()
     await until(lambda: alice.end, "the end of the connection")
-    assert rig.server._durable.lag is None
+    assert rig.server.channels.durable.lag is None
 
 
 async def test_publications_for_slow_readers_keep_no_revocation_back(
     rig: Rig, running: Any
 ) -> None:
     alice = await rig.connect("a")
-    feeds = rig.server._durable._feeds
+    feeds = rig.server.channels.durable._feeds
     feeds.waiting = 10**9
 
     def answer(form: Mapping[str, str]) -> dict[str, Any]:
@@ -299,7 +299,7 @@ async def test_a_site_that_cannot_read_them_is_asked_again(rig: Rig, running: An
     running()
     await until(lambda: rig.site.took("outbox"), "the first pull")
     await turns()
-    assert rig.server._durable._revoking.position == Position()
+    assert rig.server.channels.durable._revoking.position == Position()
     rig.site.answers["outbox"] = outbox("a")
-    rig.server._durable.poke()
+    rig.server.channels.durable.poke()
     await until(lambda: alice.end, "the end of the connection")

@@ -70,7 +70,7 @@ async def test_a_request_has_to_come_in_time(start: Start, data: bytes) -> None:
     one = await start(connect_timeout=0.2)
     async with raw(one, data) as socket:
         assert await socket.gone()
-    await until(lambda: len(one.server._sockets) == 0)
+    await until(lambda: len(one.server.clients.sockets) == 0)
 
 
 async def test_byte_by_byte_is_not_in_time(start: Start) -> None:
@@ -112,11 +112,11 @@ async def test_who_was_refused_may_try_again(start: Start, site: App) -> None:
     one = await start(connect_timeout=1.0)
     socket = await one.open()
     for payload in ("[]", '"alice"'):  # the first is no name
-        assert len(one.server._unconnected) == 1
+        assert len(one.server.clients.unconnected) == 1
         await send(socket, "CONNECT", cookie_string="", payload=payload)
         name = (await read(socket))[1]
     assert name == "CONNECTED"
-    assert len(one.server._unconnected) == 0
+    assert len(one.server.clients.unconnected) == 0
 
 
 async def test_a_websocket_that_has_connected_may_be_silent(start: Start) -> None:
@@ -125,7 +125,7 @@ async def test_a_websocket_that_has_connected_may_be_silent(start: Start) -> Non
     await asyncio.sleep(0.5)
     assert not socket.closed
     assert len(one.server.runtime.connections) == 1
-    assert len(one.server._unconnected) == 0
+    assert len(one.server.clients.unconnected) == 0
 
 
 # ---- many -------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ async def test_sockets_without_a_request_are_bounded(start: Start) -> None:
         for other in others:
             await other.__aenter__()
         assert await first.gone()
-        assert len(one.server._sockets) <= 5
+        assert len(one.server.clients.sockets) <= 5
         visitor = await one.open("alice")
         assert not visitor.closed
         for other in others:
@@ -155,7 +155,7 @@ async def test_a_request_that_has_arrived_is_answered_although_room_is_needed(
             head = await each.answer()
             assert b" 200 " in head
             await each.reader.readexactly(int(head.lower().split(b"length: ")[1].split()[0]))
-        waiting = one.server._sockets
+        waiting = one.server.clients.sockets
         await until(lambda: len(waiting) == 2)
         # The server does not run between these two lines, and so has not read the request.
         kept.writer.write(HEAD + b"\r\n")
@@ -281,5 +281,5 @@ async def test_who_vanishes_leaves_no_traceback(
     for data in (UPGRADE, HEAD + b"\r\n"):
         async with raw(one, data) as socket:
             assert await socket.gone()
-    await until(lambda: len(one.server._sockets) == 0)
+    await until(lambda: len(one.server.clients.sockets) == 0)
     assert [record for record in caplog.records if record.exc_info] == []
