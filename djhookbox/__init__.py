@@ -6,10 +6,10 @@ configured and before its apps are loaded.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._version import __version__
+from .lazily import lazily
 
 if TYPE_CHECKING:
     from . import signals as signals
@@ -124,18 +124,4 @@ __all__ = [
     "whcallback",
 ]
 
-
-def __getattr__(name: str) -> object:
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    if not home:
-        return import_module(f".{name}", __name__)
-    value: object = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value  # not called again for this name
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES)

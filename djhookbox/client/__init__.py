@@ -6,8 +6,9 @@ processes of a site, such as its commands, import this package and call nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazily import lazily
 
 if TYPE_CHECKING:
     from .calls import (
@@ -56,14 +57,4 @@ __all__ = [
     "unsubscribe",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(".calls", __name__), name)
-    globals()[name] = value  # not called again for this name
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(__all__, "calls"))
