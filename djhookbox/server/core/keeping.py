@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from sys import getsizeof
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 #: Bytes per entry in addition to its payload: the objects around it, and its place in a list.
 OVERHEAD = 700
@@ -28,29 +29,98 @@ def weigh(value: object) -> int:
     return size
 
 
-class Kept(Protocol):
-    """A holder of entries, the oldest of which can be dropped.
+class Holder(Protocol):
+    """A holder of entries, as `SecondChance` knows it.
 
     Attributes:
-        shelved: The weight of its entries that the shelf counts.
-        is_renewed: Whether it added an entry since the shelf put it last.
-        is_spare: Whether the shelf expects it to have spare entries.
+        is_renewed: Whether it added an entry since it was put last.
+        is_spare: Whether it is expected to have spare entries.
 
     """
 
-    shelved: int
     is_renewed: bool
     is_spare: bool
 
     def __hash__(self) -> int: ...
 
     @property
-    def weight(self) -> int:
-        """Bytes of memory that the entries use."""
-
-    @property
     def spare(self) -> bool:
         """Whether its oldest entry is kept only for clients that return."""
+
+
+H = TypeVar("H", bound=Holder)
+
+
+class SecondChance(Generic[H]):
+    """Which of many holders loses an entry next.
+
+    Entries that belong to no history are lost first. Among equals, a holder that added nothing for
+    a long time loses entries first: a channel that nobody publishes to must not deprive active
+    channels of their history.
+
+    An addition only marks its holder (`is_renewed`). The mark lets the holder stay when it is the
+    first to lose an entry, but as the last one, and without the mark.
+
+    Attributes:
+        holders: The holders of entries; the first one loses some next, unless it is marked.
+
+    """
+
+    __slots__ = ("_spare", "holders")
+
+    def __init__(self) -> None:
+        self.holders: dict[H, None] = {}
+        #: Those that may have spare entries, in the same order.
+        self._spare: dict[H, None] = {}
+
+    def enter(self, holder: H) -> None:
+        """Add a holder that has its first entry."""
+        holder.is_renewed = False
+        self.holders[holder] = None
+
+    def expect_spare(self, holder: H) -> None:
+        """Record that a holder has spare entries."""
+        holder.is_spare = True
+        self._spare[holder] = None
+
+    def next(self) -> H:
+        """Return the holder that loses its oldest entry; there must be one."""
+        while True:
+            first = next(iter(self._spare or self.holders))
+            if first.is_spare and not first.spare:
+                self._unspare(first)
+            elif first.is_renewed:
+                first.is_renewed = False
+                self.holders[first] = self.holders.pop(first)
+                if first.is_spare:
+                    self._spare[first] = self._spare.pop(first)
+            else:
+                return first
+
+    def forget(self, holder: H) -> None:
+        """Remove a holder that has no entries left."""
+        holder.is_renewed = False
+        self.holders.pop(holder, None)
+        self._unspare(holder)
+
+    def _unspare(self, holder: H) -> None:
+        self._spare.pop(holder, None)
+        holder.is_spare = False
+
+
+class Kept(Holder, Protocol):
+    """A holder of entries, the oldest of which can be dropped.
+
+    Attributes:
+        shelved: The weight of its entries that the shelf counts.
+
+    """
+
+    shelved: int
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that the entries use."""
 
     def drop_oldest(self) -> bool:
         """Drop the oldest entry; return whether there was one."""
@@ -62,19 +132,13 @@ class Kept(Protocol):
 class Shelf:
     """Limit the memory of many holders, individually and in total.
 
-    When the total is too large, entries that belong to no history are dropped first. Among equals,
-    a holder that added nothing for a long time loses entries first: a channel that nobody publishes
-    to must not deprive active channels of their history.
-
-    An addition only marks its holder. The mark lets the holder stay when it is the first to lose an
-    entry, but as the last one, and without the mark.
+    When the total is too large, `SecondChance` says who loses entries.
 
     Args:
         most_each: Maximum bytes for one holder.
         most: Maximum bytes for all holders.
 
     Attributes:
-        holders: The holders of entries; the first one loses some next, unless it is marked.
         total: Bytes that all of them use.
 
     """
@@ -82,10 +146,13 @@ class Shelf:
     def __init__(self, most_each: int = 8 * _MIB, most: int = 64 * _MIB) -> None:
         self._most_each = most_each
         self._most = most
-        self.holders: dict[Kept, None] = {}
-        #: Those that may have spare entries, in the same order.
-        self._spare: dict[Kept, None] = {}
+        self._order: SecondChance[Kept] = SecondChance()
         self.total = 0
+
+    @property
+    def holders(self) -> Collection[Kept]:
+        """The holders of entries."""
+        return self._order.holders
 
     def added(self, kept: Kept) -> None:
         """Record that a holder added an entry, and drop entries beyond the limits."""
@@ -95,12 +162,11 @@ class Shelf:
         if kept.shelved:
             kept.is_renewed = True
         elif weight:
-            self.holders[kept] = None
+            self._order.enter(kept)
         self.total += weight - kept.shelved
         kept.shelved = weight
         if not kept.is_spare and kept.spare:
-            kept.is_spare = True
-            self._spare[kept] = None
+            self._order.expect_spare(kept)
         if self.total > self._most:
             self._drop()
 
@@ -116,26 +182,13 @@ class Shelf:
         """Remove a holder that has no entries left."""
         self.total -= kept.shelved
         kept.shelved = 0
-        kept.is_renewed = False
-        self.holders.pop(kept, None)
-        self._unspare(kept)
+        self._order.forget(kept)
 
     def _drop(self) -> None:
         """Drop entries until the total is within the limit."""
         while self.total > self._most:
-            first = next(iter(self._spare or self.holders))
-            if first.is_spare and not first.spare:
-                self._unspare(first)
-            elif first.is_renewed:
-                first.is_renewed = False
-                self.holders[first] = self.holders.pop(first)
-                if first.is_spare:
-                    self._spare[first] = self._spare.pop(first)
-            elif first.drop_oldest():
+            first = self._order.next()
+            if first.drop_oldest():
                 self.changed(first)
             else:
                 self.forget(first)
-
-    def _unspare(self, kept: Kept) -> None:
-        self._spare.pop(kept, None)
-        kept.is_spare = False

@@ -6,7 +6,7 @@ from collections import deque
 from itertools import count, takewhile
 
 from ..core.changes import Accepted, Change, Create, Destroy, Publish, Reload, SetOptions
-from ..core.keeping import OVERHEAD, weigh
+from ..core.keeping import OVERHEAD, SecondChance, weigh
 from ..core.stream import Position, Publication, StreamState, new_epoch
 from ..tasks import in_turns
 from .base import EngineError, NotOpen
@@ -39,8 +39,13 @@ class _Stream:
         self.until: float | None = None
         #: How long clients may return to it, once its channel is closed.
         self.awaited = 0.0
-        #: Whether something was published since it was put last, and whether it is in `_spare`.
+        #: For `SecondChance`.
         self.is_renewed = self.is_spare = False
+
+    @property
+    def spare(self) -> bool:
+        """Whether it has more publications than its history needs."""
+        return len(self.publications) > self.size
 
     def begin(self) -> None:
         self.epoch, self.offset = new_epoch(), 0
@@ -75,10 +80,8 @@ class MemoryEngine:
         # Ordered by last use; and those without a history, in the order in which they end.
         self._closed: dict[str, _Stream] = {}
         self._brief: dict[str, _Stream] = {}
-        # Filled streams, and those that may have more than their history needs. As in `Shelf`, the
-        # first one loses publications next, unless it was written to since it was put last.
-        self._filled: dict[str, _Stream] = {}
-        self._spare: dict[str, _Stream] = {}
+        #: The streams with publications.
+        self._filled: SecondChance[_Stream] = SecondChance()
         self._versions = count(1)  # shared by all channels: it only has to grow
         self._count = 0
         self._max_streams = max_streams
@@ -94,7 +97,7 @@ class MemoryEngine:
         if isinstance(change, Publish) and stream is not None:
             if change.stored is not None:
                 return self._store(stream, change.stored, change.epoch)
-            publication = self._append(channel, stream, change) if stream.epoch else None
+            publication = self._append(stream, change) if stream.epoch else None
             return Accepted(next(self._versions), publication)
         if isinstance(change, Create):
             return self._create(channel, change)
@@ -102,9 +105,9 @@ class MemoryEngine:
             raise NotOpen(channel)
         state = None
         if isinstance(change, SetOptions):
-            state = self._set_options(channel, stream, change)
+            state = self._set_options(stream, change)
         elif isinstance(change, Reload):
-            self._clear(channel, stream)
+            self._clear(stream)
             stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
             stream.is_stored = True
         elif isinstance(change, Destroy):
@@ -129,7 +132,7 @@ class MemoryEngine:
         if now < stream.awaited:
             self._brief[channel] = stream
             return False
-        self._clear(channel, stream)
+        self._clear(stream)
         return True
 
     async def expire(self, now: float) -> None:
@@ -139,22 +142,22 @@ class MemoryEngine:
             for channel, stream in streams:
                 if self._brief.get(channel) is stream and now >= stream.awaited:
                     del self._brief[channel]
-                    self._clear(channel, stream)
-        async for streams in in_turns(self._filled.items()):
-            for channel, stream in streams:
-                self._trim(channel, stream, now)
+                    self._clear(stream)
+        async for filled in in_turns(self._filled.holders):
+            for stream in filled:
+                self._trim(stream, now)
 
     # ---- changes ---------------------------------------------------------
 
     def _create(self, channel: str, change: Create) -> Accepted:
         stream = self._take(channel) or self._open.get(channel) or _Stream()
-        self._trim(channel, stream, change.at)
+        self._trim(stream, change.at)
         self._open[channel] = stream
         stream.until = None
         stream.size = change.given.get("history_size", 0)
         stream.duration = change.given.get("history_duration", 0)
         if change.stream is not None:
-            self._clear(channel, stream)
+            self._clear(stream)
             stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
             stream.is_stored = True
             return Accepted(next(self._versions), None, change.stream)
@@ -164,24 +167,24 @@ class MemoryEngine:
             # Return all of it, even beyond the limits of these options, which the core applies.
             state = StreamState(stream.epoch, stream.offset, tuple(stream.publications))
             return Accepted(next(self._versions), None, state)
-        self._clear(channel, stream)
+        self._clear(stream)
         return Accepted(next(self._versions))
 
-    def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> StreamState | None:
+    def _set_options(self, stream: _Stream, change: SetOptions) -> StreamState | None:
         stream.size = change.given.get("history_size", stream.size)
         stream.duration = change.given.get("history_duration", stream.duration)
         if stream.is_stored:
             if change.given.get("durable", True):
                 return None
-            self._clear(channel, stream)  # which ends the site's epoch
+            self._clear(stream)  # which ends the site's epoch
             stream.is_stored = False
         if not (stream.size or self._recovery):
-            self._clear(channel, stream)
+            self._clear(stream)
         elif not stream.epoch:
             stream.begin()
             return StreamState(stream.epoch)
         else:
-            self._trim(channel, stream, change.at)
+            self._trim(stream, change.at)
         return None
 
     def _store(self, stream: _Stream, publication: Publication, epoch: str) -> Accepted:
@@ -193,24 +196,22 @@ class MemoryEngine:
         stream.offset = publication.offset
         return Accepted(next(self._versions), publication)
 
-    def _append(self, channel: str, stream: _Stream, change: Publish) -> Publication:
+    def _append(self, stream: _Stream, change: Publish) -> Publication:
         weight = OVERHEAD + weigh(change.data["payload"])
         publications = stream.publications
         if publications:
             stream.is_renewed = True
         else:
-            stream.is_renewed = False
-            self._filled[channel] = stream
+            self._filled.enter(stream)
         stream.offset += 1
         publication = Publication(stream.offset, change.at, change.data, weight)
         publications.append(publication)
         self._count += 1
         stream.weight += weight
         self._weight += weight
-        self._trim(channel, stream, change.at)
-        if not stream.is_spare and len(publications) > stream.size:
-            stream.is_spare = True
-            self._spare[channel] = stream
+        self._trim(stream, change.at)
+        if not stream.is_spare and stream.spare:
+            self._filled.expect_spare(stream)
         if self._count > self._max_publications or self._weight > self._max_bytes:
             self._make_room()
         return publication
@@ -224,7 +225,7 @@ class MemoryEngine:
             if stream.size or change.at < stream.awaited:
                 self._close(channel, stream, brief=not stream.size)
             else:
-                self._clear(channel, stream)
+                self._clear(stream)
 
     # ---- parts -----------------------------------------------------------
 
@@ -237,44 +238,30 @@ class MemoryEngine:
         streams = self._brief if brief else self._closed
         streams[channel] = stream
         if len(streams) > self._max_streams:
-            oldest = next(iter(streams))
-            self._clear(oldest, streams.pop(oldest))
+            self._clear(streams.pop(next(iter(streams))))
 
-    def _clear(self, channel: str, stream: _Stream) -> None:
+    def _clear(self, stream: _Stream) -> None:
         """Remove a stream completely, including its epoch."""
         while stream.publications:
-            self._pop(channel, stream)
+            self._pop(stream)
         stream.epoch = ""
 
-    def _pop(self, channel: str, stream: _Stream) -> None:
+    def _pop(self, stream: _Stream) -> None:
         weight = stream.publications.popleft().weight
         self._count -= 1
         self._weight -= weight
         stream.weight -= weight
         if not stream.publications:
-            del self._filled[channel]
-            if stream.is_spare:
-                stream.is_spare = False
-                del self._spare[channel]
+            self._filled.forget(stream)
 
     def _make_room(self) -> None:
         """Drop publications until the limits for all streams are kept."""
-        while self._filled and (
+        while self._filled.holders and (
             self._count > self._max_publications or self._weight > self._max_bytes
         ):
-            channel, first = next(iter((self._spare or self._filled).items()))
-            if first.is_spare and len(first.publications) <= first.size:
-                first.is_spare = False
-                del self._spare[channel]
-            elif first.is_renewed:
-                first.is_renewed = False
-                self._filled[channel] = self._filled.pop(channel)
-                if first.is_spare:
-                    self._spare[channel] = self._spare.pop(channel)
-            else:
-                self._pop(channel, first)
+            self._pop(self._filled.next())
 
-    def _trim(self, channel: str, stream: _Stream, now: float) -> None:
+    def _trim(self, stream: _Stream, now: float) -> None:
         lingering = stream.until is None or now < stream.until
         recent = now
         if self._recovery and (lingering or now < stream.awaited):
@@ -288,4 +275,4 @@ class MemoryEngine:
                     break
                 if self._recovery and at >= recent:
                     break
-            self._pop(channel, stream)
+            self._pop(stream)
