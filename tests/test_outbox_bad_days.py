@@ -17,11 +17,13 @@ import djhookbox
 from djhookbox.audit import payloads
 from djhookbox.exceptions import HookboxDatabaseError
 from djhookbox.models import ChannelPolicy, Outbox, Publication, StreamEntry
-from djhookbox.outbox import heads, inserting, numbering, pulling
+from djhookbox.outbox import inserting, numbering, pulling
 from djhookbox.outbox.rows import Recorded, Row
 from djhookbox.wire import webhooks
 from djhookbox.wire.revocations import Position
 from djhookbox.wire.streams import Pulled
+
+from .stand_ins.locks import held_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,25 +112,8 @@ def test_somebody_holds_the_lock() -> None:
     """A pull gives up after a moment, so that it keeps no web process, and is repeated."""
     node = Node()
     djhookbox.publish("/orders/", 1)
-    held, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with heads.locked("default"):
-                held.set()
-                over.wait(30)
-        finally:
-            connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert held.wait(10)
-    try:
-        with pytest.raises(DatabaseError):
-            node.pull()
-    finally:
-        over.set()
-        holder.join()
+    with held_elsewhere(), pytest.raises(DatabaseError):
+        node.pull()
     assert node.pull() == ["1"]
 
 

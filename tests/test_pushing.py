@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +22,8 @@ from djhookbox.revocations import storing
 from djhookbox.wire import webhooks
 from djhookbox.wire.revocations import Position, Revocation
 from djhookbox.wire.streams import Pulled, Pushed
+
+from .stand_ins.locks import held_elsewhere
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -129,7 +130,7 @@ def test_nobody_waits_for_the_lock(
     pushed: list[Pushed | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as stack, transaction.atomic():
-        transaction.on_commit(lambda: stack.enter_context(held()))
+        transaction.on_commit(lambda: stack.enter_context(held_elsewhere()))
         djhookbox.publish("/orders/1/", 1)
     assert pushed == [None]
     if connection.vendor == "sqlite":  # which has waited for a moment
@@ -160,29 +161,6 @@ def test_without_an_allowance_nothing_is_numbered(
     djhookbox.publish("/orders/1/", 1)
     assert pushed == [None]
     assert Outbox.objects.count() == 1
-
-
-@contextmanager
-def held() -> Iterator[None]:
-    """Hold the lock in another thread."""
-    taken, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with heads.locked("default"):
-                taken.set()
-                over.wait(30)
-        finally:
-            connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert taken.wait(10)
-    try:
-        yield
-    finally:
-        over.set()
-        holder.join()
 
 
 def test_what_the_publish_history_cannot_store_is_left_to_the_process(
