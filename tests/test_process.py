@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from djhookbox._version import __version__
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.exceptions import HookboxError
 from djhookbox.process import control, spawning
@@ -43,7 +44,7 @@ def stand_in(
 ) -> Iterator[Callable[..., None]]:
     """Let start() start the stand-in, and kill remaining processes afterwards."""
 
-    def behave(manner: str = "good", version: str = control.__version__) -> None:
+    def behave(manner: str = "good", version: str = __version__) -> None:
         arguments = [process.__file__, str(settings.HOOKBOX_PORT), manner, version]
         monkeypatch.setattr(spawning, "command", lambda: [sys.executable, *arguments])
 
@@ -60,7 +61,7 @@ def by_hand(settings: Any, manner: str = "good") -> subprocess.Popen[bytes]:
     """Run the stand-in without a lock, as somebody might in a shell."""
     port = str(settings.HOOKBOX_PORT)
     child = subprocess.Popen(
-        [sys.executable, process.__file__, port, manner, control.__version__],
+        [sys.executable, process.__file__, port, manner, __version__],
         stdout=subprocess.DEVNULL,
     )
 
@@ -85,7 +86,7 @@ def test_it_starts_describes_and_stops(run_dir: Path, stand_in: Any, settings: A
     assert now.state == State.RUNNING
     assert now == control.status()
     assert (now.connections, now.users, now.channels) == (3, 2, 1)
-    assert (now.uptime, now.engine, now.version) == (1.5, "memory", control.__version__)
+    assert (now.uptime, now.engine, now.version) == (1.5, "memory", __version__)
     assert now.address == f"http://127.0.0.1:{settings.HOOKBOX_PORT}"
     assert now.identified
     assert now.can_stop

@@ -23,7 +23,7 @@ from djhookbox.wire import webhooks
 from djhookbox.wire.revocations import Position, Revocation
 from djhookbox.wire.streams import Pulled, Pushed
 
-from .stand_ins.locks import held_elsewhere
+from .locks import held_elsewhere
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from djhookbox._version import __version__
 from djhookbox.client import http
 from djhookbox.conf import process as conf
 from djhookbox.process import control
@@ -119,7 +120,7 @@ def hookbox(settings: Any, tmp_path: Path) -> Any:
 
 def test_without_the_lock_the_pid_is_named(hookbox: FakeHookbox, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        hookbox.replies(True, {"version": control.__version__, "pid": process.pid})
+        hookbox.replies(True, {"version": __version__, "pid": process.pid})
         now = control.status()
         assert f"PID {process.pid}" in now.message
         assert f"kill {process.pid}" in now.message

@@ -33,6 +33,7 @@ from ..conf import PROPERTIES, WILDCARD_INTERFACES, settings
 from ..exceptions import HookboxError
 from . import control, routine, spawning
 from .lockfile import Holder, RunDirError, ensure_run_dir, started_at
+from .states import ANSWERING
 
 #: Apps whose `runserver` is Django's own.
 DJANGO = ("django.core", "django.contrib.staticfiles")
@@ -182,7 +183,7 @@ class Autostart(threading.Thread):
             if its_print == print_:
                 return None  # it survived a change of the code
             self._end(earlier)
-        if (now := control.status()).state in control.ANSWERING:
+        if (now := control.status()).state in ANSWERING:
             self._say(
                 _("Using the Hookbox process that is already running at %(address)s.")
                 % {"address": now.address}

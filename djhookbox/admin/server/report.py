@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...models import ConnectionLog
-from ...process.control import ProcessStatus, finite
+from ...process.describing import finite
+from ...process.states import ProcessStatus
 from ...wire.listing import PAGE
 from ..pages import grouped
 from ..times import local, today
