@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from django.db import Error, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -68,7 +68,7 @@ class RowCache(Generic[Held]):
         self._generation = 0
         self._held: tuple[float, Held] | None = None
         #: What the current transaction of each connection has loaded for itself.
-        self._own: weakref.WeakKeyDictionary[Any, _Own[Held]] = weakref.WeakKeyDictionary()
+        self._own: weakref.WeakKeyDictionary[object, _Own[Held]] = weakref.WeakKeyDictionary()
         #: Marks a transaction that has changed rows.
         self._mark = f"{model._meta.label} changed"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 Waiter = TypeVar("Waiter")
 
 #: The marks of the current transaction of each connection.
-_marks: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
+_marks: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager

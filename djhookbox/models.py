@@ -324,7 +324,9 @@ class ChannelPolicy(TimeStampedModel):
 allow_apart(ChannelPolicy, "groups")
 
 
-def _cascade_where_it_is(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+def _cascade_where_it_is(
+    collector: Any, field: models.Field[object, object], sub_objs: Any, using: str
+) -> None:
     """Delete the rows of a policy's groups if their table is in this database.
 
     A router may store policies in another database than groups. Django would look for the rows in
@@ -336,7 +338,7 @@ def _cascade_where_it_is(collector: Any, field: Any, sub_objs: Any, using: str) 
 
 _cascade_where_it_is.lazy_sub_objs = True  # type: ignore[attr-defined]
 #: The rows of policies' groups.
-PolicyGroup: Any = ChannelPolicy.groups.through
+PolicyGroup = ChannelPolicy.groups.through
 PolicyGroup._meta.get_field("group").remote_field.on_delete = _cascade_where_it_is
 
 

@@ -6,12 +6,18 @@ import datetime
 import functools
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
 from django.db.models.expressions import OrderBy
 from django.db.models.lookups import Exact
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler
+
+    from .models import ChannelPolicy
 
 #: So many rows are fetched by their keys.
 FEW = 1_000
@@ -27,7 +33,9 @@ class Exactly(models.Func):
     template = "%(expressions)s"
     output_field = models.TextField()
 
-    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_mysql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> object:
         """Compare the bytes."""
         template = "CAST(CONVERT(%(expressions)s USING utf8mb4) AS BINARY)"
         return self.as_sql(compiler, connection, template=template, **context)
@@ -39,7 +47,9 @@ class ByPrefix(OrderBy):
     # Django looks for the direction at the end.
     template = "%(expression)s USING %(operator)s /* %(ordering)s */"
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **kwargs: Any
+    ) -> Any:
         """Return the SQL and its parameters."""
         kwargs["operator"] = "~>~" if self.descending else "~<~"
         return super().as_sql(compiler, connection, *args, **kwargs)
@@ -58,9 +68,10 @@ class ChannelPolicyQuerySet(models.QuerySet[Any]):
         """Return the enabled policies in the order in which they are tried."""
         return self.filter(enabled=True).order_by("order", "pk")
 
-    def get_by_natural_key(self, name: str) -> Any:
+    def get_by_natural_key(self, name: str) -> ChannelPolicy:
         """Return the policy with a name, for fixtures."""
-        return self.get(name=name)
+        found: ChannelPolicy = self.get(name=name)
+        return found
 
 
 class WithoutRows(models.Manager[Any]):

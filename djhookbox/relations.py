@@ -39,10 +39,10 @@ def _manager(base: Any) -> Any:
             rows = self.through._default_manager.using(db)
             return rows.filter(**{f"{self.source_field_name}__in": [each.pk for each in instances]})
 
-        def _chosen(self, rows: Any) -> set[Any]:
+        def _chosen(self, rows: Any) -> set[object]:
             return set(rows.values_list(self.target_field.attname, flat=True))
 
-        def get_queryset(self) -> Any:
+        def get_queryset(self) -> object:
             if not self._is_apart():
                 return super().get_queryset()
             known = getattr(self.instance, "_prefetched_objects_cache", {})
@@ -58,7 +58,7 @@ def _manager(base: Any) -> Any:
             if not self._is_apart():
                 return super().get_prefetch_querysets(instances, querysets)
             db = router.db_for_read(self.through, instance=instances[0])
-            chosen: dict[Any, list[Any]] = {instance.pk: [] for instance in instances}
+            chosen: dict[object, list[object]] = {instance.pk: [] for instance in instances}
             names = (self.source_field.attname, self.target_field.attname)
             for source, target in self._rows(db, instances).values_list(*names):
                 chosen[source].append(target)

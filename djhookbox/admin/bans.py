@@ -29,6 +29,8 @@ from .pages import PageMixin, badge, labelled
 from .times import local, today
 
 if TYPE_CHECKING:
+    from django.db.models import Field
+
     _Form = forms.ModelForm[Ban]
 else:
     _Form = forms.ModelForm
@@ -56,7 +58,7 @@ class NewBanForm(_Form):
         model = Ban
         fields = ("kind", "value", "reason", "note")
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, object] | None:
         """Set the end."""
         cleaned = super().clean()
         minutes = self.cleaned_data.get("minutes")
@@ -145,7 +147,9 @@ class BanAdmin(PageMixin):
             "kind", "value", "about", "reason", "status_column", "created", "created_by", "lifted",
         )  # fmt: skip
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_dbfield(
+        self, db_field: Field[object, object], request: HttpRequest, **kwargs: object
+    ) -> Any:
         """Label both fields of the end: the stock form labels neither."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name == "until" and field is not None:

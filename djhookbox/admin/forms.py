@@ -26,7 +26,7 @@ from .pages import pretty_json
 class JSONWidget(AdminTextareaWidget):
     """A text area for JSON, written from left to right in every language."""
 
-    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+    def __init__(self, attrs: dict[str, object] | None = None) -> None:
         attributes = {
             "rows": 4,
             "class": "vLargeTextField hookbox-json",
@@ -70,7 +70,7 @@ class PlainJSONField(forms.JSONField):
     def validate(self, value: object) -> None:
         """Accept the value: `to_python` has already rejected a missing one."""
 
-    def bound_data(self, data: object, initial: object) -> Any:
+    def bound_data(self, data: object, initial: object) -> object:
         """Show what was typed unchanged; parsing it again might fail again."""
         typed = isinstance(data, str) and not self.disabled
         return InvalidJSONInput(data) if typed else super().bound_data(data, initial)
@@ -186,7 +186,7 @@ class TryForm(forms.Form):
         """Default to the first operation."""
         return Operation(self.cleaned_data["operation"] or OPERATIONS[0])
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         """Look the user up."""
         values = super().clean() or self.cleaned_data
         if "user" in values:
@@ -216,7 +216,7 @@ class ImportForm(forms.Form):
         widget=JSONWidget(attrs={"rows": 8}),
     )
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         """Read the upload or the pasted text.
 
         Raises:

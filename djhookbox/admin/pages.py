@@ -56,9 +56,9 @@ class PageMixin(ModelAdmin):
     #: Marked, because a card does not show it.
     empty_value_display = SafeString('<span class="hookbox-void">-</span>')
     #: The text shown if the list is empty.
-    empty_state: Any = ""
+    empty_state: object = ""
     #: The text shown below the rows.
-    footnote: Any = ""
+    footnote: object = ""
 
     @property
     def media(self) -> Media:

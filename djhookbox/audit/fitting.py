@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
 
 from django.db import (
     Error,
@@ -87,7 +86,7 @@ def save_fitting(row: models.Model, save: Callable[[], object]) -> None:
 def _replace_characters(row: models.Model) -> bool:
     changed = False
     for field in row._meta.concrete_fields:
-        value: Any = getattr(row, field.attname)
+        value: object = getattr(row, field.attname)
         if isinstance(field, models.CharField | models.TextField) and isinstance(value, str):
             fitting = _FOUR_BYTES.sub("\ufffd", value)
             changed = changed or fitting != value

@@ -7,10 +7,13 @@ about it in each check. Here, such databases do not have the index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import migrations, models
 from django.db.migrations.state import ProjectState
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
 class PartialIndex(models.Index):
@@ -42,7 +45,7 @@ class PartialIndex(models.Index):
         path, arguments, options = super().deconstruct()
         return path, arguments, {**options, "column": self.column, "values": self.values}
 
-    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **options: Any) -> Any:
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **options: object) -> Any:
         """Return the statement that creates it, as that of an index with a condition."""
         condition: models.Q | None = None
         # Where tables are made without migrations, as in some tests, it may have all rows.
@@ -58,14 +61,22 @@ class AddPartialIndex(migrations.AddIndex):
     """Add a partial index where the database has such indexes."""
 
     def database_forwards(
-        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
     ) -> None:
         """Create the index."""
         if schema_editor.connection.features.supports_partial_indexes:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(
-        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
     ) -> None:
         """Drop the index."""
         if schema_editor.connection.features.supports_partial_indexes:

@@ -96,7 +96,7 @@ class Part:
 # ---- entries of the person -----------------------------------------------------------------------
 
 
-def _own(model: type[Log], **cleared: Any) -> Part:
+def _own(model: type[Log], **cleared: object) -> Part:
     def find(person: Person) -> QuerySet[Any]:
         rows = model.objects.using(router.db_for_write(model)).order_by()
         return rows.filter(has_text("user_name", person.name))
@@ -132,7 +132,7 @@ _NO_PAYLOAD: Mapping[str, object] = {
 }
 
 
-def _channels(model: type[Log], label: str | Promise, **cleared: Any) -> Part:
+def _channels(model: type[Log], label: str | Promise, **cleared: object) -> Part:
     """Return the part of the channels that name the person, such as `/users/alice/`."""
 
     def batches(person: Person) -> Iterator[tuple[str, list[tuple[int, str]]]]:
@@ -263,7 +263,7 @@ def _erase_waiting(person: Person) -> Iterator[int]:
         yield rows.delete()[0]
 
 
-def _find_entries(person: Person) -> QuerySet[Any]:
+def _find_entries(person: Person) -> QuerySet[models.Model]:
     rows = StreamEntry.objects.using(heads.database()).order_by("pk")
     return rows.filter(has_text("user_name", person.name))
 

@@ -169,9 +169,9 @@ class _Users:
     """The users of some sessions."""
 
     def __init__(self, sessions: Iterable[Any]) -> None:
-        self._backends: dict[str, Any] = {}
+        self._backends: dict[str, object] = {}
         self._field: Any = get_user_model()._meta.pk
-        self._found: dict[Any, Any] = {}
+        self._found: dict[object, object] = {}
         keys = (self._key(session) for session in sessions)
         self._wanted = Counter(key for key in keys if key is not None)
         if self._wanted:
@@ -195,7 +195,7 @@ class _Users:
 
     def loaded(self, request: HttpRequest) -> Loaded:
         """Give a request its user, like Django's `get_user()`."""
-        session: Any = request.session
+        session: SessionBase = request.session
         request.user = AnonymousUser()
         try:
             key = self._field.to_python(session[SESSION_KEY])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
@@ -32,7 +31,7 @@ class AdmissionSettings(RestSettings):
         Entries are origins (`https://example.com`, `https://*.example.com`) or host patterns as
         in `ALLOWED_HOSTS` (`.example.com`), which allow any scheme and port.
         """
-        value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_ORIGINS", None)
+        value: object = getattr(django_settings, "HOOKBOX_ALLOWED_ORIGINS", None)
         if value is not None:
             if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
                 raise HookboxMisconfigured(
@@ -60,7 +59,7 @@ class AdmissionSettings(RestSettings):
         Hosts of allowed origins, IP addresses and `localhost` may always be used. The default adds
         the hosts of `HOOKBOX_PUBLIC_URL` and `HOOKBOX_REST_URL`.
         """
-        value: Any = getattr(django_settings, "HOOKBOX_ALLOWED_HOSTS", None)
+        value: object = getattr(django_settings, "HOOKBOX_ALLOWED_HOSTS", None)
         if value is None:
             urls = (self.public_url, *self.rest_urls)
             hosts = (urlsplit(url).hostname for url in urls if url)
@@ -77,7 +76,7 @@ class AdmissionSettings(RestSettings):
     @property
     def trusted_proxies(self) -> tuple[str, ...]:
         """Peers whose X-Forwarded-For is trusted: addresses, and ranges such as 10.0.0.0/8."""
-        value: Any = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
+        value: object = getattr(django_settings, "HOOKBOX_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise HookboxMisconfigured(
                 "HOOKBOX_TRUSTED_PROXIES must be a list of IP addresses and ranges such as "

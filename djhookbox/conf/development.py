@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings as django_settings
 
 from ..exceptions import HookboxMisconfigured
@@ -24,7 +22,7 @@ class DevelopmentSettings(SettingsReader):
 
         None means: if `DEBUG` is on, and `runserver` is the command of Django itself.
         """
-        value: Any = getattr(django_settings, "HOOKBOX_AUTOSTART", None)
+        value: object = getattr(django_settings, "HOOKBOX_AUTOSTART", None)
         if value is not None and not isinstance(value, bool):
             raise HookboxMisconfigured(
                 f"HOOKBOX_AUTOSTART must be True, False or None, not {value!r}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from django.conf import settings as django_settings
 
@@ -29,7 +29,7 @@ class SettingsReader:
     """Reads Django's settings on access, without caching."""
 
     def _typed(self, name: str, default: T, kind: type | tuple[type, ...], words: str) -> T:
-        value: Any = getattr(django_settings, name, default)
+        value: object = getattr(django_settings, name, default)
         # bool is a subclass of int, but never meant as a port.
         wrong_bool = isinstance(value, bool) and kind is not bool
         if value is not default and (wrong_bool or not isinstance(value, kind)):
@@ -72,7 +72,7 @@ class SettingsReader:
         return self._typed(name, default, kinds, words) or 0
 
     def _port(self, name: str, default: int) -> int:
-        value: Any = getattr(django_settings, name, default)
+        value: object = getattr(django_settings, name, default)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
             value = int(value)  # 2011's settings often had it as a string
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65_536:
@@ -116,7 +116,7 @@ class SettingsReader:
         return value.rstrip("/")
 
     def _path(self, name: str) -> Path | None:
-        value: Any = getattr(django_settings, name, None)
+        value: object = getattr(django_settings, name, None)
         if value is None:
             return None
         if not isinstance(value, str | os.PathLike) or not Path(value).is_absolute():
@@ -124,7 +124,7 @@ class SettingsReader:
         return Path(value)
 
     def _names(self, name: str, default: Sequence[str], words: str) -> tuple[str, ...]:
-        value: Any = getattr(django_settings, name, default)
+        value: object = getattr(django_settings, name, default)
         # A string is a sequence of strings, but never meant as one.
         if not isinstance(value, list | tuple | set | frozenset) or not all(
             isinstance(item, str) and item for item in value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings as django_settings
 
@@ -24,7 +23,7 @@ class RestSettings(ListeningSettings):
 
         The default is the process's address, or loopback if it listens on all interfaces.
         """
-        value: Any = getattr(django_settings, "HOOKBOX_REST_URL", None)
+        value: object = getattr(django_settings, "HOOKBOX_REST_URL", None)
         if isinstance(value, list | tuple):
             urls = tuple(dict.fromkeys(self._entry(entry) for entry in value))
             if not urls:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
@@ -34,7 +33,7 @@ class SecretSettings(SettingsReader):
     def _secrets(self, names: Sequence[str], purpose: str) -> tuple[str, ...]:
         """Return all accepted secrets; the first one is sent."""
         for name in names:
-            value: Any = getattr(django_settings, name, None)
+            value: object = getattr(django_settings, name, None)
             if value is None or value == "" or value == [] or value == ():
                 continue
             secrets = (value,) if isinstance(value, str) else value

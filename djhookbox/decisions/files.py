@@ -29,7 +29,7 @@ MODEL = ChannelPolicy._meta.label_lower
 #: Fields that a file does not contain: timestamps belong to this site.
 _OWN = frozenset({"id", "created", "modified"})
 
-_FIELDS: Mapping[str, models.Field[Any, Any]] = {
+_FIELDS: Mapping[str, models.Field[object, object]] = {
     one.name: one for one in ChannelPolicy._meta.concrete_fields if one.name not in _OWN
 }
 
@@ -239,7 +239,7 @@ def _change(
     return Change(policy, chosen, {} if policy._state.adding else changed)
 
 
-def _value(model_field: models.Field[Any, Any], value: object) -> Any:
+def _value(model_field: models.Field[Any, Any], value: object) -> object:
     """Return a value if it has the type that an exported file would have."""
     if isinstance(model_field, models.JSONField):
         return value

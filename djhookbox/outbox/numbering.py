@@ -102,7 +102,7 @@ def number_rows(
     head: Head,
     rules: Sequence[Rule],
     rows: Sequence[tuple[Any, ...]],
-    channels: Mapping[str, Sequence[tuple[Any, ...]]],
+    channels: Mapping[str, Sequence[tuple[object, ...]]],
 ) -> Numbered:
     """Number rows that were read under the lock, which nothing may follow.
 
@@ -151,7 +151,7 @@ class _Work:
         self._channels: dict[str, StreamChannel] = {}
         self._changed: dict[str, StreamChannel] = {}
         self._history: list[Recorded] = []
-        self.known: Mapping[str, Sequence[tuple[Any, ...]]] = {}
+        self.known: Mapping[str, Sequence[tuple[object, ...]]] = {}
         self.done = Numbered(head)
 
     def run(self, found: Sequence[tuple[Any, ...]]) -> None:

@@ -103,7 +103,7 @@ def _call(using: str, rows: Sequence[Row], tokens: Sequence[str]) -> tuple[Any, 
             cursor.execute(_CALL, params)
             return tuple(cursor.fetchone())
     except ProgrammingError as error:
-        cause: Any = error.__cause__
+        cause: object = error.__cause__
         if _UNDEFINED_FUNCTION not in (
             getattr(cause, "sqlstate", ""),
             getattr(cause, "pgcode", ""),

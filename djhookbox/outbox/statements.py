@@ -22,7 +22,7 @@ class Select:
 
     """
 
-    def __init__(self, build: Callable[[str], models.QuerySet[Any, Any]]) -> None:
+    def __init__(self, build: Callable[[str], models.QuerySet[models.Model]]) -> None:
         self._build = build
         self._compiled: dict[str, tuple[str, tuple[Any, ...], Any]] = {}
 
@@ -37,18 +37,18 @@ class Select:
         """Return the query, and the values that it was built with."""
         return self._known(using)[:2]
 
-    def convert(self, using: str, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def convert(self, using: str, rows: Sequence[Any]) -> list[tuple[object, ...]]:
         """Return rows of the driver as those of Django."""
         converters = self._known(using)[2]
         if not converters:
             return [tuple(row) for row in rows]
         return [tuple(row) for row in _converted(rows, converters, connections[using])]
 
-    def _known(self, using: str) -> tuple[str, tuple[Any, ...], Any]:
+    def _known(self, using: str) -> tuple[str, tuple[object, ...], object]:
         vendor = connections[using].vendor
         known = self._compiled.get(vendor)
         if known is None:
-            compiler: Any = self._build(using).query.get_compiler(using)
+            compiler = self._build(using).query.get_compiler(using)
             sql, params = compiler.as_sql()
             converters = compiler.get_converters([each[0] for each in compiler.select])
             known = self._compiled[vendor] = (sql, params, converters)
@@ -62,7 +62,7 @@ class Read(NamedTuple):
     values: tuple[Any, ...] = ()
 
 
-def _converted(rows: Sequence[Any], converters: Any, connection: Any) -> list[list[Any]]:
+def _converted(rows: Sequence[Any], converters: Any, connection: object) -> list[list[object]]:
     converted = [list(row) for row in rows]
     for position, (functions, expression) in converters.items():
         for row in converted:
@@ -83,7 +83,7 @@ class Update:
     """
 
     def __init__(
-        self, build: Callable[[str], models.QuerySet[Any, Any]], **changes: object
+        self, build: Callable[[str], models.QuerySet[models.Model]], **changes: object
     ) -> None:
         self._build = build
         self._changes = changes
@@ -122,7 +122,7 @@ class Lock:
         self._fields = fields
         self._update = Update(row, **changes)
         self._read = Select(lambda using: row(using).values_list(*fields))
-        self._returning: dict[str, tuple[str, dict[int, tuple[Any, Any]]]] = {}
+        self._returning: dict[str, tuple[str, dict[int, tuple[object, object]]]] = {}
 
     def take(
         self, using: str, *reads: Read, first: str = ""
@@ -171,7 +171,7 @@ class Lock:
         connection = connections[using]
         known = self._returning.get(connection.vendor)
         if known is None:
-            meta: Any = self._row(using).model._meta
+            meta = self._row(using).model._meta
             fields = [meta.get_field(name) for name in self._fields]
             columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
             converters = _converters(connection, [field.get_col(meta.db_table) for field in fields])

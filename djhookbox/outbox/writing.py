@@ -9,13 +9,16 @@ import datetime
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..commits import has_savepoint
 from .statements import merges_parameters, returns_all_results
+
+if TYPE_CHECKING:
+    from django.db.models.options import Options
 
 #: Up to this number of rows, PostgreSQL gets their values as parameters.
 _FEW = 4
@@ -177,7 +180,7 @@ class Writes:
 
     def _prepared(
         self, columns: Sequence[_Column], rows: Sequence[Sequence[Any]]
-    ) -> Sequence[Sequence[Any]]:
+    ) -> Sequence[Sequence[object]]:
         """Return rows as the driver takes them."""
         changed = [(place, each.prepares) for place, each in enumerate(columns) if each.prepares]
         connection = connections[self._using]
@@ -250,7 +253,7 @@ class Insert:
 def _columns(
     vendor: str, using: str, model: type[models.Model], names: tuple[str, ...]
 ) -> tuple[_Column, ...]:
-    meta: Any = model._meta
+    meta: Options[models.Model] = model._meta
     by_name = {field.attname: field for field in meta.concrete_fields}
     return tuple(_column(using, by_name[name]) for name in names)
 

@@ -11,7 +11,7 @@ from .patterns import USERNAME, Pattern
 #: The maximum length of a channel name.
 _LONGEST = 255
 
-_SAMPLES: dict[type[Any], tuple[str, ...]] = {
+_SAMPLES: dict[type[object], tuple[str, ...]] = {
     converters.StringConverter: ("lobby", "Zoë & I", "room 7"),
     converters.SlugConverter: ("today", "some-topic", "A_1"),
     converters.IntConverter: ("1", "42", "2026"),

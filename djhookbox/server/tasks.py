@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 logger = logging.getLogger("djhookbox.server")
 
@@ -73,7 +73,7 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[object, None, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background; its failure is logged as a bug."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

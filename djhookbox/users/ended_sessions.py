@@ -62,7 +62,7 @@ def _has_user(session: Any) -> bool:
 
 
 @cache
-def _watched(queryset: type[models.QuerySet[Any]]) -> type[models.QuerySet[Any]]:
+def _watched(queryset: type[models.QuerySet[Any]]) -> type[models.QuerySet[models.Model]]:
     if queryset is models.QuerySet:
         return _SessionQuerySet
     return type(queryset.__name__, (_SessionQuerySet, queryset), {"__module__": __name__})
@@ -77,7 +77,7 @@ def _watch(model: Any) -> None:
     original = model.delete
 
     @wraps(original)
-    def delete(self: Any, using: str | None = None, *args: Any, **kwargs: Any) -> Any:
+    def delete(self: Any, using: str | None = None, *args: Any, **kwargs: object) -> object:
         using = using or router.db_for_write(type(self), instance=self)
         key = self.session_key
         if not (self.expire_date > timezone.now() and _has_user(self)):
@@ -112,7 +112,7 @@ def logged_in(sender: object, request: HttpRequest | None, **kwargs: object) -> 
         _end(None, [before])
 
 
-def _model_of(store: object) -> Any | None:
+def _model_of(store: object) -> object | None:
     """Return the model of a session store, or None if it does not use the database."""
     get_model_class = getattr(store, "get_model_class", None)
     return get_model_class() if get_model_class is not None else None

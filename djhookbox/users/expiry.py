@@ -21,7 +21,7 @@ def noting(store: type[SessionBase]) -> dict[str, Any]:
     if original is None:
         return {}
 
-    def _get_session_from_db(self: object) -> Any:
+    def _get_session_from_db(self: object) -> object:
         row = original(self)
         setattr(self, NOTE, getattr(row, "expire_date", None))
         return row

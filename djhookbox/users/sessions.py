@@ -110,7 +110,7 @@ def watch(middleware: Any) -> None:
     original = middleware.process_request
 
     @wraps(original)
-    def process_request(self: object, request: HttpRequest) -> Any:
+    def process_request(self: object, request: HttpRequest) -> object:
         response = original(self, request)
         if _is_webhook(request):
             make_read_only(request)

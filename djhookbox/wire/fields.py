@@ -22,7 +22,7 @@ class _Absent:
 
 
 #: The default of a field for which null is a value.
-ABSENT: Any = _Absent()
+ABSENT = _Absent()
 
 
 class Fault(Enum):

@@ -60,7 +60,7 @@ class LogAdmin(TrailMixin, ExportMixin):
     #: Columns that the list does not load.
     deferred: tuple[str, ...] = ()
     #: The text shown if the site does not write this log.
-    switched_off: Any = ""
+    switched_off: object = ""
     #: The field of `Pruning` that counts this log's rows.
     pruned_as = ""
 
@@ -81,7 +81,7 @@ class LogAdmin(TrailMixin, ExportMixin):
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
+    ) -> tuple[QuerySet[Model], bool]:
         """Find exact values, and channels by prefix, using an index for each."""
         rows: Any = queryset
         fields = [name.removesuffix("__exact") for name in self.search_fields]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from django.utils import formats
@@ -58,7 +58,7 @@ class Cells:
         self._badges: dict[tuple[str, str, str], SafeString] = {}
         self._days: dict[datetime.date, str] = {}
         self._texts: dict[int, str] = {}
-        self._labels: dict[Any, str] = {}
+        self._labels: dict[object, str] = {}
 
     def address(self, page: PageMixin, name: str, /, *, model: str = "", **query: str) -> str:
         """Return the URL of a page like `PageMixin.address`, which takes no other arguments.

@@ -182,7 +182,7 @@ class ExportMixin(PageMixin):
         arranged = itemgetter(*map([*begin, *others].index, names))
         return columns, (list(map(arranged, batch)) for batch in batches)
 
-    def export_fields(self, request: HttpRequest) -> list[models.Field[Any, Any]]:
+    def export_fields(self, request: HttpRequest) -> list[models.Field[object, object]]:
         """Return the fields that the user may see."""
         return [one for one in self.opts.concrete_fields if self.may_see_column(request, one.name)]
 
@@ -279,7 +279,7 @@ def _json(stored: str | None) -> str:
     return stored
 
 
-def _each(write: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[Any]:
+def _each(write: Callable[[object], object], values: Sequence[Any]) -> Iterator[object]:
     """Yield what a function returns for each value, and call it once for equal ones."""
     written = {value: write(value) for value in set(values)}
     return map(written.__getitem__, values)

@@ -131,11 +131,11 @@ def _is_of_order(condition: object) -> bool:
     return _column(condition) in ORDER
 
 
-def _place(row: Any) -> tuple[Any, Any]:
+def _place(row: Any) -> tuple[object, object]:
     return (row[0], row[1]) if isinstance(row, tuple) else (row.created, row.pk)
 
 
-def _combinations(rows: QuerySet[Model]) -> Iterator[QuerySet[Any]]:
+def _combinations(rows: QuerySet[Model]) -> Iterator[QuerySet[Model]]:
     indexed = _indexed(rows)
     several = [
         one
@@ -220,13 +220,13 @@ def _indexed(rows: QuerySet[Model]) -> set[str]:
     return {index.fields[0] for index in rows.model._meta.indexes} - {"created"}
 
 
-def _repeats(condition: Any, found: Mapping[str, Any]) -> bool:
+def _repeats(condition: object, found: Mapping[str, Any]) -> bool:
     """Return whether a condition says what one of the filters says."""
     if not isinstance(condition, Exact):
         return False
     if isinstance(condition.lhs, Exactly):
         column: Any = condition.lhs.source_expressions[0]
-        value: Any = condition.rhs.source_expressions[0]
+        value = condition.rhs.source_expressions[0]
         known = found.get(column.target.name)
         return known is not None and known.rhs == value.value
     known = found.get(_column(condition))
@@ -268,7 +268,9 @@ class _WithoutIndex(Func):
     template = "+%(expressions)s"
     arity = 1
 
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> object:
         """Return the SQL and its parameters."""
         return self.as_sql(compiler, connection, template="(%(expressions)s || '')", **context)
 
@@ -288,7 +290,7 @@ def _hide(rows: QuerySet[Model], others: Sequence[object]) -> None:
 class _OnlyOf(Exact):
     """An equality that is written as one with any element of an array, which has one."""
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any) -> object:
         """Return the SQL and its parameters."""
         left, before = self.process_lhs(compiler, connection)
         right, after = self.process_rhs(compiler, connection)
@@ -366,6 +368,6 @@ def _bound(rows: QuerySet[Any], leader: Any) -> None:
     _sort(rows, f"-{name}")
 
 
-def _latest(bound: Sequence[Value], moment: Any, choose: Any) -> Value:
+def _latest(bound: Sequence[Value], moment: object, choose: Any) -> Value:
     moments = [moment, *(one.value for one in bound[1:])]
     return Value(choose(moments), output_field=DateTimeField())

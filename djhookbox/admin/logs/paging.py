@@ -52,7 +52,7 @@ class LogChangeList(RowList):
         self._reached: RowPlace | None = None
         super().__init__(*args, **kwargs)
 
-    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+    def get_filters_params(self, params: Any = None) -> dict[str, object]:
         """Take the parameters of the page from those of the filters."""
         found: dict[str, Any] = super().get_filters_params(params)
         self._older = found.pop(OLDER, [""])[-1]
@@ -61,7 +61,7 @@ class LogChangeList(RowList):
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         """Load only the columns that the page needs."""
-        rows: QuerySet[Any] = self._page.for_list(super().get_queryset(*args, **kwargs))
+        rows: QuerySet[Model] = self._page.for_list(super().get_queryset(*args, **kwargs))
         for name in COLUMNS.values():
             for value in self.filter_params.get(name, ()):
                 rows = rows.filter(has_text(name, value))

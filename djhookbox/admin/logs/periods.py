@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin
@@ -20,6 +20,9 @@ from django.utils.translation import gettext_lazy
 from ..times import today
 from .paging import OF_A_PAGE
 
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
 FROM, UNTIL = "from", "until"
 
 
@@ -32,7 +35,11 @@ class PeriodFilter(admin.ListFilter):
     template = "admin/djhookbox/period_filter.html"
 
     def __init__(
-        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+        self,
+        request: HttpRequest,
+        params: dict[str, Any],
+        model: Any,
+        model_admin: ModelAdmin[Model],
     ) -> None:
         super().__init__(request, params, model, model_admin)
         for name in (FROM, UNTIL):
@@ -52,7 +59,7 @@ class PeriodFilter(admin.ListFilter):
         """Return the parameters that are not columns."""
         return [FROM, UNTIL]
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, object]]:
         """Yield the common periods."""
         known = (FROM, UNTIL, "q", *OF_A_PAGE)
         self.others = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -13,6 +13,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from .paging import OF_A_PAGE
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.db.models import Model
 
 
 class SeveralFilter(admin.FieldListFilter):
@@ -25,8 +29,8 @@ class SeveralFilter(admin.FieldListFilter):
         field: Field[Any, Any],
         request: HttpRequest,
         params: dict[str, Any],
-        model: Any,
-        model_admin: Any,
+        model: type[Model],
+        model_admin: ModelAdmin[Model],
         field_path: str,
     ) -> None:
         self.one, self.several = f"{field_path}__exact", f"{field_path}__in"
@@ -39,7 +43,7 @@ class SeveralFilter(admin.FieldListFilter):
         """Return the parameters of one value and of several."""
         return [self.one, self.several]
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, object]]:  # type: ignore[override]
         """Yield all values, and what a click on each leads to."""
         parameters = (self.one, self.several, *OF_A_PAGE)
         yield {

@@ -249,7 +249,9 @@ class ChannelPolicyAdmin(PageMixin):
         page = self.admin_site._registry.get(Group)
         return ("groups",) if page is not None and page.search_fields else ()
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_dbfield(
+        self, db_field: models.Field[object, object], request: HttpRequest, **kwargs: object
+    ) -> Any:
         """Escape patterns in help texts, which the admin treats as HTML."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "pattern":
@@ -313,7 +315,7 @@ class ChannelPolicyAdmin(PageMixin):
         return self.saved(request, listened)
 
     def save_related(
-        self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
+        self, request: HttpRequest, form: ModelForm[Any], formsets: object, change: bool
     ) -> None:
         """Warn about what was saved."""
         super().save_related(request, form, formsets, change)

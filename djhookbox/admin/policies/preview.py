@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -119,7 +118,7 @@ def around(rules: Sequence[Rule], policy: ChannelPolicy) -> tuple[Sequence[Rule]
 def _typed(request: HttpRequest) -> ChannelPolicy:
     """Return the policy in a form; invalid fields keep their defaults."""
     # PostgreSQL refuses to compare texts with NUL, which the form refuses to save.
-    typed: dict[str, Any] = {
+    typed: dict[str, object] = {
         name: request.GET.get(name, "").replace("\0", "")
         for name in ("name", "pattern", "permission")
     }

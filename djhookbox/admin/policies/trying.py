@@ -31,7 +31,7 @@ OFFERED = 20
 SHOWN = 20
 
 
-_FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
+_FIELDSETS: list[tuple[object, dict[str, object]]] = [
     (None, {"fields": ["user", "channel", "operation"]}),
     (gettext_lazy("Payload"), {"fields": ["payload"], "classes": ["collapse"]}),
 ]

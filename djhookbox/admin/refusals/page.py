@@ -219,7 +219,7 @@ class RefusalsAdmin(TablelessMixin, ExportMixin):
     def _row(self, pages: dict[str, LogAdmin], kind: Kind, row: Any) -> dict[str, object]:
         page = pages[kind.name]
         cells = page.happening(row)
-        channel: Any = cells["channel"]
+        channel = cells["channel"]
         if not channel:
             channel = SafeString(f'<bdi class="quiet">{divisible(row.ip or "-")}</bdi>')
         return {**cells, "kind": kind.label, "channel": channel, "gist": page.decision(row)}

@@ -284,7 +284,7 @@ def export(
 
     def of(
         kind: Kind, rows: QuerySet[Any]
-    ) -> Iterator[tuple[datetime.datetime, int, int, Sequence[Any]]]:
+    ) -> Iterator[tuple[datetime.datetime, int, int, Sequence[object]]]:
         # In the order of `Place`, but as tuples, which are compared much faster.
         rank = kind.rank
         for batch in fetched(rows, columns[kind.model], limit):

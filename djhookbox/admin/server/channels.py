@@ -139,7 +139,7 @@ class ChannelPages(TailPages):
         url = self.list_address(request, ChannelPolicy, name=rule.name)
         return _("The policy “%(name)s” decides.") % {"name": rule.name}, url
 
-    def _created(self, request: HttpRequest, name: str) -> Any:
+    def _created(self, request: HttpRequest, name: str) -> object:
         """Return the entry of the log for the channel's creation, if the user may see it."""
         if not request.user.has_perm("djhookbox.view_subscriptionlog"):
             return None

@@ -70,7 +70,7 @@ class Delivery:
         #: Whether the end of this turn, or the next slice, has been scheduled.
         self._is_turn_ending = self._is_slicing = False
         #: Handlers for effects other than sending, by effect type.
-        self._handlers: Mapping[type[Effect], Callable[[Any], None]] = {}
+        self._handlers: Mapping[type[Effect], Callable[[object], None]] = {}
 
     def hand_over(self, handlers: Mapping[type[Effect], Callable[[Any], None]]) -> None:
         """Set the handlers for effects other than sending, by effect type."""

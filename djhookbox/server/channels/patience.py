@@ -17,7 +17,7 @@ class Patience:
 
     def __init__(self) -> None:
         #: Each with the loop's time at which it fails; all wait equally long.
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[object]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, future: asyncio.Future[Any]) -> None:

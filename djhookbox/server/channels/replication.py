@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...wire.fields import ABSENT
 from ...wire.options import UserOptions
@@ -39,7 +39,7 @@ class _Elsewhere:
     apart = False
 
 
-_ELSEWHERE: Any = _Elsewhere()
+_ELSEWHERE = _Elsewhere()
 
 
 def _did_not_empty(change: Followed) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ...wire.fields import ABSENT
 from ...wire.values import JSON, JSONObject
@@ -105,7 +105,7 @@ class Subscribe:
     by_code: bool = False
     since: Position | None = None
     told: bool = False
-    displaced: Sequence[Any] | None = None
+    displaced: Sequence[object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ async def open_connection(address: Address) -> AbstractConnection:
     url = address.url
     try:
         if address.sentinels:
-            each_one: dict[str, Any] = {
+            each_one: dict[str, object] = {
                 "socket_connect_timeout": SENTINEL_SECONDS, "socket_timeout": SENTINEL_SECONDS,
                 "retry": Retry(NoBackoff(), 0),
             }  # fmt: skip
@@ -164,7 +164,7 @@ class Replies:
         from redis._parsers import hiredis
 
         self._connection = connection
-        parser: Any = getattr(connection, "_parser", None)
+        parser = getattr(connection, "_parser", None)
         self._parser = parser if isinstance(parser, hiredis._AsyncHiredisParser) else None
         self._nothing: object = hiredis.NOT_ENOUGH_DATA
 
