@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from djhookbox.server.core.changes import Accepted, Change
 from djhookbox.server.core.stream import Position
@@ -46,11 +47,17 @@ class FarEngine(MemoryEngine):
 
     async def _propose(self, channel: str, change: Change) -> Accepted:
         await self._arrive()
-        accepted = super().propose(channel, change)
-        self.known.append((channel, change))
+        accepted = self._accept(channel, change)
         await self._travel()
         await self.gate.wait()
         return accepted
+
+    def _accept(self, channel: str, change: Change) -> Accepted:
+        accepted = MemoryEngine.propose(self, channel, change)
+        self.known.append((channel, change))
+        if accepted.stream is None:
+            return accepted
+        return accepted._replace(stream=replace(accepted.stream, shared=None))  # it is far away
 
     async def position(self, channel: str, now: float, history: bool = True) -> Position | None:
         await self._arrive()
@@ -72,7 +79,5 @@ class MoodyEngine(FarEngine):
 
     def propose(self, channel: str, change: Change) -> Accepted | Awaitable[Accepted]:  # type: ignore[override]
         if len(self.known) % 2:
-            accepted = MemoryEngine.propose(self, channel, change)
-            self.known.append((channel, change))
-            return accepted
+            return self._accept(channel, change)
         return self._propose(channel, change)

@@ -88,7 +88,8 @@ def announce(channel: Channel, change: Publish, publication: Publication | None)
     if publication is not None and stream is not None:
         if change.epoch and not stream.offset:
             stream.begin(change.epoch)
-        stream.add(publication)
+        if not stream.is_shared:
+            stream.add(publication)
         channel.remember(change.at, "PUBLISH", publication.data, publication.weight)
         args |= place(stream.epoch, publication.offset)
     exclude = None if channel.options.reflective else change.origin

@@ -226,7 +226,7 @@ class Hub:
         if not has_stream:
             channel.stream = None
         elif stream is not None and (channel.stream is None or channel.stream.incarnation):
-            channel.stream = Stream(stream)
+            channel.stream = Stream.of(stream)
         channel.trim(now)
         if "polling" in given:
             effects.append(PollingChanged(channel))

@@ -178,8 +178,14 @@ class Channel:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that its history and its stream use."""
-        return self._history_weight + (0 if self.stream is None else self.stream.weight)
+        """Bytes of memory that its history and its own stream use."""
+        own = self._own
+        return self._history_weight + (0 if own is None else own.weight)
+
+    @property
+    def _own(self) -> Stream | None:
+        """Its stream, unless the engine shares it and limits its memory."""
+        return None if self.stream is None or self.stream.is_shared else self.stream
 
     @property
     def held(self) -> int:
@@ -202,7 +208,7 @@ class Channel:
                 self.history = deque()
             self.history.append(HistoryEntry(now, kind, data, weight))
             self._history_weight += weight
-        elif self.stream is None:
+        elif self.stream is None or self.stream.is_shared:
             return
         self._trim(now)
         self._shelf.added(self)
@@ -210,14 +216,16 @@ class Channel:
     @property
     def spare(self) -> bool:
         """Whether its oldest publication is kept only for clients that return."""
-        return self.stream is not None and len(self.stream.publications) > self.options.history_size
+        own = self._own
+        return own is not None and len(own.publications) > self.options.history_size
 
     def drop_oldest(self) -> bool:
         """Drop the oldest entry or publication; return whether there was one."""
         found = False
-        if self.stream is not None and self.stream.publications:
+        own = self._own
+        if own is not None and own.publications:
             spare = self.spare
-            self.stream.drop_oldest()
+            own.drop_oldest()
             if spare:
                 return True
             found = True

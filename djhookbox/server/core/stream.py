@@ -2,6 +2,11 @@
 
 It is separate from Hookbox's history list, which also records subscribers joining and leaving.
 Publications are numbered 1, 2, 3… within an epoch: a number is meaningful only in its own stream.
+
+An engine in this process shares its streams with the channels, so that each publication is kept,
+counted and limited only once: the engine appends when it accepts a publication, and channels read.
+This requires that a change is applied at once when such an engine has accepted it. The channels of
+other engines, and durable channels, have streams of their own.
 """
 
 from __future__ import annotations
@@ -93,6 +98,7 @@ class StreamState:
         began: The last number before the epoch.
         renewed: Whether the channel had another epoch before.
         as_of: The number as of which the site has read this.
+        shared: The stream itself, if the engine shares it with the channel.
 
     """
 
@@ -103,6 +109,7 @@ class StreamState:
     began: int = 0
     renewed: bool = False
     as_of: int = 0
+    shared: Stream | None = field(default=None, compare=False, repr=False)
 
 
 class Stream:
@@ -111,14 +118,16 @@ class Stream:
     Attributes:
         publications: Those that are kept, oldest first, without gaps up to the newest.
         weight: The approximate number of bytes of memory they use.
+        is_shared: Whether it is the engine's too, which appends to it and limits its memory.
 
     """
 
     __slots__ = (
-        "began", "epoch", "incarnation", "offset", "publications", "renewed", "weight",
+        "began", "epoch", "incarnation", "is_shared", "offset", "publications", "renewed", "weight",
     )  # fmt: skip
 
     def __init__(self, state: StreamState) -> None:
+        self.is_shared = False
         self.incarnation = state.incarnation
         self.began = state.began
         self.renewed = state.renewed
@@ -126,6 +135,11 @@ class Stream:
         self.offset = state.offset
         self.publications = deque(state.publications)
         self.weight = sum(each.weight for each in state.publications)
+
+    @classmethod
+    def of(cls, state: StreamState) -> Stream:
+        """Return the stream of a live channel: the engine's own, if it shares that."""
+        return state.shared or cls(state)
 
     @property
     def position(self) -> Position:

@@ -1,13 +1,19 @@
-"""An engine that stores everything in this process; a restart starts from scratch."""
+"""An engine that stores everything in this process; a restart starts from scratch.
+
+It shares the stream of an open channel with the core (`core.stream`), whose reads and trims are
+those of this stream. A stream is dropped as it is, never emptied: the core may still have it.
+
+Publishing appends, and drops only what exceeds a limit on memory or a history without recovery.
+What is too old is dropped by `expire`, and by whoever reads.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import count, takewhile
 
 from ..core.changes import Accepted, Change, Create, Destroy, Publish, Reload, SetOptions
 from ..core.keeping import OVERHEAD, SecondChance, weigh
-from ..core.stream import Position, Publication, StreamState, new_epoch
+from ..core.stream import Position, Publication, Stream, StreamState, new_epoch
 from ..tasks import in_turns
 from .base import EngineError, NotOpen
 
@@ -17,20 +23,26 @@ MAX_STREAMS = 100_000
 #: Maximum number of publications in total; the least recently written streams lose theirs first.
 MAX_PUBLICATIONS = 250_000
 
+_NOTHING = StreamState("")
 
-class _Stream:
-    """The publications of a channel; without an epoch, it has none."""
+
+class _Stream(Stream):
+    """The stream of a channel; without an epoch, it has none.
+
+    Args:
+        engine: What counts its publications while it is shared.
+        state: Its epoch and offset.
+
+    """
 
     __slots__ = (
-        "awaited", "duration", "epoch", "is_renewed", "is_spare", "is_stored", "offset",
-        "publications", "size", "until", "weight",
+        "awaited", "duration", "engine", "is_renewed", "is_spare", "is_stored", "size", "until",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.publications: deque[Publication] = deque()
-        self.weight = 0
-        self.epoch = ""
-        self.offset = 0
+    def __init__(self, engine: MemoryEngine, state: StreamState = _NOTHING) -> None:
+        super().__init__(state)
+        self.engine = engine
+        self.is_shared = True
         self.size = 0
         self.duration = 0.0
         #: Whether the site has its publications, so that only their numbers are kept here.
@@ -47,8 +59,12 @@ class _Stream:
         """Whether it has more publications than its history needs."""
         return len(self.publications) > self.size
 
-    def begin(self) -> None:
-        self.epoch, self.offset = new_epoch(), 0
+    def drop_oldest(self) -> None:
+        """Drop the oldest publication; there must be one."""
+        weight = self.publications[0].weight
+        super().drop_oldest()
+        if self.is_shared:
+            self.engine.dropped(self, weight)
 
 
 class MemoryEngine:
@@ -105,11 +121,9 @@ class MemoryEngine:
             raise NotOpen(channel)
         state = None
         if isinstance(change, SetOptions):
-            state = self._set_options(stream, change)
+            state = self._set_options(channel, stream, change)
         elif isinstance(change, Reload):
-            self._clear(stream)
-            stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
-            stream.is_stored = True
+            self._open[channel] = self._stored_elsewhere(stream, change.stream)
         elif isinstance(change, Destroy):
             self._destroy(channel, stream, change)
         return Accepted(next(self._versions), None, state)
@@ -119,8 +133,7 @@ class MemoryEngine:
         if (stream := self._open.get(channel)) is None:
             brief = channel in self._brief or (channel not in self._closed and not history)
             if (stream := self._take(channel)) is None:
-                stream = _Stream()
-                stream.begin()
+                stream = _Stream(self, StreamState(new_epoch()))
             stream.awaited = max(stream.awaited, now + self._recovery)
             self._close(channel, stream, brief and not history)
         return Position(stream.epoch, stream.offset) if stream.epoch else None
@@ -132,7 +145,7 @@ class MemoryEngine:
         if now < stream.awaited:
             self._brief[channel] = stream
             return False
-        self._clear(stream)
+        self._drop(stream)
         return True
 
     async def expire(self, now: float) -> None:
@@ -142,47 +155,51 @@ class MemoryEngine:
             for channel, stream in streams:
                 if self._brief.get(channel) is stream and now >= stream.awaited:
                     del self._brief[channel]
-                    self._clear(stream)
+                    self._drop(stream)
         async for filled in in_turns(self._filled.holders):
             for stream in filled:
                 self._trim(stream, now)
 
+    def dropped(self, stream: _Stream, weight: int) -> None:
+        """Record that a stream has dropped a publication."""
+        self._count -= 1
+        self._weight -= weight
+        if not stream.publications:
+            self._filled.forget(stream)
+
     # ---- changes ---------------------------------------------------------
 
     def _create(self, channel: str, change: Create) -> Accepted:
-        stream = self._take(channel) or self._open.get(channel) or _Stream()
+        stream = self._take(channel) or self._open.get(channel) or _Stream(self)
         self._trim(stream, change.at)
-        self._open[channel] = stream
         stream.until = None
         stream.size = change.given.get("history_size", 0)
         stream.duration = change.given.get("history_duration", 0)
-        if change.stream is not None:
-            self._clear(stream)
-            stream.epoch, stream.offset = change.stream.epoch, change.stream.offset
-            stream.is_stored = True
-            return Accepted(next(self._versions), None, change.stream)
-        if stream.size or self._recovery:
+        state = change.stream
+        if state is not None:
+            stream = self._stored_elsewhere(stream, state)
+        elif not (stream.size or self._recovery):
+            stream = self._renew(stream)
+        else:
             if not stream.epoch:
-                stream.begin()
+                stream = self._renew(stream, StreamState(new_epoch()))
             # Return all of it, even beyond the limits of these options, which the core applies.
-            state = StreamState(stream.epoch, stream.offset, tuple(stream.publications))
-            return Accepted(next(self._versions), None, state)
-        self._clear(stream)
-        return Accepted(next(self._versions))
+            state = _shared(stream)
+        self._open[channel] = stream
+        return Accepted(next(self._versions), None, state)
 
-    def _set_options(self, stream: _Stream, change: SetOptions) -> StreamState | None:
+    def _set_options(self, channel: str, stream: _Stream, change: SetOptions) -> StreamState | None:
         stream.size = change.given.get("history_size", stream.size)
         stream.duration = change.given.get("history_duration", stream.duration)
         if stream.is_stored:
             if change.given.get("durable", True):
                 return None
-            self._clear(stream)  # which ends the site's epoch
-            stream.is_stored = False
+            stream = self._open[channel] = self._renew(stream)  # which ends the site's epoch
         if not (stream.size or self._recovery):
-            self._clear(stream)
+            self._open[channel] = self._renew(stream)
         elif not stream.epoch:
-            stream.begin()
-            return StreamState(stream.epoch)
+            stream = self._open[channel] = self._renew(stream, StreamState(new_epoch()))
+            return _shared(stream)
         else:
             self._trim(stream, change.at)
         return None
@@ -206,11 +223,12 @@ class MemoryEngine:
         stream.offset += 1
         publication = Publication(stream.offset, change.at, change.data, weight)
         publications.append(publication)
-        self._count += 1
         stream.weight += weight
+        self._count += 1
         self._weight += weight
-        self._trim(stream, change.at)
-        if not stream.is_spare and stream.spare:
+        if stream.weight > self._max_stream_bytes or not self._recovery:
+            self._trim(stream, change.at)
+        if not stream.is_spare and len(publications) > stream.size:
             self._filled.expect_spare(stream)
         if self._count > self._max_publications or self._weight > self._max_bytes:
             self._make_room()
@@ -225,7 +243,7 @@ class MemoryEngine:
             if stream.size or change.at < stream.awaited:
                 self._close(channel, stream, brief=not stream.size)
             else:
-                self._clear(stream)
+                self._drop(stream)
 
     # ---- parts -----------------------------------------------------------
 
@@ -238,28 +256,35 @@ class MemoryEngine:
         streams = self._brief if brief else self._closed
         streams[channel] = stream
         if len(streams) > self._max_streams:
-            self._clear(streams.pop(next(iter(streams))))
+            self._drop(streams.pop(next(iter(streams))))
 
-    def _clear(self, stream: _Stream) -> None:
-        """Remove a stream completely, including its epoch."""
-        while stream.publications:
-            self._pop(stream)
-        stream.epoch = ""
-
-    def _pop(self, stream: _Stream) -> None:
-        weight = stream.publications.popleft().weight
-        self._count -= 1
-        self._weight -= weight
-        stream.weight -= weight
-        if not stream.publications:
+    def _drop(self, stream: _Stream) -> None:
+        """Stop keeping a stream; its channel may still have it."""
+        if stream.publications:
             self._filled.forget(stream)
+            self._count -= len(stream.publications)
+            self._weight -= stream.weight
+        stream.is_shared = False
+
+    def _renew(self, stream: _Stream, state: StreamState = _NOTHING) -> _Stream:
+        """Drop a stream; return another one for its channel."""
+        self._drop(stream)
+        new = _Stream(self, state)
+        new.size, new.duration, new.awaited = stream.size, stream.duration, stream.awaited
+        return new
+
+    def _stored_elsewhere(self, stream: _Stream, state: StreamState) -> _Stream:
+        """Drop a stream; return only the numbers of one that the site has."""
+        new = self._renew(stream, StreamState(state.epoch, state.offset))
+        new.is_stored = True
+        return new
 
     def _make_room(self) -> None:
         """Drop publications until the limits for all streams are kept."""
         while self._filled.holders and (
             self._count > self._max_publications or self._weight > self._max_bytes
         ):
-            self._pop(self._filled.next())
+            self._filled.next().drop_oldest()
 
     def _trim(self, stream: _Stream, now: float) -> None:
         lingering = stream.until is None or now < stream.until
@@ -275,4 +300,9 @@ class MemoryEngine:
                     break
                 if self._recovery and at >= recent:
                     break
-            self._pop(stream)
+            stream.drop_oldest()
+
+
+def _shared(stream: _Stream) -> StreamState:
+    """Return a stream as the core gets it, which then shares it."""
+    return StreamState(stream.epoch, stream.offset, tuple(stream.publications), shared=stream)
