@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -427,3 +428,49 @@ async def test_a_channel_that_is_no_longer_durable_numbers_anew(size: int) -> No
     assert (state is not None) == bool(size)
     publication = (await propose(engine, "a", Publish({"payload": 1}, 2))).publication
     assert (publication is not None and publication.offset == 1) == bool(size)
+
+
+# ---- streams that an engine in the process shares ------------------------------------------------
+
+
+async def test_a_publication_is_kept_once(make_rig: Any) -> None:
+    engine = MemoryEngine(recovery=60)
+    rig = make_rig(engine=engine)
+    await rig.rest("create_channel", channel_name="room")
+    for payload in ("1", "2"):
+        await rig.rest("publish", channel_name="room", payload=payload)
+    stream = rig.channels["room"].stream
+    assert stream is engine._open["room"]
+    assert [each.data["payload"] for each in stream.publications] == [1, 2]
+    assert engine._weight == stream.weight > 0
+    assert (rig.channels["room"].weight, rig.hub.shelf.total) == (0, 0), "the engine limits it"
+
+
+@pytest.mark.parametrize(
+    "end", [Reload(StreamState("site"), 3), SetOptions({"history_size": 0}, 3), Destroy(3)]
+)
+async def test_a_shared_stream_stays_as_it_was_when_the_engine_drops_it(end: Change) -> None:
+    engine = MemoryEngine()
+    state = (await propose(engine, "a", Create({"history_size": 5}, 0))).stream
+    assert state is not None
+    assert state.shared is not None
+    await propose(engine, "a", Publish({"payload": 1}, 1))
+    await propose(engine, "a", Publish({"payload": 2}, 2))
+    await propose(engine, "a", end)
+    await engine.forget("a", 3)
+    assert (engine._count, engine._weight) == (0, 0)
+    shared = state.shared
+    assert (shared.is_shared, shared.position) == (False, (state.epoch, 2))
+    shared.drop_oldest()
+    assert [each.offset for each in shared.publications] == [2]
+    assert (engine._count, engine._weight) == (0, 0)
+
+
+async def test_what_the_channel_drops_is_dropped_for_the_engine() -> None:
+    engine = MemoryEngine()
+    state = (await propose(engine, "a", Create({"history_size": 5}, 0))).stream
+    assert state is not None
+    assert state.shared is not None
+    await propose(engine, "a", Publish({"payload": 1}, 1))
+    state.shared.trim(100, size=5, duration=10)
+    assert (engine._count, engine._weight, state.shared.weight) == (0, 0, 0)

@@ -116,11 +116,15 @@ def test_weights_are_right_whatever_happens(house: House) -> None:
     assert house.hub.shelf.total == 0
 
 
-async def test_the_engine_is_bounded_too() -> None:
-    engine = MemoryEngine(max_stream_bytes=10_000, max_bytes=30_000)
+@pytest.mark.parametrize("recovery", [0, 60])
+async def test_the_engine_is_bounded_too(recovery: float) -> None:
+    engine = MemoryEngine(max_stream_bytes=10_000, max_bytes=30_000, recovery=recovery)
     options = Create({"history_size": 100}, NOW)
     for name in "abcdefgh":
         engine.propose(name, options)
+    for _ in range(29):
+        engine.propose("a", Publish({"payload": "x" * 1000}, NOW))
+        assert engine._weight <= 10_000, "there is only one stream yet"
     for _ in range(29):
         for name in "abcdefgh":
             engine.propose(name, Publish({"payload": "x" * 1000}, NOW))

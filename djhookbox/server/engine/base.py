@@ -45,8 +45,9 @@ class Engine(Protocol):
     and what is younger than the recovery time of the engine; with a recovery time of 0, a channel
     without a history has no stream.
 
-    The core also has the stream of a live channel. The engine stores what outlives the channel and,
-    if it is persistent, the process. If a stream cannot be restored as it was, it starts again
+    The core also has the stream of a live channel: a copy, or the engine's own if that is in this
+    process and answers directly (`StreamState.shared`). The engine stores what outlives the channel
+    and, if it is persistent, the process. If a stream cannot be restored as it was, it starts again
     under another epoch, from which clients learn that they may have missed publications.
 
     `propose` is called for one channel at a time, and again only after the answer.
