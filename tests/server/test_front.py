@@ -342,13 +342,24 @@ def test_the_front_answers_what_aiohttp_answers(
         hostile, handed_over = loop.run_until_complete(answers(HOSTILE))
         assert handed_over == len(HOSTILE)
         unfinished, _ = loop.run_until_complete(answers(UNFINISHED))
-        monkeypatch.setattr(heads, "read", lambda data: None)
+        monkeypatch.setattr(heads, "read", lambda data, last: None)
         cases = {**PLAIN, **HOSTILE, **UNFINISHED}
         with_aiohttp, handed_over = loop.run_until_complete(answers(cases))
         assert handed_over >= len(cases) - 2, "all but those that send nothing"
         assert {**plain, **hostile, **unfinished} == with_aiohttp
     finally:
         loop.close()
+
+
+def test_a_head_that_is_repeated_is_not_read_again() -> None:
+    form = b"POST /rest/publish HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n1"
+    last = heads.read(form % 1)
+    assert last is not None
+    assert heads.read(form % 1 + b"2", last) is last
+    other = heads.read(form % 12, last)
+    assert other is not None
+    assert other.length == 12
+    assert heads.read((form % 1).replace(b"\r\n\r\n", b"\r\nExpect: x\r\n\r\n"), last) is None
 
 
 # ---- sockets ----------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ class Head(NamedTuple):
     """The head of a plain request.
 
     Attributes:
+        data: Its bytes, up to the empty line.
         headers: Its headers, none of which is repeated.
-        end: Its size, after which the body starts.
         length: The size of the body.
         call: The name of the REST call, or "".
         secret: The header with the secret of a REST call, if it has one.
@@ -57,16 +57,24 @@ class Head(NamedTuple):
 
     """
 
+    data: bytes
     headers: CIMultiDict[str]
-    end: int
     length: int
     call: str = ""
     secret: str | None = None
     key: str = ""
 
 
-def read(data: bytes) -> Head | None:
-    """Return the head of the request that data begin with, if it is complete and plain."""
+def read(data: bytes, last: Head | None = None) -> Head | None:
+    """Return the head of the request that data begin with, if it is complete and plain.
+
+    Args:
+        data: What has arrived.
+        last: The head of the last request on the same connection; most are the same.
+
+    """
+    if last is not None and data.startswith(last.data):
+        return last
     end = data.find(b"\r\n\r\n", 0, LONGEST_HEAD) + 4
     if data.startswith(b"POST") and 4 <= end <= LONGEST_KEPT:
         return _read_call(data[:end])
@@ -83,6 +91,7 @@ def _read(data: bytes) -> Head | None:
     found = _HEAD.match(data)
     if found is None or found.end() > LONGEST_HEAD:
         return None
+    head = found[0]
     pairs = _HEADER.findall(found[3].decode("ascii"))
     names = {name.lower() for name, _value in pairs}
     if len(names) < len(pairs) or len(names) > MOST_HEADERS or not names.isdisjoint(_DOUBTFUL):
@@ -92,11 +101,11 @@ def _read(data: bytes) -> Head | None:
         return None
     target = found[2].decode("ascii")
     if found[1] == b"POST":
-        return _call(target, headers, names, found.end())
-    return _handshake(target, headers, names, found.end())
+        return _call(head, target, headers, names)
+    return _handshake(head, target, headers, names)
 
 
-def _call(target: str, headers: CIMultiDict[str], names: set[str], end: int) -> Head | None:
+def _call(data: bytes, target: str, headers: CIMultiDict[str], names: set[str]) -> Head | None:
     call = _CALL_TARGET.fullmatch(target)
     length = headers.get("Content-Length", "")
     if (
@@ -106,10 +115,11 @@ def _call(target: str, headers: CIMultiDict[str], names: set[str], end: int) -> 
         or headers.get("Connection", "keep-alive").lower() != "keep-alive"
     ):
         return None
-    return Head(headers, end, int(length), call=call[1], secret=headers.get(SECRET_HEADER))
+    secret = headers.get(SECRET_HEADER)
+    return Head(data, headers, int(length), call=call[1], secret=secret)
 
 
-def _handshake(target: str, headers: CIMultiDict[str], names: set[str], end: int) -> Head | None:
+def _handshake(data: bytes, target: str, headers: CIMultiDict[str], names: set[str]) -> Head | None:
     key = headers.get("Sec-WebSocket-Key", "")
     if (
         not _WEBSOCKET_TARGET.fullmatch(target)
@@ -120,4 +130,4 @@ def _handshake(target: str, headers: CIMultiDict[str], names: set[str], end: int
         or not _KEY.fullmatch(key)
     ):
         return None
-    return Head(headers, end, 0, key=key)
+    return Head(data, headers, 0, key=key)

@@ -87,8 +87,8 @@ class FrontSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address", "_closes", "_fronts", "_head", "_is_held", "_is_stuck", "_is_used", "_received",
-        "_since", "_transport", "call",
+        "_address", "_closes", "_fronts", "_head", "_is_held", "_is_stuck", "_is_used", "_last",
+        "_received", "_since", "_transport", "call",
     )  # fmt: skip
 
     def __init__(self, fronts: Fronts) -> None:
@@ -98,6 +98,8 @@ class FrontSocket(asyncio.Protocol):
         #: What has arrived and has not been answered, and its head if only that is complete.
         self._received = b""
         self._head: Head | None = None
+        #: The head of the last call, which the next one usually repeats.
+        self._last: Head | None = None
         #: The REST call that is being answered; the next one waits for that.
         self.call: asyncio.Task[None] | None = None
         self._closes = False
@@ -150,24 +152,27 @@ class FrontSocket(asyncio.Protocol):
     def _read(self) -> None:
         """Answer the request that has arrived, or let aiohttp do it."""
         data = self._received
-        head = self._head or heads.read(data)
+        head = self._head or heads.read(data, self._last)
         if head is None:
             self._hand_over()
-        elif head.key:
-            if len(data) > head.end or not self._upgrade(head):
+            return
+        start = len(head.data)
+        end = start + head.length
+        if head.key:
+            if len(data) > end or not self._upgrade(head):
                 self._hand_over()
         elif (
             head.length > LONGEST_FORM
-            or len(data) > head.end + head.length
+            or len(data) > end
             or head.call not in self._fronts.rest.names
         ):
             self._hand_over()
-        elif len(data) == head.end + head.length:
-            self._received, self._head = b"", None
+        elif len(data) == end:
+            self._received, self._head, self._last = b"", None, head
             if not self._is_used:
                 self._is_used = True
                 self._fronts.waiting.keep(self)
-            answer = self._fronts.rest.begin(head.call, head.secret, data[head.end :])
+            answer = self._fronts.rest.begin(head.call, head.secret, data[start:])
             if isinstance(answer, tuple):
                 self._reply(*answer)
             else:
