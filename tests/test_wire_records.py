@@ -124,7 +124,7 @@ def test_every_answer_can_be_read_and_written(kind: type[Any]) -> None:
 
 @given(st.text(), st.none() | st.dictionaries(st.text(), st.integers() | st.text()), st.booleans())
 def test_the_form_of_a_publication(payload: str, options: Any, recorded: bool) -> None:
-    request = rest.Publish("/a/", payload or "null", options=options, recorded=recorded)
+    request = rest.Publish("/a/", options=options, recorded=recorded, payload=payload or "null")
     assert records.from_form(rest.Publish, records.to_form(request)) == request
 
 

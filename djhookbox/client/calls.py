@@ -70,8 +70,8 @@ def publish(
     if settings.executable:
         made = None  # another program does not know it
     request = rest.Publish(
-        channel, payload, originator, options, recorded=True, key=key, origin=origin, made=made,
-        traceparent=trace,
+        channel, originator, options, recorded=True, key=key, origin=origin, payload=payload,
+        made=made, traceparent=trace,
     )  # fmt: skip
     return _ask(request, answers.Published)
 

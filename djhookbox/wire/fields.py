@@ -89,6 +89,11 @@ def json_of(name: str, text: str) -> values.JSON:
         raise FieldProblem(name, Fault.JSON) from error
 
 
+def number_of(name: str, text: str) -> float:
+    """Return the value of a form field that contains a number."""
+    return _number(json_of(name, text), name, False)
+
+
 def _boolean_of(name: str, text: str) -> object:
     return text in ("1", "true", "True")
 

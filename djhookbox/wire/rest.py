@@ -52,7 +52,6 @@ class Publish:
     """Publish to a channel.
 
     Attributes:
-        payload: The message as JSON text.
         originator: The name of the sending user.
         options: The decided options of the channel, in case it does not exist (ours); with them
             the server does not ask the site.
@@ -61,6 +60,7 @@ class Publish:
         send_hook: Whether the site's publish webhook decides.
         key: Identifies the message: the server publishes it once in five minutes (ours).
         origin: What an event reports about it, as in `Origin` (ours).
+        payload: The message as JSON text.
         made: When it was made, in seconds since the epoch by the caller's clock (ours).
         traceparent: The trace in which it was made, in the format of W3C Trace Context (ours).
 
@@ -69,13 +69,14 @@ class Publish:
     name: ClassVar[str] = "publish"
 
     channel_name: str
-    payload: str = "null"
     originator: str | None = None
     options: Mapping[str, object] | None = None
     recorded: bool = False
     send_hook: bool = False
     key: str = ""
     origin: Origin | None = None
+    # What differs from one message to the next comes last: the server remembers the rest.
+    payload: str = "null"
     made: float | None = None
     traceparent: str = ""
 

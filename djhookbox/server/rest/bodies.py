@@ -209,9 +209,9 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
             if not value:
                 continue
             if "%" in pair or "+" in pair:
-                value = _unquoted(value) if len(value) > LONGEST_KEPT else _unquoted_before(value)
+                value = unquoted(value) if len(value) > LONGEST_KEPT else _unquoted_before(value)
                 if "%" in name or "+" in name:
-                    name = _unquoted(name)
+                    name = unquoted(name)
             if name not in form:
                 form[name] = value
     except ValueError:
@@ -219,7 +219,7 @@ def fields(body: bytes | bytearray) -> dict[str, str]:
     return form
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """Return a name or a value of a form; raise ValueError if it is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")
@@ -237,7 +237,7 @@ def _unquoted(text: str) -> str:
 
 
 #: Does the same for names of channels and options, which come again and again.
-_unquoted_before = functools.lru_cache(maxsize=1024)(_unquoted)
+_unquoted_before = functools.lru_cache(maxsize=1024)(unquoted)
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -81,10 +81,10 @@ class Calls:
         self._rechecks = rechecks
         self._revoking = revoking
         self._keys: Keys[Applied] = Keys(runtime.clock)
-        self._publishing = Publishing(runtime, publications, self._publish_late)
+        self.publishing = Publishing(runtime, publications, self._publish_late)
         #: Calls that are tried first, because they are mostly answered without waiting.
         self.at_once: dict[str, AtOnce] = {
-            "publish": bound_at_once(rest.Publish, self._publishing.at_once)
+            "publish": bound_at_once(rest.Publish, self.publishing.at_once)
         }
         self.by_name: dict[str, Callable[[Form], Awaitable[dict[str, object]]]] = {
             "publish": bound(rest.Publish, self._publish),
@@ -123,11 +123,11 @@ class Calls:
     async def _publish_one(self, name: str, request: rest.Publish) -> answers.Published:
         payload = parse_payload(request.payload)
         if not request.key:
-            return self._publishing.answer(await self._publish_to(name, payload, request), request)
+            return self.publishing.answer(await self._publish_to(name, payload, request), request)
         published = await self._keys.once(
             name, request.key, lambda: self._publish_to(name, payload, request)
         )
-        return self._publishing.answer(published, request)
+        return self.publishing.answer(published, request)
 
     async def _publish_many(self, request: rest.PublishMany) -> answers.PublishedMany:
         """Publish in order, without waiting for each answer of an engine that takes time.
@@ -137,13 +137,14 @@ class Calls:
         begun: list[answers.Outcome | Begun] = []
         for each in request.publications:
             one = rest.Publish(
-                each.channel_name, each.payload, each.originator, each.options, request.recorded,
-                origin=each.origin, made=request.made, traceparent=request.traceparent,
+                each.channel_name, each.originator, each.options, request.recorded,
+                origin=each.origin, payload=each.payload, made=request.made,
+                traceparent=request.traceparent,
             )  # fmt: skip
-            begun.append(self._publishing.begin_one(one) or await outcome(self._publish_late(one)))
+            begun.append(self.publishing.begin_one(one) or await outcome(self._publish_late(one)))
         return answers.PublishedMany(tuple([
             each if isinstance(each, answers.Outcome)
-            else await outcome(self._publishing.end(each))
+            else await outcome(self.publishing.end(each))
             for each in begun
         ]))  # fmt: skip
 
@@ -178,7 +179,7 @@ class Calls:
             # The site has decided. Without subscribers, only a history justifies a channel, or
             # somebody who may return to it.
             if not options.get("history_size") and await self._publications.skip(name):
-                self._publishing.report(name, payload, request, 0)
+                self.publishing.report(name, payload, request, 0)
                 return Applied(0)
             channel = await self._lifecycle.create(name, options)
         if channel is None or request.send_hook:
@@ -204,7 +205,7 @@ class Calls:
         if publication is not None:
             self._events.add(events.Delivered(publication, delivered))
         else:
-            self._publishing.report(name, payload, request, delivered)
+            self.publishing.report(name, payload, request, delivered)
         return published
 
     async def _poke(self, request: rest.Poke) -> answers.Poked:

@@ -49,6 +49,11 @@ def bound(
     return call
 
 
+async def written(answer: Awaitable[object]) -> dict[str, object]:
+    """Wait for the record of an answer, and return it as a JSON object."""
+    return records.write(await answer)
+
+
 #: A call that returns its answer, something to wait for, or None if it cannot be made at once.
 AtOnce = Callable[[Form], "dict[str, object] | Awaitable[dict[str, object]] | None"]
 
@@ -58,13 +63,10 @@ def bound_at_once(
 ) -> AtOnce:
     """Wrap a method that mostly returns the record of its answer at once; see `bound`."""
 
-    async def later(answer: Awaitable[object]) -> dict[str, object]:
-        return records.write(await answer)
-
     def call(form: Form) -> dict[str, object] | Awaitable[dict[str, object]] | None:
         answer = method(_read(kind, form, "option"))
         if isinstance(answer, CoroutineType):  # checking for Awaitable takes longer
-            return later(answer)
+            return written(answer)
         return None if answer is None else records.write(answer)
 
     return call

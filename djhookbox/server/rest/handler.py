@@ -13,13 +13,16 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from ...wire import rest
+from ...wire.answers import Published
 from ...wire.proof import SECRET_HEADER, from_header
 from ...wire.values import dumps
 from ..config import ServerConfig
 from .bodies import MIN_BYTES, BadBody, Bodies, Forged, Hold, fields, first_values
 from .calls import Calls
 from .failures import FAILURES, failure
-from .forms import Form
+from .forms import Form, written
+from .repeated import Repeated
 
 #: Calls that programs written for 0.3.3 may make by GET, with the secret in the query: all calls
 #: of 0.3.3 except set_config, which could redirect the webhooks with all visitors' cookies.
@@ -61,6 +64,8 @@ class Rest:
         self.names = calls.by_name.keys()
         self._config = config
         self._max_size = config.max_payload_size
+        self._repeated = Repeated()
+        self._max_repeated = min(MIN_BYTES, self._max_size)
         # A form encodes most bytes of JSON as three.
         self._bodies = Bodies(
             self._is_genuine, 3 * config.max_payload_size + 1_048_576, config.max_rest_bytes
@@ -92,6 +97,9 @@ class Rest:
             The status and the JSON, or a coroutine that returns them if the call must wait.
 
         """
+        repeats = name == rest.Publish.name and len(body) <= self._max_repeated
+        if repeats and (done := self._publish_again(secret, body)) is not None:
+            return done
         # A short form that is answered at once is not counted.
         hold = self._bodies.hold() if len(body) > MIN_BYTES else None
         outcome: Outcome | Awaitable[dict[str, object]] | None = None
@@ -101,6 +109,8 @@ class Rest:
                 outcome = self._too_long(form)
             if outcome is None:
                 outcome = self._at_once(name, form)
+            if repeats and isinstance(outcome, tuple):
+                self._repeated.keep(secret, body, self._calls.secrets)
         except Exception as error:
             outcome = self._failed(name, error)
         if not isinstance(outcome, tuple):
@@ -143,6 +153,25 @@ class Rest:
             return True, await call(form), 200
         except Exception as error:
             return self._failed(name, error)
+
+    def _publish_again(
+        self, secret: str | None, body: bytes
+    ) -> tuple[int, bytes] | Coroutine[object, None, tuple[int, bytes]] | None:
+        """Publish if the form repeats an earlier one and nothing has to be done before."""
+        found = self._repeated.read(secret, body, self._calls.secrets)
+        if found is None:
+            return None
+        try:
+            published = self._calls.publishing.at_once(*found)
+        except Exception as error:
+            return _encoded(self._failed(rest.Publish.name, error))
+        if isinstance(published, Published):
+            return 200, b"[true,%b]" % published.json().encode()
+        if published is None:
+            return None
+        hold = self._bodies.hold()
+        hold.take(len(body))
+        return self._finish(rest.Publish.name, written(published), hold)
 
     def _at_once(self, name: str, form: Form) -> Outcome | Awaitable[dict[str, object]]:
         """Make a call whose secret is correct; return its outcome, or its answer to wait for."""

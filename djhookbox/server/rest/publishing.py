@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from ...wire import answers, capabilities, events, rest
@@ -60,16 +61,21 @@ class Publishing:
         self._late = late
 
     def at_once(
-        self, request: rest.Publish
+        self, request: rest.Publish, text: str | None = None
     ) -> answers.Published | Awaitable[answers.Published] | None:
         """Publish to a live channel; return None if something must be done or asked before.
 
         This does the same as the call, but most publications are answered without a task, which
         would cost a turn of the event loop.
+
+        Args:
+            request: The request.
+            text: The payload, if it is not that of the request.
+
         """
         self._delivery.is_single = True
         try:
-            begun = self.begin(request)
+            begun = self.begin(request, text)
         finally:
             self._delivery.is_single = False
         if begun is None:
@@ -77,9 +83,11 @@ class Publishing:
         request, payload, applied = begun
         if isinstance(applied, Applied):
             return self._done(request, payload, applied)
-        return self.end(begun)
+        if text is not None:
+            request = replace(request, payload=text)
+        return self.end((request, payload, applied))
 
-    def begin(self, request: rest.Publish) -> Begun | None:
+    def begin(self, request: rest.Publish, text: str | None = None) -> Begun | None:
         """Do the same as `at_once`, but return what `end` takes."""
         if request.key or request.send_hook:
             return None
@@ -88,7 +96,7 @@ class Publishing:
         if channel is None:
             check_name("channel_name", name, self._limit)
             return None
-        payload = parse_payload(request.payload)
+        payload = parse_payload(request.payload if text is None else text)
         made = None if request.made is None else when_made(request)
         applied = self._publications.begin(channel, payload, request.originator, made=made)
         return request, payload, applied
