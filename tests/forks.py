@@ -69,15 +69,23 @@ class ForkServer:
     Args:
         modules: The modules to import.
         environment: The environment to import them in, with the settings of Django; if it is None,
-            Django is not set up, and each process may have settings of its own.
+            Django is not set up, and each process may have settings of its own. If it is set up, a
+            process with another environment reads the settings again: they must not differ in
+            what Django does when it is set up, such as the apps.
+        folder: Its working directory, where modules are found, too.
 
     """
 
-    def __init__(self, *modules: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *modules: str,
+        environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
+    ) -> None:
         self._lock = threading.Lock()
         self._child = subprocess.Popen(
             [sys.executable, "-u", "-m", __name__, *modules],
-            cwd=ROOT, env=environment or _without_settings(),
+            cwd=folder, env=environment or _without_settings(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
@@ -245,6 +253,22 @@ def _become(files: list[str], folder: str, environment: dict[str, str] | None) -
     if environment is not None:
         os.environ.clear()
         os.environ.update(environment)
+        _read_settings()
+
+
+def _read_settings() -> None:
+    """Read the settings for this environment, if Django was set up with those for another."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.db import connections
+    from django.utils.functional import empty
+
+    if apps.ready:
+        importlib.reload(sys.modules[os.environ["DJANGO_SETTINGS_MODULE"]])
+        settings._wrapped = empty
+        for connection in connections.all(initialized_only=True):
+            del connections[connection.alias]
+        connections.settings = connections.configure_settings(None)
 
 
 def _run(arguments: list[str]) -> None:

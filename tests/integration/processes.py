@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +19,7 @@ import requests
 from djhookbox.conf import settings as hookbox_settings
 from djhookbox.process.lockfile import Holder, LockFile
 
+from ..forks import MODULES as FORKED
 from ..forks import Forked, ForkServer, is_possible, shared
 from ..ports import free_port
 from ..projects import ROOT, answers
@@ -27,6 +30,45 @@ def listens(port: int) -> bool:
     """Tell whether somebody listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+#: Settings that Django does not need before the first request or command.
+LATE = ("HOOKBOX_", "DATABASE", "ATOMIC_REQUESTS")
+
+#: What the processes of a pair import that needs settings.
+MODULES = (
+    "django.contrib.sessions.backends.db",
+    "django.core.management.commands.migrate",
+    "django.core.wsgi",
+    "djhookbox.management.commands.runhookbox",
+    "djhookbox.server.running",
+    "djhookbox.views",
+    "tests.integration.doings",
+)
+
+
+@cache
+def _with_apps() -> ForkServer:
+    """Return a server for processes whose settings differ in what is read late only."""
+    server = ForkServer(*FORKED, *MODULES, environment=environment({"DATABASE": ""}))
+    atexit.register(server.stop)
+    return server
+
+
+def server(environment: Mapping[str, str]) -> ForkServer:
+    """Return what starts processes in an environment of a pair."""
+    own = json.loads(environment["HOOKBOX_SITE"])
+    return _with_apps() if all(name.startswith(LATE) for name in own) else shared()
+
+
+def environment(own: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of processes with these settings."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
+        "PYTHONPATH": str(ROOT),
+        "HOOKBOX_SITE": json.dumps(own),
+    }
 
 
 class Process:
@@ -55,7 +97,9 @@ class Process:
             return
         if is_possible():
             environment = self._environment
-            self._child = shared().start(arguments, self.log_path, environment=environment)
+            self._child = server(environment).start(
+                arguments, self.log_path, environment=environment
+            )
             return
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
@@ -231,12 +275,7 @@ class Pair:
             "HOOKBOX_RUN_DIR": str(folder / "run"),
             **settings,
         }
-        self.environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
-            "PYTHONPATH": str(ROOT),
-            "HOOKBOX_SITE": json.dumps(own),
-        }
+        self.environment = environment(own)
         self.site = Site(folder, self.environment, site_port)
         self.hookbox = Hookbox(folder, self.environment, hookbox_port)
 
@@ -244,7 +283,7 @@ class Pair:
         """Run a management command to its end."""
         command = ["-m", "django", *arguments]
         if is_possible():
-            return shared().run(command, environment=self.environment, timeout=300)
+            return server(self.environment).run(command, environment=self.environment, timeout=300)
         return subprocess.run(
             [sys.executable, *command],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300,
