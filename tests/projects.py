@@ -99,6 +99,7 @@ class Project:
         self.site_port = free_port()
         self.hookbox_port = free_port()
         self._processes: list[tuple[str, subprocess.Popen[bytes] | forks.Forked, Path]] = []
+        self._preloaded: forks.ForkServer | None = None
 
     @property
     def origin(self) -> str:
@@ -132,6 +133,14 @@ class Project:
         """Create the database of a site whose own apps have no models: a copy, which is cheaper."""
         (self.folder / "db.sqlite3").write_bytes(_migrated(self.python))
 
+    def preload(self) -> None:
+        """Run commands even faster afterwards: with Django set up, by settings that stay."""
+        if self._may_fork():
+            environment = self.environment(DJANGO_SETTINGS_MODULE="settings")
+            self._preloaded = forks.ForkServer(
+                *forks.MODULES, "urls", environment=environment, folder=self.folder
+            )
+
     def create_users(self, *names: str) -> None:
         """Create superusers for `log_in`."""
         self.manage(
@@ -154,7 +163,10 @@ class Project:
     def manage(self, *arguments: str, **environment: str) -> str:
         """Run a management command to its end and return what it printed."""
         command, own = ["manage.py", *arguments], self.environment(**environment)
-        if self._may_fork(*arguments):
+        if self._preloaded is not None and "--settings" not in arguments:
+            own["DJANGO_SETTINGS_MODULE"] = "settings"
+            result = self._preloaded.run(command, folder=self.folder, environment=own, timeout=120)
+        elif self._may_fork(*arguments):
             result = forks.shared().run(command, folder=self.folder, environment=own, timeout=120)
         else:
             result = subprocess.run(
@@ -224,6 +236,9 @@ class Project:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self._processes.clear()
+        if self._preloaded is not None:
+            self._preloaded.stop()
+            self._preloaded = None
 
     def log_in(self, name: str, password: str = "", at: str = "") -> str:
         """Log in to the admin, at another origin if given, and return the Cookie header."""

@@ -210,6 +210,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.write("pages/templates/message.html", "<li>{{ text }}</li>")
     try:
         project.migrate()
+        project.preload()
         project.create_users("alice")
         project.manage("shell", "-c", POLICIES)
         project.run()
