@@ -17,6 +17,9 @@ from . import tries  # noqa: F401 - it sets the profile of Hypothesis
 #: Filled by Django after the migrations; no test changes them.
 KEPT = {"auth_permission", "django_content_type"}
 
+#: After how many new objects garbage is collected, and how rarely all of it (see `gc`).
+COLLECTED = (20_000, 20, 100)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection() -> None:
@@ -27,11 +30,13 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     """Exempt the modules and the list of tests from garbage collection, because they all stay.
 
-    Otherwise each collection walks through some hundred thousand objects.
+    Otherwise each collection walks through some hundred thousand objects. Later ones are rarer than
+    usual: after each module there is one anyway.
     """
     gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECTED)
 
 
 @pytest.fixture(scope="module", autouse=True)
