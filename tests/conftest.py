@@ -92,7 +92,6 @@ def pytest_collection(session: pytest.Session) -> None:
 LONGEST = (
     "browser/test_admin_axe.py",
     "browser/test_demo.py",
-    "test_doctor.py",
     "admin/test_other_sites.py",
     "admin/test_bad_days.py",
     "browser/test_server_page.py",
@@ -110,6 +109,7 @@ LONGEST = (
     "test_npm_package.py",
     "test_documentation.py",
     "admin/test_rights.py",
+    "test_doctor.py",
 )
 
 #: Tests with these markers wait for other programs.
