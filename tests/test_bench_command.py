@@ -65,7 +65,7 @@ def test_it_prints_a_table() -> None:
     text = run("--connections", "3", "--seconds", "0.1")
     assert text.startswith("Opening 3 connections …\nPublishing for 0.1 s …\n")
     assert "Deliveries to 3 connections" in text
-    assert "The site was not asked" in text
+    assert "The site was not involved" in text
 
 
 @pytest.mark.parametrize(

@@ -284,14 +284,14 @@ def test_an_address_is_shared_only_within_one_process():
         ports = {listener.getsockname()[1] for listener in listeners}
         assert len(ports) == 1
         port = ports.pop()
-        with pytest.raises(OSError, match="is taken"):
+        with pytest.raises(OSError, match="is in use"):
             listen_shared("127.0.0.1", port, 2)
-        with pytest.raises(OSError, match="is taken"):
+        with pytest.raises(OSError, match="is in use"):
             listen("127.0.0.1", port)
     finally:
         for listener in listeners:
             listener.close()
-    with listen("127.0.0.1", port), pytest.raises(OSError, match="is taken"):
+    with listen("127.0.0.1", port), pytest.raises(OSError, match="is in use"):
         listen_shared("127.0.0.1", port, 2)
 
 
