@@ -85,6 +85,15 @@ def test_the_lag_is_that_of_the_slice_furthest_behind() -> None:
     assert fan_out.is_done
 
 
+def test_slices_that_lack_the_same_share_a_message() -> None:
+    fan_out = FanOut([b"a"], [Client(number) for number in range(7)])
+    first = fan_out.packet(fan_out.take()[1])
+    assert fan_out.packet(fan_out.take()[1]) is first
+    fan_out.add(b"b", None)
+    last = fan_out.packet(fan_out.take()[1])
+    assert (first.data, last.data) == (b"a", b"ab")
+
+
 def test_a_large_message_has_small_slices() -> None:
     assert [most(size) for size in (0, 1, SLICE_BYTES // 2, 2 * SLICE_BYTES)] == [3, 3, 2, 1]
     fan_out = FanOut([b"x" * (SLICE_BYTES // 2)], [Client(number) for number in range(4)])

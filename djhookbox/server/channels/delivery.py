@@ -26,10 +26,10 @@ from ..core import model as core
 from ..core.effects import Broadcast, Effect, Made, Send
 from ..core.model import Channel
 from ..metrics import Metrics
-from ..protocol import rtjp, websocket
+from ..protocol import rtjp
 from ..tracing import Tracing
 from .outcomes import Applied
-from .slices import MAX_JOINED, FanOut, most
+from .slices import MAX_JOINED, FanOut, most, packed
 
 #: Bytes per channel that may wait for the end of the turn.
 MAX_PENDING = 65_536
@@ -116,7 +116,8 @@ class Delivery:
     def settle(self, connection: core.Connection) -> None:
         """Write to a connection what the slices have not brought to it yet."""
         for fan_out in self.unfinished:
-            self._write_frames((connection,), fan_out.take_one(connection), fan_out.snapshot)
+            if frames := fan_out.take_one(connection):
+                self._write_now((connection,), fan_out.packet(frames), len(frames))
 
     def when_caught_up(self, channel: Channel, applied: Applied) -> asyncio.Future[Applied] | None:
         """Return what resolves to this once the slices have caught up; None if they have."""
@@ -224,7 +225,7 @@ class Delivery:
             if self.unfinished:
                 for connection in connections:
                     self.settle(connection)
-            self._write_frames(connections, frames, snapshot)
+            self._write_now(connections, packed(frames, snapshot), len(frames))
             if made and channel is not None:
                 self._account(made, channel, len(connections))
             return
@@ -241,7 +242,7 @@ class Delivery:
                 self._serve(oldest)
 
     def _close(self) -> None:
-        """Let what is published from now on follow the fan-out that is under way."""
+        """Let later publications follow the fan-out that is under way, instead of joining it."""
         if self._open is not None:
             self._open.is_open, self._open = False, None
 
@@ -267,7 +268,8 @@ class Delivery:
 
     def _serve(self, fan_out: FanOut) -> None:
         connections, frames = fan_out.take()
-        self._write_frames(connections, frames, fan_out.snapshot)
+        if frames:
+            self._write_now(connections, fan_out.packet(frames), len(frames))
         arrived = fan_out.arrived()
         if arrived and fan_out.channel is not None:
             self._account(arrived, fan_out.channel, fan_out.receivers)
@@ -282,21 +284,14 @@ class Delivery:
             if each.trace and self._tracing is not None:
                 self._tracing.written(each, channel.name, receivers)
 
-    def _write_frames(
-        self,
-        connections: Collection[core.Connection],
-        frames: Sequence[bytes],
-        snapshot: bool = False,
+    def _write_now(
+        self, connections: Collection[core.Connection], packet: Packet, frames: int
     ) -> None:
-        if not frames:
-            return
         started = perf_counter()
-        data = b"".join(frames)
-        packet = Packet(data, websocket.text(data), snapshot)
         for connection in cast("Collection[Connection]", connections):
             connection.write(packet)
         metrics = self._metrics
         count = len(connections)
-        metrics.messages_out += count * len(frames)
-        metrics.bytes_out += count * len(data)
+        metrics.messages_out += count * frames
+        metrics.bytes_out += count * len(packet.data)
         metrics.fanout.add(perf_counter() - started)

@@ -12,18 +12,26 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
+from ..connection import Packet
 from ..core.effects import Made
 from ..core.model import Channel, Connection
+from ..protocol import websocket
 
 #: Connections of a slice, and the bytes for all of them together.
 SLICE, SLICE_BYTES = 250, 8_388_608
-#: Bytes that a slice may get in one message if they were published one after the other.
+#: Bytes that a slice may get in one message if they were published in sequence.
 MAX_JOINED = 32_768
 
 
 def most(size: int) -> int:
     """Return how many connections may get a message of this size in one turn."""
     return max(1, min(SLICE, SLICE_BYTES // max(size, 1)))
+
+
+def packed(frames: Sequence[bytes], snapshot: bool) -> Packet:
+    """Return frames as one message."""
+    data = b"".join(frames)
+    return Packet(data, websocket.text(data), snapshot)
 
 
 class _Slice:
@@ -54,8 +62,8 @@ class FanOut:
     """
 
     __slots__ = (
-        "_end", "_first", "_frames", "_made", "_most", "_slices", "channel", "is_open", "lag",
-        "receivers", "snapshot",
+        "_end", "_first", "_frames", "_made", "_most", "_packed", "_slices", "channel", "is_open",
+        "lag", "receivers", "snapshot",
     )  # fmt: skip
 
     def __init__(
@@ -70,13 +78,15 @@ class FanOut:
         #: The numbers of the first frame that any slice lacks, and of the next one to be added.
         self._first, self._end = 0, len(frames)
         self.lag = sum(map(len, frames))
-        #: In order of their positions, because whoever is served goes to the end.
+        #: In order of their positions, because a slice that is served goes to the end.
         self._slices: deque[_Slice] = deque()
         self._most = most(self.lag)
         rest = iter(audience)
         while connections := dict.fromkeys(islice(rest, self._most)):
             self._slices.append(_Slice(connections, 0))
         self._made = deque((self._end, each) for each in made)
+        #: The frames that were written last, and the message with them.
+        self._packed: tuple[Sequence[bytes], Packet] | None = None
         self.channel = channel
         self.snapshot = snapshot
         self.receivers = len(audience)
@@ -129,6 +139,12 @@ class FanOut:
                     last.connections[connection] = None
                 return self._frames[each.position - self._first :]
         return ()
+
+    def packet(self, frames: Sequence[bytes]) -> Packet:
+        """Return frames as one message, which is shared by all slices that lack the same."""
+        if self._packed is None or self._packed[0] != frames:
+            self._packed = frames, packed(frames, self.snapshot)
+        return self._packed[1]
 
     def arrived(self) -> Sequence[Made]:
         """Return what has reached everybody since the last call."""
