@@ -138,7 +138,7 @@ def _take_for_dead(sender: Sender) -> None:
 def _to_close(sender: Sender) -> QuerySet[Node]:
     """Return the processes that have ended and have left something to do now."""
     ended = _nodes().filter(ended__isnull=False, closed=False)
-    # A stopped process ends after its last report, which says so; a process that is considered
+    # A stopped process ends after its last report, which announces it; a process that is considered
     # dead ends with its last report.
     stopped = Q(ended__gt=F("seen"))
     lately = timezone.now() - RETURN

@@ -47,7 +47,7 @@ def finish(fan_out: FanOut) -> None:
         if fan_out.is_done:
             return
         serve(fan_out)
-    raise AssertionError("it goes on for ever")
+    raise AssertionError("the fan-out never ends")
 
 
 def test_a_frame_makes_one_round() -> None:
@@ -129,7 +129,7 @@ def test_everybody_gets_everything_once_and_in_order(seed: int) -> None:
         elif what < 0.7:
             one = chance.choice(clients)
             one.get(fan_out.take_one(one))
-            assert one.got == sent, "whoever is served alone has everything then"
+            assert one.got == sent, "a connection served alone has everything then"
         elif fan_out.is_open:
             sent.append(b"%d" % number)
             fan_out.add(sent[-1], None)
